@@ -1,0 +1,102 @@
+package apierror
+
+import (
+	"errors"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// ErrUnknown stands in when a handler is called with a nil error.
+var ErrUnknown = errors.New("apierror: no error given")
+
+// cutGrace bounds the last flush before a cut: what was relayed should reach
+// the client, but a client that does not read must not hold the handler.
+const cutGrace = time.Second
+
+// Abort answers with an RFC 9457 problem that has an OpenAI "error" member.
+// In a committed event stream it sends the OpenAI form as an event. It is the
+// default ErrorHandler of every package.
+func Abort(c *gin.Context, err error) {
+	if c.Writer.Written() {
+		abort(c, err, openAIShape())
+		return
+	}
+	abort(c, err, defaultShape())
+}
+
+// OpenAI answers as the OpenAI API does: {"error":{message,type,param,code}}.
+func OpenAI(c *gin.Context, err error) { abort(c, err, openAIShape()) }
+
+// Anthropic answers as the Anthropic API does:
+// {"type":"error","error":{type,message}}, in a stream as "event: error".
+func Anthropic(c *gin.Context, err error) { abort(c, err, anthropicShape()) }
+
+// Problem answers with an RFC 9457 problem and nothing else.
+func Problem(c *gin.Context, err error) { abort(c, err, problemShape()) }
+
+func abort(c *gin.Context, err error, s shape) {
+	err = record(c, err)
+	e := From(err)
+	if !c.Writer.Written() {
+		render(c, e, s)
+		return
+	}
+	if isEventStream(c.Writer.Header()) {
+		// A failed write means that the client is gone: there is nobody to tell.
+		_, _ = c.Writer.Write(s.event(e))
+	}
+	cut(c)
+}
+
+// Cut ends a committed answer so that the client sees it broken: HTTP/1.1
+// without the last chunk or the promised bytes, HTTP/2 with RST_STREAM. No
+// bytes are added. Use it where an error event would be wrong, as inside an
+// unfinished event; otherwise use [Abort].
+//
+// It works by a write deadline in the past (not by panicking with
+// http.ErrAbortHandler, which gin.Recovery swallows, making the answer look
+// complete). Only when the writer offers no deadlines does it panic with that
+// value, and only below a net/http server.
+func Cut(c *gin.Context, err error) {
+	_ = record(c, err)
+	cut(c)
+}
+
+func record(c *gin.Context, err error) error {
+	if err == nil {
+		err = ErrUnknown
+	}
+	_ = c.Error(err)
+	c.Abort()
+	return err
+}
+
+func render(c *gin.Context, e *Error, s shape) {
+	h := c.Writer.Header()
+	dropEntity(h)
+	setRetry(h, e.RetryAfter)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Type", s.contentType)
+	c.Writer.WriteHeader(e.status())
+	_, _ = c.Writer.Write(s.json(e))
+}
+
+func cut(c *gin.Context) {
+	rc := http.NewResponseController(c.Writer)
+	if rc.SetWriteDeadline(time.Now().Add(cutGrace)) == nil {
+		_ = rc.Flush()
+		_ = rc.SetWriteDeadline(time.Unix(1, 0))
+		return
+	}
+	if c.Request.Context().Value(http.ServerContextKey) != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func isEventStream(h http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && mediaType == "text/event-stream"
+}

@@ -1,0 +1,141 @@
+package apierror
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// StatusClientClosed is the status recorded when the client left before an
+// answer; nginx's number, never seen by anybody but logs.
+const StatusClientClosed = 499
+
+// StatusOverloaded is the status that model servers use for "try later".
+const StatusOverloaded = 529
+
+// Error is an answer of the gateway's own. It is immutable once made: copy it
+// to change it. Zero fields have the defaults named below.
+type Error struct {
+	// Status is the HTTP status. Default 500.
+	Status int
+	// Type is the OpenAI error type. Default: by Status.
+	Type string
+	// Code is the machine-readable reason in snake case. Default: Type.
+	Code string
+	// Message is for people and is sent to the client. Default: the status text.
+	Message string
+	// RetryAfter, when positive, is sent as Retry-After (whole seconds, rounded
+	// up), retry-after-ms, and x-should-retry.
+	RetryAfter time.Duration
+	// Err is the cause: logged, matched by errors.Is, never sent.
+	Err error
+}
+
+// Error returns the message and the cause.
+func (e *Error) Error() string {
+	msg := e.message()
+	if e.Err != nil {
+		return msg + ": " + e.Err.Error()
+	}
+	return msg
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// From returns the first *Error in err's chain, or one made for err: 413 for
+// a body over its bound, 504 for a passed deadline, 499 for a client that left,
+// otherwise 500 without any text of err. It never returns nil.
+func From(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return &Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: "The request body is too large.", Err: err}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &Error{Status: http.StatusGatewayTimeout, Code: "timeout", Message: "The request took too long.", Err: err}
+	case errors.Is(err, context.Canceled):
+		return &Error{Status: StatusClientClosed, Code: "client_closed_request", Message: "The client closed the request.", Err: err}
+	}
+	return &Error{Status: http.StatusInternalServerError, Code: "internal_error", Message: "An internal error occurred.", Err: err}
+}
+
+func (e *Error) status() int {
+	if e.Status < 100 || e.Status > 999 {
+		return http.StatusInternalServerError
+	}
+	return e.Status
+}
+
+func (e *Error) message() string {
+	if e.Message != "" {
+		return e.Message
+	}
+	if text := title(e.status()); text != "" {
+		return text
+	}
+	return "Error"
+}
+
+func (e *Error) openAIType() string {
+	if e.Type != "" {
+		return e.Type
+	}
+	switch s := e.status(); {
+	case s == http.StatusUnauthorized:
+		return "authentication_error"
+	case s == http.StatusForbidden:
+		return "permission_error"
+	case s == http.StatusTooManyRequests:
+		return "rate_limit_error"
+	case s < 500:
+		return "invalid_request_error"
+	default:
+		return "server_error"
+	}
+}
+
+func (e *Error) code() string {
+	if e.Code != "" {
+		return e.Code
+	}
+	return e.openAIType()
+}
+
+func (e *Error) anthropicType() string {
+	switch s := e.status(); s {
+	case http.StatusUnauthorized:
+		return "authentication_error"
+	case http.StatusForbidden:
+		return "permission_error"
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	case http.StatusTooManyRequests:
+		return "rate_limit_error"
+	case http.StatusGatewayTimeout:
+		return "timeout_error"
+	case http.StatusServiceUnavailable, StatusOverloaded:
+		return "overloaded_error"
+	default:
+		if s < 500 {
+			return "invalid_request_error"
+		}
+		return "api_error"
+	}
+}
+
+func title(status int) string {
+	switch status {
+	case StatusClientClosed:
+		return "Client Closed Request"
+	case StatusOverloaded:
+		return "Overloaded"
+	}
+	return http.StatusText(status)
+}

@@ -1,0 +1,184 @@
+package peek
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// A client must deliver its body within grace plus one second for each
+// minRate bytes (the rule of Apache's mod_reqtimeout), so that a body dripped
+// in byte by byte ends after grace, and a slow line can still send megabytes.
+const (
+	grace   = 10 * time.Second
+	minRate = 500
+)
+
+// A body's buffer begins with what is announced, or 8 KiB, but not with more
+// than 64 KiB: an announcement alone must not cost memory.
+const (
+	firstRead    = 8 << 10
+	maxFirstRead = 64 << 10
+)
+
+// held is a body that is wholly in memory.
+type held struct {
+	bytes.Reader
+	all []byte
+}
+
+func (*held) Close() error { return nil }
+
+func hold(b []byte) *held {
+	h := &held{all: b}
+	h.Reset(b)
+	return h
+}
+
+// partial is a body too long to hold: what was read of it, then the rest.
+type partial struct {
+	io.Reader
+	io.Closer
+}
+
+// Body reads the request's body if it is at most limit bytes long. Whole
+// reports that it was, and that body is all of it; otherwise body is nil and
+// the request's body, unread or partly read, still yields every byte. A second
+// call costs nothing. The bytes must not be modified.
+//
+// An error is an *apierror.Error: 408 for a client that was too slow, 400 for
+// a broken body. The connection is then closed after the answer, because what
+// follows on it can't be trusted to be a new request.
+func Body(c *gin.Context, limit int64) (body []byte, whole bool, err error) {
+	r := c.Request
+	switch b := r.Body.(type) {
+	case nil:
+		return nil, true, nil
+	case *held:
+		return b.all, true, nil
+	case *partial:
+		return nil, false, nil
+	}
+	if r.Body == http.NoBody {
+		return nil, true, nil
+	}
+	if r.ContentLength > limit || limit < 0 {
+		return nil, false, nil
+	}
+	b, err := readUpTo(Guard(c.Writer, r.Body), r.ContentLength, limit+1)
+	if err != nil {
+		c.Header("Connection", "close")
+		return nil, false, bodyError(err)
+	}
+	if int64(len(b)) > limit {
+		r.Body = &partial{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
+		return nil, false, nil
+	}
+	r.Body = hold(b)
+	return b, true, nil
+}
+
+// readUpTo reads at most limit bytes, or all of a body of known length.
+func readUpTo(r io.Reader, length, limit int64) ([]byte, error) {
+	size := min(length, maxFirstRead)
+	if length < 0 {
+		size = firstRead
+	}
+	b := make([]byte, 0, min(size, limit))
+	for int64(len(b)) < limit {
+		if len(b) == cap(b) {
+			if int64(len(b)) == length {
+				return b, finish(r)
+			}
+			b = append(b, 0)[:len(b)]
+		}
+		n, err := r.Read(b[len(b):min(int64(cap(b)), limit)])
+		b = b[:len(b)+n]
+		if errors.Is(err, io.EOF) {
+			return b, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// finish reads the end of a body whose announced bytes are all there: only
+// then does net/http watch the connection for a client that leaves.
+func finish(r io.Reader) error {
+	var one [1]byte
+	_, err := r.Read(one[:])
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func bodyError(err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &apierror.Error{Status: http.StatusRequestTimeout, Code: "request_timeout", Message: "The request body did not arrive in time.", Err: err}
+	case errors.As(err, &tooLarge):
+		return apierror.From(err)
+	default:
+		return &apierror.Error{Status: http.StatusBadRequest, Code: "bad_body", Message: "The request body could not be read.", Err: err}
+	}
+}
+
+// Guard returns body with read deadlines on the client's connection, so that
+// a client that drips its body in is dropped. When the body has ended the
+// deadline is lifted.
+func Guard(w http.ResponseWriter, body io.Reader) io.Reader {
+	return &guarded{r: body, conn: http.NewResponseController(w), start: time.Now()}
+}
+
+type guarded struct {
+	r     io.Reader
+	conn  *http.ResponseController
+	start time.Time
+	n     int64
+}
+
+func (g *guarded) Read(p []byte) (int, error) {
+	// A writer without deadlines, as in tests, is no error: the body is read all the same.
+	_ = g.conn.SetReadDeadline(g.start.Add(grace + time.Duration(g.n/minRate)*time.Second))
+	n, err := g.r.Read(p)
+	g.n += int64(n)
+	if err != nil {
+		_ = g.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// Bytes returns the whole body of an outbound request when it is held in
+// memory, without reading it. The bytes must not be modified.
+func Bytes(req *http.Request) ([]byte, bool) {
+	switch b := req.Body.(type) {
+	case nil:
+		return nil, true
+	case *held:
+		return b.all, true
+	}
+	return nil, req.Body == http.NoBody
+}
+
+// SetBytes makes b the body of an outbound request, with Content-Length and
+// GetBody. A nil b means no body.
+func SetBytes(req *http.Request, b []byte) {
+	req.ContentLength = int64(len(b))
+	if b == nil {
+		req.Body, req.GetBody = nil, nil
+		return
+	}
+	req.Body = hold(b)
+	req.GetBody = func() (io.ReadCloser, error) { return hold(b), nil }
+}

@@ -1,0 +1,193 @@
+package peek
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// What looking up a member can find.
+var (
+	// ErrNotFound: the object has no such member.
+	ErrNotFound = errors.New("no such member")
+	// ErrDuplicate: it has more than one, and parsers differ in which counts.
+	ErrDuplicate = errors.New("member appears more than once")
+	// ErrSyntax: this is not a JSON object.
+	ErrSyntax = errors.New("not a JSON object")
+	// ErrType: the value is not of the wanted type.
+	ErrType = errors.New("not a string")
+)
+
+// Member finds the value of a top-level member of a JSON object: it is
+// object[start:end]. Names are compared as JSON does, after escapes and with
+// case. The scan is exact for every valid JSON text (RFC 8259); it does not
+// find every fault of an invalid one.
+func Member(object []byte, key string) (start, end int, err error) {
+	s := scanner{b: object}
+	if !s.take('{') {
+		return 0, 0, ErrSyntax
+	}
+	found := false
+	for first := true; ; first = false {
+		if s.take('}') {
+			break
+		}
+		if !first && !s.take(',') {
+			return 0, 0, s.fault()
+		}
+		name, ok := s.str()
+		if !ok || !s.take(':') {
+			return 0, 0, s.fault()
+		}
+		from, to, ok := s.value()
+		if !ok {
+			return 0, 0, s.fault()
+		}
+		if !isName(name, key) {
+			continue
+		}
+		if found {
+			return 0, 0, fmt.Errorf("%q: %w", key, ErrDuplicate)
+		}
+		found, start, end = true, from, to
+	}
+	if s.space(); s.i != len(s.b) {
+		return 0, 0, s.fault()
+	}
+	if !found {
+		return 0, 0, fmt.Errorf("%q: %w", key, ErrNotFound)
+	}
+	return start, end, nil
+}
+
+// String is [Member] for a value that must be a JSON string; it is decoded.
+func String(object []byte, key string) (string, error) {
+	start, end, err := Member(object, key)
+	if err != nil {
+		return "", err
+	}
+	if object[start] != '"' {
+		return "", fmt.Errorf("%q: %w", key, ErrType)
+	}
+	var v string
+	if err := json.Unmarshal(object[start:end], &v); err != nil {
+		return "", fmt.Errorf("%q: %w", key, ErrSyntax)
+	}
+	return v, nil
+}
+
+// isName compares a quoted name with key; most names have no escapes.
+func isName(quoted []byte, key string) bool {
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner) == key
+	}
+	var name string
+	return json.Unmarshal(quoted, &name) == nil && name == key
+}
+
+type scanner struct {
+	b []byte
+	i int
+}
+
+func (s *scanner) fault() error { return fmt.Errorf("%w: fault at byte %d", ErrSyntax, s.i) }
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+func (s *scanner) take(c byte) bool {
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == c {
+		s.i++
+		return true
+	}
+	return false
+}
+
+// str returns the next string with its quotes.
+func (s *scanner) str() ([]byte, bool) {
+	start := s.i
+	if s.space(); s.i >= len(s.b) || s.b[s.i] != '"' {
+		return nil, false
+	}
+	start = s.i
+	for i := s.i + 1; ; i++ {
+		n := bytes.IndexByte(s.b[i:], '"')
+		if n < 0 {
+			return nil, false
+		}
+		i += n
+		if !escaped(s.b[start+1 : i]) {
+			s.i = i + 1
+			return s.b[start:s.i], true
+		}
+	}
+}
+
+// escaped reports whether an odd number of backslashes stands at the end.
+func escaped(b []byte) bool {
+	n := 0
+	for n < len(b) && b[len(b)-1-n] == '\\' {
+		n++
+	}
+	return n%2 == 1
+}
+
+// value skips one value and returns its span.
+func (s *scanner) value() (start, end int, ok bool) {
+	s.space()
+	start = s.i
+	if s.i == len(s.b) {
+		return 0, 0, false
+	}
+	switch s.b[s.i] {
+	case '"':
+		_, ok = s.str()
+	case '{', '[':
+		ok = s.nested()
+	default:
+		ok = s.scalar()
+	}
+	return start, s.i, ok
+}
+
+// nested skips an object or an array.
+func (s *scanner) nested() bool {
+	for depth := 0; s.i < len(s.b); {
+		switch s.b[s.i] {
+		case '"':
+			if _, ok := s.str(); !ok {
+				return false
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		s.i++
+		if depth == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// scalar skips a number, true, false or null.
+func (s *scanner) scalar() bool {
+	start := s.i
+	for s.i < len(s.b) && !bytes.ContainsRune([]byte(",}] \t\r\n"), rune(s.b[s.i])) {
+		s.i++
+	}
+	return s.i > start && json.Valid(s.b[start:s.i])
+}
