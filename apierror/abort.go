@@ -54,14 +54,16 @@ func abort(c *gin.Context, err error, s shape) {
 // Cut ends a committed answer so that the client sees it broken: HTTP/1.1
 // without the last chunk or the promised bytes, HTTP/2 with RST_STREAM. No
 // bytes are added. Use it where an error event would be wrong, as inside an
-// unfinished event; otherwise use [Abort].
+// unfinished event; otherwise use [Abort]. A nil err records nothing.
 //
 // It works by a write deadline in the past (not by panicking with
 // http.ErrAbortHandler, which gin.Recovery swallows, making the answer look
 // complete). Only when the writer offers no deadlines does it panic with that
 // value, and only below a net/http server.
 func Cut(c *gin.Context, err error) {
-	_ = record(c, err)
+	if err != nil {
+		_ = record(c, err)
+	}
 	cut(c)
 }
 

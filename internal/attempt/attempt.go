@@ -5,33 +5,50 @@ package attempt
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"slices"
 	"sync"
+	"time"
 )
 
-// Exchange is one client request and all the tries made for it.
+// ErrTimeout is the cause of a context that ended because the upstream was
+// too slow, and not because the client left.
+var ErrTimeout = errors.New("upstream timeout")
+
+// Abandoned reports that ctx ended for a reason that says nothing of the
+// upstream: the client left, or a newer part of the gateway took over. A passed
+// deadline and ErrTimeout are the upstream's failures.
+func Abandoned(ctx context.Context) bool {
+	return errors.Is(ctx.Err(), context.Canceled) && !errors.Is(context.Cause(ctx), ErrTimeout)
+}
+
+// Exchange is one client request and all the tries made for it. The fields
+// are set before the first try.
 type Exchange struct {
-	mu    sync.Mutex
-	used  []string
-	spend func() bool
+	// Repeats reports whether the caller would follow the try, ended so, by
+	// another one at the same upstream. Nil means never.
+	Repeats func(t *Try, res *http.Response, err error) bool
+	// Spend takes one extra upstream call from the caller's budget and reports
+	// whether there was one. Nil means an unlimited budget.
+	Spend func() bool
+	// Connect bounds the setting up of a connection; 0 leaves it to the
+	// transport.
+	Connect time.Duration
+
+	mu   sync.Mutex
+	used []string
+	room [2]string // for used, without another allocation
 }
 
-// NewExchange returns an exchange. Spend takes one extra upstream call from
-// the caller's budget; nil means an unlimited budget.
-func NewExchange(spend func() bool) *Exchange { return &Exchange{spend: spend} }
-
-// Try returns the exchange's try of the given number, from 1. Last says that
-// the caller will make no other.
-func (e *Exchange) Try(number int, last bool) *Try {
-	return &Try{exchange: e, number: number, last: last}
-}
+// Try returns the exchange's try of the given number, from 1.
+func (e *Exchange) Try(number int) *Try { return &Try{exchange: e, number: number} }
 
 // Try is one call of the transport. All methods are safe for concurrent use
 // and on a nil Try, which stands for a request that no proxy made.
 type Try struct {
 	exchange *Exchange
 	number   int
-	last     bool
 
 	mu       sync.Mutex
 	endpoint string
@@ -58,8 +75,11 @@ func (t *Try) Number() int {
 	return t.number
 }
 
-// Last reports that the caller makes no other try after this one.
-func (t *Try) Last() bool { return t == nil || t.last }
+// Final reports that the caller will not repeat this try at the same
+// upstream, given that it ended with res or err: the time to fall back.
+func (t *Try) Final(res *http.Response, err error) bool {
+	return t == nil || t.exchange.Repeats == nil || !t.exchange.Repeats(t, res, err)
+}
 
 // Use records which endpoint this try goes to.
 func (t *Try) Use(endpoint string) {
@@ -71,6 +91,9 @@ func (t *Try) Use(endpoint string) {
 	t.mu.Unlock()
 	t.exchange.mu.Lock()
 	defer t.exchange.mu.Unlock()
+	if t.exchange.used == nil {
+		t.exchange.used = t.exchange.room[:0]
+	}
 	if !slices.Contains(t.exchange.used, endpoint) {
 		t.exchange.used = append(t.exchange.used, endpoint)
 	}
@@ -116,10 +139,19 @@ func (t *Try) Others() int {
 	return t.others
 }
 
+// ConnectTimeout bounds the setting up of a connection for this try; 0 means
+// that the transport decides.
+func (t *Try) ConnectTimeout() time.Duration {
+	if t == nil {
+		return 0
+	}
+	return t.exchange.Connect
+}
+
 // Spend takes one extra upstream call from the budget and reports whether
 // there was one left.
 func (t *Try) Spend() bool {
-	return t == nil || t.exchange.spend == nil || t.exchange.spend()
+	return t == nil || t.exchange.Spend == nil || t.exchange.Spend()
 }
 
 // Fail records the verdict on the exchange before its body is closed. The

@@ -134,6 +134,11 @@ func bodyError(err error) error {
 	}
 }
 
+// Deadline is when the next byte of a body must have come, n bytes after start.
+func Deadline(start time.Time, n int64) time.Time {
+	return start.Add(grace + time.Duration(n/minRate)*time.Second)
+}
+
 // Guard returns body with read deadlines on the client's connection, so that
 // a client that drips its body in is dropped. When the body has ended the
 // deadline is lifted.
@@ -150,7 +155,7 @@ type guarded struct {
 
 func (g *guarded) Read(p []byte) (int, error) {
 	// A writer without deadlines, as in tests, is no error: the body is read all the same.
-	_ = g.conn.SetReadDeadline(g.start.Add(grace + time.Duration(g.n/minRate)*time.Second))
+	_ = g.conn.SetReadDeadline(Deadline(g.start, g.n))
 	n, err := g.r.Read(p)
 	g.n += int64(n)
 	if err != nil {

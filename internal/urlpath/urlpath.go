@@ -1,0 +1,54 @@
+// Package urlpath refuses request paths that two programs may read differently.
+package urlpath
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// Check returns an *apierror.Error with status 400 and code "bad_path" when
+// the decoded path has a "." or ".." segment, a backslash, or a control
+// character. A gateway decides by the path as it was sent; an upstream that
+// resolves such a path would serve another one (the class of CVE-2022-2880,
+// traefik 2025-66490, oauth2-proxy 2025-54576).
+func Check(u *url.URL) error {
+	path := u.Path
+	if !suspicious(path) {
+		return nil
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		// Servlet containers cut path parameters off before they resolve: "..;x" is "..".
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return refuse("a dot segment")
+		}
+	}
+	if strings.Contains(path, `\`) {
+		return refuse("a backslash")
+	}
+	for i := range len(path) {
+		if path[i] < ' ' || path[i] == 0x7f {
+			return refuse("a control character")
+		}
+	}
+	return nil
+}
+
+// suspicious is the quick look that nearly every path passes.
+func suspicious(path string) bool {
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c < ' ', c == '\\', c == 0x7f:
+			return true
+		case c == '.' && (i == 0 || path[i-1] == '/'):
+			return true
+		}
+	}
+	return false
+}
+
+func refuse(what string) error {
+	return &apierror.Error{Status: http.StatusBadRequest, Code: "bad_path", Message: "The request path has " + what + "."}
+}

@@ -1,0 +1,214 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"time"
+
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/peek"
+)
+
+// smallBody is how much of an unwanted answer is read so that its connection
+// can be used again.
+const smallBody = 4 << 10
+
+// try is one call of the transport.
+type try struct {
+	*attempt.Try
+	req    *http.Request
+	cancel context.CancelCauseFunc
+	dog    *watchdog
+	start  time.Time
+}
+
+// release frees the try's timer and context. It may be called twice.
+func (t *try) release() {
+	t.dog.disarm()
+	t.cancel(nil)
+}
+
+// attempts makes tries until one is to be answered with.
+func (x *exchange) attempts() (*http.Response, error) {
+	x.p.budget.request(x.start)
+	x.shared.Repeats = func(t *attempt.Try, res *http.Response, err error) bool {
+		_, again := x.again(t, res, err)
+		return again
+	}
+	x.shared.Spend = func() bool { return x.p.budget.spend(time.Now()) }
+	x.shared.Connect = x.timeouts.Connect
+	for n := 1; ; n++ {
+		t := x.begin(n)
+		res, err := x.roundTrip(t)
+		wait, again := x.again(t.Try, res, err)
+		if !again || !x.shared.Spend() {
+			return x.decide(t, res, err)
+		}
+		x.giveUp(t, res, err)
+		if err := sleep(x.c.Request.Context(), wait); err != nil {
+			return nil, clientError(x.c.Request.Context())
+		}
+	}
+}
+
+func (x *exchange) begin(n int) *try {
+	ctx, cancel := context.WithCancelCause(x.c.Request.Context())
+	t := &try{Try: x.shared.Try(n), cancel: cancel, start: x.start}
+	if n > 1 {
+		t.start = time.Now()
+	}
+	var total time.Time
+	if x.timeouts.Total > 0 {
+		total = x.start.Add(x.timeouts.Total)
+	}
+	t.dog = newWatchdog(cancel, total)
+	ctx = attempt.With(ctx, t.Try)
+	if x.early != nil {
+		ctx = httptrace.WithClientTrace(ctx, &x.early.trace)
+	}
+	t.req = x.out.WithContext(ctx)
+	switch {
+	case x.upload != nil:
+		t.req.Body = x.upload
+	case len(x.body) > 0:
+		peek.SetBytes(t.req, x.body)
+		if len(t.req.Trailer) > 0 {
+			t.req.ContentLength = -1 // trailers need chunks
+		}
+	}
+	x.try = t
+	return t
+}
+
+func (x *exchange) roundTrip(t *try) (*http.Response, error) {
+	t.dog.arm(limitFirstByte, x.timeouts.FirstByte)
+	res, err := x.p.cfg.Transport.RoundTrip(t.req)
+	t.dog.disarm()
+	if err != nil {
+		return nil, err
+	}
+	if res.Body == nil {
+		res.Body = http.NoBody
+	}
+	if res.StatusCode < 101 || res.StatusCode > 999 {
+		_ = res.Body.Close()
+		return nil, errors.New("invalid status code")
+	}
+	return res, nil
+}
+
+// again decides whether a try that ended so is repeated, and after what wait.
+// It takes nothing from the budget.
+func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Duration, bool) {
+	p := &x.p.retry
+	if t.Number() >= p.tries || x.upload != nil || x.clientGone() || x.outOfTime() {
+		return 0, false
+	}
+	var own *apierror.Error
+	if errors.As(err, &own) { // said by a part of the gateway: asking again changes nothing
+		return 0, false
+	}
+	if err == nil && !p.isFailure(res.StatusCode) {
+		return 0, false
+	}
+	if !isDial(err) && !p.repeat(x.c.Request) {
+		return 0, false
+	}
+	return p.pause(t, res, time.Now())
+}
+
+// pause is the wait before the next try. It honours Retry-After unless the
+// next try goes to another endpoint; a 429 with neither goes to the client,
+// who was told nothing that would help.
+func (p *retryPolicy) pause(t *attempt.Try, res *http.Response, now time.Time) (time.Duration, bool) {
+	wait := p.wait(t.Number())
+	if res == nil || t.Others() > 0 {
+		return wait, true
+	}
+	after, told := retryAfter(res.Header, now)
+	if !told {
+		return wait, res.StatusCode != http.StatusTooManyRequests
+	}
+	return max(wait, after), after <= p.maxRetryAfter
+}
+
+func (x *exchange) outOfTime() bool {
+	return x.timeouts.Total > 0 && time.Since(x.start) >= x.timeouts.Total
+}
+
+// decide turns the last try into what the client gets.
+func (x *exchange) decide(t *try, res *http.Response, err error) (*http.Response, error) {
+	if err == nil {
+		x.firstByte = time.Since(x.start)
+		return res, nil
+	}
+	err = x.explain(t, err)
+	x.tried(t, nil, err)
+	return nil, err
+}
+
+// explain finds out whose fault an error was.
+func (x *exchange) explain(t *try, err error) error {
+	if x.clientGone() {
+		return clientError(x.c.Request.Context())
+	}
+	if x.upload != nil && x.upload.failed() != nil {
+		return x.upload.failed()
+	}
+	if cause := context.Cause(t.req.Context()); errors.Is(cause, ErrTimeout) {
+		return cause
+	}
+	return upstreamError(err)
+}
+
+// giveUp ends a try that will be repeated.
+func (x *exchange) giveUp(t *try, res *http.Response, err error) {
+	if res != nil {
+		if res.ContentLength >= 0 && res.ContentLength <= smallBody {
+			t.dog.arm(limitIdle, time.Second)
+			_, _ = io.CopyN(io.Discard, res.Body, smallBody)
+		}
+		_ = res.Body.Close()
+	} else {
+		err = x.explain(t, err)
+	}
+	x.tried(t, res, err)
+	t.release()
+}
+
+// tried tells of a finished try.
+func (x *exchange) tried(t *try, res *http.Response, err error) {
+	if x.p.cfg.OnEvent == nil {
+		return
+	}
+	e := Event{Kind: Tried, Try: t.Number(), Endpoint: t.Endpoint(), Err: err, Duration: time.Since(t.start), Bytes: x.bytes}
+	if res != nil {
+		e.Status = res.StatusCode
+	}
+	switch {
+	case errors.Is(err, ErrClientClosed), errors.Is(err, ErrBody):
+		e.Outcome = Canceled
+	case err != nil, e.Status >= 500:
+		e.Outcome = Failure
+	}
+	x.notify(e)
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,126 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/peek"
+)
+
+// errStopped is what a transport gets that reads a body after the handler is done.
+var errStopped = errors.New("proxy: the exchange is over")
+
+// upload is a body that is streamed upstream while the answer may already
+// come back. net/http then needs full duplex (otherwise beginning the answer
+// closes the body, golang/go#40747), and full duplex needs care: a body must
+// not be read after the handler returned (golang/go#68560), and bytes after a
+// broken body must not become a new request, so the connection is closed
+// unless the body's end was seen before the answer began.
+type upload struct {
+	body io.Reader
+	conn *http.ResponseController
+	// next is when the next byte must have come.
+	next func(n int64) time.Time
+
+	reading sync.Mutex // held while a Read is under way
+	gate    sync.Mutex // guards the read deadline and stopped
+	stopped bool
+	n       int64
+	ended   atomic.Bool
+	err     atomic.Pointer[error]
+}
+
+// newUpload prepares the request's body for streaming. A duplex body may pause
+// for idle at a time; any other must keep the least rate of [peek.Deadline].
+func newUpload(c *gin.Context, duplex bool, idle time.Duration) *upload {
+	start := time.Now()
+	u := &upload{body: c.Request.Body, conn: http.NewResponseController(c.Writer)}
+	u.next = func(n int64) time.Time { return peek.Deadline(start, n) }
+	if duplex {
+		u.next = func(int64) time.Time {
+			if idle <= 0 {
+				return time.Time{}
+			}
+			return time.Now().Add(idle)
+		}
+	}
+	// HTTP/2 is always full duplex and says that it can't switch.
+	_ = u.conn.EnableFullDuplex()
+	return u
+}
+
+// Read reads on behalf of the transport.
+func (u *upload) Read(p []byte) (int, error) {
+	u.reading.Lock()
+	defer u.reading.Unlock()
+	if !u.enter() {
+		return 0, errStopped
+	}
+	n, err := u.body.Read(p)
+	u.n += int64(n)
+	switch {
+	case errors.Is(err, io.EOF):
+		u.ended.Store(true)
+		_ = u.conn.SetReadDeadline(time.Time{})
+	case err != nil:
+		wrapped := uploadError(err)
+		u.err.CompareAndSwap(nil, &wrapped)
+	}
+	return n, err
+}
+
+func (u *upload) enter() bool {
+	u.gate.Lock()
+	defer u.gate.Unlock()
+	if u.stopped {
+		return false
+	}
+	_ = u.conn.SetReadDeadline(u.next(u.n))
+	return true
+}
+
+// Close does nothing: the transport closes bodies early, and the server needs
+// to know what is left of this one.
+func (u *upload) Close() error { return nil }
+
+// failed returns why the client's body broke, or nil.
+func (u *upload) failed() error {
+	if e := u.err.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// stop waits until no Read is under way, ending one that waits for the client.
+func (u *upload) stop() {
+	u.gate.Lock()
+	u.stopped = true
+	if !u.ended.Load() {
+		_ = u.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+	u.gate.Unlock()
+	u.reading.Lock()
+	defer u.reading.Unlock()
+}
+
+func uploadError(err error) error {
+	status, code, message := http.StatusBadRequest, "bad_body", "The request body broke off."
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		status, code, message = http.StatusRequestTimeout, "request_timeout", "The request body did not arrive in time."
+	}
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		e := *apierror.From(err)
+		e.Err = errors.Join(ErrBody, err)
+		return &e
+	}
+	return refusal(status, code, message, errors.Join(ErrBody, err))
+}

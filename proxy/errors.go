@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/attempt"
+)
+
+// What can go wrong with an exchange, for errors.Is on the error that the
+// ErrorHandler and OnEvent get.
+var (
+	// ErrUpstream: the upstream could not be reached, or broke the connection
+	// or the protocol. Answered with 502.
+	ErrUpstream = errors.New("proxy: upstream failed")
+	// ErrTimeout: one of the Timeouts passed. Answered with 504.
+	ErrTimeout = attempt.ErrTimeout
+	// ErrClientClosed: the client left. It counts as neither success nor failure.
+	ErrClientClosed = errors.New("proxy: client closed the request")
+	// ErrLoop: the request has been here before. Answered with 508.
+	ErrLoop = errors.New("proxy: request loop")
+	// ErrUpgrade: an upgrade that can't be made. Answered with 501.
+	ErrUpgrade = errors.New("proxy: upgrade not possible")
+	// ErrBody: the client's body broke off or could not be read.
+	ErrBody = errors.New("proxy: request body failed")
+)
+
+func refusal(status int, code, message string, err error) error {
+	return &apierror.Error{Status: status, Code: code, Message: message, Err: err}
+}
+
+// upstreamError wraps what the transport said; the text stays inside.
+func upstreamError(err error) error {
+	var own *apierror.Error
+	if errors.As(err, &own) {
+		return err
+	}
+	code, message := "upstream_error", "The upstream server broke the connection or sent an invalid answer."
+	if isDial(err) {
+		code, message = "upstream_unreachable", "The upstream server could not be reached."
+	}
+	return refusal(http.StatusBadGateway, code, message, fmt.Errorf("%w: %w", ErrUpstream, err))
+}
+
+func timeoutError(l limit) error {
+	return refusal(http.StatusGatewayTimeout, "upstream_timeout", "The upstream server took too long ("+l.String()+").",
+		fmt.Errorf("%w: %s", ErrTimeout, l))
+}
+
+// clientError says why the client's context ended.
+func clientError(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) {
+		return refusal(http.StatusGatewayTimeout, "timeout", "The request took too long.", fmt.Errorf("%w: %w", ErrTimeout, cause))
+	}
+	return refusal(apierror.StatusClientClosed, "client_closed_request", "The client closed the request.", fmt.Errorf("%w: %w", ErrClientClosed, cause))
+}
+
+// isDial reports that no connection came about: nothing was sent.
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}

@@ -1,0 +1,63 @@
+package proxy
+
+import "time"
+
+// Kind says what an Event is about.
+type Kind int
+
+// The kinds of Event.
+const (
+	// Tried: one try ended; another may follow.
+	Tried Kind = iota
+	// Finished: the exchange ended.
+	Finished
+)
+
+// Outcome is how a try or an exchange ended, counted once.
+type Outcome int
+
+// The outcomes. A client that leaves is neither a success nor a failure.
+const (
+	// Success: the answer went through whole and is not a server error.
+	Success Outcome = iota
+	// Failure: no answer, a broken one, or a status of 500 and above.
+	Failure
+	// Canceled: the client left, or sent a request that could not be read.
+	Canceled
+)
+
+// String returns "success", "failure" or "canceled".
+func (o Outcome) String() string {
+	switch o {
+	case Success:
+		return "success"
+	case Failure:
+		return "failure"
+	default:
+		return "canceled"
+	}
+}
+
+// Event tells of a finished try or exchange.
+type Event struct {
+	// Kind says which of the two.
+	Kind Kind
+	// Try is the number of the try, from 1; in Finished how many there were.
+	Try int
+	// Endpoint is where the (last) try went, when a balancer said so.
+	Endpoint string
+	// Status is the upstream's status, or in Finished the one the client got;
+	// 0 when there was none.
+	Status int
+	// Outcome is how it ended.
+	Outcome Outcome
+	// Err is why, when Outcome is not Success.
+	Err error
+	// FirstByte is the time from the begin of the try (in Finished: of the
+	// exchange) to the head of the answer; 0 when none came.
+	FirstByte time.Duration
+	// Duration is the whole time.
+	Duration time.Duration
+	// Bytes is how much of the answer's body went to the client.
+	Bytes int64
+}

@@ -1,0 +1,123 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/urlpath"
+)
+
+// exchange is one client request on its way through the proxy.
+type exchange struct {
+	p        *Proxy
+	c        *gin.Context
+	start    time.Time
+	timeouts *Timeouts
+
+	shared  attempt.Exchange
+	out     *http.Request // what every try sends
+	body    []byte        // when whole
+	upload  *upload       // when not whole
+	upgrade string        // protocol asked for
+	early   *early        // relays 1xx
+
+	try       *try // the latest
+	committed bool
+	firstByte time.Duration
+	bytes     int64
+	outcome   Outcome
+	err       error
+}
+
+// refuse names the requests that are not relayed at all.
+func (p *Proxy) refuse(r *http.Request) error {
+	switch {
+	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
+		return refusal(http.StatusMethodNotAllowed, "method_not_allowed", "The method "+r.Method+" is not supported.", nil)
+	case seenBefore(r.Header, p.cfg.Via):
+		return refusal(http.StatusLoopDetected, "loop_detected", "The request has passed this gateway before.", ErrLoop)
+	case asksUpgrade(r.Header) && r.ProtoMajor != 1:
+		return refusal(http.StatusNotImplemented, "upgrade_not_supported", "A protocol upgrade needs HTTP/1.1.", ErrUpgrade)
+	}
+	return urlpath.Check(r.URL)
+}
+
+// prepare reads the body, if it is short enough, and builds what every try
+// sends.
+func (x *exchange) prepare() error {
+	r := x.c.Request
+	x.upgrade = upgradeType(r)
+	body, whole, err := peek.Body(x.c, x.p.cfg.MaxBody)
+	if err != nil {
+		x.outcome = Canceled
+		if r.Context().Err() != nil {
+			return clientError(r.Context())
+		}
+		return errors.Join(ErrBody, err)
+	}
+	x.body = body
+	if !whole {
+		x.upload = newUpload(x.c, x.p.cfg.MaxBody < 0, x.timeouts.Idle)
+	}
+	x.out = x.outbound()
+	if x.p.cfg.Rewrite != nil {
+		x.p.cfg.Rewrite(x.c, x.out)
+	}
+	return nil
+}
+
+// clientGone reports that nobody waits for the answer any more.
+func (x *exchange) clientGone() bool { return x.c.Request.Context().Err() != nil }
+
+// fail answers with err, if anybody is there to hear it.
+func (x *exchange) fail(err error) {
+	x.settle(err)
+	if errors.Is(err, ErrClientClosed) {
+		_ = x.c.Error(err)
+		x.c.AbortWithStatus(499)
+		return
+	}
+	x.p.cfg.ErrorHandler(x.c, err)
+}
+
+// settle records how the exchange ended. Faults of the client and of the
+// request itself are no failure of an upstream.
+func (x *exchange) settle(err error) {
+	x.err = err
+	if x.try == nil || errors.Is(err, ErrClientClosed) || errors.Is(err, ErrBody) {
+		x.outcome = Canceled
+		return
+	}
+	x.outcome = Failure
+}
+
+// end frees what the exchange holds and tells of it. It runs also when a
+// handler panics.
+func (x *exchange) end() {
+	if x.upload != nil {
+		x.upload.stop()
+	}
+	if x.try != nil {
+		x.try.release()
+	}
+	if x.p.cfg.OnEvent == nil {
+		return
+	}
+	e := Event{Kind: Finished, Status: x.c.Writer.Status(), Outcome: x.outcome, Err: x.err, FirstByte: x.firstByte, Duration: time.Since(x.start), Bytes: x.bytes}
+	if x.try != nil {
+		e.Try, e.Endpoint = x.try.Number(), x.try.Endpoint()
+	}
+	x.notify(e)
+}
+
+func (x *exchange) notify(e Event) {
+	if x.p.cfg.OnEvent != nil {
+		x.p.cfg.OnEvent(context.WithoutCancel(x.c.Request.Context()), e)
+	}
+}

@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// isForwarding reports whether a header claims who the client is. Only this
+// gateway may say so, or a proxy that it trusts.
+func isForwarding(name string) bool {
+	switch name {
+	case "Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "Client-Ip", "True-Client-Ip":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-")
+}
+
+// forward sets X-Forwarded-For, -Host and -Proto and Forwarded (RFC 7239).
+// What a trusted peer said is kept, and the peer added.
+func (p *Proxy) forward(h http.Header, in *http.Request) {
+	peer := remoteIP(in.RemoteAddr)
+	proto := "http"
+	if in.TLS != nil {
+		proto = "https"
+	}
+	xff, host, forwarded := peer, in.Host, element(peer, in.Host, proto)
+	if p.trusts(peer) {
+		for name, values := range in.Header {
+			if isForwarding(name) {
+				h[name] = values[:len(values):len(values)]
+			}
+		}
+		xff = appendTo(in.Header["X-Forwarded-For"], xff)
+		host = firstOf(in.Header["X-Forwarded-Host"], host)
+		proto = firstOf(in.Header["X-Forwarded-Proto"], proto)
+		forwarded = appendTo(in.Header["Forwarded"], forwarded)
+	}
+	values := [...]string{xff, host, proto, forwarded}
+	h["X-Forwarded-For"] = values[0:1:1]
+	h["X-Forwarded-Host"] = values[1:2:2]
+	h["X-Forwarded-Proto"] = values[2:3:3]
+	h["Forwarded"] = values[3:4:4]
+}
+
+func (p *Proxy) trusts(peer string) bool {
+	if len(p.cfg.TrustedProxies) == 0 {
+		return false
+	}
+	addr, err := netip.ParseAddr(peer)
+	if err != nil {
+		return false
+	}
+	addr = addr.Unmap().WithZone("")
+	for _, prefix := range p.cfg.TrustedProxies {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// remoteIP is the peer's address without the port; "unknown" (RFC 7239 §6.2)
+// when there is none, as on a Unix socket.
+func remoteIP(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || host == "" {
+		return "unknown"
+	}
+	return host
+}
+
+// element is one hop of Forwarded.
+func element(peer, host, proto string) string {
+	var b strings.Builder
+	b.Grow(32 + len(peer) + len(host))
+	b.WriteString("for=")
+	if strings.Contains(peer, ":") {
+		b.WriteString(`"[` + peer + `]"`)
+	} else {
+		b.WriteString(peer)
+	}
+	if host != "" {
+		b.WriteString(`;host="`)
+		writeQuoted(&b, host)
+		b.WriteByte('"')
+	}
+	b.WriteString(";proto=" + proto)
+	return b.String()
+}
+
+func writeQuoted(b *strings.Builder, s string) {
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+}
+
+func appendTo(before []string, v string) string {
+	if len(before) == 0 {
+		return v
+	}
+	return strings.Join(before, ", ") + ", " + v
+}
+
+func firstOf(values []string, def string) string {
+	if len(values) == 0 || values[0] == "" {
+		return def
+	}
+	return values[0]
+}

@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// isHop reports whether a header, by its canonical name, belongs to one
+// connection (RFC 9110 §7.6.1) or is the transport's own to write.
+func isHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Proxy-Authenticate", "Proxy-Authorization", "Http2-Settings":
+		return true
+	}
+	return false
+}
+
+// isRequestOnly reports whether a request header is written anew by this hop.
+func isRequestOnly(name string) bool {
+	switch name {
+	case "Host", "Content-Length", "Expect", "Via":
+		return true
+	}
+	return false
+}
+
+// listed returns the header names that Connection lists.
+func listed(h http.Header) []string {
+	var names []string
+	for _, v := range h["Connection"] {
+		for name := range strings.SplitSeq(v, ",") {
+			if name = strings.TrimSpace(name); name != "" {
+				names = append(names, http.CanonicalHeaderKey(name))
+			}
+		}
+	}
+	return names
+}
+
+func asksUpgrade(h http.Header) bool {
+	return len(h["Upgrade"]) > 0 && slices.Contains(listed(h), "Upgrade")
+}
+
+// outbound builds the request that every try sends, without its body.
+func (x *exchange) outbound() *http.Request {
+	in := x.c.Request
+	out := &http.Request{
+		Method: in.Method, URL: x.p.target(in.URL), Host: in.Host, Header: x.outHeader(in),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}
+	if x.p.cfg.Target != nil {
+		out.Host = ""
+	}
+	if x.upload != nil {
+		out.ContentLength = in.ContentLength
+	}
+	if len(in.Trailer) > 0 {
+		out.Trailer = in.Trailer
+	}
+	if in.ProtoAtLeast(1, 1) {
+		x.early = newEarly(x.c.Writer)
+	}
+	return out
+}
+
+// target puts the address of Config.Target under the request's own path and
+// query, both byte for byte. Without one the address stays empty for the
+// transport to choose; the client's own (absolute form) is never followed.
+func (p *Proxy) target(in *url.URL) *url.URL {
+	u := &url.URL{Scheme: "http", Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
+	t := p.cfg.Target
+	if t == nil {
+		return u
+	}
+	u.Scheme, u.Host = t.Scheme, t.Host
+	if base := strings.TrimSuffix(t.Path, "/"); base != "" {
+		u.RawPath = strings.TrimSuffix(t.EscapedPath(), "/") + in.EscapedPath()
+		u.Path = base + in.Path
+	}
+	return u
+}
+
+func (x *exchange) outHeader(in *http.Request) http.Header {
+	h := make(http.Header, len(in.Header)+8)
+	drop := listed(in.Header)
+	for name, values := range in.Header {
+		if isHop(name) || isRequestOnly(name) || isForwarding(name) || !x.p.cfg.AllowUnderscores && strings.Contains(name, "_") {
+			continue
+		}
+		h[name] = values[:len(values):len(values)]
+	}
+	for _, name := range drop {
+		delete(h, name)
+	}
+	if slices.ContainsFunc(in.Header["Te"], func(v string) bool { return strings.Contains(strings.ToLower(v), "trailers") }) {
+		h["Te"] = []string{"trailers"} // gRPC refuses to work without
+	}
+	if _, ok := h["User-Agent"]; !ok {
+		h["User-Agent"] = nil // keeps the transport from adding its own
+	}
+	if x.upgrade != "" {
+		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{x.upgrade}
+	}
+	x.p.forward(h, in)
+	h["Via"] = []string{via(in, x.p.cfg.Via)}
+	return h
+}
+
+// copyHeader puts the upstream's header over what middlewares have set.
+// Fields that are lists by nature are joined.
+func copyHeader(dst, src http.Header) {
+	drop := listed(src)
+	for name, values := range src {
+		if isHop(name) {
+			continue
+		}
+		if isJoined(name) {
+			dst[name] = append(dst[name], values...)
+			continue
+		}
+		dst[name] = values
+	}
+	for _, name := range drop {
+		if !isJoined(name) {
+			delete(dst, name)
+		}
+	}
+}
+
+func isJoined(name string) bool {
+	switch name {
+	case "Set-Cookie", "Vary", "Link", "Server-Timing", "Via", "Cache-Status":
+		return true
+	}
+	return false
+}
+
+// via appends this hop to the request's Via (RFC 9110 §7.6.3).
+func via(in *http.Request, pseudonym string) string {
+	own := fmt.Sprintf("%d.%d %s", in.ProtoMajor, in.ProtoMinor, pseudonym)
+	if before := in.Header["Via"]; len(before) > 0 {
+		return strings.Join(before, ", ") + ", " + own
+	}
+	return own
+}
+
+func seenBefore(h http.Header, pseudonym string) bool {
+	for _, v := range h["Via"] {
+		for hop := range strings.SplitSeq(v, ",") {
+			if fields := strings.Fields(hop); len(fields) > 1 && strings.EqualFold(fields[1], pseudonym) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func checkVia(v string) error {
+	if strings.ContainsFunc(v, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	}) {
+		return fmt.Errorf("proxy: Config.Via %q: must be a token (RFC 9110 §5.6.2)", v)
+	}
+	return nil
+}
+
+func randomPseudonym() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return "ginfer-" + hex.EncodeToString(b[:])
+}

@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"maps"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"sync"
+
+	"github.com/gin-gonic/gin"
+)
+
+// early passes 1xx answers on (RFC 9110 §15.2), which gin's writer can't: it
+// only remembers the status. They arrive on the transport's goroutine while
+// the handler waits in RoundTrip, so the header map is free; it is left as
+// it was found, unlike httputil.ReverseProxy, which clears it (golang/go#81207).
+type early struct {
+	mu    sync.Mutex
+	over  bool
+	w     http.ResponseWriter // gin's is unwrapped
+	trace httptrace.ClientTrace
+}
+
+func newEarly(w gin.ResponseWriter) *early {
+	e := &early{w: w}
+	e.trace.Got1xxResponse = e.relay
+	return e
+}
+
+func (e *early) relay(code int, header textproto.MIMEHeader) error {
+	if code == http.StatusContinue || code == http.StatusSwitchingProtocols {
+		return nil // between the transport and the upstream
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		return nil
+	}
+	h := e.w.Header()
+	saved := maps.Clone(h)
+	clear(h)
+	copyHeader(h, http.Header(header))
+	unwrap(e.w).WriteHeader(code)
+	clear(h)
+	maps.Copy(h, saved)
+	return nil
+}
+
+// stop makes sure that no 1xx is written any more.
+func (e *early) stop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+}
+
+// unwrap finds the server's own writer.
+func unwrap(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = u.Unwrap()
+	}
+}

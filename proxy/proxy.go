@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// DefaultMaxBody is the largest request body that is read before it is sent.
+const DefaultMaxBody = 4 << 20
+
+// Config says where requests go and how. Only Transport is required.
+type Config struct {
+	// Transport carries requests upstream: a routing.Transport, a
+	// balance.Pool, or what [NewTransport] returns. Required.
+	Transport http.RoundTripper
+
+	// Target is the server all requests go to, as https://host/base; its path
+	// goes in front of the request's. Default nil: Transport chooses the
+	// address, as balance.Pool does, and gets the client's Host.
+	Target *url.URL
+
+	// Rewrite changes the outbound request last, after hop-by-hop and
+	// forwarding headers have been dealt with: the place to add an upstream
+	// key or a verified identity. It runs once per exchange. Optional.
+	Rewrite func(c *gin.Context, out *http.Request)
+
+	// MaxBody is the largest request body, in bytes, that is read whole before
+	// the first try, so that it can be sent again and a stream's answer can't
+	// be cut by its own upload. A longer one is streamed, sent once, and costs
+	// its connection if it breaks. Default [DefaultMaxBody]; negative: every
+	// body is streamed, as protocols need that talk both ways at once.
+	MaxBody int64
+
+	// Retry says when a try is repeated.
+	Retry Retry
+
+	// Timeouts bound each part of an exchange; [Proxy.SetTimeouts] changes
+	// them at run time.
+	Timeouts Timeouts
+
+	// TrustedProxies are the peers whose Forwarded and X-Forwarded-* headers
+	// are kept and extended. From all others they are replaced. Default none.
+	TrustedProxies []netip.Prefix
+
+	// AllowUnderscores passes header names with underscores on. By default
+	// they are dropped: many servers read X_User_Id as X-User-Id.
+	AllowUnderscores bool
+
+	// Via is this gateway's pseudonym in the Via header; a request that
+	// already carries it is refused as a loop (508). It must be unique.
+	// Default "ginfer-" and eight random hexadecimal digits.
+	Via string
+
+	// ErrorHandler answers a request that could not be relayed. Default
+	// [apierror.Abort].
+	ErrorHandler func(*gin.Context, error)
+
+	// OnEvent is told of every finished try and every finished exchange. It
+	// may be called by many goroutines at once. Optional.
+	OnEvent func(context.Context, Event)
+}
+
+// Proxy relays requests. It is safe for concurrent use.
+type Proxy struct {
+	cfg      Config
+	retry    retryPolicy
+	budget   *budget
+	timeouts atomic.Pointer[Timeouts]
+	buffers  sync.Pool // of *[bufferSize]byte
+	tunnels  tunnels
+}
+
+// New checks cfg and returns a Proxy. The error joins every fault found.
+func New(cfg Config) (*Proxy, error) {
+	retry, retryErr := cfg.Retry.resolve()
+	timeouts, timeoutErr := cfg.Timeouts.resolve()
+	err := errors.Join(checkTransport(cfg), checkTarget(cfg.Target), checkVia(cfg.Via), retryErr, timeoutErr)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = DefaultMaxBody
+	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = apierror.Abort
+	}
+	if cfg.Via == "" {
+		cfg.Via = randomPseudonym()
+	}
+	p := &Proxy{cfg: cfg, retry: retry, budget: newBudget(retry.ratio, retry.reserve, time.Now())}
+	p.buffers.New = func() any { return new([bufferSize]byte) }
+	p.timeouts.Store(&timeouts)
+	return p, nil
+}
+
+// Handler returns the handler that relays. It writes the whole answer; no
+// handler should follow it. On a fault it calls the ErrorHandler.
+func (p *Proxy) Handler() gin.HandlerFunc { return p.handle }
+
+// SetTimeouts changes the limits of all exchanges that begin from now on.
+func (p *Proxy) SetTimeouts(t Timeouts) error {
+	resolved, err := t.resolve()
+	if err != nil {
+		return err
+	}
+	p.timeouts.Store(&resolved)
+	return nil
+}
+
+// Timeouts returns the limits in force, with the defaults filled in.
+func (p *Proxy) Timeouts() Timeouts { return *p.timeouts.Load() }
+
+func (p *Proxy) handle(c *gin.Context) {
+	x := &exchange{p: p, c: c, start: time.Now(), timeouts: p.timeouts.Load()}
+	defer x.end()
+	if err := p.refuse(c.Request); err != nil {
+		x.fail(err)
+		return
+	}
+	if err := x.prepare(); err != nil {
+		x.fail(err)
+		return
+	}
+	res, err := x.attempts()
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		x.tunnel(res)
+		return
+	}
+	x.relay(res)
+}
+
+func checkTransport(cfg Config) error {
+	if cfg.Transport == nil {
+		return errors.New("proxy: Config.Transport is required")
+	}
+	return nil
+}
+
+func checkTarget(u *url.URL) error {
+	switch {
+	case u == nil:
+		return nil
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("proxy: Config.Target %q: the scheme must be http or https", u)
+	case u.Host == "":
+		return fmt.Errorf("proxy: Config.Target %q: no host", u)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return fmt.Errorf("proxy: Config.Target %q: only scheme, host and path are allowed", u.Redacted())
+	}
+	return nil
+}

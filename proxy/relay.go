@@ -1,0 +1,177 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/sse"
+)
+
+// bufferSize is one read of an answer's body.
+const bufferSize = 32 << 10
+
+// relay sends the answer to the client and reports the exchange's outcome to
+// whoever waits for the body to be closed.
+func (x *exchange) relay(res *http.Response) {
+	defer func() { _ = res.Body.Close() }() // also when a writer panics
+	events := isEventStream(res.Header)
+	x.commit(res, events)
+	var between sse.Boundary
+	err := x.copyBody(res, events, &between)
+	if err == nil {
+		x.sendTrailers(res)
+		x.finish(res)
+		return
+	}
+	x.settle(err)
+	if x.outcome == Failure {
+		x.try.Fail(err)
+	}
+	x.tried(x.try, res, err)
+	switch {
+	case errors.Is(err, ErrClientClosed):
+		apierror.Cut(x.c, err)
+	case events && between.At() && res.Header.Get("Content-Encoding") == "":
+		x.p.cfg.ErrorHandler(x.c, err)
+		apierror.Cut(x.c, nil) // whatever the handler did, this answer is not complete
+	default:
+		apierror.Cut(x.c, err)
+	}
+}
+
+// finish ends an exchange whose answer went through whole.
+func (x *exchange) finish(res *http.Response) {
+	x.c.Writer.WriteHeaderNow() // an empty answer; gin would replace its Content-Type
+	if res.StatusCode >= 500 {
+		x.outcome = Failure
+		x.err = fmt.Errorf("%w: status %d", ErrUpstream, res.StatusCode)
+	}
+	x.tried(x.try, res, x.err)
+}
+
+// commit writes the head of the answer.
+func (x *exchange) commit(res *http.Response, events bool) {
+	if x.early != nil {
+		x.early.stop()
+	}
+	x.committed = true
+	h := x.c.Writer.Header()
+	copyHeader(h, res.Header)
+	h.Del("Content-Length")
+	headOnly := x.c.Request.Method == http.MethodHead || res.StatusCode == http.StatusNotModified
+	switch {
+	case headOnly:
+		copyIfSet(h, res.Header, "Content-Length")
+	case events: // an error event may follow
+		h.Set("X-Accel-Buffering", "no")
+	case res.ContentLength >= 0 && len(res.Trailer) == 0 && res.StatusCode != http.StatusNoContent:
+		h.Set("Content-Length", fmt.Sprint(res.ContentLength))
+	}
+	for name := range res.Trailer {
+		if mayTrail(name) {
+			h.Add("Trailer", name)
+		}
+	}
+	if x.upload != nil && !x.upload.ended.Load() && x.c.Request.ProtoMajor == 1 {
+		h.Set("Connection", "close") // what follows the unread body is no request
+	}
+	x.c.Writer.WriteHeader(res.StatusCode)
+}
+
+// copyBody relays the body. It flushes whenever a read came back short: then
+// nothing more was buffered, and the client should have what there is.
+func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Boundary) error {
+	w := x.c.Writer
+	if res.ContentLength < 0 && x.c.Request.Method != http.MethodHead {
+		w.Flush() // a stream may be silent for long; its head should not wait
+	}
+	buf := x.p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	defer x.p.buffers.Put(buf)
+	for {
+		x.try.dog.arm(limitIdle, x.timeouts.Idle)
+		n, readErr := res.Body.Read(buf[:])
+		x.try.dog.disarm()
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return x.clientFault(err)
+			}
+			x.bytes += int64(n)
+			if events {
+				between.Write(buf[:n])
+			}
+		}
+		if errors.Is(readErr, io.EOF) {
+			return x.bodyEnded()
+		}
+		if readErr != nil {
+			return x.explain(x.try, readErr)
+		}
+		if n < len(buf) {
+			w.Flush()
+		}
+	}
+}
+
+// bodyEnded catches an upload that broke while the answer came through whole.
+func (x *exchange) bodyEnded() error {
+	if x.upload != nil {
+		return x.upload.failed()
+	}
+	return nil
+}
+
+// clientFault explains a failed write.
+func (x *exchange) clientFault(err error) error {
+	if x.clientGone() {
+		return clientError(x.c.Request.Context())
+	}
+	if errors.Is(err, http.ErrContentLength) || errors.Is(err, http.ErrBodyNotAllowed) {
+		return upstreamError(err)
+	}
+	return refusal(apierror.StatusClientClosed, "client_closed_request", "The client closed the request.", errors.Join(ErrClientClosed, err))
+}
+
+// sendTrailers passes on what came after the body.
+func (x *exchange) sendTrailers(res *http.Response) {
+	h := x.c.Writer.Header()
+	for name, values := range res.Trailer {
+		if !mayTrail(name) {
+			continue
+		}
+		if !announced(h, name) {
+			name = http.TrailerPrefix + name
+		}
+		h[name] = values
+	}
+}
+
+func announced(h http.Header, name string) bool {
+	for _, v := range h["Trailer"] {
+		if v == name {
+			return true
+		}
+	}
+	return false
+}
+
+// mayTrail reports whether a field may stand in a trailer (RFC 9110 §6.5.1).
+func mayTrail(name string) bool {
+	return !isHop(name) && !isRequestOnly(name) && name != "Set-Cookie" && name != "Content-Type" && name != "Content-Encoding"
+}
+
+func copyIfSet(dst, src http.Header, name string) {
+	if v, ok := src[name]; ok {
+		dst[name] = v
+	}
+}
+
+// isEventStream reports whether the answer is one of server-sent events.
+func isEventStream(h http.Header) bool {
+	const want = "text/event-stream"
+	v := strings.TrimSpace(h.Get("Content-Type"))
+	return len(v) >= len(want) && strings.EqualFold(v[:len(want)], want) && (len(v) == len(want) || v[len(want)] == ';' || v[len(want)] == ' ')
+}

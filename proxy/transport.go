@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/attempt"
+)
+
+// TransportConfig describes connections to upstreams. The zero value is good
+// for HTTP/1.1, and for HTTP/2 over TLS where the server offers it.
+type TransportConfig struct {
+	// Protocol is "" (HTTP/1.1, over TLS also HTTP/2), "http1" (only that),
+	// "http2" (only HTTP/2, over TLS), or "h2c" (HTTP/2 without TLS).
+	Protocol string
+	// ConnectTimeout bounds TCP and then TLS set-up, each. A Proxy's
+	// Timeouts.Connect, when shorter, rules the TCP part. Default 5 s.
+	ConnectTimeout time.Duration
+	// MaxIdlePerHost is how many unused connections are kept to one server.
+	// Default 512.
+	MaxIdlePerHost int
+	// MaxPerHost bounds all connections to one server; further requests wait.
+	// Default 0: no bound. (Negative is the same.)
+	MaxPerHost int
+	// IdleTimeout closes unused connections. Default 55 s, below the 60 s
+	// that many servers keep theirs.
+	IdleTimeout time.Duration
+	// MaxHeaderBytes bounds the head of an answer. Default 256 KiB.
+	MaxHeaderBytes int64
+	// CAFile has the certificates (PEM) that upstreams are checked against.
+	// Default "": the system's.
+	CAFile string
+	// CertFile and KeyFile are the client certificate (PEM) shown to upstreams
+	// that ask for one; read anew for each connection, so that it can be
+	// replaced. Default "": none.
+	CertFile, KeyFile string
+	// ServerName is checked in place of the URL's host. Default "".
+	ServerName string
+}
+
+// NewTransport returns an *http.Transport set up for a gateway: many idle
+// connections per server, no transparent compression, a bound on header bytes,
+// TCP and HTTP/2 liveness checks. Files are read at once, so that a bad one is
+// an error here. Close its idle connections when it is no longer needed.
+func NewTransport(cfg TransportConfig) (*http.Transport, error) {
+	tlsConfig, tlsErr := cfg.tls()
+	protocols, protoErr := cfg.protocols()
+	if err := errors.Join(tlsErr, protoErr); err != nil {
+		return nil, err
+	}
+	connect := orDefault(cfg.ConnectTimeout, 5*time.Second)
+	dialer := &net.Dialer{Timeout: max(connect, 0), KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
+	return &http.Transport{
+		DialContext:            dial(dialer),
+		TLSClientConfig:        tlsConfig,
+		TLSHandshakeTimeout:    max(connect, 0),
+		Protocols:              protocols,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
+		MaxIdleConnsPerHost:    orDefault(cfg.MaxIdlePerHost, 512),
+		MaxConnsPerHost:        max(cfg.MaxPerHost, 0),
+		IdleConnTimeout:        max(orDefault(cfg.IdleTimeout, 55*time.Second), 0),
+		MaxResponseHeaderBytes: int64(orDefault(int(cfg.MaxHeaderBytes), 256<<10)),
+		DisableCompression:     true, // the client's Accept-Encoding goes upstream as it is
+	}, nil
+}
+
+// dial honours the connect timeout of the exchange that asked.
+func dial(d *net.Dialer) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if limit := attempt.From(ctx).ConnectTimeout(); limit > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, limit)
+			defer cancel()
+		}
+		return d.DialContext(ctx, network, addr)
+	}
+}
+
+func (cfg TransportConfig) protocols() (*http.Protocols, error) {
+	p := new(http.Protocols)
+	switch cfg.Protocol {
+	case "":
+		p.SetHTTP1(true)
+		p.SetHTTP2(true)
+	case "http1":
+		p.SetHTTP1(true)
+	case "http2":
+		p.SetHTTP2(true)
+	case "h2c":
+		p.SetUnencryptedHTTP2(true)
+	default:
+		return nil, fmt.Errorf("proxy: TransportConfig.Protocol %q: must be http1, http2, h2c or empty", cfg.Protocol)
+	}
+	return p, nil
+}
+
+func (cfg TransportConfig) tls() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
+	var faults []error
+	if cfg.CAFile != "" {
+		pool, err := readPool(cfg.CAFile)
+		faults = append(faults, err)
+		c.RootCAs = pool
+	}
+	if (cfg.CertFile == "") != (cfg.KeyFile == "") {
+		faults = append(faults, errors.New("proxy: TransportConfig.CertFile and KeyFile go together"))
+	} else if cfg.CertFile != "" {
+		_, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("proxy: TransportConfig.CertFile, KeyFile: %w", err))
+		}
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+			return &pair, err
+		}
+	}
+	return c, errors.Join(faults...)
+}
+
+func readPool(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, fmt.Errorf("proxy: TransportConfig.CAFile: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("proxy: TransportConfig.CAFile %s: no certificate in it", file)
+	}
+	return pool, nil
+}

@@ -1,0 +1,206 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// upgradeType returns the protocol that the client may switch to. Only
+// WebSocket passes: an "Upgrade: h2c" would open a way around everything that
+// looks at requests.
+func upgradeType(r *http.Request) string {
+	if r.ProtoMajor != 1 || !asksUpgrade(r.Header) || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return ""
+	}
+	return "websocket"
+}
+
+// tunnel joins the client's and the upstream's connection after a 101.
+func (x *exchange) tunnel(res *http.Response) {
+	defer func() { _ = res.Body.Close() }()
+	upstream, ok := res.Body.(io.ReadWriteCloser)
+	if !ok || x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
+		err := upstreamError(fmt.Errorf("switched to %q, asked for %q", res.Header.Get("Upgrade"), x.upgrade))
+		x.try.Fail(err)
+		x.tried(x.try, res, err)
+		x.fail(err)
+		return
+	}
+	client, err := x.hijack(res)
+	if err != nil {
+		x.settle(errors.Join(ErrClientClosed, err))
+		x.tried(x.try, res, x.err)
+		_ = x.c.Error(err)
+		return
+	}
+	t := newTunnel(client, upstream, x.timeouts.Tunnel)
+	x.p.tunnels.add(t)
+	defer x.p.tunnels.remove(t)
+	stop := context.AfterFunc(x.try.req.Context(), t.close)
+	defer stop()
+	x.bytes = t.run()
+	x.tried(x.try, res, nil)
+}
+
+// client is a hijacked connection and what was read of it before.
+type client struct {
+	io.Reader
+	net.Conn
+}
+
+func (c client) Read(p []byte) (int, error) { return c.Reader.Read(p) }
+
+// hijack takes the client's connection over and sends the 101 on it.
+func (x *exchange) hijack(res *http.Response) (*client, error) {
+	if x.early != nil {
+		x.early.stop()
+	}
+	h := x.c.Writer.Header()
+	copyHeader(h, res.Header)
+	h.Set("Connection", "Upgrade")
+	h.Set("Upgrade", x.upgrade)
+	x.committed = true
+	x.c.Writer.WriteHeader(http.StatusSwitchingProtocols) // for those who ask the writer later
+	conn, rw, err := http.NewResponseController(x.c.Writer).Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("proxy: take over the connection: %w", err)
+	}
+	_ = conn.SetDeadline(time.Time{})
+	head := http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}
+	if err = errors.Join(head.Write(rw), rw.Flush()); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("proxy: answer 101: %w", err)
+	}
+	return &client{rw, conn}, nil
+}
+
+// tunnel copies both ways until both sides have ended, one has broken, or
+// nothing moved for idle.
+type tunnel struct {
+	client   *client
+	upstream io.ReadWriteCloser
+	idle     time.Duration
+	timer    *time.Timer
+	once     sync.Once
+}
+
+func newTunnel(c *client, upstream io.ReadWriteCloser, idle time.Duration) *tunnel {
+	t := &tunnel{client: c, upstream: upstream, idle: idle}
+	if idle > 0 {
+		t.timer = time.AfterFunc(idle, t.close)
+	}
+	return t
+}
+
+func (t *tunnel) close() {
+	t.once.Do(func() {
+		_ = t.client.Close()
+		_ = t.upstream.Close()
+	})
+}
+
+// run returns the number of bytes that went to the client.
+func (t *tunnel) run() int64 {
+	var wg sync.WaitGroup
+	wg.Go(func() { t.copy(t.upstream, t.client, t.upstream) })
+	n := t.copy(t.client, t.upstream, t.client.Conn)
+	wg.Wait()
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.close()
+	return n
+}
+
+// copy moves one direction and passes its end on.
+func (t *tunnel) copy(dst io.Writer, src io.Reader, end any) int64 {
+	n, err := io.Copy(dst, progress{src, t})
+	half, ok := end.(interface{ CloseWrite() error })
+	if err != nil || !ok || half.CloseWrite() != nil {
+		t.close()
+	}
+	return n
+}
+
+// progress puts the idle limit off with every read.
+type progress struct {
+	io.Reader
+	t *tunnel
+}
+
+func (p progress) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b)
+	if p.t.timer != nil && n > 0 {
+		p.t.timer.Reset(p.t.idle)
+	}
+	return n, err
+}
+
+// tunnels are the upgraded connections of a Proxy, which http.Server.Shutdown
+// does not wait for.
+type tunnels struct {
+	mu    sync.Mutex
+	open  map[*tunnel]struct{}
+	empty chan struct{} // closed when the last one ends; nil while nobody waits
+}
+
+func (ts *tunnels) add(t *tunnel) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.open == nil {
+		ts.open = make(map[*tunnel]struct{})
+	}
+	ts.open[t] = struct{}{}
+}
+
+func (ts *tunnels) remove(t *tunnel) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	delete(ts.open, t)
+	if len(ts.open) == 0 && ts.empty != nil {
+		close(ts.empty)
+		ts.empty = nil
+	}
+}
+
+func (ts *tunnels) wait() <-chan struct{} {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.empty == nil {
+		ts.empty = make(chan struct{})
+	}
+	ch := ts.empty
+	if len(ts.open) == 0 {
+		close(ch)
+		ts.empty = nil
+	}
+	return ch
+}
+
+func (ts *tunnels) closeAll() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for t := range ts.open {
+		go t.close() // Close of a TLS connection may block for its close_notify
+	}
+}
+
+// Drain waits until no upgraded connection is open. When ctx ends first, the
+// remaining ones are closed and its error returned. Ordinary exchanges need no
+// draining: http.Server.Shutdown waits for them.
+func (p *Proxy) Drain(ctx context.Context) error {
+	select {
+	case <-p.tunnels.wait():
+		return nil
+	case <-ctx.Done():
+		p.tunnels.closeAll()
+		return fmt.Errorf("proxy: upgraded connections closed: %w", context.Cause(ctx))
+	}
+}
