@@ -1,0 +1,67 @@
+# `make` lists the targets. `.ci/run` runs those that a change must pass.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+GOBIN := $(shell go env GOPATH)/bin
+LINT := $(GOBIN)/golangci-lint
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | column -ts $$'\t'
+
+.PHONY: run
+run: ## start the gateway with its demo model
+	go run ./examples/gateway
+
+.PHONY: test
+test: ## run all tests, with the race detector and in random order
+	go test -race -shuffle=on ./...
+
+.PHONY: tools
+tools: ## install linter and formatter at the versions in tools/go.mod
+	cd tools && GOBIN=$(GOBIN) go install tool
+
+.PHONY: lint
+lint: ## check style, and which package imports which
+	$(LINT) run ./...
+	$(LINT) fmt --diff ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	$(LINT) fmt ./...
+
+.PHONY: vet
+vet: ## go vet
+	go vet ./...
+
+.PHONY: tidy
+tidy: ## check that go.mod and go.sum say what is used
+	go mod tidy -diff
+	cd tools && go mod tidy -diff
+
+.PHONY: build
+build: ## build every package and command
+	go build -o /dev/null ./...
+
+.PHONY: copy-example
+copy-example: ## build a copy of examples/gateway in a module of its own
+	scripts/copy-example
+
+.PHONY: readme
+readme: ## run the commands and build the snippets of README.md
+	scripts/readme
+
+.PHONY: schema
+schema: ## write the JSON Schema of the gateway's configuration anew
+	UPDATE_SCHEMA=1 go test ./examples/gateway -run TestSchema -count=1
+
+.PHONY: bench
+bench: ## run the benchmarks beside their rivals (minutes)
+	go test -run '^$$' -bench . -benchmem -count 5 ./...
+
+.PHONY: bench-smoke
+bench-smoke: ## run each benchmark once, so that none rots
+	go test -run '^$$' -bench . -benchtime 1x ./... | grep -vE 'no test files|^(ok|PASS|goos|goarch|cpu|pkg)' || true
+
+.PHONY: fuzz
+fuzz: ## fuzz every parser for 20 s each
+	scripts/fuzz 20s

@@ -1,0 +1,38 @@
+package apierror
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+
+	"github.com/gin-gonic/gin"
+)
+
+// ErrPanic is wrapped by the error that [Recovery] makes of a panic.
+var ErrPanic = errors.New("panic in a handler")
+
+// Recovery answers with a 500 when a handler below it panics, and cuts an
+// answer that was under way. It differs from gin.Recovery where a gateway needs
+// it to: http.ErrAbortHandler goes up to the server, which then breaks the
+// connection, so that a half answer never looks whole; and the request's
+// headers, with their keys and cookies, are not printed. OnPanic, if not nil,
+// is told the value and the stack.
+func Recovery(onPanic func(c *gin.Context, value any, stack []byte)) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		defer func() {
+			value := recover()
+			if value == nil {
+				return
+			}
+			if value == http.ErrAbortHandler { //nolint:errorlint // net/http compares the value itself
+				panic(value)
+			}
+			if onPanic != nil {
+				onPanic(c, value, debug.Stack())
+			}
+			Abort(c, &Error{Code: "internal_error", Message: "An internal error occurred.", Err: fmt.Errorf("%w: %v", ErrPanic, value)})
+		}()
+		c.Next()
+	}
+}
