@@ -1,0 +1,118 @@
+package balance
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// ErrUnknownEndpoint: no endpoint of the pool has that name.
+var ErrUnknownEndpoint = errors.New("balance: unknown endpoint")
+
+// Add puts an endpoint in. With SlowStart it begins slowly.
+func (p *Pool) Add(e Endpoint) error {
+	n, err := e.node(p.cfg.Transport)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	old := p.set.Load().nodes
+	if slices.ContainsFunc(old, func(o *node) bool { return o.name == n.name }) {
+		p.mu.Unlock()
+		return fmt.Errorf("balance: endpoint %q: the name is taken", n.name)
+	}
+	p.cfg.SlowStart.begin(n, time.Now())
+	p.install(append(slices.Clone(old), n))
+	p.mu.Unlock()
+	p.notify(Event{Kind: Added, Endpoint: n.name})
+	return nil
+}
+
+// Remove takes an endpoint out at once. Exchanges under way there go on.
+func (p *Pool) Remove(name string) error {
+	p.mu.Lock()
+	old := p.set.Load().nodes
+	i := slices.IndexFunc(old, func(n *node) bool { return n.name == name })
+	if i < 0 {
+		p.mu.Unlock()
+		return fmt.Errorf("%w: %q", ErrUnknownEndpoint, name)
+	}
+	p.install(slices.Delete(slices.Clone(old), i, i+1))
+	p.mu.Unlock()
+	p.notify(Event{Kind: Removed, Endpoint: name})
+	return nil
+}
+
+// SetEndpoints makes the pool have exactly these. Endpoints that stay, by
+// name and URL, keep their state; a weight may change.
+func (p *Pool) SetEndpoints(endpoints []Endpoint) error {
+	next, err := nodes(endpoints, p.cfg.Transport)
+	if err != nil {
+		return err
+	}
+	var events []Event
+	p.mu.Lock()
+	old := p.set.Load().nodes
+	for i, n := range next {
+		j := slices.IndexFunc(old, func(o *node) bool { return o.name == n.name && o.url.String() == n.url.String() })
+		if j < 0 {
+			p.cfg.SlowStart.begin(n, time.Now())
+			events = append(events, Event{Kind: Added, Endpoint: n.name})
+			continue
+		}
+		old[j].weight.Store(n.weight.Load())
+		next[i] = old[j]
+	}
+	for _, o := range old {
+		if !slices.ContainsFunc(next, func(n *node) bool { return n.name == o.name }) {
+			events = append(events, Event{Kind: Removed, Endpoint: o.name})
+		}
+	}
+	p.install(next)
+	p.mu.Unlock()
+	for _, e := range events {
+		p.notify(e)
+	}
+	return nil
+}
+
+// SetWeight changes an endpoint's share.
+func (p *Pool) SetWeight(name string, weight int) error {
+	if weight < 1 || weight > maxWeight {
+		return fmt.Errorf("balance: weight %d is not within 1 and %d", weight, maxWeight)
+	}
+	return p.change(name, func(n *node) { n.weight.Store(int64(weight)) })
+}
+
+// Drain lets an endpoint finish what it has and gives it nothing new.
+func (p *Pool) Drain(name string) error {
+	err := p.change(name, func(n *node) { n.draining.Store(true) })
+	if err == nil {
+		p.notify(Event{Kind: Drained, Endpoint: name})
+	}
+	return err
+}
+
+// Undrain takes Drain back.
+func (p *Pool) Undrain(name string) error {
+	err := p.change(name, func(n *node) { n.draining.Store(false) })
+	if err == nil {
+		p.notify(Event{Kind: Undrained, Endpoint: name})
+	}
+	return err
+}
+
+// change does something to one node and lets the policy look anew.
+func (p *Pool) change(name string, f func(*node)) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.set.Load().nodes
+	i := slices.IndexFunc(list, func(n *node) bool { return n.name == name })
+	if i < 0 {
+		return fmt.Errorf("%w: %q", ErrUnknownEndpoint, name)
+	}
+	f(list[i])
+	p.install(list)
+	return nil
+}

@@ -1,0 +1,126 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/attempt"
+)
+
+// maxRest bounds how long an endpoint's Retry-After is believed.
+const maxRest = time.Minute
+
+// exchange is one request at one endpoint, until its body is closed.
+type exchange struct {
+	pool *Pool
+	node *node
+	ctx  context.Context //nolint:containedctx // the request's own, asked for its end when the body is closed
+
+	left   sync.Once
+	closed sync.Once
+	status int
+	err    error // of the transport or of reading the body
+	whole  bool  // the body was read to its end
+}
+
+// leave takes the exchange out of the in-flight count.
+func (x *exchange) leave() { x.left.Do(func() { x.node.inflight.Add(-1) }) }
+
+func (x *exchange) failed(err error) {
+	if x.err == nil {
+		x.err = err
+	}
+}
+
+// answered wraps the body of an answer.
+func (x *exchange) answered(res *http.Response) {
+	x.status = res.StatusCode
+	if d, ok := restAsked(res, time.Now()); ok {
+		x.node.resting.Store(time.Now().Add(d).UnixNano())
+		x.pool.changed()
+	}
+	if res.Body == nil {
+		res.Body = http.NoBody
+	}
+	x.whole = res.Body == http.NoBody || res.StatusCode == http.StatusSwitchingProtocols
+	b := &body{ReadCloser: res.Body, x: x}
+	if w, ok := res.Body.(io.Writer); ok {
+		res.Body = &duplexBody{body: b, Writer: w}
+		return
+	}
+	res.Body = b
+}
+
+// report counts how the exchange ended, once. A client that left says nothing
+// about the endpoint, nor does a body that the caller did not want to the end.
+func (x *exchange) report() {
+	x.closed.Do(func() {
+		verdict := attempt.From(x.ctx).Err()
+		switch {
+		case verdict == nil && attempt.Abandoned(x.ctx):
+		case x.err != nil, verdict != nil, x.status >= 500:
+			x.pool.count(x.node, false)
+		case x.whole:
+			x.pool.count(x.node, true)
+		}
+	})
+}
+
+// body watches a body being read.
+type body struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.x.whole = true
+		b.x.leave()
+	case err != nil:
+		b.x.failed(err)
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	err := b.ReadCloser.Close()
+	b.x.leave()
+	b.x.report()
+	return err
+}
+
+// duplexBody is the body of a 101: the connection itself.
+type duplexBody struct {
+	*body
+	io.Writer
+}
+
+// CloseWrite passes the end of one direction on, where that is possible.
+func (b *duplexBody) CloseWrite() error {
+	if c, ok := b.Writer.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// restAsked reads the Retry-After of an endpoint that has enough for now.
+func restAsked(res *http.Response, now time.Time) (time.Duration, bool) {
+	if res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
+		return 0, false
+	}
+	v := res.Header.Get("Retry-After")
+	if s, err := strconv.Atoi(v); err == nil && s > 0 {
+		return min(time.Duration(min(s, 1<<20))*time.Second, maxRest), true
+	}
+	if at, err := http.ParseTime(v); err == nil && at.After(now) {
+		return min(at.Sub(now), maxRest), true
+	}
+	return 0, false
+}

@@ -1,0 +1,166 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+
+	"github.com/ginfer/ginfer/internal/hash"
+	"github.com/ginfer/ginfer/internal/peek"
+)
+
+// Key finds what keeps requests together. It reports false when a request has
+// no key; such a request goes where the load is least.
+type Key func(*http.Request) (string, bool)
+
+// ByHeader takes the key from a request header.
+func ByHeader(name string) Key {
+	name = http.CanonicalHeaderKey(name)
+	return func(r *http.Request) (string, bool) {
+		if v := r.Header[name]; len(v) > 0 && v[0] != "" {
+			return v[0], true
+		}
+		return "", false
+	}
+}
+
+// ByContext takes the key from the request's context, where an identity is.
+func ByContext(f func(context.Context) (string, bool)) Key {
+	return func(r *http.Request) (string, bool) { return f(r.Context()) }
+}
+
+// ByBody takes the key from a top-level string of a JSON body. The proxy holds
+// bodies up to its MaxBody; a longer one has no key.
+func ByBody(field string) Key {
+	return func(r *http.Request) (string, bool) {
+		b, ok := peek.Bytes(r)
+		if !ok || len(b) == 0 {
+			return "", false
+		}
+		v, err := peek.String(b, field)
+		return v, err == nil && v != ""
+	}
+}
+
+// Algorithm is how keys are spread over endpoints.
+type Algorithm int
+
+// The algorithms. All keep keys in place when endpoints come and go.
+const (
+	// Ring is a circle of virtual nodes (Karger et al. 1997): exactly the keys
+	// of a removed endpoint move. The default.
+	Ring Algorithm = iota
+	// Rendezvous is weighted highest random weight hashing (Thaler and
+	// Ravishankar 1998): the same, perfectly even, and linear in the number of
+	// endpoints. For up to some dozens.
+	Rendezvous
+	// Maglev is a table of 65,537 places (Eisenbud et al. 2016): the fastest
+	// and very even, but on a change a few per cent of the other keys move too.
+	Maglev
+)
+
+// HashConfig describes the hash policy.
+type HashConfig struct {
+	// Key finds a request's key. Required.
+	Key Key
+	// Algorithm spreads keys. Default [Ring].
+	Algorithm Algorithm
+	// VirtualNodes is how many points of the ring an endpoint of mean weight
+	// has. Default 2048, which keeps the fullest of five endpoints within 8 %
+	// of the mean for 5,000 keys; 24 bytes each.
+	VirtualNodes int
+	// LoadBound is how many times the mean an endpoint may be loaded before
+	// its keys overflow to the next one in the key's own order (Mirrokni,
+	// Thorup, Zadimoghaddam 2018). Default 1.25; negative: no bound.
+	LoadBound float64
+	// Seed varies the assignment; all replicas of a gateway need the same.
+	Seed uint64
+}
+
+// Hash sends requests with the same key to the same endpoint as long as it is
+// usable and not overloaded.
+func Hash(cfg HashConfig) Policy {
+	cfg.LoadBound = orDefault(cfg.LoadBound, 1.25)
+	cfg.VirtualNodes = orDefault(cfg.VirtualNodes, 2048)
+	return hashPolicy{cfg}
+}
+
+type hashPolicy struct{ HashConfig }
+
+func (h hashPolicy) check() error {
+	var faults []error
+	if h.Key == nil {
+		faults = append(faults, errors.New("balance: HashConfig.Key is required"))
+	}
+	if h.Algorithm < Ring || h.Algorithm > Maglev {
+		faults = append(faults, fmt.Errorf("balance: HashConfig.Algorithm %d is unknown", h.Algorithm))
+	}
+	if h.VirtualNodes < 1 || h.VirtualNodes > 1<<14 {
+		faults = append(faults, fmt.Errorf("balance: HashConfig.VirtualNodes %d is not within 1 and %d", h.VirtualNodes, 1<<14))
+	}
+	if h.LoadBound > 0 && h.LoadBound < 1.01 || math.IsNaN(h.LoadBound) {
+		faults = append(faults, fmt.Errorf("balance: HashConfig.LoadBound %v must be at least 1.01", h.LoadBound))
+	}
+	return errors.Join(faults...)
+}
+
+// Picker implements Policy.
+func (h hashPolicy) Picker(endpoints []Static) Picker {
+	p := &hashPicker{HashConfig: h.HashConfig}
+	switch h.Algorithm {
+	case Rendezvous:
+		p.order = newRendezvous(endpoints)
+	case Maglev:
+		p.order = newMaglev(endpoints)
+	case Ring:
+		p.order = newRing(endpoints, h.VirtualNodes)
+	}
+	return p
+}
+
+// order walks endpoints in the order in which a key prefers them.
+type order interface {
+	// find returns the first endpoint, in the key's order, that fits accepts.
+	find(key uint64, c Candidates, f fit) int
+}
+
+type hashPicker struct {
+	HashConfig
+	order order
+}
+
+// Pick implements Picker.
+func (p *hashPicker) Pick(req *http.Request, c Candidates) int {
+	key, ok := p.Key(req)
+	if !ok {
+		return leastRequest{}.Pick(req, c)
+	}
+	if i := p.order.find(hash.String(p.Seed, key), c, p.bound(c)); i >= 0 {
+		return i
+	}
+	return leastRequest{}.Pick(req, c)
+}
+
+// fit is the bound on load: ⌈c · (in-flight + 1) · w / Σw⌉.
+type fit struct{ perWeight float64 }
+
+func (p *hashPicker) bound(c Candidates) fit {
+	if p.LoadBound < 0 {
+		return fit{math.Inf(1)}
+	}
+	var load int64
+	var weight float64
+	for i := range c.Len() {
+		if c.Usable(i) {
+			load += c.Inflight(i)
+			weight += c.Weight(i)
+		}
+	}
+	return fit{p.LoadBound * float64(load+1) / weight}
+}
+
+func (f fit) accepts(c Candidates, i int) bool {
+	return c.Usable(i) && float64(c.Inflight(i)) < math.Ceil(f.perWeight*c.Weight(i))
+}

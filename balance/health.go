@@ -1,0 +1,157 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// maxChecks is how many checks are made at once.
+	maxChecks = 32
+	// maxCheckBody is how much of a check's answer is read.
+	maxCheckBody = 64 << 10
+	// checkJitter spreads the checks of many gateways, as a share of the interval.
+	checkJitter = 0.1
+)
+
+// Health is the active check: a GET that must be answered with a status from
+// 200 to 399. It runs only inside [Pool.Run]; the first one decides alone.
+// Zero means default.
+type Health struct {
+	// Path is asked for, below the endpoint's base. Default /health; "-" turns
+	// active checks off.
+	Path string
+	// Interval between checks, give or take a tenth. Default 5 s.
+	Interval time.Duration
+	// Timeout of one check. Default 2 s.
+	Timeout time.Duration
+	// Healthy and Unhealthy are how many like results in a row change the
+	// verdict. Defaults 2 and 3.
+	Healthy, Unhealthy int
+	// Check replaces the GET; nil is healthy. Optional.
+	Check func(ctx context.Context, e Endpoint) error
+}
+
+func (h *Health) resolve() error {
+	if h.Path == "" {
+		h.Path = "/health"
+	}
+	h.Interval = orDefault(h.Interval, 5*time.Second)
+	h.Timeout = orDefault(h.Timeout, 2*time.Second)
+	h.Healthy = orDefault(h.Healthy, 2)
+	h.Unhealthy = orDefault(h.Unhealthy, 3)
+	var faults []error
+	if h.Path != "-" && !strings.HasPrefix(h.Path, "/") {
+		faults = append(faults, fmt.Errorf("balance: Health.Path %q must begin with /", h.Path))
+	}
+	if h.Interval < 0 || h.Timeout < 0 || h.Healthy < 0 || h.Unhealthy < 0 {
+		faults = append(faults, errors.New("balance: Health: only Path can be turned off"))
+	}
+	return errors.Join(faults...)
+}
+
+func (h *Health) on() bool { return h.Path != "-" || h.Check != nil }
+
+// Run makes the active checks and the outlier sweeps until ctx ends, and
+// returns nil then. Call it once, in a goroutine of its own. Without it a pool
+// works, but only consecutive failures take an endpoint out.
+func (p *Pool) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	if p.cfg.Health.on() {
+		wg.Go(func() { p.every(ctx, p.cfg.Health.Interval, true, p.checkAll) })
+	}
+	if p.cfg.Outlier.Interval > 0 {
+		wg.Go(func() { p.every(ctx, p.cfg.Outlier.Interval, false, func(context.Context) { p.sweep(time.Now()) }) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// every calls f each interval, with some jitter.
+func (p *Pool) every(ctx context.Context, interval time.Duration, now bool, f func(context.Context)) {
+	timer := time.NewTimer(jittered(interval))
+	defer timer.Stop()
+	if now {
+		f(ctx)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			f(ctx)
+			timer.Reset(jittered(interval))
+		}
+	}
+}
+
+func jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (1 + checkJitter*(2*rand.Float64()-1)))
+}
+
+func (p *Pool) checkAll(ctx context.Context) {
+	slots := make(chan struct{}, maxChecks)
+	var wg sync.WaitGroup
+	for _, n := range p.set.Load().nodes {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			err := p.check(ctx, n)
+			if ctx.Err() == nil {
+				p.judge(n, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (p *Pool) check(ctx context.Context, n *node) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Health.Timeout)
+	defer cancel()
+	if f := p.cfg.Health.Check; f != nil {
+		return f(ctx, Endpoint{Name: n.name, URL: n.url.String(), Weight: int(n.weight.Load()), Transport: n.transport})
+	}
+	url := n.url.Scheme + "://" + n.url.Host + n.base + p.cfg.Health.Path
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("balance: check %s: %w", n.name, err)
+	}
+	req.Header.Set("User-Agent", "ginfer-health-check")
+	res, err := n.transport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("balance: check %s: %w", n.name, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.CopyN(io.Discard, res.Body, maxCheckBody) // so that the connection can be used again
+	if res.StatusCode < 200 || res.StatusCode > 399 {
+		return fmt.Errorf("balance: check %s: status %d", n.name, res.StatusCode)
+	}
+	return nil
+}
+
+// judge counts like results in a row; n.probes is positive for good ones and
+// negative for bad ones. The very first result decides alone.
+func (p *Pool) judge(n *node, err error) {
+	first := n.probes == 0
+	if err == nil {
+		n.probes = max(n.probes, 0) + 1
+		if (first || n.probes >= p.cfg.Health.Healthy) && n.sick.CompareAndSwap(true, false) {
+			p.cfg.SlowStart.begin(n, time.Now())
+			p.changed()
+			p.notify(Event{Kind: Recovered, Endpoint: n.name})
+		}
+		return
+	}
+	n.probes = min(n.probes, 0) - 1
+	if (first || -n.probes >= p.cfg.Health.Unhealthy) && n.sick.CompareAndSwap(false, true) {
+		p.changed()
+		p.notify(Event{Kind: Sick, Endpoint: n.name, Err: err})
+	}
+}

@@ -1,0 +1,180 @@
+package balance
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"time"
+)
+
+// Outlier ejects endpoints whose live requests fail: Envoy's outlier
+// detection, with its defaults. Consecutive failures eject at once; the other
+// two rules are applied at each sweep of [Pool.Run]. An ejection ends by the
+// clock, whether or not Run runs. Zero means default, negative means off.
+type Outlier struct {
+	// Consecutive failures in a row eject. Default 5.
+	Consecutive int
+	// Interval is the time between sweeps. Default 10 s.
+	Interval time.Duration
+	// BaseEjection times the number of ejections in a row is how long one
+	// lasts, up to MaxEjection. Defaults 30 s and 300 s.
+	BaseEjection, MaxEjection time.Duration
+	// MaxEjected is the most endpoints, in percent, ejected at once; one is
+	// always allowed. Default 10.
+	MaxEjected int
+	// StdevFactor: an endpoint whose success rate is below the mean minus so
+	// many standard deviations is ejected, when MinHosts endpoints had
+	// MinRequests in the interval. Defaults 1.9, 5, 100.
+	StdevFactor float64
+	MinHosts    int
+	MinRequests int
+	// FailurePercent of an interval ejects whatever the others do, with
+	// MinRequests. Default off; Envoy's is 85.
+	FailurePercent int
+}
+
+func (o *Outlier) resolve() error {
+	o.Consecutive = orDefault(o.Consecutive, 5)
+	o.Interval = orDefault(o.Interval, 10*time.Second)
+	o.BaseEjection = orDefault(o.BaseEjection, 30*time.Second)
+	o.MaxEjection = max(orDefault(o.MaxEjection, 300*time.Second), o.BaseEjection)
+	o.MaxEjected = orDefault(o.MaxEjected, 10)
+	o.StdevFactor = orDefault(o.StdevFactor, 1.9)
+	o.MinHosts = orDefault(o.MinHosts, 5)
+	o.MinRequests = orDefault(o.MinRequests, 100)
+	if o.MaxEjected > 100 || o.FailurePercent > 100 {
+		return errors.New("balance: Outlier: MaxEjected and FailurePercent are percentages")
+	}
+	return nil
+}
+
+func orDefault[T ~int | ~int64 | ~float64](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// record is what a node's live requests tell.
+type record struct {
+	mu        sync.Mutex
+	row       int // failures in a row
+	ok, bad   int // since the last sweep
+	ejections int // in a row
+}
+
+// count takes one exchange's outcome.
+func (p *Pool) count(n *node, ok bool) {
+	now := time.Now()
+	n.success.add(now.UnixNano(), ok)
+	if !ok {
+		n.failures.Add(1)
+	}
+	if n.outlier.add(ok, p.cfg.Outlier.Consecutive) {
+		p.eject(n, now)
+	}
+}
+
+// add counts an outcome and reports whether the row is long enough to eject.
+func (r *record) add(ok bool, limit int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ok {
+		r.ok++
+		r.row = 0
+		return false
+	}
+	r.bad++
+	r.row++
+	if limit < 0 || r.row < limit {
+		return false
+	}
+	r.row = 0
+	return true
+}
+
+// eject takes a node out for a while, unless too many are out already.
+func (p *Pool) eject(n *node, now time.Time) {
+	o := &p.cfg.Outlier
+	if o.MaxEjected < 0 || !p.mayEject(n, now.UnixNano()) {
+		return
+	}
+	n.outlier.mu.Lock()
+	n.outlier.ejections++
+	d := min(time.Duration(n.outlier.ejections)*o.BaseEjection, o.MaxEjection)
+	n.outlier.mu.Unlock()
+	n.ejected.Store(now.Add(d).UnixNano())
+	p.changed()
+	p.notify(Event{Kind: Ejected, Endpoint: n.name, For: d})
+}
+
+func (p *Pool) mayEject(n *node, now int64) bool {
+	list := p.set.Load().nodes
+	out := 0
+	for _, other := range list {
+		if other.ejected.Load() > now {
+			if other == n {
+				return false
+			}
+			out++
+		}
+	}
+	return out == 0 || (out+1)*100 <= p.cfg.Outlier.MaxEjected*len(list)
+}
+
+// rate is one node's interval.
+type rate struct {
+	node    *node
+	success float64 // share
+	total   int
+}
+
+// sweep applies the rules that compare endpoints, and lets the memory of
+// earlier ejections fade.
+func (p *Pool) sweep(now time.Time) {
+	o := &p.cfg.Outlier
+	var rates []rate
+	for _, n := range p.set.Load().nodes {
+		r := n.outlier.interval(n.ejected.Load() <= now.UnixNano())
+		r.node = n
+		if r.total >= o.MinRequests && o.MinRequests > 0 {
+			rates = append(rates, r)
+		}
+	}
+	limit := math.Inf(-1)
+	if len(rates) >= o.MinHosts && o.StdevFactor > 0 {
+		mean, stdev := spread(rates)
+		limit = mean - o.StdevFactor*stdev
+	}
+	for _, r := range rates {
+		if r.success < limit || o.FailurePercent > 0 && (1-r.success)*100 >= float64(o.FailurePercent) {
+			p.eject(r.node, now)
+		}
+	}
+}
+
+// interval returns and forgets the counts since the last sweep.
+func (r *record) interval(in bool) rate {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := rate{total: r.ok + r.bad}
+	if out.total > 0 {
+		out.success = float64(r.ok) / float64(out.total)
+	}
+	r.ok, r.bad = 0, 0
+	if in && r.ejections > 0 {
+		r.ejections--
+	}
+	return out
+}
+
+func spread(rates []rate) (mean, stdev float64) {
+	for _, r := range rates {
+		mean += r.success
+	}
+	mean /= float64(len(rates))
+	for _, r := range rates {
+		stdev += (r.success - mean) * (r.success - mean)
+	}
+	return mean, math.Sqrt(stdev / float64(len(rates)))
+}

@@ -1,0 +1,212 @@
+package balance
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/attempt"
+)
+
+// ErrNoEndpoint: the pool has no endpoint that may be used. A request gets it
+// inside an *apierror.Error with status 503 and code "no_endpoint".
+var ErrNoEndpoint = errors.New("balance: no endpoint available")
+
+// Config describes a pool.
+type Config struct {
+	// Endpoints are the servers to begin with. They may be none.
+	Endpoints []Endpoint
+	// Policy chooses among them. Default [LeastRequest].
+	Policy Policy
+	// Transport carries the requests. Default: a clone of
+	// http.DefaultTransport that keeps 256 idle connections per server and
+	// leaves compression alone.
+	Transport http.RoundTripper
+	// PreserveHost sends the request's own Host. Default false: the endpoint's.
+	PreserveHost bool
+	// Health is the active check that [Pool.Run] makes.
+	Health Health
+	// Outlier ejects endpoints by how live requests end.
+	Outlier Outlier
+	// SlowStart lets new and recovered endpoints begin with less.
+	SlowStart SlowStart
+	// PanicThreshold is the share of endpoints below which health no longer
+	// counts and all are used: it is then more likely that the checks are
+	// wrong, and certain that the rest would drown. Default 0.5; negative: off.
+	PanicThreshold float64
+	// OnEvent is told of changes. It must not block. Optional.
+	OnEvent func(context.Context, Event)
+}
+
+// Pool spreads requests over endpoints. It is an http.RoundTripper, safe for
+// concurrent use, also while endpoints come and go.
+type Pool struct {
+	cfg   Config
+	mu    sync.Mutex // held while the set changes
+	set   atomic.Pointer[set]
+	panic atomic.Bool
+}
+
+// set is an immutable list of endpoints with what was made for it.
+type set struct {
+	nodes  []*node
+	picker Picker
+	view   atomic.Pointer[view]
+}
+
+// view is which endpoints are usable, until something changes.
+type view struct {
+	usable  []bool
+	weight  []float64
+	count   int
+	expires int64
+}
+
+// New checks cfg and returns a pool. The error joins every fault found.
+func New(cfg Config) (*Pool, error) {
+	err := errors.Join(cfg.Health.resolve(), cfg.Outlier.resolve(), cfg.SlowStart.check(), checkPolicy(cfg.Policy))
+	if cfg.PanicThreshold == 0 {
+		cfg.PanicThreshold = 0.5
+	}
+	if cfg.PanicThreshold > 1 {
+		err = errors.Join(err, errors.New("balance: Config.PanicThreshold is more than 1"))
+	}
+	if cfg.Policy == nil {
+		cfg.Policy = LeastRequest()
+	}
+	if cfg.Transport == nil {
+		cfg.Transport = defaultTransport()
+	}
+	list, nodeErr := nodes(cfg.Endpoints, cfg.Transport)
+	if err = errors.Join(err, nodeErr); err != nil {
+		return nil, err
+	}
+	p := &Pool{cfg: cfg}
+	p.install(list)
+	return p, nil
+}
+
+func checkPolicy(p Policy) error {
+	if c, ok := p.(interface{ check() error }); ok {
+		return c.check()
+	}
+	return nil
+}
+
+func defaultTransport() http.RoundTripper {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // somebody replaced it on purpose
+		return http.DefaultTransport
+	}
+	t = t.Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.DisableCompression = 0, 256, true
+	return t
+}
+
+// install makes list the pool's set. The caller holds p.mu, or owns p alone.
+func (p *Pool) install(list []*node) {
+	static := make([]Static, len(list))
+	for i, n := range list {
+		static[i] = Static{Name: n.name, Weight: int(n.weight.Load())}
+	}
+	p.set.Store(&set{nodes: list, picker: p.cfg.Policy.Picker(static)})
+}
+
+// RoundTrip sends req to an endpoint. An endpoint that an earlier try of the
+// same exchange went to is avoided while there is another one. The error is
+// the transport's, or ErrNoEndpoint.
+func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	n := p.pick(req)
+	if n == nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: ErrNoEndpoint}
+	}
+	x := &exchange{pool: p, node: n, ctx: req.Context()}
+	n.inflight.Add(1)
+	n.requests.Add(1)
+	answered := false
+	defer func() {
+		if !answered { // also when the transport panics
+			x.leave()
+		}
+	}()
+	res, err := n.transport.RoundTrip(n.outbound(req, p.cfg.PreserveHost))
+	if err != nil {
+		x.failed(err)
+		x.report()
+		return nil, err
+	}
+	answered = true
+	x.answered(res)
+	return res, nil
+}
+
+// pick chooses an endpoint and tells the exchange's other layers.
+func (p *Pool) pick(req *http.Request) *node {
+	s := p.set.Load()
+	c := Candidates{set: s, now: time.Now().UnixNano()}
+	c.view = p.viewOf(s, c.now)
+	try := attempt.From(req.Context())
+	if try.Number() > 1 {
+		c.try = try
+	}
+	others := c.unused() - 1
+	i := s.picker.Pick(req, c)
+	if i < 0 && c.try != nil { // all were tried: again, then
+		c.try, others = nil, 0
+		i = s.picker.Pick(req, c)
+	}
+	if i < 0 || i >= len(s.nodes) {
+		return nil
+	}
+	try.Use(s.nodes[i].name)
+	try.SetOthers(max(others, 0))
+	return s.nodes[i]
+}
+
+// unused counts the usable endpoints that no earlier try went to.
+func (c Candidates) unused() int {
+	if c.try == nil {
+		return c.view.count
+	}
+	n := 0
+	for i := range c.set.nodes {
+		if c.Usable(i) {
+			n++
+		}
+	}
+	return n
+}
+
+// viewOf returns the set's view, made anew when it is out of date.
+func (p *Pool) viewOf(s *set, now int64) *view {
+	if v := s.view.Load(); v != nil && now < v.expires {
+		return v
+	}
+	v, panicking := s.look(now, p.cfg.PanicThreshold, p.cfg.SlowStart)
+	s.view.Store(v)
+	if p.panic.Swap(panicking) != panicking {
+		p.notify(Event{Kind: panicKind(panicking)})
+	}
+	return v
+}
+
+// changed makes the next pick look again.
+func (p *Pool) changed() { p.set.Load().view.Store(nil) }
+
+// Status returns the state of every endpoint.
+func (p *Pool) Status() []Status {
+	now := time.Now().UnixNano()
+	list := p.set.Load().nodes
+	out := make([]Status, len(list))
+	for i, n := range list {
+		out[i] = n.status(now)
+	}
+	return out
+}

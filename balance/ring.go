@@ -1,0 +1,144 @@
+package balance
+
+import (
+	"cmp"
+	"math"
+	"math/bits"
+	"slices"
+	"strconv"
+
+	"github.com/ginfer/ginfer/internal/hash"
+)
+
+// maxPoints bounds a ring's memory: 24 MB.
+const maxPoints = 1 << 20
+
+// point is a virtual node.
+type point struct {
+	at    uint64
+	owner int32
+}
+
+// ring is the points in order, and an index by their first bits, so that a
+// look-up is a jump and a step or two rather than a binary search.
+type ring struct {
+	points []point
+	index  []int32
+	shift  uint
+}
+
+func newRing(endpoints []Static, virtual int) order {
+	r := &ring{}
+	for i, e := range endpoints {
+		n := virtualNodes(e, endpoints, virtual)
+		seed := hash.String(0, e.Name)
+		for v := range n {
+			r.points = append(r.points, point{hash.String(seed, strconv.Itoa(v)), int32(i)}) //nolint:gosec // a pool has fewer endpoints
+		}
+	}
+	// The name decides between equal hashes, so that replicas agree.
+	slices.SortFunc(r.points, func(a, b point) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(endpoints[a.owner].Name, endpoints[b.owner].Name))
+	})
+	r.buildIndex()
+	return r
+}
+
+// virtualNodes is the endpoint's number of points: in proportion to its
+// weight alone, not to the others', so that nobody's points move when
+// somebody joins. Large pools and weights get fewer for everybody.
+func virtualNodes(e Static, endpoints []Static, virtual int) int {
+	total := 0
+	for _, other := range endpoints {
+		total += other.Weight * virtual
+	}
+	scale := 1
+	for total/scale > maxPoints {
+		scale *= 2 // in steps, so that joining seldom changes it
+	}
+	return max(e.Weight*virtual/scale, 1)
+}
+
+func (r *ring) buildIndex() {
+	size := bits.Len(uint(max(len(r.points), 1)))
+	r.shift = uint(64 - size) //nolint:gosec // at most 21
+	r.index = make([]int32, 1<<size+1)
+	next := 0
+	for slot := range 1 << size {
+		for next < len(r.points) && r.points[next].at>>r.shift < uint64(slot) { //nolint:gosec // not negative
+			next++
+		}
+		r.index[slot] = int32(next) //nolint:gosec // at most maxPoints
+	}
+}
+
+// find walks from the key's place on, each endpoint once.
+func (r *ring) find(key uint64, c Candidates, f fit) int {
+	n := len(r.points)
+	if n == 0 {
+		return -1
+	}
+	start := int(r.index[key>>r.shift])
+	for start < n && r.points[start].at < key {
+		start++
+	}
+	var refused [8]int32 // most walks end within a few endpoints
+	count := 0
+	for step := range n {
+		owner := r.points[(start+step)%n].owner
+		if slices.Contains(refused[:min(count, len(refused))], owner) {
+			continue
+		}
+		if f.accepts(c, int(owner)) {
+			return int(owner)
+		}
+		if count < len(refused) {
+			refused[count] = owner
+		}
+		if count++; count > 4*c.Len() {
+			break
+		}
+	}
+	return -1
+}
+
+// rendezvous compares a score of every endpoint.
+type rendezvous struct {
+	seeds   []uint64
+	weights []float64
+	equal   bool
+}
+
+func newRendezvous(endpoints []Static) order {
+	r := &rendezvous{equal: true}
+	for _, e := range endpoints {
+		r.seeds = append(r.seeds, hash.String(1, e.Name))
+		r.weights = append(r.weights, float64(e.Weight))
+		r.equal = r.equal && e.Weight == endpoints[0].Weight
+	}
+	return r
+}
+
+// score is the logarithmic method: −w / ln(u), with u the hash in (0, 1).
+// Equal weights compare the hash itself, which gives the same order.
+func (r *rendezvous) score(key uint64, i int) float64 {
+	h := hash.Mix(key ^ r.seeds[i])
+	if r.equal {
+		return float64(h >> 11)
+	}
+	u := (float64(h>>11) + 0.5) / (1 << 53)
+	return -r.weights[i] / math.Log(u)
+}
+
+func (r *rendezvous) find(key uint64, c Candidates, f fit) int {
+	best, highest := -1, math.Inf(-1)
+	for i := range r.seeds {
+		if !f.accepts(c, i) {
+			continue
+		}
+		if s := r.score(key, i); s > highest {
+			best, highest = i, s
+		}
+	}
+	return best
+}

@@ -1,0 +1,45 @@
+package balance
+
+import (
+	"net/http"
+	"sync"
+)
+
+// RoundRobin is smooth weighted round robin as in nginx: with weights 5, 1
+// and 1 the order is a a b a c a a. It does not look at load: prefer
+// [LeastRequest] unless all requests cost the same.
+func RoundRobin() Policy { return roundRobin{} }
+
+type roundRobin struct{}
+
+func (roundRobin) Picker(endpoints []Static) Picker {
+	return &smooth{current: make([]float64, len(endpoints))}
+}
+
+type smooth struct {
+	mu      sync.Mutex
+	current []float64
+}
+
+// Pick raises everybody by their weight, picks the highest, and lowers it by
+// the sum.
+func (s *smooth) Pick(_ *http.Request, c Candidates) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	best, total := -1, 0.0
+	for i := range s.current {
+		if !c.Usable(i) {
+			continue
+		}
+		w := c.Weight(i)
+		s.current[i] += w
+		total += w
+		if best < 0 || s.current[i] > s.current[best] {
+			best = i
+		}
+	}
+	if best >= 0 {
+		s.current[best] -= total
+	}
+	return best
+}
