@@ -54,7 +54,7 @@ func timeoutError(l limit) error {
 // clientError says why the client's context ended.
 func clientError(ctx context.Context) error {
 	cause := context.Cause(ctx)
-	if errors.Is(cause, context.DeadlineExceeded) {
+	if errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, ErrTimeout) {
 		return refusal(http.StatusGatewayTimeout, "timeout", "The request took too long.", fmt.Errorf("%w: %w", ErrTimeout, cause))
 	}
 	return refusal(apierror.StatusClientClosed, "client_closed_request", "The client closed the request.", fmt.Errorf("%w: %w", ErrClientClosed, cause))

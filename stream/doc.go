@@ -1,0 +1,28 @@
+// Package stream makes, reads and guards streams of server-sent events.
+//
+// [Streams.Middleware] stands before the handler that streams, a proxy or your
+// own, and guards every answer of type text/event-stream: a comment in silence,
+// so that nothing in between takes it for dead; a deadline for each write, so
+// that a client that does not read holds nothing; an idle and a total limit; and
+// a drain that lets streams end before the process does.
+//
+//	streams, err := stream.New(stream.Config{})
+//	r.POST("/v1/chat/completions", streams.Middleware(), gateway.Handler())
+//	// at the end of the process:
+//	err = streams.Drain(ctx)
+//
+// [Writer] writes events, [Reader] reads them, and [Hub] keeps the latest of
+// each stream so that a client that lost its connection can go on where it was
+// (Last-Event-ID).
+//
+// In the chain it comes after everything that may still refuse a request, and
+// right before the proxy. Answers of other types pass unchanged, but for the
+// write deadline.
+//
+// What happens on failure: a stream that reaches a limit gets an error event
+// and no [DONE], and its connection is cut, so that no client takes it for
+// complete. Within an unfinished event nothing is added; it is only cut.
+//
+// The format is that of the WHATWG HTML standard, §9.2
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html).
+package stream

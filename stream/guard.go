@@ -1,0 +1,350 @@
+package stream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/sse"
+)
+
+// heartbeat is the shortest comment.
+const heartbeat = ":\n\n"
+
+// endGrace is how long a client may take to hear why its stream ends.
+const endGrace = time.Second
+
+// past is a deadline by which a connection is cut: what was written can't be
+// completed any more.
+var past = time.Unix(1, 0) //nolint:gochecknoglobals // a constant
+
+// guard is the writer of a guarded answer. The handler's goroutine and the
+// timer's write through it, one at a time.
+type guard struct {
+	gin.ResponseWriter
+	streams *Streams
+	cancel  context.CancelCauseFunc
+
+	mu      sync.Mutex
+	begun   bool // the head is written
+	stream  bool // and says text/event-stream
+	packed  bool // with a Content-Encoding: nothing can be put in
+	between sse.Boundary
+	timer   *time.Timer
+	cut     bool      // no more can be written
+	limit   time.Time // write deadline that the handler asked for
+	err     error     // why the guard ended it
+
+	start     time.Time
+	lastEvent time.Time // the handler wrote
+	lastWrite time.Time // anybody wrote
+	bytes     int64
+	beats     int
+}
+
+// Unwrap lets http.ResponseController reach the server's own writer.
+func (g *guard) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+
+// Write implements http.ResponseWriter.
+func (g *guard) Write(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.ready(); err != nil {
+		return 0, err
+	}
+	n, err := g.ResponseWriter.Write(p)
+	g.wrote(p[:max(n, 0)])
+	return n, g.explain(err)
+}
+
+// WriteString implements io.StringWriter.
+func (g *guard) WriteString(s string) (int, error) { return g.Write([]byte(s)) }
+
+// WriteHeaderNow implements gin.ResponseWriter.
+func (g *guard) WriteHeaderNow() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ready() == nil {
+		g.ResponseWriter.WriteHeaderNow()
+	}
+}
+
+// Flush implements http.Flusher.
+func (g *guard) Flush() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ready() == nil {
+		_ = g.flush() // http.Flusher has no error; the next write will fail
+	}
+}
+
+// FlushError is what http.ResponseController calls.
+func (g *guard) FlushError() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.ready(); err != nil {
+		return err
+	}
+	return g.explain(g.flush())
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (g *guard) WriteHeader(code int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ResponseWriter.WriteHeader(code)
+}
+
+// Status implements gin.ResponseWriter.
+func (g *guard) Status() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ResponseWriter.Status()
+}
+
+// Size implements gin.ResponseWriter.
+func (g *guard) Size() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ResponseWriter.Size()
+}
+
+// Written implements gin.ResponseWriter.
+func (g *guard) Written() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ResponseWriter.Written()
+}
+
+// Hijack implements http.Hijacker. The connection is no longer guarded.
+func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.deadline(time.Time{})
+	g.begun, g.cut = true, true
+	return g.ResponseWriter.Hijack()
+}
+
+// SetWriteDeadline is what http.ResponseController calls. A deadline in the
+// past cuts the connection, and no later one brings it back.
+func (g *guard) SetWriteDeadline(t time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cut {
+		return nil
+	}
+	g.limit = t
+	g.cut = !t.IsZero() && !t.After(time.Now())
+	return http.NewResponseController(g.ResponseWriter).SetWriteDeadline(t)
+}
+
+// ready prepares a write. The caller holds mu.
+func (g *guard) ready() error {
+	if g.err != nil {
+		return g.err
+	}
+	if !g.begun {
+		g.begin()
+	}
+	if g.err != nil {
+		return g.err
+	}
+	if !g.cut {
+		g.deadline(g.nextDeadline())
+	}
+	return nil
+}
+
+func (g *guard) nextDeadline() time.Time {
+	timeout := g.streams.cfg.WriteTimeout
+	if timeout <= 0 {
+		return g.limit
+	}
+	t := time.Now().Add(timeout)
+	if !g.limit.IsZero() && g.limit.Before(t) {
+		return g.limit
+	}
+	return t
+}
+
+// deadline sets one where the connection has them; tests' recorders have not.
+func (g *guard) deadline(t time.Time) {
+	_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(t)
+}
+
+// begin looks at what kind of answer this is, when its head is written.
+func (g *guard) begin() {
+	g.begun = true
+	h := g.Header()
+	g.stream = isEventStream(h.Get("Content-Type")) && g.ResponseWriter.Status() == http.StatusOK
+	if !g.stream {
+		return
+	}
+	g.packed = h.Get("Content-Encoding") != ""
+	g.start = time.Now()
+	g.lastEvent, g.lastWrite = g.start, g.start
+	if !g.streams.enter(g) {
+		g.end(ErrDraining)
+		return
+	}
+	if wait := g.untilDue(g.start); wait >= 0 {
+		g.timer = time.AfterFunc(wait, g.tick)
+	}
+}
+
+func (g *guard) wrote(p []byte) {
+	if !g.stream {
+		return
+	}
+	g.between.Write(p)
+	g.bytes += int64(len(p))
+	g.lastEvent = time.Now()
+	g.lastWrite = g.lastEvent
+}
+
+// explain notes a write that failed for the client's slowness.
+func (g *guard) explain(err error) error {
+	if err == nil || g.cut || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	g.cut = true
+	g.err = errors.Join(ErrSlowClient, err)
+	g.cancel(g.err)
+	return g.err
+}
+
+func (g *guard) flush() error {
+	return http.NewResponseController(g.ResponseWriter).Flush()
+}
+
+// tick is called by the timer. It does what is due and sets the timer anew;
+// writes do not touch it, which is cheaper than a reset for each token.
+func (g *guard) tick() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.cut || g.timer == nil {
+		return
+	}
+	now, cfg := time.Now(), &g.streams.cfg
+	switch {
+	case due(now, g.start, cfg.Total):
+		g.end(ErrTotal)
+		return
+	case due(now, g.lastEvent, cfg.Idle):
+		g.end(ErrIdle)
+		return
+	case due(now, g.lastWrite, cfg.Heartbeat):
+		g.beat(now)
+	}
+	if !g.cut {
+		g.timer.Reset(g.untilDue(now))
+	}
+}
+
+func due(now, since time.Time, limit time.Duration) bool {
+	return limit > 0 && now.Sub(since) >= limit
+}
+
+// untilDue is the time to the next thing to do; negative when there is none.
+func (g *guard) untilDue(now time.Time) time.Duration {
+	cfg := &g.streams.cfg
+	next := time.Duration(-1)
+	for _, one := range [...]struct {
+		since time.Time
+		limit time.Duration
+	}{{g.start, cfg.Total}, {g.lastEvent, cfg.Idle}, {g.lastWrite, cfg.Heartbeat}} {
+		if one.limit <= 0 {
+			continue
+		}
+		if wait := max(one.limit-now.Sub(one.since), 0); next < 0 || wait < next {
+			next = wait
+		}
+	}
+	return next
+}
+
+// beat sends a heartbeat, unless the stream stands within an event.
+func (g *guard) beat(now time.Time) {
+	g.lastWrite = now
+	if g.packed || !g.between.At() {
+		return
+	}
+	g.deadline(g.nextDeadline())
+	_, err := g.ResponseWriter.WriteString(heartbeat)
+	if err == nil {
+		err = g.flush()
+	}
+	if err != nil {
+		_ = g.explain(err) // whoever writes next will see it
+		return
+	}
+	g.beats++
+}
+
+// stop is end for another goroutine.
+func (g *guard) stop(err error) {
+	g.deadline(time.Now().Add(endGrace)) // a write under way may hold mu
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.cut {
+		g.end(err)
+	}
+}
+
+// end tells the client why, cuts the connection and cancels the request. The
+// caller holds mu.
+func (g *guard) end(reason error) {
+	e := &apierror.Error{Status: http.StatusGatewayTimeout, Code: "stream_timeout", Message: "The stream was ended by a time limit.", Err: reason}
+	cause := error(e)
+	switch {
+	case errors.Is(reason, ErrDraining):
+		e.Status, e.Code, e.Message = http.StatusServiceUnavailable, "shutting_down", "The server is shutting down."
+	case errors.Is(reason, ErrIdle):
+		cause = errors.Join(e, attempt.ErrTimeout) // the upstream's fault, not the client's
+	}
+	g.err = cause
+	if !g.packed && g.between.At() {
+		g.deadline(time.Now().Add(endGrace))
+		_, _ = g.ResponseWriter.Write(g.streams.cfg.ErrorEvent(e))
+		_ = g.flush()
+	}
+	g.cut = true
+	g.deadline(past)
+	g.cancel(cause)
+}
+
+// finish ends the guarding, when the handler returned or panicked.
+func (g *guard) finish(ctx context.Context) {
+	g.mu.Lock()
+	if g.timer != nil {
+		g.timer.Stop()
+		g.timer = nil
+	}
+	if g.begun && !g.cut {
+		g.deadline(time.Time{}) // the connection's next answer may be another's
+	}
+	g.cut = true
+	g.mu.Unlock()
+	if !g.stream {
+		return
+	}
+	defer g.streams.leave(g) // after the event, so that a drain misses none
+	if g.streams.cfg.OnEvent != nil {
+		g.streams.cfg.OnEvent(context.WithoutCancel(ctx), Event{Duration: time.Since(g.start), Bytes: g.bytes, Heartbeats: g.beats, Err: g.err})
+	}
+}
+
+func isEventStream(contentType string) bool {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream")
+}

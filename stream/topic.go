@@ -1,0 +1,164 @@
+package stream
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// Topic is one stream of a [Hub]. It is safe for concurrent use.
+type Topic struct {
+	hub   *Hub
+	name  string
+	epoch string // tells its ids from those of a topic before it
+
+	mu      sync.Mutex
+	held    [][]byte // messages as sent; the first has number first
+	first   uint64
+	bytes   int
+	closed  bool
+	changed chan struct{} // closed and replaced when something is new
+}
+
+// Publish adds a message and gives it an ID, in place of its own. It does not
+// wait for readers. It returns [ErrClosed] after Close, [ErrTooLong] for a
+// message larger than the hub's MaxBytes, or [ErrField].
+func (t *Topic) Publish(m Message) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return ErrClosed
+	}
+	m.ID = t.id(t.next())
+	b, err := m.append(nil)
+	if err != nil {
+		return err
+	}
+	if len(b) > t.hub.cfg.MaxBytes {
+		return fmt.Errorf("%w: %d bytes, the hub holds %d", ErrTooLong, len(b), t.hub.cfg.MaxBytes)
+	}
+	t.held = append(t.held, b)
+	t.bytes += len(b)
+	for len(t.held) > t.hub.cfg.MaxMessages || t.bytes > t.hub.cfg.MaxBytes {
+		t.bytes -= len(t.held[0])
+		t.held[0] = nil
+		t.held = t.held[1:]
+		t.first++
+	}
+	t.wake()
+	return nil
+}
+
+// Close ends the topic. Readers get what is left, and the hub forgets it after
+// its TTL. It may be called twice.
+func (t *Topic) Close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	t.closed = true
+	t.wake()
+	time.AfterFunc(t.hub.cfg.TTL, func() { t.hub.remove(t) })
+}
+
+func (t *Topic) wake() {
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// next is the number of the message to come.
+func (t *Topic) next() uint64 { return t.first + uint64(len(t.held)) }
+
+func (t *Topic) id(number uint64) string { return t.epoch + "-" + strconv.FormatUint(number, 10) }
+
+// position reads a Last-Event-ID: the number of the message after it.
+func (t *Topic) position(lastID string) (uint64, error) {
+	if lastID == "" {
+		return 0, nil
+	}
+	digits, ok := strings.CutPrefix(lastID, t.epoch+"-")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !ok || err != nil || n >= t.next() {
+		return 0, gap("The Last-Event-ID is not one of this stream.")
+	}
+	return n + 1, nil
+}
+
+func gap(message string) error {
+	return &apierror.Error{Status: http.StatusConflict, Code: "stream_gap", Message: message, Err: ErrGap}
+}
+
+// since returns the messages from number on, joined, and how far they go. When
+// there are none, wait is closed at the next change; done says that none will
+// come.
+func (t *Topic) since(number uint64) (b []byte, next uint64, wait <-chan struct{}, done bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if number < t.first {
+		return nil, 0, nil, false, gap("Messages that you need are no longer held.")
+	}
+	for _, m := range t.held[number-t.first:] {
+		b = append(b, m...)
+	}
+	return b, t.next(), t.changed, t.closed, nil
+}
+
+// serve writes the topic to one client until either ends.
+func (t *Topic) serve(c *gin.Context) {
+	number, err := t.position(c.GetHeader("Last-Event-ID"))
+	w := NewWriter(c.Writer)
+	if err != nil {
+		t.refuse(c, w, err)
+		return
+	}
+	for begun := false; ; begun = true {
+		b, next, wait, done, err := t.since(number)
+		if err != nil {
+			t.refuse(c, w, err)
+			return
+		}
+		if done && len(b) == 0 && !begun && number > 0 {
+			c.AbortWithStatus(http.StatusNoContent)
+			return
+		}
+		if len(b) > 0 || !begun {
+			if w.raw(b) != nil {
+				return // the client left
+			}
+		}
+		number = next
+		if done {
+			return
+		}
+		select {
+		case <-wait:
+		case <-c.Request.Context().Done():
+			return
+		}
+	}
+}
+
+// refuse begins the stream, if need be, to say why it ends: an EventSource
+// shows nothing of an error status.
+func (t *Topic) refuse(c *gin.Context, w *Writer, err error) {
+	if w.raw(nil) == nil {
+		t.hub.cfg.ErrorHandler(c, err)
+	}
+}
+
+// raw writes bytes that are already events.
+func (w *Writer) raw(b []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write(b)
+}

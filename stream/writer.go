@@ -1,0 +1,108 @@
+package stream
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// Writer writes server-sent events. Each call is one write and one flush, so
+// that the client has the event at once. The head of the answer is written with
+// the first of them. An error means that the client can't be reached any more.
+//
+// It is safe for concurrent use.
+type Writer struct {
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	flush   *http.ResponseController
+	buf     []byte
+	started bool
+}
+
+// NewWriter returns a Writer on w, such as a gin.Context's Writer.
+func NewWriter(w http.ResponseWriter) *Writer {
+	return &Writer{w: w, flush: http.NewResponseController(w)}
+}
+
+// Send writes a message. It returns [ErrField], and writes nothing, when the ID
+// or Event would break the format.
+func (w *Writer) Send(m Message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b, err := m.append(w.buf[:0])
+	if err != nil {
+		return err
+	}
+	return w.write(b)
+}
+
+// Data writes a message of the default type.
+func (w *Writer) Data(data string) error { return w.Send(Message{Data: data}) }
+
+// JSON writes v as JSON in a message of the default type.
+func (w *Writer) JSON(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("stream: %w", err)
+	}
+	return w.Send(Message{Data: string(b)})
+}
+
+// Comment writes a comment, which clients ignore.
+func (w *Writer) Comment(text string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write(append(appendLines(w.buf[:0], "", text), '\n'))
+}
+
+// Retry tells the client how long to wait before it connects again.
+func (w *Writer) Retry(wait time.Duration) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write(append(appendRetry(w.buf[:0], wait), '\n'))
+}
+
+// Error writes err as an OpenAI error event, as [apierror.Abort] would. No
+// [Writer.Done] should follow: clients take it for success.
+func (w *Writer) Error(err error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.write(apierror.Event(err))
+}
+
+// Done writes "data: [DONE]", by which OpenAI clients know that a stream is
+// complete.
+func (w *Writer) Done() error { return w.Data("[DONE]") }
+
+func (w *Writer) write(b []byte) error {
+	if !w.started {
+		w.started = true
+		setHeaders(w.w.Header())
+	}
+	w.buf = b
+	if _, err := w.w.Write(b); err != nil {
+		return err
+	}
+	return w.flush.Flush()
+}
+
+// setHeaders says that this is a stream and must not be kept, packed, or held
+// back on its way (X-Accel-Buffering is nginx's).
+func setHeaders(h http.Header) {
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache, no-transform")
+	h.Set("X-Accel-Buffering", "no")
+	h.Del("Content-Length")
+	h.Del("Content-Encoding")
+}
+
+func appendRetry(b []byte, wait time.Duration) []byte {
+	b = append(b, "retry: "...)
+	b = strconv.AppendInt(b, max(wait.Milliseconds(), 0), 10)
+	return append(b, '\n')
+}
