@@ -3,12 +3,12 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
-
 	"github.com/ginfer/ginfer/stream"
 )
 
@@ -29,7 +29,7 @@ func ExampleNew() {
 		_ = out.Done()
 	})
 	w := httptest.NewRecorder()
-	r.ServeHTTP(w, httptest.NewRequest("GET", "/count", nil))
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/count", nil))
 	fmt.Print(w.Body)
 	fmt.Println(streams.Drain(context.Background()))
 	// Output:
@@ -74,8 +74,12 @@ func ExampleNewHub() {
 	r := gin.New()
 	r.GET("/streams/:id", hub.Handler(func(c *gin.Context) string { return c.Param("id") }))
 	w := httptest.NewRecorder()
-	r.ServeHTTP(w, httptest.NewRequest("GET", "/streams/answer-7", nil))
-	for m := range stream.NewReader(w.Body, 0).All() {
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/streams/answer-7", nil))
+	for m, err := range stream.NewReader(w.Body, 0).All() {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
 		fmt.Println(m.Data)
 	}
 	// Output:

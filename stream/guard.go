@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/attempt"
 	"github.com/ginfer/ginfer/internal/sse"

@@ -1,8 +1,8 @@
 package stream_test
 
 import (
-	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -10,10 +10,9 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/ginfer/ginfer/stream"
 )
 
 func newHub(t *testing.T, cfg stream.HubConfig) *stream.Hub {
@@ -33,7 +32,7 @@ func create(t *testing.T, h *stream.Hub, name string) *stream.Topic {
 func publish(t *testing.T, topic *stream.Topic, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
-		require.NoError(t, topic.Publish(stream.Message{Data: fmt.Sprint(i)}))
+		require.NoError(t, topic.Publish(stream.Message{Data: strconv.Itoa(i)}))
 	}
 }
 
@@ -56,7 +55,7 @@ func datas(t *testing.T, body string) (data, ids []string) {
 
 func numbers(from, to int) (out []string) {
 	for i := from; i < to; i++ {
-		out = append(out, fmt.Sprint(i))
+		out = append(out, strconv.Itoa(i))
 	}
 	return out
 }

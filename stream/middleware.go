@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-
 	"github.com/ginfer/ginfer/apierror"
 )
 

@@ -13,11 +13,10 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func request() *http.Request { return httptest.NewRequest(http.MethodPost, "/", nil) }
@@ -48,7 +47,7 @@ func TestHeartbeat(t *testing.T) {
 		w := newConn()
 		serve(w, request(), s.Middleware(), func(c *gin.Context) {
 			out := stream.NewWriter(c.Writer)
-			assert.NoError(t, out.Data("a"))
+			require.NoError(t, out.Data("a"))
 			assert.Equal(t, 1, s.Open())
 			assert.NoError(t, pause(c, 46*time.Second))
 			assert.Equal(t, "data: a\n\n:\n\n:\n\n:\n\n", w.seen())
@@ -75,9 +74,9 @@ func TestHeartbeatNeverInsideAnEvent(t *testing.T) {
 			c.Header("Content-Type", "text/event-stream; charset=utf-8")
 			_, _ = c.Writer.WriteString("data: {\"a\"")
 			c.Writer.Flush()
-			assert.NoError(t, pause(c, time.Minute))
+			require.NoError(t, pause(c, time.Minute))
 			_, _ = c.Writer.WriteString(":1}\n")
-			assert.NoError(t, pause(c, time.Minute))
+			require.NoError(t, pause(c, time.Minute))
 			_, _ = c.Writer.WriteString("\n")
 			assert.NoError(t, pause(c, 40*time.Second))
 		})
@@ -162,9 +161,9 @@ func TestSlowClient(t *testing.T) {
 		w, start := newConn(), time.Now()
 		serve(w, request(), s.Middleware(), func(c *gin.Context) {
 			out := stream.NewWriter(c.Writer)
-			assert.NoError(t, out.Data("a"))
+			require.NoError(t, out.Data("a"))
 			w.stick()
-			assert.ErrorIs(t, out.Data("b"), stream.ErrSlowClient)
+			require.ErrorIs(t, out.Data("b"), stream.ErrSlowClient)
 			assert.ErrorIs(t, context.Cause(c.Request.Context()), stream.ErrSlowClient, "the upstream is told")
 		})
 		assert.Equal(t, 10*time.Second, time.Since(start))
@@ -295,7 +294,7 @@ func TestPanicEndsTheGuard(t *testing.T) {
 		s, _ := newStreams(t, stream.Config{})
 		w := newConn()
 		serve(w, request(), apierror.Recovery(nil), s.Middleware(), func(c *gin.Context) {
-			assert.NoError(t, stream.NewWriter(c.Writer).Data("a"))
+			require.NoError(t, stream.NewWriter(c.Writer).Data("a"))
 			panic("boom")
 		})
 		assert.True(t, w.cut())

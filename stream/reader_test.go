@@ -8,10 +8,9 @@ import (
 	"testing/iotest"
 	"time"
 
+	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/ginfer/ginfer/stream"
 )
 
 func readAll(r *stream.Reader) ([]stream.Message, error) {
@@ -51,7 +50,7 @@ func TestReader(t *testing.T) {
 		{"first colon", "data: a:b\n\n", msg("a:b"), io.EOF},
 		{"comment", ": hi\ndata: a\n:\n\n", msg("a"), io.EOF},
 		{"unknown field", "foo: x\ndata: a\n\n", msg("a"), io.EOF},
-		{"field without colon", "data\n\ndata\ndata\n\n", msg("", "\n"), io.EOF},
+		{"field without colon", "data\n\ndata\ndata\n\n", msg("", "\n"), io.EOF}, //nolint:dupword // on purpose
 		{"no data, no message", "event: x\n\ndata: a\n\n", msg("a"), io.EOF},
 		{"unfinished", "data: a\n\ndata: b\n", msg("a"), io.ErrUnexpectedEOF},
 		{"unfinished line", "data: a\n\ndata: b", msg("a"), io.ErrUnexpectedEOF},
@@ -164,17 +163,21 @@ func reference(text string) []stream.Message {
 				id = value
 			}
 		case "retry":
-			n, ok := 0, len(value) > 0 && len(value) < 8
-			for _, c := range value {
-				ok = ok && c >= '0' && c <= '9'
-				n = n*10 + int(c-'0')
-			}
-			if ok {
-				retry = time.Duration(n) * time.Millisecond
+			if wait, ok := digits(value); ok {
+				retry = wait
 			}
 		}
 	}
 	return out
+}
+
+func digits(v string) (time.Duration, bool) {
+	n, ok := 0, v != "" && len(v) < 8
+	for _, c := range v {
+		ok = ok && c >= '0' && c <= '9'
+		n = n*10 + int(c-'0')
+	}
+	return time.Duration(n) * time.Millisecond, ok
 }
 
 func FuzzReader(f *testing.F) {

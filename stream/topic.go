@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-
 	"github.com/ginfer/ginfer/apierror"
 )
 
@@ -115,37 +114,36 @@ func (t *Topic) since(number uint64) (b []byte, next uint64, wait <-chan struct{
 
 // serve writes the topic to one client until either ends.
 func (t *Topic) serve(c *gin.Context) {
-	number, err := t.position(c.GetHeader("Last-Event-ID"))
 	w := NewWriter(c.Writer)
+	number, err := t.position(c.GetHeader("Last-Event-ID"))
+	if err == nil {
+		err = t.follow(c, w, number)
+	}
 	if err != nil {
 		t.refuse(c, w, err)
-		return
 	}
-	for begun := false; ; begun = true {
-		b, next, wait, done, err := t.since(number)
-		if err != nil {
-			t.refuse(c, w, err)
-			return
-		}
-		if done && len(b) == 0 && !begun && number > 0 {
-			c.AbortWithStatus(http.StatusNoContent)
-			return
-		}
-		if len(b) > 0 || !begun {
-			if w.raw(b) != nil {
-				return // the client left
-			}
-		}
-		number = next
-		if done {
-			return
+}
+
+// follow writes the messages from number on. Its error is a gap; a client
+// that leaves is none.
+func (t *Topic) follow(c *gin.Context, w *Writer, number uint64) error {
+	b, next, wait, done, err := t.since(number)
+	if err == nil && done && len(b) == 0 && number > 0 {
+		c.AbortWithStatus(http.StatusNoContent)
+		return nil
+	}
+	for err == nil {
+		if w.raw(b) != nil || done {
+			return nil //nolint:nilerr // a client that left hears nothing
 		}
 		select {
 		case <-wait:
 		case <-c.Request.Context().Done():
-			return
+			return nil
 		}
+		b, next, wait, done, err = t.since(next)
 	}
+	return err
 }
 
 // refuse begins the stream, if need be, to say why it ends: an EventSource

@@ -9,11 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestWriter(t *testing.T) {
@@ -26,7 +25,7 @@ func TestWriter(t *testing.T) {
 		{"data", func(w *stream.Writer) error { return w.Data("a") }, "data: a\n\n"},
 		{"empty data is a message", func(w *stream.Writer) error { return w.Data("") }, "data: \n\n"},
 		{"lines", func(w *stream.Writer) error { return w.Data("a\nb\r\nc\rd\n") }, "data: a\ndata: b\ndata: c\ndata: d\ndata: \n\n"},
-		{"no field by content", func(w *stream.Writer) error { return w.Data("a\n\nevent: x") }, "data: a\ndata: \ndata: event: x\n\n"},
+		{"no field by content", func(w *stream.Writer) error { return w.Data("a\n\nevent: x") }, "data: a\ndata: \ndata: event: x\n\n"}, //nolint:dupword // on purpose
 		{"all fields", func(w *stream.Writer) error {
 			return w.Send(stream.Message{ID: "1", Event: "e", Data: "d", Retry: 1500 * time.Millisecond})
 		}, "id: 1\nevent: e\nretry: 1500\ndata: d\n\n"},

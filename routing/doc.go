@@ -1,0 +1,39 @@
+// Package routing decides which version of which model answers a request, and
+// sends it there.
+//
+// A [Table], usually read from JSON by [ParseTable], lists routes: for which
+// model and under which conditions a version takes requests, and with what
+// weight.
+//
+//	{"routes": [
+//	  {"model": "demo", "version": "v1.3", "conditions": {"headers": {"beta-user": "true"}}},
+//	  {"model": "demo", "version": "v1.2", "weight": 90},
+//	  {"model": "demo", "version": "v1.3", "weight": 10, "fallback": ["v1.2"]}
+//	]}
+//
+// A [Router] works in two places. In front, its Middleware decides, once per
+// request, and keeps the decision in the request's context, where [FromContext]
+// finds it. Behind the proxy, its Transport sends each try to the decided
+// version's upstream, puts the upstream's model name into the body, and walks
+// the fallback chain. Answers say who gave them in X-Model-Version.
+//
+//	router, err := routing.New(routing.Config{Table: table, StickyHeader: "X-User-Id",
+//		Upstreams: map[string]http.RoundTripper{"v1.2": stable, "v1.3": canary}})
+//	gateway, err := proxy.New(proxy.Config{Transport: router.Transport()})
+//	r.POST("/v1/chat/completions", router.Middleware(), gateway.Handler())
+//
+// How a request finds its route, among those for its model:
+//
+//  1. the first route with conditions and no weight whose conditions it meets;
+//  2. else one of the routes with a weight whose conditions, if any, it meets:
+//     by a hash of the user, so that the same user always gets the same version,
+//     and raising a version's weight never takes a user away from it;
+//  3. else the first route with neither.
+//
+// The user is who the sticky header, else the identity, else a cookie says.
+//
+// What happens on failure: a request without a route is refused with 404, an
+// ambiguous one (two models, a path with dot segments) with 400, and a Transport
+// without a decision fails (closed). A bad table is refused whole, with every
+// fault named, and the one before stays in force.
+package routing

@@ -1,0 +1,30 @@
+package routing
+
+// Kind says what an Event is about.
+type Kind int
+
+// The kinds of Event.
+const (
+	// Decided: a request was given a version.
+	Decided Kind = iota
+	// FellBack: a version failed, and the next one is asked.
+	FellBack
+	// Swapped: another table is in force.
+	Swapped
+)
+
+// Event tells of a decision.
+type Event struct {
+	// Kind says what happened.
+	Kind Kind
+	// Model is the request's.
+	Model string
+	// Version is the one decided on or fallen back to.
+	Version string
+	// From is, in FellBack, the version that failed.
+	From string
+	// Status is, in FellBack, the status of its answer; 0 when there was none.
+	Status int
+	// Err is, in FellBack, why there was none.
+	Err error
+}

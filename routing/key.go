@@ -1,0 +1,48 @@
+package routing
+
+import (
+	"crypto/rand"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// cookieAge is how long an anonymous user keeps a version.
+const cookieAge = 365 * 24 * time.Hour
+
+// stickyKey returns what stands for the user: the sticky header, else the
+// identity's subject, else a cookie, which is set if there is none yet. Each
+// kind has its own prefix, so that nobody takes another's place by name.
+func (r *Router) stickyKey(c *gin.Context) string {
+	if r.cfg.StickyHeader != "" {
+		if v := c.Request.Header.Get(r.cfg.StickyHeader); v != "" {
+			return "h:" + v
+		}
+	}
+	if r.cfg.Subject != nil {
+		if v, ok := r.cfg.Subject(c.Request.Context()); ok && v != "" {
+			return "s:" + v
+		}
+	}
+	if r.cfg.Cookie == "-" {
+		return "a:" + c.RemoteIP()
+	}
+	for _, k := range c.Request.CookiesNamed(r.cfg.Cookie) {
+		if isID(k.Value) {
+			return "c:" + k.Value
+		}
+	}
+	id := rand.Text()
+	http.SetCookie(c.Writer, &http.Cookie{ //nolint:gosec // Secure where the connection is
+		Name: r.cfg.Cookie, Value: id, Path: "/", MaxAge: int(cookieAge / time.Second),
+		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: c.Request.TLS != nil,
+	})
+	return "c:" + id
+}
+
+// isID reports whether v is an id that stickyKey made.
+func isID(v string) bool {
+	return len(v) == 26 && strings.Trim(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}

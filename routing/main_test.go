@@ -1,0 +1,116 @@
+package routing_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	gin.SetMode(gin.TestMode)
+	goleak.VerifyTestMain(m)
+}
+
+// upstream answers with a function and remembers what came.
+type upstream func(*http.Request) (*http.Response, error)
+
+func (u upstream) RoundTrip(r *http.Request) (*http.Response, error) { return u(r) }
+
+// says answers with a status and the upstream's name and body.
+func says(name string, status int) upstream {
+	return func(r *http.Request) (*http.Response, error) {
+		var body []byte
+		if r.Body != nil {
+			body, _ = io.ReadAll(r.Body)
+		}
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(name + ":" + string(body)))}, nil
+	}
+}
+
+func upstreams(names ...string) map[string]http.RoundTripper {
+	out := make(map[string]http.RoundTripper)
+	for _, n := range names {
+		out[n] = says(n, http.StatusOK)
+	}
+	return out
+}
+
+func table(tb testing.TB, text string) routing.Table {
+	tb.Helper()
+	out, err := routing.ParseTable([]byte(text))
+	require.NoError(tb, err)
+	return out
+}
+
+func newRouter(tb testing.TB, cfg routing.Config) *routing.Router {
+	tb.Helper()
+	r, err := routing.New(cfg)
+	require.NoError(tb, err)
+	return r
+}
+
+func post(body string, headers ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	return r
+}
+
+// decide sends a request through the middleware.
+func decide(router *routing.Router, r *http.Request) (routing.Decision, *httptest.ResponseRecorder) {
+	var d routing.Decision
+	e := gin.New()
+	e.NoRoute(router.Middleware(), func(c *gin.Context) {
+		d, _ = routing.FromContext(c.Request.Context())
+		c.Status(http.StatusOK)
+	})
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return d, w
+}
+
+// answer is what came back from an upstream.
+type answer struct {
+	status        int
+	version, body string
+}
+
+// roundTrip sends a request through middleware and transport.
+func roundTrip(t *testing.T, router *routing.Router, r *http.Request) (got answer, err error) {
+	t.Helper()
+	e := gin.New()
+	e.NoRoute(router.Middleware(), func(c *gin.Context) {
+		out := c.Request.Clone(c.Request.Context())
+		out.RequestURI = ""
+		var res *http.Response
+		if res, err = router.Transport().RoundTrip(out); err != nil {
+			return
+		}
+		defer func() { _ = res.Body.Close() }()
+		body, _ := io.ReadAll(res.Body)
+		got = answer{res.StatusCode, res.Header.Get("X-Model-Version"), string(body)}
+	})
+	e.ServeHTTP(httptest.NewRecorder(), r)
+	return got, err
+}
+
+type tagsKey struct{}
+
+func withTags(r *http.Request, tags ...string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), tagsKey{}, tags))
+}
+
+func tagsOf(ctx context.Context) []string {
+	tags, _ := ctx.Value(tagsKey{}).([]string)
+	return tags
+}

@@ -1,0 +1,250 @@
+package routing
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/urlpath"
+)
+
+// DefaultMaxBody is the largest body in which a model's name is looked for.
+const DefaultMaxBody = 4 << 20
+
+var (
+	// ErrNoRoute: no route takes the request. Answered with 404.
+	ErrNoRoute = errors.New("routing: no route")
+	// ErrNoDecision: a request reached the Transport without passing the
+	// Middleware. Answered with 500.
+	ErrNoDecision = errors.New("routing: no decision")
+	// ErrModel: the request's model can't be told. Answered with 400.
+	ErrModel = errors.New("routing: model unclear")
+)
+
+// Config describes a Router. Table and Upstreams are required.
+type Config struct {
+	// Table is the table to begin with; [Router.SetTable] changes it.
+	Table Table
+	// Upstreams carry requests, by name; usually each is a balance.Pool. The
+	// map must not be changed afterwards.
+	Upstreams map[string]http.RoundTripper
+	// StickyHeader names the user. It is believed: put it behind an
+	// authentication, or use it where users gain nothing by lying. Default none.
+	StickyHeader string
+	// Subject returns the verified identity from a request's context; it counts
+	// when the header is not there. Optional.
+	Subject func(context.Context) (string, bool)
+	// Tags returns the identity's tags, for conditions. Default: no tags.
+	Tags func(context.Context) []string
+	// Cookie is set to keep an anonymous user at a version. Default "ginfer_id";
+	// "-": none is set, and the peer's address stands in.
+	Cookie string
+	// MaxBody is the largest body, in bytes, in which the model is looked for,
+	// when a route names models; a larger one is refused with 413. Default
+	// [DefaultMaxBody].
+	MaxBody int64
+	// VersionHeader tells the client which version answered. Default
+	// X-Model-Version; "-": none.
+	VersionHeader string
+	// ErrorHandler answers a request that has no route. Default [apierror.Abort].
+	ErrorHandler func(*gin.Context, error)
+	// OnEvent is told of decisions and fallbacks. Optional.
+	OnEvent func(context.Context, Event)
+}
+
+// Router decides and dispatches. It is safe for concurrent use.
+type Router struct {
+	cfg   Config
+	table atomic.Pointer[compiled]
+}
+
+// Target is a version and where it runs.
+type Target struct {
+	// Version names it.
+	Version string
+	// Upstream is where it runs.
+	Upstream string
+	// UpstreamModel is the model's name there; "" means the request's.
+	UpstreamModel string
+}
+
+// Decision is where a request goes.
+type Decision struct {
+	// Target is the version that was decided on.
+	Target
+	// Model is the request's, "" when it names none.
+	Model string
+
+	chain []Target // Target, then what to fall back on
+}
+
+// New checks cfg and returns a Router. The error joins every fault found.
+func New(cfg Config) (*Router, error) {
+	if len(cfg.Upstreams) == 0 {
+		return nil, errors.New("routing: Config.Upstreams is required")
+	}
+	for name, u := range cfg.Upstreams {
+		if u == nil {
+			return nil, fmt.Errorf("routing: Config.Upstreams[%q] is nil", name)
+		}
+	}
+	if cfg.MaxBody < 0 {
+		return nil, errors.New("routing: Config.MaxBody is negative")
+	}
+	if cfg.MaxBody == 0 {
+		cfg.MaxBody = DefaultMaxBody
+	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = apierror.Abort
+	}
+	if cfg.Tags == nil {
+		cfg.Tags = func(context.Context) []string { return nil }
+	}
+	cfg.Cookie = orDefault(cfg.Cookie, "ginfer_id")
+	cfg.VersionHeader = orDefault(cfg.VersionHeader, "X-Model-Version")
+	r := &Router{cfg: cfg}
+	if err := r.install(cfg.Table); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func orDefault(v, def string) string {
+	if v == "" {
+		return def
+	}
+	return v
+}
+
+// SetTable puts another table into force, for requests that begin from now on;
+// those under way keep their decision. A bad one is refused whole: the error
+// names every fault, and the table before stays.
+func (r *Router) SetTable(t Table) error {
+	if err := r.install(t); err != nil {
+		return err
+	}
+	r.notify(context.Background(), Event{Kind: Swapped})
+	return nil
+}
+
+// Table returns the table in force. It must not be changed.
+func (r *Router) Table() Table { return r.table.Load().table }
+
+func (r *Router) install(t Table) error {
+	if err := t.check(); err != nil {
+		return err
+	}
+	if err := t.checkUpstreams(r.cfg.Upstreams); err != nil {
+		return err
+	}
+	r.table.Store(compile(t))
+	return nil
+}
+
+type contextKey struct{}
+
+// FromContext returns the decision that the middleware made.
+func FromContext(ctx context.Context) (Decision, bool) {
+	d, ok := ctx.Value(contextKey{}).(*Decision)
+	if !ok {
+		return Decision{}, false
+	}
+	return *d, true
+}
+
+// Middleware returns the handler that decides.
+func (r *Router) Middleware() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		d, err := r.decide(c)
+		if err != nil {
+			r.cfg.ErrorHandler(c, err)
+			return
+		}
+		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), contextKey{}, d))
+		if r.cfg.VersionHeader != "-" {
+			c.Header(r.cfg.VersionHeader, d.Version)
+		}
+		r.notify(c.Request.Context(), Event{Kind: Decided, Model: d.Model, Version: d.Version})
+	}
+}
+
+func (r *Router) decide(c *gin.Context) (*Decision, error) {
+	if err := urlpath.Check(c.Request.URL); err != nil {
+		return nil, err
+	}
+	table := r.table.Load()
+	s := &subject{r: c.Request, tags: func() []string { return r.cfg.Tags(c.Request.Context()) }}
+	if table.models {
+		model, err := r.model(c)
+		if err != nil {
+			return nil, err
+		}
+		s.model = model
+	}
+	e := table.find(s, func() string { return r.stickyKey(c) })
+	if e == nil {
+		return nil, noRoute(s.model)
+	}
+	return &Decision{Target: e.chain[0], Model: s.model, chain: e.chain}, nil
+}
+
+func noRoute(model string) error {
+	if model == "" {
+		return &apierror.Error{Status: http.StatusNotFound, Code: "no_route", Message: "No route takes this request.", Err: ErrNoRoute}
+	}
+	return &apierror.Error{Status: http.StatusNotFound, Code: "model_not_found", Message: fmt.Sprintf("The model %.100q does not exist or is not served here.", model), Err: ErrNoRoute}
+}
+
+// model finds the "model" of a JSON body. A body that is not JSON has none. One
+// that two programs could read differently is refused: the upstream might see
+// another model than the one that was decided by.
+func (r *Router) model(c *gin.Context) (string, error) {
+	body, whole, err := peek.Body(c, r.cfg.MaxBody)
+	if err != nil {
+		return "", err
+	}
+	if !whole {
+		return "", &apierror.Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: "The request body is too large to find its model in."}
+	}
+	isJSON := saysJSON(c.Request.Header)
+	if len(body) == 0 || !isJSON && !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+		return "", nil
+	}
+	model, err := peek.String(body, "model")
+	switch {
+	case err == nil:
+		return model, nil
+	case errors.Is(err, peek.ErrNotFound):
+		return "", nil
+	case errors.Is(err, peek.ErrDuplicate):
+		return "", badModel("duplicate_model", "The request names its model more than once, or in another spelling of \"model\".", err)
+	case errors.Is(err, peek.ErrType):
+		return "", badModel("invalid_model", "The model must be a string.", err)
+	case !isJSON:
+		return "", nil
+	}
+	return "", badModel("invalid_json", "The request body is not a JSON object.", err)
+}
+
+func badModel(code, message string, err error) error {
+	return &apierror.Error{Status: http.StatusBadRequest, Code: code, Message: message, Err: errors.Join(ErrModel, err)}
+}
+
+func saysJSON(h http.Header) bool {
+	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
+}
+
+func (r *Router) notify(ctx context.Context, e Event) {
+	if r.cfg.OnEvent != nil {
+		r.cfg.OnEvent(ctx, e)
+	}
+}

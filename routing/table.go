@@ -1,0 +1,266 @@
+package routing
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Bounds of a table.
+const (
+	maxRoutes   = 10_000
+	maxWeighted = 64 // routes with a weight that one request may meet
+	maxWeight   = 1e9
+)
+
+// Table is the routing table. Do not change it once it is in use.
+type Table struct {
+	// Salt makes this table's assignment of users differ from another's. Keep it
+	// for as long as users should keep their versions. Default "".
+	Salt string `json:"salt,omitempty"`
+	// Routes are looked at in order; see the package comment.
+	Routes []Route `json:"routes"`
+}
+
+// Route sends requests to a version of a model.
+type Route struct {
+	// Model is the request's model that it is for: a name, or the beginning of
+	// one and "*". Default: any, also requests without a model.
+	Model string `json:"model,omitempty"`
+	// Version names what answers. Required.
+	Version string `json:"version"`
+	// Weight is its share among the routes with a weight. Nil: it has none, and
+	// takes what meets its conditions whole.
+	Weight *float64 `json:"weight,omitempty"`
+	// Upstream is where the version runs: a name in [Config.Upstreams]. Default:
+	// the same as Version.
+	Upstream string `json:"upstream,omitempty"`
+	// UpstreamModel is the model's name there. Default: the request's.
+	UpstreamModel string `json:"upstream_model,omitempty"`
+	// Conditions are what a request must meet, all of them.
+	Conditions Conditions `json:"conditions,omitzero"`
+	// Fallback are versions, or upstreams, that are asked in turn when this one
+	// fails: no answer, status 429, or 500 and above. A try that the proxy will
+	// repeat anyway is repeated first. Listing one says that the request may be
+	// sent twice, also a POST.
+	Fallback []string `json:"fallback,omitempty"`
+}
+
+// Conditions are what a request must meet. A value is compared exactly; one
+// that ends in "*" matches every longer one, so that "*" alone means "present".
+type Conditions struct {
+	// Path of the request, decoded, with double slashes as one.
+	Path string `json:"path,omitempty"`
+	// Methods of which it must have one.
+	Methods []string `json:"methods,omitempty"`
+	// Headers it must have, by name.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Cookies it must have, by name.
+	Cookies map[string]string `json:"cookies,omitempty"`
+	// Tags that its identity must have, all of them; see [Config.Tags].
+	Tags []string `json:"tags,omitempty"`
+	// Devices of which it must come from one: mobile, tablet, desktop, other.
+	Devices []string `json:"devices,omitempty"`
+}
+
+func (c *Conditions) empty() bool {
+	return c.Path == "" && len(c.Methods) == 0 && len(c.Headers) == 0 && len(c.Cookies) == 0 && len(c.Tags) == 0 && len(c.Devices) == 0
+}
+
+// FaultError is one thing wrong with a table. The error of [ParseTable], [New] and
+// [Router.SetTable] joins all of them.
+type FaultError struct {
+	// Path is the place in the JSON, as routes[0].weight.
+	Path string
+	// Reason says what is wrong there.
+	Reason string
+}
+
+// Error returns path and reason.
+func (f *FaultError) Error() string {
+	if f.Path == "" {
+		return f.Reason
+	}
+	return f.Path + ": " + f.Reason
+}
+
+// faults collects them.
+type faults []error
+
+func (f *faults) add(path, format string, args ...any) {
+	*f = append(*f, &FaultError{Path: path, Reason: fmt.Sprintf(format, args...)})
+}
+
+// check finds what is wrong with the table itself.
+func (t *Table) check() error {
+	var f faults
+	if len(t.Routes) == 0 {
+		f.add("routes", "at least one is needed")
+	}
+	if len(t.Routes) > maxRoutes {
+		f.add("routes", "%d are more than %d", len(t.Routes), maxRoutes)
+		return errors.Join(f...)
+	}
+	for i := range t.Routes {
+		f.route(fmt.Sprintf("routes[%d]", i), &t.Routes[i])
+	}
+	f.conflicts(t)
+	f.weights(t)
+	return errors.Join(f...)
+}
+
+func (f *faults) route(at string, r *Route) {
+	if r.Version == "" || strings.ContainsFunc(r.Version, isControl) {
+		f.add(at+".version", "a name is needed")
+	}
+	if strings.Contains(strings.TrimSuffix(r.Model, "*"), "*") {
+		f.add(at+".model", `%q: "*" may only stand at the end`, r.Model)
+	}
+	if w := r.Weight; w != nil && !(*w >= 0 && *w <= maxWeight) {
+		f.add(at+".weight", "%v is not within 0 and %v", *w, maxWeight)
+	}
+	for j, name := range r.Fallback {
+		if name == "" || name == r.Version || slices.Contains(r.Fallback[:j], name) {
+			f.add(fmt.Sprintf("%s.fallback[%d]", at, j), "%q is the route's own version, or listed before", name)
+		}
+	}
+	f.conditions(at+".conditions", &r.Conditions)
+}
+
+func (f *faults) conditions(at string, c *Conditions) {
+	if c.Path != "" && !strings.HasPrefix(c.Path, "/") {
+		f.add(at+".path", "%q must begin with /", c.Path)
+	}
+	for i, m := range c.Methods {
+		if m == "" || m != strings.ToUpper(m) {
+			f.add(fmt.Sprintf("%s.methods[%d]", at, i), "%q is not a method such as GET", m)
+		}
+	}
+	for name := range c.Headers {
+		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == ':' || r > '~' }) {
+			f.add(at+".headers", "%q is not a header name", name)
+		}
+	}
+	for i, d := range c.Devices {
+		if !slices.Contains(devices[:], d) {
+			f.add(fmt.Sprintf("%s.devices[%d]", at, i), "%q is unknown; known: %s", d, strings.Join(devices[:], ", "))
+		}
+	}
+}
+
+// conflicts finds routes that contradict earlier ones.
+func (f *faults) conflicts(t *Table) {
+	type id struct{ model, version string }
+	first := make(map[id]int)
+	fallThrough := make(map[string]int)
+	for i := range t.Routes {
+		r := &t.Routes[i]
+		at := fmt.Sprintf("routes[%d]", i)
+		if j, ok := first[id{r.Model, r.Version}]; !ok {
+			first[id{r.Model, r.Version}] = i
+		} else if a, b := t.Routes[j].target(), r.target(); a.Upstream != b.Upstream || a.UpstreamModel != b.UpstreamModel {
+			f.add(at+".version", "%q goes somewhere else in routes[%d]", r.Version, j)
+		}
+		if r.Weight != nil || !r.Conditions.empty() {
+			continue
+		}
+		if j, ok := fallThrough[r.Model]; ok {
+			f.add(at, "is never reached: routes[%d] takes everything that is left", j)
+			continue
+		}
+		fallThrough[r.Model] = i
+	}
+}
+
+// weights checks them model by model.
+func (f *faults) weights(t *Table) {
+	sum, count, first := make(map[string]float64), make(map[string]int), make(map[string]int)
+	shared := 0 // routes with a weight for more than one model
+	for i := range t.Routes {
+		r := &t.Routes[i]
+		if r.Weight == nil {
+			continue
+		}
+		if count[r.Model] == 0 {
+			first[r.Model] = i
+		}
+		sum[r.Model] += *r.Weight
+		count[r.Model]++
+		if r.Model == "" || strings.HasSuffix(r.Model, "*") {
+			shared++
+		}
+	}
+	for _, model := range slices.Sorted(maps.Keys(count)) {
+		if n := count[model] + shared; n > maxWeighted && count[model] > 0 {
+			f.add("routes", "requests for model %q meet up to %d routes with a weight, more than %d", model, n, maxWeighted)
+		}
+		if s := sum[model]; s == 0 {
+			f.add(fmt.Sprintf("routes[%d].weight", first[model]), "the weights of model %q sum up to 0", model)
+		}
+	}
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+// target is where a route sends requests.
+func (r *Route) target() Target {
+	t := Target{Version: r.Version, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel}
+	if t.Upstream == "" {
+		t.Upstream = r.Version
+	}
+	return t
+}
+
+// chain is the route's own target and those to fall back on.
+func (t *Table) chain(r *Route) []Target {
+	out := []Target{r.target()}
+	for _, name := range r.Fallback {
+		out = append(out, t.named(name, r.Model))
+	}
+	return out
+}
+
+// named finds a version, best of the same model; otherwise an upstream.
+func (t *Table) named(version, model string) Target {
+	found := Target{Version: version, Upstream: version}
+	known := false
+	for i := range t.Routes {
+		r := &t.Routes[i]
+		if r.Version != version {
+			continue
+		}
+		if r.Model == model {
+			return r.target()
+		}
+		if !known {
+			found, known = r.target(), true
+		}
+	}
+	return found
+}
+
+// checkUpstreams finds names that are in no Config.
+func (t *Table) checkUpstreams(upstreams map[string]http.RoundTripper) error {
+	var f faults
+	for i := range t.Routes {
+		for j, target := range t.chain(&t.Routes[i]) {
+			if upstreams[target.Upstream] != nil {
+				continue
+			}
+			at := fmt.Sprintf("routes[%d].", i)
+			switch {
+			case j > 0:
+				at += fmt.Sprintf("fallback[%d]", j-1)
+			case t.Routes[i].Upstream != "":
+				at += "upstream"
+			default:
+				at += "version"
+			}
+			f.add(at, "there is no upstream %q; known: %s", target.Upstream, strings.Join(sortedKeys(upstreams), ", "))
+		}
+	}
+	return errors.Join(f...)
+}

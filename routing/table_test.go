@@ -1,0 +1,164 @@
+package routing_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/ginfer/ginfer/routing"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The table as the requirements write it must be read unchanged.
+func TestParseTable(t *testing.T) {
+	t.Parallel()
+	got := table(t, `{
+  "routes": [
+    {"version": "v1.2", "weight": 90, "conditions": {"headers": {"beta-user": "true"}}},
+    {"version": "v1.3", "weight": 10}
+  ]
+}`)
+	ninety, ten := 90.0, 10.0
+	assert.Equal(t, routing.Table{Routes: []routing.Route{
+		{Version: "v1.2", Weight: &ninety, Conditions: routing.Conditions{Headers: map[string]string{"beta-user": "true"}}},
+		{Version: "v1.3", Weight: &ten},
+	}}, got)
+
+	got = table(t, `{"salt": "s", "routes": [{"model": "m*", "version": "v", "upstream": "u", "upstream_model": "n", "fallback": ["w"],
+		"conditions": {"path": "/v1/*", "methods": ["POST"], "headers": {"a": "b"}, "cookies": {"c": "d"}, "tags": ["e"], "devices": ["mobile"]}},
+		{"version": "w"}]}`)
+	assert.Equal(t, routing.Route{
+		Model: "m*", Version: "v", Upstream: "u", UpstreamModel: "n", Fallback: []string{"w"},
+		Conditions: routing.Conditions{
+			Path: "/v1/*", Methods: []string{"POST"}, Headers: map[string]string{"a": "b"},
+			Cookies: map[string]string{"c": "d"}, Tags: []string{"e"}, Devices: []string{"mobile"},
+		},
+	}, got.Routes[0])
+}
+
+func TestParseTableFaults(t *testing.T) {
+	t.Parallel()
+	many := strings.Repeat(`{"version":"v","weight":1},`, 65)
+	tests := map[string]struct {
+		in   string
+		want []string
+	}{
+		"empty":              {``, []string{"line 1: unexpected EOF"}},
+		"not JSON":           {"{\n\"routes\": x}", []string{"line 2: invalid character"}},
+		"cut off":            {`{"routes": [`, []string{"unexpected EOF"}},
+		"more text":          {`{"routes": [{"version":"v"}]} {}`, []string{"text after the end"}},
+		"not an object":      {`[]`, []string{"must be an object"}},
+		"no routes":          {`{}`, []string{"routes: at least one is needed"}},
+		"unknown fields":     {`{"route": [], "routes": [{"version":"v","wieght":1,"conditions":{"header":{}}}]}`, []string{"route: unknown field", "routes[0].wieght: unknown field", "routes[0].conditions.header: unknown field"}},
+		"case counts":        {`{"Routes": [{"version":"v"}]}`, []string{"Routes: unknown field"}},
+		"twice":              {`{"routes": [{"version":"v","version":"w"}]}`, []string{"routes[0].version: appears twice"}},
+		"types":              {`{"salt": 1, "routes": [{"version":1,"weight":"90","fallback":"v","conditions":[]}, 7]}`, []string{"salt: must be a string", "routes[0].version: must be a string", "routes[0].weight: must be a number", "routes[0].fallback: must be a list", "routes[0].conditions: must be an object", "routes[1]: must be an object"}},
+		"inner types":        {`{"routes": [{"version":"v","conditions":{"headers":{"a":true},"tags":[1]}}]}`, []string{"routes[0].conditions.headers.a: must be a string", "routes[0].conditions.tags[0]: must be a string"}},
+		"null":               {`{"routes": [{"version":"v","weight":null}]}`, []string{"routes[0].weight: must be a number"}},
+		"no version":         {`{"routes": [{"weight":1}]}`, []string{"routes[0].version: a name is needed"}},
+		"weights":            {`{"routes": [{"version":"v","weight":-1},{"version":"w","weight":1e10}]}`, []string{"routes[0].weight: -1 is not", "routes[1].weight: 1e+10 is not"}},
+		"no weight at all":   {`{"routes": [{"version":"v","weight":0},{"version":"w","weight":0}]}`, []string{"routes[0].weight: the weights of model \"\" sum up to 0"}},
+		"too many weights":   {`{"routes": [` + strings.TrimSuffix(many, ",") + `]}`, []string{"more than 64"}},
+		"star within":        {`{"routes": [{"model":"a*b","version":"v"}]}`, []string{"routes[0].model"}},
+		"fallback to itself": {`{"routes": [{"version":"v","fallback":["v"]}]}`, []string{"routes[0].fallback[0]"}},
+		"two ways":           {`{"routes": [{"version":"v","upstream":"a","weight":1},{"version":"v","upstream":"b","weight":1}]}`, []string{`routes[1].version: "v" goes somewhere else in routes[0]`}},
+		"never reached":      {`{"routes": [{"version":"v"},{"version":"w"}]}`, []string{"routes[1]: is never reached: routes[0]"}},
+		"conditions":         {`{"routes": [{"version":"v","conditions":{"path":"x","methods":["get"],"headers":{"a b":""},"devices":["fridge"]}}]}`, []string{"conditions.path", "conditions.methods[0]", "conditions.headers", "conditions.devices[0]: \"fridge\" is unknown; known: mobile"}},
+		"too deep":           {strings.Repeat("[", 100), []string{"nested too deeply"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := routing.ParseTable([]byte(tt.in))
+			for _, want := range tt.want {
+				require.ErrorContains(t, err, want)
+			}
+			_, ok := errors.AsType[*routing.FaultError](err)
+			assert.True(t, ok)
+		})
+	}
+}
+
+// A table made in code passes the same checks, and names must be known.
+func TestNewFaults(t *testing.T) {
+	t.Parallel()
+	nan := math.NaN()
+	known := upstreams("a", "b")
+	one := routing.Table{Routes: []routing.Route{{Version: "a"}}}
+	tests := map[string]struct {
+		cfg  routing.Config
+		want []string
+	}{
+		"no upstreams":  {routing.Config{Table: one}, []string{"Upstreams is required"}},
+		"nil upstream":  {routing.Config{Table: one, Upstreams: map[string]http.RoundTripper{"a": nil}}, []string{"is nil"}},
+		"negative body": {routing.Config{Table: one, Upstreams: known, MaxBody: -1}, []string{"MaxBody"}},
+		"no routes":     {routing.Config{Upstreams: known}, []string{"at least one"}},
+		"NaN":           {routing.Config{Upstreams: known, Table: routing.Table{Routes: []routing.Route{{Version: "a", Weight: &nan}}}}, []string{"routes[0].weight"}},
+		"unknown upstreams": {routing.Config{Upstreams: known, Table: routing.Table{Routes: []routing.Route{
+			{Version: "c", Model: "m"}, {Version: "d", Upstream: "x", Model: "n"}, {Version: "a", Fallback: []string{"b", "nope"}},
+		}}}, []string{
+			`routes[0].version: there is no upstream "c"; known: a, b`, `routes[1].upstream: there is no upstream "x"`,
+			`routes[2].fallback[1]: there is no upstream "nope"`,
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := routing.New(tt.cfg)
+			for _, want := range tt.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+}
+
+func TestSetTable(t *testing.T) {
+	t.Parallel()
+	var swaps int
+	r := newRouter(t, routing.Config{
+		Table: table(t, `{"routes":[{"version":"a"}]}`), Upstreams: upstreams("a", "b"),
+		OnEvent: countSwaps(&swaps),
+	})
+	bad := table(t, `{"routes":[{"version":"zzz"}]}`)
+	require.ErrorContains(t, r.SetTable(bad), "zzz")
+	d, _ := decide(r, post("{}"))
+	assert.Equal(t, "a", d.Version, "the one before stays")
+	require.NoError(t, r.SetTable(table(t, `{"routes":[{"version":"b"}]}`)))
+	d, _ = decide(r, post("{}"))
+	assert.Equal(t, "b", d.Version)
+	assert.Equal(t, "b", r.Table().Routes[0].Version)
+	assert.Equal(t, 1, swaps)
+}
+
+func FuzzParseTable(f *testing.F) {
+	f.Add(`{"routes":[{"version":"a","weight":1,"conditions":{"headers":{"a":"b"}}},{"version":"b","weight":2,"fallback":["a"]}]}`)
+	f.Add(`{"salt":"x","routes":[{"model":"m","version":"a"}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		tab, err := routing.ParseTable([]byte(text))
+		if err != nil {
+			if _, ok := errors.AsType[*routing.FaultError](err); !ok {
+				t.Fatalf("an error that names no place: %v", err)
+			}
+			return
+		}
+		all := map[string]http.RoundTripper{"x": says("x", 200)}
+		for i := range tab.Routes {
+			r := &tab.Routes[i]
+			for _, name := range append([]string{r.Version, r.Upstream}, r.Fallback...) {
+				all[name] = says(name, 200)
+			}
+		}
+		router, err := routing.New(routing.Config{Table: tab, Upstreams: all})
+		if err != nil {
+			t.Fatalf("a table that was read is refused: %v", err)
+		}
+		for i := range 5 {
+			decide(router, post(fmt.Sprintf(`{"model":%q}`, tab.Routes[0].Model), "X-User-Id", strconv.Itoa(i)))
+		}
+	})
+}

@@ -1,0 +1,141 @@
+package routing_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDispatch(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[
+		{"model":"a","version":"v1","upstream":"u1","upstream_model":"org/Real-\"1\""},
+		{"model":"b","version":"v2","upstream":"u2"},
+		{"version":"v3","upstream":"u3","upstream_model":"x"}]}`), Upstreams: upstreams("u1", "u2", "u3")})
+	for body, want := range map[string]string{
+		`{ "stream":true, "model" : "a", "n": 1.0 }`: `u1:{ "stream":true, "model" : "org/Real-\"1\"", "n": 1.0 }`,
+		`{"model":"b"}`: `u2:{"model":"b"}`,
+		`{"a":1}`:       `u3:{"a":1}`,
+		`{"model":"c"}`: `u3:{"model":"x"}`,
+	} {
+		req := post(body)
+		got, err := roundTrip(t, r, req)
+		require.NoError(t, err)
+		assert.Equal(t, answer{http.StatusOK, "v" + want[1:2], want}, got)
+	}
+}
+
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	fails := func(err error) upstream { return func(*http.Request) (*http.Response, error) { return nil, err } }
+	const chain = `{"routes":[{"model":"m","version":"a","upstream_model":"ma","fallback":["b","c"]},{"model":"n","version":"b","upstream_model":"mb"}]}`
+	tests := map[string]struct {
+		a, b   upstream
+		want   string
+		status int
+		err    string
+	}{
+		"good":              {says("a", 200), says("b", 200), `a:{"model":"ma"}`, 200, ""},
+		"client's fault":    {says("a", 400), says("b", 200), `a:{"model":"ma"}`, 400, ""},
+		"error":             {fails(errors.New("broken")), says("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"500":               {says("a", 500), says("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"429":               {says("a", 429), says("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"two fail":          {says("a", 503), fails(errors.New("broken")), `c:{"model":"m"}`, 200, ""},
+		"not by a 404 of b": {says("a", 503), says("b", 404), `b:{"model":"mb"}`, 404, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var fell []string
+			r := newRouter(t, routing.Config{
+				Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": tt.b, "c": says("c", 200)},
+				OnEvent: func(_ context.Context, e routing.Event) {
+					if e.Kind == routing.FellBack {
+						fell = append(fell, e.From+">"+e.Version)
+					}
+				},
+			})
+			got, err := roundTrip(t, r, post(`{"model":"m"}`))
+			require.NoError(t, err)
+			assert.Equal(t, answer{tt.status, tt.want[:1], tt.want}, got)
+			assert.Equal(t, []string{"a>b", "b>c"}[:strings.Index("abc", got.version)], append([]string{}, fell...))
+		})
+	}
+	r := newRouter(t, routing.Config{Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": says("a", 500), "b": says("b", 500), "c": fails(errors.New("last"))}})
+	_, err := roundTrip(t, r, post(`{"model":"m"}`))
+	assert.ErrorContains(t, err, "last")
+}
+
+// The proxy repeats a try at the same version first, and its budget bounds
+// fallbacks too.
+func TestFallbackWithinTheProxysRules(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": says("a", 503), "b": says("b", 200)}})
+	for name, tt := range map[string]struct {
+		repeats, budget bool
+		want            string
+	}{
+		"final":            {false, true, "b:"},
+		"to be repeated":   {true, true, "a:"},
+		"budget used up":   {false, false, "a:"},
+		"repeats, and out": {true, false, "a:"},
+	} {
+		x := &attempt.Exchange{
+			Repeats: func(*attempt.Try, *http.Response, error) bool { return tt.repeats },
+			Spend:   func() bool { return tt.budget },
+		}
+		req := httptest.NewRequest(http.MethodGet, "/", nil)
+		got, err := roundTrip(t, r, req.WithContext(attempt.With(req.Context(), x.Try(1))))
+		require.NoError(t, err)
+		assert.Equal(t, tt.want, got.body, name)
+	}
+}
+
+func TestNoFallback(t *testing.T) {
+	t.Parallel()
+	table := table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`)
+	r := newRouter(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": says("a", 503), "b": says("b", 200)}})
+	// a body that can't be sent again
+	req := post("once")
+	req.ContentLength = -1
+	got, err := roundTrip(t, r, req)
+	require.NoError(t, err)
+	assert.Equal(t, "a:once", got.body)
+
+	// a client that left
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := newRouter(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": upstream(func(*http.Request) (*http.Response, error) {
+		cancel()
+		return nil, context.Canceled
+	}), "b": says("b", 200)}})
+	_, err = roundTrip(t, gone, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+func TestNoDecision(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a"}]}`), Upstreams: upstreams("a")})
+	body := &closeSpy{Reader: strings.NewReader("x")}
+	req := httptest.NewRequest(http.MethodPost, "/", nil)
+	req.Body = body
+	_, err := r.Transport().RoundTrip(req) //nolint:bodyclose // there is none
+	require.ErrorIs(t, err, routing.ErrNoDecision)
+	assert.True(t, body.closed)
+	_, ok := routing.FromContext(t.Context())
+	assert.False(t, ok)
+}
+
+type closeSpy struct {
+	*strings.Reader
+	closed bool
+}
+
+func (c *closeSpy) Close() error { c.closed = true; return nil }
