@@ -51,24 +51,25 @@ func (p *Pool) SetEndpoints(endpoints []Endpoint) error {
 	if err != nil {
 		return err
 	}
-	var events []Event
+	var events, added []Event
 	p.mu.Lock()
 	old := p.set.Load().nodes
 	for i, n := range next {
 		j := slices.IndexFunc(old, func(o *node) bool { return o.name == n.name && o.url.String() == n.url.String() })
 		if j < 0 {
 			p.cfg.SlowStart.begin(n, time.Now())
-			events = append(events, Event{Kind: Added, Endpoint: n.name})
+			added = append(added, Event{Kind: Added, Endpoint: n.name})
 			continue
 		}
 		old[j].weight.Store(n.weight.Load())
 		next[i] = old[j]
 	}
 	for _, o := range old {
-		if !slices.ContainsFunc(next, func(n *node) bool { return n.name == o.name }) {
+		if !slices.Contains(next, o) {
 			events = append(events, Event{Kind: Removed, Endpoint: o.name})
 		}
 	}
+	events = append(events, added...) // after: one with a new URL is both
 	p.install(next)
 	p.mu.Unlock()
 	for _, e := range events {
@@ -82,12 +83,18 @@ func (p *Pool) SetWeight(name string, weight int) error {
 	if weight < 1 || weight > maxWeight {
 		return fmt.Errorf("balance: weight %d is not within 1 and %d", weight, maxWeight)
 	}
-	return p.change(name, func(n *node) { n.weight.Store(int64(weight)) })
+	return p.change(name, func(n *node) {
+		n.weight.Store(int64(weight))
+		p.install(p.set.Load().nodes)
+	})
 }
 
 // Drain lets an endpoint finish what it has and gives it nothing new.
 func (p *Pool) Drain(name string) error {
-	err := p.change(name, func(n *node) { n.draining.Store(true) })
+	err := p.change(name, func(n *node) {
+		n.draining.Store(true)
+		p.changed()
+	})
 	if err == nil {
 		p.notify(Event{Kind: Drained, Endpoint: name})
 	}
@@ -96,14 +103,17 @@ func (p *Pool) Drain(name string) error {
 
 // Undrain takes Drain back.
 func (p *Pool) Undrain(name string) error {
-	err := p.change(name, func(n *node) { n.draining.Store(false) })
+	err := p.change(name, func(n *node) {
+		n.draining.Store(false)
+		p.changed()
+	})
 	if err == nil {
 		p.notify(Event{Kind: Undrained, Endpoint: name})
 	}
 	return err
 }
 
-// change does something to one node and lets the policy look anew.
+// change does something to one node, while nothing else changes.
 func (p *Pool) change(name string, f func(*node)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,6 +123,5 @@ func (p *Pool) change(name string, f func(*node)) error {
 		return fmt.Errorf("%w: %q", ErrUnknownEndpoint, name)
 	}
 	f(list[i])
-	p.install(list)
 	return nil
 }

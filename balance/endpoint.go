@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -26,28 +27,48 @@ type Endpoint struct {
 
 // node checks e and makes a node of it.
 func (e Endpoint) node(transport http.RoundTripper) (*node, error) {
-	u, err := url.Parse(e.URL)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("balance: endpoint %q: %w", e.URL, err)
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("balance: endpoint %q: the scheme must be http or https", e.URL)
-	case u.Host == "":
-		return nil, fmt.Errorf("balance: endpoint %q: no host", e.URL)
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return nil, fmt.Errorf("balance: endpoint %q: only scheme, host and path are allowed", u.Redacted())
-	case e.Weight < 0 || e.Weight > maxWeight:
-		return nil, fmt.Errorf("balance: endpoint %q: weight %d is not within 1 and %d", e.URL, e.Weight, maxWeight)
+	u, err := parseBase(e.URL)
+	if e.Weight < 0 || e.Weight > maxWeight {
+		err = errors.Join(err, fmt.Errorf("weight %d is not within 1 and %d", e.Weight, maxWeight))
 	}
-	n := &node{name: e.Name, url: u, base: strings.TrimSuffix(u.Path, "/"), transport: e.Transport}
+	if err != nil {
+		return nil, fmt.Errorf("balance: endpoint %q: %w", e.label(), err)
+	}
+	n := &node{name: cmp.Or(e.Name, e.URL), url: u, base: strings.TrimSuffix(u.EscapedPath(), "/"), transport: e.Transport}
+	// Decoded after the cut, so that a path that ends in %2F loses nothing.
+	if n.basePath, err = url.PathUnescape(n.base); err != nil {
+		return nil, fmt.Errorf("balance: endpoint %q: %w", e.label(), err)
+	}
 	n.weight.Store(int64(max(e.Weight, 1)))
-	if n.name == "" {
-		n.name = e.URL
-	}
 	if n.transport == nil {
 		n.transport = transport
 	}
 	return n, nil
+}
+
+// label names e in errors, without a password that got into its URL.
+func (e Endpoint) label() string {
+	return cmp.Or(e.Name, e.URL[strings.LastIndexByte(e.URL, '@')+1:])
+}
+
+// parseBase checks an endpoint's URL. A fault doesn't repeat it: it may hold a
+// password by mistake.
+func parseBase(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	var fault *url.Error
+	switch {
+	case errors.As(err, &fault):
+		return nil, fmt.Errorf("URL: %w", fault.Err)
+	case err != nil:
+		return nil, fmt.Errorf("URL: %w", err)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return u, errors.New("URL: the scheme must be http or https")
+	case u.Host == "":
+		return u, errors.New("URL: no host")
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return u, errors.New("URL: only scheme, host and path are allowed")
+	}
+	return u, nil
 }
 
 // nodes checks all endpoints and makes nodes of them.
@@ -78,12 +99,15 @@ func (n *node) outbound(req *http.Request, keepHost bool) *http.Request {
 	u := *req.URL
 	u.Scheme, u.Host = n.url.Scheme, n.url.Host
 	if n.base != "" {
-		u.RawPath = strings.TrimSuffix(n.url.EscapedPath(), "/") + req.URL.EscapedPath()
-		u.Path = n.base + req.URL.Path
+		u.RawPath = n.base + req.URL.EscapedPath()
+		u.Path = n.basePath + req.URL.Path
 	}
 	out.URL = &u
-	if !keepHost {
+	switch {
+	case !keepHost:
 		out.Host = ""
+	case out.Host == "": // net/http then means the URL's
+		out.Host = req.URL.Host
 	}
 	return out
 }

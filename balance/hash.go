@@ -150,17 +150,23 @@ func (p *hashPicker) bound(c Candidates) fit {
 	if p.LoadBound < 0 {
 		return fit{math.Inf(1)}
 	}
-	var load int64
-	var weight float64
-	for i := range c.Len() {
-		if c.Usable(i) {
-			load += c.Inflight(i)
-			weight += c.Weight(i)
+	load, weight := int64(1), c.view.total
+	for i := range c.view.in {
+		e := &c.view.in[i]
+		if c.tried(e.node) {
+			weight -= e.weight
+			continue
 		}
+		load += e.node.inflight.Load()
 	}
-	return fit{p.LoadBound * float64(load+1) / weight}
+	return fit{p.LoadBound * float64(load) / weight}
 }
 
 func (f fit) accepts(c Candidates, i int) bool {
-	return c.Usable(i) && float64(c.Inflight(i)) < math.Ceil(f.perWeight*c.Weight(i))
+	return c.view.usable[i] && f.takes(c, c.set.nodes[i], c.view.weight[i])
+}
+
+// takes does without the ⌈⌉: a whole number is below ⌈x⌉ exactly if it is below x.
+func (f fit) takes(c Candidates, n *node, weight float64) bool {
+	return float64(n.inflight.Load()) < f.perWeight*weight && !c.tried(n)
 }

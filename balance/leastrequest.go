@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/http"
 )
@@ -33,46 +34,54 @@ func (leastRequest) Pick(_ *http.Request, c Candidates) int {
 
 // scan compares all, beginning at random so that ties are spread.
 func scan(c Candidates) int {
-	n := c.Len()
-	best, lowest := -1, 0.0
-	offset := rand.IntN(max(n, 1))
-	for j := range n {
-		i := j + offset
-		if i >= n {
-			i -= n
-		}
-		if !c.Usable(i) {
-			continue
-		}
-		if v := cost(c, i); best < 0 || v < lowest {
-			best, lowest = i, v
+	in := c.view.in
+	if len(in) == 0 {
+		return -1
+	}
+	best, lowest := -1, math.Inf(1)
+	offset := rand.IntN(len(in))
+	for _, part := range [2][]candidate{in[offset:], in[:offset]} {
+		for i := range part {
+			e := &part[i]
+			if v := c.cost(e); v < lowest && !c.tried(e.node) {
+				best, lowest = e.index, v
+			}
 		}
 	}
 	return best
 }
 
-// twoChoices draws a few times for two usable ones before it scans.
+// twoChoices draws a few times for two that were not tried before it scans.
 func twoChoices(c Candidates) int {
 	a, b := draw(c), draw(c)
-	if a < 0 || b < 0 {
+	if a == nil || b == nil {
 		return scan(c)
 	}
-	if cost(c, b) < cost(c, a) {
-		return b
+	if c.cost(b) < c.cost(a) {
+		return b.index
 	}
-	return a
+	return a.index
 }
 
-func draw(c Candidates) int {
+func draw(c Candidates) *candidate {
+	if len(c.view.in) == 0 {
+		return nil
+	}
 	for range 8 {
-		if i := rand.IntN(c.Len()); c.Usable(i) {
-			return i
+		if e := &c.view.in[rand.IntN(len(c.view.in))]; !c.tried(e.node) {
+			return e
 		}
 	}
-	return -1
+	return nil
 }
 
-func cost(c Candidates, i int) float64 {
-	s := c.Success(i)
-	return float64(c.Inflight(i)+1) / (c.Weight(i) * s * s)
+// cost leaves success out while there is no failure to remember: that is
+// nearly always, and saves a division and the clock.
+func (c *Candidates) cost(e *candidate) float64 {
+	v := float64(e.node.inflight.Load()+1) * e.inverse
+	if e.node.success.clean() {
+		return v
+	}
+	s := c.success(e.node)
+	return v / (s * s)
 }

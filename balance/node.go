@@ -12,7 +12,8 @@ import (
 type node struct {
 	name      string
 	url       *url.URL
-	base      string // path in front of each request's
+	base      string // path in front of each request's, as spelled in the URL
+	basePath  string // the same, decoded
 	transport http.RoundTripper
 	weight    atomic.Int64
 
@@ -36,6 +37,11 @@ func (n *node) available(now int64) bool {
 	return !n.draining.Load() && !n.sick.Load() && n.ejected.Load() <= now
 }
 
+// usable is available, or in a panic anything but draining.
+func (n *node) usable(now int64, panicking bool) bool {
+	return n.available(now) || panicking && !n.draining.Load()
+}
+
 // ewma is a moving share of successes that forgets with time, so that a node
 // that is no longer picked becomes attractive again.
 type ewma struct {
@@ -52,6 +58,10 @@ const (
 	lowestSuccess = 0.01
 )
 
+// clean reports that there is no failure to remember: the share is 1, and
+// nobody needs the time to know it.
+func (e *ewma) clean() bool { return e.bits.Load() == 0 }
+
 // value is the share of successes at a moment.
 func (e *ewma) value(now int64) float64 {
 	bad := math.Float64frombits(e.bits.Load())
@@ -65,7 +75,7 @@ func (e *ewma) value(now int64) float64 {
 // add counts one exchange. Two at the same moment may count as one: it is a
 // hint, not a ledger.
 func (e *ewma) add(now int64, ok bool) {
-	if ok && e.bits.Load() == 0 {
+	if ok && e.clean() {
 		return
 	}
 	bad := 1 - e.value(now)

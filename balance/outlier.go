@@ -3,6 +3,7 @@ package balance
 import (
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -70,13 +71,14 @@ func (p *Pool) count(n *node, ok bool) {
 	if !ok {
 		n.failures.Add(1)
 	}
-	if n.outlier.add(ok, p.cfg.Outlier.Consecutive) {
+	if n.outlier.add(ok, n.ejected.Load() > now.UnixNano(), p.cfg.Outlier.Consecutive) {
 		p.eject(n, now)
 	}
 }
 
 // add counts an outcome and reports whether the row is long enough to eject.
-func (r *record) add(ok bool, limit int) bool {
+// What ends while the node is out began before: its next row starts afresh.
+func (r *record) add(ok, out bool, limit int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if ok {
@@ -85,7 +87,9 @@ func (r *record) add(ok bool, limit int) bool {
 		return false
 	}
 	r.bad++
-	r.row++
+	if r.row++; out {
+		r.row = 0
+	}
 	if limit < 0 || r.row < limit {
 		return false
 	}
@@ -96,20 +100,38 @@ func (r *record) add(ok bool, limit int) bool {
 // eject takes a node out for a while, unless too many are out already.
 func (p *Pool) eject(n *node, now time.Time) {
 	o := &p.cfg.Outlier
-	if o.MaxEjected < 0 || !p.mayEject(n, now.UnixNano()) {
+	if o.MaxEjected < 0 || o.BaseEjection < 0 {
 		return
 	}
-	n.outlier.mu.Lock()
-	n.outlier.ejections++
-	d := min(time.Duration(n.outlier.ejections)*o.BaseEjection, o.MaxEjection)
-	n.outlier.mu.Unlock()
+	p.mu.Lock() // two at once must not both be the last one allowed
+	if !p.mayEject(n, now.UnixNano()) {
+		p.mu.Unlock()
+		return
+	}
+	d := n.outlier.ejection(o.BaseEjection, o.MaxEjection)
 	n.ejected.Store(now.Add(d).UnixNano())
 	p.changed()
+	p.mu.Unlock()
 	p.notify(Event{Kind: Ejected, Endpoint: n.name, For: d})
 }
 
+// ejection returns how long the next one lasts. It counts no further than
+// makes a difference, so that a node that was out for long can live it down.
+func (r *record) ejection(base, most time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Duration(r.ejections)*base < most {
+		r.ejections++
+	}
+	return min(time.Duration(r.ejections)*base, most)
+}
+
+// mayEject reports whether n is in and the share of those out allows it.
 func (p *Pool) mayEject(n *node, now int64) bool {
 	list := p.set.Load().nodes
+	if !slices.Contains(list, n) { // removed meanwhile
+		return false
+	}
 	out := 0
 	for _, other := range list {
 		if other.ejected.Load() > now {
@@ -142,7 +164,7 @@ func (p *Pool) sweep(now time.Time) {
 		}
 	}
 	limit := math.Inf(-1)
-	if len(rates) >= o.MinHosts && o.StdevFactor > 0 {
+	if len(rates) >= o.MinHosts && o.MinHosts > 0 && o.StdevFactor > 0 {
 		mean, stdev := spread(rates)
 		limit = mean - o.StdevFactor*stdev
 	}

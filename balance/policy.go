@@ -2,6 +2,7 @@ package balance
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
 )
@@ -34,7 +35,7 @@ type Candidates struct {
 	set  *set
 	view *view
 	try  *attempt.Try // when earlier tries must be avoided
-	now  int64
+	now  int64        // unix ns; 0: nobody needed it yet
 }
 
 // Len is the number of endpoints, usable or not.
@@ -42,8 +43,11 @@ func (c Candidates) Len() int { return len(c.set.nodes) }
 
 // Usable reports whether endpoint i may be picked now.
 func (c Candidates) Usable(i int) bool {
-	return c.view.usable[i] && (c.try == nil || !c.try.Used(c.set.nodes[i].name))
+	return c.view.usable[i] && !c.tried(c.set.nodes[i])
 }
+
+// tried reports whether an earlier try of the same exchange went to n.
+func (c Candidates) tried(n *node) bool { return c.try != nil && c.try.Used(n.name) }
 
 // Inflight is the number of exchanges that endpoint i is busy with.
 func (c Candidates) Inflight(i int) int64 { return c.set.nodes[i].inflight.Load() }
@@ -52,4 +56,15 @@ func (c Candidates) Inflight(i int) int64 { return c.set.nodes[i].inflight.Load(
 func (c Candidates) Weight(i int) float64 { return c.view.weight[i] }
 
 // Success is the recent share of exchanges that endpoint i did not fail, in (0, 1].
-func (c Candidates) Success(i int) float64 { return c.set.nodes[i].success.value(c.now) }
+func (c Candidates) Success(i int) float64 { return c.success(c.set.nodes[i]) }
+
+// success reads the clock once, and only when somebody failed lately.
+func (c *Candidates) success(n *node) float64 {
+	if n.success.clean() {
+		return 1
+	}
+	if c.now == 0 {
+		c.now = time.Now().UnixNano()
+	}
+	return n.success.value(c.now)
+}

@@ -58,14 +58,6 @@ type set struct {
 	view   atomic.Pointer[view]
 }
 
-// view is which endpoints are usable, until something changes.
-type view struct {
-	usable  []bool
-	weight  []float64
-	count   int
-	expires int64
-}
-
 // New checks cfg and returns a pool. The error joins every fault found.
 func New(cfg Config) (*Pool, error) {
 	err := errors.Join(cfg.Health.resolve(), cfg.Outlier.resolve(), cfg.SlowStart.check(), checkPolicy(cfg.Policy))
@@ -150,8 +142,11 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 // pick chooses an endpoint and tells the exchange's other layers.
 func (p *Pool) pick(req *http.Request) *node {
 	s := p.set.Load()
-	c := Candidates{set: s, now: time.Now().UnixNano()}
-	c.view = p.viewOf(s, c.now)
+	c := Candidates{set: s, view: s.view.Load()}
+	if c.view == nil || c.view.expires != never {
+		c.now = time.Now().UnixNano() // half the cost of a pick, so only where needed
+		c.view = p.viewOf(s, c.now)
+	}
 	try := attempt.From(req.Context())
 	if try.Number() > 1 {
 		c.try = try
@@ -172,13 +167,13 @@ func (p *Pool) pick(req *http.Request) *node {
 
 // unused counts the usable endpoints that no earlier try went to.
 func (c Candidates) unused() int {
+	n := len(c.view.in)
 	if c.try == nil {
-		return c.view.count
+		return n
 	}
-	n := 0
-	for i := range c.set.nodes {
-		if c.Usable(i) {
-			n++
+	for i := range c.view.in {
+		if c.tried(c.view.in[i].node) {
+			n--
 		}
 	}
 	return n
@@ -186,19 +181,22 @@ func (c Candidates) unused() int {
 
 // viewOf returns the set's view, made anew when it is out of date.
 func (p *Pool) viewOf(s *set, now int64) *view {
-	if v := s.view.Load(); v != nil && now < v.expires {
-		return v
+	old := s.view.Load()
+	if old != nil && now < old.expires {
+		return old
 	}
 	v, panicking := s.look(now, p.cfg.PanicThreshold, p.cfg.SlowStart)
-	s.view.Store(v)
-	if p.panic.Swap(panicking) != panicking {
+	// What changed while we looked may be missing in v: then somebody put
+	// another view there, and the next pick looks again.
+	if s.view.CompareAndSwap(old, v) && p.set.Load() == s && p.panic.Swap(panicking) != panicking {
 		p.notify(Event{Kind: panicKind(panicking)})
 	}
 	return v
 }
 
-// changed makes the next pick look again.
-func (p *Pool) changed() { p.set.Load().view.Store(nil) }
+// changed makes the next pick look again. Each call stores a view of its own,
+// so that viewOf notices it.
+func (p *Pool) changed() { p.set.Load().view.Store(&view{}) }
 
 // Status returns the state of every endpoint.
 func (p *Pool) Status() []Status {

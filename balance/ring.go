@@ -2,7 +2,6 @@ package balance
 
 import (
 	"cmp"
-	"math"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -100,45 +99,4 @@ func (r *ring) find(key uint64, c Candidates, f fit) int {
 		}
 	}
 	return -1
-}
-
-// rendezvous compares a score of every endpoint.
-type rendezvous struct {
-	seeds   []uint64
-	weights []float64
-	equal   bool
-}
-
-func newRendezvous(endpoints []Static) order {
-	r := &rendezvous{equal: true}
-	for _, e := range endpoints {
-		r.seeds = append(r.seeds, hash.String(1, e.Name))
-		r.weights = append(r.weights, float64(e.Weight))
-		r.equal = r.equal && e.Weight == endpoints[0].Weight
-	}
-	return r
-}
-
-// score is the logarithmic method: −w / ln(u), with u the hash in (0, 1).
-// Equal weights compare the hash itself, which gives the same order.
-func (r *rendezvous) score(key uint64, i int) float64 {
-	h := hash.Mix(key ^ r.seeds[i])
-	if r.equal {
-		return float64(h >> 11)
-	}
-	u := (float64(h>>11) + 0.5) / (1 << 53)
-	return -r.weights[i] / math.Log(u)
-}
-
-func (r *rendezvous) find(key uint64, c Candidates, f fit) int {
-	best, highest := -1, math.Inf(-1)
-	for i := range r.seeds {
-		if !f.accepts(c, i) {
-			continue
-		}
-		if s := r.score(key, i); s > highest {
-			best, highest = i, s
-		}
-	}
-	return best
 }

@@ -27,13 +27,14 @@ func (s *smooth) Pick(_ *http.Request, c Candidates) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	best, total := -1, 0.0
-	for i := range s.current {
-		if !c.Usable(i) {
+	for j := range c.view.in {
+		e := &c.view.in[j]
+		if c.tried(e.node) {
 			continue
 		}
-		w := c.Weight(i)
-		s.current[i] += w
-		total += w
+		i := e.index
+		s.current[i] += e.weight
+		total += e.weight
 		if best < 0 || s.current[i] > s.current[best] {
 			best = i
 		}

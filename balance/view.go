@@ -2,9 +2,29 @@ package balance
 
 import "math"
 
+// never is the expiry of a view that holds until something is changed.
+const never = math.MaxInt64
+
+// view is which endpoints are usable, until something changes.
+type view struct {
+	usable  []bool
+	weight  []float64
+	in      []candidate // the usable ones, side by side for the policies' loops
+	total   float64     // of their weights
+	expires int64       // unix ns; 0: out of date
+}
+
+// candidate is a usable endpoint. It has what a policy compares at hand.
+type candidate struct {
+	node    *node
+	index   int
+	weight  float64
+	inverse float64 // 1/weight: a product is faster than a division
+}
+
 // look judges every node. It returns the view and whether the pool panics.
 func (s *set) look(now int64, threshold float64, slow SlowStart) (*view, bool) {
-	v := &view{usable: make([]bool, len(s.nodes)), weight: make([]float64, len(s.nodes)), expires: math.MaxInt64}
+	v := &view{usable: make([]bool, len(s.nodes)), weight: make([]float64, len(s.nodes)), expires: never}
 	available, present := 0, 0
 	for i, n := range s.nodes {
 		v.weight[i] = v.rampedWeight(n, now, slow)
@@ -20,24 +40,26 @@ func (s *set) look(now int64, threshold float64, slow SlowStart) (*view, bool) {
 	}
 	panicking := float64(available) < threshold*float64(present)
 	for i, n := range s.nodes {
-		v.usable[i] = (n.available(now) || panicking && !n.draining.Load()) && n.resting.Load() <= now
-		v.tally(i)
+		if n.usable(now, panicking) && n.resting.Load() <= now {
+			v.add(i, n)
+		}
 	}
-	if v.count > 0 {
+	if len(v.in) > 0 {
 		return v, panicking
 	}
 	// All that could be used rest, as they asked: better to ask than to refuse.
 	for i, n := range s.nodes {
-		v.usable[i] = n.available(now) || panicking && !n.draining.Load()
-		v.tally(i)
+		if n.usable(now, panicking) {
+			v.add(i, n)
+		}
 	}
 	return v, panicking
 }
 
-func (v *view) tally(i int) {
-	if v.usable[i] {
-		v.count++
-	}
+func (v *view) add(i int, n *node) {
+	v.usable[i] = true
+	v.total += v.weight[i]
+	v.in = append(v.in, candidate{node: n, index: i, weight: v.weight[i], inverse: 1 / v.weight[i]})
 }
 
 // until makes the view expire when something that is set to end ends.

@@ -78,6 +78,7 @@ func (x *exchange) clientGone() bool { return x.c.Request.Context().Err() != nil
 // fail answers with err, if anybody is there to hear it.
 func (x *exchange) fail(err error) {
 	x.settle(err)
+	x.early.stop()
 	if errors.Is(err, ErrClientClosed) {
 		_ = x.c.Error(err)
 		x.c.AbortWithStatus(499)
@@ -100,6 +101,7 @@ func (x *exchange) settle(err error) {
 // end frees what the exchange holds and tells of it. It runs also when a
 // handler panics.
 func (x *exchange) end() {
+	x.early.stop()
 	if x.upload != nil {
 		x.upload.stop()
 	}

@@ -46,8 +46,12 @@ func (e *early) relay(code int, header textproto.MIMEHeader) error {
 	return nil
 }
 
-// stop makes sure that no 1xx is written any more.
+// stop makes sure that no 1xx is written any more: one may arrive when the try
+// is given up, and the writer is then somebody else's. A nil e is fine.
 func (e *early) stop() {
+	if e == nil {
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true

@@ -36,8 +36,11 @@ func (x *exchange) relay(res *http.Response) {
 	case errors.Is(err, ErrClientClosed):
 		apierror.Cut(x.c, err)
 	case events && between.At() && res.Header.Get("Content-Encoding") == "":
+		begun := x.c.Writer.Written()
 		x.p.cfg.ErrorHandler(x.c, err)
-		apierror.Cut(x.c, nil) // whatever the handler did, this answer is not complete
+		if begun { // whatever the handler did, this answer is not complete
+			apierror.Cut(x.c, nil)
+		}
 	default:
 		apierror.Cut(x.c, err)
 	}
@@ -55,13 +58,14 @@ func (x *exchange) finish(res *http.Response) {
 
 // commit writes the head of the answer.
 func (x *exchange) commit(res *http.Response, events bool) {
-	if x.early != nil {
-		x.early.stop()
-	}
+	x.early.stop()
 	x.committed = true
 	h := x.c.Writer.Header()
 	copyHeader(h, res.Header)
 	h.Del("Content-Length")
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // keeps the server from guessing one
+	}
 	headOnly := x.c.Request.Method == http.MethodHead || res.StatusCode == http.StatusNotModified
 	switch {
 	case headOnly:

@@ -59,9 +59,7 @@ func (c client) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
 // hijack takes the client's connection over and sends the 101 on it.
 func (x *exchange) hijack(res *http.Response) (*client, error) {
-	if x.early != nil {
-		x.early.stop()
-	}
+	x.early.stop()
 	h := x.c.Writer.Header()
 	copyHeader(h, res.Header)
 	h.Set("Connection", "Upgrade")

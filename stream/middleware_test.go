@@ -49,7 +49,7 @@ func TestHeartbeat(t *testing.T) {
 			out := stream.NewWriter(c.Writer)
 			require.NoError(t, out.Data("a"))
 			assert.Equal(t, 1, s.Open())
-			assert.NoError(t, pause(c, 46*time.Second))
+			require.NoError(t, pause(c, 46*time.Second))
 			assert.Equal(t, "data: a\n\n:\n\n:\n\n:\n\n", w.seen())
 			assert.NoError(t, out.Data("b"))
 			assert.NoError(t, pause(c, 14*time.Second)) // the clock begins anew
@@ -140,9 +140,9 @@ func TestLimits(t *testing.T) {
 							c.Writer.Flush()
 						}
 					}
-					assert.ErrorIs(t, err, tt.err)
+					require.ErrorIs(t, err, tt.err)
 					_, err = c.Writer.WriteString("data: too late\n\n")
-					assert.ErrorIs(t, err, tt.err)
+					require.ErrorIs(t, err, tt.err)
 					assert.ErrorIs(t, http.NewResponseController(c.Writer).Flush(), tt.err)
 				})
 				assert.Equal(t, tt.after, time.Since(start))
@@ -178,7 +178,7 @@ func TestSlowClientDuringHeartbeat(t *testing.T) {
 		s, _ := newStreams(t, stream.Config{})
 		w, start := newConn(), time.Now()
 		serve(w, request(), s.Middleware(), func(c *gin.Context) {
-			assert.NoError(t, stream.NewWriter(c.Writer).Data("a"))
+			require.NoError(t, stream.NewWriter(c.Writer).Data("a"))
 			w.stick()
 			assert.ErrorIs(t, pause(c, time.Hour), stream.ErrSlowClient)
 		})
@@ -201,7 +201,7 @@ func TestDrainWaits(t *testing.T) {
 		synctest.Wait()
 		require.NoError(t, s.Drain(t.Context()))
 		assert.Equal(t, 10*time.Second, time.Since(start))
-		assert.NoError(t, event().Err)
+		require.NoError(t, event().Err)
 		assert.True(t, strings.HasSuffix(w.body.String(), "[DONE]\n\n"))
 	})
 }
@@ -277,10 +277,10 @@ func TestCutStays(t *testing.T) {
 		s, _ := newStreams(t, stream.Config{})
 		w := newConn()
 		serve(w, request(), s.Middleware(), func(c *gin.Context) {
-			assert.NoError(t, stream.NewWriter(c.Writer).Data("a"))
+			require.NoError(t, stream.NewWriter(c.Writer).Data("a"))
 			apierror.Cut(c, errors.New("broken upstream"))
 			_, err := c.Writer.WriteString("data: b\n\n")
-			assert.Error(t, err)
+			require.Error(t, err)
 			assert.NoError(t, pause(c, time.Minute))
 		})
 		assert.True(t, w.cut())

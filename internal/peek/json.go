@@ -5,14 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // What looking up a member can find.
 var (
 	// ErrNotFound: the object has no such member.
 	ErrNotFound = errors.New("no such member")
-	// ErrDuplicate: it has more than one, and parsers differ in which counts.
-	ErrDuplicate = errors.New("member appears more than once")
+	// ErrDuplicate: it has more than one, or one in another case, and parsers
+	// differ in which counts (Go's own does not look at the case).
+	ErrDuplicate = errors.New("member appears more than once, or in another case")
 	// ErrSyntax: this is not a JSON object.
 	ErrSyntax = errors.New("not a JSON object")
 	// ErrType: the value is not of the wanted type.
@@ -20,8 +22,7 @@ var (
 )
 
 // Member finds the value of a top-level member of a JSON object: it is
-// object[start:end]. Names are compared as JSON does, after escapes and with
-// case. The scan is exact for every valid JSON text (RFC 8259); it does not
+// object[start:end]. Names are compared after escapes. The scan is exact for every valid JSON text (RFC 8259); it does not
 // find every fault of an invalid one.
 func Member(object []byte, key string) (start, end int, err error) {
 	s := scanner{b: object}
@@ -44,10 +45,11 @@ func Member(object []byte, key string) (start, end int, err error) {
 		if !ok {
 			return 0, 0, s.fault()
 		}
-		if !isName(name, key) {
+		same, folded := isName(name, key)
+		if !same && !folded {
 			continue
 		}
-		if found {
+		if found || !same {
 			return 0, 0, fmt.Errorf("%q: %w", key, ErrDuplicate)
 		}
 		found, start, end = true, from, to
@@ -77,14 +79,18 @@ func String(object []byte, key string) (string, error) {
 	return v, nil
 }
 
-// isName compares a quoted name with key; most names have no escapes.
-func isName(quoted []byte, key string) bool {
+// isName compares a quoted name with key, exactly and regardless of case. Most
+// names have no escapes.
+func isName(quoted []byte, key string) (same, folded bool) {
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
-		return string(inner) == key
+		return string(inner) == key, bytes.EqualFold(inner, []byte(key))
 	}
 	var name string
-	return json.Unmarshal(quoted, &name) == nil && name == key
+	if json.Unmarshal(quoted, &name) != nil {
+		return false, false
+	}
+	return name == key, strings.EqualFold(name, key)
 }
 
 type scanner struct {
