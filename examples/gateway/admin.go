@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// maxConfig bounds a configuration sent to the admin port.
+const maxConfig = 4 << 20
+
+// adminHandler serves the private port: health, configuration, state, profiles.
+func (g *gateway) adminHandler() http.Handler {
+	r := gin.New()
+	r.Use(apierror.Recovery(g.logPanic))
+	r.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
+	r.GET("/readyz", g.readyz)
+	admin := r.Group("/admin")
+	admin.GET("/config", g.getConfig)
+	admin.PUT("/config", g.putConfig)
+	admin.POST("/reload", g.postReload)
+	admin.GET("/routes", g.getRoutes)
+	admin.GET("/upstreams", g.getUpstreams)
+	debug := r.Group("/debug/pprof")
+	debug.GET("/", gin.WrapF(pprof.Index))
+	debug.GET("/cmdline", gin.WrapF(pprof.Cmdline))
+	debug.GET("/profile", gin.WrapF(pprof.Profile))
+	debug.GET("/symbol", gin.WrapF(pprof.Symbol))
+	debug.GET("/trace", gin.WrapF(pprof.Trace))
+	for _, name := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
+		debug.GET("/"+name, gin.WrapH(pprof.Handler(name)))
+	}
+	return r
+}
+
+// readyz fails from the moment the gateway is told to end.
+func (g *gateway) readyz(c *gin.Context) {
+	if !g.ready.Load() {
+		c.String(http.StatusServiceUnavailable, "draining\n")
+		return
+	}
+	c.String(http.StatusOK, "ok\n")
+}
+
+func (g *gateway) status() reloadState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.state
+}
+
+// getConfig returns the configuration in force as it was written.
+func (g *gateway) getConfig(c *gin.Context) {
+	status := g.status()
+	c.Header("ETag", `"`+status.Revision+`"`)
+	c.Header("X-Config-Source", status.Source)
+	c.Data(http.StatusOK, "application/json", g.current.Load().source.text)
+}
+
+// putConfig applies a configuration (JSON) that is not in the file. It holds
+// until the file changes or the gateway ends. If-Match guards against
+// overwriting somebody else's change.
+func (g *gateway) putConfig(c *gin.Context) {
+	status := g.status()
+	if want := c.GetHeader("If-Match"); want != "" && want != "*" && want != `"`+status.Revision+`"` {
+		apierror.Abort(c, &apierror.Error{Status: http.StatusPreconditionFailed, Code: "changed_meanwhile", Message: "The configuration is at revision " + status.Revision + " by now."})
+		return
+	}
+	// A page in the operator's browser can't send this type without asking first.
+	if mediaType, _, err := mime.ParseMediaType(c.ContentType()); err != nil || mediaType != "application/json" {
+		apierror.Abort(c, &apierror.Error{Status: http.StatusUnsupportedMediaType, Code: "not_json", Message: "Send application/json."})
+		return
+	}
+	text, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxConfig))
+	if err != nil {
+		apierror.Abort(c, err)
+		return
+	}
+	g.answer(c, g.apply(context.WithoutCancel(c.Request.Context()), source{name: "admin API", text: text}))
+}
+
+// postReload reads the file again.
+func (g *gateway) postReload(c *gin.Context) {
+	g.answer(c, g.load(context.WithoutCancel(c.Request.Context())))
+}
+
+func (g *gateway) answer(c *gin.Context, err error) {
+	if err != nil {
+		apierror.Abort(c, &apierror.Error{Status: http.StatusUnprocessableEntity, Code: "bad_config", Message: err.Error()})
+		return
+	}
+	status := g.status()
+	c.Header("ETag", `"`+status.Revision+`"`)
+	c.JSON(http.StatusOK, status)
+}
+
+// getRoutes returns the chain of every group.
+func (g *gateway) getRoutes(c *gin.Context) {
+	type row struct {
+		Path     string          `json:"path"`
+		Methods  []string        `json:"methods,omitempty"`
+		Stages   []string        `json:"stages"`
+		Upstream string          `json:"upstream,omitempty"`
+		Table    json.RawMessage `json:"table,omitempty"`
+		Streams  int             `json:"open_streams"`
+	}
+	var rows []row
+	for _, group := range g.current.Load().groups {
+		r := row{Path: group.cfg.Path, Methods: group.cfg.Methods, Stages: group.cfg.Stages, Upstream: group.cfg.Upstream, Streams: group.open()}
+		if group.cfg.has(stageRouting) {
+			r.Table = group.cfg.Routing.Table
+		}
+		rows = append(rows, r)
+	}
+	c.JSON(http.StatusOK, gin.H{"config": g.status(), "groups": rows})
+}
+
+// getUpstreams returns the state of every endpoint.
+func (g *gateway) getUpstreams(c *gin.Context) {
+	rows := gin.H{}
+	for name, pool := range g.current.Load().pools {
+		rows[name] = pool.Status()
+	}
+	c.JSON(http.StatusOK, rows)
+}
+
+func (g *gateway) logPanic(c *gin.Context, value any, stack []byte) {
+	g.log.Error("panic", "method", c.Request.Method, "path", c.Request.URL.Path, "value", value, "stack", string(stack))
+}

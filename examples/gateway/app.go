@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/gin-gonic/gin"
+)
+
+// app is everything that one configuration describes.
+type app struct {
+	cfg      *Config
+	source   source
+	cert     *tls.Certificate
+	pools    map[string]*pool
+	groups   []*group // longest path first
+	nowhere  http.Handler
+	inflight atomic.Int64
+}
+
+// build makes an app of a configuration that was checked. Nothing of the
+// gateway changes when it fails. The caller holds g.mu.
+func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, error) {
+	a := &app{cfg: cfg, source: src, nowhere: g.engine(gin.HandlersChain{nowhere})}
+	faults := new(checker)
+	a.cert = faults.certificate(cfg.Public.TLS)
+	upstreams, err := g.upstreams(cfg)
+	if err != nil {
+		return nil, err
+	}
+	a.pools = g.keepPools(upstreams, faults)
+	for i := range cfg.Groups {
+		group, err := g.newGroup(&cfg.Groups[i], cfg, a.pools) //nolint:contextcheck // requests bring their own
+		if err != nil {
+			faults.addAll(fmt.Sprintf("groups[%d]", i), err)
+			continue
+		}
+		a.groups = append(a.groups, group)
+	}
+	if len(faults.faults) > 0 {
+		return nil, src.explain(faults.faults)
+	}
+	slices.SortStableFunc(a.groups, func(x, y *group) int { return len(y.cfg.Path) - len(x.cfg.Path) })
+	g.startPools(ctx, a.pools)
+	return a, nil
+}
+
+func (k *checker) certificate(files *TLS) *tls.Certificate {
+	if files == nil {
+		return nil
+	}
+	cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		k.add("public.tls", "%v", err)
+		return nil
+	}
+	return &cert
+}
+
+// upstreams are those of the configuration, or the demo model's.
+func (g *gateway) upstreams(cfg *Config) (map[string]Upstream, error) {
+	if len(cfg.Upstreams) > 0 {
+		return cfg.Upstreams, nil
+	}
+	return g.demo.start()
+}
+
+// find returns the group with the longest path that takes the request. Double
+// slashes count as one, as most servers read them.
+func (a *app) find(path string) *group {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	for _, group := range a.groups {
+		prefix := strings.TrimSuffix(group.cfg.Path, "/")
+		if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || rest[0] == '/') {
+			return group
+		}
+	}
+	return nil
+}
+
+// headers sets a pool's own headers on the way out.
+type headers struct {
+	next http.RoundTripper
+	set  map[string]string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (h headers) RoundTrip(req *http.Request) (*http.Response, error) {
+	out := *req
+	out.Header = req.Header.Clone()
+	for name, value := range h.set {
+		out.Header.Set(name, value)
+	}
+	return h.next.RoundTrip(&out)
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config is the whole gateway. Everything in it may change while the gateway
+// runs, except the two addresses.
+type Config struct {
+	// Schema lets editors check the file; the gateway does not read it.
+	Schema string `json:"$schema,omitempty"`
+	// Public is where clients come in.
+	Public Public `json:"public,omitzero"`
+	// Private is for operators: health, admin, profiles. Keep it off the internet.
+	Private Private `json:"private,omitzero"`
+	// Drain says how the gateway ends.
+	Drain Drain `json:"drain,omitzero"`
+	// TrustedProxies are the CIDR ranges whose X-Forwarded-* headers are believed. Default none.
+	TrustedProxies []string `json:"trusted_proxies,omitempty"`
+	// Upstreams are pools of servers by name. Without any, the two versions of
+	// the demo model run inside the gateway, as "v1.2" and "v1.3".
+	Upstreams map[string]Upstream `json:"upstreams,omitempty"`
+	// Groups are route groups; the one with the longest matching path takes a request.
+	Groups []Group `json:"groups"`
+}
+
+// Public is the port for clients.
+type Public struct {
+	// Address to listen on. Default 127.0.0.1:8080.
+	Address string `json:"address,omitempty"`
+	// TLS, when set, serves HTTPS and HTTP/2. The files are reloaded when they change.
+	TLS *TLS `json:"tls,omitempty"`
+	// H2C also accepts HTTP/2 without TLS, from a load balancer that speaks it. Default false.
+	H2C bool `json:"h2c,omitempty"`
+	// HeaderTimeout bounds the arrival of a request's head. Default 10s.
+	HeaderTimeout Duration `json:"header_timeout,omitempty"`
+	// IdleTimeout closes connections without a request. Default 2m.
+	IdleTimeout Duration `json:"idle_timeout,omitempty"`
+	// MaxHeaderBytes bounds a request's head. Default 65536.
+	MaxHeaderBytes int `json:"max_header_bytes,omitempty"`
+	// MaxConnections bounds open connections; more wait to be accepted. Default 20000.
+	MaxConnections int `json:"max_connections,omitempty"`
+	// MaxStreams bounds the requests under way on one HTTP/2 connection. Default 100.
+	MaxStreams int `json:"max_streams,omitempty"`
+}
+
+// TLS names certificate and key, in PEM.
+type TLS struct {
+	// Cert is the file of the certificate chain.
+	Cert string `json:"cert"`
+	// Key is the file of its private key.
+	Key string `json:"key"`
+}
+
+// Private is the port for operators.
+type Private struct {
+	// Address to listen on. Default 127.0.0.1:9090.
+	Address string `json:"address,omitempty"`
+}
+
+// Drain is what happens between SIGTERM and the end.
+type Drain struct {
+	// Delay is how long readiness fails before the port closes, so that load balancers notice. Default 0s.
+	Delay Duration `json:"delay,omitempty"`
+	// Timeout is how long open requests and streams may go on after that. Default 30s.
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// Upstream is a pool of servers that serve the same.
+type Upstream struct {
+	// Endpoints are the servers.
+	Endpoints []Endpoint `json:"endpoints"`
+	// Policy is least_request (default), round_robin, or hash.
+	Policy string `json:"policy,omitempty"`
+	// Hash says by what the hash policy keeps requests together.
+	Hash *Hash `json:"hash,omitempty"`
+	// Health is the active health check. Without it only passive ejection watches the endpoints.
+	Health *Health `json:"health,omitempty"`
+	// SlowStart is over how long a new or recovered endpoint gets its full share. Default 0s: at once.
+	SlowStart Duration `json:"slow_start,omitempty"`
+	// Protocol is "" (HTTP/1.1, over TLS also HTTP/2), http1, http2 or h2c.
+	Protocol string `json:"protocol,omitempty"`
+	// CAFile, CertFile and KeyFile are for TLS to the endpoints (PEM).
+	CAFile   string `json:"ca_file,omitempty"`
+	CertFile string `json:"cert_file,omitempty"`
+	KeyFile  string `json:"key_file,omitempty"`
+	// Headers are set on every request to this pool, in place of the client's.
+	// ${NAME} stands for an environment variable: {"Authorization": "Bearer ${OPENAI_API_KEY}"}.
+	Headers map[string]string `json:"headers,omitempty"`
+}
+
+// Endpoint is one server.
+type Endpoint struct {
+	// URL is its base: https://host:port/path.
+	URL string `json:"url"`
+	// Weight is its share. Default 1.
+	Weight int `json:"weight,omitempty"`
+}
+
+// Hash is where the key of the hash policy comes from: exactly one of the first two.
+type Hash struct {
+	// Header is the name of a request header.
+	Header string `json:"header,omitempty"`
+	// Body is the name of a top-level field of the JSON body, a string.
+	Body string `json:"body,omitempty"`
+	// Algorithm is ring (default), rendezvous or maglev.
+	Algorithm string `json:"algorithm,omitempty"`
+}
+
+// Health is an active health check.
+type Health struct {
+	// Path is asked with GET; 2xx and 3xx are healthy. Default /health.
+	Path string `json:"path,omitempty"`
+	// Interval between checks. Default 5s.
+	Interval Duration `json:"interval,omitempty"`
+	// Timeout of one check. Default 2s.
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// Group is a set of routes with one chain of stages.
+type Group struct {
+	// Path is the prefix: "/v1" takes /v1 and everything below it.
+	Path string `json:"path"`
+	// Methods that are let in. Default: all.
+	Methods []string `json:"methods,omitempty"`
+	// Stages that are on: token, routing, stream. Default: those three, routing
+	// only if it is configured. They always run in this order.
+	Stages []string `json:"stages,omitempty"`
+	// Upstream takes every request of the group, when routing is off.
+	Upstream string `json:"upstream,omitempty"`
+	// Routing chooses the upstream by the table.
+	Routing *Routing `json:"routing,omitempty"`
+	// Stream guards streams of server-sent events.
+	Stream Stream `json:"stream,omitzero"`
+	// Proxy is how requests are relayed.
+	Proxy Proxy `json:"proxy,omitzero"`
+}
+
+// Routing is the stage that decides on a model version.
+type Routing struct {
+	// StickyHeader names the user; the same one always gets the same version.
+	// Without it a cookie does.
+	StickyHeader string `json:"sticky_header,omitempty"`
+	// Table is the routing table.
+	Table json.RawMessage `json:"table"`
+}
+
+// Stream is the stage that guards streams.
+type Stream struct {
+	// Heartbeat is the silence after which a comment is sent. Default 15s; "off".
+	Heartbeat Duration `json:"heartbeat,omitempty"`
+	// WriteTimeout is how long one write to a slow client may take. Default 10s; "off".
+	WriteTimeout Duration `json:"write_timeout,omitempty"`
+	// Idle ends a stream that is silent for so long. Default 5m; "off".
+	Idle Duration `json:"idle,omitempty"`
+	// Total ends a stream of this age. Default off.
+	Total Duration `json:"total,omitempty"`
+}
+
+// Proxy is how requests are relayed.
+type Proxy struct {
+	// StripPrefix takes the group's path off before the request goes upstream. Default false.
+	StripPrefix bool `json:"strip_prefix,omitempty"`
+	// MaxBody is the largest body, in bytes, that is held to be sent again. Default 4194304.
+	MaxBody int64 `json:"max_body,omitempty"`
+	// Tries is the most tries per request. Default 3; 1 means no retries.
+	Tries int `json:"tries,omitempty"`
+	// RetryPosts also repeats POST requests that an upstream may have begun,
+	// as is right for inference and wrong for orders. Default false.
+	RetryPosts bool `json:"retry_posts,omitempty"`
+	// Connect, FirstByte, Idle and Total bound the parts of an exchange.
+	// Defaults 5s, 2m, 1m, 1h; "off".
+	Connect   Duration `json:"connect,omitempty"`
+	FirstByte Duration `json:"first_byte,omitempty"`
+	Idle      Duration `json:"idle,omitempty"`
+	Total     Duration `json:"total,omitempty"`
+}
+
+// The stages of a chain, in the order in which they run.
+const (
+	stageToken   = "token"
+	stageRouting = "routing"
+	stageStream  = "stream"
+)
+
+// Duration is written as "1m30s", or "off".
+type Duration time.Duration
+
+// off is the value that every Config of the library takes as "no limit".
+const off = Duration(-1)
+
+// UnmarshalJSON reads a duration.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return errors.New(`a duration is written as "30s", "1m30s" or "off"`)
+	}
+	if s == "off" {
+		*d = off
+		return nil
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil || v < 0 {
+		return fmt.Errorf(`%q is not a duration such as "30s", "1m30s" or "off"`, s)
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// MarshalJSON writes a duration.
+func (d Duration) MarshalJSON() ([]byte, error) {
+	if d < 0 {
+		return []byte(`"off"`), nil
+	}
+	return json.Marshal(time.Duration(d).String())
+}

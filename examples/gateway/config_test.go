@@ -1,0 +1,173 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const upstreamA = `"upstreams": {"a": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}`
+
+func withGroup(fields string) string {
+	return `{` + upstreamA + `, "groups": [{"path": "/", "stages": [], "upstream": "a"` + fields + `}]}`
+}
+
+func withUpstream(fields string) string {
+	return `{"upstreams": {"a": {"endpoints": [{"url": "http://127.0.0.1:1"}]` + fields + `}}, "groups": [{"path": "/", "stages": [], "upstream": "a"}]}`
+}
+
+func withTable(table string) string {
+	return `{` + upstreamA + `, "groups": [{"path": "/", "routing": {"table": ` + table + `}}]}`
+}
+
+// Every bad configuration is refused with file, field and reason, and exit code 2.
+func TestBadConfig(t *testing.T) {
+	t.Setenv("GATEWAY_TEST_UNSET", "")
+	tests := map[string]struct{ text, want string }{
+		"empty":              {``, `:1: the text ends too early`},
+		"syntax":             {"{\n\"groups\": [,]}", `:2: invalid character ','`},
+		"cut off":            {`{"groups": [`, `:1: the text ends too early`},
+		"text after":         {withGroup("") + "{}", `:1: text after the end`},
+		"field twice":        {withGroup(`, "path": "/x"`), `:1: groups[0].path: appears twice`},
+		"unknown field":      {"{\"groups\": [{\n\"pth\": \"/\"}]}", `:2: groups[0].pth: unknown field`},
+		"another case":       {"{\n\"Groups\": []}", `:2: Groups: unknown field; "groups" is meant?`},
+		"wrong type":         {"{\n\"groups\": 7}", `:2: groups: a number can't stand here`},
+		"duration":           {withGroup(`, "proxy": {"idle": 30}`), `a duration is written as "30s"`},
+		"negative duration":  {withGroup(`, "proxy": {"idle": "-3s"}`), `"-3s" is not a duration`},
+		"no groups":          {`{}`, `groups: at least one is needed`},
+		"address":            {`{"public": {"address": "8080"},` + withGroup("")[1:], `public.address: "8080" is not host:port`},
+		"trusted":            {`{"trusted_proxies": ["10.0.0.1"],` + withGroup("")[1:], `trusted_proxies[0]: "10.0.0.1" is not a CIDR`},
+		"path":               {strings.Replace(withGroup(""), `"/"`, `"v1"`, 1), `groups[0].path: "v1" must begin with /`},
+		"method":             {withGroup(`, "methods": ["get"]`), `groups[0].methods[0]: "get" is not a method`},
+		"stage":              {strings.Replace(withGroup(""), `[]`, `["tokn"]`, 1), `groups[0].stages[0]: "tokn" is unknown; known: token, routing, stream`},
+		"no upstream":        {strings.Replace(withGroup(""), `, "upstream": "a"`, ``, 1), `groups[0].upstream: is needed when the routing stage is off; known: a`},
+		"unknown upstream":   {strings.Replace(withGroup(""), `"upstream": "a"`, `"upstream": "b"`, 1), `groups[0].upstream: "b" is unknown; known: a`},
+		"no table":           {strings.Replace(withGroup(""), `[]`, `["routing"]`, 1), `groups[0].routing: the stage is on and has no table`},
+		"two groups":         {`{` + upstreamA + `, "groups": [{"path": "/x", "stages": [], "upstream": "a"}, {"path": "/x/", "stages": [], "upstream": "a"}]}`, `groups[1].path: "/x/" is taken`},
+		"tries":              {withGroup(`, "proxy": {"tries": 99}`), `groups[0].proxy.tries: must be 1 to 10`},
+		"proxy timeout":      {withGroup(`, "proxy": {"connect": "3ns"}`), `groups[0]: proxy: Timeouts.Connect: 3ns is below a millisecond`},
+		"stream limits":      {strings.Replace(withGroup(`, "stream": {"heartbeat": "1h"}`), `[]`, `["stream"]`, 1), `groups[0]: stream: Config.Heartbeat`},
+		"no endpoints":       {strings.Replace(withUpstream(""), `{"url": "http://127.0.0.1:1"}`, ``, 1), `upstreams.a.endpoints: at least one is needed`},
+		"endpoint":           {strings.Replace(withUpstream(""), `http://`, `ftp://`, 1), `upstreams.a.endpoints[0].url: "ftp://127.0.0.1:1" is not a base URL`},
+		"weight":             {strings.Replace(withUpstream(""), `:1"`, `:1", "weight": -1`, 1), `upstreams.a.endpoints[0].weight: must not be negative`},
+		"policy":             {withUpstream(`, "policy": "random"`), `upstreams.a.policy: "random" is unknown; known: least_request, round_robin, hash`},
+		"hash without key":   {withUpstream(`, "policy": "hash"`), `upstreams.a.hash: "policy": "hash" and "hash" go together`},
+		"hash with two keys": {withUpstream(`, "policy": "hash", "hash": {"header": "a", "body": "b"}`), `upstreams.a.hash: exactly one of header and body`},
+		"protocol":           {withUpstream(`, "protocol": "http3"`), `upstreams.a.protocol: "http3" is unknown; known: http1, http2, h2c`},
+		"health path":        {withUpstream(`, "health": {"path": "x"}`), `upstreams.a.health.path: "x" must begin with /`},
+		"unset variable":     {withUpstream(`, "headers": {"Authorization": "Bearer ${GATEWAY_TEST_UNSET}"}`), `upstreams.a.headers.Authorization: the environment variable GATEWAY_TEST_UNSET is not set`},
+		"header value":       {withUpstream(`, "headers": {"X": "a\nb"}`), `upstreams.a.headers.X: the value has characters`},
+		"missing CA":         {withUpstream(`, "ca_file": "/nope.pem"`), `upstreams.a: `},
+		"certificate":        {`{"public": {"tls": {"cert": "/nope.pem", "key": "/nope.key"}},` + withGroup("")[1:], `public.tls: open /nope.pem`},
+		"table's field":      {withTable("{\"routes\": [\n{\"version\": \"a\", \"wieght\": 1}]}"), `:2: groups[0].routing.table.routes[0].wieght: unknown field`},
+		"table's upstream":   {withTable("{\"routes\": [\n\n{\"version\": \"zz\"}]}"), `:3: groups[0].routing.table.routes[0].version: there is no upstream "zz"; known: a`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			path := write(t, "my.json", tt.text)
+			var out, errs bytes.Buffer
+			assert.Equal(t, exitConfig, run([]string{"-check", "-config", path}, &out, &errs, nil))
+			assert.Contains(t, errs.String(), path, "the file is named")
+			assert.Contains(t, strings.ReplaceAll(errs.String(), path, ""), tt.want)
+			assert.Empty(t, out.String())
+		})
+	}
+}
+
+// All faults are told at once.
+func TestAllFaults(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, write(t, "my.json", `{"public": {"address": "x"}, "groups": [{"path": "a", "stages": ["b"], "upstream": "v9"}]}`))
+	for _, want := range []string{"public.address", "groups[0].path", "groups[0].stages[0]", "groups[0].upstream"} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	t.Parallel()
+	var out, errs bytes.Buffer
+	assert.Equal(t, exitConfig, run([]string{"-nope"}, &out, &errs, nil))
+	assert.Contains(t, errs.String(), "-config")
+	errs.Reset()
+	assert.Equal(t, exitConfig, run([]string{"-config", "/nope.json"}, &out, &errs, nil))
+	assert.Contains(t, errs.String(), "/nope.json")
+	assert.Equal(t, exitOK, run([]string{"-check"}, &out, &errs, nil))
+	assert.Equal(t, "the configuration is good\n", out.String())
+}
+
+func TestYAML(t *testing.T) {
+	t.Parallel()
+	const text = `
+upstreams:
+  a:
+    endpoints: [{url: "http://127.0.0.1:1"}]
+groups:
+  - path: /
+    stages: []
+    upstream: a
+    proxy: {idle: 30s}
+`
+	g, err := load(t, write(t, "my.yaml", text))
+	require.NoError(t, err)
+	assert.Equal(t, "30s", mustText(t, g.current.Load().cfg.Groups[0].Proxy.Idle))
+	_, err = load(t, write(t, "my.yml", text+"groups: []\n"))
+	require.ErrorContains(t, err, "my.yml", "a key twice")
+	_, err = load(t, write(t, "my.yaml", strings.Replace(text, "upstream: a", "upstrem: a", 1)))
+	assert.ErrorContains(t, err, "groups[0].upstrem: unknown field")
+}
+
+func mustText(t *testing.T, d Duration) string {
+	t.Helper()
+	b, err := d.MarshalJSON()
+	require.NoError(t, err)
+	return strings.Trim(string(b), `"`)
+}
+
+// A refused change leaves what is in force, and says why.
+func TestRefusedReload(t *testing.T) {
+	t.Parallel()
+	path := write(t, "my.json", withGroup(""))
+	g, err := load(t, path)
+	require.NoError(t, err)
+	before := g.current.Load()
+	require.NoError(t, os.WriteFile(path, []byte(`{"groups": []}`), 0o600))
+	require.Error(t, g.load(t.Context()))
+	assert.Same(t, before, g.current.Load())
+	assert.Contains(t, g.status().LastError, "groups: at least one is needed")
+	require.NoError(t, os.WriteFile(path, []byte(withGroup("")), 0o600))
+	require.NoError(t, g.load(t.Context()))
+	assert.Empty(t, g.status().LastError)
+	assert.Same(t, before, g.current.Load(), "the same text is no change")
+}
+
+// A pool that did not change keeps its health and counts over a reload.
+func TestPoolsOutliveReloads(t *testing.T) {
+	t.Parallel()
+	path := write(t, "my.json", withGroup(""))
+	g, err := load(t, path)
+	require.NoError(t, err)
+	before := g.pools["a"]
+	require.NoError(t, os.WriteFile(path, []byte(withGroup(`, "proxy": {"tries": 1}`)), 0o600))
+	require.NoError(t, g.load(t.Context()))
+	assert.Same(t, before, g.pools["a"])
+	require.NoError(t, os.WriteFile(path, []byte(withUpstream(`, "slow_start": "1s"`)), 0o600))
+	require.NoError(t, g.load(t.Context()))
+	assert.NotSame(t, before, g.pools["a"])
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(string(builtin))
+	f.Add(withGroup(""))
+	f.Add(`{"groups":[{"path":"/","stages":["routing"],"routing":{"table":{"routes":[]}}}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		src := source{name: "x.json", text: []byte(text)}
+		cfg, err := src.parse()
+		if (cfg == nil) == (err == nil) {
+			t.Fatal("neither a configuration nor an error, or both")
+		}
+	})
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// gateway is what lives as long as the process. Everything that the
+// configuration describes is in the current app; a reload puts a new one in
+// its place, and the old one finishes its requests.
+type gateway struct {
+	log   *slog.Logger
+	path  string // of the configuration; "" = built in
+	token string
+	demo  demo
+	ready atomic.Bool
+
+	current atomic.Pointer[app]
+	cert    atomic.Pointer[tls.Certificate]
+
+	mu      sync.Mutex // held by a reload
+	retired []*app
+	pools   map[string]*pool // by name
+	state   reloadState
+}
+
+// reloadState is what the admin port tells of the configuration.
+type reloadState struct {
+	Revision string `json:"revision"`
+	Source   string `json:"source"`
+	Reloads  int    `json:"reloads"`
+	// LastError is why the latest change was refused; the one before stays.
+	LastError string `json:"last_error,omitempty"`
+}
+
+func newGateway(log *slog.Logger, path string) *gateway {
+	return &gateway{log: log, path: path, token: newToken(), pools: map[string]*pool{}}
+}
+
+// load reads the configuration from its file and applies it.
+func (g *gateway) load(ctx context.Context) error {
+	src, err := readConfig(g.path)
+	if err == nil {
+		err = g.apply(ctx, src)
+	}
+	if err != nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.state.LastError = err.Error()
+	}
+	return err
+}
+
+// apply puts a configuration into force, or refuses it whole.
+func (g *gateway) apply(ctx context.Context, src source) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	revision := revisionOf(src.text)
+	if g.current.Load() != nil && revision == g.state.Revision {
+		g.state.LastError = ""
+		return nil
+	}
+	cfg, err := src.parse()
+	if err != nil {
+		return err
+	}
+	next, err := g.build(ctx, src, cfg)
+	if err != nil {
+		return err
+	}
+	g.cert.Store(next.cert)
+	if old := g.current.Swap(next); old != nil {
+		g.retired = append(g.retired, old)
+		g.state.Reloads++
+		g.log.Info("configuration reloaded", "revision", revision)
+	}
+	g.retired = slices.DeleteFunc(g.retired, func(a *app) bool { return a.inflight.Load() == 0 })
+	g.state.Revision, g.state.Source, g.state.LastError = revision, src.name, ""
+	return nil
+}
+
+func revisionOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:6])
+}
+
+// ServeHTTP serves the public port with whatever is current.
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := g.enter()
+	defer a.inflight.Add(-1)
+	if group := a.find(r.URL.Path); group != nil {
+		group.handler.ServeHTTP(w, r)
+		return
+	}
+	a.nowhere.ServeHTTP(w, r)
+}
+
+// nowhere answers what no group takes.
+func nowhere(c *gin.Context) {
+	apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_route", Message: "No route group takes this path."})
+}
+
+// enter counts a request in the current app, so that a reload at the same
+// moment can't forget it.
+func (g *gateway) enter() *app {
+	for {
+		a := g.current.Load()
+		a.inflight.Add(1)
+		if a == g.current.Load() {
+			return a
+		}
+		a.inflight.Add(-1)
+	}
+}
+
+// apps are the current one and those that still have requests.
+func (g *gateway) apps() []*app {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append(slices.Clone(g.retired), g.current.Load())
+}

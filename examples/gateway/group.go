@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/stream"
+)
+
+// group is a route group at work: its chain, and the parts that are asked for
+// their state later.
+type group struct {
+	cfg     *Group
+	handler http.Handler
+	streams *stream.Streams // nil when the stage is off
+	proxy   *proxy.Proxy
+}
+
+// newGroup puts a chain together, stage by stage.
+func (g *gateway) newGroup(cfg *Group, all *Config, pools map[string]*pool) (*group, error) {
+	chain := gin.HandlersChain{methods(cfg)}
+	if cfg.has(stageToken) {
+		chain = append(chain, requireToken(g.token))
+	}
+	var transport http.RoundTripper
+	if cfg.has(stageRouting) {
+		router, err := newRouter(cfg.Routing, pools)
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, router.Middleware())
+		transport = router.Transport()
+	} else {
+		transport = pools[cfg.Upstream]
+	}
+	out := &group{cfg: cfg}
+	if cfg.has(stageStream) {
+		streams, err := stream.New(stream.Config{
+			Heartbeat: time.Duration(cfg.Stream.Heartbeat), WriteTimeout: time.Duration(cfg.Stream.WriteTimeout),
+			Idle: time.Duration(cfg.Stream.Idle), Total: time.Duration(cfg.Stream.Total),
+		})
+		if err != nil {
+			return nil, err
+		}
+		out.streams = streams
+		chain = append(chain, streams.Middleware())
+	}
+	relay, err := g.newProxy(cfg, all, transport)
+	if err != nil {
+		return nil, err
+	}
+	out.proxy = relay
+	out.handler = g.engine(append(chain, relay.Handler()))
+	return out, nil
+}
+
+// engine serves every path and method with one chain.
+func (g *gateway) engine(chain gin.HandlersChain) http.Handler {
+	r := gin.New()
+	_ = r.SetTrustedProxies(nil) // Gin's default is to believe everybody
+	r.Use(apierror.Recovery(g.logPanic))
+	r.NoRoute(chain...)
+	return r
+}
+
+// methods answers 405 to what a group does not take.
+func methods(cfg *Group) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if cfg.allowed(c.Request.Method) {
+			return
+		}
+		c.Header("Allow", strings.Join(cfg.Methods, ", "))
+		apierror.Abort(c, &apierror.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Message: "The method is not allowed here."})
+	}
+}
+
+func newRouter(cfg *Routing, pools map[string]*pool) (*routing.Router, error) {
+	table, err := routing.ParseTable(cfg.Table)
+	if err != nil {
+		return nil, err
+	}
+	upstreams := make(map[string]http.RoundTripper, len(pools))
+	for name, p := range pools {
+		upstreams[name] = p
+	}
+	return routing.New(routing.Config{Table: table, Upstreams: upstreams, StickyHeader: cfg.StickyHeader})
+}
+
+func (g *gateway) newProxy(cfg *Group, all *Config, transport http.RoundTripper) (*proxy.Proxy, error) {
+	repeat := proxy.Idempotent
+	if cfg.Proxy.RetryPosts {
+		repeat = proxy.Always
+	}
+	return proxy.New(proxy.Config{
+		Transport:      transport,
+		MaxBody:        cfg.Proxy.MaxBody,
+		TrustedProxies: prefixes(all.TrustedProxies),
+		Retry:          proxy.Retry{Tries: cfg.Proxy.Tries, Repeat: repeat},
+		Timeouts: proxy.Timeouts{
+			Connect: time.Duration(cfg.Proxy.Connect), FirstByte: time.Duration(cfg.Proxy.FirstByte),
+			Idle: time.Duration(cfg.Proxy.Idle), Total: time.Duration(cfg.Proxy.Total),
+		},
+		Rewrite: func(_ *gin.Context, out *http.Request) {
+			if cfg.has(stageToken) {
+				hideToken(out)
+			}
+			if cfg.Proxy.StripPrefix {
+				stripPrefix(out, strings.TrimSuffix(cfg.Path, "/"))
+			}
+		},
+		OnEvent: g.logExchange,
+	})
+}
+
+// stripPrefix takes the group's path off, in both of its spellings.
+func stripPrefix(out *http.Request, prefix string) {
+	u := out.URL
+	if rest, ok := strings.CutPrefix(u.Path, prefix); ok {
+		u.Path = "/" + strings.TrimPrefix(rest, "/")
+		if raw, ok := strings.CutPrefix(u.RawPath, prefix); ok {
+			u.RawPath = "/" + strings.TrimPrefix(raw, "/")
+		} else {
+			u.RawPath = ""
+		}
+	}
+}
+
+func prefixes(cidrs []string) []netip.Prefix {
+	out := make([]netip.Prefix, len(cidrs))
+	for i, cidr := range cidrs {
+		out[i] = netip.MustParsePrefix(cidr) // checked when the configuration was read
+	}
+	return out
+}
+
+// logExchange writes a line for every exchange that failed, and with -v for all.
+func (g *gateway) logExchange(ctx context.Context, e proxy.Event) {
+	if e.Kind != proxy.Finished {
+		return
+	}
+	log := g.log.DebugContext
+	if e.Outcome == proxy.Failure {
+		log = g.log.WarnContext
+	}
+	decision, _ := routing.FromContext(ctx)
+	log(ctx, "exchange", "outcome", e.Outcome.String(), "status", e.Status, "version", decision.Version, "endpoint", e.Endpoint,
+		"tries", e.Try, "first_byte", e.FirstByte, "duration", e.Duration, "bytes", e.Bytes, "error", e.Err)
+}
+
+// drain waits until the group's streams and tunnels have ended; at the end of
+// ctx it ends them.
+func (g *group) drain(ctx context.Context) error {
+	err := g.proxy.Drain(ctx)
+	if g.streams != nil {
+		err = errors.Join(err, g.streams.Drain(ctx))
+	}
+	return err
+}
+
+// open is the number of open streams.
+func (g *group) open() int {
+	if g.streams == nil {
+		return 0
+	}
+	return g.streams.Open()
+}

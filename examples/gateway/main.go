@@ -1,0 +1,80 @@
+// Command gateway is a complete AI inference gateway made of the ginfer
+// packages, to run as it is and to copy as a starter. Without arguments it
+// serves a small language model of its own in two versions; with -config it
+// fronts your servers. See README.md beside it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0 // drained, nothing was cut
+	exitFailed = 1 // could not start, or streams had to be cut at the end
+	exitConfig = 2 // bad flags or configuration
+)
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals))
+}
+
+func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	gin.SetMode(gin.ReleaseMode)
+	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	path := flags.String("config", "", "configuration `file`, JSON or YAML; reloaded when it changes (default: built in)")
+	check := flags.Bool("check", false, "check the configuration and exit")
+	verbose := flags.Bool("v", false, "log every request, not only failures")
+	if err := flags.Parse(args); err != nil {
+		return exitConfig
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	g := newGateway(newLogger(stderr, *verbose), *path)
+	defer g.close()
+	if err := g.load(ctx); err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return exitConfig
+	}
+	if *check {
+		_, _ = fmt.Fprintln(stdout, "the configuration is good")
+		return exitOK
+	}
+	ports, err := g.listen()
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, err)
+		return exitFailed
+	}
+	ports.serve()
+	g.ready.Store(true)
+	banner(stdout, ports, g)
+	go g.watch(ctx)
+
+	select {
+	case <-signals:
+	case err := <-ports.failed:
+		g.log.Error("a port failed", "error", err)
+	}
+	return g.shutdown(ports, signals)
+}
+
+func newLogger(w io.Writer, verbose bool) *slog.Logger {
+	level := slog.LevelInfo
+	if verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}

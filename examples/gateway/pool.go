@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/proxy"
+)
+
+// pool is an upstream at work. It outlives a reload that does not change it,
+// with its health and its counts.
+type pool struct {
+	*balance.Pool
+	transport http.RoundTripper // the pool behind its headers
+	key       string            // what it was made of
+	idle      interface{ CloseIdleConnections() }
+	stop      context.CancelFunc
+}
+
+// close ends the pool's loops. Requests under way finish.
+func (p *pool) close() {
+	p.stop()
+	p.idle.CloseIdleConnections()
+}
+
+// RoundTrip implements http.RoundTripper.
+func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	return p.transport.RoundTrip(req)
+}
+
+// keepPools makes the pools of a configuration; those that did not change are
+// the ones at work.
+func (g *gateway) keepPools(upstreams map[string]Upstream, faults *checker) map[string]*pool {
+	pools := make(map[string]*pool, len(upstreams))
+	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
+		key, err := json.Marshal(upstreams[name])
+		if old := g.pools[name]; err == nil && old != nil && old.key == string(key) {
+			pools[name] = old
+			continue
+		}
+		p, err := newPool(upstreams[name])
+		if err != nil {
+			faults.add("upstreams."+name, "%v", err)
+			continue
+		}
+		p.key = string(key)
+		pools[name] = p
+	}
+	return pools
+}
+
+// startPools starts the new pools' loops and stops those of the old.
+func (g *gateway) startPools(ctx context.Context, pools map[string]*pool) {
+	for name, old := range g.pools {
+		if pools[name] != old {
+			old.close()
+		}
+	}
+	for name, p := range pools {
+		if g.pools[name] == p {
+			continue
+		}
+		var loop context.Context
+		loop, p.stop = context.WithCancel(context.WithoutCancel(ctx))
+		go func() { _ = p.Run(loop) }() // ends with its context, without another error
+	}
+	g.pools = pools
+}
+
+// close ends what the gateway runs besides its ports.
+func (g *gateway) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.pools {
+		p.close()
+	}
+	g.demo.close()
+}
+
+// policy chooses among the endpoints of an upstream.
+func policy(cfg Upstream) balance.Policy {
+	switch cfg.Policy {
+	case "round_robin":
+		return balance.RoundRobin()
+	case "hash":
+		key := balance.ByHeader(cfg.Hash.Header)
+		if cfg.Hash.Body != "" {
+			key = balance.ByBody(cfg.Hash.Body)
+		}
+		algorithm := map[string]balance.Algorithm{"rendezvous": balance.Rendezvous, "maglev": balance.Maglev}[cfg.Hash.Algorithm]
+		return balance.Hash(balance.HashConfig{Key: key, Algorithm: algorithm})
+	default:
+		return balance.LeastRequest()
+	}
+}
+
+func newPool(cfg Upstream) (*pool, error) {
+	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: cfg.Protocol, CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile})
+	if err != nil {
+		return nil, err
+	}
+	endpoints := make([]balance.Endpoint, len(cfg.Endpoints))
+	for i, e := range cfg.Endpoints {
+		endpoints[i] = balance.Endpoint{URL: e.URL, Weight: e.Weight}
+	}
+	config := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: transport, Health: balance.Health{Path: "-"}}
+	config.SlowStart.Window = time.Duration(cfg.SlowStart)
+	if h := cfg.Health; h != nil {
+		config.Health = balance.Health{Path: h.Path, Interval: time.Duration(h.Interval), Timeout: time.Duration(h.Timeout)}
+	}
+	p, err := balance.New(config)
+	if err != nil {
+		return nil, err
+	}
+	out := &pool{Pool: p, transport: p, idle: transport}
+	if len(cfg.Headers) > 0 {
+		set := make(map[string]string, len(cfg.Headers))
+		for name, value := range cfg.Headers {
+			if set[name], err = expand(value); err != nil {
+				return nil, fmt.Errorf("headers.%s: %w", name, err)
+			}
+		}
+		out.transport = headers{next: p, set: set}
+	}
+	return out, nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"reflect"
+	"testing"
+
+	"github.com/ginfer/ginfer/routing"
+	"github.com/invopop/jsonschema"
+	validator "github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const schemaFile = "config.schema.json"
+
+// generate makes the schema of the configuration from its Go types and their comments.
+func generate(t *testing.T) []byte {
+	t.Helper()
+	r := &jsonschema.Reflector{Anonymous: true, FieldNameTag: "json"}
+	require.NoError(t, r.AddGoComments("github.com/ginfer/ginfer/examples/gateway", "."))
+	require.NoError(t, r.AddGoComments("github.com/ginfer/ginfer", "../../routing"))
+	r.Mapper = func(typ reflect.Type) *jsonschema.Schema {
+		switch typ {
+		case reflect.TypeFor[Duration]():
+			return &jsonschema.Schema{Type: "string", Pattern: `^(off|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|0)$`}
+		case reflect.TypeFor[json.RawMessage]():
+			inner := *r
+			inner.Mapper, inner.DoNotReference = nil, true
+			table := inner.Reflect(routing.Table{})
+			table.Version = ""
+			return table
+		}
+		return nil
+	}
+	schema, err := json.MarshalIndent(r.Reflect(&Config{}), "", "  ")
+	require.NoError(t, err)
+	return append(schema, '\n')
+}
+
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	want := generate(t)
+	if os.Getenv("UPDATE_SCHEMA") != "" {
+		require.NoError(t, os.WriteFile(schemaFile, want, 0o600))
+	}
+	got, err := os.ReadFile(schemaFile)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(got), "run: make schema")
+
+	compiler := validator.NewCompiler()
+	doc, err := validator.UnmarshalJSON(bytes.NewReader(got))
+	require.NoError(t, err)
+	require.NoError(t, compiler.AddResource(schemaFile, doc))
+	schema, err := compiler.Compile(schemaFile)
+	require.NoError(t, err)
+	for name, tt := range map[string]struct {
+		text string
+		good bool
+	}{
+		"built in":      {string(builtin), true},
+		"plain proxy":   {withGroup(""), true},
+		"unknown field": {withGroup(`, "pth": 1`), false},
+		"bad duration":  {withGroup(`, "proxy": {"idle": "soon"}`), false},
+		"good duration": {withGroup(`, "proxy": {"idle": "1m30s", "total": "off"}`), true},
+		"no groups":     {`{}`, false},
+		"table's field": {withTable(`{"routes": [{"version": "a", "wieght": 1}]}`), false},
+		"table":         {withTable(`{"routes": [{"version": "a", "weight": 1}]}`), true},
+	} {
+		v, err := validator.UnmarshalJSON(bytes.NewReader([]byte(tt.text)))
+		require.NoError(t, err)
+		assert.Equal(t, tt.good, schema.Validate(v) == nil, "%s: %v", name, schema.Validate(v))
+	}
+}

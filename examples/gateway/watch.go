@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// settle lets a writer finish before the files are read.
+	settle = 50 * time.Millisecond
+	// poll finds what no notification told of, as on network file systems.
+	poll = 10 * time.Second
+)
+
+// watch reloads the configuration when its file or a certificate changes.
+// It watches folders, not files: editors and Kubernetes replace files, and a
+// watch on a replaced file is deaf.
+func (g *gateway) watch(ctx context.Context) {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		g.log.Warn("no file notifications; looking every 10 s", "error", err)
+		watcher = &fsnotify.Watcher{} // its channels are nil: nothing ever comes
+	} else {
+		defer func() { _ = watcher.Close() }()
+	}
+	seen := g.fingerprint()
+	seen.config = g.status().Revision // a change since it was loaded is a change
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
+	for {
+		g.follow(watcher)
+		select {
+		case <-ctx.Done():
+			return
+		case <-watcher.Events:
+			timer.Reset(settle)
+		case err := <-watcher.Errors:
+			g.log.Warn("file notification", "error", err)
+		case <-timer.C:
+			g.reload(ctx, &seen)
+			timer.Reset(poll)
+		}
+	}
+}
+
+// follow watches the folders of the files that matter now.
+func (g *gateway) follow(watcher *fsnotify.Watcher) {
+	if watcher.Events == nil {
+		return
+	}
+	watched := watcher.WatchList()
+	for _, file := range g.files() {
+		if dir := filepath.Dir(file); !slices.Contains(watched, dir) {
+			if err := watcher.Add(dir); err != nil {
+				g.log.Warn("watch", "folder", dir, "error", err)
+			}
+		}
+	}
+}
+
+// files are those whose change means a reload.
+func (g *gateway) files() []string {
+	var files []string
+	if g.path != "" {
+		files = append(files, g.path)
+	}
+	if t := g.current.Load().cfg.Public.TLS; t != nil {
+		files = append(files, t.Cert, t.Key)
+	}
+	return files
+}
+
+// reload applies what changed in the files since it was last looked at. A
+// configuration from the admin API holds until the file changes.
+func (g *gateway) reload(ctx context.Context, seen *fingerprint) {
+	now := g.fingerprint()
+	if now.config != seen.config {
+		if err := g.load(ctx); err != nil {
+			g.log.Error("configuration refused; the one before stays", "error", err)
+		}
+	}
+	if now.cert != seen.cert {
+		g.renewCertificate()
+	}
+	*seen = now
+}
+
+// fingerprint tells whether files changed.
+type fingerprint struct{ config, cert string }
+
+func (g *gateway) fingerprint() fingerprint {
+	var f fingerprint
+	if g.path != "" {
+		f.config = sum(g.path)
+	}
+	if t := g.current.Load().cfg.Public.TLS; t != nil {
+		f.cert = sum(t.Cert) + sum(t.Key)
+	}
+	return f
+}
+
+func sum(file string) string {
+	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return err.Error()
+	}
+	return revisionOf(text)
+}
+
+// renewCertificate reads the certificate again; a bad one is refused.
+func (g *gateway) renewCertificate() {
+	files := g.current.Load().cfg.Public.TLS
+	if files == nil {
+		return
+	}
+	cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		g.log.Error("certificate refused; the one before stays", "error", err)
+		return
+	}
+	g.cert.Store(&cert)
+	g.log.Info("certificate renewed")
+}
