@@ -34,7 +34,9 @@ func (g *gateway) watch(ctx context.Context) {
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
 	for {
-		g.follow(watcher)
+		if g.follow(watcher) {
+			timer.Reset(settle) // what changed before the watch began
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -49,19 +51,25 @@ func (g *gateway) watch(ctx context.Context) {
 	}
 }
 
-// follow watches the folders of the files that matter now.
-func (g *gateway) follow(watcher *fsnotify.Watcher) {
+// follow watches the folders of the files that matter now, and reports
+// whether there is a new one.
+func (g *gateway) follow(watcher *fsnotify.Watcher) (added bool) {
 	if watcher.Events == nil {
-		return
+		return false
 	}
 	watched := watcher.WatchList()
 	for _, file := range g.files() {
-		if dir := filepath.Dir(file); !slices.Contains(watched, dir) {
-			if err := watcher.Add(dir); err != nil {
-				g.log.Warn("watch", "folder", dir, "error", err)
-			}
+		dir := filepath.Dir(file)
+		if slices.Contains(watched, dir) {
+			continue
 		}
+		if err := watcher.Add(dir); err != nil {
+			g.log.Warn("watch", "folder", dir, "error", err)
+			continue
+		}
+		watched, added = append(watched, dir), true
 	}
+	return added
 }
 
 // files are those whose change means a reload.

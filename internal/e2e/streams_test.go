@@ -13,12 +13,11 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
-	"github.com/stretchr/testify/require"
-
 	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/require"
 )
 
-// eventServer answers every POST with events events and [DONE], in pieces,
+// eventServer answers every POST with so many events and [DONE], in pieces,
 // after it has begun to answer before it read the body's end, which is what
 // makes httputil.ReverseProxy cut streams (golang/go#40747).
 func eventServer(t *testing.T, events int) *httptest.Server {

@@ -1,0 +1,50 @@
+package demomodel_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/ginfer/ginfer/examples/demomodel"
+)
+
+func ExampleNew() {
+	model, err := demomodel.New(demomodel.Config{Version: "v2", Name: "godoc"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server := httptest.NewServer(model)
+	defer server.Close()
+
+	const body = `{"model":"godoc","prompt":"Close closes the","max_tokens":5,"temperature":0}`
+	resp, err := server.Client().Post(server.URL+"/v1/completions", "application/json", strings.NewReader(body))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+
+	var answer struct {
+		Choices []struct {
+			Text   string `json:"text"`
+			Finish string `json:"finish_reason"`
+		} `json:"choices"`
+		Usage struct {
+			Total int `json:"total_tokens"`
+		} `json:"usage"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(resp.StatusCode == http.StatusOK)
+	fmt.Printf("Close closes the%s… (%s)\n", answer.Choices[0].Text, answer.Choices[0].Finish)
+	fmt.Println(answer.Usage.Total, "tokens")
+	// Output:
+	// true
+	// Close closes the same value of the same… (length)
+	// 13 tokens
+}

@@ -1,0 +1,137 @@
+package demomodel
+
+import (
+	"context"
+	"strings"
+	"time"
+)
+
+// Why a text ended, as the API names it.
+const (
+	finishStop   = "stop"
+	finishLength = "length"
+)
+
+// task is a text to write.
+type task struct {
+	sampling
+	prompt    []string // texts one after the other, the last to be continued
+	maxTokens int
+	stop      []string
+	trim      bool // drop spaces before the first word
+}
+
+// outcome is what there is to say about a written text.
+type outcome struct {
+	prompt, completion int // tokens
+	finish             string
+}
+
+// generator writes texts, one at a time.
+type generator struct {
+	words   *vocabulary
+	decoder *decoder
+	sampler *sampler
+	delay   time.Duration
+	last    int // the token to read next
+}
+
+func newGenerator(m *model, delay time.Duration) *generator {
+	return &generator{words: m.vocabulary, decoder: newDecoder(m), sampler: newSampler(m.vocabulary.kind), delay: delay}
+}
+
+// run writes a text and hands it to emit part by part. It ends early with the
+// error of emit, or within one token of ctx.
+func (g *generator) run(ctx context.Context, t task, emit func(text string) error) (outcome, error) {
+	g.sampler.reset(t.sampling)
+	result := outcome{finish: finishLength}
+	var err error
+	if result.prompt, err = g.read(ctx, t.prompt); err != nil {
+		return result, err
+	}
+	out := output{stop: t.stop, trim: t.trim, emit: emit}
+	for result.completion < t.maxTokens {
+		token, err := g.next(ctx)
+		if err != nil {
+			return result, err
+		}
+		result.completion++
+		stopped, err := out.write(g.words.text[token])
+		if err != nil {
+			return result, err
+		}
+		if stopped {
+			result.finish = finishStop
+			return result, nil
+		}
+	}
+	return result, out.close()
+}
+
+// read takes in the end of the prompt, up to half the context so that there is
+// room to write, and returns how many tokens the whole has.
+func (g *generator) read(ctx context.Context, prompt []string) (int, error) {
+	g.decoder.reset()
+	tokens := g.tokens(prompt)
+	count := len(tokens)
+	if keep := g.decoder.m.context / 2; count > keep {
+		tokens = tokens[count-keep:]
+	}
+	g.last = tokens[len(tokens)-1]
+	for _, t := range tokens[:len(tokens)-1] {
+		if err := g.decoder.feed(ctx, t); err != nil {
+			return count, err
+		}
+	}
+	return count, nil
+}
+
+// tokens returns the tokens of a prompt. The texts are set one after the other
+// as they were in training: on a single line, with marks between them.
+func (g *generator) tokens(prompt []string) []int {
+	tokens := []int{tokenBegin}
+	for i, text := range prompt {
+		if i > 0 {
+			tokens = append(tokens, tokenEnd, tokenBegin)
+		}
+		tokens = g.words.encode(tokens, strings.Join(strings.Fields(text), " "))
+	}
+	return tokens
+}
+
+// next chooses the next token. When the model ends its sentence it begins
+// another, which has at least one token.
+func (g *generator) next(ctx context.Context) (int, error) {
+	if err := g.pause(ctx); err != nil {
+		return 0, err
+	}
+	if err := g.decoder.feed(ctx, g.last); err != nil {
+		return 0, err
+	}
+	token := g.sampler.pick(g.decoder.predict(), g.last != tokenBegin)
+	if token == tokenEnd {
+		for _, t := range [...]int{tokenEnd, tokenBegin} {
+			if err := g.decoder.feed(ctx, t); err != nil {
+				return 0, err
+			}
+		}
+		token = g.sampler.pick(g.decoder.predict(), false)
+	}
+	g.last = token
+	return token, nil
+}
+
+// pause waits for the delay.
+func (g *generator) pause(ctx context.Context) error {
+	if g.delay <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(g.delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,84 @@
+package demomodel
+
+import "encoding/json"
+
+// response is an answer or a part of one, for chats and completions: they
+// differ in which fields of a choice are set.
+type response struct {
+	ID          string          `json:"id"`
+	Object      string          `json:"object"`
+	Created     int64           `json:"created"`
+	Model       string          `json:"model"`
+	Fingerprint string          `json:"system_fingerprint"`
+	Choices     []answer        `json:"choices"`
+	Usage       json.RawMessage `json:"usage,omitempty"`
+}
+
+// answer is the one choice of a response.
+type answer struct {
+	Index    int       `json:"index"`
+	Text     *string   `json:"text,omitempty"`
+	Message  *reply    `json:"message,omitempty"`
+	Delta    *reply    `json:"delta,omitempty"`
+	Logprobs *struct{} `json:"logprobs"`
+	Finish   *string   `json:"finish_reason"`
+}
+
+// reply is a message of the model, or what comes on to it.
+type reply struct {
+	Role    string  `json:"role,omitempty"`
+	Content *string `json:"content,omitempty"`
+}
+
+// usage returns the counts of tokens.
+func (o outcome) usage() json.RawMessage {
+	raw, _ := json.Marshal(map[string]int{ // of int, it cannot fail
+		"prompt_tokens":     o.prompt,
+		"completion_tokens": o.completion,
+		"total_tokens":      o.prompt + o.completion,
+	})
+	return raw
+}
+
+// style is how an endpoint presents a text.
+type style struct {
+	prefix, object, chunk string // of the id, of the answer, of a part
+	chat                  bool
+}
+
+func chatStyle() style {
+	return style{prefix: "chatcmpl-", object: "chat.completion", chunk: "chat.completion.chunk", chat: true}
+}
+
+func textStyle() style {
+	return style{prefix: "cmpl-", object: "text_completion", chunk: "text_completion"}
+}
+
+// whole presents a finished text.
+func (s style) whole(text, finish string) answer {
+	if s.chat {
+		return answer{Message: &reply{Role: "assistant", Content: &text}, Finish: &finish}
+	}
+	return answer{Text: &text, Finish: &finish}
+}
+
+// opening presents the start of a stream; only chats have one.
+func (s style) opening() (a answer, ok bool) {
+	return answer{Delta: &reply{Role: "assistant", Content: new("")}}, s.chat
+}
+
+// part presents the next part of a text.
+func (s style) part(text string) answer {
+	if s.chat {
+		return answer{Delta: &reply{Content: &text}}
+	}
+	return answer{Text: &text}
+}
+
+// closing presents the end of a stream.
+func (s style) closing(finish string) answer {
+	if s.chat {
+		return answer{Delta: &reply{}, Finish: &finish}
+	}
+	return answer{Text: new(""), Finish: &finish}
+}

@@ -1,0 +1,190 @@
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// process is a gateway that runs as its users run it.
+type process struct {
+	t               *testing.T
+	cmd             *exec.Cmd
+	config          string // its file
+	public, private string
+	token           string
+	stderr          *lockedBuffer
+	exited          chan struct{}
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// ports lets the system choose both ports.
+const ports = `"public": {"address": "127.0.0.1:0"}, "private": {"address": "127.0.0.1:0"}`
+
+// start runs the gateway with a configuration and waits for its first lines.
+func start(t *testing.T, config string) *process {
+	t.Helper()
+	p := &process{t: t, config: filepath.Join(t.TempDir(), "gateway.json"), stderr: &lockedBuffer{}, exited: make(chan struct{})}
+	p.write(config)
+	p.cmd = exec.Command(gatewayBinary, "-config", p.config)
+	p.cmd.Stderr = p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	t.Cleanup(func() {
+		p.signal(syscall.SIGKILL)
+		<-p.exited
+		if t.Failed() {
+			t.Log(p.stderr.String())
+		}
+		assert.NotContains(t, p.stderr.String(), "DATA RACE")
+		assert.NotContains(t, p.stderr.String(), `"msg":"panic"`)
+	})
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "Try:") {
+		name, value, _ := strings.Cut(lines.Text(), ": ")
+		switch name {
+		case "public":
+			p.public = value
+		case "private":
+			p.private = value
+		case "token":
+			p.token = value
+		}
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, stdout)
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	require.NotEmpty(t, p.public, "the gateway did not start: %s", p.stderr)
+	return p
+}
+
+// write replaces the configuration as careful programs do: whole, by a rename.
+func (p *process) write(config string) {
+	p.t.Helper()
+	tmp := p.config + ".new"
+	require.NoError(p.t, os.WriteFile(tmp, []byte(config), 0o600))
+	require.NoError(p.t, os.Rename(tmp, p.config))
+}
+
+func (p *process) signal(s os.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// wait returns the exit code.
+func (p *process) wait() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(time.Minute):
+		p.t.Fatal("the gateway does not end")
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// admin asks the private port.
+func (p *process) admin(method, path, body string, header ...string) (int, string) {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), method, p.private+path, strings.NewReader(body))
+	require.NoError(p.t, err)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	require.NoError(p.t, err)
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(p.t, err)
+	return res.StatusCode, string(text)
+}
+
+var profileTotal = regexp.MustCompile(`goroutine profile: total (\d+)`)
+
+// goroutines counts those of the gateway.
+func (p *process) goroutines() int {
+	p.t.Helper()
+	_, text := p.admin(http.MethodGet, "/debug/pprof/goroutine?debug=1", "")
+	n, err := strconv.Atoi(profileTotal.FindStringSubmatch(text)[1])
+	require.NoError(p.t, err)
+	return n
+}
+
+// inflight is the number of exchanges that the endpoints are busy with.
+func (p *process) inflight() int {
+	p.t.Helper()
+	_, text := p.admin(http.MethodGet, "/admin/upstreams", "")
+	var pools map[string][]struct{ Inflight int }
+	require.NoError(p.t, json.Unmarshal([]byte(text), &pools))
+	n := 0
+	for _, endpoints := range pools {
+		for _, e := range endpoints {
+			n += e.Inflight
+		}
+	}
+	return n
+}
+
+// client has connections of its own, which are closed with the test.
+func newClient(t *testing.T, connections int) *http.Client {
+	t.Helper()
+	transport := &http.Transport{MaxIdleConnsPerHost: connections, MaxIdleConns: connections}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// chat is a request to the gateway as any client would make it.
+func (p *process) chat(client *http.Client, user, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+p.token)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-User-Id", user)
+	return client.Do(req)
+}
+
+// fronting is the configuration of a gateway before two servers, with the
+// weights of the example's table.
+func fronting(stable, canary string, weights [2]int) string {
+	return fmt.Sprintf(`{%s,
+	"upstreams": {"v1.2": {"endpoints": [{"url": %q}]}, "v1.3": {"endpoints": [{"url": %q}]}},
+	"groups": [{"path": "/v1", "routing": {"sticky_header": "X-User-Id", "table": {"routes": [
+		{"model": "demo", "version": "v1.3", "conditions": {"headers": {"beta-user": "true"}}},
+		{"model": "demo", "version": "v1.2", "weight": %d},
+		{"model": "demo", "version": "v1.3", "weight": %d, "fallback": ["v1.2"]}]}},
+		"proxy": {"retry_posts": true}}]}`, ports, stable, canary, weights[0], weights[1])
+}

@@ -1,0 +1,100 @@
+package e2e_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// certificate writes a new one for 127.0.0.1, as a pair of PEM files.
+func certificate(t *testing.T, dir string, serial int64) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "gateway"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	require.NoError(t, err)
+	secret, err := x509.MarshalECPrivateKey(key)
+	require.NoError(t, err)
+	for name, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: cert}, "tls.key": {Type: "EC PRIVATE KEY", Bytes: secret}} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
+	}
+}
+
+// HTTPS with HTTP/2; a renewed certificate is served without a restart, a
+// broken one is refused.
+func TestTLS(t *testing.T) {
+	upstream := answering(t)
+	dir := t.TempDir()
+	certificate(t, dir, 1)
+	public := fmt.Sprintf(`"public": {"address": "127.0.0.1:0", "tls": {"cert": %q, "key": %q}}`, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
+	p := start(t, strings.Replace(fronting(upstream.URL, upstream.URL, [2]int{1, 1}), `"public": {"address": "127.0.0.1:0"}`, public, 1))
+	require.True(t, strings.HasPrefix(p.public, "https://"))
+
+	serial := func() int64 {
+		transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+		defer transport.CloseIdleConnections()
+		res, err := p.chat(&http.Client{Transport: transport}, "a", `{"model":"demo"}`)
+		require.NoError(t, err)
+		defer func() { _ = res.Body.Close() }()
+		_, err = io.Copy(io.Discard, res.Body)
+		require.NoError(t, err)
+		assert.Equal(t, http.StatusOK, res.StatusCode)
+		assert.Equal(t, "HTTP/2.0", res.Proto)
+		return res.TLS.PeerCertificates[0].SerialNumber.Int64()
+	}
+	require.EqualValues(t, 1, serial())
+	certificate(t, dir, 2)
+	require.Eventually(t, func() bool { return serial() == 2 }, 10*time.Second, 20*time.Millisecond)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "tls.crt"), []byte("broken"), 0o600))
+	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "certificate refused") }, 10*time.Second, 20*time.Millisecond)
+	require.EqualValues(t, 2, serial())
+}
+
+// Clients that drip their head or body in are dropped, long heads refused.
+func TestSlowAndGreedyClients(t *testing.T) {
+	upstream := answering(t)
+	public := `"public": {"address": "127.0.0.1:0", "header_timeout": "200ms", "max_header_bytes": 4096}`
+	p := start(t, strings.Replace(fronting(upstream.URL, upstream.URL, [2]int{1, 1}), `"public": {"address": "127.0.0.1:0"}`, public, 1))
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.public, "http://"))
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	slow := dial()
+	_, err := io.WriteString(slow, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
+	require.NoError(t, err)
+	_, err = io.ReadAll(slow)
+	require.NoError(t, err, "closed by the gateway, not by our deadline")
+
+	greedy := dial()
+	_, err = io.WriteString(greedy, "GET / HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 10_000)+"\r\n\r\n")
+	require.NoError(t, err)
+	answer := make([]byte, 12)
+	_, err = io.ReadFull(greedy, answer)
+	require.NoError(t, err)
+	assert.Equal(t, "HTTP/1.1 431", string(answer))
+}
