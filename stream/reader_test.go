@@ -104,7 +104,7 @@ func TestReaderBounds(t *testing.T) {
 		assert.Equal(t, "ok", m.Data)
 		_, err = r.Next()
 		require.ErrorIs(t, err, stream.ErrTooLong, name)
-		assert.ErrorContains(t, err, name)
+		require.ErrorContains(t, err, name)
 		_, again := r.Next()
 		assert.ErrorIs(t, again, stream.ErrTooLong, "it stays")
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -33,7 +34,7 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 	if err != nil {
 		return nil, err
 	}
-	a.pools = g.keepPools(upstreams, faults)
+	a.pools = g.keepPools(upstreams, faults) //nolint:contextcheck // requests bring their own
 	for i := range cfg.Groups {
 		group, err := g.newGroup(&cfg.Groups[i], cfg, a.pools) //nolint:contextcheck // requests bring their own
 		if err != nil {
@@ -70,9 +71,16 @@ func (g *gateway) upstreams(cfg *Config) (map[string]Upstream, error) {
 	return g.demo.start()
 }
 
+// pathParameters are what servlet containers cut off before they resolve a path.
+var pathParameters = regexp.MustCompile(`;[^/]*`)
+
 // find returns the group with the longest path that takes the request. Double
-// slashes count as one, as most servers read them.
+// slashes count as one and path parameters as nothing, so that a server that
+// reads paths so can't be reached through another group.
 func (a *app) find(path string) *group {
+	if strings.Contains(path, ";") {
+		path = pathParameters.ReplaceAllString(path, "")
+	}
 	for strings.Contains(path, "//") {
 		path = strings.ReplaceAll(path, "//", "/")
 	}
