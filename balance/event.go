@@ -47,10 +47,13 @@ type Event struct {
 	Err error
 }
 
-func (p *Pool) notify(e Event) {
-	if p.cfg.OnEvent != nil {
-		p.cfg.OnEvent(context.Background(), e)
+// notifier returns what tells f of changes. They are the pool's and no
+// request's: the context of the one that noticed would be wrong.
+func notifier(f func(context.Context, Event)) func(Event) {
+	if f == nil {
+		return func(Event) {}
 	}
+	return func(e Event) { f(context.Background(), e) }
 }
 
 func panicKind(panicking bool) Kind {

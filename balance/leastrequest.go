@@ -39,11 +39,11 @@ func scan(c Candidates) int {
 		return -1
 	}
 	best, lowest := -1, math.Inf(1)
-	offset := rand.IntN(len(in))
+	offset := rand.IntN(len(in)) //nolint:gosec // spreads load, is no secret
 	for _, part := range [2][]candidate{in[offset:], in[:offset]} {
 		for i := range part {
 			e := &part[i]
-			if v := c.cost(e); v < lowest && !c.tried(e.node) {
+			if v := e.cost(&c.now); v < lowest && !c.tried(e.node) {
 				best, lowest = e.index, v
 			}
 		}
@@ -57,7 +57,7 @@ func twoChoices(c Candidates) int {
 	if a == nil || b == nil {
 		return scan(c)
 	}
-	if c.cost(b) < c.cost(a) {
+	if b.cost(&c.now) < a.cost(&c.now) {
 		return b.index
 	}
 	return a.index
@@ -68,7 +68,7 @@ func draw(c Candidates) *candidate {
 		return nil
 	}
 	for range 8 {
-		if e := &c.view.in[rand.IntN(len(c.view.in))]; !c.tried(e.node) {
+		if e := &c.view.in[rand.IntN(len(c.view.in))]; !c.tried(e.node) { //nolint:gosec // spreads load, is no secret
 			return e
 		}
 	}
@@ -77,11 +77,11 @@ func draw(c Candidates) *candidate {
 
 // cost leaves success out while there is no failure to remember: that is
 // nearly always, and saves a division and the clock.
-func (c *Candidates) cost(e *candidate) float64 {
+func (e *candidate) cost(now *int64) float64 {
 	v := float64(e.node.inflight.Load()+1) * e.inverse
 	if e.node.success.clean() {
 		return v
 	}
-	s := c.success(e.node)
+	s := e.node.recent(now)
 	return v / (s * s)
 }

@@ -57,7 +57,7 @@ func (m *maglev) find(key uint64, c Candidates, f fit) int {
 	if len(m.table) == 0 {
 		return -1
 	}
-	at := int(key % maglevSize) //nolint:gosec // below maglevSize
+	at := int(key % maglevSize)
 	for range min(maglevSize, 64*c.Len()) {
 		if i := int(m.table[at]); f.accepts(c, i) {
 			return i

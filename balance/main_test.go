@@ -10,10 +10,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ginfer/ginfer/balance"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-
-	"github.com/ginfer/ginfer/balance"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,20 +38,20 @@ func endpoints(n int) []balance.Endpoint {
 	return list
 }
 
-func newPool(t testing.TB, cfg balance.Config) *balance.Pool {
-	t.Helper()
+func newPool(tb testing.TB, cfg balance.Config) *balance.Pool {
+	tb.Helper()
 	if cfg.Transport == nil {
 		cfg.Transport = transport(fine)
 	}
 	p, err := balance.New(cfg)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return p
 }
 
-func request(t testing.TB, key string) *http.Request {
-	t.Helper()
+func request(tb testing.TB, key string) *http.Request {
+	tb.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://any/v1/x?a=1;b", http.NoBody)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	if key != "" {
 		req.Header.Set("X-Key", key)
 	}
@@ -61,15 +60,14 @@ func request(t testing.TB, key string) *http.Request {
 
 // send makes a request, reads the answer to its end, and returns the host
 // that answered.
-func send(t testing.TB, p http.RoundTripper, req *http.Request) (string, error) {
-	t.Helper()
+func send(tb testing.TB, p http.RoundTripper, req *http.Request) (string, error) {
+	tb.Helper()
 	res, err := p.RoundTrip(req)
 	if err != nil {
 		return "", err
 	}
 	_, err = io.Copy(io.Discard, res.Body)
-	require.NoError(t, res.Body.Close())
-	return res.Header.Get("X-Host"), err
+	return res.Header.Get("X-Host"), errors.Join(err, res.Body.Close())
 }
 
 // named makes every host say who it is.

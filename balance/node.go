@@ -72,6 +72,18 @@ func (e *ewma) value(now int64) float64 {
 	return max(1-bad*math.Exp(-float64(max(age, 0))/float64(successMemory)), lowestSuccess)
 }
 
+// recent is the node's share of successes. It looks at the clock only when
+// there is a failure, and only if *now is not known yet.
+func (n *node) recent(now *int64) float64 {
+	if n.success.clean() {
+		return 1
+	}
+	if *now == 0 {
+		*now = time.Now().UnixNano()
+	}
+	return n.success.value(*now)
+}
+
 // add counts one exchange. Two at the same moment may count as one: it is a
 // hint, not a ledger.
 func (e *ewma) add(now int64, ok bool) {

@@ -2,7 +2,6 @@ package balance
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
 )
@@ -56,15 +55,4 @@ func (c Candidates) Inflight(i int) int64 { return c.set.nodes[i].inflight.Load(
 func (c Candidates) Weight(i int) float64 { return c.view.weight[i] }
 
 // Success is the recent share of exchanges that endpoint i did not fail, in (0, 1].
-func (c Candidates) Success(i int) float64 { return c.success(c.set.nodes[i]) }
-
-// success reads the clock once, and only when somebody failed lately.
-func (c *Candidates) success(n *node) float64 {
-	if n.success.clean() {
-		return 1
-	}
-	if c.now == 0 {
-		c.now = time.Now().UnixNano()
-	}
-	return n.success.value(c.now)
-}
+func (c Candidates) Success(i int) float64 { return c.set.nodes[i].recent(&c.now) }

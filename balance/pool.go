@@ -45,10 +45,11 @@ type Config struct {
 // Pool spreads requests over endpoints. It is an http.RoundTripper, safe for
 // concurrent use, also while endpoints come and go.
 type Pool struct {
-	cfg   Config
-	mu    sync.Mutex // held while the set changes
-	set   atomic.Pointer[set]
-	panic atomic.Bool
+	cfg    Config
+	notify func(Event)
+	mu     sync.Mutex // held while the set changes
+	set    atomic.Pointer[set]
+	panic  atomic.Bool
 }
 
 // set is an immutable list of endpoints with what was made for it.
@@ -77,7 +78,7 @@ func New(cfg Config) (*Pool, error) {
 	if err = errors.Join(err, nodeErr); err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: cfg}
+	p := &Pool{cfg: cfg, notify: notifier(cfg.OnEvent)}
 	p.install(list)
 	return p, nil
 }

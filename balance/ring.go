@@ -32,7 +32,7 @@ func newRing(endpoints []Static, virtual int) order {
 		n := virtualNodes(e, endpoints, virtual)
 		seed := hash.String(0, e.Name)
 		for v := range n {
-			r.points = append(r.points, point{hash.String(seed, strconv.Itoa(v)), int32(i)}) //nolint:gosec // a pool has fewer endpoints
+			r.points = append(r.points, point{hash.String(seed, strconv.Itoa(v)), int32(i)})
 		}
 	}
 	// The name decides between equal hashes, so that replicas agree.
@@ -60,14 +60,14 @@ func virtualNodes(e Static, endpoints []Static, virtual int) int {
 
 func (r *ring) buildIndex() {
 	size := bits.Len(uint(max(len(r.points), 1)))
-	r.shift = uint(64 - size) //nolint:gosec // at most 21
+	r.shift = uint(64 - size)
 	r.index = make([]int32, 1<<size+1)
 	next := 0
 	for slot := range 1 << size {
-		for next < len(r.points) && r.points[next].at>>r.shift < uint64(slot) { //nolint:gosec // not negative
+		for next < len(r.points) && r.points[next].at>>r.shift < uint64(slot) {
 			next++
 		}
-		r.index[slot] = int32(next) //nolint:gosec // at most maxPoints
+		r.index[slot] = int32(next)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // RoundRobin is smooth weighted round robin as in nginx: with weights 5, 1
-// and 1 the order is a a b a c a a. It does not look at load: prefer
+// and 1 the order is aabacaa. It does not look at load: prefer
 // [LeastRequest] unless all requests cost the same.
 func RoundRobin() Policy { return roundRobin{} }
 

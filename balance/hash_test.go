@@ -1,0 +1,170 @@
+package balance_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/stretchr/testify/require"
+)
+
+type userKey struct{}
+
+// TestKeyAffinity: wherever the key comes from, it decides.
+func TestKeyAffinity(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		key balance.Key
+		put func(*http.Request, string) *http.Request
+	}{
+		"header": {balance.ByHeader("x-session"), func(r *http.Request, v string) *http.Request {
+			r.Header.Set("X-Session", v)
+			return r
+		}},
+		"context": {balance.ByContext(func(ctx context.Context) (string, bool) {
+			v, ok := ctx.Value(userKey{}).(string)
+			return v, ok
+		}), func(r *http.Request, v string) *http.Request {
+			return r.WithContext(context.WithValue(r.Context(), userKey{}, v))
+		}},
+		"body": {balance.ByBody("user"), func(r *http.Request, v string) *http.Request {
+			peek.SetBytes(r, fmt.Appendf(nil, `{"model":"m","user":%q,"messages":[]}`, v))
+			return r
+		}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, a := range algorithms {
+				p := newPool(t, balance.Config{Endpoints: endpoints(8), Transport: named(fine), Policy: balance.Hash(balance.HashConfig{Key: tt.key, Algorithm: a, VirtualNodes: 64})})
+				all := map[string]bool{}
+				for user := range 50 {
+					hosts := map[string]bool{}
+					for range 3 {
+						host, err := send(t, p, tt.put(request(t, ""), fmt.Sprint("user", user)))
+						require.NoError(t, err)
+						hosts[host], all[host] = true, true
+					}
+					require.Len(t, hosts, 1)
+				}
+				require.Len(t, all, 8)
+			}
+		})
+	}
+}
+
+func TestByBody(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		body, want string
+	}{
+		"there":        {`{"user":"alice"}`, "alice"},
+		"escaped":      {`{"user":"\u0061lice"}`, "alice"},
+		"not there":    {`{"model":"m"}`, ""},
+		"empty":        {`{"user":""}`, ""},
+		"no string":    {`{"user":7}`, ""},
+		"nested":       {`{"meta":{"user":"alice"}}`, ""},
+		"no JSON":      {`user=alice`, ""},
+		"nothing":      {``, ""},
+		"not an array": {`["user"]`, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			req := request(t, "")
+			peek.SetBytes(req, []byte(tt.body))
+			got, ok := balance.ByBody("user")(req)
+			require.Equal(t, tt.want != "", ok)
+			if ok {
+				require.Equal(t, tt.want, got)
+			}
+			if req.Body == nil {
+				return
+			}
+			left, err := io.ReadAll(req.Body)
+			require.NoError(t, err)
+			require.Equal(t, tt.body, string(left), "nothing was taken out")
+		})
+	}
+}
+
+// TestABodyThatIsNotHeld has no key, and is not read for it.
+func TestABodyThatIsNotHeld(t *testing.T) {
+	t.Parallel()
+	req := request(t, "")
+	body := &watched{Reader: strings.NewReader(`{"user":"alice"}`)}
+	req.Body = body
+	_, ok := balance.ByBody("user")(req)
+	require.False(t, ok)
+	left, err := io.ReadAll(body)
+	require.NoError(t, err)
+	require.Len(t, left, 16)
+}
+
+// TestWithoutKeyTheLoadDecides.
+func TestWithoutKeyTheLoadDecides(t *testing.T) {
+	t.Parallel()
+	for name, a := range algorithms {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := hashPool(t, a, 4)
+			open := map[string]int{}
+			for range 12 {
+				res, err := p.RoundTrip(request(t, ""))
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = res.Body.Close() })
+				open[res.Header.Get("X-Host")]++
+			}
+			require.Equal(t, map[string]int{"e00": 3, "e01": 3, "e02": 3, "e03": 3}, open)
+		})
+	}
+}
+
+// TestLoadBound: one key's streams stay together up to the bound, then
+// overflow; without a bound they stay.
+func TestLoadBound(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		bound float64
+		most  int
+	}{"default": {0, 13}, "two": {2, 20}, "none": {-1, 40}}
+	for name, tt := range tests {
+		for algorithm, a := range algorithms {
+			t.Run(name+" "+algorithm, func(t *testing.T) {
+				t.Parallel()
+				p := newPool(t, balance.Config{Endpoints: endpoints(4), Policy: balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: a, LoadBound: tt.bound})})
+				for range 40 {
+					res, err := p.RoundTrip(request(t, "one"))
+					require.NoError(t, err)
+					t.Cleanup(func() { _ = res.Body.Close() })
+				}
+				most := int64(0)
+				for _, s := range p.Status() {
+					most = max(most, s.Inflight)
+				}
+				require.EqualValues(t, tt.most, most)
+			})
+		}
+	}
+}
+
+// TestSeed: another seed, another assignment.
+func TestSeed(t *testing.T) {
+	t.Parallel()
+	for name, a := range algorithms {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pool := func(seed uint64) *balance.Pool {
+				return newPool(t, balance.Config{Endpoints: endpoints(5), Transport: named(fine), Policy: balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: a, Seed: seed})})
+			}
+			one, again, two := assign(t, pool(1), 100), assign(t, pool(1), 100), assign(t, pool(2), 100)
+			require.Equal(t, one, again)
+			require.NotEqual(t, one, two)
+		})
+	}
+}

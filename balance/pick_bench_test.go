@@ -1,0 +1,69 @@
+package balance_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/stretchr/testify/require"
+)
+
+func pickPolicies() map[string]balance.Policy {
+	return map[string]balance.Policy{
+		"least_request": balance.LeastRequest(), "round_robin": balance.RoundRobin(),
+		"ring":       balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key")}),
+		"rendezvous": balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: balance.Rendezvous}),
+		"maglev":     balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: balance.Maglev}),
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	for name, policy := range pickPolicies() {
+		for _, n := range []int{16, 64, 256} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				p := newPool(b, balance.Config{Endpoints: endpoints(n), Policy: policy})
+				req := request(b, "somebody")
+				b.ReportAllocs()
+				for b.Loop() {
+					balance.Pick(p, req)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkPickBusy is the worse case: 16 endpoints of unlike weights with
+// streams under way, of which one has failed lately, so that the clock and
+// e^x are needed, and logarithms for rendezvous.
+func BenchmarkPickBusy(b *testing.B) {
+	for name, policy := range pickPolicies() {
+		b.Run(name, func(b *testing.B) {
+			p := busyPool(b, policy)
+			req := request(b, "somebody")
+			b.ReportAllocs()
+			for b.Loop() {
+				balance.Pick(p, req)
+			}
+		})
+	}
+}
+
+func busyPool(b *testing.B, policy balance.Policy) *balance.Pool {
+	b.Helper()
+	list := endpoints(16)
+	for i := range list {
+		list[i].Weight = 1 + i%4
+	}
+	next := failing(errRefused)
+	p := newPool(b, balance.Config{Endpoints: list, Policy: policy, Transport: transport(func(req *http.Request) (*http.Response, error) { return next(req) })})
+	_, err := send(b, p, request(b, "user"))
+	require.Error(b, err)
+	next = fine
+	for i := range 100 {
+		res, err := p.RoundTrip(request(b, fmt.Sprint("user", i)))
+		require.NoError(b, err)
+		b.Cleanup(func() { _ = res.Body.Close() })
+	}
+	return p
+}

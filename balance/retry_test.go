@@ -1,0 +1,101 @@
+package balance_test
+
+import (
+	"testing"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/stretchr/testify/require"
+)
+
+func allPolicies() map[string]balance.Policy {
+	byKey := func(a balance.Algorithm) balance.Policy {
+		return balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: a, VirtualNodes: 64})
+	}
+	return map[string]balance.Policy{
+		"least request": balance.LeastRequest(), "round robin": balance.RoundRobin(),
+		"ring": byKey(balance.Ring), "rendezvous": byKey(balance.Rendezvous), "maglev": byKey(balance.Maglev),
+	}
+}
+
+// try sends one try of an exchange.
+func try(t *testing.T, p *balance.Pool, x *attempt.Exchange, number int, key string) *attempt.Try {
+	t.Helper()
+	one := x.Try(number)
+	req := request(t, key)
+	host, err := send(t, p, req.WithContext(attempt.With(req.Context(), one)))
+	require.NoError(t, err)
+	require.Equal(t, host, one.Endpoint())
+	return one
+}
+
+// TestTriesGoToDifferentEndpoints, as long as there are some; then to any.
+func TestTriesGoToDifferentEndpoints(t *testing.T) {
+	t.Parallel()
+	for name, policy := range allPolicies() {
+		for _, n := range []int{1, 2, 5, 70} { // 70: least request draws
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				p := newPool(t, balance.Config{Endpoints: endpoints(n), Transport: named(fine), Policy: policy})
+				for _, key := range []string{"a", "b", "c", ""} {
+					var x attempt.Exchange
+					used := map[string]bool{}
+					for number := 1; number <= n; number++ {
+						one := try(t, p, &x, number, key)
+						require.False(t, used[one.Endpoint()], "try %d of %d again at %s", number, n, one.Endpoint())
+						used[one.Endpoint()] = true
+						require.Equal(t, n-number, one.Others())
+					}
+					require.Zero(t, try(t, p, &x, n+1, key).Others(), "all were used: any will do")
+				}
+			})
+		}
+	}
+}
+
+// TestOthersAreUsable: the sick, the resting and the draining are no others.
+func TestOthersAreUsable(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, balance.Config{Endpoints: endpoints(5), Transport: named(fine), Health: sickUpTo(1)})
+	checkOnce(t, p)
+	require.NoError(t, p.Drain("e04"))
+	var x attempt.Exchange
+	require.Equal(t, 2, try(t, p, &x, 1, "").Others())
+	require.Equal(t, 1, try(t, p, &x, 2, "").Others())
+	require.Equal(t, 0, try(t, p, &x, 3, "").Others())
+	again := try(t, p, &x, 4, "")
+	require.NotContains(t, []string{"e00", "e04"}, again.Endpoint())
+}
+
+// TestAnotherExchangeIsNotConcerned by what this one used.
+func TestAnotherExchangeIsNotConcerned(t *testing.T) {
+	t.Parallel()
+	for name, policy := range allPolicies() {
+		if name == "least request" || name == "round robin" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPool(t, balance.Config{Endpoints: endpoints(7), Transport: named(fine), Policy: policy})
+			var one, two attempt.Exchange
+			for number := range 7 {
+				a, b := try(t, p, &one, number+1, "k"), try(t, p, &two, number+1, "k")
+				require.Equal(t, a.Endpoint(), b.Endpoint(), "a key has an order of endpoints, not only a first one")
+			}
+		})
+	}
+}
+
+// TestARequestThatNoProxyMade has no tries, and may go to the same endpoint again.
+func TestARequestThatNoProxyMade(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, balance.Config{Endpoints: endpoints(3), Transport: named(fine), Policy: balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key")})})
+	req := request(t, "k")
+	first, err := send(t, p, req)
+	require.NoError(t, err)
+	for range 5 {
+		host, err := send(t, p, req)
+		require.NoError(t, err)
+		require.Equal(t, first, host)
+	}
+}
