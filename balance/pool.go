@@ -209,3 +209,13 @@ func (p *Pool) Status() []Status {
 	}
 	return out
 }
+
+// CloseIdleConnections closes those of the endpoints' transports, as
+// http.Client.CloseIdleConnections asks.
+func (p *Pool) CloseIdleConnections() {
+	for _, n := range p.set.Load().nodes {
+		if t, ok := n.transport.(interface{ CloseIdleConnections() }); ok {
+			t.CloseIdleConnections()
+		}
+	}
+}

@@ -19,14 +19,13 @@ type pool struct {
 	*balance.Pool
 	transport http.RoundTripper // the pool behind its headers
 	key       string            // what it was made of
-	idle      interface{ CloseIdleConnections() }
 	stop      context.CancelFunc
 }
 
 // close ends the pool's loops. Requests under way finish.
 func (p *pool) close() {
 	p.stop()
-	p.idle.CloseIdleConnections()
+	p.CloseIdleConnections()
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -118,7 +117,7 @@ func newPool(cfg Upstream) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &pool{Pool: p, transport: p, idle: transport}
+	out := &pool{Pool: p, transport: p}
 	if len(cfg.Headers) > 0 {
 		set := make(map[string]string, len(cfg.Headers))
 		for name, value := range cfg.Headers {
