@@ -9,7 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// ErrUnknown stands in when a handler is called with a nil error.
+// ErrUnknown stands in when a handler is called with a nil error or *Error.
 var ErrUnknown = errors.New("apierror: no error given")
 
 // cutGrace bounds the last flush before a cut: what was relayed should reach
@@ -68,9 +68,7 @@ func Cut(c *gin.Context, err error) {
 }
 
 func record(c *gin.Context, err error) error {
-	if err == nil {
-		err = ErrUnknown
-	}
+	err = known(err)
 	_ = c.Error(err)
 	c.Abort()
 	return err

@@ -17,7 +17,8 @@ const StatusOverloaded = 529
 // Error is an answer of the gateway's own. It is immutable once made: copy it
 // to change it. Zero fields have the defaults named below.
 type Error struct {
-	// Status is the HTTP status. Default 500.
+	// Status is the HTTP status. Default 500, also for one that no final answer
+	// can have.
 	Status int
 	// Type is the OpenAI error type. Default: by Status.
 	Type string
@@ -48,8 +49,8 @@ func (e *Error) Unwrap() error { return e.Err }
 // a body over its bound, 504 for a passed deadline, 499 for a client that left,
 // otherwise 500 without any text of err. It never returns nil.
 func From(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
+	err = known(err)
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	var tooLarge *http.MaxBytesError
@@ -64,8 +65,19 @@ func From(err error) *Error {
 	return &Error{Status: http.StatusInternalServerError, Code: "internal_error", Message: "An internal error occurred.", Err: err}
 }
 
+// known returns ErrUnknown for a nil error and for one with a nil *Error in its
+// chain, whose methods can't be called.
+func known(err error) error {
+	if e, ok := errors.AsType[*Error](err); err == nil || ok && e == nil {
+		return ErrUnknown
+	}
+	return err
+}
+
+// status is e's, if an answer can have it. After a head with a 1xx status
+// net/http would answer 200.
 func (e *Error) status() int {
-	if e.Status < 100 || e.Status > 999 {
+	if e.Status < 200 || e.Status > 999 {
 		return http.StatusInternalServerError
 	}
 	return e.Status

@@ -111,10 +111,14 @@ func setRetry(h http.Header, wait time.Duration) {
 	if wait <= 0 {
 		return
 	}
-	seconds := (wait + time.Second - 1) / time.Second
-	h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
-	h.Set("Retry-After-Ms", strconv.FormatInt(wait.Milliseconds(), 10))
+	h.Set("Retry-After", roundUp(wait, time.Second))
+	h.Set("Retry-After-Ms", roundUp(wait, time.Millisecond))
 	h.Set("X-Should-Retry", strconv.FormatBool(wait <= longWait))
+}
+
+// roundUp counts the units in d, which is positive, so that nobody comes early.
+func roundUp(d, unit time.Duration) string {
+	return strconv.FormatInt(int64((d-1)/unit)+1, 10)
 }
 
 // dropEntity removes the headers that described the answer which is not sent.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
@@ -24,6 +25,7 @@ type try struct {
 	cancel context.CancelCauseFunc
 	dog    *watchdog
 	start  time.Time
+	head   time.Duration // from start to the answer's head
 }
 
 // release frees the try's timer and context. It may be called twice.
@@ -91,6 +93,7 @@ func (x *exchange) roundTrip(t *try) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.head = time.Since(t.start)
 	if res.Body == nil {
 		res.Body = http.NoBody
 	}
@@ -153,6 +156,9 @@ func (x *exchange) decide(t *try, res *http.Response, err error) (*http.Response
 
 // explain finds out whose fault an error was.
 func (x *exchange) explain(t *try, err error) error {
+	if x.upload != nil && errors.Is(x.upload.failed(), os.ErrDeadlineExceeded) {
+		return x.upload.failed() // it ended the context as well; the client is still there
+	}
 	if x.clientGone() {
 		return clientError(x.c.Request.Context())
 	}
@@ -187,13 +193,15 @@ func (x *exchange) tried(t *try, res *http.Response, err error) {
 	}
 	e := Event{Kind: Tried, Try: t.Number(), Endpoint: t.Endpoint(), Err: err, Duration: time.Since(t.start), Bytes: x.bytes}
 	if res != nil {
-		e.Status = res.StatusCode
+		e.Status, e.FirstByte = res.StatusCode, t.head
 	}
 	switch {
 	case errors.Is(err, ErrClientClosed), errors.Is(err, ErrBody):
 		e.Outcome = Canceled
-	case err != nil, e.Status >= 500:
+	case err != nil:
 		e.Outcome = Failure
+	case e.Status >= 500:
+		e.Outcome, e.Err = Failure, statusError(e.Status)
 	}
 	x.notify(e)
 }

@@ -29,6 +29,11 @@ var (
 	ErrBody = errors.New("proxy: request body failed")
 )
 
+// errUnfinished stands for an exchange that a panic ended.
+var errUnfinished = errors.New("proxy: a handler panicked")
+
+func statusError(status int) error { return fmt.Errorf("%w: status %d", ErrUpstream, status) }
+
 func refusal(status int, code, message string, err error) error {
 	return &apierror.Error{Status: status, Code: code, Message: message, Err: err}
 }
@@ -38,6 +43,10 @@ func upstreamError(err error) error {
 	var own *apierror.Error
 	if errors.As(err, &own) {
 		return err
+	}
+	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() { // connecting, or a limit of the transport's own
+		return refusal(http.StatusGatewayTimeout, "upstream_timeout", "The upstream server took too long (no connection or answer in time).",
+			fmt.Errorf("%w: %w: %w", ErrTimeout, ErrUpstream, err))
 	}
 	code, message := "upstream_error", "The upstream server broke the connection or sent an invalid answer."
 	if isDial(err) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -56,7 +57,8 @@ func (x *exchange) prepare() error {
 	body, whole, err := peek.Body(x.c, x.p.cfg.MaxBody)
 	if err != nil {
 		x.outcome = Canceled
-		if r.Context().Err() != nil {
+		// A passed read deadline ends the context as well; that client is still there.
+		if r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			return clientError(r.Context())
 		}
 		return errors.Join(ErrBody, err)
@@ -79,12 +81,21 @@ func (x *exchange) clientGone() bool { return x.c.Request.Context().Err() != nil
 func (x *exchange) fail(err error) {
 	x.settle(err)
 	x.early.stop()
+	x.giveUpConnection()
 	if errors.Is(err, ErrClientClosed) {
 		_ = x.c.Error(err)
 		x.c.AbortWithStatus(499)
 		return
 	}
 	x.p.cfg.ErrorHandler(x.c, err)
+}
+
+// giveUpConnection has the server close an HTTP/1 connection of which an
+// upload was not read to its end: what follows it is no request.
+func (x *exchange) giveUpConnection() {
+	if x.upload != nil && !x.upload.ended.Load() && x.c.Request.ProtoMajor == 1 {
+		x.c.Writer.Header().Set("Connection", "close")
+	}
 }
 
 // settle records how the exchange ended. Faults of the client and of the
@@ -102,6 +113,7 @@ func (x *exchange) settle(err error) {
 // handler panics.
 func (x *exchange) end() {
 	x.early.stop()
+	x.giveUpConnection() // before whoever recovers from a panic answers
 	if x.upload != nil {
 		x.upload.stop()
 	}

@@ -122,7 +122,7 @@ func (p *Proxy) SetTimeouts(t Timeouts) error {
 func (p *Proxy) Timeouts() Timeouts { return *p.timeouts.Load() }
 
 func (p *Proxy) handle(c *gin.Context) {
-	x := &exchange{p: p, c: c, start: time.Now(), timeouts: p.timeouts.Load()}
+	x := &exchange{p: p, c: c, start: time.Now(), timeouts: p.timeouts.Load(), outcome: Failure, err: errUnfinished}
 	defer x.end()
 	if err := p.refuse(c.Request); err != nil {
 		x.fail(err)
@@ -156,9 +156,9 @@ func checkTarget(u *url.URL) error {
 	case u == nil:
 		return nil
 	case u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("proxy: Config.Target %q: the scheme must be http or https", u)
+		return fmt.Errorf("proxy: Config.Target %q: the scheme must be http or https", u.Redacted())
 	case u.Host == "":
-		return fmt.Errorf("proxy: Config.Target %q: no host", u)
+		return fmt.Errorf("proxy: Config.Target %q: no host", u.Redacted())
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return fmt.Errorf("proxy: Config.Target %q: only scheme, host and path are allowed", u.Redacted())
 	}

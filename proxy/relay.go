@@ -49,9 +49,9 @@ func (x *exchange) relay(res *http.Response) {
 // finish ends an exchange whose answer went through whole.
 func (x *exchange) finish(res *http.Response) {
 	x.c.Writer.WriteHeaderNow() // an empty answer; gin would replace its Content-Type
+	x.outcome, x.err = Success, nil
 	if res.StatusCode >= 500 {
-		x.outcome = Failure
-		x.err = fmt.Errorf("%w: status %d", ErrUpstream, res.StatusCode)
+		x.outcome, x.err = Failure, statusError(res.StatusCode)
 	}
 	x.tried(x.try, res, x.err)
 }
@@ -80,9 +80,7 @@ func (x *exchange) commit(res *http.Response, events bool) {
 			h.Add("Trailer", name)
 		}
 	}
-	if x.upload != nil && !x.upload.ended.Load() && x.c.Request.ProtoMajor == 1 {
-		h.Set("Connection", "close") // what follows the unread body is no request
-	}
+	x.giveUpConnection()
 	x.c.Writer.WriteHeader(res.StatusCode)
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -80,6 +81,9 @@ func (r Retry) resolve() (retryPolicy, error) {
 	}
 	if !(p.ratio <= 1) {
 		faults = append(faults, fmt.Errorf("proxy: Retry.BudgetRatio: %v is more than 1", p.ratio))
+	}
+	if math.IsNaN(p.reserve) { // NaN would allow everything
+		faults = append(faults, errors.New("proxy: Retry.BudgetReserve: not a number"))
 	}
 	for _, s := range p.statuses {
 		if s < 400 || s > 599 {

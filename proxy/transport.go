@@ -102,7 +102,10 @@ func (cfg TransportConfig) protocols() (*http.Protocols, error) {
 }
 
 func (cfg TransportConfig) tls() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName, ClientSessionCache: tls.NewLRUClientSessionCache(256)}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
+	if cfg.CertFile == "" { // a resumed session would go on showing a certificate that was replaced
+		c.ClientSessionCache = tls.NewLRUClientSessionCache(256)
+	}
 	var faults []error
 	if cfg.CAFile != "" {
 		pool, err := readPool(cfg.CAFile)

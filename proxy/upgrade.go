@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ func (x *exchange) tunnel(res *http.Response) {
 	stop := context.AfterFunc(x.try.req.Context(), t.close)
 	defer stop()
 	x.bytes = t.run()
+	x.outcome, x.err = Success, nil
 	x.tried(x.try, res, nil)
 }
 
@@ -76,7 +78,11 @@ func (x *exchange) hijack(res *http.Response) (*client, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("proxy: answer 101: %w", err)
 	}
-	return &client{rw, conn}, nil
+	// What the server has read already comes first. The rest is read from conn:
+	// reading on through rw would, at the client's end, cancel the request, and
+	// with it the tunnel while the upstream still has something to say.
+	before, _ := rw.Peek(rw.Reader.Buffered())
+	return &client{io.MultiReader(bytes.NewReader(bytes.Clone(before)), conn), conn}, nil
 }
 
 // tunnel copies both ways until both sides have ended, one has broken, or

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/gin-gonic/gin"
-
 	"github.com/ginfer/ginfer/apierror"
 )
 
@@ -72,12 +72,15 @@ func Body(c *gin.Context, limit int64) (body []byte, whole bool, err error) {
 	if r.ContentLength > limit || limit < 0 {
 		return nil, false, nil
 	}
+	limit = min(limit, math.MaxInt64-1) // one more is read
 	b, err := readUpTo(Guard(c.Writer, r.Body), r.ContentLength, limit+1)
 	if err != nil {
 		c.Header("Connection", "close")
 		return nil, false, bodyError(err)
 	}
 	if int64(len(b)) > limit {
+		// Whoever reads the rest sets bounds of its own.
+		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Time{})
 		r.Body = &partial{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
 		return nil, false, nil
 	}
@@ -85,18 +88,17 @@ func Body(c *gin.Context, limit int64) (body []byte, whole bool, err error) {
 	return b, true, nil
 }
 
-// readUpTo reads at most limit bytes, or all of a body of known length.
+// readUpTo reads at most limit bytes. It reads on after the announced length:
+// only at the body's end does net/http watch the connection for a client that
+// leaves, and a middleware that unpacks bodies may leave the length as it was.
 func readUpTo(r io.Reader, length, limit int64) ([]byte, error) {
-	size := min(length, maxFirstRead)
+	size := min(length, maxFirstRead) + 1 // room to see the end without growing
 	if length < 0 {
 		size = firstRead
 	}
 	b := make([]byte, 0, min(size, limit))
 	for int64(len(b)) < limit {
 		if len(b) == cap(b) {
-			if int64(len(b)) == length {
-				return b, finish(r)
-			}
 			b = append(b, 0)[:len(b)]
 		}
 		n, err := r.Read(b[len(b):min(int64(cap(b)), limit)])
@@ -109,17 +111,6 @@ func readUpTo(r io.Reader, length, limit int64) ([]byte, error) {
 		}
 	}
 	return b, nil
-}
-
-// finish reads the end of a body whose announced bytes are all there: only
-// then does net/http watch the connection for a client that leaves.
-func finish(r io.Reader) error {
-	var one [1]byte
-	_, err := r.Read(one[:])
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
 }
 
 func bodyError(err error) error {
@@ -141,7 +132,8 @@ func Deadline(start time.Time, n int64) time.Time {
 
 // Guard returns body with read deadlines on the client's connection, so that
 // a client that drips its body in is dropped. When the body has ended the
-// deadline is lifted.
+// deadline is lifted; after an error it stays, so that the server, which reads
+// what is left of a body, does not wait for the rest either.
 func Guard(w http.ResponseWriter, body io.Reader) io.Reader {
 	return &guarded{r: body, conn: http.NewResponseController(w), start: time.Now()}
 }
@@ -158,7 +150,7 @@ func (g *guarded) Read(p []byte) (int, error) {
 	_ = g.conn.SetReadDeadline(Deadline(g.start, g.n))
 	n, err := g.r.Read(p)
 	g.n += int64(n)
-	if err != nil {
+	if errors.Is(err, io.EOF) {
 		_ = g.conn.SetReadDeadline(time.Time{})
 	}
 	return n, err
@@ -177,10 +169,10 @@ func Bytes(req *http.Request) ([]byte, bool) {
 }
 
 // SetBytes makes b the body of an outbound request, with Content-Length and
-// GetBody. A nil b means no body.
+// GetBody. An empty b means no body.
 func SetBytes(req *http.Request, b []byte) {
 	req.ContentLength = int64(len(b))
-	if b == nil {
+	if len(b) == 0 { // with a Body net/http would take the length for unknown
 		req.Body, req.GetBody = nil, nil
 		return
 	}

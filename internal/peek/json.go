@@ -22,37 +22,28 @@ var (
 )
 
 // Member finds the value of a top-level member of a JSON object: it is
-// object[start:end]. Names are compared after escapes. The scan is exact for every valid JSON text (RFC 8259); it does not
-// find every fault of an invalid one.
+// object[start:end]. Names are compared after escapes. The scan is exact for
+// every valid JSON text (RFC 8259); it does not find every fault of an invalid
+// one.
 func Member(object []byte, key string) (start, end int, err error) {
 	s := scanner{b: object}
 	if !s.take('{') {
 		return 0, 0, ErrSyntax
 	}
 	found := false
-	for first := true; ; first = false {
-		if s.take('}') {
-			break
-		}
-		if !first && !s.take(',') {
-			return 0, 0, s.fault()
-		}
-		name, ok := s.str()
-		if !ok || !s.take(':') {
-			return 0, 0, s.fault()
-		}
-		from, to, ok := s.value()
+	for first := true; !s.take('}'); first = false {
+		m, ok := s.member(first)
 		if !ok {
 			return 0, 0, s.fault()
 		}
-		same, folded := isName(name, key)
+		same, folded := isName(m.name, key)
 		if !same && !folded {
 			continue
 		}
 		if found || !same {
 			return 0, 0, fmt.Errorf("%q: %w", key, ErrDuplicate)
 		}
-		found, start, end = true, from, to
+		found, start, end = true, m.start, m.end
 	}
 	if s.space(); s.i != len(s.b) {
 		return 0, 0, s.fault()
@@ -120,13 +111,30 @@ func (s *scanner) take(c byte) bool {
 	return false
 }
 
+// member is one name and value; the name has its quotes.
+type member struct {
+	name       []byte
+	start, end int
+}
+
+// member skips one member and the comma before it, if it is not the first.
+func (s *scanner) member(first bool) (m member, ok bool) {
+	if !first && !s.take(',') {
+		return m, false
+	}
+	if m.name, ok = s.str(); !ok || !s.take(':') {
+		return m, false
+	}
+	m.start, m.end, ok = s.value()
+	return m, ok
+}
+
 // str returns the next string with its quotes.
 func (s *scanner) str() ([]byte, bool) {
-	start := s.i
 	if s.space(); s.i >= len(s.b) || s.b[s.i] != '"' {
 		return nil, false
 	}
-	start = s.i
+	start := s.i
 	for i := s.i + 1; ; i++ {
 		n := bytes.IndexByte(s.b[i:], '"')
 		if n < 0 {

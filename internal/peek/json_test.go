@@ -1,0 +1,194 @@
+package peek_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMember(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, object, key, want string
+		err                     error
+	}{
+		{"a string", `{"model":"a"}`, "model", `"a"`, nil},
+		{"a number", `{"n":-1.5e+3}`, "n", `-1.5e+3`, nil},
+		{"a number before space", "{\"n\":1 \n}", "n", `1`, nil},
+		{"true", `{"n":true}`, "n", `true`, nil},
+		{"null", `{"n":null,"m":1}`, "n", `null`, nil},
+		{"an object", `{"o":{"a":[1,{"b":"}"}]},"n":1}`, "o", `{"a":[1,{"b":"}"}]}`, nil},
+		{"an array", `{"o":["]",[]],"n":1}`, "o", `["]",[]]`, nil},
+		{"the last of many", `{"a":1,"b":[],"c":{},"d":"","e":2}`, "e", `2`, nil},
+		{"space everywhere", " \t\r\n{ \"a\" : 1 , \"n\"\n:\t[ 2 ] } ", "n", `[ 2 ]`, nil},
+		{"an empty name", `{"":1}`, "", `1`, nil},
+		{"a name by escapes", `{"\u006dodel":"a"}`, "model", `"a"`, nil},
+		{"a name with an escaped quote", `{"a\"b":1}`, `a"b`, `1`, nil},
+		{"a name that ends with a backslash", `{"a\\":1}`, `a\`, `1`, nil},
+		{"a string that ends with a backslash", `{"a":"\\","n":1}`, "n", `1`, nil},
+		{"a string with escaped quotes", `{"a":"\\\"\"","n":1}`, "n", `1`, nil},
+		{"only at the top", `{"o":{"n":1},"n":2}`, "n", `2`, nil},
+
+		{"an empty object", `{}`, "n", "", peek.ErrNotFound},
+		{"other names", `{"a":1,"nn":2,"":3}`, "n", "", peek.ErrNotFound},
+		{"only deeper", `{"o":{"n":1},"l":[{"n":1}]}`, "n", "", peek.ErrNotFound},
+		{"only as a value", `{"a":"n"}`, "n", "", peek.ErrNotFound},
+		{"a name with a bad escape is another name", `{"\q":1}`, "q", "", peek.ErrNotFound},
+
+		{"twice", `{"n":1,"a":0,"n":1}`, "n", "", peek.ErrDuplicate},
+		{"twice, by escapes", `{"model":"a","mode\u006c":"b"}`, "model", "", peek.ErrDuplicate},
+		{"twice, by escapes in another case", `{"model":"a","\u004dodel":"b"}`, "model", "", peek.ErrDuplicate},
+		{"twice, in another case", `{"model":"a","Model":"b"}`, "model", "", peek.ErrDuplicate},
+		{"another case first", `{"MODEL":"a","model":"b"}`, "model", "", peek.ErrDuplicate},
+		{"only in another case", `{"MODEL":"a"}`, "model", "", peek.ErrDuplicate},
+		{"folded as Go does, beyond ASCII", `{"` + "\u212a" + `ey":1}`, "key", "", peek.ErrDuplicate}, // Kelvin sign
+		{"twice by a long s", `{"user":1,"u\u017fer":2}`, "user", "", peek.ErrDuplicate},
+
+		{"nothing", ``, "n", "", peek.ErrSyntax},
+		{"space", ` `, "n", "", peek.ErrSyntax},
+		{"an array", `[{"n":1}]`, "n", "", peek.ErrSyntax},
+		{"a byte order mark", "\ufeff{\"n\":1}", "n", "", peek.ErrSyntax},
+		{"no end", `{"n":1`, "n", "", peek.ErrSyntax},
+		{"no value", `{"n":`, "n", "", peek.ErrSyntax},
+		{"no value before the end", `{"n":}`, "n", "", peek.ErrSyntax},
+		{"no colon", `{"n" 1}`, "n", "", peek.ErrSyntax},
+		{"no name", `{1:1}`, "n", "", peek.ErrSyntax},
+		{"no quotes", `{n:1}`, "n", "", peek.ErrSyntax},
+		{"a name without end", `{"n`, "n", "", peek.ErrSyntax},
+		{"a string without end", `{"n":"\"}`, "n", "", peek.ErrSyntax},
+		{"a string without end, deeper", `{"n":["a]}`, "n", "", peek.ErrSyntax},
+		{"an array without end", `{"n":[1,2}`, "n", "", peek.ErrSyntax},
+		{"no comma", `{"n":1 "a":2}`, "n", "", peek.ErrSyntax},
+		{"a comma first", `{,"n":1}`, "n", "", peek.ErrSyntax},
+		{"a comma last", `{"n":1,}`, "n", "", peek.ErrSyntax},
+		{"two commas", `{"a":1,,"n":1}`, "n", "", peek.ErrSyntax},
+		{"a word that is none", `{"n":nil}`, "n", "", peek.ErrSyntax},
+		{"a number that is none", `{"n":01}`, "n", "", peek.ErrSyntax},
+		{"more after the end", `{"n":1}{"n":2}`, "n", "", peek.ErrSyntax},
+		{"a comment", `{/**/"n":1}`, "n", "", peek.ErrSyntax},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			start, end, err := peek.Member([]byte(tt.object), tt.key)
+			require.ErrorIs(t, err, tt.err)
+			assert.Equal(t, tt.want, tt.object[start:end])
+		})
+	}
+}
+
+// The fault is for logs: it says where to look.
+func TestMemberFault(t *testing.T) {
+	t.Parallel()
+	_, _, err := peek.Member([]byte(`{"a":1 ;}`), "a")
+	require.EqualError(t, err, "not a JSON object: fault at byte 7")
+}
+
+// The scan does not recurse, so that nesting costs neither stack nor time.
+func TestMemberDeep(t *testing.T) {
+	t.Parallel()
+	const depth = 1 << 20
+	object := `{"a":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + `,"n":1}`
+	start, end, err := peek.Member([]byte(object), "n")
+	require.NoError(t, err)
+	assert.Equal(t, "1", object[start:end])
+}
+
+func TestString(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, object, want string
+		err                error
+	}{
+		{"plain", `{"model":"gpt"}`, "gpt", nil},
+		{"empty", `{"model":""}`, "", nil},
+		{"escaped", `{"model":"a\"\\\/\n\u00e4\ud83d\ude00"}`, "a\"\\/\nä😀", nil},
+		{"half a surrogate pair", `{"model":"\ud83d"}`, "\ufffd", nil},
+		{"a number", `{"model":1}`, "", peek.ErrType},
+		{"null", `{"model":null}`, "", peek.ErrType},
+		{"an array", `{"model":["a"]}`, "", peek.ErrType},
+		{"a bad escape", `{"model":"\q"}`, "", peek.ErrSyntax},
+		{"a line end", "{\"model\":\"a\nb\"}", "", peek.ErrSyntax},
+		{"none", `{}`, "", peek.ErrNotFound},
+		{"two", `{"model":"a","model":"b"}`, "", peek.ErrDuplicate},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := peek.String([]byte(tt.object), "model")
+			require.ErrorIs(t, err, tt.err)
+			assert.Equal(t, tt.want, got)
+		})
+	}
+}
+
+// FuzzMember compares with encoding/json, which must agree wherever a name is
+// there once and looks like no other.
+func FuzzMember(f *testing.F) {
+	for _, seed := range []string{
+		`{"model":"a"}`, `{"a":[{"}":"\\"}],"model":1.5}`, `{"mode\u006c":null,"x":{}}`, `{"Model":1}`,
+		`{"model":1,"model":2}`, `{"model":[1,2}`, ` { "model" : true } `, `{"a\\":"\"","model":{"model":2}}`, `[]`, `{`,
+	} {
+		f.Add([]byte(seed), "model")
+	}
+	f.Fuzz(func(t *testing.T, object []byte, key string) {
+		start, end, err := peek.Member(object, key)
+		if err == nil {
+			require.True(t, 0 <= start && start < end && end <= len(object))
+		}
+		var want map[string]json.RawMessage
+		if json.Unmarshal(object, &want) != nil || want == nil || !utf8.Valid(object) || !utf8.ValidString(key) {
+			return // not an object; and bytes that are no UTF-8 make names alike that are not
+		}
+		similar := 0
+		names := namesOf(t, object)
+		for _, name := range names {
+			if strings.EqualFold(name, key) {
+				similar++
+			}
+		}
+		switch value, ok := want[key]; {
+		case similar == 0:
+			require.ErrorIs(t, err, peek.ErrNotFound)
+		case similar > 1 || !ok:
+			require.ErrorIs(t, err, peek.ErrDuplicate)
+		default:
+			require.NoError(t, err)
+			assert.Equal(t, string(value), string(object[start:end]))
+			spliced := slices.Concat(object[:start], []byte(`"other"`), object[end:])
+			assert.True(t, json.Valid(spliced), "%q", spliced)
+		}
+	})
+}
+
+// namesOf lists the top-level names of a valid object, duplicates included,
+// which a map would hide.
+func namesOf(t *testing.T, object []byte) (names []string) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(string(object)))
+	_, err := d.Token()
+	require.NoError(t, err)
+	for d.More() {
+		name, err := d.Token()
+		require.NoError(t, err)
+		names = append(names, name.(string))
+		var value json.RawMessage
+		require.NoError(t, d.Decode(&value))
+	}
+	return names
+}
+
+func BenchmarkMember(b *testing.B) {
+	object := []byte(`{"messages":[{"role":"user","content":"` + strings.Repeat("word ", 2000) + `"}],"model":"gpt"}`)
+	b.SetBytes(int64(len(object)))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _, _ = peek.Member(object, "model")
+	}
+}

@@ -1,0 +1,30 @@
+// Package proxy relays requests to an upstream, streams included, over any
+// http.RoundTripper: one server, or a balance.Pool of many.
+//
+//	transport, err := proxy.NewTransport(proxy.TransportConfig{})
+//	p, err := proxy.New(proxy.Config{Transport: transport, Target: target})
+//	router.Any("/v1/*path", p.Handler())
+//
+// The handler stands last in the chain, behind whatever decides that the
+// request may pass; what those found out (a verified identity, an upstream's
+// key) goes into the outbound request by Config.Rewrite, where no client can
+// remove or double it.
+//
+// An answer is relayed as it comes: each event of a stream at once, bodies and
+// their encoding byte for byte, trailers and 1xx answers included. Request
+// bodies up to Config.MaxBody are read first, so that they can be sent again;
+// longer ones are streamed. WebSocket upgrades pass; see [Proxy.Drain].
+//
+// What happens on failure depends on how far the answer has gone:
+//
+//   - nothing of it is with the client: the try is repeated if that is safe (see
+//     [Retry]), within a budget over all requests, and otherwise the client gets
+//     502, or 504 for a passed limit (see [Timeouts]);
+//   - it has begun: the client sees it break, never a clean end. In an event
+//     stream, between two events, an error event comes first;
+//   - the client leaves: the upstream is stopped, and it is nobody's failure;
+//   - the client's body breaks: 400 or 408, and the connection is closed, so that
+//     what follows on it is never taken for a request.
+//
+// All errors go through Config.ErrorHandler and match one of the Err variables.
+package proxy
