@@ -20,17 +20,17 @@ const smallBody = 4 << 10
 
 // try is one call of the transport.
 type try struct {
-	*attempt.Try
+	attempt.Try
 	req    *http.Request
 	cancel context.CancelCauseFunc
-	dog    *watchdog
+	dog    watchdog
 	start  time.Time
 	head   time.Duration // from start to the answer's head
 }
 
 // release frees the try's timer and context. It may be called twice.
 func (t *try) release() {
-	t.dog.disarm()
+	t.dog.stop()
 	t.cancel(nil)
 }
 
@@ -46,7 +46,7 @@ func (x *exchange) attempts() (*http.Response, error) {
 	for n := 1; ; n++ {
 		t := x.begin(n)
 		res, err := x.roundTrip(t)
-		wait, again := x.again(t.Try, res, err)
+		wait, again := x.again(&t.Try, res, err)
 		if !again || !x.shared.Spend() {
 			return x.decide(t, res, err)
 		}
@@ -59,17 +59,17 @@ func (x *exchange) attempts() (*http.Response, error) {
 
 func (x *exchange) begin(n int) *try {
 	ctx, cancel := context.WithCancelCause(x.c.Request.Context())
-	t := &try{Try: x.shared.Try(n), cancel: cancel, start: x.start}
+	t := &x.first
 	if n > 1 {
-		t.start = time.Now()
+		t = &try{start: time.Now()}
 	}
-	var total time.Time
+	t.cancel, t.dog.cancel = cancel, cancel
 	if x.timeouts.Total > 0 {
-		total = x.start.Add(x.timeouts.Total)
+		t.dog.total = x.start.Add(x.timeouts.Total)
 	}
-	t.dog = newWatchdog(cancel, total)
-	ctx = attempt.With(ctx, t.Try)
-	if x.early != nil {
+	x.shared.Begin(&t.Try, n)
+	ctx = attempt.With(ctx, &t.Try)
+	if x.early.w != nil {
 		ctx = httptrace.WithClientTrace(ctx, &x.early.trace)
 	}
 	t.req = x.out.WithContext(ctx)
@@ -87,7 +87,7 @@ func (x *exchange) begin(n int) *try {
 }
 
 func (x *exchange) roundTrip(t *try) (*http.Response, error) {
-	t.dog.arm(limitFirstByte, x.timeouts.FirstByte)
+	t.dog.arm(limitFirstByte, t.start, x.timeouts.FirstByte)
 	res, err := x.p.cfg.Transport.RoundTrip(t.req)
 	t.dog.disarm()
 	if err != nil {
@@ -108,14 +108,14 @@ func (x *exchange) roundTrip(t *try) (*http.Response, error) {
 // It takes nothing from the budget.
 func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Duration, bool) {
 	p := &x.p.retry
+	if err == nil && !p.isFailure(res.StatusCode) {
+		return 0, false
+	}
 	if t.Number() >= p.tries || x.upload != nil || x.clientGone() || x.outOfTime() {
 		return 0, false
 	}
 	var own *apierror.Error
 	if errors.As(err, &own) { // said by a part of the gateway: asking again changes nothing
-		return 0, false
-	}
-	if err == nil && !p.isFailure(res.StatusCode) {
 		return 0, false
 	}
 	if !isDial(err) && !p.repeat(x.c.Request) {
@@ -146,7 +146,7 @@ func (x *exchange) outOfTime() bool {
 // decide turns the last try into what the client gets.
 func (x *exchange) decide(t *try, res *http.Response, err error) (*http.Response, error) {
 	if err == nil {
-		x.firstByte = time.Since(x.start)
+		x.firstByte = t.start.Add(t.head).Sub(x.start)
 		return res, nil
 	}
 	err = x.explain(t, err)
@@ -175,7 +175,7 @@ func (x *exchange) explain(t *try, err error) error {
 func (x *exchange) giveUp(t *try, res *http.Response, err error) {
 	if res != nil {
 		if res.ContentLength >= 0 && res.ContentLength <= smallBody {
-			t.dog.arm(limitIdle, time.Second)
+			t.dog.arm(limitIdle, time.Now(), time.Second)
 			_, _ = io.CopyN(io.Discard, res.Body, smallBody)
 		}
 		_ = res.Body.Close()

@@ -1,5 +1,3 @@
-//go:build unix
-
 package proxy_test
 
 import (
@@ -11,10 +9,13 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
+	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,23 +25,141 @@ import (
 )
 
 // BenchmarkProxy measures the relay beside httputil.ReverseProxy, both in gin
-// and over the same kind of transport to a real upstream on the loopback. Wall
-// time says little there; cpu-µs/op is the CPU time of the whole process, client
-// and upstream included, which are the same for both.
+// and over the same kind of transport, in turns, so that a noisy machine is as
+// noisy for the one as for the other. Client (32 connections) and upstream are
+// in a process of their own: the figures are what the gateway costs and nothing
+// else. Wall time says little on a loopback.
 //
-//	go test -run '^$' -bench Proxy -count 6 ./proxy
+//	go test -run '^$' -bench Proxy -benchtime 30x ./proxy
 func BenchmarkProxy(b *testing.B) {
+	peer := startPeer(b)
 	for _, load := range loads() {
 		b.Run(load.name, func(b *testing.B) {
-			up := httptest.NewServer(load.upstream)
-			b.Cleanup(up.Close)
-			for _, impl := range []struct {
-				name    string
-				handler func(testing.TB, *url.URL) gin.HandlerFunc
-			}{{"ginfer", ours}, {"reverseproxy", theirs}} {
-				b.Run(impl.name, func(b *testing.B) { exchanges(b, impl.handler(b, parse(b, up.URL)), load, impl.name == "reverseproxy") })
+			up := parse(b, peer.upstreams[load.name])
+			rivals := []*rival{{name: "ginfer", address: mount(b, ours(b, up))}, {name: "reverseproxy", address: mount(b, theirs(b, up))}}
+			for _, r := range rivals {
+				peer.drive(b, load.name, r.address, turn) // connections and pools are ready
 			}
+			b.ResetTimer()
+			for i := range b.N {
+				rivals[i%2].turn(b, peer, load.name)
+				rivals[1-i%2].turn(b, peer, load.name)
+			}
+			b.StopTimer()
+			for _, r := range rivals {
+				r.report(b)
+			}
+			b.ReportMetric(float64(rivals[0].cpu)/float64(rivals[1].cpu), "cpu-ratio")
+			b.ReportMetric(0, "ns/op")
+			require.Zero(b, rivals[0].cut, "ReverseProxy may cut POST streams (golang/go#40747), we may not")
 		})
+	}
+}
+
+// turn is how many requests a rival gets before it is the other's turn.
+const turn = 2000
+
+type rival struct {
+	name, address string
+	cpu           time.Duration
+	allocs        uint64
+	cut, turns    int
+}
+
+func (r *rival) turn(b *testing.B, p *peer, load string) {
+	b.Helper()
+	var before, after runtime.MemStats
+	runtime.GC() // nobody pays for the other's garbage
+	runtime.ReadMemStats(&before)
+	start := cpu(b)
+	r.cut += p.drive(b, load, r.address, turn)
+	r.cpu += cpu(b) - start
+	runtime.ReadMemStats(&after)
+	r.allocs += after.Mallocs - before.Mallocs
+	r.turns++
+}
+
+func (r *rival) report(b *testing.B) {
+	b.Helper()
+	n := float64(r.turns * turn)
+	b.ReportMetric(float64(r.cpu.Nanoseconds())/1e3/n, r.name+"-cpu-µs")
+	b.ReportMetric(float64(r.allocs)/n, r.name+"-allocs")
+	b.ReportMetric(float64(r.cut), r.name+"-cut")
+}
+
+func mount(b *testing.B, h gin.HandlerFunc) (address string) {
+	b.Helper()
+	e := gin.New()
+	e.Use(gin.RecoveryWithWriter(io.Discard))
+	e.Any("/*path", h)
+	gw := httptest.NewServer(e)
+	b.Cleanup(gw.Close)
+	return gw.Listener.Addr().String()
+}
+
+// peer is the other process: upstreams for every load, and the client.
+type peer struct {
+	upstreams map[string]string // URLs by the load's name
+	commands  io.Writer
+	answers   *bufio.Reader
+}
+
+// peerVariable makes the test binary play the peer.
+const peerVariable = "GINFER_BENCH_PEER"
+
+func startPeer(b *testing.B) *peer {
+	b.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), peerVariable+"=1")
+	cmd.Stderr = os.Stderr
+	commands, err := cmd.StdinPipe()
+	require.NoError(b, err)
+	answers, err := cmd.StdoutPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	b.Cleanup(func() {
+		_ = commands.Close()
+		_ = cmd.Wait()
+	})
+	p := &peer{upstreams: map[string]string{}, commands: commands, answers: bufio.NewReader(answers)}
+	for _, l := range loads() {
+		var at string
+		_, err := fmt.Fscanf(p.answers, l.name+" %s\n", &at)
+		require.NoError(b, err)
+		p.upstreams[l.name] = at
+	}
+	return p
+}
+
+// drive has the peer send n requests, one after another, and returns how many
+// answers were cut.
+func (p *peer) drive(b *testing.B, load, address string, n int) (cut int) {
+	b.Helper()
+	_, err := fmt.Fprintf(p.commands, "%s %s %d\n", load, address, n)
+	require.NoError(b, err)
+	_, err = fmt.Fscanf(p.answers, "cut %d\n", &cut)
+	require.NoError(b, err)
+	return cut
+}
+
+// playPeer is the other process.
+func playPeer() error {
+	byName := map[string]load{}
+	for _, l := range loads() {
+		byName[l.name] = l
+		fmt.Fprintln(os.Stdout, l.name, httptest.NewServer(l.upstream).URL)
+	}
+	for {
+		var name, address string
+		var n int
+		if _, err := fmt.Scanf("%s %s %d\n", &name, &address, &n); err != nil {
+			return nil //nolint:nilerr // the benchmark has ended
+		}
+		cut, err := byName[name].send(address, n)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(os.Stdout, "cut", cut)
 	}
 }
 
@@ -109,65 +228,65 @@ func (p *buffers) Get() []byte {
 
 func (p *buffers) Put(b []byte) { p.pool.Put((*[32 << 10]byte)(b)) }
 
-// exchanges sends requests one after another on one connection. An answer that
-// is cut is a fault of ours; of ReverseProxy's it is counted, as it does cut a
-// few POST streams (golang/go#40747), which gin.Recovery then makes look whole.
-func exchanges(b *testing.B, h gin.HandlerFunc, l load, mayCut bool) {
-	b.Helper()
-	e := gin.New()
-	e.Use(gin.RecoveryWithWriter(io.Discard))
-	e.Any("/*path", h)
-	gw := httptest.NewServer(e)
-	b.Cleanup(gw.Close)
-	conn, in := connect(b, gw)
-	exchange(b, conn, in, l) // connections and pools are ready
-	b.ReportAllocs()
-	before, cut := cpu(b), 0
-	b.ResetTimer()
-	for range b.N {
-		if exchange(b, conn, in, l) {
-			continue
-		}
-		if !mayCut {
-			b.Fatal("the answer was cut")
-		}
-		cut++
-		conn, in = connect(b, gw)
+// clients is the number of connections.
+const clients = 32
+
+// send makes n exchanges over all connections and counts the answers that were
+// cut.
+func (l load) send(address string, n int) (int, error) {
+	var left, cut atomic.Int64
+	left.Store(int64(n))
+	var first error
+	var once sync.Once
+	var wg sync.WaitGroup
+	for range clients {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := l.sendSome(address, &left, &cut); err != nil {
+					once.Do(func() { first = err })
+					return
+				}
+			}
+		})
 	}
-	b.StopTimer()
-	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/1e3/float64(b.N), "cpu-µs/op")
-	b.ReportMetric(float64(cut), "cut")
+	wg.Wait()
+	return int(cut.Load()), first
 }
 
-func connect(b *testing.B, gw *httptest.Server) (net.Conn, *bufio.Reader) {
-	b.Helper()
-	conn, err := net.Dial("tcp", gw.Listener.Addr().String())
-	require.NoError(b, err)
-	b.Cleanup(func() { _ = conn.Close() })
-	return conn, bufio.NewReader(conn)
+// sendSome uses one connection until an answer on it is cut. One exchange has
+// been taken from left already.
+func (l load) sendSome(address string, left, cut *atomic.Int64) error {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	in := bufio.NewReader(conn)
+	for {
+		whole, err := l.exchange(conn, in)
+		if err != nil {
+			return err
+		}
+		if !whole {
+			cut.Add(1)
+			return nil
+		}
+		if left.Add(-1) < 0 {
+			return nil
+		}
+	}
 }
 
 // exchange reports whether the answer was whole.
-func exchange(b *testing.B, conn net.Conn, in *bufio.Reader, l load) bool {
-	b.Helper()
+func (l load) exchange(conn net.Conn, in *bufio.Reader) (bool, error) {
 	if _, err := io.WriteString(conn, l.request); err != nil {
-		b.Fatal(err)
+		return false, err
 	}
 	res, err := http.ReadResponse(in, nil)
 	if err != nil {
-		b.Fatal(err)
+		return false, err
 	}
+	defer func() { _ = res.Body.Close() }()
 	n, err := io.Copy(io.Discard, res.Body)
-	_ = res.Body.Close()
-	return err == nil && n == int64(l.length) && res.StatusCode == http.StatusOK
-}
-
-// cpu is the time that this process has spent on processors.
-func cpu(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	return err == nil && n == int64(l.length) && res.StatusCode == http.StatusOK, nil
 }

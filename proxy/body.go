@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/peek"
 )

@@ -140,14 +140,22 @@ func TestCutEventStreamBeforeAnyEvent(t *testing.T) {
 	for protocol, h2 := range protocols() {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			r := setup{raw: writes(sseHead + "Transfer-Encoding: chunked\r\n\r\n"), h2: h2}.start(t)
-			a := r.get(t)
-			require.Equal(t, 200, a.status)
-			require.True(t, strings.HasPrefix(a.body, `data: {"error":`), a.body)
-			requireCut(t, h2, a.err)
+			arrived := make(chan struct{})
+			r := setup{raw: func(conn net.Conn, _ *http.Request) {
+				_, _ = io.WriteString(conn, sseHead+"Transfer-Encoding: chunked\r\n\r\n")
+				<-arrived
+			}, h2: h2}.start(t)
+			res, err := r.client.Do(r.request(t, http.MethodGet, "/", http.NoBody))
+			close(arrived)
+			require.NoError(t, err)
+			defer func() { _ = res.Body.Close() }()
+			require.Equal(t, 200, res.StatusCode)
+			body, err := io.ReadAll(res.Body)
+			require.True(t, strings.HasPrefix(string(body), `data: {"error":`), string(body))
+			requireCut(t, h2, err)
 
 			r = setup{raw: sseCut(""), h2: h2}.start(t)
-			a = r.get(t)
+			a := r.get(t)
 			require.Equal(t, 502, a.status)
 			require.NoError(t, a.err)
 			require.Contains(t, a.body, `"code":"upstream_error"`)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-
 	"github.com/ginfer/ginfer/internal/attempt"
 	"github.com/ginfer/ginfer/internal/peek"
 	"github.com/ginfer/ginfer/internal/urlpath"
@@ -26,8 +25,9 @@ type exchange struct {
 	body    []byte        // when whole
 	upload  *upload       // when not whole
 	upgrade string        // protocol asked for
-	early   *early        // relays 1xx
+	early   early         // relays 1xx
 
+	first     try
 	try       *try // the latest
 	committed bool
 	firstByte time.Duration

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -18,8 +19,9 @@ func isForwarding(name string) bool {
 }
 
 // forward sets X-Forwarded-For, -Host and -Proto and Forwarded (RFC 7239).
-// What a trusted peer said is kept, and the peer added.
-func (p *Proxy) forward(h http.Header, in *http.Request) {
+// What a trusted peer said is kept, and the peer added. The four values are put
+// into room.
+func (p *Proxy) forward(h http.Header, in *http.Request, room []string) {
 	peer := remoteIP(in.RemoteAddr)
 	proto := "http"
 	if in.TLS != nil {
@@ -29,7 +31,7 @@ func (p *Proxy) forward(h http.Header, in *http.Request) {
 	if p.trusts(peer) {
 		for name, values := range in.Header {
 			if isForwarding(name) {
-				h[name] = values[:len(values):len(values)]
+				h[name] = slices.Clip(values)
 			}
 		}
 		xff = appendTo(in.Header["X-Forwarded-For"], xff)
@@ -37,11 +39,11 @@ func (p *Proxy) forward(h http.Header, in *http.Request) {
 		proto = firstOf(in.Header["X-Forwarded-Proto"], proto)
 		forwarded = appendTo(in.Header["Forwarded"], forwarded)
 	}
-	values := [...]string{xff, host, proto, forwarded}
-	h["X-Forwarded-For"] = values[0:1:1]
-	h["X-Forwarded-Host"] = values[1:2:2]
-	h["X-Forwarded-Proto"] = values[2:3:3]
-	h["Forwarded"] = values[3:4:4]
+	room[0], room[1], room[2], room[3] = xff, host, proto, forwarded
+	h["X-Forwarded-For"] = room[0:1:1]
+	h["X-Forwarded-Host"] = room[1:2:2]
+	h["X-Forwarded-Proto"] = room[2:3:3]
+	h["Forwarded"] = room[3:4:4]
 }
 
 func (p *Proxy) trusts(peer string) bool {

@@ -64,7 +64,7 @@ func (x *exchange) outbound() *http.Request {
 		out.Trailer = in.Trailer
 	}
 	if in.ProtoAtLeast(1, 1) {
-		x.early = newEarly(x.c.Writer)
+		x.early.start(x.c.Writer)
 	}
 	return out
 }
@@ -87,13 +87,14 @@ func (p *Proxy) target(in *url.URL) *url.URL {
 }
 
 func (x *exchange) outHeader(in *http.Request) http.Header {
-	h := make(http.Header, len(in.Header)+8)
+	own := new([5]string) // one allocation for the values that this hop adds
+	h := make(http.Header, len(in.Header)+len(own))
 	drop := listed(in.Header)
 	for name, values := range in.Header {
 		if isHop(name) || isRequestOnly(name) || isForwarding(name) || !x.p.cfg.AllowUnderscores && strings.Contains(name, "_") {
 			continue
 		}
-		h[name] = values[:len(values):len(values)]
+		h[name] = slices.Clip(values)
 	}
 	for _, name := range drop {
 		delete(h, name)
@@ -107,8 +108,9 @@ func (x *exchange) outHeader(in *http.Request) http.Header {
 	if x.upgrade != "" {
 		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{x.upgrade}
 	}
-	x.p.forward(h, in)
-	h["Via"] = []string{via(in, x.p.cfg.Via)}
+	x.p.forward(h, in, own[1:])
+	own[0] = x.p.addVia(in)
+	h["Via"] = own[0:1:1]
 	return h
 }
 
@@ -141,9 +143,17 @@ func isJoined(name string) bool {
 	return false
 }
 
-// via appends this hop to the request's Via (RFC 9110 §7.6.3).
-func via(in *http.Request, pseudonym string) string {
-	own := fmt.Sprintf("%d.%d %s", in.ProtoMajor, in.ProtoMinor, pseudonym)
+// addVia appends this hop to the request's Via (RFC 9110 §7.6.3).
+func (p *Proxy) addVia(in *http.Request) string {
+	var own string
+	switch {
+	case in.ProtoMajor == 2:
+		own = p.via[1]
+	case in.ProtoAtLeast(1, 1):
+		own = p.via[0]
+	default:
+		own = "1.0 " + p.cfg.Via
+	}
 	if before := in.Header["Via"]; len(before) > 0 {
 		return strings.Join(before, ", ") + ", " + own
 	}

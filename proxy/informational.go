@@ -21,10 +21,9 @@ type early struct {
 	trace httptrace.ClientTrace
 }
 
-func newEarly(w gin.ResponseWriter) *early {
-	e := &early{w: w}
+func (e *early) start(w gin.ResponseWriter) {
+	e.w = w
 	e.trace.Got1xxResponse = e.relay
-	return e
 }
 
 func (e *early) relay(code int, header textproto.MIMEHeader) error {
@@ -47,11 +46,8 @@ func (e *early) relay(code int, header textproto.MIMEHeader) error {
 }
 
 // stop makes sure that no 1xx is written any more: one may arrive when the try
-// is given up, and the writer is then somebody else's. A nil e is fine.
+// is given up, and the writer is then somebody else's.
 func (e *early) stop() {
-	if e == nil {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true

@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +29,13 @@ import (
 const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
+	if os.Getenv(peerVariable) != "" {
+		if err := playPeer(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	gin.SetMode(gin.TestMode)
 	goleak.VerifyTestMain(m)
 }

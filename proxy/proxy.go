@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-
 	"github.com/ginfer/ginfer/apierror"
 )
 
@@ -74,6 +73,7 @@ type Config struct {
 // Proxy relays requests. It is safe for concurrent use.
 type Proxy struct {
 	cfg      Config
+	via      [2]string // what a request over HTTP/1.1 and HTTP/2 adds to Via
 	retry    retryPolicy
 	budget   *budget
 	timeouts atomic.Pointer[Timeouts]
@@ -98,7 +98,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Via == "" {
 		cfg.Via = randomPseudonym()
 	}
-	p := &Proxy{cfg: cfg, retry: retry, budget: newBudget(retry.ratio, retry.reserve, time.Now())}
+	p := &Proxy{cfg: cfg, via: [2]string{"1.1 " + cfg.Via, "2.0 " + cfg.Via}, retry: retry, budget: newBudget(retry.ratio, retry.reserve, time.Now())}
 	p.buffers.New = func() any { return new([bufferSize]byte) }
 	p.timeouts.Store(&timeouts)
 	return p, nil
@@ -123,6 +123,7 @@ func (p *Proxy) Timeouts() Timeouts { return *p.timeouts.Load() }
 
 func (p *Proxy) handle(c *gin.Context) {
 	x := &exchange{p: p, c: c, start: time.Now(), timeouts: p.timeouts.Load(), outcome: Failure, err: errUnfinished}
+	x.first.start = x.start
 	defer x.end()
 	if err := p.refuse(c.Request); err != nil {
 		x.fail(err)

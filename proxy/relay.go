@@ -2,11 +2,15 @@ package proxy
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/sse"
 )
@@ -73,7 +77,7 @@ func (x *exchange) commit(res *http.Response, events bool) {
 	case events: // an error event may follow
 		h.Set("X-Accel-Buffering", "no")
 	case res.ContentLength >= 0 && len(res.Trailer) == 0 && res.StatusCode != http.StatusNoContent:
-		h.Set("Content-Length", fmt.Sprint(res.ContentLength))
+		h["Content-Length"] = []string{strconv.FormatInt(res.ContentLength, 10)}
 	}
 	for name := range res.Trailer {
 		if mayTrail(name) {
@@ -87,35 +91,76 @@ func (x *exchange) commit(res *http.Response, events bool) {
 // copyBody relays the body. It flushes whenever a read came back short: then
 // nothing more was buffered, and the client should have what there is.
 func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Boundary) error {
-	w := x.c.Writer
+	head := lateHead{w: x.c.Writer}
 	if res.ContentLength < 0 && x.c.Request.Method != http.MethodHead {
-		w.Flush() // a stream may be silent for long; its head should not wait
+		head.timer = time.AfterFunc(headDelay, head.flush)
 	}
-	buf := x.p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	defer head.stop()
+	buf := x.p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer x.p.buffers.Put(buf)
 	for {
-		x.try.dog.arm(limitIdle, x.timeouts.Idle)
+		x.try.dog.arm(limitIdle, time.Now(), x.timeouts.Idle)
 		n, readErr := res.Body.Read(buf[:])
 		x.try.dog.disarm()
+		head.stop()
 		if n > 0 {
-			if _, err := w.Write(buf[:n]); err != nil {
-				return x.clientFault(err)
+			if err := x.copyPart(buf[:n]); err != nil {
+				return err
 			}
-			x.bytes += int64(n)
 			if events {
 				between.Write(buf[:n])
 			}
 		}
-		if errors.Is(readErr, io.EOF) {
+		switch {
+		case errors.Is(readErr, io.EOF):
 			return x.bodyEnded()
-		}
-		if readErr != nil {
+		case readErr != nil:
 			return x.explain(x.try, readErr)
-		}
-		if n < len(buf) {
-			w.Flush()
+		case n < len(buf):
+			x.c.Writer.Flush()
 		}
 	}
+}
+
+func (x *exchange) copyPart(b []byte) error {
+	if _, err := x.c.Writer.Write(b); err != nil {
+		return x.clientFault(err)
+	}
+	x.bytes += int64(len(b))
+	return nil
+}
+
+// headDelay is how long the head of an answer may wait for its first bytes.
+// With them it is one write; but a stream may be silent for long, and then its
+// head should not wait.
+const headDelay = 5 * time.Millisecond
+
+// lateHead flushes the head while the handler waits for the first bytes.
+type lateHead struct {
+	w     gin.ResponseWriter
+	timer *time.Timer // nil: nothing to do
+	mu    sync.Mutex
+	over  bool
+}
+
+func (h *lateHead) flush() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.over {
+		h.w.Flush()
+	}
+}
+
+// stop gives the writer back to the handler. It may be called often.
+func (h *lateHead) stop() {
+	if h.timer == nil {
+		return
+	}
+	h.timer.Stop()
+	h.timer = nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
 }
 
 // bodyEnded catches an upload that broke while the answer came through whole.
@@ -152,12 +197,7 @@ func (x *exchange) sendTrailers(res *http.Response) {
 }
 
 func announced(h http.Header, name string) bool {
-	for _, v := range h["Trailer"] {
-		if v == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(h["Trailer"], name)
 }
 
 // mayTrail reports whether a field may stand in a trailer (RFC 9110 §6.5.1).

@@ -102,7 +102,7 @@ func TestAnswersWithoutBody(t *testing.T) {
 		"204 with a length":   {http.MethodGet, "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 204, 0, nil},
 		"304 with length":     {http.MethodGet, "HTTP/1.1 304 Not Modified\r\nContent-Length: 42\r\nETag: \"a\"\r\n\r\n", 304, 0, nil},
 		"empty 200":           {http.MethodGet, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, 0, nil},
-		"empty chunked 200":   {http.MethodPost, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, -1, nil},
+		"empty chunked 200":   {http.MethodPost, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 200, 0, nil},
 		"empty 404":           {http.MethodGet, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", 404, 0, nil},
 		"empty 500":           {http.MethodGet, "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", 500, 0, nil},
 	} {

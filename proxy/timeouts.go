@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -74,39 +74,79 @@ func (l limit) String() string {
 }
 
 // watchdog cancels one try when a wait takes too long. One timer serves all
-// waits; it stands still while the gateway waits for the client instead.
+// waits. It is not set anew for each: when it fires too early it sleeps on, so
+// that a token costs no timer operation. It stands still while the gateway
+// waits for the client instead.
 type watchdog struct {
-	timer  *time.Timer
-	which  atomic.Int32
-	total  time.Time // zero: no limit
 	cancel context.CancelCauseFunc
-}
+	total  time.Time // when everything must have ended; zero: no limit
 
-func newWatchdog(cancel context.CancelCauseFunc, total time.Time) *watchdog {
-	return &watchdog{cancel: cancel, total: total}
+	mu       sync.Mutex
+	timer    *time.Timer
+	fires    time.Time // when timer does; zero: it does not
+	deadline time.Time // of the wait; zero: nothing is waited for
+	which    limit
 }
 
 // arm begins a wait of at most d, or until the total limit.
-func (w *watchdog) arm(l limit, d time.Duration) {
-	if !w.total.IsZero() {
-		if left := time.Until(w.total); d <= 0 || left < d {
-			l, d = limitTotal, max(left, 0)
+func (w *watchdog) arm(l limit, now time.Time, d time.Duration) {
+	deadline := w.total
+	if d > 0 {
+		if end := now.Add(d); deadline.IsZero() || end.Before(deadline) {
+			deadline = end
+		} else {
+			l = limitTotal
 		}
-	} else if d <= 0 {
+	} else {
+		l = limitTotal
+	}
+	if deadline.IsZero() {
 		return
 	}
-	w.which.Store(int32(l))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline, w.which = deadline, l
+	if w.fires.IsZero() || deadline.Before(w.fires) {
+		w.wake(deadline.Sub(now))
+	}
+}
+
+// wake has the timer fire after d. The caller holds mu.
+func (w *watchdog) wake(d time.Duration) {
+	w.fires = w.deadline
 	if w.timer == nil {
-		w.timer = time.AfterFunc(d, w.fire)
+		w.timer = time.AfterFunc(max(d, 0), w.fire)
 		return
 	}
-	w.timer.Reset(d)
+	w.timer.Reset(max(d, 0))
 }
 
 func (w *watchdog) disarm() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline = time.Time{}
+}
+
+// stop disarms for good.
+func (w *watchdog) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.deadline = time.Time{}
 	if w.timer != nil {
 		w.timer.Stop()
 	}
 }
 
-func (w *watchdog) fire() { w.cancel(timeoutError(limit(w.which.Load()))) }
+func (w *watchdog) fire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fires = time.Time{}
+	if w.deadline.IsZero() {
+		return
+	}
+	if left := time.Until(w.deadline); left > 0 {
+		w.wake(left)
+		return
+	}
+	w.cancel(timeoutError(w.which))
+}

@@ -42,7 +42,14 @@ type Exchange struct {
 }
 
 // Try returns the exchange's try of the given number, from 1.
-func (e *Exchange) Try(number int) *Try { return &Try{exchange: e, number: number} }
+func (e *Exchange) Try(number int) *Try {
+	t := new(Try)
+	e.Begin(t, number)
+	return t
+}
+
+// Begin makes t, which must be zero, the exchange's try of the given number.
+func (e *Exchange) Begin(t *Try, number int) { t.exchange, t.number = e, number }
 
 // Try is one call of the transport. All methods are safe for concurrent use
 // and on a nil Try, which stands for a request that no proxy made.

@@ -73,7 +73,8 @@ func Body(c *gin.Context, limit int64) (body []byte, whole bool, err error) {
 		return nil, false, nil
 	}
 	limit = min(limit, math.MaxInt64-1) // one more is read
-	b, err := readUpTo(Guard(c.Writer, r.Body), r.ContentLength, limit+1)
+	g := newGuarded(c.Writer, r.Body)
+	b, err := readUpTo(&g, r.ContentLength, limit+1)
 	if err != nil {
 		c.Header("Connection", "close")
 		return nil, false, bodyError(err)
@@ -91,7 +92,7 @@ func Body(c *gin.Context, limit int64) (body []byte, whole bool, err error) {
 // readUpTo reads at most limit bytes. It reads on after the announced length:
 // only at the body's end does net/http watch the connection for a client that
 // leaves, and a middleware that unpacks bodies may leave the length as it was.
-func readUpTo(r io.Reader, length, limit int64) ([]byte, error) {
+func readUpTo(r *guarded, length, limit int64) ([]byte, error) {
 	size := min(length, maxFirstRead) + 1 // room to see the end without growing
 	if length < 0 {
 		size = firstRead
@@ -135,7 +136,12 @@ func Deadline(start time.Time, n int64) time.Time {
 // deadline is lifted; after an error it stays, so that the server, which reads
 // what is left of a body, does not wait for the rest either.
 func Guard(w http.ResponseWriter, body io.Reader) io.Reader {
-	return &guarded{r: body, conn: http.NewResponseController(w), start: time.Now()}
+	g := newGuarded(w, body)
+	return &g
+}
+
+func newGuarded(w http.ResponseWriter, body io.Reader) guarded {
+	return guarded{r: body, conn: http.NewResponseController(w), start: time.Now()}
 }
 
 type guarded struct {

@@ -1,6 +1,8 @@
 // Package sse knows where one server-sent event ends and the next begins.
 package sse
 
+import "bytes"
+
 // Boundary follows the bytes of an event stream, cut anywhere, and knows
 // whether something may be put in between: a comment, or an error event. The
 // zero value stands at the beginning of a stream. Line ends are LF, CR or CRLF
@@ -13,6 +15,10 @@ type Boundary struct {
 
 // Write takes the next bytes of the stream.
 func (b *Boundary) Write(p []byte) {
+	if bytes.HasSuffix(p, []byte("\n\n")) { // a blank line, whatever came before
+		*b = Boundary{}
+		return
+	}
 	for _, c := range p {
 		switch {
 		case c == '\n' && b.skipLF:
