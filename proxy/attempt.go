@@ -114,8 +114,7 @@ func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Du
 	if t.Number() >= p.tries || x.upload != nil || x.clientGone() || x.outOfTime() {
 		return 0, false
 	}
-	var own *apierror.Error
-	if errors.As(err, &own) { // said by a part of the gateway: asking again changes nothing
+	if _, own := errors.AsType[*apierror.Error](err); own { // said by a part of the gateway: asking again changes nothing
 		return 0, false
 	}
 	if !isDial(err) && !p.repeat(x.c.Request) {

@@ -115,8 +115,7 @@ func uploadError(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		status, code, message = http.StatusRequestTimeout, "request_timeout", "The request body did not arrive in time."
 	}
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		e := *apierror.From(err)
 		e.Err = errors.Join(ErrBody, err)
 		return &e

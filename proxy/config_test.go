@@ -111,7 +111,7 @@ func TestTransportFaults(t *testing.T) {
 // TestTransportDefaults: what a gateway needs, and what negative values mean.
 func TestTransportDefaults(t *testing.T) {
 	t.Parallel()
-	tr := newTransport(t, false)
+	tr := proxy.HTTPTransport(newTransport(t, false))
 	require.Equal(t, 512, tr.MaxIdleConnsPerHost)
 	require.Zero(t, tr.MaxIdleConns)
 	require.Zero(t, tr.MaxConnsPerHost)
@@ -121,8 +121,9 @@ func TestTransportDefaults(t *testing.T) {
 	require.Nil(t, tr.Proxy, "the environment has no say in where requests go")
 	require.EqualValues(t, tls.VersionTLS12, tr.TLSClientConfig.MinVersion)
 
-	tr, err := proxy.NewTransport(proxy.TransportConfig{MaxPerHost: -1, IdleTimeout: -1, ConnectTimeout: -1, MaxHeaderBytes: 1 << 10, MaxIdlePerHost: 7})
+	made, err := proxy.NewTransport(proxy.TransportConfig{MaxPerHost: -1, IdleTimeout: -1, ConnectTimeout: -1, MaxHeaderBytes: 1 << 10, MaxIdlePerHost: 7})
 	require.NoError(t, err)
+	tr = proxy.HTTPTransport(made)
 	require.Zero(t, tr.MaxConnsPerHost)
 	require.Zero(t, tr.IdleConnTimeout)
 	require.Zero(t, tr.TLSHandshakeTimeout)
@@ -228,7 +229,7 @@ func TestTransportProtocols(t *testing.T) {
 	}
 }
 
-func (a *authority) transport(t *testing.T, cfg proxy.TransportConfig) *http.Transport {
+func (a *authority) transport(t *testing.T, cfg proxy.TransportConfig) *proxy.Transport {
 	t.Helper()
 	if cfg.CAFile == "" {
 		cfg.CAFile = a.path("ca.pem")
@@ -283,7 +284,7 @@ func TestClientCertificate(t *testing.T) {
 	target := a.startTLS(false, tls.RequireAndVerifyClientCert)
 	a.issue("client", "first")
 	tr := a.transport(t, proxy.TransportConfig{CertFile: a.path("client.pem"), KeyFile: a.path("client.key")})
-	tr.DisableKeepAlives = true // each request on its own connection
+	proxy.HTTPTransport(tr).DisableKeepAlives = true // each request on its own connection
 	r := setup{config: proxy.Config{Target: target, Transport: tr, Retry: proxy.Retry{Tries: 1}}}.start(t)
 	require.Equal(t, "HTTP/1.1 first", r.get(t).body)
 	a.issue("client", "second")

@@ -40,8 +40,7 @@ func refusal(status int, code, message string, err error) error {
 
 // upstreamError wraps what the transport said; the text stays inside.
 func upstreamError(err error) error {
-	var own *apierror.Error
-	if errors.As(err, &own) {
+	if _, own := errors.AsType[*apierror.Error](err); own {
 		return err
 	}
 	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() { // connecting, or a limit of the transport's own

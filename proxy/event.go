@@ -33,9 +33,10 @@ func (o Outcome) String() string {
 		return "success"
 	case Failure:
 		return "failure"
-	default:
+	case Canceled:
 		return "canceled"
 	}
+	return ""
 }
 
 // Event tells of a finished try or exchange.

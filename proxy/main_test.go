@@ -197,7 +197,7 @@ func newProxy(tb testing.TB, cfg proxy.Config) *proxy.Proxy {
 	return p
 }
 
-func newTransport(tb testing.TB, h2c bool) *http.Transport {
+func newTransport(tb testing.TB, h2c bool) *proxy.Transport {
 	tb.Helper()
 	cfg := proxy.TransportConfig{}
 	if h2c {

@@ -133,7 +133,7 @@ func (p *Proxy) handle(c *gin.Context) {
 		x.fail(err)
 		return
 	}
-	res, err := x.attempts()
+	res, err := x.attempts() //nolint:bodyclose // relay and tunnel close it
 	if err != nil {
 		x.fail(err)
 		return

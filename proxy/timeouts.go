@@ -68,9 +68,10 @@ func (l limit) String() string {
 		return "no answer began in time"
 	case limitIdle:
 		return "the answer paused too long"
-	default:
+	case limitTotal:
 		return "the whole took too long"
 	}
+	return ""
 }
 
 // watchdog cancels one try when a wait takes too long. One timer serves all

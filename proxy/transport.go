@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/h1"
 )
 
 // TransportConfig describes connections to upstreams. The zero value is good
@@ -45,11 +46,52 @@ type TransportConfig struct {
 	ServerName string
 }
 
-// NewTransport returns an *http.Transport set up for a gateway: many idle
-// connections per server, no transparent compression, a bound on header bytes,
-// TCP and HTTP/2 liveness checks. Files are read at once, so that a bad one is
-// an error here. Close its idle connections when it is no longer needed.
-func NewTransport(cfg TransportConfig) (*http.Transport, error) {
+// Transport is what [NewTransport] returns: an http.RoundTripper, safe for
+// concurrent use. Short requests over plain HTTP/1.1 are written and read on the
+// calling goroutine; of an httptrace they call Got1xxResponse only. All others
+// go through an http.Transport.
+type Transport struct {
+	short *h1.Transport // nil: none are
+	rest  *http.Transport
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.short != nil {
+		return t.short.RoundTrip(req)
+	}
+	return t.rest.RoundTrip(req)
+}
+
+// CloseIdleConnections closes the connections that are not in use.
+func (t *Transport) CloseIdleConnections() {
+	if t.short != nil {
+		t.short.CloseIdleConnections()
+	}
+	t.rest.CloseIdleConnections()
+}
+
+// NewTransport returns a Transport set up for a gateway: many idle connections
+// per server, no transparent compression, a bound on header bytes, TCP and
+// HTTP/2 liveness checks. Files are read at once, so that a bad one is an error
+// here. Close its idle connections when it is no longer needed.
+func NewTransport(cfg TransportConfig) (*Transport, error) {
+	rest, err := newHTTPTransport(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t := &Transport{rest: rest}
+	// A bound on all connections needs one pool for all of them.
+	if rest.Protocols.HTTP1() && rest.MaxConnsPerHost == 0 {
+		t.short = h1.New(h1.Config{
+			Dial: rest.DialContext, Rest: rest, MaxIdle: rest.MaxIdleConnsPerHost,
+			IdleTimeout: rest.IdleConnTimeout, MaxHeader: rest.MaxResponseHeaderBytes,
+		})
+	}
+	return t, nil
+}
+
+func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 	tlsConfig, tlsErr := cfg.tls()
 	protocols, protoErr := cfg.protocols()
 	if err := errors.Join(tlsErr, protoErr); err != nil {

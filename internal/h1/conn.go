@@ -1,0 +1,138 @@
+package h1
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"time"
+)
+
+var (
+	// errStale: a connection that was used before ended without a byte.
+	errStale = errors.New("h1: the server closed an unused connection")
+	// ErrHeader: the head of an answer is too long.
+	ErrHeader = errors.New("h1: the head of the answer is too long")
+	// ErrProtocol: an answer that HTTP/1.1 does not allow.
+	ErrProtocol = errors.New("h1: invalid answer")
+)
+
+// past is a deadline that ends all waiting.
+var past = time.Unix(1, 0) //nolint:gochecknoglobals // a constant
+
+// maxInformational is how many 1xx answers may come before the real one.
+const maxInformational = 100
+
+// conn is one connection. One exchange at a time uses it.
+type conn struct {
+	net.Conn
+
+	host      *host
+	in        *bufio.Reader
+	left      int64 // bytes that may still be read
+	out       []byte
+	used      bool
+	idleSince time.Time
+}
+
+func newConn(nc net.Conn, h *host) *conn {
+	c := &conn{Conn: nc, host: h}
+	c.in = bufio.NewReader(c)
+	return c
+}
+
+// Read reads from the connection, up to the bound.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.left <= 0 {
+		return 0, ErrHeader
+	}
+	if int64(len(p)) > c.left {
+		p = p[:c.left]
+	}
+	n, err := c.Conn.Read(p)
+	c.left -= int64(n)
+	return n, err
+}
+
+func (c *conn) close() { _ = c.Close() }
+
+// exchange sends a request and reads the head of its answer. The connection is
+// given back or closed at the end of the answer's body, or after an error.
+func (c *conn) exchange(req *http.Request, body []byte) (*http.Response, error) {
+	stop := context.AfterFunc(req.Context(), func() { _ = c.SetDeadline(past) })
+	res, err := c.try(req, body)
+	if err != nil {
+		stop()
+		c.close()
+		if req.Context().Err() != nil {
+			err = context.Cause(req.Context())
+		}
+		return nil, err
+	}
+	c.used = true
+	b := &answer{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close}
+	if res.Body == http.NoBody || res.ContentLength == 0 || req.Method == http.MethodHead {
+		b.end(true)
+		return res, nil
+	}
+	res.Body = b
+	return res, nil
+}
+
+func (c *conn) try(req *http.Request, body []byte) (*http.Response, error) {
+	if err := c.write(req, body); err != nil {
+		if errors.Is(err, errRequest) {
+			return nil, err
+		}
+		// The server may have answered before it closed.
+		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+	}
+	c.left = c.host.cfg.MaxHeader
+	if _, err := c.in.Peek(1); err != nil {
+		if c.used {
+			err = fmt.Errorf("%w: %w", errStale, err)
+		}
+		return nil, err
+	}
+	for range maxInformational {
+		res, err := http.ReadResponse(c.in, req)
+		switch {
+		case err != nil && c.left <= 0:
+			return nil, ErrHeader
+		case err != nil:
+			return nil, unexpected(err)
+		case res.ProtoMajor != 1 || res.StatusCode < 100 || res.StatusCode == http.StatusSwitchingProtocols:
+			return nil, fmt.Errorf("%w: %s %d", ErrProtocol, res.Proto, res.StatusCode)
+		case res.StatusCode >= 200:
+			c.left = math.MaxInt64
+			return res, nil
+		}
+		if err := told(req, res); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("%w: more than %d informational ones", ErrProtocol, maxInformational)
+}
+
+// told passes a 1xx on.
+func told(req *http.Request, res *http.Response) error {
+	trace := httptrace.ContextClientTrace(req.Context())
+	if trace == nil || trace.Got1xxResponse == nil {
+		return nil
+	}
+	return trace.Got1xxResponse(res.StatusCode, textproto.MIMEHeader(res.Header))
+}
+
+// unexpected is err, but never the clean end of something.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,14 @@
+package h1
+
+// Idle counts the unused connections.
+func (t *Transport) Idle() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, h := range t.hosts {
+		h.mu.Lock()
+		n += len(h.idle)
+		h.mu.Unlock()
+	}
+	return n
+}

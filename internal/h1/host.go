@@ -1,0 +1,81 @@
+package h1
+
+import (
+	"sync"
+	"time"
+)
+
+// host is the unused connections to one address, the latest last.
+type host struct {
+	cfg *Config
+
+	mu     sync.Mutex
+	idle   []*conn
+	timer  *time.Timer // runs while there are some
+	closed bool
+}
+
+// pop takes the connection that was used last, nil when there is none.
+func (h *host) pop() *conn {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := len(h.idle)
+	if n == 0 {
+		return nil
+	}
+	c := h.idle[n-1]
+	h.idle[n-1] = nil
+	h.idle = h.idle[:n-1]
+	return c
+}
+
+// put keeps a connection, or closes it.
+func (h *host) put(c *conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || len(h.idle) >= h.cfg.MaxIdle {
+		c.close()
+		return
+	}
+	c.idleSince = time.Now()
+	h.idle = append(h.idle, c)
+	if h.cfg.IdleTimeout <= 0 {
+		return
+	}
+	switch {
+	case h.timer == nil:
+		h.timer = time.AfterFunc(h.cfg.IdleTimeout, h.sweep)
+	case len(h.idle) == 1:
+		h.timer.Reset(h.cfg.IdleTimeout)
+	}
+}
+
+// sweep closes the connections that were unused for too long: the first ones.
+func (h *host) sweep() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	n := 0
+	for n < len(h.idle) && now.Sub(h.idle[n].idleSince) >= h.cfg.IdleTimeout {
+		h.idle[n].close()
+		n++
+	}
+	h.idle = append(h.idle[:0], h.idle[n:]...)
+	if len(h.idle) > 0 {
+		h.timer.Reset(h.cfg.IdleTimeout - now.Sub(h.idle[0].idleSince))
+	}
+}
+
+// closeIdle closes them all. Those in use will be closed when they are not.
+func (h *host) closeIdle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, c := range h.idle {
+		c.close()
+	}
+	h.idle = nil
+	if h.timer != nil {
+		h.timer.Stop()
+	}
+}

@@ -1,0 +1,135 @@
+package h1
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/peek"
+)
+
+// maxBody is the longest body that is written before the answer is read. It
+// fits a connection's buffers: an upstream that answers before it has read the
+// body, and does not read on, can't block the write.
+const maxBody = 32 << 10
+
+// Config describes a Transport. All fields are required.
+type Config struct {
+	// Dial makes a connection.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Rest takes the requests that this package does not.
+	Rest http.RoundTripper
+	// MaxIdle is how many unused connections are kept for one server.
+	MaxIdle int
+	// IdleTimeout closes unused connections; 0: never.
+	IdleTimeout time.Duration
+	// MaxHeader bounds the head of an answer, in bytes, with all 1xx before it.
+	MaxHeader int64
+}
+
+// Transport is an http.RoundTripper, safe for concurrent use.
+type Transport struct {
+	cfg   Config
+	mu    sync.Mutex
+	hosts map[string]*host
+}
+
+// New returns a Transport.
+func New(cfg Config) *Transport { return &Transport{cfg: cfg, hosts: map[string]*host{}} }
+
+// RoundTrip implements http.RoundTripper. Of a request's httptrace only
+// Got1xxResponse is called.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, ok := t.takes(req)
+	if !ok {
+		return t.cfg.Rest.RoundTrip(req)
+	}
+	if err := req.Context().Err(); err != nil {
+		return nil, context.Cause(req.Context())
+	}
+	address := req.URL.Host
+	if req.URL.Port() == "" {
+		address = net.JoinHostPort(req.URL.Hostname(), "80")
+	}
+	for {
+		c, err := t.connect(req.Context(), address)
+		if err != nil {
+			return nil, err
+		}
+		res, err := c.exchange(req, body)
+		// A server may close an unused connection in the moment in which it is
+		// used. Nothing was answered then, but something may have been done.
+		if err == nil || !errors.Is(err, errStale) || !safe(req) || req.Context().Err() != nil {
+			return res, err
+		}
+	}
+}
+
+// takes reports whether this package can make the request, and returns its body.
+func (t *Transport) takes(req *http.Request) ([]byte, bool) {
+	u := req.URL
+	if u == nil || u.Scheme != "http" || u.Host == "" || u.Opaque != "" || req.Close || len(req.Trailer) > 0 || len(req.TransferEncoding) > 0 {
+		return nil, false
+	}
+	if req.Method == http.MethodConnect || strings.ContainsFunc(u.Host, func(r rune) bool { return r >= 0x80 }) {
+		return nil, false
+	}
+	for _, name := range [...]string{"Connection", "Upgrade", "Transfer-Encoding", "Expect"} {
+		if _, ok := req.Header[name]; ok {
+			return nil, false
+		}
+	}
+	body, ok := peek.Bytes(req)
+	return body, ok && len(body) <= maxBody && req.ContentLength == int64(len(body))
+}
+
+// safe reports whether a request may be made twice (RFC 9110 §9.2.2).
+func safe(req *http.Request) bool {
+	switch req.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	_, ok := req.Header["Idempotency-Key"]
+	return ok
+}
+
+// connect returns an unused connection, or a new one.
+func (t *Transport) connect(ctx context.Context, address string) (*conn, error) {
+	h := t.host(address)
+	for c := h.pop(); c != nil; c = h.pop() {
+		if c.silent() {
+			return c, nil
+		}
+		c.close()
+	}
+	nc, err := t.cfg.Dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(nc, h), nil
+}
+
+func (t *Transport) host(address string) *host {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.hosts[address]
+	if h == nil {
+		h = &host{cfg: &t.cfg}
+		t.hosts[address] = h
+	}
+	return h
+}
+
+// CloseIdleConnections closes all unused connections.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for address, h := range t.hosts {
+		h.closeIdle()
+		delete(t.hosts, address)
+	}
+}

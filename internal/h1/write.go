@@ -1,0 +1,138 @@
+package h1
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+)
+
+// errRequest: a request that can't be written so that it is read as meant.
+var errRequest = errors.New("h1: invalid request")
+
+// copyLimit is up to what length a body is copied behind its head, for one
+// write; a longer one is written from where it is.
+const copyLimit = 8 << 10
+
+// write sends the request. Nothing of an invalid one is sent.
+func (c *conn) write(req *http.Request, body []byte) error {
+	head, err := appendHead(c.out[:0], req, len(body))
+	if err != nil {
+		return err
+	}
+	c.out = head
+	if len(body) <= copyLimit {
+		c.out = append(c.out, body...)
+		_, err = c.Write(c.out)
+		return err
+	}
+	_, err = (&net.Buffers{head, body}).WriteTo(c.Conn)
+	return err
+}
+
+func appendHead(b []byte, req *http.Request, length int) ([]byte, error) {
+	method, target, host := req.Method, req.URL.RequestURI(), req.Host
+	if method == "" {
+		method = http.MethodGet
+	}
+	if host == "" {
+		host = req.URL.Host
+	}
+	if !isToken(method) || !isVisible(target) || !isHost(host) {
+		return nil, fmt.Errorf("%w: %q %q to host %q", errRequest, method, target, host)
+	}
+	b = append(append(append(append(b, method...), ' '), target...), " HTTP/1.1\r\n"...)
+	b = appendField(b, "Host", host)
+	if _, ok := req.Header["User-Agent"]; !ok {
+		b = appendField(b, "User-Agent", "Go-http-client/1.1")
+	}
+	b, err := appendHeader(b, req.Header)
+	if err != nil {
+		return nil, err
+	}
+	if length > 0 || method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch {
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, int64(length), 10)
+		b = append(b, "\r\n"...)
+	}
+	return append(b, "\r\n"...), nil
+}
+
+// appendHeader writes a header but for what is the request's own to say.
+func appendHeader(b []byte, h http.Header) ([]byte, error) {
+	for name, values := range h {
+		if name == "Host" || name == "Content-Length" || name == "Trailer" {
+			continue
+		}
+		for _, v := range values {
+			if !isToken(name) || !isValue(v) {
+				return nil, fmt.Errorf("%w: header %q", errRequest, name)
+			}
+			b = appendField(b, name, v)
+		}
+	}
+	return b, nil
+}
+
+func appendField(b []byte, name, value string) []byte {
+	b = append(append(b, name...), ": "...)
+	return append(append(b, value...), "\r\n"...)
+}
+
+// isToken: RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if !tokenBytes[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// tokenBytes are the bytes of a token.
+var tokenBytes = func() (t [256]bool) { //nolint:gochecknoglobals // a constant
+	for c := '0'; c <= '9'; c++ {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = true, true
+	}
+	for _, c := range "!#$%&'*+-.^_`|~" {
+		t[c] = true
+	}
+	return t
+}()
+
+// isValue: RFC 9110 §5.5, without control characters but the tab.
+func isValue(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// isVisible: no space and no control character, as in a request target.
+func isVisible(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// isHost: the bytes of RFC 3986 §3.2.2 and a port.
+func isHost(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '-', c == '_', c == ':', c == '[', c == ']', c == '~', c == '%', c == '!', c == '$', c == '&', c == '\'', c == '(', c == ')', c == '*', c == '+', c == ',', c == ';', c == '=':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
