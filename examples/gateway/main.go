@@ -60,8 +60,8 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int 
 	}
 	ports.serve()
 	g.ready.Store(true)
-	banner(stdout, ports, g)
 	go g.watch(ctx)
+	banner(stdout, ports, g)
 
 	select {
 	case <-signals:

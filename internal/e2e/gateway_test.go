@@ -131,7 +131,7 @@ func TestTwoThousandStreamsLeaveNoGoroutine(t *testing.T) {
 	const streams = 2000
 	upstream, begun, release := held(t)
 	p := start(t, fronting(upstream.URL, upstream.URL, [2]int{90, 10}))
-	before := p.goroutines()
+	before := p.settled()
 	client := newClient(t, streams)
 	collect := open(t, p, client, streams, begun)
 	during := p.goroutines()

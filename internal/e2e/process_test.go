@@ -142,6 +142,22 @@ func (p *process) goroutines() int {
 	return n
 }
 
+// settled waits until the number of goroutines no longer changes: some start
+// after the first lines are printed.
+func (p *process) settled() int {
+	p.t.Helper()
+	last, same := 0, 0
+	require.Eventually(p.t, func() bool {
+		n := p.goroutines()
+		if n != last {
+			last, same = n, 0
+		}
+		same++
+		return same == 10
+	}, 10*time.Second, 20*time.Millisecond)
+	return last
+}
+
 // inflight is the number of exchanges that the endpoints are busy with.
 func (p *process) inflight() int {
 	p.t.Helper()
