@@ -80,7 +80,7 @@ type body struct {
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
-	case errors.Is(err, io.EOF):
+	case err == io.EOF: // one that is wrapped is no clean end
 		b.x.whole = true
 		b.x.leave()
 	case err != nil:

@@ -111,7 +111,7 @@ func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Du
 	if err == nil && !p.isFailure(res.StatusCode) {
 		return 0, false
 	}
-	if t.Number() >= p.tries || x.upload != nil || x.clientGone() || x.outOfTime() {
+	if t.Number() >= p.tries || t.Last() || x.upload != nil || x.clientGone() || x.outOfTime() {
 		return 0, false
 	}
 	if _, own := errors.AsType[*apierror.Error](err); own { // said by a part of the gateway: asking again changes nothing

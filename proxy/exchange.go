@@ -45,6 +45,8 @@ func (p *Proxy) refuse(r *http.Request) error {
 		return refusal(http.StatusLoopDetected, "loop_detected", "The request has passed this gateway before.", ErrLoop)
 	case asksUpgrade(r.Header) && r.ProtoMajor != 1:
 		return refusal(http.StatusNotImplemented, "upgrade_not_supported", "A protocol upgrade needs HTTP/1.1.", ErrUpgrade)
+	case asksUpgrade(r.Header) && r.ContentLength != 0: // where would the body end, and the other protocol begin?
+		return refusal(http.StatusNotImplemented, "upgrade_not_supported", "A protocol upgrade can't have a body.", ErrUpgrade)
 	}
 	return urlpath.Check(r.URL)
 }

@@ -60,9 +60,7 @@ func (x *exchange) outbound() *http.Request {
 	if x.upload != nil {
 		out.ContentLength = in.ContentLength
 	}
-	if len(in.Trailer) > 0 {
-		out.Trailer = in.Trailer
-	}
+	out.Trailer = x.outTrailer(in.Trailer)
 	if in.ProtoAtLeast(1, 1) {
 		x.early.start(x.c.Writer)
 	}
@@ -84,6 +82,27 @@ func (p *Proxy) target(in *url.URL) *url.URL {
 		u.Path = base + in.Path
 	}
 	return u
+}
+
+// outTrailer is what may follow the body upstream. Of an upload only the names
+// are known yet: its trailers pass if all of them may.
+func (x *exchange) outTrailer(in http.Header) http.Header {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make(http.Header, len(in))
+	for name, values := range in {
+		if mayTrail(name) && !isForwarding(name) && (x.p.cfg.AllowUnderscores || !strings.Contains(name, "_")) {
+			out[name] = values
+		}
+	}
+	switch {
+	case x.upload == nil:
+		return out
+	case len(out) == len(in):
+		return in // its values come with the body's end
+	}
+	return nil
 }
 
 func (x *exchange) outHeader(in *http.Request) http.Header {

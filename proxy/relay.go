@@ -112,7 +112,7 @@ func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Bounda
 			}
 		}
 		switch {
-		case errors.Is(readErr, io.EOF):
+		case readErr == io.EOF: // one that is wrapped is no clean end
 			return x.bodyEnded()
 		case readErr != nil:
 			return x.explain(x.try, readErr)

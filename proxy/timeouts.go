@@ -11,8 +11,9 @@ import (
 // Timeouts bound the parts of an exchange. Zero means the default, negative
 // means no limit.
 type Timeouts struct {
-	// Connect bounds making a new connection, TLS included. It reaches
-	// transports made by [NewTransport]. Default 5 s.
+	// Connect bounds the TCP part of making a new connection by a transport
+	// that [NewTransport] made; TransportConfig.ConnectTimeout bounds TLS.
+	// Default 5 s.
 	Connect time.Duration
 	// FirstByte bounds each try from its begin to the head of its answer.
 	// Default 2 min: a model that answers in one piece thinks first.

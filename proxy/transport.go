@@ -33,7 +33,8 @@ type TransportConfig struct {
 	// IdleTimeout closes unused connections. Default 55 s, below the 60 s
 	// that many servers keep theirs.
 	IdleTimeout time.Duration
-	// MaxHeaderBytes bounds the head of an answer. Default 256 KiB.
+	// MaxHeaderBytes bounds the head of an answer. Default 256 KiB; negative is
+	// the same: there is always a bound.
 	MaxHeaderBytes int64
 	// CAFile has the certificates (PEM) that upstreams are checked against.
 	// Default "": the system's.
@@ -98,6 +99,10 @@ func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 		return nil, err
 	}
 	connect := orDefault(cfg.ConnectTimeout, 5*time.Second)
+	maxHeader := cfg.MaxHeaderBytes
+	if maxHeader <= 0 {
+		maxHeader = 256 << 10
+	}
 	dialer := &net.Dialer{Timeout: max(connect, 0), KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
 	return &http.Transport{
 		DialContext:            dial(dialer),
@@ -108,7 +113,7 @@ func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 		MaxIdleConnsPerHost:    orDefault(cfg.MaxIdlePerHost, 512),
 		MaxConnsPerHost:        max(cfg.MaxPerHost, 0),
 		IdleConnTimeout:        max(orDefault(cfg.IdleTimeout, 55*time.Second), 0),
-		MaxResponseHeaderBytes: int64(orDefault(int(cfg.MaxHeaderBytes), 256<<10)),
+		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true, // the client's Accept-Encoding goes upstream as it is
 	}, nil
 }

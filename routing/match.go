@@ -44,7 +44,11 @@ func (c *Conditions) met(s *subject) bool {
 
 func (c *Conditions) headersMet(s *subject) bool {
 	for name, pattern := range c.Headers {
-		if !slices.ContainsFunc(s.r.Header.Values(name), func(v string) bool { return matches(pattern, v) }) {
+		values := s.r.Header.Values(name)
+		if strings.EqualFold(name, "Host") { // net/http keeps it elsewhere
+			values = []string{s.r.Host}
+		}
+		if !slices.ContainsFunc(values, func(v string) bool { return matches(pattern, v) }) {
 			return false
 		}
 	}

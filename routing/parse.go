@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 )
 
 const (
@@ -32,7 +33,7 @@ func ParseTable(text []byte) (Table, error) {
 		"salt":   p.text(&t.Salt),
 		"routes": list(&p, &t.Routes, p.route),
 	})
-	if tree != nil && len(p.faults) > 0 {
+	if len(p.faults) > 0 {
 		return Table{}, errors.Join(p.faults...)
 	}
 	return t, t.check()
@@ -89,6 +90,7 @@ func (p *parser) value(dec *json.Decoder, at string, depth int) (any, error) {
 
 func (p *parser) members(dec *json.Decoder, at string, depth int) (any, error) {
 	out := tree{}
+	seen := make(map[string]bool)
 	for dec.More() {
 		token, err := dec.Token()
 		if err != nil {
@@ -100,10 +102,11 @@ func (p *parser) members(dec *json.Decoder, at string, depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(out, func(m member) bool { return m.name == name }) {
+		if seen[name] {
 			p.faults.add(inner, "appears twice")
 			continue
 		}
+		seen[name] = true
 		out = append(out, member{name, v})
 	}
 	_, err := dec.Token()
@@ -154,6 +157,7 @@ func (p *parser) route(at string, v any, r *Route) {
 		"upstream":       p.text(&r.Upstream),
 		"upstream_model": p.text(&r.UpstreamModel),
 		"fallback":       p.texts(&r.Fallback),
+		"fallback_after": p.duration(&r.FallbackAfter),
 		"conditions": func(at string, v any) {
 			c := &r.Conditions
 			p.object(at, v, fields{
@@ -181,6 +185,17 @@ func (p *parser) number(dst **float64) func(string, any) {
 			p.faults.add(at, "must be a number")
 		}
 		*dst = &n
+	}
+}
+
+func (p *parser) duration(dst *Duration) func(string, any) {
+	return func(at string, v any) {
+		s, _ := v.(string)
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			p.faults.add(at, `must be a duration such as "20s"`)
+		}
+		*dst = Duration(d)
 	}
 }
 

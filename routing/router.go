@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
@@ -74,6 +75,9 @@ type Target struct {
 	Upstream string
 	// UpstreamModel is the model's name there; "" means the request's.
 	UpstreamModel string
+	// Patience is how long it may take to begin an answer before the next
+	// version is asked; 0: as long as it likes.
+	Patience time.Duration
 }
 
 // Decision is where a request goes.
@@ -96,8 +100,8 @@ func New(cfg Config) (*Router, error) {
 			return nil, fmt.Errorf("routing: Config.Upstreams[%q] is nil", name)
 		}
 	}
-	if cfg.MaxBody < 0 {
-		return nil, errors.New("routing: Config.MaxBody is negative")
+	if err := errors.Join(cfg.checkNames(), cfg.checkBody()); err != nil {
+		return nil, err
 	}
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = DefaultMaxBody
@@ -115,6 +119,23 @@ func New(cfg Config) (*Router, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+func (cfg *Config) checkBody() error {
+	if cfg.MaxBody < 0 {
+		return errors.New("routing: Config.MaxBody is negative")
+	}
+	return nil
+}
+
+func (cfg *Config) checkNames() error {
+	var faults []error
+	for _, f := range [...]struct{ field, name string }{{"StickyHeader", cfg.StickyHeader}, {"Cookie", cfg.Cookie}, {"VersionHeader", cfg.VersionHeader}} {
+		if f.name != "" && !isToken(f.name) {
+			faults = append(faults, fmt.Errorf("routing: Config.%s: %q is not a name", f.field, f.name))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 func orDefault(v, def string) string {

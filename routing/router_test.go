@@ -43,6 +43,8 @@ func TestConditions(t *testing.T) {
 		{"header present", `{"headers":{"beta-user":"*"}}`, post("", "Beta-User", "x"), true},
 		{"header's second value", `{"headers":{"beta-user":"true"}}`, post("", "Beta-User", "x", "Beta-User", "true"), true},
 		{"all of them", `{"headers":{"a":"1","b":"2"}}`, post("", "a", "1"), false},
+		{"host", `{"headers":{"host":"example.com"}}`, post(""), true},
+		{"other host", `{"headers":{"Host":"example.org"}}`, post(""), false},
 		{"path", `{"path":"/v1/chat/completions"}`, post(""), true},
 		{"path's beginning", `{"path":"/v1/*"}`, post(""), true},
 		{"other path", `{"path":"/v2/*"}`, post(""), false},
@@ -104,20 +106,20 @@ func TestDevice(t *testing.T) {
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[
+		{"model":"special","version":"s"},
 		{"version":"rest"},
 		{"version":"a","weight":1,"conditions":{"headers":{"x":"1"}}},
 		{"version":"b","weight":0,"conditions":{"headers":{"x":"1"}}},
 		{"version":"first","conditions":{"headers":{"y":"1"}}},
-		{"version":"second","conditions":{"headers":{"y":"1"}}},
-		{"model":"special","version":"s"}]}`), Upstreams: upstreams("rest", "a", "b", "first", "second", "s")})
+		{"version":"second","conditions":{"headers":{"y":"1"}}}]}`), Upstreams: upstreams("rest", "a", "b", "first", "second", "s")})
 	for want, req := range map[string]*http.Request{
 		"rest":  post(`{"model":"m"}`),
+		"s":     post(`{"model":"special"}`),
 		"a":     post(`{"model":"m"}`, "x", "1"),
 		"first": post(`{"model":"m"}`, "x", "1", "y", "1"),
 	} {
 		d, w := decide(r, req)
 		assert.Equal(t, want, d.Version)
-		assert.Equal(t, "m", d.Model)
 		assert.Equal(t, want, w.Header().Get("X-Model-Version"))
 		assert.Empty(t, w.Header().Get("Set-Cookie"), "only one could answer: no need to know the user")
 	}

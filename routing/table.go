@@ -1,12 +1,13 @@
 package routing
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Bounds of a table.
@@ -14,6 +15,7 @@ const (
 	maxRoutes   = 10_000
 	maxWeighted = 64 // routes with a weight that one request may meet
 	maxWeight   = 1e9
+	maxFallback = 16
 )
 
 // Table is the routing table. Do not change it once it is in use.
@@ -47,6 +49,26 @@ type Route struct {
 	// repeat anyway is repeated first. Listing one says that the request may be
 	// sent twice, also a POST.
 	Fallback []string `json:"fallback,omitempty"`
+	// FallbackAfter is how long this version may take to begin an answer before
+	// the next one is asked, as "20s". Default: until the proxy's own limit.
+	FallbackAfter Duration `json:"fallback_after,omitempty"`
+}
+
+// Duration is written as "1m30s" in JSON.
+type Duration time.Duration
+
+// MarshalJSON implements json.Marshaler.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	v, err := time.ParseDuration(s)
+	*d = Duration(v)
+	return err
 }
 
 // Conditions are what a request must meet. A value is compared exactly; one
@@ -122,6 +144,13 @@ func (f *faults) route(at string, r *Route) {
 	if w := r.Weight; w != nil && !(*w >= 0 && *w <= maxWeight) {
 		f.add(at+".weight", "%v is not within 0 and %v", *w, maxWeight)
 	}
+	if len(r.Fallback) > maxFallback {
+		f.add(at+".fallback", "%d are more than %d", len(r.Fallback), maxFallback)
+		return
+	}
+	if r.FallbackAfter < 0 || r.FallbackAfter > 0 && len(r.Fallback) == 0 {
+		f.add(at+".fallback_after", "needs a fallback, and must not be negative")
+	}
 	for j, name := range r.Fallback {
 		if name == "" || name == r.Version || slices.Contains(r.Fallback[:j], name) {
 			f.add(fmt.Sprintf("%s.fallback[%d]", at, j), "%q is the route's own version, or listed before", name)
@@ -135,13 +164,18 @@ func (f *faults) conditions(at string, c *Conditions) {
 		f.add(at+".path", "%q must begin with /", c.Path)
 	}
 	for i, m := range c.Methods {
-		if m == "" || m != strings.ToUpper(m) {
+		if !isToken(m) || m != strings.ToUpper(m) {
 			f.add(fmt.Sprintf("%s.methods[%d]", at, i), "%q is not a method such as GET", m)
 		}
 	}
-	for name := range c.Headers {
-		if name == "" || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == ':' || r > '~' }) {
+	for _, name := range sortedKeys(c.Headers) {
+		if !isToken(name) {
 			f.add(at+".headers", "%q is not a header name", name)
+		}
+	}
+	for _, name := range sortedKeys(c.Cookies) {
+		if !isToken(name) {
+			f.add(at+".cookies", "%q is not a cookie name", name)
 		}
 	}
 	for i, d := range c.Devices {
@@ -155,7 +189,6 @@ func (f *faults) conditions(at string, c *Conditions) {
 func (f *faults) conflicts(t *Table) {
 	type id struct{ model, version string }
 	first := make(map[id]int)
-	fallThrough := make(map[string]int)
 	for i := range t.Routes {
 		r := &t.Routes[i]
 		at := fmt.Sprintf("routes[%d]", i)
@@ -164,24 +197,50 @@ func (f *faults) conflicts(t *Table) {
 		} else if a, b := t.Routes[j].target(), r.target(); a.Upstream != b.Upstream || a.UpstreamModel != b.UpstreamModel {
 			f.add(at+".version", "%q goes somewhere else in routes[%d]", r.Version, j)
 		}
+	}
+	f.unreached(t)
+}
+
+// unreached finds routes for what is left that an earlier one, or one with a
+// weight, leaves nothing.
+func (f *faults) unreached(t *Table) {
+	for i := range t.Routes {
+		r := &t.Routes[i]
 		if r.Weight != nil || !r.Conditions.empty() {
 			continue
 		}
-		if j, ok := fallThrough[r.Model]; ok {
-			f.add(at, "is never reached: routes[%d] takes everything that is left", j)
-			continue
+		for j := range t.Routes {
+			other := &t.Routes[j]
+			takesAll := other.Conditions.empty() && covers(other.Model, r.Model)
+			if takesAll && (other.Weight == nil && j < i || other.Weight != nil && *other.Weight > 0) {
+				f.add(fmt.Sprintf("routes[%d]", i), "is never reached: routes[%d] takes everything that is left", j)
+				break
+			}
 		}
-		fallThrough[r.Model] = i
 	}
 }
+
+// covers reports whether all models of pattern b are also a's.
+func covers(a, b string) bool {
+	prefix, wild := strings.CutSuffix(a, "*")
+	return a == "" || a == b || wild && b != "" && strings.HasPrefix(strings.TrimSuffix(b, "*"), prefix)
+}
+
+// isShared reports whether a pattern is for more than one model.
+func isShared(pattern string) bool { return pattern == "" || strings.HasSuffix(pattern, "*") }
 
 // weights checks them model by model.
 func (f *faults) weights(t *Table) {
 	sum, count, first := make(map[string]float64), make(map[string]int), make(map[string]int)
-	shared := 0 // routes with a weight for more than one model
+	shared, sharedSum := 0, 0.0 // of routes for more than one model
 	for i := range t.Routes {
 		r := &t.Routes[i]
 		if r.Weight == nil {
+			continue
+		}
+		if isShared(r.Model) {
+			shared++
+			sharedSum += *r.Weight
 			continue
 		}
 		if count[r.Model] == 0 {
@@ -189,15 +248,18 @@ func (f *faults) weights(t *Table) {
 		}
 		sum[r.Model] += *r.Weight
 		count[r.Model]++
-		if r.Model == "" || strings.HasSuffix(r.Model, "*") {
-			shared++
-		}
 	}
-	for _, model := range slices.Sorted(maps.Keys(count)) {
-		if n := count[model] + shared; n > maxWeighted && count[model] > 0 {
+	if shared > maxWeighted {
+		f.add("routes", "%d routes with a weight are for many models, more than %d", shared, maxWeighted)
+	}
+	if shared > 0 && sharedSum == 0 {
+		f.add("routes", "the weights of the routes for many models sum up to 0")
+	}
+	for _, model := range sortedKeys(count) {
+		if n := count[model] + shared; n > maxWeighted {
 			f.add("routes", "requests for model %q meet up to %d routes with a weight, more than %d", model, n, maxWeighted)
 		}
-		if s := sum[model]; s == 0 {
+		if sum[model]+sharedSum == 0 {
 			f.add(fmt.Sprintf("routes[%d].weight", first[model]), "the weights of model %q sum up to 0", model)
 		}
 	}
@@ -205,9 +267,14 @@ func (f *faults) weights(t *Table) {
 
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
+// isToken: RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) })
+}
+
 // target is where a route sends requests.
 func (r *Route) target() Target {
-	t := Target{Version: r.Version, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel}
+	t := Target{Version: r.Version, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel, Patience: time.Duration(r.FallbackAfter)}
 	if t.Upstream == "" {
 		t.Upstream = r.Version
 	}

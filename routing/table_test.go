@@ -62,7 +62,17 @@ func TestParseTableFaults(t *testing.T) {
 		"null":               {`{"routes": [{"version":"v","weight":null}]}`, []string{"routes[0].weight: must be a number"}},
 		"no version":         {`{"routes": [{"weight":1}]}`, []string{"routes[0].version: a name is needed"}},
 		"weights":            {`{"routes": [{"version":"v","weight":-1},{"version":"w","weight":1e10}]}`, []string{"routes[0].weight: -1 is not", "routes[1].weight: 1e+10 is not"}},
-		"no weight at all":   {`{"routes": [{"version":"v","weight":0},{"version":"w","weight":0}]}`, []string{"routes[0].weight: the weights of model \"\" sum up to 0"}},
+		"no weight at all":   {`{"routes": [{"version":"v","weight":0},{"version":"w","weight":0}]}`, []string{"routes: the weights of the routes for many models sum up to 0"}},
+		"no weight for one":  {`{"routes": [{"model":"m","version":"v","weight":0}]}`, []string{"routes[0].weight: the weights of model \"m\" sum up to 0"}},
+		"too many together":  {`{"routes": [{"model":"m","version":"w","weight":1},` + strings.TrimSuffix(strings.Repeat(`{"version":"v","weight":1},`, 64), ",") + `]}`, []string{`requests for model "m" meet up to 65`}},
+		"null table":         {`null`, []string{"must be an object"}},
+		"many fallbacks":     {`{"routes": [{"version":"v","fallback":["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]}]}`, []string{"routes[0].fallback: 17 are more than 16"}},
+		"patience":           {`{"routes": [{"version":"v","fallback_after":"20s"},{"model":"m","version":"w","fallback":["v"],"fallback_after":20}]}`, []string{"fallback_after: must be a duration"}},
+		"patience alone":     {`{"routes": [{"version":"v","fallback_after":"20s"}]}`, []string{"routes[0].fallback_after: needs a fallback"}},
+		"shadowed model":     {`{"routes": [{"version":"v"},{"model":"m","version":"w"}]}`, []string{"routes[1]: is never reached: routes[0]"}},
+		"shadowed prefix":    {`{"routes": [{"model":"gpt-*","version":"v"},{"model":"gpt-5*","version":"w"}]}`, []string{"routes[1]: is never reached: routes[0]"}},
+		"left nothing":       {`{"routes": [{"version":"w"},{"version":"v","weight":1}]}`, []string{"routes[0]: is never reached: routes[1]"}},
+		"cookie name":        {`{"routes": [{"version":"v","conditions":{"cookies":{"a b":"c"}}}]}`, []string{`routes[0].conditions.cookies: "a b" is not a cookie name`}},
 		"too many weights":   {`{"routes": [` + strings.TrimSuffix(many, ",") + `]}`, []string{"more than 64"}},
 		"star within":        {`{"routes": [{"model":"a*b","version":"v"}]}`, []string{"routes[0].model"}},
 		"fallback to itself": {`{"routes": [{"version":"v","fallback":["v"]}]}`, []string{"routes[0].fallback[0]"}},
@@ -96,6 +106,7 @@ func TestNewFaults(t *testing.T) {
 	}{
 		"no upstreams":  {routing.Config{Table: one}, []string{"Upstreams is required"}},
 		"nil upstream":  {routing.Config{Table: one, Upstreams: map[string]http.RoundTripper{"a": nil}}, []string{"is nil"}},
+		"names":         {routing.Config{Table: one, Upstreams: known, StickyHeader: "X User", Cookie: "my id", VersionHeader: "X:Y"}, []string{"StickyHeader", "Cookie", "VersionHeader"}},
 		"negative body": {routing.Config{Table: one, Upstreams: known, MaxBody: -1}, []string{"MaxBody"}},
 		"no routes":     {routing.Config{Upstreams: known}, []string{"at least one"}},
 		"NaN":           {routing.Config{Upstreams: known, Table: routing.Table{Routes: []routing.Route{{Version: "a", Weight: &nan}}}}, []string{"routes[0].weight"}},
@@ -114,6 +125,21 @@ func TestNewFaults(t *testing.T) {
 				require.ErrorContains(t, err, want)
 			}
 		})
+	}
+}
+
+// Tables that only look as if something were wrong.
+func TestGoodTables(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		`{"routes":[` + strings.TrimSuffix(strings.Repeat(`{"version":"v","weight":1},`, 64), ",") + `]}`,
+		`{"routes":[{"version":"v1","weight":100},{"model":"demo","version":"v2","weight":0}]}`,
+		`{"routes":[{"model":"m","version":"v"},{"model":"m*","version":"w"},{"version":"x"}]}`,
+		`{"routes":[{"model":"m","version":"v","weight":1},{"version":"x"}]}`,
+		`{"routes":[{"version":"x"},{"version":"v","weight":1,"conditions":{"headers":{"a":"b"}}}]}`,
+	} {
+		_, err := routing.ParseTable([]byte(text))
+		assert.NoError(t, err, text)
 	}
 }
 

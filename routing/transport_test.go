@@ -3,10 +3,14 @@ package routing_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
 	"github.com/ginfer/ginfer/routing"
@@ -23,7 +27,8 @@ func TestDispatch(t *testing.T) {
 	for body, want := range map[string]string{
 		`{ "stream":true, "model" : "a", "n": 1.0 }`: `u1:{ "stream":true, "model" : "org/Real-\"1\"", "n": 1.0 }`,
 		`{"model":"b"}`: `u2:{"model":"b"}`,
-		`{"a":1}`:       `u3:{"a":1}`,
+		`{"a":1}`:       `u3:{"model":"x","a":1}`,
+		` { }`:          `u3: {"model":"x"}`,
 		`{"model":"c"}`: `u3:{"model":"x"}`,
 	} {
 		req := post(body)
@@ -72,6 +77,92 @@ func TestFallback(t *testing.T) {
 	r := newRouter(t, routing.Config{Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": says("a", 500), "b": says("b", 500), "c": fails(errors.New("last"))}})
 	_, err := roundTrip(t, r, post(`{"model":"m"}`))
 	assert.ErrorContains(t, err, "last")
+}
+
+// A version that does not begin to answer in its time is left; one that has
+// begun is not.
+func TestFallbackAfter(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var cause error
+		hangs := upstream(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			cause = context.Cause(r.Context())
+			return nil, r.Context().Err()
+		})
+		slow := upstream(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func(p []byte) (int, error) {
+				time.Sleep(time.Hour)
+				return copy(p, "late"), errors.Join(r.Context().Err(), io.EOF)
+			}))}, nil
+		})
+		const text = `{"routes":[{"version":"a","fallback":["b"],"fallback_after":"20s"}]}`
+		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": hangs, "b": says("b", 200)}})
+		start := time.Now()
+		got, err := roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
+		require.NoError(t, err)
+		assert.Equal(t, "b:", got.body)
+		assert.Equal(t, 20*time.Second, time.Since(start))
+		require.ErrorIs(t, cause, attempt.ErrTimeout, "the balancer counts it as a failure")
+
+		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": says("b", 200)}})
+		got, err = roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
+		require.NoError(t, err)
+		assert.Equal(t, "late", got.body)
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// After a fallback the proxy must not send the request through the chain again,
+// whatever the last version said.
+func TestNoTryAfterAFallback(t *testing.T) {
+	t.Parallel()
+	x := new(attempt.Exchange)
+	try := x.Try(1)
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
+		"a": says("a", 503),
+		"b": upstream(func(*http.Request) (*http.Response, error) {
+			return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
+		}),
+	}})
+	req := httptest.NewRequest(http.MethodPost, "/", nil)
+	_, err := roundTrip(t, r, req.WithContext(attempt.With(req.Context(), try)))
+	require.ErrorContains(t, err, "refused")
+	assert.True(t, try.Last())
+}
+
+// What is left of an unwanted answer may never come.
+func TestFallbackDoesNotReadOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stalls := upstream(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, ContentLength: 10, Body: io.NopCloser(readerFunc(func([]byte) (int, error) { time.Sleep(time.Hour); return 0, io.EOF }))}, nil
+		})
+		r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": stalls, "b": says("b", 200)}})
+		start := time.Now()
+		got, err := roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
+		require.NoError(t, err)
+		assert.Equal(t, "b:", got.body)
+		assert.Zero(t, time.Since(start))
+	})
+}
+
+// Headers that describe the body must not describe another one.
+func TestRenameDropsDigests(t *testing.T) {
+	t.Parallel()
+	var got http.Header
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","upstream_model":"real"}]}`), Upstreams: map[string]http.RoundTripper{"a": upstream(func(r *http.Request) (*http.Response, error) {
+		got = r.Header
+		return says("a", 200)(r)
+	})}})
+	req := post(`{"model":"x"}`, "Content-Digest", "sha-256=:abc:", "Digest", "x", "X-Kept", "1")
+	_, err := roundTrip(t, r, req)
+	require.NoError(t, err)
+	assert.Equal(t, http.Header{"Content-Type": {"application/json"}, "X-Kept": {"1"}}, got)
+	assert.NotEmpty(t, req.Header.Get("Content-Digest"), "the client's own request stays")
 }
 
 // The proxy repeats a try at the same version first, and its budget bounds

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -33,15 +35,22 @@ type guard struct {
 	gin.ResponseWriter
 	streams *Streams
 	cancel  context.CancelCauseFunc
+	h2      bool
 
+	life sync.Mutex // guards done; taken alone
+	done bool       // the handler has returned: the writer is the server's again
+
+	ending  atomic.Bool // another goroutine waits to end it
 	mu      sync.Mutex
 	begun   bool // the head is written
 	stream  bool // and says text/event-stream
-	packed  bool // with a Content-Encoding: nothing can be put in
+	packed  bool // with an encoding or a length: nothing can be put in
 	between sse.Boundary
 	timer   *time.Timer
 	cut     bool      // no more can be written
+	broken  bool      // and that was so before the handler returned
 	limit   time.Time // write deadline that the handler asked for
+	due     time.Time // the one that holds for this write
 	err     error     // why the guard ended it
 
 	start     time.Time
@@ -61,9 +70,14 @@ func (g *guard) Write(p []byte) (int, error) {
 	if err := g.ready(); err != nil {
 		return 0, err
 	}
-	n, err := g.ResponseWriter.Write(p)
-	g.wrote(p[:max(n, 0)])
-	return n, g.explain(err)
+	defer g.rest()
+	skipped := 0
+	if g.beats > 0 && g.bytes == 0 && bytes.HasPrefix(p, []byte("\ufeff")) {
+		skipped = len("\ufeff") // a byte order mark counts only at the very beginning
+	}
+	n, err := g.ResponseWriter.Write(p[skipped:])
+	g.wrote(p[skipped : skipped+max(n, 0)])
+	return skipped + n, g.explain(err)
 }
 
 // WriteString implements io.StringWriter.
@@ -74,6 +88,7 @@ func (g *guard) WriteHeaderNow() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ready() == nil {
+		defer g.rest()
 		g.ResponseWriter.WriteHeaderNow()
 	}
 }
@@ -83,7 +98,8 @@ func (g *guard) Flush() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ready() == nil {
-		_ = g.flush() // http.Flusher has no error; the next write will fail
+		defer g.rest()
+		_ = g.explain(g.flush()) // http.Flusher has no error; the next write will fail
 	}
 }
 
@@ -94,6 +110,7 @@ func (g *guard) FlushError() error {
 	if err := g.ready(); err != nil {
 		return err
 	}
+	defer g.rest()
 	return g.explain(g.flush())
 }
 
@@ -130,8 +147,11 @@ func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.deadline(time.Time{})
-	g.begun, g.cut = true, true
-	return g.ResponseWriter.Hijack()
+	conn, rw, err := g.ResponseWriter.Hijack()
+	if err == nil {
+		g.begun, g.cut = true, true
+	}
+	return conn, rw, err
 }
 
 // SetWriteDeadline is what http.ResponseController calls. A deadline in the
@@ -159,13 +179,25 @@ func (g *guard) ready() error {
 		return g.err
 	}
 	if !g.cut {
-		g.deadline(g.nextDeadline())
+		g.due = g.nextDeadline()
+		g.deadline(g.due)
 	}
 	return nil
 }
 
+// rest ends a write. HTTP/1 looks at a deadline only when it writes; HTTP/2
+// resets a stream at its deadline also in silence, so there it must go.
+func (g *guard) rest() {
+	if g.h2 && !g.cut {
+		g.deadline(g.limit)
+	}
+}
+
 func (g *guard) nextDeadline() time.Time {
 	timeout := g.streams.cfg.WriteTimeout
+	if g.ending.Load() {
+		timeout = endGrace
+	}
 	if timeout <= 0 {
 		return g.limit
 	}
@@ -189,7 +221,7 @@ func (g *guard) begin() {
 	if !g.stream {
 		return
 	}
-	g.packed = h.Get("Content-Encoding") != ""
+	g.packed = h.Get("Content-Encoding") != "" || h.Get("Content-Length") != ""
 	g.start = time.Now()
 	g.lastEvent, g.lastWrite = g.start, g.start
 	if !g.streams.enter(g) {
@@ -223,7 +255,15 @@ func (g *guard) explain(err error) error {
 }
 
 func (g *guard) flush() error {
-	return http.NewResponseController(g.ResponseWriter).Flush()
+	err := http.NewResponseController(g.ResponseWriter).Flush()
+	now := time.Now()
+	if g.stream {
+		g.lastEvent = now // the client's slowness is not the handler's silence
+	}
+	if err == nil && !g.due.IsZero() && now.After(g.due) {
+		return os.ErrDeadlineExceeded // gin's writer keeps the error to itself
+	}
+	return err
 }
 
 // tick is called by the timer. It does what is due and sets the timer anew;
@@ -279,9 +319,10 @@ func (g *guard) beat(now time.Time) {
 		return
 	}
 	g.deadline(g.nextDeadline())
+	defer g.rest()
 	_, err := g.ResponseWriter.WriteString(heartbeat)
 	if err == nil {
-		err = g.flush()
+		err = http.NewResponseController(g.ResponseWriter).Flush()
 	}
 	if err != nil {
 		_ = g.explain(err) // whoever writes next will see it
@@ -292,11 +333,21 @@ func (g *guard) beat(now time.Time) {
 
 // stop is end for another goroutine.
 func (g *guard) stop(err error) {
-	g.deadline(time.Now().Add(endGrace)) // a write under way may hold mu
+	g.ending.Store(true)
+	g.hurry()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !g.cut {
 		g.end(err)
+	}
+}
+
+// hurry ends a write under way, which holds mu.
+func (g *guard) hurry() {
+	g.life.Lock()
+	defer g.life.Unlock()
+	if !g.done {
+		g.deadline(time.Now().Add(endGrace))
 	}
 }
 
@@ -323,15 +374,23 @@ func (g *guard) end(reason error) {
 }
 
 // finish ends the guarding, when the handler returned or panicked.
-func (g *guard) finish(ctx context.Context) {
+func (g *guard) finish(ctx context.Context, panicked bool) {
+	g.life.Lock()
+	g.done = true
+	g.life.Unlock()
 	g.mu.Lock()
 	if g.timer != nil {
 		g.timer.Stop()
 		g.timer = nil
 	}
-	if g.begun && !g.cut {
-		g.deadline(time.Time{}) // the connection's next answer may be another's
+	if panicked && g.stream && !g.cut && (g.packed || !g.between.At()) {
+		g.cut = true // nobody may add an event within an event
+		g.deadline(past)
 	}
+	if g.begun && !g.cut {
+		g.deadline(serverDeadline(ctx)) // the connection's next answer may be another's
+	}
+	g.broken = g.cut
 	g.cut = true
 	g.mu.Unlock()
 	if !g.stream {
@@ -341,6 +400,14 @@ func (g *guard) finish(ctx context.Context) {
 	if g.streams.cfg.OnEvent != nil {
 		g.streams.cfg.OnEvent(context.WithoutCancel(ctx), Event{Duration: time.Since(g.start), Bytes: g.bytes, Heartbeats: g.beats, Err: g.err})
 	}
+}
+
+// serverDeadline is the one that the server itself would have set.
+func serverDeadline(ctx context.Context) time.Time {
+	if s, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
+		return time.Now().Add(s.WriteTimeout)
+	}
+	return time.Time{}
 }
 
 func isEventStream(contentType string) bool {

@@ -172,6 +172,16 @@ func TestHubSlowReader(t *testing.T) {
 	})
 }
 
+// An EventSource would come back for ever to a stream that ends without a word.
+func TestHubEmptyTopic(t *testing.T) {
+	t.Parallel()
+	h := newHub(t, stream.HubConfig{})
+	create(t, h, "t").Close()
+	w := newConn()
+	connect(h, w, "")
+	assert.Equal(t, http.StatusNoContent, w.status)
+}
+
 func TestHubBounds(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, stream.HubConfig{MaxTopics: 1, MaxBytes: 100})

@@ -47,10 +47,11 @@ type Config struct {
 type Streams struct {
 	cfg Config
 
-	mu    sync.Mutex
-	open  map[*guard]struct{}
-	over  bool          // drained: later streams are ended at once
-	empty chan struct{} // closed when the last open stream ends; nil: nobody waits
+	mu     sync.Mutex
+	active int // requests, of which some will become streams
+	open   map[*guard]struct{}
+	over   bool          // drained: later streams are ended at once
+	empty  chan struct{} // closed when the last request ends; nil: nobody waits
 }
 
 // New checks cfg and returns Streams.
@@ -81,16 +82,22 @@ func (s *Streams) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		inner := c.Writer
 		ctx, cancel := context.WithCancelCause(c.Request.Context())
-		g := &guard{ResponseWriter: inner, streams: s, cancel: cancel}
+		g := &guard{ResponseWriter: inner, streams: s, cancel: cancel, h2: c.Request.ProtoMajor == 2}
 		c.Request = c.Request.WithContext(ctx)
 		c.Writer = g
+		s.begin()
+		defer s.done()
+		panicked := true
 		// The context is not cancelled here: handlers before this one may still
 		// need it. It ends with the request's own.
 		defer func() {
-			g.finish(ctx)
-			c.Writer = inner
+			g.finish(ctx, panicked)
+			if !g.broken { // else whoever recovers must not mend it
+				c.Writer = inner
+			}
 		}()
 		c.Next()
+		panicked = false
 	}
 }
 
@@ -101,7 +108,7 @@ func (s *Streams) Open() int {
 	return len(s.open)
 }
 
-// Drain waits until all streams have ended, also those that begin meanwhile.
+// Drain waits until all requests have ended, also those that begin meanwhile.
 // When ctx ends first, the rest get an error event and are cut, like any that
 // begin later, and the error is ctx's. Stop accepting connections besides.
 func (s *Streams) Drain(ctx context.Context) error {
@@ -119,12 +126,12 @@ func (s *Streams) Drain(ctx context.Context) error {
 	}
 }
 
-// untilEmpty returns a channel that is closed when no stream is open, or nil
+// untilEmpty returns a channel that is closed when no request is left, or nil
 // when none is now.
 func (s *Streams) untilEmpty() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.open) == 0 {
+	if s.active == 0 {
 		return nil
 	}
 	if s.empty == nil {
@@ -162,7 +169,21 @@ func (s *Streams) leave(g *guard) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, g)
-	if len(s.open) == 0 && s.empty != nil {
+}
+
+// begin and done count requests: one that has not answered yet may become a
+// stream at any moment.
+func (s *Streams) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active++
+}
+
+func (s *Streams) done() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.active--
+	if s.active == 0 && s.empty != nil {
 		close(s.empty)
 		s.empty = nil
 	}

@@ -38,7 +38,8 @@ type Reader struct {
 	begun  bool // the first line was read
 	err    error
 
-	lastID string
+	id     string // the latest seen
+	lastID string // the latest of a whole message
 	retry  time.Duration
 
 	fields  bool // a field of an unfinished message was read
@@ -82,7 +83,7 @@ func (r *Reader) All() iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
 			m, err := r.Next()
-			if errors.Is(err, io.EOF) {
+			if err == io.EOF { //nolint:errorlint // one that is wrapped is no clean end
 				return
 			}
 			if !yield(m, err) || err != nil {
@@ -102,25 +103,37 @@ func (r *Reader) Retry() time.Duration { return r.retry }
 // line returns the next line without its end. It is valid until the next call.
 func (r *Reader) line() ([]byte, error) {
 	for {
-		if r.skipLF && r.start < len(r.buf) {
-			if r.buf[r.start] == '\n' {
-				r.start++
-				r.looked = max(r.looked, r.start)
-			}
-			r.skipLF = false
+		r.skip()
+		end := bytes.IndexAny(r.buf[r.looked:], "\r\n")
+		if end < 0 {
+			r.looked = len(r.buf)
+		} else {
+			end += r.looked
+			r.looked = end
 		}
-		if i := bytes.IndexAny(r.buf[r.looked:], "\r\n"); i >= 0 {
-			return r.take(r.looked + i), nil
-		}
-		r.looked = len(r.buf)
 		if r.looked-r.start > r.bound {
 			return nil, r.tooLong("line")
+		}
+		if end >= 0 {
+			return r.take(end), nil
 		}
 		if r.err != nil {
 			return nil, r.end()
 		}
 		r.fill()
 	}
+}
+
+// skip drops the LF of a CRLF, when it is there.
+func (r *Reader) skip() {
+	if !r.skipLF || r.start == len(r.buf) {
+		return
+	}
+	if r.buf[r.start] == '\n' {
+		r.start++
+		r.looked = max(r.looked, r.start)
+	}
+	r.skipLF = false
 }
 
 // take cuts off the line that ends at index end.
@@ -158,7 +171,8 @@ func (r *Reader) fill() {
 
 // end is the error after the last line.
 func (r *Reader) end() error {
-	if errors.Is(r.err, io.EOF) && (r.fields || r.start < len(r.buf)) {
+	//nolint:errorlint // one that is wrapped is no clean end
+	if r.err == io.EOF && (r.fields || r.start < len(r.buf)) {
 		r.err = io.ErrUnexpectedEOF
 		r.fields, r.buf, r.start, r.looked = false, nil, 0, 0
 	}
@@ -190,7 +204,7 @@ func (r *Reader) field(line []byte) error {
 		r.event = string(value)
 	case "id":
 		if bytes.IndexByte(value, 0) < 0 {
-			r.lastID = string(value)
+			r.id = string(value)
 		}
 	case "retry":
 		r.setRetry(string(value))
@@ -210,6 +224,7 @@ func (r *Reader) setRetry(v string) {
 
 // dispatch ends a message at its blank line.
 func (r *Reader) dispatch() (Message, bool) {
+	r.lastID = r.id
 	m := Message{ID: r.lastID, Event: r.event, Retry: r.retry}
 	ok := r.hasData
 	if ok {

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -108,6 +109,37 @@ func TestReaderBounds(t *testing.T) {
 		_, again := r.Next()
 		assert.ErrorIs(t, again, stream.ErrTooLong, "it stays")
 	}
+}
+
+// However the bytes arrive, the same line is too long.
+func TestReaderBoundsDoNotDependOnReads(t *testing.T) {
+	t.Parallel()
+	for n := 985; n < 1005; n++ {
+		text := "data: " + strings.Repeat("a", n) + "\n\n"
+		_, whole := stream.NewReader(strings.NewReader(text), 1000).Next()
+		_, bytewise := stream.NewReader(iotest.OneByteReader(strings.NewReader(text)), 1000).Next()
+		assert.Equal(t, whole, bytewise, n)
+	}
+}
+
+// A client that comes back must not skip a message that it never got.
+func TestReaderLastIDOfUnfinishedMessage(t *testing.T) {
+	t.Parallel()
+	r := stream.NewReader(strings.NewReader("id: 7\ndata: a\n\nid: 8\ndata: b"), 0)
+	_, err := readAll(r)
+	assert.Equal(t, io.ErrUnexpectedEOF, err)
+	assert.Equal(t, "7", r.LastID())
+}
+
+// An error that wraps io.EOF is no clean end.
+func TestReaderWrappedEOF(t *testing.T) {
+	t.Parallel()
+	broken := fmt.Errorf("broken: %w", io.EOF)
+	var last error
+	for _, err := range stream.NewReader(io.MultiReader(strings.NewReader("data: a\n\n"), iotest.ErrReader(broken)), 0).All() {
+		last = err
+	}
+	assert.Equal(t, broken, last)
 }
 
 func TestReaderError(t *testing.T) {

@@ -128,7 +128,7 @@ func (t *Topic) serve(c *gin.Context) {
 // that leaves is none.
 func (t *Topic) follow(c *gin.Context, w *Writer, number uint64) error {
 	b, next, wait, done, err := t.since(number)
-	if err == nil && done && len(b) == 0 && number > 0 {
+	if err == nil && done && len(b) == 0 {
 		c.AbortWithStatus(http.StatusNoContent)
 		return nil
 	}

@@ -111,7 +111,7 @@ func (g *gateway) getRoutes(c *gin.Context) {
 	}
 	var rows []row
 	for _, group := range g.current.Load().groups {
-		r := row{Path: group.cfg.Path, Methods: group.cfg.Methods, Stages: group.cfg.Stages, Upstream: group.cfg.Upstream, Streams: group.open()}
+		r := row{Path: group.cfg.Path, Methods: group.cfg.Methods, Stages: group.cfg.Stages, Upstream: group.cfg.Upstream, Streams: group.streams.Open()}
 		if group.cfg.has(stageRouting) {
 			r.Table = group.cfg.Routing.Table
 		}

@@ -98,6 +98,9 @@ func revisionOf(text []byte) string {
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := g.enter()
 	defer a.inflight.Add(-1)
+	if !g.ready.Load() && r.ProtoMajor == 1 {
+		w.Header().Set("Connection", "close") // clients come back through the load balancer
+	}
 	if group := a.find(r.URL.Path); group != nil {
 		group.handler.ServeHTTP(w, r)
 		return

@@ -20,7 +20,7 @@ import (
 type group struct {
 	cfg     *Group
 	handler http.Handler
-	streams *stream.Streams // nil when the stage is off
+	streams *stream.Streams
 	proxy   *proxy.Proxy
 }
 
@@ -41,18 +41,12 @@ func (g *gateway) newGroup(cfg *Group, all *Config, pools map[string]*pool) (*gr
 	} else {
 		transport = pools[cfg.Upstream]
 	}
-	out := &group{cfg: cfg}
-	if cfg.has(stageStream) {
-		streams, err := stream.New(stream.Config{
-			Heartbeat: time.Duration(cfg.Stream.Heartbeat), WriteTimeout: time.Duration(cfg.Stream.WriteTimeout),
-			Idle: time.Duration(cfg.Stream.Idle), Total: time.Duration(cfg.Stream.Total),
-		})
-		if err != nil {
-			return nil, err
-		}
-		out.streams = streams
-		chain = append(chain, streams.Middleware())
+	streams, err := stream.New(guards(cfg))
+	if err != nil {
+		return nil, err
 	}
+	out := &group{cfg: cfg, streams: streams}
+	chain = append(chain, streams.Middleware())
 	relay, err := g.newProxy(cfg, all, transport)
 	if err != nil {
 		return nil, err
@@ -60,6 +54,18 @@ func (g *gateway) newGroup(cfg *Group, all *Config, pools map[string]*pool) (*gr
 	out.proxy = relay
 	out.handler = g.engine(append(chain, relay.Handler()))
 	return out, nil
+}
+
+// guards are the limits of the stream stage. When it is off, clients that do
+// not read are dropped all the same.
+func guards(cfg *Group) stream.Config {
+	if !cfg.has(stageStream) {
+		return stream.Config{Heartbeat: -1, Idle: -1}
+	}
+	return stream.Config{
+		Heartbeat: time.Duration(cfg.Stream.Heartbeat), WriteTimeout: time.Duration(cfg.Stream.WriteTimeout),
+		Idle: time.Duration(cfg.Stream.Idle), Total: time.Duration(cfg.Stream.Total),
+	}
 }
 
 // engine serves every path and method with one chain.
@@ -158,17 +164,5 @@ func (g *gateway) logExchange(ctx context.Context, e proxy.Event) {
 // drain waits until the group's streams and tunnels have ended; at the end of
 // ctx it ends them.
 func (g *group) drain(ctx context.Context) error {
-	err := g.proxy.Drain(ctx)
-	if g.streams != nil {
-		err = errors.Join(err, g.streams.Drain(ctx))
-	}
-	return err
-}
-
-// open is the number of open streams.
-func (g *group) open() int {
-	if g.streams == nil {
-		return 0
-	}
-	return g.streams.Open()
+	return errors.Join(g.proxy.Drain(ctx), g.streams.Drain(ctx))
 }

@@ -23,21 +23,29 @@ func generate(t *testing.T) []byte {
 	require.NoError(t, r.AddGoComments("github.com/ginfer/ginfer/examples/gateway", "."))
 	require.NoError(t, r.AddGoComments("github.com/ginfer/ginfer", "../../routing"))
 	r.Mapper = func(typ reflect.Type) *jsonschema.Schema {
-		switch typ {
-		case reflect.TypeFor[Duration]():
-			return &jsonschema.Schema{Type: "string", Pattern: `^(off|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|0)$`}
-		case reflect.TypeFor[json.RawMessage]():
-			inner := *r
-			inner.Mapper, inner.DoNotReference = nil, true
-			table := inner.Reflect(routing.Table{})
-			table.Version = ""
-			return table
+		if typ != reflect.TypeFor[json.RawMessage]() {
+			return durations(typ)
 		}
-		return nil
+		inner := *r
+		inner.Mapper, inner.DoNotReference = durations, true
+		table := inner.Reflect(routing.Table{})
+		table.Version = ""
+		return table
 	}
 	schema, err := json.MarshalIndent(r.Reflect(&Config{}), "", "  ")
 	require.NoError(t, err)
 	return append(schema, '\n')
+}
+
+func durations(typ reflect.Type) *jsonschema.Schema {
+	const some = `([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|0`
+	switch typ {
+	case reflect.TypeFor[Duration]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^(off|" + some + ")$"}
+	case reflect.TypeFor[routing.Duration]():
+		return &jsonschema.Schema{Type: "string", Pattern: "^(" + some + ")$"}
+	}
+	return nil
 }
 
 func TestSchema(t *testing.T) {

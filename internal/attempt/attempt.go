@@ -37,6 +37,7 @@ type Exchange struct {
 	Connect time.Duration
 
 	mu   sync.Mutex
+	last bool // no try may follow
 	used []string
 	room [2]string // for used, without another allocation
 }
@@ -86,6 +87,27 @@ func (t *Try) Number() int {
 // upstream, given that it ended with res or err: the time to fall back.
 func (t *Try) Final(res *http.Response, err error) bool {
 	return t == nil || t.exchange.Repeats == nil || !t.exchange.Repeats(t, res, err)
+}
+
+// MakeLast keeps the caller from following up with another try: what the layers
+// below did with this one must not be done again.
+func (t *Try) MakeLast() {
+	if t == nil {
+		return
+	}
+	t.exchange.mu.Lock()
+	defer t.exchange.mu.Unlock()
+	t.exchange.last = true
+}
+
+// Last reports whether MakeLast was called for the exchange.
+func (t *Try) Last() bool {
+	if t == nil {
+		return false
+	}
+	t.exchange.mu.Lock()
+	defer t.exchange.mu.Unlock()
+	return t.exchange.last
 }
 
 // Use records which endpoint this try goes to.

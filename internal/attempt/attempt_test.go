@@ -134,6 +134,20 @@ func TestFail(t *testing.T) {
 	assert.NoError(t, x.Try(2).Err())
 }
 
+func TestMakeLast(t *testing.T) {
+	t.Parallel()
+	var x, other attempt.Exchange
+	first := x.Try(1)
+	assert.False(t, first.Last())
+	first.MakeLast()
+	assert.True(t, first.Last())
+	assert.True(t, x.Try(2).Last(), "it holds for the exchange")
+	assert.False(t, other.Try(1).Last())
+	var none *attempt.Try
+	none.MakeLast()
+	assert.False(t, none.Last())
+}
+
 func TestAbandoned(t *testing.T) {
 	t.Parallel()
 	canceled := func(ctx context.Context, cause error) context.Context {

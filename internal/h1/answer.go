@@ -2,7 +2,6 @@ package h1
 
 import (
 	"context"
-	"errors"
 	"io"
 	"sync"
 )
@@ -24,7 +23,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	if err == nil {
 		return n, nil
 	}
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF { //nolint:errorlint // one that is wrapped is no clean end
 		a.end(true)
 		return n, err
 	}
