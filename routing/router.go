@@ -224,7 +224,7 @@ func noRoute(model string) error {
 	return &apierror.Error{Status: http.StatusNotFound, Code: "model_not_found", Message: fmt.Sprintf("The model %.100q does not exist or is not served here.", model), Err: ErrNoRoute}
 }
 
-// model finds the "model" of a JSON body. A body that is not JSON has none. One
+// model finds the "model" of a JSON body. A body of another kind has none. One
 // that two programs could read differently is refused: the upstream might see
 // another model than the one that was decided by.
 func (r *Router) model(c *gin.Context) (string, error) {
@@ -235,8 +235,7 @@ func (r *Router) model(c *gin.Context) (string, error) {
 	if !whole {
 		return "", &apierror.Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: "The request body is too large to find its model in."}
 	}
-	isJSON := saysJSON(c.Request.Header)
-	if len(body) == 0 || !isJSON && !bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{")) {
+	if len(body) == 0 || !saysJSON(c.Request.Header) && !looksLikeJSON(body) {
 		return "", nil
 	}
 	model, err := peek.String(body, "model")
@@ -249,14 +248,18 @@ func (r *Router) model(c *gin.Context) (string, error) {
 		return "", badModel("duplicate_model", "The request names its model more than once, or in another spelling of \"model\".", err)
 	case errors.Is(err, peek.ErrType):
 		return "", badModel("invalid_model", "The model must be a string.", err)
-	case !isJSON:
-		return "", nil
 	}
 	return "", badModel("invalid_json", "The request body is not a JSON object.", err)
 }
 
 func badModel(code, message string, err error) error {
 	return &apierror.Error{Status: http.StatusBadRequest, Code: code, Message: message, Err: errors.Join(ErrModel, err)}
+}
+
+// looksLikeJSON reports whether some upstream may read a body as a JSON object,
+// whatever its type says: in UTF-8 or UTF-16, with or without a byte order mark.
+func looksLikeJSON(body []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n\x00\xef\xbb\xbf\xff\xfe"), []byte("{"))
 }
 
 func saysJSON(h http.Header) bool {

@@ -163,6 +163,10 @@ func TestModels(t *testing.T) {
 		{"not JSON", `model=demo`, "application/json", "", 400, "invalid_json"},
 		{"JSON by another name", `{"model":"demo"}`, "text/plain", "a", 200, ""},
 		{"JSON suffix", `{"model":"demo"}`, "application/vnd.x+json; charset=utf-8", "a", 200, ""},
+		{"a mark before", "\ufeff{\"model\":\"demo\"}", "text/plain", "", 400, "invalid_json"},
+		{"UTF-16", "\xff\xfe{\x00}\x00", "text/plain", "", 400, "invalid_json"},
+		{"more after", `{"model":"demo"} x`, "text/plain", "", 400, "invalid_json"},
+		{"bad escape in a name", `{"model":"demo","mode\l":"gpt-5"}`, "application/json", "", 400, "duplicate_model"},
 		{"a form", `model=demo`, "application/x-www-form-urlencoded", "", 404, "no_route"},
 		{"too large", `{"model":"demo","x":"` + strings.Repeat("x", 100) + `"}`, "application/json", "", 413, "request_too_large"},
 	}

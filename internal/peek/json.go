@@ -79,7 +79,7 @@ func isName(quoted []byte, key string) (same, folded bool) {
 	}
 	var name string
 	if json.Unmarshal(quoted, &name) != nil {
-		return false, false
+		return false, true // a lenient parser may read anything into it
 	}
 	return name == key, strings.EqualFold(name, key)
 }
