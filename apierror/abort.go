@@ -2,11 +2,11 @@ package apierror
 
 import (
 	"errors"
-	"mime"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/sse"
 )
 
 // ErrUnknown stands in when a handler is called with a nil error or *Error.
@@ -44,7 +44,7 @@ func abort(c *gin.Context, err error, s shape) {
 		render(c, e, s)
 		return
 	}
-	if isEventStream(c.Writer.Header()) {
+	if sse.Is(c.Writer.Header().Get("Content-Type")) {
 		// A failed write means that the client is gone: there is nobody to tell.
 		_, _ = c.Writer.Write(s.event(e))
 	}
@@ -94,9 +94,4 @@ func cut(c *gin.Context) {
 	if c.Request.Context().Value(http.ServerContextKey) != nil {
 		panic(http.ErrAbortHandler)
 	}
-}
-
-func isEventStream(h http.Header) bool {
-	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	return err == nil && mediaType == "text/event-stream"
 }

@@ -94,7 +94,7 @@ func TestCommitted(t *testing.T) {
 		{"no type", "", "", "half", false},
 		{"only the head of a text", "application/json", "", "", false},
 		{"nearly events", "text/event-stream-x", "", "half", false},
-		{"a broken type", "text/event-stream; =", "", "half", false},
+		{"broken parameters", "text/event-stream; =", "", "data: a\n\n", true},
 	}
 	for _, tt := range tests {
 		for name, abort := range handlers() {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +21,7 @@ const bufferSize = 32 << 10
 // whoever waits for the body to be closed.
 func (x *exchange) relay(res *http.Response) {
 	defer func() { _ = res.Body.Close() }() // also when a writer panics
-	events := isEventStream(res.Header)
+	events := sse.Is(res.Header.Get("Content-Type"))
 	x.commit(res, events)
 	var between sse.Boundary
 	err := x.copyBody(res, events, &between)
@@ -209,11 +208,4 @@ func copyIfSet(dst, src http.Header, name string) {
 	if v, ok := src[name]; ok {
 		dst[name] = v
 	}
-}
-
-// isEventStream reports whether the answer is one of server-sent events.
-func isEventStream(h http.Header) bool {
-	const want = "text/event-stream"
-	v := strings.TrimSpace(h.Get("Content-Type"))
-	return len(v) >= len(want) && strings.EqualFold(v[:len(want)], want) && (len(v) == len(want) || v[len(want)] == ';' || v[len(want)] == ' ')
 }
