@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -125,6 +126,23 @@ func mustText(t *testing.T, d Duration) string {
 	b, err := d.MarshalJSON()
 	require.NoError(t, err)
 	return strings.Trim(string(b), `"`)
+}
+
+// The configurations in README.md are good.
+func TestReadme(t *testing.T) {
+	t.Setenv("OPENAI_API_KEY", "key")
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(text), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		config := block[1]
+		if !strings.Contains(config, "upstreams") { // one group of a configuration
+			config = `{"upstreams": {"web": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}, "groups": [` + config + `]}`
+		}
+		_, err := load(t, write(t, "my.json", config))
+		require.NoError(t, err, config)
+	}
 }
 
 // A refused change leaves what is in force, and says why.
