@@ -38,6 +38,7 @@ type conn struct {
 	left      int64 // bytes that may still be read
 	out       []byte
 	used      bool
+	broken    bool // not all of a request was written
 	idleSince time.Time
 }
 
@@ -76,7 +77,7 @@ func (c *conn) exchange(req *http.Request, body []byte) (*http.Response, error) 
 		return nil, err
 	}
 	c.used = true
-	b := &answer{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close}
+	b := &answer{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close && !c.broken}
 	if res.Body == http.NoBody || res.ContentLength == 0 || req.Method == http.MethodHead {
 		b.end(true)
 		return res, nil
@@ -86,20 +87,20 @@ func (c *conn) exchange(req *http.Request, body []byte) (*http.Response, error) 
 }
 
 func (c *conn) try(req *http.Request, body []byte) (*http.Response, error) {
-	if err := c.write(req, body); err != nil {
-		if errors.Is(err, errRequest) {
-			return nil, err
-		}
-		// The server may have answered before it closed.
-		_ = c.SetReadDeadline(time.Now().Add(time.Second))
+	wrote := c.write(req, body)
+	if errors.Is(wrote, errRequest) {
+		return nil, wrote
 	}
 	c.left = c.host.cfg.MaxHeader
+	// Also after a failed write: the server may have answered before it closed.
 	if _, err := c.in.Peek(1); err != nil {
+		err = unexpected(err)
 		if c.used {
 			err = fmt.Errorf("%w: %w", errStale, err)
 		}
 		return nil, err
 	}
+	c.broken = wrote != nil
 	for range maxInformational {
 		res, err := http.ReadResponse(c.in, req)
 		switch {
