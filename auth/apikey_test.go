@@ -1,0 +1,261 @@
+package auth_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/auth"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func keyFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keys.json")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+func presenting(authorization, apiKey string) *http.Request {
+	r := request()
+	if authorization != "" {
+		r.Header.Set("Authorization", authorization)
+	}
+	if apiKey != "" {
+		r.Header.Set("X-Api-Key", apiKey)
+	}
+	return r
+}
+
+func TestAPIKeys(t *testing.T) {
+	t.Parallel()
+	key, hash := auth.NewKey("gk_")
+	old, oldHash := auth.NewKey("gk_")
+	off, offHash := auth.NewKey("gk_")
+	k, err := auth.NewAPIKeys(auth.APIKeysConfig{File: keyFile(t, fmt.Sprintf(`{"keys":[
+		{"hash":%q,"subject":"team-a","tenant":"acme","scopes":["chat"],"tags":["staff"],"models":["small-*"]},
+		{"hash":%q,"subject":"team-b","expires":"2020-01-01T00:00:00Z"},
+		{"hash":%q,"subject":"team-c","disabled":true}]}`, hash, oldHash, offHash))})
+	require.NoError(t, err)
+	want := &auth.Identity{Subject: "team-a", Issuer: "apikey", Tenant: "acme", Scopes: []string{"chat"}, Tags: []string{"staff"}, Models: []string{"small-*"}, Method: "apikey"}
+	for name, tt := range map[string]struct {
+		authorization, apiKey string
+		err                   error
+	}{
+		"Bearer":             {"Bearer " + key, "", nil},
+		"X-Api-Key":          {"", key, nil},
+		"both, the same":     {"Bearer " + key, key, nil},
+		"a JWT and a key":    {"Bearer a.b.c", key, nil},
+		"both, different":    {"Bearer " + key, old, auth.ErrInvalid},
+		"none":               {"", "", auth.ErrNoCredential},
+		"another kind":       {"Bearer a.b.c", "", auth.ErrNoCredential},
+		"unknown":            {"Bearer gk_unknown", "", auth.ErrInvalid},
+		"only a prefix":      {"", "gk_", auth.ErrInvalid},
+		"the hash":           {"", hash, auth.ErrNoCredential},
+		"the hash as a key":  {"", "gk_" + hash, auth.ErrInvalid},
+		"a letter off":       {"", key[:len(key)-1], auth.ErrInvalid},
+		"a space after":      {"", key + " ", auth.ErrInvalid},
+		"another case":       {"", strings.ToUpper(key), auth.ErrNoCredential},
+		"very long":          {"", key + strings.Repeat("x", 1000), auth.ErrInvalid},
+		"expired":            {"", old, auth.ErrInvalid},
+		"disabled":           {"", off, auth.ErrInvalid},
+		"a malformed Bearer": {"Bearer a b", key, auth.ErrInvalid},
+	} {
+		id, err := k.Verify(presenting(tt.authorization, tt.apiKey))
+		require.ErrorIs(t, err, tt.err, name)
+		if tt.err == nil {
+			assert.Equal(t, want, id, name)
+			continue
+		}
+		assert.NotContains(t, err.Error(), "gk_", name)
+	}
+	two := presenting("", key)
+	two.Header.Add("X-Api-Key", old)
+	_, err = k.Verify(two)
+	require.ErrorIs(t, err, auth.ErrInvalid)
+}
+
+func TestAPIKeyLookup(t *testing.T) {
+	t.Parallel()
+	key, hash := auth.NewKey("x-")
+	for name, tt := range map[string]struct {
+		id  *auth.Identity
+		got error
+		err error
+	}{
+		"found":   {&auth.Identity{Subject: "a"}, nil, nil},
+		"unknown": {nil, fmt.Errorf("%w: no", auth.ErrInvalid), auth.ErrInvalid},
+		"nobody":  {nil, nil, auth.ErrInvalid},
+		"down":    {nil, errors.New("database"), auth.ErrUnavailable},
+	} {
+		k, err := auth.NewAPIKeys(auth.APIKeysConfig{Prefix: "x-", Lookup: func(_ context.Context, h string) (*auth.Identity, error) {
+			assert.Equal(t, hash, h)
+			return tt.id, tt.got
+		}})
+		require.NoError(t, err)
+		id, err := k.Verify(presenting("", key))
+		require.ErrorIs(t, err, tt.err, name)
+		assert.Equal(t, tt.id, id)
+		require.NoError(t, k.Reload())
+	}
+}
+
+func TestKeyFileFaults(t *testing.T) {
+	t.Parallel()
+	_, hash := auth.NewKey("")
+	for text, want := range map[string]string{
+		``:             "unexpected EOF",
+		`[]`:           "cannot unmarshal",
+		`{"key":[]}`:   "unknown field",
+		`{"keys":[]}x`: "more than one value",
+		`{"keys":[{"hash":"abc","subject":"a"}]}`:                                                            "keys[0].hash",
+		`{"keys":[{"hash":"` + strings.ToUpper(hash) + `x","subject":"a"}]}`:                                 "keys[0].hash",
+		`{"keys":[{"hash":"` + hash + `"}]}`:                                                                 "keys[0].subject: is missing",
+		`{"keys":[{"hash":"` + hash + `","subject":"a","scope":[]}]}`:                                        "keys[0]: json: unknown field",
+		`{"keys":[{"hash":"` + hash + `","subject":"a","Subject":"b"}]}`:                                     "keys[0]: a member appears twice",
+		`{"keys":[{"hash":"` + hash + `","subject":"a","models":null}]}`:                                     "keys[0].models: must be a list",
+		`{"keys":[{"hash":"` + hash + `","subject":"a","expires":"soon"}]}`:                                  "keys[0]: ",
+		`{"keys":[{"hash":"` + hash + `","subject":"a"},{"hash":"` + hash + `","subject":"b"},{"hash":""}]}`: "keys[1].hash: is also that of keys[0]",
+	} {
+		_, err := auth.NewAPIKeys(auth.APIKeysConfig{File: keyFile(t, text)})
+		require.ErrorContains(t, err, want, text)
+		require.ErrorContains(t, err, "keys.json")
+	}
+	_, err := auth.NewAPIKeys(auth.APIKeysConfig{})
+	require.ErrorContains(t, err, "exactly one")
+	_, err = auth.NewAPIKeys(auth.APIKeysConfig{File: "/nope"})
+	require.ErrorContains(t, err, "/nope")
+}
+
+func TestKeyFileReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		key, hash := auth.NewKey("gk_")
+		file := keyFile(t, `{"keys":[]}`)
+		var events []auth.KeyFileEvent
+		k, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: func(_ context.Context, e auth.KeyFileEvent) { events = append(events, e) }})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- k.Run(ctx) }()
+		time.Sleep(11 * time.Second)
+		_, err = k.Verify(presenting("", key))
+		require.ErrorIs(t, err, auth.ErrInvalid)
+		require.NoError(t, os.WriteFile(file, []byte(`{"keys":[{"hash":"`+hash+`","subject":"a"}]}`), 0o600))
+		time.Sleep(5 * time.Second)
+		_, err = k.Verify(presenting("", key))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(file, []byte(`{"keys":[`), 0o600))
+		time.Sleep(time.Minute)
+		_, err = k.Verify(presenting("", key))
+		require.NoError(t, err, "a bad file changes nothing")
+		cancel()
+		require.NoError(t, <-done)
+		require.Len(t, events, 2, "each change is told once")
+		assert.Equal(t, auth.KeyFileEvent{Keys: 1}, events[0])
+		assert.Error(t, events[1].Err)
+	})
+}
+
+func as(r *http.Request, id *auth.Identity) *http.Request {
+	return r.WithContext(auth.NewContext(r.Context(), id))
+}
+
+func TestRequire(t *testing.T) {
+	t.Parallel()
+	h := auth.Require("read", "write")
+	_, w := through(request(), h)
+	assert.Equal(t, http.StatusUnauthorized, w.Code)
+	_, w = through(as(request(), &auth.Identity{Subject: "a", Scopes: []string{"read"}}), h)
+	assert.Equal(t, http.StatusForbidden, w.Code)
+	assert.Equal(t, `Bearer error="insufficient_scope", scope="read write"`, w.Header().Get("WWW-Authenticate"))
+	_, w = through(as(request(), &auth.Identity{Subject: "a", Scopes: []string{"write", "x", "read"}}), h)
+	assert.Equal(t, http.StatusOK, w.Code)
+	assert.Panics(t, func() { auth.Require() })
+	assert.Panics(t, func() { auth.Require("a b") })
+}
+
+func TestRequireModel(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		models []string
+		body   string
+		want   int
+		code   string
+	}{
+		"no list":          {nil, `{"model":"large"}`, 200, ""},
+		"no list, no body": {nil, ``, 200, ""},
+		"an empty list":    {[]string{}, `{"model":"small"}`, 403, "model_not_allowed"},
+		"named":            {[]string{"small"}, `{"model":"small"}`, 200, ""},
+		"by its beginning": {[]string{"large", "small-*"}, `{"model":"small-2"}`, 200, ""},
+		"another":          {[]string{"small"}, `{"model":"small-2"}`, 403, "model_not_allowed"},
+		"another case":     {[]string{"small"}, `{"model":"Small"}`, 403, "model_not_allowed"},
+		"none":             {[]string{"small"}, `{}`, 400, "model_unclear"},
+		"twice":            {[]string{"small"}, `{"model":"small","model":"large"}`, 400, "model_unclear"},
+		"in two cases":     {[]string{"small"}, `{"model":"small","Model":"large"}`, 400, "model_unclear"},
+		"not a string":     {[]string{"small"}, `{"model":["small"]}`, 400, "model_unclear"},
+		"not JSON":         {[]string{"small"}, `model=small`, 400, "model_unclear"},
+		"no body":          {[]string{"small"}, ``, 400, "model_unclear"},
+		"too large":        {[]string{"small"}, `{"model":"small","x":"` + strings.Repeat("x", 200) + `"}`, 413, "request_too_large"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(tt.body))
+		require.NoError(t, err)
+		_, w := through(as(r, &auth.Identity{Subject: "a", Models: tt.models}), auth.RequireModel(auth.RequireModelConfig{MaxBody: 100}))
+		assert.Equal(t, tt.want, w.Code, name)
+		assert.Contains(t, w.Body.String(), tt.code, name)
+	}
+	_, w := through(request(), auth.RequireModel(auth.RequireModelConfig{}))
+	assert.Equal(t, http.StatusUnauthorized, w.Code)
+}
+
+func TestMTLS(t *testing.T) {
+	t.Parallel()
+	spiffe, err := url.Parse("spiffe://acme/agent")
+	require.NoError(t, err)
+	until := time.Now().Add(time.Hour)
+	cert := &x509.Certificate{Subject: pkix.Name{CommonName: "agent"}, Issuer: pkix.Name{CommonName: "ca"}, NotAfter: until}
+	withURI := &x509.Certificate{Subject: cert.Subject, Issuer: cert.Issuer, NotAfter: until, URIs: []*url.URL{spiffe}}
+	verified := func(c *x509.Certificate) *tls.ConnectionState {
+		return &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{c}}}
+	}
+	v, err := auth.NewMTLS(auth.MTLSConfig{})
+	require.NoError(t, err)
+	for name, tt := range map[string]struct {
+		state *tls.ConnectionState
+		want  string
+		err   error
+	}{
+		"common name":             {verified(cert), "agent", nil},
+		"SPIFFE":                  {verified(withURI), "spiffe://acme/agent", nil},
+		"names nobody":            {verified(&x509.Certificate{}), "", auth.ErrInvalid},
+		"no TLS":                  {nil, "", auth.ErrNoCredential},
+		"no certificate":          {&tls.ConnectionState{}, "", auth.ErrNoCredential},
+		"one that nobody checked": {&tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}, "", auth.ErrNoCredential},
+	} {
+		r := request()
+		r.TLS = tt.state
+		id, err := v.Verify(r)
+		require.ErrorIs(t, err, tt.err, name)
+		if tt.err == nil {
+			assert.Equal(t, &auth.Identity{Subject: tt.want, Issuer: "CN=ca", Method: "mtls", Expires: until}, id, name)
+		}
+	}
+	own, err := auth.NewMTLS(auth.MTLSConfig{Identity: func(*x509.Certificate) (*auth.Identity, error) { return nil, errors.New("revoked") }})
+	require.NoError(t, err)
+	r := request()
+	r.TLS = verified(cert)
+	_, err = own.Verify(r)
+	assert.ErrorIs(t, err, auth.ErrInvalid)
+}

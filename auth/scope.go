@@ -1,0 +1,91 @@
+package auth
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/peek"
+)
+
+// Require returns a handler that lets in callers who have all the scopes. It
+// panics when it is given none, or one that can't be a scope (RFC 6749 §3.3).
+func Require(scopes ...string) gin.HandlerFunc {
+	if len(scopes) == 0 || slices.ContainsFunc(scopes, func(s string) bool { return s == "" || strings.ContainsAny(s, " \"\\\r\n") }) {
+		panic(fmt.Sprintf("auth: Require: %q are no scopes", scopes))
+	}
+	challenge := `Bearer error="insufficient_scope", scope="` + strings.Join(scopes, " ") + `"`
+	return func(c *gin.Context) {
+		id, ok := FromContext(c.Request.Context())
+		if !ok {
+			apierror.Abort(c, noIdentity())
+			return
+		}
+		if id.HasScopes(scopes...) {
+			return
+		}
+		c.Header("WWW-Authenticate", challenge)
+		apierror.Abort(c, &apierror.Error{Status: http.StatusForbidden, Code: "insufficient_scope", Message: "The credential does not allow this.", Err: ErrForbidden})
+	}
+}
+
+// RequireModelConfig describes [RequireModel].
+type RequireModelConfig struct {
+	// MaxBody is the largest body, in bytes, in which the model is looked for; a
+	// larger one is refused with 413. Default 4 MiB.
+	MaxBody int64
+	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	ErrorHandler func(*gin.Context, error)
+}
+
+// RequireModel returns a handler that lets in requests for the models that the
+// caller may use ([Identity.Models]: names, or beginnings and "*"). A caller with
+// such a list must name its model in a JSON body, once and plainly.
+func RequireModel(cfg RequireModelConfig) gin.HandlerFunc {
+	if cfg.MaxBody <= 0 {
+		cfg.MaxBody = 4 << 20
+	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = apierror.Abort
+	}
+	return func(c *gin.Context) {
+		if err := requireModel(c, cfg.MaxBody); err != nil {
+			cfg.ErrorHandler(c, err)
+		}
+	}
+}
+
+func requireModel(c *gin.Context, maxBody int64) error {
+	id, ok := FromContext(c.Request.Context())
+	if !ok {
+		return noIdentity()
+	}
+	if id.Models == nil {
+		return nil
+	}
+	body, whole, err := peek.Body(c, maxBody)
+	if err != nil {
+		return err
+	}
+	if !whole {
+		return &apierror.Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: "The request body is too large to find its model in."}
+	}
+	model, err := peek.String(body, "model")
+	if err != nil {
+		return &apierror.Error{Status: http.StatusBadRequest, Code: "model_unclear", Message: "The request must name its model once, as a string, in a JSON object.", Err: err}
+	}
+	if !slices.ContainsFunc(id.Models, func(pattern string) bool { return allows(pattern, model) }) {
+		return &apierror.Error{Status: http.StatusForbidden, Code: "model_not_allowed", Message: "The credential does not allow this model.", Err: ErrForbidden}
+	}
+	return nil
+}
+
+func allows(pattern, model string) bool {
+	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(model, prefix)
+	}
+	return pattern == model
+}
