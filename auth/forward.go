@@ -75,7 +75,7 @@ func (f *Forwarder) Rewrite(c *gin.Context, out *http.Request) {
 			}
 		}
 	}
-	id, ok := FromContext(c.Request.Context())
+	id, ok := FromContext(c.Request.Context()) //nolint:contextcheck // the identity is in the inbound one
 	if !ok {
 		return
 	}
@@ -90,7 +90,7 @@ func (f *Forwarder) Rewrite(c *gin.Context, out *http.Request) {
 		}
 	}
 	if f.cfg.Signed != "" {
-		out.Header.Set(f.cfg.Signed, f.sign(id)) //nolint:contextcheck // signing takes none
+		out.Header.Set(f.cfg.Signed, f.sign(id))
 	}
 }
 
