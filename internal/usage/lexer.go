@@ -1,0 +1,335 @@
+package usage
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// owner is told what stands where in a JSON text.
+type owner interface {
+	// text: so many bytes of text passed, of a string or the digits of a number,
+	// at p or anywhere within it.
+	text(p place, size int)
+	// value: a whole value passed where p wants one. It is valid until value
+	// returns, and nil if it is too long to be anything known.
+	value(p place, v []byte)
+	// closed: the object or array at p is complete.
+	closed(p place)
+}
+
+// lexer reads one JSON object that comes in pieces. It is exact for every valid
+// text (RFC 8259); it does not find every fault of an invalid one.
+type lexer struct {
+	owner owner
+	root  place
+
+	state   state
+	stack   [16]frame // no more are looked into
+	depth   int
+	skipped int   // objects and arrays open that are not looked into
+	at      place // of the value that comes, or that is skipped
+
+	use    use  // of the string that is being read
+	word   word // the name or value that is being read
+	escape int  // escapeNone, escapeBegun, or how many hex digits are missing
+	char   rune // the digits so far
+}
+
+type frame struct {
+	at   place
+	list bool
+}
+
+type state uint8
+
+const (
+	beforeRoot state = iota
+	beforeName
+	beforeColon
+	beforeValue
+	afterValue
+	inString
+	inScalar
+	inSkipped
+	complete
+	broken
+)
+
+// use is what a string is read for.
+type use uint8
+
+const (
+	asText use = iota
+	asName
+	asValue
+)
+
+// reset makes ready for the next text.
+func (l *lexer) reset() {
+	l.state, l.depth, l.skipped = beforeRoot, 0, 0
+}
+
+// write takes the next piece.
+func (l *lexer) write(p []byte) {
+	for len(p) > 0 {
+		switch l.state {
+		case inString:
+			p = l.str(p)
+		case inScalar:
+			p = l.scalar(p)
+		case inSkipped:
+			p = l.skip(p)
+		case complete, broken:
+			return
+		default:
+			p = l.mark(p)
+		}
+	}
+}
+
+// mark takes the byte that begins, parts or ends values.
+func (l *lexer) mark(p []byte) []byte {
+	c := p[0]
+	switch {
+	case c == ' ' || c == '\n' || c == '\t' || c == '\r':
+	case l.state == beforeValue:
+		return l.begin(p)
+	case c == '"' && l.state == beforeName:
+		l.quote(asName)
+	case c == ':' && l.state == beforeColon:
+		l.state = beforeValue
+	case c == ',' && l.state == afterValue:
+		l.expect()
+	case c == '}' && l.state != beforeColon, c == ']' && l.state == afterValue:
+		l.close(c == ']')
+	case c == '{' && l.state == beforeRoot:
+		l.at = l.root
+		l.open(false)
+	case l.state == beforeRoot && bytes.IndexByte([]byte("\ufeff"), c) >= 0: // byte order mark
+	default:
+		l.state = broken
+	}
+	return p[1:]
+}
+
+// begin takes the first byte of a value, but not that of a scalar.
+func (l *lexer) begin(p []byte) []byte {
+	switch c := p[0]; c {
+	case '"':
+		if l.at.wantsString() {
+			l.quote(asValue)
+		} else {
+			l.quote(asText)
+		}
+	case '{', '[':
+		l.open(c == '[')
+	case ']': // of an empty array
+		l.close(true)
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 't', 'f', 'n':
+		l.word.n = 0
+		l.state = inScalar
+		return p
+	default:
+		l.state = broken
+	}
+	return p[1:]
+}
+
+// open enters the object or array at l.at.
+func (l *lexer) open(list bool) {
+	if !l.at.tracked() || l.depth == len(l.stack) {
+		l.skipped, l.state = 1, inSkipped
+		return
+	}
+	l.stack[l.depth] = frame{l.at, list}
+	l.depth++
+	l.expect()
+}
+
+// expect the next element or name.
+func (l *lexer) expect() {
+	top := l.stack[l.depth-1]
+	if top.list {
+		l.at, l.state = top.at.element(), beforeValue
+	} else {
+		l.state = beforeName
+	}
+}
+
+func (l *lexer) close(list bool) {
+	if l.depth == 0 || l.stack[l.depth-1].list != list {
+		l.state = broken
+		return
+	}
+	l.depth--
+	l.state = afterValue
+	if l.depth == 0 {
+		l.state = complete
+	}
+	l.owner.closed(l.stack[l.depth].at)
+}
+
+// skip takes what is within an object or array that is not looked into.
+func (l *lexer) skip(p []byte) []byte {
+	digits := 0
+	for i, c := range p {
+		switch {
+		case c == '"':
+			l.text(digits)
+			l.quote(asText)
+			return p[i+1:]
+		case c == '{' || c == '[':
+			l.skipped++
+		case c == '}' || c == ']':
+			l.skipped--
+		case c >= '0' && c <= '9':
+			digits++
+		}
+		if l.skipped == 0 {
+			l.text(digits)
+			l.state = afterValue
+			return p[i+1:]
+		}
+	}
+	l.text(digits)
+	return nil
+}
+
+// scalar takes a number, true, false or null.
+func (l *lexer) scalar(p []byte) []byte {
+	n := 0
+	for n < len(p) && !endsScalar(p[n]) {
+		n++
+	}
+	if l.at.wantsScalar() {
+		l.word.add(p[:n])
+	} else if p[0] == '-' || p[0] >= '0' && p[0] <= '9' {
+		l.text(n)
+	}
+	if n == len(p) {
+		return nil
+	}
+	l.state = afterValue
+	if l.at.wantsScalar() {
+		l.owner.value(l.at, l.word.bytes())
+	}
+	return p[n:]
+}
+
+func endsScalar(c byte) bool {
+	return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\n' || c == '\t' || c == '\r'
+}
+
+func (l *lexer) text(size int) {
+	if size > 0 && l.at != nowhere {
+		l.owner.text(l.at, size)
+	}
+}
+
+const (
+	escapeNone  = 0
+	escapeBegun = -1
+)
+
+func (l *lexer) quote(u use) {
+	l.use, l.word.n, l.escape = u, 0, escapeNone
+	l.state = inString
+}
+
+// str takes a piece of a string, up to its end. Each byte is looked at a fixed
+// number of times, whatever it is.
+func (l *lexer) str(p []byte) []byte {
+	for {
+		end := bytes.IndexByte(p, '"')
+		if end < 0 {
+			l.piece(p)
+			return nil
+		}
+		l.piece(p[:end])
+		if l.escape != escapeBegun {
+			l.unquote()
+			return p[end+1:]
+		}
+		l.unescape('"')
+		p = p[end+1:]
+	}
+}
+
+// piece takes a piece that has no quotation mark.
+func (l *lexer) piece(p []byte) {
+	for len(p) > 0 {
+		if l.escape != escapeNone {
+			l.unescape(p[0])
+			p = p[1:]
+			continue
+		}
+		n := bytes.IndexByte(p, '\\')
+		if n < 0 {
+			l.take(p)
+			return
+		}
+		l.take(p[:n])
+		l.escape = escapeBegun
+		p = p[n+1:]
+	}
+}
+
+// unescape takes a byte of an escape.
+func (l *lexer) unescape(c byte) {
+	if l.escape == escapeBegun {
+		l.escape = escapeNone
+		switch c {
+		case 'u':
+			l.escape, l.char = 4, 0
+		case '"', '\\', '/':
+			l.take([]byte{c})
+		default: // a control character: no name has one, nor which matters
+			l.take([]byte{' '})
+		}
+		return
+	}
+	l.char = l.char<<4 | hex(c)
+	l.escape--
+	if l.escape == 0 {
+		var b [utf8.UTFMax]byte
+		l.take(b[:utf8.EncodeRune(b[:], l.char)])
+	}
+}
+
+func hex(c byte) rune {
+	switch {
+	case c >= '0' && c <= '9':
+		return rune(c - '0')
+	case c >= 'a' && c <= 'f':
+		return rune(c - 'a' + 10)
+	case c >= 'A' && c <= 'F':
+		return rune(c - 'A' + 10)
+	default:
+		return 0
+	}
+}
+
+// take takes what a part of a string means.
+func (l *lexer) take(b []byte) {
+	if l.use == asText {
+		l.text(len(b))
+	} else {
+		l.word.add(b)
+	}
+}
+
+// unquote ends a string.
+func (l *lexer) unquote() {
+	switch {
+	case l.skipped > 0:
+		l.state = inSkipped
+	case l.use == asName:
+		l.state = beforeColon
+		l.at = l.stack[l.depth-1].at.member(l.word.bytes())
+	default:
+		l.state = afterValue
+		if l.use == asValue {
+			l.owner.value(l.at, l.word.bytes())
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package usage
+
+// place is where in a JSON text a value stands. Only places that say something
+// have a name; both sides share one list of them, with a root each.
+type place uint8
+
+// The order matters: see the methods below.
+const (
+	nowhere place = iota // nothing there is looked at
+
+	// Text.
+	atContent    // the model wrote this
+	atFailure    // the error of an answer
+	atBody       // of a request, whatever has no other place
+	atSourceData // the text, URL or base64 data of a source
+
+	// Objects and arrays that are looked into.
+	atAnswer // the root of an answer, or of the data of an event
+	atChoices
+	atChoice
+	atReply // what a choice says, or adds
+	atCalls
+	atCall
+	atFunction
+	atDelta // a string, or an object
+	atBlocks
+	atBlock
+	atItems // the output of the responses API
+	atItem
+	atEnvelope // an event has the whole answer in it
+	atUsage
+	atInputDetails
+	atOutputDetails
+	atRequest // the root of a request
+	atTurns
+	atTurn
+	atParts
+	atPart
+	atSource
+	atMedia // an object, or a URL
+
+	// Short strings.
+	atType
+	atModel
+	atSourceType
+
+	// Numbers and literals.
+	atStream
+	atMaxOutput
+	atTimes
+	atPrompt // counts of a usage from here on
+	atInput
+	atOutput
+	atTotal
+	atCached
+	atCacheRead
+	atCacheWrite
+	atReasoning
+	places
+)
+
+// tracked: an object or array here is looked into, any other is skipped whole.
+func (p place) tracked() bool { return p >= atAnswer && p <= atMedia }
+
+// wantsString: a string here is a value, not text.
+func (p place) wantsString() bool { return p >= atMedia && p <= atSourceType }
+
+// wantsScalar: a number or literal here is a value.
+func (p place) wantsScalar() bool { return p >= atStream }
+
+// element is the place of the elements of an array at p.
+func (p place) element() place {
+	switch p {
+	case atChoices:
+		return atChoice
+	case atCalls:
+		return atCall
+	case atBlocks:
+		return atBlock
+	case atItems:
+		return atItem
+	case atTurns:
+		return atTurn
+	case atParts:
+		return atPart
+	case atRequest, atTurn, atPart, atSource, atMedia:
+		return atBody
+	default:
+		return nowhere
+	}
+}
+
+// member is the place of a member of an object at p.
+func (p place) member(name []byte) place {
+	switch p {
+	case atAnswer:
+		return inAnswer(name)
+	case atEnvelope:
+		return only(name, "usage", atUsage)
+	case atUsage:
+		return inUsage(name)
+	case atInputDetails:
+		return only(name, "cached_tokens", atCached)
+	case atOutputDetails:
+		return only(name, "reasoning_tokens", atReasoning)
+	case atRequest:
+		return inRequest(name)
+	case atTurns, atTurn, atParts, atPart:
+		return inPart(name)
+	case atSource:
+		return inSource(name)
+	case atMedia:
+		return inMedia(name)
+	default:
+		return inReply(p, name)
+	}
+}
+
+func only(name []byte, known string, p place) place {
+	if string(name) == known {
+		return p
+	}
+	return nowhere
+}
+
+func inAnswer(name []byte) place {
+	switch string(name) {
+	case "choices":
+		return atChoices
+	case "usage":
+		return atUsage
+	case "message", "response":
+		return atEnvelope
+	case "delta":
+		return atDelta
+	case "content":
+		return atBlocks
+	case "content_block":
+		return atBlock
+	case "output":
+		return atItems
+	case "type":
+		return atType
+	case "error":
+		return atFailure
+	default:
+		return nowhere
+	}
+}
+
+func inUsage(name []byte) place {
+	switch string(name) {
+	case "prompt_tokens":
+		return atPrompt
+	case "input_tokens":
+		return atInput
+	case "completion_tokens", "output_tokens":
+		return atOutput
+	case "total_tokens":
+		return atTotal
+	case "prompt_tokens_details", "input_tokens_details":
+		return atInputDetails
+	case "completion_tokens_details", "output_tokens_details":
+		return atOutputDetails
+	case "cache_read_input_tokens":
+		return atCacheRead
+	case "cache_creation_input_tokens":
+		return atCacheWrite
+	case "prompt_cache_hit_tokens": // DeepSeek
+		return atCached
+	default:
+		return nowhere
+	}
+}
+
+// inReply finds the text that the model wrote.
+func inReply(p place, name []byte) place {
+	switch p {
+	case atChoice:
+		return inChoice(name)
+	case atReply:
+		return inMessage(name)
+	case atCall:
+		if string(name) == "custom" {
+			return atFunction
+		}
+		return only(name, "function", atFunction)
+	case atFunction, atBlock, atDelta, atItem:
+		return inBlock(name)
+	default:
+		return nowhere
+	}
+}
+
+func inChoice(name []byte) place {
+	switch string(name) {
+	case "delta", "message":
+		return atReply
+	case "text":
+		return atContent
+	default:
+		return nowhere
+	}
+}
+
+func inMessage(name []byte) place {
+	switch string(name) {
+	case "content":
+		return atBlocks
+	case "reasoning_content", "reasoning", "refusal":
+		return atContent
+	case "tool_calls":
+		return atCalls
+	case "function_call":
+		return atFunction
+	default:
+		return nowhere
+	}
+}
+
+func inBlock(name []byte) place {
+	switch string(name) {
+	case "text", "thinking", "refusal", "partial_json", "name", "arguments", "input":
+		return atContent
+	case "content", "summary":
+		return atBlocks
+	default:
+		return nowhere
+	}
+}

@@ -1,0 +1,77 @@
+package ratelimit_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/ratelimit"
+)
+
+func ExampleNew() {
+	limits, err := ratelimit.New(ratelimit.Config{Key: ratelimit.ByIP, Rate: 0.1, Burst: 2})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r := gin.New()
+	r.GET("/", limits.Middleware(), func(c *gin.Context) { c.String(http.StatusOK, "hello") })
+	for range 3 {
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		fmt.Printf("%d %s %q\n", w.Code, w.Header().Get("Ratelimit"), w.Header().Get("Retry-After"))
+	}
+	// Output:
+	// 200 "requests";r=1;t=10 ""
+	// 200 "requests";r=0;t=20 ""
+	// 429 "requests";r=0;t=10 "10"
+}
+
+func ExampleNewTokens() {
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: []ratelimit.Limit{
+		{Name: "tpm", Key: ratelimit.Everybody, Rate: ratelimit.PerMinute(600), Burst: 100},
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r := gin.New()
+	r.POST("/", tokens.Middleware(), func(c *gin.Context) {
+		c.Data(http.StatusOK, "application/json", []byte(`{"usage":{"prompt_tokens":50,"completion_tokens":130}}`))
+	})
+	for range 2 {
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/", strings.NewReader(`{"model":"m","prompt":"hello"}`)))
+		fmt.Printf("%d %q\n", w.Code, w.Header().Get("Retry-After"))
+	}
+	// Output:
+	// 200 ""
+	// 429 "18"
+}
+
+func ExampleNewAdaptive() {
+	concurrency, err := ratelimit.NewAdaptive(ratelimit.AdaptiveConfig{Initial: 10, Min: 5, Max: 100})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	r := gin.New()
+	r.GET("/", concurrency.Middleware(), func(c *gin.Context) { c.String(http.StatusOK, "%d of %d", concurrency.Inflight(), concurrency.Limit()) })
+	w := httptest.NewRecorder()
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	fmt.Println(w.Body)
+	// Output: 1 of 10
+}
+
+func ExampleNewMemory() {
+	store, err := ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: 1000}) // for several limiters together
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = ratelimit.New(ratelimit.Config{Key: ratelimit.ByIP, Rate: 10, Store: store})
+	fmt.Println(err, store.Len())
+	// Output: <nil> 0
+}

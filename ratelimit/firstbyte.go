@@ -1,0 +1,45 @@
+package ratelimit
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/sse"
+)
+
+// firstByte tells when the first byte of an answer's body is written.
+type firstByte struct {
+	gin.ResponseWriter
+	adaptive *Adaptive
+	start    time.Time
+	seen     bool
+}
+
+// Unwrap lets http.ResponseController reach the server's own writer.
+func (w *firstByte) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Write implements http.ResponseWriter.
+func (w *firstByte) Write(p []byte) (int, error) {
+	if !w.seen && len(p) > 0 && p[0] != ':' { // a heartbeat is no token
+		w.first()
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// WriteString implements io.StringWriter.
+func (w *firstByte) WriteString(s string) (int, error) {
+	if !w.seen && s != "" && s[0] != ':' {
+		w.first()
+	}
+	return w.ResponseWriter.WriteString(s)
+}
+
+// first teaches the time, unless it says nothing of the load: that of an error, or
+// of an answer of another kind.
+func (w *firstByte) first() {
+	w.seen = true
+	if w.Status() == http.StatusOK && (w.adaptive.cfg.All || sse.Is(w.Header().Get("Content-Type"))) {
+		w.adaptive.learn(time.Since(w.start))
+	}
+}

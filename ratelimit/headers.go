@@ -1,0 +1,122 @@
+package ratelimit
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// remembered is how many counts of what remains have their headers kept ready.
+const remembered = 1024
+
+// headers tell clients of a limit: RateLimit-Policy and RateLimit as in
+// draft-ietf-httpapi-ratelimit-headers-10, and x-ratelimit-* as the OpenAI API
+// has them.
+type headers struct {
+	policy, quota []string
+	ready         *[remembered]atomic.Pointer[state]
+}
+
+// state is what there is to say when so much remains.
+type state struct {
+	limit            []string // for RateLimit
+	remaining, reset []string // for x-ratelimit-*
+}
+
+// newHeaders renders what does not change. The quota is what fits into the
+// bucket, and the window the time in which it fills.
+func newHeaders(l *Limit) headers {
+	quota := strconv.FormatInt(max(l.Burst, l.Budget), 10)
+	policy := `"` + l.Name + `";q=` + quota
+	switch {
+	case l.Rate > 0:
+		policy += ";w=" + roundUp(seconds(float64(l.Burst)/l.Rate))
+	case l.Period == Day:
+		policy += ";w=86400"
+	}
+	return headers{policy: []string{policy}, quota: []string{quota}, ready: new([remembered]atomic.Pointer[state])}
+}
+
+// setHeaders tells of every limit in RateLimit, and in x-ratelimit-* of the one
+// that is nearest to its end.
+func setHeaders(h http.Header, unit string, one *call) {
+	names := headerNames(unit)
+	tightest, least := 0, math.Inf(1)
+	var first *state
+	for i := range one.charges {
+		c := &one.charges[i]
+		s := one.limits[i].state(c)
+		add(h, "Ratelimit-Policy", one.limits[i].policy)
+		add(h, "Ratelimit", s.limit)
+		if share := c.Left / float64(c.Burst); share < least {
+			tightest, least, first = i, share, s
+		}
+	}
+	h[names[0]], h[names[1]], h[names[2]] = one.limits[tightest].quota, first.remaining, first.reset
+}
+
+// add adds values that are shared by many requests. Their slices are full, so
+// that append copies them.
+func add(h http.Header, name string, values []string) {
+	if old, ok := h[name]; ok {
+		values = append(old, values...)
+	}
+	h[name] = values
+}
+
+// state renders, or finds, what to say of a charge. Of a rate that has not
+// refused, it depends only on how much remains.
+func (l *limit) state(c *Charge) *state {
+	left := max(int64(c.Left), 0)
+	wait := c.Wait
+	if wait == 0 {
+		wait = c.full(left)
+	}
+	if c.Wait > 0 || !c.Ends.IsZero() || left >= remembered {
+		return l.render(left, wait)
+	}
+	s := l.ready[left].Load()
+	if s == nil {
+		s = l.render(left, wait)
+		l.ready[left].Store(s)
+	}
+	return s
+}
+
+// full is the time until the bucket is full again.
+func (c *Charge) full(left int64) time.Duration {
+	if !c.Ends.IsZero() {
+		return max(time.Until(c.Ends), 0)
+	}
+	if left >= c.Burst {
+		return 0
+	}
+	return seconds(float64(c.Burst-left) / c.Rate)
+}
+
+func (l *limit) render(left int64, wait time.Duration) *state {
+	n := strconv.FormatInt(left, 10)
+	item := `"` + l.Name + `";r=` + n
+	if wait == Never {
+		return &state{limit: []string{item}, remaining: []string{n}}
+	}
+	item += ";t=" + roundUp(wait)
+	return &state{limit: []string{item}, remaining: []string{n}, reset: []string{wait.Round(time.Millisecond).String()}}
+}
+
+// roundUp is a time in whole seconds, so that nobody comes early.
+func roundUp(d time.Duration) string {
+	if d <= 0 {
+		return "0"
+	}
+	return strconv.FormatInt(int64((d-1)/time.Second)+1, 10)
+}
+
+func headerNames(unit string) [3]string {
+	if unit == "tokens" {
+		return [3]string{"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"}
+	}
+	return [3]string{"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"}
+}

@@ -1,0 +1,132 @@
+package ratelimit
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// Period is how long a budget lasts. Periods begin at midnight UTC, months on
+// the first.
+type Period int
+
+// The periods.
+const (
+	// Day is a calendar day.
+	Day Period = iota + 1
+	// Month is a calendar month.
+	Month
+)
+
+// Limit is a bucket for each key. Either Rate, with Burst, or Budget, with
+// Period, is required.
+type Limit struct {
+	// Name tells it apart from others, in headers, events and stores: letters,
+	// digits, "_", "-", ".". Required when there are several; default "requests", or
+	// "tokens".
+	Name string
+	// Key says whose bucket a request takes from, as [ByIP] or auth.Subject. An
+	// error refuses the request, but for [ErrSkip]. Required; [Everybody] is for one
+	// bucket for all.
+	Key func(*gin.Context) (string, error)
+	// Rate is how many come back in a second; see [PerMinute].
+	Rate float64
+	// Burst is how many can be had at once. Default: what comes back in a second, of
+	// tokens in ten; at least 1.
+	Burst int64
+	// Budget is how many can be had in a Period.
+	Budget int64
+	// Period is Day or Month.
+	Period Period
+}
+
+// PerMinute converts to a rate per second.
+func PerMinute(n float64) float64 { return n / 60 }
+
+// defaults differ between requests and tokens.
+type defaults struct {
+	name    string
+	seconds float64 // that a burst lasts
+}
+
+// limit is a Limit that was checked, with the headers that tell of it.
+type limit struct {
+	Limit
+	headers
+}
+
+// compile fills in what was left out. The error joins every fault.
+func compile(limits []Limit, def defaults) ([]*limit, error) {
+	var faults []error
+	seen := map[string]bool{}
+	out := make([]*limit, len(limits))
+	for i, l := range limits {
+		if l.Name == "" && len(limits) == 1 {
+			l.Name = def.name
+		}
+		for _, fault := range l.faults() {
+			faults = append(faults, fmt.Errorf("ratelimit: Limits[%d].%s", i, fault))
+		}
+		if seen[l.Name] {
+			faults = append(faults, fmt.Errorf("ratelimit: Limits[%d].Name: %q is taken", i, l.Name))
+		}
+		seen[l.Name] = true
+		if l.Budget == 0 && l.Burst == 0 {
+			l.Burst = max(int64(math.Ceil(l.Rate*def.seconds)), 1)
+		}
+		out[i] = &limit{Limit: l, headers: newHeaders(&l)}
+	}
+	return out, errors.Join(faults...)
+}
+
+func (l *Limit) faults() (faults []string) {
+	if l.Name == "" || strings.Trim(l.Name, nameChars) != "" || len(l.Name) > 64 {
+		faults = append(faults, fmt.Sprintf("Name: %q must be 1 to 64 letters, digits, _, - or .", l.Name))
+	}
+	if l.Key == nil {
+		faults = append(faults, "Key is required; Everybody is for one bucket for all")
+	}
+	switch {
+	case l.Budget == 0 && l.Period == 0:
+		if !(l.Rate > 0) || l.Rate > maxCount { // also NaN
+			faults = append(faults, fmt.Sprintf("Rate: %v must be above 0", l.Rate))
+		}
+		if l.Burst < 0 || l.Burst > maxCount {
+			faults = append(faults, fmt.Sprintf("Burst: %d must be above 0", l.Burst))
+		}
+	case l.Rate != 0 || l.Burst != 0:
+		faults = append(faults, "Rate and Burst do not go with Budget and Period")
+	case l.Budget < 1 || l.Budget > maxCount:
+		faults = append(faults, fmt.Sprintf("Budget: %d must be above 0", l.Budget))
+	case l.Period != Day && l.Period != Month:
+		faults = append(faults, "Period: must be Day or Month")
+	}
+	return faults
+}
+
+const nameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+
+// maxCount keeps counts exact in a float64, and in a Lua number.
+const maxCount = 1 << 50
+
+// bucket is the bucket of a key now.
+func (l *Limit) bucket(key string, now time.Time) Bucket {
+	b := Bucket{Limit: l.Name, Key: key, Rate: l.Rate, Burst: l.Burst}
+	if l.Budget > 0 {
+		b.Burst, b.Ends = l.Budget, l.Period.end(now)
+	}
+	return b
+}
+
+// end is when the period that now is in ends.
+func (p Period) end(now time.Time) time.Time {
+	y, m, d := now.UTC().Date()
+	if p == Month {
+		return time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	return time.Date(y, m, d+1, 0, 0, 0, 0, time.UTC)
+}

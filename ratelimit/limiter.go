@@ -1,0 +1,224 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// ErrLimited: a limit is reached. Answered with 429.
+var ErrLimited = errors.New("ratelimit: limit reached")
+
+// Config describes a Limiter. Either Key and Rate, or Limits, are required.
+type Config struct {
+	// Key, Rate and Burst are short for one Limit of that kind.
+	Key   func(*gin.Context) (string, error)
+	Rate  float64
+	Burst int64
+	// Limits are taken from all together: a request that one of them refuses costs
+	// nothing in the others.
+	Limits []Limit
+	// Store keeps the buckets. Default: a [Memory] of its own.
+	Store Store
+	// Shared says how a Store other than a Memory is used.
+	Shared Shared
+	// Wait lets requests wait for their turn. Default: they are refused at once.
+	Wait Wait
+	// HideHeaders leaves RateLimit and x-ratelimit-* out of answers; Retry-After
+	// remains. Default false.
+	HideHeaders bool
+	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	ErrorHandler func(*gin.Context, error)
+	// OnEvent is told of every decision. Optional.
+	OnEvent func(context.Context, Event)
+}
+
+// Limiter limits requests. It is safe for concurrent use.
+type Limiter struct {
+	cfg    Config
+	limits []*limit
+	store  Store
+	queue  *queue // nil: nobody waits
+	calls  sync.Pool
+}
+
+// call is what one request takes, in memory that is used again.
+type call struct {
+	charges []Charge
+	limits  []*limit // of the charges
+}
+
+// New checks cfg and returns a Limiter. The error joins every fault.
+func New(cfg Config) (*Limiter, error) {
+	var faults []error
+	switch {
+	case len(cfg.Limits) == 0:
+		cfg.Limits = []Limit{{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}}
+	case cfg.Key != nil || cfg.Rate != 0 || cfg.Burst != 0:
+		faults = append(faults, errors.New("ratelimit: Config has both Limits and Key, Rate or Burst"))
+	}
+	limits, err := compile(cfg.Limits, defaults{name: "requests", seconds: 1})
+	store, storeErr := useStore(cfg.Store, cfg.Shared, cfg.OnEvent)
+	if err := errors.Join(append(faults, err, storeErr, cfg.Wait.check())...); err != nil {
+		return nil, err
+	}
+	if standing, ok := store.(*standIn); ok && cfg.Shared.Lease >= 0 {
+		store = newLeases(standing, orDefault(cfg.Shared.Lease, 100*time.Millisecond))
+	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = apierror.Abort
+	}
+	l := &Limiter{cfg: cfg, limits: limits, store: store}
+	l.calls.New = func() any { return new(call) }
+	if cfg.Wait.Max > 0 {
+		l.queue = newQueue(cfg.Wait, store)
+	}
+	return l, nil
+}
+
+// useStore returns the store to ask: a Memory as it is, any other one with a stand-in
+// for when it is down.
+func useStore(store Store, shared Shared, notify func(context.Context, Event)) (Store, error) {
+	if store == nil {
+		return NewMemory(MemoryConfig{})
+	}
+	if m, ok := store.(*Memory); ok {
+		return m, nil
+	}
+	if err := shared.check(); err != nil {
+		return nil, err
+	}
+	return newStandIn(store, shared, func(ctx context.Context, e Event) {
+		if notify != nil {
+			notify(ctx, e)
+		}
+	}), nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Middleware is New and [Limiter.Middleware] in one. It panics on a bad Config.
+func Middleware(cfg Config) gin.HandlerFunc {
+	l, err := New(cfg)
+	if err != nil {
+		panic(err)
+	}
+	return l.Middleware()
+}
+
+// Middleware returns the handler that lets requests in, or refuses them.
+func (l *Limiter) Middleware() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if err := l.handle(c); err != nil {
+			c.Abort() // whatever the handler does
+			l.cfg.ErrorHandler(c, err)
+		}
+	}
+}
+
+func (l *Limiter) handle(c *gin.Context) error {
+	one, _ := l.calls.Get().(*call)
+	defer l.calls.Put(one)
+	if err := one.fill(c, l.limits, 1); err != nil {
+		return err
+	}
+	if len(one.charges) == 0 {
+		return nil
+	}
+	ctx := c.Request.Context()
+	waited, err := l.take(c, one.charges)
+	if err != nil {
+		return unavailable(ctx, err)
+	}
+	if !l.cfg.HideHeaders {
+		setHeaders(c.Writer.Header(), "requests", one)
+	}
+	if i := one.refusal(); i >= 0 {
+		err := one.limits[i].refuse(&one.charges[i], "requests")
+		l.notify(ctx, Event{Kind: Refused, Limit: one.charges[i].Limit, Key: one.charges[i].Key, Wait: one.charges[i].Wait, Err: err})
+		return err
+	}
+	l.notify(ctx, Event{Kind: Allowed, Wait: waited})
+	return nil
+}
+
+// take takes at once, or after a wait.
+func (l *Limiter) take(c *gin.Context, charges []Charge) (waited time.Duration, err error) {
+	if l.queue == nil {
+		return 0, l.store.Take(c.Request.Context(), charges)
+	}
+	return l.queue.take(c, charges)
+}
+
+func (l *Limiter) notify(ctx context.Context, e Event) {
+	if l.cfg.OnEvent != nil {
+		l.cfg.OnEvent(ctx, e)
+	}
+}
+
+// fill makes a charge for each limit that applies.
+func (one *call) fill(c *gin.Context, limits []*limit, cost int64) error {
+	one.charges, one.limits = one.charges[:0], one.limits[:0]
+	now := time.Now()
+	for _, l := range limits {
+		key, err := l.Key(c)
+		switch {
+		case errors.Is(err, ErrSkip):
+			continue
+		case err != nil:
+			return err
+		case key == "":
+			return noKey("The request can't be counted.", fmt.Errorf("limit %q", l.Name))
+		}
+		one.charges = append(one.charges, Charge{Bucket: l.bucket(key, now), Cost: cost})
+		one.limits = append(one.limits, l)
+	}
+	return nil
+}
+
+// refusal is the charge that has to wait longest, or -1 when all were granted.
+func (one *call) refusal() int {
+	worst := -1
+	for i := range one.charges {
+		if c := &one.charges[i]; c.Wait > 0 && (worst < 0 || c.Wait > one.charges[worst].Wait) {
+			worst = i
+		}
+	}
+	return worst
+}
+
+// refuse is the answer to a request over the limit. Types and codes are those of
+// the OpenAI API.
+func (l *limit) refuse(c *Charge, unit string) error {
+	e := &apierror.Error{
+		Status: http.StatusTooManyRequests, Type: unit, Code: "rate_limit_exceeded", RetryAfter: c.Wait,
+		Message: fmt.Sprintf("The limit %q is reached.", l.Name), Err: ErrLimited,
+	}
+	if l.Budget > 0 {
+		e.Type, e.Code, e.Message = "insufficient_quota", "insufficient_quota", fmt.Sprintf("The budget %q is used up.", l.Name)
+	}
+	if c.Wait == Never {
+		e.RetryAfter = 0
+	}
+	return e
+}
+
+// unavailable is the answer when limits can't be checked.
+func unavailable(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*apierror.Error](err); ok || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	return &apierror.Error{Status: http.StatusServiceUnavailable, Code: "limits_unavailable", Message: "Limits can't be checked now.", RetryAfter: time.Second, Err: err}
+}

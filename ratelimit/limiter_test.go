@@ -1,0 +1,279 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestBurstAndRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 2, Burst: 10}).Middleware())
+		assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "a", 100), "a burst pierces no further than Burst")
+		assert.Equal(t, map[int]int{200: 10}, count(h, "b", 10), "others have their own")
+		time.Sleep(499 * time.Millisecond)
+		w := ask(h, "a")
+		assert.Equal(t, http.StatusTooManyRequests, w.Code)
+		assert.Equal(t, "1", w.Header().Get("Retry-After"))
+		assert.Equal(t, "1", w.Header().Get("Retry-After-Ms"))
+		assert.Equal(t, "true", w.Header().Get("X-Should-Retry"))
+		assert.Contains(t, w.Body.String(), `"code":"rate_limit_exceeded"`)
+		time.Sleep(time.Millisecond)
+		assert.Equal(t, map[int]int{200: 1, 429: 1}, count(h, "a", 2), "the Retry-After was honest")
+		time.Sleep(time.Hour)
+		assert.Equal(t, map[int]int{200: 10, 429: 1}, count(h, "a", 11), "it fills up to Burst")
+	})
+}
+
+// A request that one limit refuses costs nothing in the others.
+func TestSeveralLimits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := app(limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{
+			{Name: "user", Key: byUser, Rate: 1, Burst: 2},
+			{Name: "tenant", Key: ratelimit.ByHeader("X-User"), Rate: 1, Burst: 100},
+			{Name: "all", Key: ratelimit.Everybody, Rate: 0.001, Burst: 5},
+		}}).Middleware())
+		assert.Equal(t, map[int]int{200: 2, 429: 8}, count(h, "a", 10))
+		assert.Equal(t, map[int]int{200: 2, 429: 8}, count(h, "b", 10), "the refused ones cost nothing in all")
+		assert.Equal(t, map[int]int{200: 1, 429: 9}, count(h, "c", 10))
+		w := ask(h, "c")
+		assert.Contains(t, w.Body.String(), `The limit \"all\" is reached.`)
+		assert.Equal(t, []string{`"user";q=2;w=2`, `"tenant";q=100;w=100`, `"all";q=5;w=5000`}, w.Header()["Ratelimit-Policy"])
+		assert.Equal(t, []string{`"user";r=1;t=1`, `"tenant";r=99;t=1`, `"all";r=0;t=1000`}, w.Header()["Ratelimit"])
+		assert.Equal(t, "0", w.Header().Get("X-Ratelimit-Remaining-Requests"), "the tightest")
+		assert.Equal(t, "false", w.Header().Get("X-Should-Retry"), "not in this minute")
+	})
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := ratelimit.Config{Limits: []ratelimit.Limit{{Name: "rpm", Key: byUser, Rate: ratelimit.PerMinute(60), Burst: 60}}}
+		h := app(limiter(t, cfg).Middleware())
+		for i, want := range []string{"59", "58", "57"} {
+			w := ask(h, "a")
+			assert.Equal(t, `"rpm";q=60;w=60`, w.Header().Get("Ratelimit-Policy"))
+			assert.Equal(t, fmt.Sprintf(`"rpm";r=%s;t=%d`, want, i+1), w.Header().Get("Ratelimit"))
+			assert.Equal(t, "60", w.Header().Get("X-Ratelimit-Limit-Requests"))
+			assert.Equal(t, want, w.Header().Get("X-Ratelimit-Remaining-Requests"))
+			assert.Equal(t, fmt.Sprintf("%ds", i+1), w.Header().Get("X-Ratelimit-Reset-Requests"))
+			assert.Empty(t, w.Header().Get("Retry-After"))
+		}
+		both := app(limiter(t, cfg).Middleware(), limiter(t, ratelimit.Config{Key: byUser, Rate: 1}).Middleware())
+		assert.Equal(t, []string{`"rpm";r=59;t=1`, `"requests";r=0;t=1`}, ask(both, "a").Header()["Ratelimit"], "two limiters do not hide each other")
+		assert.Equal(t, []string{`"rpm";r=58;t=2`, `"requests";r=0;t=1`}, ask(both, "a").Header()["Ratelimit"])
+		cfg.HideHeaders = true
+		hidden := app(limiter(t, cfg).Middleware())
+		assert.Empty(t, ask(hidden, "a").Header()["Ratelimit"])
+		count(hidden, "a", 59)
+		w := ask(hidden, "a")
+		assert.Equal(t, "1", w.Header().Get("Retry-After"))
+		assert.Empty(t, w.Header()["X-Ratelimit-Remaining-Requests"])
+	})
+}
+
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // its clock begins at midnight UTC, 2000-01-01
+		h := app(limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{
+			{Name: "day", Key: byUser, Budget: 2, Period: ratelimit.Day},
+			{Name: "month", Key: byUser, Budget: 5, Period: ratelimit.Month},
+		}}).Middleware())
+		assert.Equal(t, map[int]int{200: 2, 429: 2}, count(h, "a", 4))
+		w := ask(h, "a")
+		assert.Equal(t, "86400", w.Header().Get("Retry-After"))
+		assert.Contains(t, w.Body.String(), `"code":"insufficient_quota"`)
+		assert.Equal(t, []string{`"day";q=2;w=86400`, `"month";q=5`}, w.Header()["Ratelimit-Policy"])
+		assert.Equal(t, []string{`"day";r=0;t=86400`, `"month";r=3;t=2678400`}, w.Header()["Ratelimit"])
+		time.Sleep(24*time.Hour - time.Second)
+		assert.Equal(t, http.StatusTooManyRequests, ask(h, "a").Code)
+		time.Sleep(time.Second)
+		assert.Equal(t, map[int]int{200: 2, 429: 1}, count(h, "a", 3), "another day")
+		time.Sleep(24 * time.Hour)
+		assert.Equal(t, map[int]int{200: 1, 429: 2}, count(h, "a", 3), "the month's is used up")
+		time.Sleep(29 * 24 * time.Hour)
+		assert.Equal(t, map[int]int{200: 2, 429: 1}, count(h, "a", 3), "another month")
+	})
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	request := func(remote string, header http.Header) *gin.Context {
+		c, _ := gin.CreateTestContext(httptest.NewRecorder())
+		c.Request = httptest.NewRequest(http.MethodGet, "/", nil)
+		c.Request.RemoteAddr, c.Request.Header = remote, header
+		return c
+	}
+	two := http.Header{"X-User": {"a", "b"}}
+	for name, tt := range map[string]struct {
+		key  func(*gin.Context) (string, error)
+		c    *gin.Context
+		want string // "": an error
+	}{
+		"IPv4":                  {ratelimit.ByIP, request("192.0.2.1:80", nil), "192.0.2.1"},
+		"IPv4 in IPv6":          {ratelimit.ByIP, request("[::ffff:192.0.2.1]:80", nil), "192.0.2.1"},
+		"IPv6":                  {ratelimit.ByIP, request("[2001:db8:1:2:3::1]:80", nil), "2001:db8:1:2::/64"},
+		"IPv6 with a zone":      {ratelimit.ByIP, request("[fe80::1%eth0]:80", nil), "fe80::/64"},
+		"forwarded for another": {ratelimit.ByIP, request("192.0.2.1:80", http.Header{"X-Forwarded-For": {"9.9.9.9"}}), "192.0.2.1"},
+		"no address":            {ratelimit.ByIP, request("@", nil), ""},
+		"a given address": {
+			ratelimit.ByAddr(func(*http.Request) (netip.Addr, error) { return netip.MustParseAddr("2001:db8::1"), nil }),
+			request("", nil), "2001:db8::/64",
+		},
+		"no given address": {ratelimit.ByAddr(func(*http.Request) (netip.Addr, error) { return netip.Addr{}, errors.New("x") }), request("", nil), ""},
+		"header":           {byUser, request("", http.Header{"X-User": {"a"}}), "a"},
+		"no header":        {byUser, request("", http.Header{}), ""},
+		"an empty header":  {byUser, request("", http.Header{"X-User": {""}}), ""},
+		"two headers":      {byUser, request("", two), ""},
+		"a long header":    {byUser, request("", http.Header{"X-User": {string(make([]byte, 513))}}), ""},
+		"joined":           {ratelimit.Join(byUser, ratelimit.ByIP), request("192.0.2.1:80", http.Header{"X-User": {"a,b"}}), `a\,b,192.0.2.1`},
+		"joined with none": {ratelimit.Join(byUser, ratelimit.ByIP), request("192.0.2.1:80", nil), ""},
+	} {
+		got, err := tt.key(tt.c)
+		assert.Equal(t, tt.want, got, name)
+		if tt.want == "" {
+			require.ErrorIs(t, err, ratelimit.ErrNoKey, name)
+		} else {
+			require.NoError(t, err, name)
+		}
+	}
+}
+
+// Without a key nobody gets through; ErrSkip is the only way around a limit.
+func TestNoKey(t *testing.T) {
+	t.Parallel()
+	key := func(key string, err error) func(*gin.Context) (string, error) {
+		return func(*gin.Context) (string, error) { return key, err }
+	}
+	for name, tt := range map[string]struct {
+		key  func(*gin.Context) (string, error)
+		want int
+	}{
+		"an error":           {key("", errors.New("x")), http.StatusInternalServerError},
+		"an error and a key": {key("k", errors.New("x")), http.StatusInternalServerError},
+		"an answer":          {key("", &apierror.Error{Status: 401}), http.StatusUnauthorized},
+		"empty":              {key("", nil), http.StatusBadRequest},
+		"skipped":            {key("", fmt.Errorf("free: %w", ratelimit.ErrSkip)), http.StatusOK},
+	} {
+		h := app(limiter(t, ratelimit.Config{Key: tt.key, Rate: 1, Burst: 1}).Middleware())
+		for range 2 {
+			assert.Equal(t, tt.want, ask(h, "").Code, name)
+		}
+	}
+	// A handler that forgets to abort lets nobody through.
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, ErrorHandler: func(c *gin.Context, _ error) { c.Status(http.StatusTeapot) }}).Middleware())
+	w := ask(h, "")
+	assert.Equal(t, http.StatusTeapot, w.Code)
+	assert.Empty(t, w.Body.String())
+}
+
+func TestConfig(t *testing.T) {
+	t.Parallel()
+	one := ratelimit.Limit{Name: "a", Key: byUser, Rate: 1}
+	for want, cfg := range map[string]ratelimit.Config{
+		"Limits[0].Key is required":             {Rate: 1},
+		"Limits[0].Rate: 0 must be above 0":     {Key: byUser},
+		"Limits[0].Burst: -1":                   {Key: byUser, Rate: 1, Burst: -1},
+		"both Limits and Key":                   {Key: byUser, Limits: []ratelimit.Limit{one}},
+		`Limits[1].Name: "a" is taken`:          {Limits: []ratelimit.Limit{one, one}},
+		`Limits[0].Name: "a b" must be`:         {Limits: []ratelimit.Limit{{Name: "a b", Key: byUser, Rate: 1}}},
+		`Limits[1].Name: "" must be`:            {Limits: []ratelimit.Limit{one, {Key: byUser, Rate: 1}}},
+		"Rate and Burst do not go with Budget":  {Limits: []ratelimit.Limit{{Key: byUser, Rate: 1, Budget: 1, Period: ratelimit.Day}}},
+		"Limits[0].Period: must be Day":         {Limits: []ratelimit.Limit{{Key: byUser, Budget: 1}}},
+		"Limits[0].Budget: 0 must be above 0":   {Limits: []ratelimit.Limit{{Key: byUser, Period: ratelimit.Day}}},
+		"Wait.Max and Wait.Size":                {Key: byUser, Rate: 1, Wait: ratelimit.Wait{Max: -1}},
+		"Shared.Replicas is required":           {Key: byUser, Rate: 1, Store: newShared(t)},
+		"Shared.Down: 7 is none of Share":       {Key: byUser, Rate: 1, Store: newShared(t), Shared: ratelimit.Shared{Down: 7}},
+		"Limits[0].Rate: +Inf must be above 0":  {Key: byUser, Rate: 1 / zero},
+		"Limits[0].Rate: NaN must be above 0":   {Key: byUser, Rate: zero / zero},
+		"Limits[0].Budget: -1 must be above 0":  {Limits: []ratelimit.Limit{{Key: byUser, Budget: -1, Period: ratelimit.Day}}},
+		"Limits[0].Rate: -0.5 must be above 0":  {Key: byUser, Rate: -0.5},
+		"Limits[0].Burst: 9007199254740992 mus": {Key: byUser, Rate: 1, Burst: 1 << 53},
+	} {
+		_, err := ratelimit.New(cfg)
+		require.ErrorContains(t, err, want)
+	}
+	_, err := ratelimit.New(ratelimit.Config{Burst: -1, Wait: ratelimit.Wait{Size: -1}})
+	for _, want := range []string{"Key is required", "Rate: 0", "Burst: -1", "Wait.Max"} {
+		require.ErrorContains(t, err, want, "all at once")
+	}
+	assert.Panics(t, func() { ratelimit.Middleware(ratelimit.Config{}) })
+	_, err = ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: -1})
+	require.ErrorContains(t, err, "Keys is negative")
+}
+
+var zero float64
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	seen := new(events)
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 1, OnEvent: seen.on}).Middleware())
+	count(h, "a", 3)
+	assert.Len(t, seen.of(ratelimit.Allowed), 1)
+	refused := seen.of(ratelimit.Refused)
+	require.Len(t, refused, 2)
+	assert.Equal(t, "requests", refused[0].Limit)
+	assert.Equal(t, "a", refused[0].Key)
+	assert.Positive(t, refused[0].Wait)
+	assert.ErrorIs(t, refused[0].Err, ratelimit.ErrLimited)
+}
+
+// No more buckets are held than configured, and a flood of keys resets nobody's.
+func TestFloodOfKeys(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: 1000})
+		require.NoError(t, err)
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 10.0 / 3600, Burst: 10, Store: m}).Middleware())
+		passed := count(h, "attacker", 20)[200]
+		for round := range 5 {
+			for i := range 3000 {
+				ask(h, fmt.Sprintf("fresh-%d-%d", round, i))
+			}
+			passed += count(h, "attacker", 20)[200]
+		}
+		assert.Equal(t, 10, passed)
+		assert.LessOrEqual(t, m.Len(), 1000)
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, 10, count(h, "newcomer", 20)[200], "full buckets make room")
+	})
+}
+
+// Buckets that fill slowly do not keep the others from making room.
+func TestSlowBucketsGetASecondChance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: 64 * 4})
+		require.NoError(t, err)
+		take := func(b ratelimit.Bucket) int64 {
+			charges := []ratelimit.Charge{{Bucket: b, Cost: 1}}
+			require.NoError(t, m.Take(context.Background(), charges))
+			return charges[0].Granted
+		}
+		day := ratelimit.Bucket{Limit: "day", Burst: 10, Ends: time.Now().Add(24 * time.Hour)}
+		for i := range 64 {
+			day.Key = strconv.Itoa(i)
+			take(day)
+		}
+		for i := range 5000 {
+			time.Sleep(time.Second)
+			fast := ratelimit.Bucket{Limit: "fast", Key: fmt.Sprint("f", i), Rate: 10, Burst: 1}
+			assert.EqualValues(t, 1, take(fast), i)
+		}
+	})
+}

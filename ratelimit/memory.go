@@ -1,0 +1,245 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"math/bits"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/time/rate"
+)
+
+// shards is how many locks a Memory has: one bit each of a uint64.
+const shards = 64
+
+// DefaultKeys is how many buckets a [Memory] holds when it is not told.
+const DefaultKeys = 100_000
+
+// MemoryConfig describes a Memory.
+type MemoryConfig struct {
+	// Keys is how many buckets are held, about 300 bytes each. Default [DefaultKeys].
+	Keys int
+}
+
+// Memory is a [Store] for one process: a rate.Limiter for each bucket. It is
+// bounded, and nobody gains by that: a bucket is forgotten only when it is full
+// again, so that forgetting changes nothing. While too many are not, new keys of
+// a limit share one bucket (closed): a flood of keys slows newcomers, and opens
+// nothing. It is safe for concurrent use.
+type Memory struct {
+	seed   maphash.Seed
+	shards [shards]shard
+}
+
+type shard struct {
+	mu       sync.Mutex
+	size     int
+	buckets  *simplelru.LRU[id, *bucket]
+	overflow map[id]*bucket // by limit alone
+	_        [64]byte       // a cache line of its own
+}
+
+// id is a bucket's identity.
+type id struct {
+	limit, key string
+	ends       int64
+}
+
+func (b *Bucket) id() id {
+	out := id{limit: b.Limit, key: b.Key}
+	if !b.Ends.IsZero() {
+		out.ends = b.Ends.Unix()
+	}
+	return out
+}
+
+// bucket is a rate.Limiter that can also be in debt and be refunded. The
+// shard's lock guards it, so that its times never run backwards: an old time
+// would mint tokens.
+type bucket struct {
+	limiter *rate.Limiter
+	rate    float64
+	burst   int64
+	ends    time.Time
+}
+
+// NewMemory checks cfg and returns an empty Memory.
+func NewMemory(cfg MemoryConfig) (*Memory, error) {
+	if cfg.Keys < 0 {
+		return nil, errors.New("ratelimit: MemoryConfig.Keys is negative")
+	}
+	if cfg.Keys == 0 {
+		cfg.Keys = DefaultKeys
+	}
+	m := &Memory{seed: maphash.MakeSeed()}
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.size = max(cfg.Keys/shards, 1)
+		s.buckets, _ = simplelru.NewLRU[id, *bucket](s.size, nil) // fails only for a size below 1
+		s.overflow = make(map[id]*bucket)
+	}
+	return m, nil
+}
+
+// Len is how many buckets are held.
+func (m *Memory) Len() int {
+	n := 0
+	for i := range m.shards {
+		s := &m.shards[i]
+		s.mu.Lock()
+		n += s.buckets.Len()
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// Take implements Store. It never fails.
+func (m *Memory) Take(_ context.Context, charges []Charge) error {
+	var set uint64
+	for i := range charges {
+		set |= 1 << m.index(&charges[i].Bucket)
+	}
+	m.lock(set)
+	defer m.unlock(set)
+	now := time.Now()
+	refused := false
+	for i := range charges {
+		c := &charges[i]
+		b := m.bucket(&c.Bucket, now)
+		level := b.limiter.TokensAt(now)
+		c.Granted, c.Wait = 0, 0
+		if level < c.need() {
+			refused, c.Wait = true, c.until(now, level, c.need())
+		} else if !refused {
+			c.Granted = c.grant(level)
+			b.add(now, -c.Granted)
+			level -= float64(c.Granted)
+		}
+		c.Left = level
+	}
+	if refused {
+		m.putBack(charges, now)
+	}
+	return nil
+}
+
+// putBack undoes a Take of which a part was refused.
+func (m *Memory) putBack(charges []Charge, now time.Time) {
+	for i := range charges {
+		c := &charges[i]
+		if c.Granted > 0 {
+			m.bucket(&c.Bucket, now).add(now, c.Granted)
+			c.Left += float64(c.Granted)
+			c.Granted = 0
+		}
+	}
+}
+
+// Settle implements Store. It never fails.
+func (m *Memory) Settle(_ context.Context, settlements []Settlement) error {
+	for i := range settlements {
+		s := &settlements[i]
+		set := uint64(1) << m.index(&s.Bucket)
+		m.lock(set)
+		now := time.Now()
+		m.bucket(&s.Bucket, now).add(now, s.Held-s.Spent)
+		m.unlock(set)
+	}
+	return nil
+}
+
+func (m *Memory) index(b *Bucket) uint64 { return maphash.String(m.seed, b.Key) % shards }
+
+// lock takes the locks of a set of shards, always in the same order.
+func (m *Memory) lock(set uint64) {
+	for ; set != 0; set &= set - 1 {
+		m.shards[bits.TrailingZeros64(set)].mu.Lock()
+	}
+}
+
+func (m *Memory) unlock(set uint64) {
+	for ; set != 0; set &= set - 1 {
+		m.shards[bits.TrailingZeros64(set)].mu.Unlock()
+	}
+}
+
+// bucket finds or makes a bucket. The caller holds its shard's lock.
+func (m *Memory) bucket(want *Bucket, now time.Time) *bucket {
+	s := &m.shards[m.index(want)]
+	key := want.id()
+	b, ok := s.buckets.Get(key)
+	if !ok && s.room(now) {
+		b = newBucket(want)
+		s.buckets.Add(key, b)
+	} else if !ok {
+		b = s.shared(want, id{limit: want.Limit, ends: key.ends}, now)
+	}
+	if b.rate != want.Rate || b.burst != want.Burst {
+		b.resize(want, now)
+	}
+	return b
+}
+
+// tries is how many buckets are looked at for one that can be forgotten.
+const tries = 8
+
+// room makes room for one more bucket, if it can. One that is not full gets a
+// second chance, so that slow ones do not keep the fast ones behind them.
+func (s *shard) room(now time.Time) bool {
+	for range tries {
+		if s.buckets.Len() < s.size {
+			return true
+		}
+		key, oldest, _ := s.buckets.GetOldest()
+		if oldest.full(now) {
+			s.buckets.Remove(key)
+		} else {
+			s.buckets.Get(key)
+		}
+	}
+	return s.buckets.Len() < s.size
+}
+
+// shared is the bucket of a limit's new keys while there is no room.
+func (s *shard) shared(want *Bucket, key id, now time.Time) *bucket {
+	b, ok := s.overflow[key]
+	if !ok {
+		for k, old := range s.overflow { // those of past periods
+			if old.full(now) {
+				delete(s.overflow, k)
+			}
+		}
+		b = newBucket(want)
+		s.overflow[key] = b
+	}
+	return b
+}
+
+func newBucket(want *Bucket) *bucket {
+	return &bucket{limiter: rate.NewLimiter(rate.Limit(want.Rate), int(want.Burst)), rate: want.Rate, burst: want.Burst, ends: want.Ends}
+}
+
+// full reports whether forgetting the bucket changes nothing.
+func (b *bucket) full(now time.Time) bool {
+	return !b.ends.IsZero() && !now.Before(b.ends) || b.limiter.TokensAt(now) >= float64(b.burst)
+}
+
+func (b *bucket) resize(want *Bucket, now time.Time) {
+	b.rate, b.burst = want.Rate, want.Burst
+	b.limiter.SetLimitAt(now, rate.Limit(b.rate))
+	b.limiter.SetBurstAt(now, int(b.burst))
+}
+
+// add puts n tokens in, or takes them out, be they there or not.
+func (b *bucket) add(now time.Time, n int64) {
+	if n >= -b.burst {
+		b.limiter.ReserveN(now, int(-n))
+		return
+	}
+	b.limiter.SetBurstAt(now, int(-n)) // ReserveN takes no more than a burst
+	b.limiter.ReserveN(now, int(-n))
+	b.limiter.SetBurstAt(now, int(b.burst))
+}

@@ -1,0 +1,194 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Busy keys borrow ahead, quiet ones ask for what they need; never more is spent
+// than was taken.
+func TestLease(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared(t)
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1000, Burst: 1000, Store: s, Shared: ratelimit.Shared{Replicas: 2}}).Middleware())
+		for range 2000 {
+			require.Equal(t, http.StatusOK, ask(h, "busy").Code)
+			time.Sleep(2 * time.Millisecond)
+		}
+		assert.Less(t, s.calls(), 200, "a tenth of the requests ask")
+		before := s.calls()
+		for range 10 {
+			assert.Equal(t, http.StatusOK, ask(h, "quiet").Code)
+			time.Sleep(20 * time.Second)
+		}
+		assert.Equal(t, 10, s.calls()-before)
+		assert.EqualValues(t, 1, s.given[len(s.given)-1].Granted, "nothing is hoarded")
+	})
+}
+
+// Replicas that share a bucket let in what it holds, and not one more.
+func TestLeasesNeverExceed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared(t)
+		var replicas []http.Handler
+		for range 8 {
+			replicas = append(replicas, app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.0001, Burst: 500, Store: s, Shared: ratelimit.Shared{Replicas: 8}}).Middleware()))
+		}
+		passed := 0
+		for range 40 { // bursts, so that replicas borrow ahead
+			var mu sync.Mutex
+			var wg sync.WaitGroup
+			for _, h := range replicas {
+				wg.Go(func() {
+					n := count(h, "a", 10)[200]
+					mu.Lock()
+					defer mu.Unlock()
+					passed += n
+				})
+			}
+			wg.Wait()
+			time.Sleep(30 * time.Millisecond)
+		}
+		assert.LessOrEqual(t, passed, 500)
+		assert.Greater(t, passed, 450, "what is borrowed is used")
+	})
+}
+
+// Many requests that need a loan at once make one.
+func TestLoansAreShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared(t)
+		s.slow = 10 * time.Millisecond
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 3, Store: s, Shared: ratelimit.Shared{Replicas: 1}}).Middleware())
+		assert.Equal(t, map[int]int{200: 3, 429: 97}, count(h, "a", 100))
+		assert.LessOrEqual(t, s.calls(), 5)
+		before := s.calls()
+		assert.Equal(t, map[int]int{429: 100}, count(h, "a", 100))
+		assert.Equal(t, before, s.calls(), "a refusal is believed for a while")
+		w := ask(h, "a")
+		assert.Equal(t, "1000", w.Header().Get("Retry-After"))
+	})
+}
+
+// A client that leaves while others wait for its loan does them no harm, and a
+// store that panics neither.
+func TestLoanOfOneThatLeaves(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared(t)
+		s.slow = time.Second
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 5, Store: s, Shared: ratelimit.Shared{Replicas: 1}}).Middleware())
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		var wg sync.WaitGroup
+		wg.Go(func() { askIn(ctx, h, "a") })
+		synctest.Wait()
+		wg.Go(func() { assert.Equal(t, http.StatusOK, ask(h, "a").Code) })
+		short, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer stop()
+		start := time.Now()
+		assert.Equal(t, http.StatusGatewayTimeout, askIn(short, h, "a").Code)
+		assert.Equal(t, 20*time.Millisecond, time.Since(start), "who waits for a loan may leave")
+		wg.Wait()
+	})
+}
+
+// While the store is down its share stands in; it comes back by itself, and is
+// told what it missed.
+func TestStoreDown(t *testing.T) {
+	t.Parallel()
+	for _, lease := range []time.Duration{0, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			s, seen := newShared(t), new(events)
+			h := app(limiter(t, ratelimit.Config{
+				Key: byUser, Rate: 1, Burst: 40, Store: s, OnEvent: seen.on,
+				Shared: ratelimit.Shared{Replicas: 4, Lease: lease},
+			}).Middleware())
+			assert.Equal(t, 10, count(h, "a", 10)[200])
+			s.set(errDown)
+			time.Sleep(time.Second) // what was borrowed ahead is void
+			assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "b", 100), "a quarter of 40")
+			assert.Len(t, seen.of(ratelimit.StoreDown), 1)
+			require.ErrorIs(t, seen.of(ratelimit.StoreDown)[0].Err, ratelimit.ErrUnavailable)
+			before := s.calls()
+			for range 1000 {
+				ask(h, "b")
+				time.Sleep(10 * time.Millisecond)
+			}
+			assert.LessOrEqual(t, s.calls()-before, 11, "once a second, whatever comes in")
+			assert.Empty(t, seen.of(ratelimit.StoreUp))
+			s.set(nil)
+			time.Sleep(1100 * time.Millisecond)
+			ask(h, "b")
+			synctest.Wait()
+			assert.Len(t, seen.of(ratelimit.StoreUp), 1)
+			time.Sleep(2 * time.Second)
+			assert.GreaterOrEqual(t, count(h, "c", 41)[200], 39, "the whole limit again")
+			s.set(errDown)
+			time.Sleep(time.Second)
+			ask(h, "d")
+			assert.Len(t, seen.of(ratelimit.StoreDown), 2)
+		})
+	}
+}
+
+func TestStoreDownPolicies(t *testing.T) {
+	t.Parallel()
+	for down, want := range map[ratelimit.Down]map[int]int{
+		ratelimit.Deny:  {503: 20},
+		ratelimit.Allow: {200: 20},
+		ratelimit.Share: {200: 5, 429: 15},
+	} {
+		s := newShared(t)
+		s.set(errDown)
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: s, Shared: ratelimit.Shared{Down: down, Replicas: 2}}).Middleware())
+		assert.Equal(t, want, count(h, "a", 20))
+		if down == ratelimit.Deny {
+			w := ask(h, "a")
+			assert.Equal(t, "1", w.Header().Get("Retry-After"))
+			assert.Contains(t, w.Body.String(), "limits_unavailable")
+		}
+	}
+}
+
+// A client that leaves is no reason to think that the store is down.
+func TestLeavingIsNotDown(t *testing.T) {
+	t.Parallel()
+	s, seen := newShared(t), new(events)
+	s.set(context.Canceled)
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: s, OnEvent: seen.on, Shared: ratelimit.Shared{Replicas: 1, Lease: -1}}).Middleware())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.Equal(t, 499, askIn(ctx, h, "a").Code)
+	assert.Empty(t, seen.of(ratelimit.StoreDown))
+}
+
+// panicking panics once.
+type panicking struct {
+	*shared
+	once sync.Once
+}
+
+func (p *panicking) Take(ctx context.Context, charges []ratelimit.Charge) error {
+	p.once.Do(func() { panic(errors.New("once")) })
+	return p.shared.Take(ctx, charges)
+}
+
+func TestStoreThatPanics(t *testing.T) {
+	t.Parallel()
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 5, Store: &panicking{shared: newShared(t)}, Shared: ratelimit.Shared{Replicas: 1}}).Middleware())
+	assert.Panics(t, func() { ask(h, "a") })
+	assert.Equal(t, http.StatusOK, ask(h, "a").Code, "nobody waits for it for ever")
+}

@@ -1,0 +1,163 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/usage"
+)
+
+// TokensConfig describes a Tokens. Either Key and Rate, or Limits, are required.
+type TokensConfig struct {
+	// Key, Rate and Burst are short for one Limit of that kind, in tokens.
+	Key   func(*gin.Context) (string, error)
+	Rate  float64
+	Burst int64
+	// Limits are taken from all together: a request that one of them refuses costs
+	// nothing in the others.
+	Limits []Limit
+	// Store keeps the buckets. Default: a [Memory] of its own.
+	Store Store
+	// Shared says how a Store other than a Memory is used; its Lease does not count.
+	Shared Shared
+	// Cost weighs tokens of the input and of the output. Default: their sum.
+	Cost func(input, output int64) int64
+	// MaxBody is the largest body, in bytes, that is read for an estimate; a larger
+	// one is estimated by its length. Default 4 MiB.
+	MaxBody int64
+	// HideHeaders leaves RateLimit and x-ratelimit-* out of answers; Retry-After
+	// remains. Default false.
+	HideHeaders bool
+	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	ErrorHandler func(*gin.Context, error)
+	// OnEvent is told of every decision and of every settlement. Optional.
+	OnEvent func(context.Context, Event)
+}
+
+// Tokens limits the tokens of language models. Before a request goes on, its cost
+// is estimated (the input by its length, the output by what the model usually
+// writes, both corrected by experience) and reserved. What a stream writes beyond
+// that is taken while it flows. At the end the real usage is settled: the rest
+// returns, also of what failed or was left by its client, and what was spent beyond
+// it stays as debt.
+//
+// A request that costs more than Burst needs a full bucket, so that a small limit
+// refuses no key that has been idle. It is safe for concurrent use.
+type Tokens struct {
+	cfg       TokensConfig
+	limits    []*limit
+	store     Store
+	estimates *estimates
+}
+
+// NewTokens checks cfg and returns a Tokens. The error joins every fault.
+func NewTokens(cfg TokensConfig) (*Tokens, error) {
+	var faults []error
+	switch {
+	case len(cfg.Limits) == 0:
+		cfg.Limits = []Limit{{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}}
+	case cfg.Key != nil || cfg.Rate != 0 || cfg.Burst != 0:
+		faults = append(faults, errors.New("ratelimit: TokensConfig has both Limits and Key, Rate or Burst"))
+	}
+	if cfg.MaxBody < 0 {
+		faults = append(faults, errors.New("ratelimit: TokensConfig.MaxBody is negative"))
+	}
+	limits, err := compile(cfg.Limits, defaults{name: "tokens", seconds: 10})
+	store, storeErr := useStore(cfg.Store, cfg.Shared, cfg.OnEvent)
+	if err := errors.Join(append(faults, err, storeErr)...); err != nil {
+		return nil, err
+	}
+	cfg.MaxBody = orDefault(cfg.MaxBody, 4<<20)
+	if cfg.Cost == nil {
+		cfg.Cost = func(input, output int64) int64 { return input + output }
+	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = apierror.Abort
+	}
+	return &Tokens{cfg: cfg, limits: limits, store: store, estimates: newEstimates()}, nil
+}
+
+// Middleware returns the handler that reserves, and settles when those after it
+// have returned. Requests without a body cost nothing.
+func (t *Tokens) Middleware() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		r, err := t.reserve(c)
+		if err != nil {
+			c.Abort() // whatever the handler does
+			t.cfg.ErrorHandler(c, err)
+			return
+		}
+		if r == nil {
+			return
+		}
+		inner := c.Writer
+		w := &meter{ResponseWriter: inner, reservation: r}
+		c.Writer, c.Request = w, c.Request.WithContext(context.WithValue(c.Request.Context(), reservationKey{}, r))
+		defer func() { // also when a handler panics
+			if c.Writer == w { // else another one must stay: see stream.Streams
+				c.Writer = inner
+			}
+			r.settle(c.Request.Context(), w)
+		}()
+		c.Next()
+	}
+}
+
+// reserve takes the estimated cost; nil for a request that costs nothing.
+func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
+	request, ok, err := t.request(c)
+	if !ok {
+		return nil, err
+	}
+	r := &reservation{tokens: t, request: request, touched: time.Now()}
+	r.input, r.output = t.estimates.of(&request)
+	r.reserved = max(t.cfg.Cost(r.input, r.output), 1)
+	if err := r.fill(c, t.limits, r.reserved); err != nil {
+		return nil, err
+	}
+	if len(r.charges) == 0 {
+		return nil, nil //nolint:nilnil // no limit applies, and no fault
+	}
+	for i := range r.charges {
+		r.charges[i].Hold = true
+	}
+	ctx := c.Request.Context()
+	if err := t.store.Take(ctx, r.charges); err != nil {
+		return nil, unavailable(ctx, err)
+	}
+	if !t.cfg.HideHeaders {
+		setHeaders(c.Writer.Header(), "tokens", &r.call)
+	}
+	if i := r.refusal(); i >= 0 {
+		err := r.limits[i].refuse(&r.charges[i], "tokens")
+		t.notify(ctx, Event{Kind: Refused, Limit: r.charges[i].Limit, Key: r.charges[i].Key, Wait: r.charges[i].Wait, Tokens: r.reserved, Err: err})
+		return nil, err
+	}
+	t.notify(ctx, Event{Kind: Allowed, Tokens: r.reserved})
+	return r, nil
+}
+
+// request reads what there is to estimate by; ok is false for a request without
+// a body.
+func (t *Tokens) request(c *gin.Context) (request usage.Request, ok bool, err error) {
+	body, whole, err := peek.Body(c, t.cfg.MaxBody)
+	switch {
+	case err != nil:
+		return request, false, err
+	case !whole:
+		return usage.Request{N: 1, InputBytes: max(c.Request.ContentLength, t.cfg.MaxBody)}, true, nil
+	case len(body) == 0:
+		return request, false, nil
+	}
+	return usage.ReadRequest(body), true, nil
+}
+
+func (t *Tokens) notify(ctx context.Context, e Event) {
+	if t.cfg.OnEvent != nil {
+		t.cfg.OnEvent(ctx, e)
+	}
+}
