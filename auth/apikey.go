@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -19,6 +18,9 @@ import (
 // it.
 const DefaultPrefix = "gk_"
 
+// apiKeyIssuer vouches for keys, and is their method.
+const apiKeyIssuer = "apikey"
+
 // maxKey is the longest key, in bytes, that is looked at.
 const maxKey = 512
 
@@ -27,8 +29,10 @@ type APIKeysConfig struct {
 	// File holds the keys' hashes; see [APIKeys]. It is read at once, and by
 	// [APIKeys.Run] when it changes.
 	File string
-	// Lookup finds the identity behind a hash, in hexadecimal: [ErrInvalid] says
-	// that there is none, any other error that it can't be told now.
+	// Lookup finds the identity behind a hash, in lower-case hexadecimal:
+	// [ErrInvalid] says that there is none, any other error that it can't be told
+	// now. It is asked for each request. An identity without an Issuer gets
+	// "apikey", and each gets that Method; one that has expired is refused.
 	Lookup func(ctx context.Context, hash string) (*Identity, error)
 	// Prefix begins every key. What does not begin so is left to the next
 	// verifier. Default [DefaultPrefix].
@@ -46,9 +50,11 @@ type KeyFileEvent struct {
 }
 
 // APIKeys is a [Verifier] for keys in Authorization: Bearer or X-Api-Key. Only
-// hashes (SHA-256, hexadecimal) of keys are stored: a key has 256 bits that
-// nobody chose, so that a hash need not be slow, and looking one up tells nothing
-// of it by the time that it takes. A file is
+// hashes (SHA-256, hexadecimal) of keys are stored. A key has 256 bits that nobody
+// chose, so that its hash need not be slow to make. A key itself is never compared
+// with anything, byte by byte: it is hashed, in a time that tells only its length,
+// and its hash is looked up, in a time that may tell something of the hash, from
+// which nobody can tell the key. A file, which [AddKey] writes, is
 //
 //	{"keys": [{"hash": "…", "subject": "team-a", "tenant": "acme", "scopes": ["chat"],
 //	  "tags": [], "models": ["small-*"], "expires": "2027-01-01T00:00:00Z", "disabled": false}]}
@@ -65,12 +71,8 @@ func NewKey(prefix string) (key, hash string) {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	key = prefix + base64.RawURLEncoding.EncodeToString(b[:])
-	return key, hashKey(key)
-}
-
-func hashKey(key string) string {
-	sum := sha256.Sum256([]byte(key))
-	return hex.EncodeToString(sum[:])
+	h := hashOf(key)
+	return key, hex.EncodeToString(h[:])
 }
 
 // NewAPIKeys checks cfg and returns a verifier. The error names every fault of a
@@ -87,19 +89,42 @@ func NewAPIKeys(cfg APIKeysConfig) (*APIKeys, error) {
 		if _, err := k.reload(); err != nil {
 			return nil, err
 		}
-		cfg.Lookup = k.inFile
 	}
-	k.cfg.Lookup = cfg.Lookup
 	return k, nil
 }
 
 // Verify implements Verifier.
 func (k *APIKeys) Verify(r *http.Request) (*Identity, error) {
+	who, err := k.identify(r)
+	if err != nil {
+		return nil, err
+	}
+	return who.Identity, nil
+}
+
+func (k *APIKeys) identify(r *http.Request) (*caller, error) {
 	key, err := k.presented(r)
 	if err != nil {
 		return nil, err
 	}
-	id, err := k.cfg.Lookup(r.Context(), hashKey(key))
+	who, err := k.find(r.Context(), hashOf(key))
+	if err != nil {
+		return nil, err
+	}
+	if !who.Expires.IsZero() && !time.Now().Before(who.Expires) {
+		return nil, fmt.Errorf("%w: the key has expired", ErrInvalid)
+	}
+	return who, nil
+}
+
+func (k *APIKeys) find(ctx context.Context, h tokenHash) (*caller, error) {
+	if file := k.file.Load(); file != nil {
+		if who, ok := file.keys[h]; ok {
+			return who, nil
+		}
+		return nil, fmt.Errorf("%w: unknown key", ErrInvalid)
+	}
+	id, err := k.cfg.Lookup(ctx, hex.EncodeToString(h[:]))
 	switch {
 	case errors.Is(err, ErrInvalid):
 		return nil, err
@@ -107,21 +132,26 @@ func (k *APIKeys) Verify(r *http.Request) (*Identity, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case id == nil:
 		return nil, fmt.Errorf("%w: unknown key", ErrInvalid)
-	case !id.Expires.IsZero() && !time.Now().Before(id.Expires):
-		return nil, fmt.Errorf("%w: the key has expired", ErrInvalid)
 	}
-	return id, nil
+	out := *id
+	out.Method = apiKeyIssuer
+	if out.Issuer == "" {
+		out.Issuer = apiKeyIssuer
+	}
+	return newCaller(&out), out.check()
 }
 
 // presented finds the key in the request. Two different ones are refused: two
 // programs could go by two.
 func (k *APIKeys) presented(r *http.Request) (string, error) {
-	var found string
-	bearer, err := Bearer(r)
+	found, err := Bearer(r)
 	if errors.Is(err, ErrInvalid) {
 		return "", err
 	}
-	for _, key := range append([]string{bearer}, r.Header["X-Api-Key"]...) {
+	if !strings.HasPrefix(found, k.cfg.Prefix) {
+		found = ""
+	}
+	for _, key := range r.Header["X-Api-Key"] {
 		if !strings.HasPrefix(key, k.cfg.Prefix) {
 			continue
 		}
@@ -137,13 +167,6 @@ func (k *APIKeys) presented(r *http.Request) (string, error) {
 		return "", fmt.Errorf("%w: longer than %d bytes", ErrInvalid, maxKey)
 	}
 	return found, nil
-}
-
-func (k *APIKeys) inFile(_ context.Context, hash string) (*Identity, error) {
-	if id, ok := k.file.Load().keys[hash]; ok {
-		return id, nil
-	}
-	return nil, fmt.Errorf("%w: unknown key", ErrInvalid)
 }
 
 // Reload reads the file again. A bad one is refused whole; the keys from before

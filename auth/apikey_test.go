@@ -21,10 +21,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func keyFile(t *testing.T, text string) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "keys.json")
-	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+func keyFile(tb testing.TB, text string) string {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "keys.json")
+	require.NoError(tb, os.WriteFile(file, []byte(text), 0o600))
 	return file
 }
 
@@ -90,15 +90,20 @@ func TestAPIKeys(t *testing.T) {
 func TestAPIKeyLookup(t *testing.T) {
 	t.Parallel()
 	key, hash := auth.NewKey("x-")
+	found := &auth.Identity{Subject: "a", Issuer: "apikey", Method: "apikey"}
 	for name, tt := range map[string]struct {
-		id  *auth.Identity
-		got error
-		err error
+		id, want *auth.Identity
+		got      error
+		err      error
 	}{
-		"found":   {&auth.Identity{Subject: "a"}, nil, nil},
-		"unknown": {nil, fmt.Errorf("%w: no", auth.ErrInvalid), auth.ErrInvalid},
-		"nobody":  {nil, nil, auth.ErrInvalid},
-		"down":    {nil, errors.New("database"), auth.ErrUnavailable},
+		"found":           {&auth.Identity{Subject: "a"}, found, nil, nil},
+		"another issuer":  {&auth.Identity{Subject: "a", Issuer: "us", Method: "x"}, &auth.Identity{Subject: "a", Issuer: "us", Method: "apikey"}, nil, nil},
+		"unknown":         {nil, nil, fmt.Errorf("%w: no", auth.ErrInvalid), auth.ErrInvalid},
+		"nobody":          {nil, nil, nil, auth.ErrInvalid},
+		"without a name":  {&auth.Identity{}, nil, nil, auth.ErrInvalid},
+		"a name of lines": {&auth.Identity{Subject: "a\nb"}, nil, nil, auth.ErrInvalid},
+		"expired":         {&auth.Identity{Subject: "a", Expires: time.Now().Add(-1)}, nil, nil, auth.ErrInvalid},
+		"down":            {nil, nil, errors.New("database"), auth.ErrUnavailable},
 	} {
 		k, err := auth.NewAPIKeys(auth.APIKeysConfig{Prefix: "x-", Lookup: func(_ context.Context, h string) (*auth.Identity, error) {
 			assert.Equal(t, hash, h)
@@ -107,7 +112,7 @@ func TestAPIKeyLookup(t *testing.T) {
 		require.NoError(t, err)
 		id, err := k.Verify(presenting("", key))
 		require.ErrorIs(t, err, tt.err, name)
-		assert.Equal(t, tt.id, id)
+		assert.Equal(t, tt.want, id)
 		require.NoError(t, k.Reload())
 	}
 }
@@ -116,18 +121,22 @@ func TestKeyFileFaults(t *testing.T) {
 	t.Parallel()
 	_, hash := auth.NewKey("")
 	for text, want := range map[string]string{
-		``:             "unexpected EOF",
-		`[]`:           "cannot unmarshal",
-		`{"key":[]}`:   "unknown field",
+		``:              "unexpected EOF",
+		`[]`:            "cannot unmarshal",
+		`{"key":[]}`:    "unknown field",
+		`{}`:            "keys: must be a list",
+		`{"keys":null}`: "keys: must be a list",
+		`{"keys":[{"hash":"` + hash + `","subject":"a","mod\u0065ls":null}]}`: "keys[0]: models: must not be null",
+		`{"keys":[{"hash":"` + hash + `","subject":"a\nb"}]}`:                 "control character",
 		`{"keys":[]}x`: "more than one value",
-		`{"keys":[{"hash":"abc","subject":"a"}]}`:                                                            "keys[0].hash",
-		`{"keys":[{"hash":"` + strings.ToUpper(hash) + `x","subject":"a"}]}`:                                 "keys[0].hash",
-		`{"keys":[{"hash":"` + hash + `"}]}`:                                                                 "keys[0].subject: is missing",
+		`{"keys":[{"hash":"abc","subject":"a"}]}`:                                                            "keys[0]: hash",
+		`{"keys":[{"hash":"` + strings.ToUpper(hash) + `x","subject":"a"}]}`:                                 "keys[0]: hash",
+		`{"keys":[{"hash":"` + hash + `"}]}`:                                                                 "keys[0]: subject: is missing",
 		`{"keys":[{"hash":"` + hash + `","subject":"a","scope":[]}]}`:                                        "keys[0]: json: unknown field",
 		`{"keys":[{"hash":"` + hash + `","subject":"a","Subject":"b"}]}`:                                     "keys[0]: a member appears twice",
-		`{"keys":[{"hash":"` + hash + `","subject":"a","models":null}]}`:                                     "keys[0].models: must be a list",
+		`{"keys":[{"hash":"` + hash + `","subject":"a","models":null}]}`:                                     "keys[0]: models: must not be null",
 		`{"keys":[{"hash":"` + hash + `","subject":"a","expires":"soon"}]}`:                                  "keys[0]: ",
-		`{"keys":[{"hash":"` + hash + `","subject":"a"},{"hash":"` + hash + `","subject":"b"},{"hash":""}]}`: "keys[1].hash: is also that of keys[0]",
+		`{"keys":[{"hash":"` + hash + `","subject":"a"},{"hash":"` + hash + `","subject":"b"},{"hash":""}]}`: "keys[1]: hash: is also that of keys[0]",
 	} {
 		_, err := auth.NewAPIKeys(auth.APIKeysConfig{File: keyFile(t, text)})
 		require.ErrorContains(t, err, want, text)
@@ -137,6 +146,16 @@ func TestKeyFileFaults(t *testing.T) {
 	require.ErrorContains(t, err, "exactly one")
 	_, err = auth.NewAPIKeys(auth.APIKeysConfig{File: "/nope"})
 	require.ErrorContains(t, err, "/nope")
+}
+
+// A text that looks like a member is not one.
+func TestKeyFileWords(t *testing.T) {
+	t.Parallel()
+	key, hash := auth.NewKey("gk_")
+	k, err := auth.NewAPIKeys(auth.APIKeysConfig{File: keyFile(t, `{"keys":[{"hash":"`+hash+`","subject":"models","tags":["models"]}]}`)})
+	require.NoError(t, err)
+	_, err = k.Verify(presenting("", key))
+	require.NoError(t, err)
 }
 
 func TestKeyFileReload(t *testing.T) {
@@ -180,7 +199,7 @@ func TestRequire(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, w.Code)
 	_, w = through(as(request(), &auth.Identity{Subject: "a", Scopes: []string{"read"}}), h)
 	assert.Equal(t, http.StatusForbidden, w.Code)
-	assert.Equal(t, `Bearer error="insufficient_scope", scope="read write"`, w.Header().Get("WWW-Authenticate"))
+	assert.Equal(t, `Bearer realm="gateway", error="insufficient_scope", scope="read write"`, w.Header().Get("WWW-Authenticate"))
 	_, w = through(as(request(), &auth.Identity{Subject: "a", Scopes: []string{"write", "x", "read"}}), h)
 	assert.Equal(t, http.StatusOK, w.Code)
 	assert.Panics(t, func() { auth.Require() })
@@ -239,7 +258,8 @@ func TestMTLS(t *testing.T) {
 	}{
 		"common name":             {verified(cert), "agent", nil},
 		"SPIFFE":                  {verified(withURI), "spiffe://acme/agent", nil},
-		"names nobody":            {verified(&x509.Certificate{}), "", auth.ErrInvalid},
+		"names nobody":            {verified(&x509.Certificate{NotAfter: until}), "", auth.ErrInvalid},
+		"a name of two lines":     {verified(&x509.Certificate{Subject: pkix.Name{CommonName: "a\nroot"}, NotAfter: until}), "", auth.ErrInvalid},
 		"no TLS":                  {nil, "", auth.ErrNoCredential},
 		"no certificate":          {&tls.ConnectionState{}, "", auth.ErrNoCredential},
 		"one that nobody checked": {&tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}, "", auth.ErrNoCredential},
@@ -252,6 +272,12 @@ func TestMTLS(t *testing.T) {
 			assert.Equal(t, &auth.Identity{Subject: tt.want, Issuer: "CN=ca", Method: "mtls", Expires: until}, id, name)
 		}
 	}
+	old := *cert
+	old.NotAfter = time.Now().Add(-time.Second)
+	late := request()
+	late.TLS = verified(&old)
+	_, err = v.Verify(late)
+	require.ErrorIs(t, err, auth.ErrInvalid, "a connection outlives its certificate")
 	own, err := auth.NewMTLS(auth.MTLSConfig{Identity: func(*x509.Certificate) (*auth.Identity, error) { return nil, errors.New("revoked") }})
 	require.NoError(t, err)
 	r := request()

@@ -32,13 +32,16 @@ type Verifier interface {
 	Verify(r *http.Request) (*Identity, error)
 }
 
+const defaultRealm = "gateway"
+
 // Config describes an Authenticator. Verifiers is required.
 type Config struct {
 	// Verifiers are asked in order; the first that does not say ErrNoCredential
 	// decides.
 	Verifiers []Verifier
-	// Optional lets requests without any credential pass, without an identity.
-	// Bad credentials are refused all the same. Default false.
+	// Optional lets requests without any credential pass, without an identity. Bad
+	// ones, and Bearer tokens and keys that no verifier takes, are refused all the
+	// same. Default false.
 	Optional bool
 	// Realm is named in WWW-Authenticate. Default "gateway".
 	Realm string
@@ -72,14 +75,14 @@ func New(cfg Config) (*Authenticator, error) {
 			faults = append(faults, fmt.Errorf("auth: Config.Verifiers[%d] is nil", i))
 		}
 	}
-	if strings.ContainsFunc(cfg.Realm, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+	if !isQuotable(cfg.Realm) {
 		faults = append(faults, fmt.Errorf("auth: Config.Realm %q can't be quoted", cfg.Realm))
 	}
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
 	if cfg.Realm == "" {
-		cfg.Realm = "gateway"
+		cfg.Realm = defaultRealm
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
@@ -87,20 +90,28 @@ func New(cfg Config) (*Authenticator, error) {
 	return &Authenticator{cfg: cfg}, nil
 }
 
+func isQuotable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' })
+}
+
 // Middleware returns the handler that identifies the caller.
 func (a *Authenticator) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
-		id, err := a.verify(c.Request)
+		who, err := a.identify(c.Request)
 		if a.cfg.OnEvent != nil {
-			a.cfg.OnEvent(c.Request.Context(), Event{Identity: id, Err: err, Duration: time.Since(start)})
+			e := Event{Err: err, Duration: time.Since(start)}
+			if who != nil {
+				e.Identity = who.Identity
+			}
+			a.cfg.OnEvent(c.Request.Context(), e)
 		}
 		if err != nil {
 			a.refuse(c, err)
 			return
 		}
-		if id != nil {
-			c.Request = c.Request.WithContext(NewContext(c.Request.Context(), id))
+		if who != nil {
+			c.Request = c.Request.WithContext(who.in(c.Request.Context()))
 		}
 	}
 }
@@ -115,19 +126,23 @@ func Middleware(cfg Config) gin.HandlerFunc {
 	return a.Middleware()
 }
 
-// verify returns nil and nil for a caller that may stay unknown.
-func (a *Authenticator) verify(r *http.Request) (*Identity, error) {
+// remembering is a Verifier that keeps callers with their keys.
+type remembering interface {
+	identify(r *http.Request) (*caller, error)
+}
+
+// identify returns nil and nil for a caller that may stay unknown.
+func (a *Authenticator) identify(r *http.Request) (*caller, error) {
+	var last error
 	for _, v := range a.cfg.Verifiers {
-		id, err := v.Verify(r)
-		switch {
-		case errors.Is(err, ErrNoCredential):
-			continue
-		case err != nil:
-			return nil, err
-		case id == nil || id.Subject == "":
-			return nil, fmt.Errorf("%w: a verifier returned no subject", ErrInvalid)
+		who, err := ask(v, r)
+		if verdictOf(err) != missing {
+			return who, err
 		}
-		return id, nil
+		last = err
+	}
+	if presents(r) {
+		return nil, fmt.Errorf("%w: no verifier takes it: %w", ErrInvalid, last)
 	}
 	if a.cfg.Optional {
 		return nil, nil //nolint:nilnil // nobody, and no fault
@@ -135,27 +150,79 @@ func (a *Authenticator) verify(r *http.Request) (*Identity, error) {
 	return nil, ErrNoCredential
 }
 
+func ask(v Verifier, r *http.Request) (*caller, error) {
+	if v, ok := v.(remembering); ok {
+		return v.identify(r)
+	}
+	id, err := v.Verify(r)
+	if err == nil {
+		err = id.check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newCaller(id), nil
+}
+
+// verdict is what a verifier's error says.
+type verdict int
+
+const (
+	good verdict = iota
+	missing
+	invalid
+	unavailable
+)
+
+// verdictOf goes by the gravest of the verifiers' errors that err wraps: whatever
+// a look-up of the user's returns, a bad credential is never a missing one.
+func verdictOf(err error) verdict {
+	switch {
+	case err == nil:
+		return good
+	case errors.Is(err, ErrUnavailable):
+		return unavailable
+	case errors.Is(err, ErrInvalid):
+		return invalid
+	case errors.Is(err, ErrNoCredential):
+		return missing
+	}
+	return unavailable
+}
+
+// presents reports whether the request has a credential of a kind that
+// verifiers are for, though none of them took it.
+func presents(r *http.Request) bool {
+	_, err := Bearer(r)
+	return !errors.Is(err, ErrNoCredential) || len(r.Header["X-Api-Key"]) > 0
+}
+
 // refuse answers as RFC 6750 §3 asks.
 func (a *Authenticator) refuse(c *gin.Context, err error) {
-	challenge := `Bearer realm="` + a.cfg.Realm + `"`
-	e := &apierror.Error{Status: http.StatusUnauthorized, Code: "invalid_api_key", Message: "The credential is not valid.", Err: err}
-	switch {
-	case errors.Is(err, ErrNoCredential):
+	e := &apierror.Error{Status: http.StatusUnauthorized, Err: err}
+	switch v := verdictOf(err); {
+	case v == missing:
 		e.Code, e.Message = "missing_credential", "Authentication is required."
-	case errors.Is(err, ErrInvalid):
-		challenge += `, error="invalid_token"`
+		challenge(c, a.cfg.Realm, "")
+	case v == invalid:
+		e.Code, e.Message = "invalid_api_key", "The credential is not valid."
+		challenge(c, a.cfg.Realm, `, error="invalid_token"`)
+	case c.Request.Context().Err() != nil:
+		e.Status, e.Code, e.Message = apierror.StatusClientClosed, "client_closed_request", "The client closed the request."
 	default:
 		e.Status, e.Code, e.Message, e.RetryAfter = http.StatusServiceUnavailable, "auth_unavailable", "The credential can't be checked now.", time.Second
-		challenge = ""
-	}
-	if challenge != "" {
-		c.Header("WWW-Authenticate", challenge)
 	}
 	a.cfg.ErrorHandler(c, e)
 }
 
+// challenge says what is wanted (RFC 6750 §3).
+func challenge(c *gin.Context, realm, more string) {
+	c.Header("WWW-Authenticate", `Bearer realm="`+realm+`"`+more)
+}
+
 // Bearer returns the token of an Authorization header of the Bearer scheme. More
-// than one Authorization header is ErrInvalid: two programs could read two.
+// than one Authorization header is ErrInvalid: two programs could read two. So is
+// a token with characters that could be read as its end.
 func Bearer(r *http.Request) (string, error) {
 	values := r.Header["Authorization"]
 	switch len(values) {
@@ -165,13 +232,21 @@ func Bearer(r *http.Request) (string, error) {
 	default:
 		return "", fmt.Errorf("%w: several Authorization headers", ErrInvalid)
 	}
-	scheme, token, _ := strings.Cut(values[0], " ")
+	scheme, token := strings.Trim(values[0], " \t"), ""
+	if end := strings.IndexAny(scheme, " \t"); end >= 0 {
+		scheme, token = scheme[:end], scheme[end:]
+	}
 	if !strings.EqualFold(scheme, "Bearer") {
 		return "", ErrNoCredential
 	}
-	token = strings.Trim(token, " ")
-	if token == "" || strings.ContainsAny(token, " \t,") {
-		return "", fmt.Errorf("%w: malformed Bearer token", ErrInvalid)
+	token = strings.TrimLeft(token, " ")
+	if token == "" {
+		return "", fmt.Errorf("%w: an empty Bearer token", ErrInvalid)
+	}
+	for _, c := range [...]byte{' ', '\t', ',', '"'} { // fast: long tokens are seen often
+		if strings.IndexByte(token, c) >= 0 {
+			return "", fmt.Errorf("%w: malformed Bearer token", ErrInvalid)
+		}
 	}
 	return token, nil
 }

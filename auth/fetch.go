@@ -9,35 +9,83 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/ginfer/ginfer/internal/jwk"
 )
 
-// maxDocument bounds what a provider may send.
-const maxDocument = 1 << 20
+const (
+	// maxDocument bounds what a provider may send, in bytes.
+	maxDocument = 1 << 20
+	// fetchTimeout bounds how long it may take, whatever client asks.
+	fetchTimeout = 5 * time.Second
+	// maxRedirects bounds how often it may send us on.
+	maxRedirects = 3
+)
 
-// fetch gets a document of bounded length.
+// careful returns a client that does not follow to another server: a provider that
+// answers with a redirect must not make the gateway call, with its credentials,
+// what only the gateway can reach. A client with a policy of its own keeps it.
+func careful(client *http.Client) *http.Client {
+	out := http.Client{}
+	if client != nil {
+		out = *client
+	}
+	if out.CheckRedirect == nil {
+		out.CheckRedirect = sameServer
+	}
+	return &out
+}
+
+func sameServer(to *http.Request, via []*http.Request) error {
+	from := via[0].URL
+	if to.URL.Scheme != from.Scheme || to.URL.Host != from.Host {
+		return errors.New("redirected to another server")
+	}
+	if len(via) > maxRedirects {
+		return fmt.Errorf("redirected more than %d times", maxRedirects)
+	}
+	return nil
+}
+
+// fetch gets a document.
 func fetch(ctx context.Context, client *http.Client, address string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
-		return nil, fmt.Errorf("auth: %w", err)
+		return nil, errors.New("auth: fetch: not a URL")
 	}
-	req.Header.Set("Accept", "application/json")
-	res, err := client.Do(req)
+	text, err := document(client, req)
 	if err != nil {
-		return nil, fmt.Errorf("auth: fetch: %w", err)
+		return nil, fmt.Errorf("auth: fetch %s%s: %w", req.URL.Host, req.URL.Path, err)
+	}
+	return text, nil
+}
+
+// document sends a request and reads its answer, both within bounds. The error
+// does not have the query of the address: it may hold a secret.
+func document(client *http.Client, req *http.Request) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), fetchTimeout)
+	defer cancel()
+	req.Header.Set("Accept", "application/json")
+	res, err := client.Do(req.WithContext(ctx))
+	if err != nil {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err
+		}
+		return nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("auth: fetch %s: status %d", address, res.StatusCode)
+		return nil, fmt.Errorf("status %d", res.StatusCode)
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxDocument+1))
 	if err != nil {
-		return nil, fmt.Errorf("auth: fetch %s: %w", address, err)
+		return nil, err
 	}
 	if len(text) > maxDocument {
-		return nil, fmt.Errorf("auth: fetch %s: more than %d bytes", address, maxDocument)
+		return nil, fmt.Errorf("more than %d bytes", maxDocument)
 	}
 	return text, nil
 }
@@ -59,7 +107,11 @@ func discover(ctx context.Context, client *http.Client, issuer string) (string, 
 	if doc.Issuer != issuer {
 		return "", fmt.Errorf("auth: discovery of %s: the document is of issuer %q", issuer, doc.Issuer)
 	}
-	if err := checkAddress(doc.Keys); err != nil {
+	err = checkAddress(doc.Keys)
+	if err == nil && strings.HasPrefix(issuer, "https:") && !strings.HasPrefix(doc.Keys, "https:") {
+		err = errors.New("must be https") // also on this machine: somebody else names it
+	}
+	if err != nil {
 		return "", fmt.Errorf("auth: discovery of %s: jwks_uri: %w", issuer, err)
 	}
 	return doc.Keys, nil
@@ -74,6 +126,22 @@ func parseKeys(text []byte) ([]jwk.Key, error) {
 		return jwk.ParsePEM(text)
 	}
 	return nil, errors.New("auth: neither a JWK set nor PEM")
+}
+
+// checkAddress wants https, or a server on this machine.
+func checkAddress(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return errors.New("not a URL")
+	case u.Host == "" || u.User != nil || u.Fragment != "":
+		return errors.New("not a plain URL with a host")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	}
+	return errors.New("must be https")
 }
 
 func isLoopback(host string) bool {

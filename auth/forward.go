@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 const signedLife = time.Minute
 
 // ForwardConfig says what upstreams are told of the caller. Nothing is told by
-// default.
+// default; each name is of one header.
 type ForwardConfig struct {
 	// Subject, Tenant, Scopes and Tags name the headers that carry these; lists are
 	// separated by spaces. An upstream may only believe them if nobody but the
@@ -35,7 +36,7 @@ type ForwardConfig struct {
 // concurrent use.
 type Forwarder struct {
 	cfg   ForwardConfig
-	names []string // of all headers that it may set
+	names []string // of all headers that it may set, with "-" for "_"
 }
 
 // NewForwarder checks cfg and returns a Forwarder.
@@ -50,7 +51,11 @@ func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 		if strings.ContainsFunc(h.name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
 			faults = append(faults, fmt.Errorf("auth: ForwardConfig.%s: %q is not a header name", h.field, h.name))
 		}
-		f.names = append(f.names, h.name)
+		name := dashes(h.name)
+		if slices.ContainsFunc(f.names, func(other string) bool { return strings.EqualFold(other, name) }) {
+			faults = append(faults, fmt.Errorf("auth: ForwardConfig.%s: %q has another meaning too", h.field, h.name))
+		}
+		f.names = append(f.names, name)
 	}
 	if len(f.names) == 0 {
 		faults = append(faults, errors.New("auth: ForwardConfig names no header"))
@@ -64,13 +69,16 @@ func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 	return f, nil
 }
 
+// dashes makes one of the spellings that some servers take for each other.
+func dashes(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
 // Rewrite fits proxy.Config.Rewrite. It removes what the client sent under these
 // names, in any spelling that some server takes for them (X_User for X-User), also
 // when nobody is identified, and then sets the verified identity.
 func (f *Forwarder) Rewrite(c *gin.Context, out *http.Request) {
 	for name := range out.Header {
 		for _, own := range f.names {
-			if strings.EqualFold(strings.ReplaceAll(name, "_", "-"), own) {
+			if strings.EqualFold(dashes(name), own) {
 				delete(out.Header, name)
 			}
 		}
@@ -110,7 +118,5 @@ func (f *Forwarder) sign(id *Identity) string {
 }
 
 // isHeaderValue reports whether a value can stand in a header. A claim that could
-// begin another header is not sent.
-func isHeaderValue(v string) bool {
-	return !strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f })
-}
+// begin another header, or that arrives without its spaces, is not sent.
+func isHeaderValue(v string) bool { return isPlain(v) && v == strings.TrimSpace(v) }

@@ -46,17 +46,31 @@ func TestForward(t *testing.T) {
 
 	h = sent(&auth.Identity{Subject: "a\r\nX-Admin: 1"})
 	assert.Empty(t, h.Get("X-User"), "no claim becomes a header")
+	h = sent(&auth.Identity{Subject: " root"})
+	assert.Empty(t, h.Get("X-User"), "nor another claim, once its spaces are trimmed")
 }
 
 func TestForwardConfig(t *testing.T) {
 	t.Parallel()
 	for want, cfg := range map[string]auth.ForwardConfig{
-		"names no header": {},
-		`Subject: "X Y"`:  {Subject: "X Y"},
-		"Signed needs":    {Signed: "X-Identity", Secret: []byte("hidden"), Issuer: "a", Audience: "b"},
+		"names no header":                      {},
+		`Subject: "X Y"`:                       {Subject: "X Y"},
+		`Tenant: "x_user" has another meaning`: {Subject: "X-User", Tenant: "x_user"},
+		"Signed needs":                         {Signed: "X-Identity", Secret: []byte("hidden"), Issuer: "a", Audience: "b"},
 	} {
 		_, err := auth.NewForwarder(cfg)
 		require.ErrorContains(t, err, want)
 		assert.NotContains(t, err.Error(), "hidden")
 	}
+}
+
+// A name with an underscore is guarded as one with a dash.
+func TestForwardUnderscores(t *testing.T) {
+	t.Parallel()
+	f, err := auth.NewForwarder(auth.ForwardConfig{Subject: "X_User"})
+	require.NoError(t, err)
+	out := request()
+	out.Header = http.Header{"X-User": {"root"}, "X_user": {"root"}, "X_User": {"root"}}
+	through(request(), func(c *gin.Context) { f.Rewrite(c, out) })
+	assert.Empty(t, out.Header)
 }

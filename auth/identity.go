@@ -3,8 +3,10 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -39,18 +41,65 @@ func (id *Identity) HasScopes(scopes ...string) bool {
 	return true
 }
 
+// check refuses an identity of nobody, and names that could forge a line of a
+// log, a header, or another caller's key.
+func (id *Identity) check() error {
+	if id == nil || id.Subject == "" {
+		return fmt.Errorf("%w: no subject", ErrInvalid)
+	}
+	if !isPlain(id.Subject) || !isPlain(id.Issuer) || !isPlain(id.Tenant) {
+		return fmt.Errorf("%w: a control character in a name", ErrInvalid)
+	}
+	return nil
+}
+
+// isPlain reports whether a text has no control characters.
+func isPlain(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
+}
+
+// caller is an identity with its keys. They are made once for each credential
+// that is remembered, not for each request.
+type caller struct {
+	*Identity
+	subject, tenant string
+}
+
+// newCaller makes the keys. Names have no control characters, so that no two
+// callers have one key, nor a caller and a tenant.
+func newCaller(id *Identity) *caller {
+	c := &caller{Identity: id, subject: id.Issuer + "\x00" + id.Subject}
+	c.tenant = c.subject
+	if id.Tenant != "" {
+		c.tenant = "\x00\x00" + id.Tenant
+	}
+	return c
+}
+
 type contextKey struct{}
+
+func callerOf(ctx context.Context) (*caller, bool) {
+	c, ok := ctx.Value(contextKey{}).(*caller)
+	return c, ok
+}
+
+func (c *caller) in(ctx context.Context) context.Context {
+	return context.WithValue(ctx, contextKey{}, c)
+}
 
 // FromContext returns the identity that the middleware found.
 func FromContext(ctx context.Context) (*Identity, bool) {
-	id, ok := ctx.Value(contextKey{}).(*Identity)
-	return id, ok
+	c, ok := callerOf(ctx)
+	if !ok {
+		return nil, false
+	}
+	return c.Identity, true
 }
 
-// NewContext returns a context with an identity, for tests and for verifiers
-// of other kinds.
+// NewContext returns a context with an identity, for tests and for middlewares
+// that identify callers in other ways.
 func NewContext(ctx context.Context, id *Identity) context.Context {
-	return context.WithValue(ctx, contextKey{}, id)
+	return newCaller(id).in(ctx)
 }
 
 // ErrNoIdentity: a key was asked for before anybody was identified.
@@ -58,43 +107,39 @@ var ErrNoIdentity = errors.New("auth: no identity")
 
 // Subject is a key function: issuer and subject of the caller.
 func Subject(c *gin.Context) (string, error) {
-	id, ok := FromContext(c.Request.Context())
-	if !ok {
-		return "", noIdentity()
+	if who, ok := callerOf(c.Request.Context()); ok {
+		return who.subject, nil
 	}
-	return id.Issuer + "\x00" + id.Subject, nil
+	return "", noIdentity()
 }
 
 // Tenant is a key function: the caller's tenant, or issuer and subject of one
 // that has none, so that strangers do not share.
 func Tenant(c *gin.Context) (string, error) {
-	id, ok := FromContext(c.Request.Context())
-	if !ok {
-		return "", noIdentity()
+	if who, ok := callerOf(c.Request.Context()); ok {
+		return who.tenant, nil
 	}
-	if id.Tenant == "" {
-		return Subject(c)
-	}
-	return "tenant\x00" + id.Tenant, nil
+	return "", noIdentity()
 }
 
 func noIdentity() error {
 	return &apierror.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Message: "Authentication is required.", Err: ErrNoIdentity}
 }
 
-// SubjectOf returns the caller's subject; it fits routing.Config.Subject.
+// SubjectOf returns issuer and subject of the caller; it fits
+// routing.Config.Subject.
 func SubjectOf(ctx context.Context) (string, bool) {
-	id, ok := FromContext(ctx)
+	who, ok := callerOf(ctx)
 	if !ok {
 		return "", false
 	}
-	return id.Issuer + "\x00" + id.Subject, true
+	return who.subject, true
 }
 
 // TagsOf returns the caller's tags; it fits routing.Config.Tags.
 func TagsOf(ctx context.Context) []string {
-	if id, ok := FromContext(ctx); ok {
-		return id.Tags
+	if who, ok := callerOf(ctx); ok {
+		return who.Tags
 	}
 	return nil
 }

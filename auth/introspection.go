@@ -2,11 +2,9 @@ package auth
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,11 +13,14 @@ import (
 	"time"
 )
 
-// negativeTTL is how long a token stays known as inactive.
-const negativeTTL = 5 * time.Second
-
-// maxToken is the longest token, in bytes, that is looked at.
-const maxToken = 8 << 10
+const (
+	// negativeTTL is how long a token stays known as inactive.
+	negativeTTL = 5 * time.Second
+	// maxLookups is how many tokens are asked for at once.
+	maxLookups = 64
+	// lookupWait bounds how long a request waits to ask.
+	lookupWait = 5 * time.Second
+)
 
 // IntrospectionConfig describes a server that knows which tokens are active
 // (RFC 7662). URL, ClientID and ClientSecret are required.
@@ -29,32 +30,42 @@ type IntrospectionConfig struct {
 	URL string
 	// ClientID and ClientSecret authenticate the gateway there.
 	ClientID, ClientSecret string
-	// Audience must be among the token's, when set. Default "": any.
+	// Audience must be among the token's, when set. Set it when the server also
+	// knows tokens that are for others, such as refresh tokens. Default "": any.
 	Audience string
-	// Client asks. Default: one with a timeout of 5 s.
+	// Client asks, 64 tokens at once, each for 5 s at most. Redirects to another
+	// server are not followed, unless its CheckRedirect says so. Default: a plain
+	// one.
 	Client *http.Client
 	// CacheTTL is how long an active token is not asked for again, at most until
-	// it expires. Default 30 s; negative: always asked for.
+	// it expires: how long a revoked one is still good. Default 30 s; negative:
+	// always asked for.
 	CacheTTL time.Duration
-	// CacheSize is how many tokens are remembered. Default 10,000.
+	// CacheSize is how many active tokens are remembered, and how many others, for
+	// 5 s. Default 10,000.
 	CacheSize int
 }
 
-// Introspection is a [Verifier] for opaque tokens. Many requests with one token
-// make one call. It is safe for concurrent use.
+// Introspection is a [Verifier] for opaque tokens. Every Bearer token is one: let
+// verifiers that know theirs, such as [JWT] and [APIKeys], come before it. Many
+// requests with one token make one call. It is safe for concurrent use.
 type Introspection struct {
-	cfg    IntrospectionConfig
-	cache  *verified[*Identity] // nil: the token is not active
-	mu     sync.Mutex
-	flying map[tokenHash]*lookup
+	cfg      IntrospectionConfig
+	active   *verified[*caller]
+	inactive *verified[struct{}] // apart, so that made-up tokens push out no good ones
+	slots    chan struct{}       // one for each call under way
+	mu       sync.Mutex
+	flying   map[tokenHash]*lookup
 }
 
 // lookup is a call that several requests wait for.
 type lookup struct {
 	done chan struct{}
-	id   *Identity
+	who  *caller
 	err  error
 }
+
+var errInactive = fmt.Errorf("%w: not active", ErrInvalid)
 
 // NewIntrospection checks cfg and returns a verifier.
 func NewIntrospection(cfg IntrospectionConfig) (*Introspection, error) {
@@ -71,18 +82,27 @@ func NewIntrospection(cfg IntrospectionConfig) (*Introspection, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	if cfg.Client == nil {
-		cfg.Client = &http.Client{Timeout: 5 * time.Second}
-	}
+	cfg.Client = careful(cfg.Client)
 	if cfg.CacheSize == 0 {
 		cfg.CacheSize = 10_000
 	}
 	cfg.CacheTTL = orDefault(cfg.CacheTTL, 30*time.Second)
-	return &Introspection{cfg: cfg, cache: newVerified[*Identity](cfg.CacheSize), flying: map[tokenHash]*lookup{}}, nil
+	return &Introspection{
+		cfg: cfg, active: newVerified[*caller](cfg.CacheSize), inactive: newVerified[struct{}](cfg.CacheSize),
+		slots: make(chan struct{}, maxLookups), flying: map[tokenHash]*lookup{},
+	}, nil
 }
 
 // Verify implements Verifier. A server that can't be asked is ErrUnavailable.
 func (v *Introspection) Verify(r *http.Request) (*Identity, error) {
+	who, err := v.identify(r)
+	if err != nil {
+		return nil, err
+	}
+	return who.Identity, nil
+}
+
+func (v *Introspection) identify(r *http.Request) (*caller, error) {
 	token, err := Bearer(r)
 	if err != nil {
 		return nil, err
@@ -90,128 +110,185 @@ func (v *Introspection) Verify(r *http.Request) (*Identity, error) {
 	if len(token) > maxToken {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrInvalid, maxToken)
 	}
-	h := tokenHash(sha256.Sum256([]byte(token)))
-	if id, ok := v.cache.get(h, time.Now()); ok {
-		return known(id)
+	h := hashOf(token)
+	if who, known, err := v.remembered(h); known {
+		return who, err
 	}
-	return v.ask(r.Context(), token, h)
+	return v.wait(r.Context(), token, h)
 }
 
-func known(id *Identity) (*Identity, error) {
-	if id == nil {
-		return nil, fmt.Errorf("%w: not active", ErrInvalid)
+func (v *Introspection) remembered(h tokenHash) (who *caller, known bool, err error) {
+	now := time.Now()
+	if who, ok := v.active.get(h, now); ok {
+		return who, true, nil
 	}
-	return id, nil
+	if _, ok := v.inactive.get(h, now); ok {
+		return nil, true, errInactive
+	}
+	return nil, false, nil
 }
 
-// ask joins the call for the token, or makes it. The call goes on when the
+// wait joins the call for the token, or makes it. The call goes on when the
 // request that began it is cancelled: others may wait for it.
-func (v *Introspection) ask(ctx context.Context, token string, h tokenHash) (*Identity, error) {
-	v.mu.Lock()
-	l, joined := v.flying[h]
-	if !joined {
-		l = &lookup{done: make(chan struct{})}
-		v.flying[h] = l
-		go v.lookUp(context.WithoutCancel(ctx), l, token, h)
+func (v *Introspection) wait(ctx context.Context, token string, h tokenHash) (*caller, error) {
+	l := v.join(h)
+	if l == nil {
+		waiting, cancel := context.WithTimeout(ctx, lookupWait)
+		defer cancel()
+		select {
+		case v.slots <- struct{}{}:
+		case <-waiting.Done():
+			return nil, fmt.Errorf("%w: waiting to ask: %w", ErrUnavailable, waiting.Err())
+		}
+		l = v.begin(ctx, token, h)
 	}
-	v.mu.Unlock()
 	select {
 	case <-l.done:
-		return l.id, l.err
+		return l.who, l.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
 }
 
+func (v *Introspection) join(h tokenHash) *lookup {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.flying[h]
+}
+
+// begin makes the call, unless somebody else did while this one waited for the
+// slot that it has.
+func (v *Introspection) begin(ctx context.Context, token string, h tokenHash) *lookup {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if l := v.flying[h]; l != nil {
+		<-v.slots
+		return l
+	}
+	l := &lookup{done: make(chan struct{})}
+	var known bool
+	if l.who, known, l.err = v.remembered(h); known {
+		<-v.slots
+		close(l.done)
+		return l
+	}
+	v.flying[h] = l
+	go v.lookUp(context.WithoutCancel(ctx), l, token, h)
+	return l
+}
+
 func (v *Introspection) lookUp(ctx context.Context, l *lookup, token string, h tokenHash) {
-	defer close(l.done)
 	defer func() {
+		// The client may be the user's own. What it panics with may hold the token.
+		if p := recover(); p != nil {
+			l.err = fmt.Errorf("%w: the client panicked with a %T", ErrUnavailable, p)
+		}
 		v.mu.Lock()
-		defer v.mu.Unlock()
 		delete(v.flying, h)
+		v.mu.Unlock()
+		<-v.slots
+		close(l.done)
 	}()
 	id, err := v.call(ctx, token)
-	if err != nil {
-		l.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-		return
+	switch now := time.Now(); {
+	case errors.Is(err, ErrInvalid):
+		l.err = err
+		v.inactive.put(h, struct{}{}, now.Add(negativeTTL), now)
+	case err != nil:
+		l.err = fmt.Errorf("%w: introspection: %w", ErrUnavailable, err)
+	default:
+		l.who = newCaller(id)
+		v.remember(h, l.who, now)
 	}
-	l.id, l.err = known(id)
-	v.remember(h, id)
 }
 
-func (v *Introspection) remember(h tokenHash, id *Identity) {
-	now := time.Now()
-	if id == nil {
-		v.cache.put(h, nil, now.Add(negativeTTL), now)
-		return
-	}
-	if v.cfg.CacheTTL < 0 {
-		return
-	}
+func (v *Introspection) remember(h tokenHash, who *caller, now time.Time) {
 	until := now.Add(v.cfg.CacheTTL)
-	if !id.Expires.IsZero() && id.Expires.Before(until) {
-		until = id.Expires
+	if !who.Expires.IsZero() && who.Expires.Before(until) {
+		until = who.Expires
 	}
-	v.cache.put(h, id, until, now)
+	if until.After(now) {
+		v.active.put(h, who, until, now)
+	}
 }
 
-// answer is what RFC 7662 §2.2 defines, as far as it is used.
-type answer struct {
-	Active   bool   `json:"active"`
-	Scope    string `json:"scope"`
-	ClientID string `json:"client_id"`
-	Subject  string `json:"sub"`
-	Issuer   string `json:"iss"`
-	Tenant   string `json:"tenant"`
-	Expires  int64  `json:"exp"`
-	NotUntil int64  `json:"nbf"`
-	Audience any    `json:"aud"`
-	Tags     []string
-	Models   []string
-}
-
-// call asks the server; nil without an error means "not active".
+// call asks the server.
 func (v *Introspection) call(ctx context.Context, token string) (*Identity, error) {
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, v.cfg.URL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return nil, err
+		return nil, errors.New("not a URL")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
 	req.SetBasicAuth(url.QueryEscape(v.cfg.ClientID), url.QueryEscape(v.cfg.ClientSecret))
-	res, err := v.cfg.Client.Do(req)
+	text, err := document(v.cfg.Client, req)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("status %d", res.StatusCode)
+	var answer map[string]any
+	if err := errors.Join(json.Unmarshal(text, &answer), unique(text)); err != nil {
+		return nil, errors.New("the answer is not JSON")
 	}
-	var a answer
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxDocument)).Decode(&a); err != nil {
-		return nil, err
-	}
-	return v.identity(&a), nil
+	return v.identity(answer)
 }
 
-func (v *Introspection) identity(a *answer) *Identity {
+// identity reads an answer (RFC 7662 §2.2). An error that is not ErrInvalid means
+// that it can't be understood.
+func (v *Introspection) identity(answer map[string]any) (*Identity, error) {
+	active, ok := answer["active"].(bool)
+	if !ok {
+		return nil, errors.New(`the answer has no "active"`)
+	}
+	if !active {
+		return nil, errInactive
+	}
+	id, err := identityOf(answer)
+	if err != nil {
+		return nil, err
+	}
+	if id.Subject == "" { // a machine's own token
+		if id.Subject, err = stringOf(answer, "client_id"); err != nil {
+			return nil, err
+		}
+	}
+	if id.Issuer == "" { // names of two servers must not meet
+		id.Issuer = v.cfg.URL
+	}
+	id.Method = "introspection"
+	if id.Expires, err = v.checkAnswer(answer); err != nil {
+		return nil, err
+	}
+	return id, id.check()
+}
+
+// checkAnswer is careful about what a server may leave to the asker.
+func (v *Introspection) checkAnswer(answer map[string]any) (expires time.Time, err error) {
 	now := time.Now()
-	id := &Identity{Subject: a.Subject, Issuer: a.Issuer, Tenant: a.Tenant, Scopes: strings.Fields(a.Scope), Tags: a.Tags, Models: a.Models, Method: "introspection"}
-	if id.Subject == "" {
-		id.Subject = a.ClientID // a machine's own token
+	expires, has, err := timeOf(answer, "exp")
+	if err != nil {
+		return expires, err
 	}
-	if a.Expires > 0 {
-		id.Expires = time.Unix(a.Expires, 0)
+	if has && !now.Before(expires) {
+		return expires, fmt.Errorf("%w: expired", ErrInvalid)
 	}
-	switch {
-	case !a.Active, id.Subject == "",
-		a.Expires > 0 && !now.Before(id.Expires),
-		a.NotUntil > 0 && now.Before(time.Unix(a.NotUntil, 0)),
-		v.cfg.Audience != "" && !hasAudience(a.Audience, v.cfg.Audience):
-		return nil
+	from, has, err := timeOf(answer, "nbf")
+	if err != nil {
+		return expires, err
 	}
-	return id
+	if has && now.Before(from) {
+		return expires, fmt.Errorf("%w: not yet valid", ErrInvalid)
+	}
+	kind, err := stringOf(answer, "token_type")
+	if err != nil {
+		return expires, err
+	}
+	if kind != "" && !strings.EqualFold(kind, "Bearer") {
+		return expires, fmt.Errorf("%w: not a Bearer token", ErrInvalid)
+	}
+	if v.cfg.Audience != "" && !hasAudience(answer["aud"], v.cfg.Audience) {
+		return expires, fmt.Errorf("%w: for another audience", ErrInvalid)
+	}
+	return expires, nil
 }
 
 // hasAudience looks in a string or a list of them (RFC 7519 §4.1.3).

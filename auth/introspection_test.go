@@ -42,14 +42,14 @@ func (s *tokenServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(answer))}, nil
 }
 
-func newIntrospection(t *testing.T, s *tokenServer, change func(*auth.IntrospectionConfig)) *auth.Introspection {
-	t.Helper()
+func newIntrospection(tb testing.TB, s *tokenServer, change func(*auth.IntrospectionConfig)) *auth.Introspection {
+	tb.Helper()
 	cfg := auth.IntrospectionConfig{URL: "https://op.example/introspect", ClientID: "gate way", ClientSecret: "s:1", Client: &http.Client{Transport: s}}
 	if change != nil {
 		change(&cfg)
 	}
 	v, err := auth.NewIntrospection(cfg)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return v
 }
 
@@ -69,9 +69,9 @@ func TestIntrospection(t *testing.T) {
 		err                     error
 	}{
 		"active":           {"t", `{"active":true,"sub":"u","iss":"i","tenant":"n","scope":"a b","tags":["x"],"models":["m"]}`, "", &auth.Identity{Subject: "u", Issuer: "i", Tenant: "n", Scopes: []string{"a", "b"}, Tags: []string{"x"}, Models: []string{"m"}, Method: "introspection"}, nil},
-		"a machine":        {"t", `{"active":true,"client_id":"c"}`, "", &auth.Identity{Subject: "c", Scopes: []string{}, Method: "introspection"}, nil},
-		"audience":         {"t", `{"active":true,"sub":"u","aud":["x","api"]}`, "api", &auth.Identity{Subject: "u", Scopes: []string{}, Method: "introspection"}, nil},
-		"one audience":     {"t", `{"active":true,"sub":"u","aud":"api"}`, "api", &auth.Identity{Subject: "u", Scopes: []string{}, Method: "introspection"}, nil},
+		"a machine":        {"t", `{"active":true,"client_id":"c"}`, "", &auth.Identity{Subject: "c", Issuer: "https://op.example/introspect", Method: "introspection"}, nil},
+		"audience":         {"t", `{"active":true,"sub":"u","aud":["x","api"]}`, "api", &auth.Identity{Subject: "u", Issuer: "https://op.example/introspect", Method: "introspection"}, nil},
+		"one audience":     {"t", `{"active":true,"sub":"u","aud":"api"}`, "api", &auth.Identity{Subject: "u", Issuer: "https://op.example/introspect", Method: "introspection"}, nil},
 		"other audience":   {"t", `{"active":true,"sub":"u","aud":"x"}`, "api", nil, auth.ErrInvalid},
 		"no audience":      {"t", `{"active":true,"sub":"u"}`, "api", nil, auth.ErrInvalid},
 		"inactive":         {"t", `{"active":false,"sub":"u"}`, "", nil, auth.ErrInvalid},

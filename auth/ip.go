@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -30,8 +29,8 @@ type IPFilterConfig struct {
 	// TrustedProxies are the peers whose X-Forwarded-For is believed. Default none:
 	// the peer is the client.
 	TrustedProxies []string
-	// AllowLocal lets in peers without an address, as on a Unix socket. Default
-	// false.
+	// AllowLocal lets in peers without an address, as on a Unix socket, whatever
+	// the lists and X-Forwarded-For say. Default false.
 	AllowLocal bool
 	// ErrorHandler answers a refused request. Default [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
@@ -120,7 +119,9 @@ func isLocal(remote string) bool {
 }
 
 // ClientIP returns the address of the client: the peer, or, behind trusted
-// proxies, the last entry of X-Forwarded-For that is not one of them. An entry
+// proxies, the last entry of X-Forwarded-For that is not one of them. No other
+// header counts. An IPv4 address in IPv6 (::ffff:192.0.2.1) is the IPv4 one; those
+// of translators (64:ff9b::/96) are IPv6 ones. An entry
 // on the way there that is no address is [ErrAddress]: a proxy that we trust
 // wrote it, or let it pass, and nothing beyond it can be believed.
 func (f *IPFilter) ClientIP(r *http.Request) (netip.Addr, error) {
@@ -132,8 +133,9 @@ func (f *IPFilter) ClientIP(r *http.Request) (netip.Addr, error) {
 	if !f.trusted.Contains(addr) {
 		return addr, nil
 	}
-	list := strings.TrimSpace(strings.Join(r.Header["X-Forwarded-For"], ","))
-	for hops := 1; list != ""; hops++ {
+	list := strings.Join(r.Header["X-Forwarded-For"], ",")
+	more := strings.TrimSpace(list) != ""
+	for hops := 1; more; hops++ {
 		if hops > maxHops {
 			return netip.Addr{}, fmt.Errorf("%w: more than %d hops", ErrAddress, maxHops)
 		}
@@ -141,23 +143,24 @@ func (f *IPFilter) ClientIP(r *http.Request) (netip.Addr, error) {
 		if addr, err = parseHop(list[comma+1:]); err != nil {
 			return netip.Addr{}, err
 		}
-		if comma < 0 || !f.trusted.Contains(addr) {
-			break
-		}
-		list = list[:comma]
+		more = comma >= 0 && f.trusted.Contains(addr)
+		list = list[:max(comma, 0)]
 	}
 	return addr, nil // when all are trusted, the first of them
 }
 
-// parseHop reads an entry: an address, with a port or brackets.
+// parseHop reads an entry: an address, with a port or, of IPv6, in brackets.
 func parseHop(entry string) (netip.Addr, error) {
-	entry = strings.TrimSpace(entry)
-	if host, _, err := net.SplitHostPort(entry); err == nil {
-		entry = host
-	} else if inner, ok := strings.CutPrefix(entry, "["); ok {
-		entry = strings.TrimSuffix(inner, "]")
+	entry = strings.Trim(entry, " \t")
+	if strings.HasPrefix(entry, "[") && strings.HasSuffix(entry, "]") {
+		entry += ":0"
 	}
 	addr, err := netip.ParseAddr(entry)
+	if err != nil {
+		var withPort netip.AddrPort
+		withPort, err = netip.ParseAddrPort(entry)
+		addr = withPort.Addr()
+	}
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("%w: an entry of X-Forwarded-For is no address", ErrAddress)
 	}

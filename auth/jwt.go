@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -33,6 +32,9 @@ type Keys interface {
 	Generation() uint64
 }
 
+// maxToken is the longest token, in bytes, that is looked at.
+const maxToken = 8 << 10
+
 // JWTConfig says which tokens are good. Keys, Algorithms, Issuer and Audience are
 // required.
 type JWTConfig struct {
@@ -43,6 +45,9 @@ type JWTConfig struct {
 	Algorithms []string
 	// Issuer must be the token's "iss", Audience among its "aud".
 	Issuer, Audience string
+	// Type must be the token's "typ", such as "at+jwt" (RFC 9068), when the issuer
+	// signs other tokens with the same keys. Default: "JWT", "at+jwt" or none.
+	Type string
 	// Leeway is how far clocks may differ. Default 30 s; at most 1 min; negative:
 	// none.
 	Leeway time.Duration
@@ -53,22 +58,23 @@ type JWTConfig struct {
 	// CacheSize is how many tokens are remembered. Default 10,000.
 	CacheSize int
 	// Claims makes an identity of a token's claims. Default: "sub", "iss", "exp",
-	// "tenant", "scope" (RFC 8693 §4.2) or "scp", "tags", and "models".
+	// "tenant", "scope" (RFC 8693 §4.2) or "scp", "tags", and "models". An error is
+	// [ErrInvalid], unless it is [ErrUnavailable].
 	Claims func(claims map[string]any) (*Identity, error)
 }
 
 // JWT is a [Verifier] for signed tokens (RFC 7519) in Authorization: Bearer. A
-// Bearer token of another form is left to the next verifier. It is safe for
-// concurrent use.
+// Bearer token of another form, or of another issuer, is left to the next
+// verifier. It is safe for concurrent use.
 type JWT struct {
 	cfg    JWTConfig
 	parser *jwt.Parser
-	cache  *verified[good]
+	cache  *verified[proven]
 }
 
-// good is a token that was verified.
-type good struct {
-	id         *Identity
+// proven is a token that was verified.
+type proven struct {
+	caller     *caller
 	generation uint64
 }
 
@@ -85,7 +91,7 @@ func NewJWT(cfg JWTConfig) (*JWT, error) {
 	if cfg.Claims == nil {
 		cfg.Claims = identityOf
 	}
-	return &JWT{cfg: cfg, cache: newVerified[good](cfg.CacheSize), parser: jwt.NewParser(
+	return &JWT{cfg: cfg, cache: newVerified[proven](cfg.CacheSize), parser: jwt.NewParser(
 		jwt.WithValidMethods(cfg.Algorithms), jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(cfg.Leeway), jwt.WithStrictDecoding(),
 	)}, nil
@@ -118,6 +124,14 @@ func (cfg *JWTConfig) check() error {
 
 // Verify implements Verifier.
 func (v *JWT) Verify(r *http.Request) (*Identity, error) {
+	who, err := v.identify(r)
+	if err != nil {
+		return nil, err
+	}
+	return who.Identity, nil
+}
+
+func (v *JWT) identify(r *http.Request) (*caller, error) {
 	token, err := Bearer(r)
 	if err != nil {
 		return nil, err
@@ -129,47 +143,47 @@ func (v *JWT) Verify(r *http.Request) (*Identity, error) {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrInvalid, maxToken)
 	}
 	now, generation := time.Now(), v.cfg.Keys.Generation()
-	h := tokenHash(sha256.Sum256([]byte(token)))
+	h := hashOf(token)
 	if g, ok := v.cache.get(h, now); ok && g.generation == generation {
-		return g.id, nil
+		return g.caller, nil
 	}
 	id, err := v.verify(r.Context(), token)
 	if err != nil {
 		return nil, err
 	}
-	until := now.Add(v.cfg.CacheTTL)
+	who, until := newCaller(id), now.Add(v.cfg.CacheTTL)
 	if end := id.Expires.Add(v.cfg.Leeway); end.Before(until) {
 		until = end
 	}
 	if until.After(now) {
-		v.cache.put(h, good{id, generation}, until, now)
+		v.cache.put(h, proven{who, generation}, until, now)
 	}
-	return id, nil
+	return who, nil
 }
 
 func (v *JWT) verify(ctx context.Context, token string) (*Identity, error) {
+	if strings.ContainsAny(token, "\r\n") { // decoders of base64 skip them
+		return nil, fmt.Errorf("%w: a token of several lines", ErrInvalid)
+	}
 	header, err := readHeader(token)
 	if err != nil {
 		return nil, err
 	}
+	if namesAnother(token, v.cfg.Issuer) {
+		return nil, fmt.Errorf("%w: a token of another issuer", ErrNoCredential)
+	}
 	if !slices.Contains(v.cfg.Algorithms, header.alg) {
 		return nil, fmt.Errorf("%w: algorithm not allowed", ErrInvalid)
 	}
-	keys, err := v.cfg.Keys.Keys(ctx, header.kid, header.alg)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if !v.isType(header.typ) {
+		return nil, fmt.Errorf("%w: a token of another type", ErrInvalid)
 	}
-	keys = slices.DeleteFunc(slices.Clone(keys), func(key any) bool { return !fits(key, header.alg) })
-	if len(keys) == 0 {
-		return nil, fmt.Errorf("%w: unknown key", ErrInvalid)
+	claims, err := v.parse(ctx, token, header)
+	if errors.Is(err, jwt.ErrTokenSignatureInvalid) && v.renewed(ctx) {
+		claims, err = v.parse(ctx, token, header)
 	}
-	claims := jwt.MapClaims{}
-	for _, key := range keys[:min(len(keys), maxTried)] {
-		claims = jwt.MapClaims{}
-		_, err = v.parser.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return key, nil })
-		if err == nil || !errors.Is(err, jwt.ErrTokenSignatureInvalid) {
-			break
-		}
+	if errors.Is(err, ErrUnavailable) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", ErrInvalid, reason(err))
@@ -177,9 +191,46 @@ func (v *JWT) verify(ctx context.Context, token string) (*Identity, error) {
 	return v.identity(token, claims)
 }
 
+// isType goes by RFC 8725 §3.11: a token that was made for something else, such as
+// to log out, is no access token.
+func (v *JWT) isType(typ string) bool {
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	if v.cfg.Type != "" {
+		return typ == strings.TrimPrefix(strings.ToLower(v.cfg.Type), "application/")
+	}
+	return typ == "" || typ == "jwt" || typ == "at+jwt"
+}
+
+// renewed reports whether there are other keys now: an issuer may change a key
+// that has no name, or keep the name.
+func (v *JWT) renewed(ctx context.Context) bool {
+	set, ok := v.cfg.Keys.(*KeySet)
+	return ok && set.renewed(ctx)
+}
+
+// parse tries the keys that may have signed the token.
+func (v *JWT) parse(ctx context.Context, token string, h header) (jwt.MapClaims, error) {
+	keys, err := v.cfg.Keys.Keys(ctx, h.kid, h.alg)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	keys = slices.DeleteFunc(slices.Clone(keys), func(key any) bool { return !fits(key, h.alg) })
+	err = errUnknownKey
+	for _, key := range keys[:min(len(keys), maxTried)] {
+		claims := jwt.MapClaims{}
+		_, err = v.parser.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return key, nil })
+		if err == nil || !errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+			return claims, err
+		}
+	}
+	return nil, err
+}
+
+var errUnknownKey = errors.New("unknown key")
+
 // reason is what may be logged: of a signature only that it is wrong.
 func reason(err error) string {
-	for _, known := range []error{jwt.ErrTokenExpired, jwt.ErrTokenNotValidYet, jwt.ErrTokenUsedBeforeIssued, jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenSignatureInvalid} {
+	for _, known := range []error{errUnknownKey, jwt.ErrTokenExpired, jwt.ErrTokenNotValidYet, jwt.ErrTokenUsedBeforeIssued, jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenSignatureInvalid} {
 		if errors.Is(err, known) {
 			return known.Error()
 		}
@@ -188,15 +239,15 @@ func reason(err error) string {
 }
 
 func (v *JWT) identity(token string, claims jwt.MapClaims) (*Identity, error) {
-	if err := checkClaims(token); err != nil {
-		return nil, err
+	if err := checkClaims(token, claims); err != nil {
+		return nil, fmt.Errorf("%w: claims: %w", ErrInvalid, err)
 	}
 	id, err := v.cfg.Claims(claims)
 	if err != nil {
 		return nil, fmt.Errorf("%w: claims: %w", ErrInvalid, err)
 	}
-	if id == nil || id.Subject == "" {
-		return nil, fmt.Errorf("%w: no subject", ErrInvalid)
+	if err := id.check(); err != nil {
+		return nil, err
 	}
 	exp, err := claims.GetExpirationTime()
 	if err != nil || exp == nil { // the parser demands one

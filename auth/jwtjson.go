@@ -7,20 +7,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"math"
 	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
+// lastSecond is the last time that a claim may name: the end of the year 9999.
+// What is beyond would overflow into the past.
+const lastSecond = 253402300799
+
 // header is what matters of a token's header.
-type header struct{ alg, kid string }
+type header struct{ alg, kid, typ string }
 
 // readHeader reads a token's header. One that is not JSON, or names no algorithm,
 // is not a signed token; one that asks for anything beyond "alg", "kid" and
 // "typ" to be understood, or brings its own key, is refused (RFC 7515 §4.1.11,
 // RFC 8725 §3.10).
 func readHeader(token string) (header, error) {
-	segment, _, _ := strings.Cut(token, ".")
-	text, err := base64.RawURLEncoding.Strict().DecodeString(segment)
+	text, err := segment(token, 0)
 	if err != nil {
 		return header{}, fmt.Errorf("%w: not a signed token", ErrNoCredential)
 	}
@@ -28,7 +34,7 @@ func readHeader(token string) (header, error) {
 	if json.Unmarshal(text, &fields) != nil || fields["alg"] == nil {
 		return header{}, fmt.Errorf("%w: not a signed token", ErrNoCredential)
 	}
-	for _, name := range [...]string{"crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc"} {
+	for _, name := range [...]string{"crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc", "cty"} {
 		if _, ok := fields[name]; ok {
 			return header{}, fmt.Errorf("%w: header %q", ErrInvalid, name)
 		}
@@ -37,51 +43,90 @@ func readHeader(token string) (header, error) {
 		return header{}, fmt.Errorf("%w: header: %w", ErrInvalid, err)
 	}
 	h := header{}
-	var ok bool
-	if h.alg, ok = fields["alg"].(string); !ok {
-		return header{}, fmt.Errorf("%w: algorithm", ErrInvalid)
-	}
-	if kid, has := fields["kid"]; has {
-		if h.kid, ok = kid.(string); !ok {
-			return header{}, fmt.Errorf("%w: key name", ErrInvalid)
+	for _, f := range [...]struct {
+		name string
+		into *string
+	}{{"alg", &h.alg}, {"kid", &h.kid}, {"typ", &h.typ}} {
+		if *f.into, err = stringOf(fields, f.name); err != nil {
+			return header{}, fmt.Errorf("%w: header: %w", ErrInvalid, err)
 		}
 	}
 	return h, nil
 }
 
-// checkClaims refuses members that appear twice: parsers differ in which counts.
-func checkClaims(token string) error {
-	segment := strings.Split(token, ".")[1]
-	text, err := base64.RawURLEncoding.Strict().DecodeString(segment)
+// segment decodes a part of a token.
+func segment(token string, i int) ([]byte, error) {
+	return base64.RawURLEncoding.Strict().DecodeString(strings.Split(token, ".")[i])
+}
+
+// namesAnother reports whether a token says that it is of another issuer. Nobody
+// has checked that: it only decides who shall.
+func namesAnother(token, issuer string) bool {
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	text, err := segment(token, 1)
+	return err == nil && json.Unmarshal(text, &claims) == nil && claims.Issuer != "" && claims.Issuer != issuer
+}
+
+// checkClaims refuses members that appear twice, because parsers differ in which
+// counts, and times that are none.
+func checkClaims(token string, claims map[string]any) error {
+	text, err := segment(token, 1)
 	if err == nil {
 		err = unique(text)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: claims: %w", ErrInvalid, err)
+		return err
+	}
+	for _, name := range [...]string{"exp", "nbf", "iat"} {
+		if _, _, err := timeOf(claims, name); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-var errTwice = errors.New("a member appears twice")
+// timeOf reads a time (RFC 7519 §2, NumericDate).
+func timeOf(claims map[string]any, name string) (t time.Time, has bool, err error) {
+	v, ok := claims[name]
+	if !ok {
+		return t, false, nil
+	}
+	seconds, ok := v.(float64)
+	if !ok || math.Abs(seconds) > lastSecond {
+		return t, false, fmt.Errorf("%q is no time", name)
+	}
+	return time.Unix(int64(seconds), 0), true, nil
+}
+
+// What [unique] reports.
+var (
+	errTwice = errors.New("a member appears twice")
+	errUTF8  = errors.New("not UTF-8")
+)
 
 // unique reports members that appear twice in the outermost object, whatever
-// their case.
+// their case, and text that programs read differently.
 func unique(text []byte) error {
+	if !utf8.Valid(text) {
+		return errUTF8
+	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if _, err := dec.Token(); err != nil {
 		return err
 	}
-	var seen []string
+	seen := make(map[string]bool)
 	for dec.More() {
 		token, err := dec.Token()
 		if err != nil {
 			return err
 		}
 		name, _ := token.(string) // the decoder lets nothing else pass here
-		if slices.ContainsFunc(seen, func(s string) bool { return strings.EqualFold(s, name) }) {
+		if name = strings.Map(fold, name); seen[name] {
 			return errTwice
 		}
-		seen = append(seen, name)
+		seen[name] = true
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
 			return err
@@ -96,6 +141,15 @@ func unique(text []byte) error {
 	return nil
 }
 
+// fold makes one of all cases of a letter, as strings.EqualFold does.
+func fold(r rune) rune {
+	least := r
+	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+		least = min(least, f)
+	}
+	return least
+}
+
 // identityOf reads the usual claims.
 func identityOf(claims map[string]any) (*Identity, error) {
 	id := &Identity{}
@@ -104,7 +158,7 @@ func identityOf(claims map[string]any) (*Identity, error) {
 		name string
 		into *string
 	}{{"sub", &id.Subject}, {"iss", &id.Issuer}, {"tenant", &id.Tenant}} {
-		if *c.into, err = text(claims, c.name); err != nil {
+		if *c.into, err = stringOf(claims, c.name); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +173,7 @@ func identityOf(claims map[string]any) (*Identity, error) {
 	return id, nil
 }
 
-func text(claims map[string]any, name string) (string, error) {
+func stringOf(claims map[string]any, name string) (string, error) {
 	v, ok := claims[name]
 	if !ok {
 		return "", nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -16,9 +15,10 @@ import (
 )
 
 const (
-	// firstBackoff and lastBackoff bound the wait after a failed fetch.
+	// firstBackoff and lastBackoff bound the wait after a failed fetch: a provider
+	// that is back is found within five seconds.
 	firstBackoff = time.Second
-	lastBackoff  = time.Minute
+	lastBackoff  = 4 * time.Second
 	// filePoll is how often a key file is looked at.
 	filePoll = 5 * time.Second
 	// jitter spreads the refreshes of many gateways, as a share of the interval.
@@ -34,12 +34,15 @@ type KeySetConfig struct {
 	Issuer string
 	// File has a JWK set or PEM public keys and certificates. It is read at once.
 	File string
-	// Client fetches. Default: one with a timeout of 5 s.
+	// Client fetches; each document within 5 s at most. Redirects to another server
+	// are not followed, unless its CheckRedirect says so. Default: a plain one.
 	Client *http.Client
-	// Refresh is how often the set is fetched again. Default 15 min.
+	// Refresh is how often the set is fetched again: how long a withdrawn key is
+	// believed. Default 30 s, and a tenth more at most; 5 s for a file.
 	Refresh time.Duration
 	// UnknownKey is the shortest time between fetches that are made because a
-	// token names a key that is not there. Default 10 s.
+	// token's key is not there: how long a new key may be unknown, also while
+	// somebody makes up names of keys. Default 4 s.
 	UnknownKey time.Duration
 	// MaxStale is how long keys are used when they can't be fetched again.
 	// Default 24 h.
@@ -58,16 +61,18 @@ type KeySetEvent struct {
 
 // KeySet holds the public keys of an issuer. [KeySet.Run] fetches them and
 // follows their rotation: broken or empty answers never replace good keys, and
-// unknown key names can't make it fetch more often than UnknownKey. It is safe
-// for concurrent use.
+// unknown key names can't make it fetch more often than UnknownKey. With the
+// defaults a new key is good after 5 s at most and a withdrawn one refused after
+// 60 s, while the provider answers. It is safe for concurrent use.
 type KeySet struct {
 	cfg    KeySetConfig
 	keys   atomic.Pointer[keys]
 	nudges chan struct{}
 
 	mu      sync.Mutex
-	waiting []chan struct{} // closed after the next fetch
-	asked   time.Time       // when an unknown key last made it fetch
+	next    chan struct{} // closed after the next fetch; nil when nobody waits for it
+	current chan struct{} // closed after the one under way; nil when there is none
+	asked   time.Time     // when an unknown key last made it fetch
 	running bool
 	failing bool // the latest fetch failed: the next one comes in its time
 }
@@ -86,11 +91,9 @@ func NewKeySet(cfg KeySetConfig) (*KeySet, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if cfg.Client == nil {
-		cfg.Client = &http.Client{Timeout: 5 * time.Second}
-	}
-	cfg.Refresh = orDefault(cfg.Refresh, 15*time.Minute)
-	cfg.UnknownKey = orDefault(cfg.UnknownKey, 10*time.Second)
+	cfg.Client = careful(cfg.Client)
+	cfg.Refresh = orDefault(cfg.Refresh, 30*time.Second)
+	cfg.UnknownKey = orDefault(cfg.UnknownKey, 4*time.Second)
 	cfg.MaxStale = orDefault(cfg.MaxStale, 24*time.Hour)
 	if cfg.File != "" {
 		cfg.Refresh = filePoll
@@ -135,22 +138,6 @@ func (cfg *KeySetConfig) check() error {
 	return errors.Join(faults...)
 }
 
-// checkAddress wants https, or a server on this machine.
-func checkAddress(address string) error {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return errors.New("not a URL")
-	case u.Host == "" || u.User != nil || u.Fragment != "":
-		return errors.New("not a plain URL with a host")
-	case u.Scheme == "https":
-		return nil
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
-		return nil
-	}
-	return errors.New("must be https")
-}
-
 // Generation changes whenever the keys do.
 func (k *KeySet) Generation() uint64 {
 	if s := k.keys.Load(); s != nil {
@@ -164,21 +151,24 @@ func (k *KeySet) Generation() uint64 {
 // none it waits for one fetch. Without any keys, or with keys that are too old,
 // the error is [ErrUnavailable].
 func (k *KeySet) Keys(ctx context.Context, kid, alg string) ([]any, error) {
-	s := k.fresh()
-	if s == nil {
-		k.await(ctx)
-		if s = k.fresh(); s == nil {
-			return nil, fmt.Errorf("%w: there are no current keys", ErrUnavailable)
+	if s := k.fresh(); s != nil {
+		if found := s.find(kid, alg); len(found) > 0 {
+			return found, nil
 		}
 	}
-	if found := s.find(kid, alg); len(found) > 0 || !k.mayAsk() {
-		return found, nil
-	}
 	k.await(ctx)
-	if s = k.fresh(); s == nil {
+	s := k.fresh()
+	if s == nil {
 		return nil, fmt.Errorf("%w: there are no current keys", ErrUnavailable)
 	}
 	return s.find(kid, alg), nil
+}
+
+// renewed waits for one fetch and reports whether the keys are others now.
+func (k *KeySet) renewed(ctx context.Context) bool {
+	before := k.Generation()
+	k.await(ctx)
+	return k.Generation() != before
 }
 
 // fresh returns the keys, unless they are too old.
@@ -200,36 +190,43 @@ func (s *keys) find(kid, alg string) []any {
 	return out
 }
 
-// mayAsk reports whether an unknown key may cause a fetch now.
-func (k *KeySet) mayAsk() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if now := time.Now(); k.asked.IsZero() || now.Sub(k.asked) >= k.cfg.UnknownKey {
-		k.asked = now
-		return true
-	}
-	return false
-}
-
-// await waits for one fetch; not at all when nobody fetches, or when the source
-// is down.
+// await waits for one fetch: one that somebody asked for already, or one that may
+// be asked for now.
 func (k *KeySet) await(ctx context.Context) {
-	k.mu.Lock()
-	if !k.running || k.failing {
-		k.mu.Unlock()
+	next := k.ask()
+	if next == nil {
 		return
 	}
-	done := make(chan struct{})
-	k.waiting = append(k.waiting, done)
-	k.mu.Unlock()
+	select {
+	case <-next:
+	case <-ctx.Done():
+	}
+}
+
+// ask returns what is closed after the next fetch. When an unknown key has caused
+// one just now it is that one, if it is still under way; it is nil when there is
+// nothing to wait for.
+func (k *KeySet) ask() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch now := time.Now(); {
+	case !k.running || k.failing:
+		return nil
+	case k.next != nil:
+		return k.next
+	case k.current != nil && k.keys.Load() == nil: // any keys will do
+		return k.current
+	case !k.asked.IsZero() && now.Sub(k.asked) < k.cfg.UnknownKey:
+		return k.current
+	default:
+		k.asked = now
+	}
+	k.next = make(chan struct{})
 	select {
 	case k.nudges <- struct{}{}:
 	default: // a fetch is asked for already
 	}
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
+	return k.next
 }
 
 // Run fetches the keys, and again from time to time, until ctx ends. It returns
@@ -239,12 +236,13 @@ func (k *KeySet) Run(ctx context.Context) error {
 	defer k.setRunning(false)
 	failures := 0
 	for {
+		k.begin()
 		err := k.load(ctx)
 		failures++
 		if err == nil {
 			failures = 0
 		}
-		k.fetched(failures > 0)
+		k.end(failures > 0)
 		if !k.sleep(ctx, failures) {
 			return nil
 		}
@@ -271,22 +269,41 @@ func (k *KeySet) sleep(ctx context.Context, failures int) bool {
 
 func (k *KeySet) setRunning(on bool) {
 	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.running = on
-	k.mu.Unlock()
-	if !on {
-		k.fetched(false)
+	if !on && k.next != nil {
+		close(k.next)
+		k.next = nil
 	}
 }
 
-// fetched wakes those who wait.
-func (k *KeySet) fetched(failing bool) {
+// begin turns those who asked to this fetch. Who asks while it is under way gets
+// another, if one is due: this one may have read the old keys.
+func (k *KeySet) begin() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.current, k.next = k.next, nil
+	if k.current == nil {
+		k.current = make(chan struct{})
+	}
+	select {
+	case <-k.nudges:
+	default:
+	}
+}
+
+// end wakes those who wait; when the source is down, also those who wait for the
+// next fetch, which may be long in coming.
+func (k *KeySet) end(failing bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.failing = failing
-	for _, done := range k.waiting {
-		close(done)
+	close(k.current)
+	k.current = nil
+	if failing && k.next != nil {
+		close(k.next)
+		k.next = nil
 	}
-	k.waiting = nil
 }
 
 // pause is the wait until the next fetch.

@@ -4,12 +4,14 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 // MTLSConfig describes a verifier of client certificates.
 type MTLSConfig struct {
-	// Identity makes an identity of a certificate that the server has verified.
-	// Default: the first URI (as SPIFFE has it), else the common name.
+	// Identity makes an identity of a certificate that the server has verified; an
+	// error is [ErrInvalid], unless it is [ErrUnavailable]. Default: the first URI
+	// (as SPIFFE has it), else the common name.
 	Identity func(*x509.Certificate) (*Identity, error)
 }
 
@@ -32,12 +34,15 @@ func (v *MTLS) Verify(r *http.Request) (*Identity, error) {
 		return nil, fmt.Errorf("%w: no verified certificate", ErrNoCredential)
 	}
 	cert := r.TLS.VerifiedChains[0][0]
+	if time.Now().After(cert.NotAfter) { // a connection may live longer
+		return nil, fmt.Errorf("%w: the certificate has expired", ErrInvalid)
+	}
 	id, err := v.cfg.Identity(cert)
 	if err != nil {
 		return nil, fmt.Errorf("%w: certificate: %w", ErrInvalid, err)
 	}
-	if id == nil || id.Subject == "" {
-		return nil, fmt.Errorf("%w: the certificate names nobody", ErrInvalid)
+	if err := id.check(); err != nil {
+		return nil, err
 	}
 	out := *id
 	out.Method, out.Expires = "mtls", cert.NotAfter

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,22 +14,34 @@ import (
 
 // Require returns a handler that lets in callers who have all the scopes. It
 // panics when it is given none, or one that can't be a scope (RFC 6749 §3.3).
+// [Authenticator.Require] is the same, with the authenticator's Realm and
+// ErrorHandler.
 func Require(scopes ...string) gin.HandlerFunc {
-	if len(scopes) == 0 || slices.ContainsFunc(scopes, func(s string) bool { return s == "" || strings.ContainsAny(s, " \"\\\r\n") }) {
+	return require(defaultRealm, apierror.Abort, scopes)
+}
+
+// Require is [Require] with the authenticator's Realm and ErrorHandler.
+func (a *Authenticator) Require(scopes ...string) gin.HandlerFunc {
+	return require(a.cfg.Realm, a.cfg.ErrorHandler, scopes)
+}
+
+func require(realm string, refuse func(*gin.Context, error), scopes []string) gin.HandlerFunc {
+	if len(scopes) == 0 || slices.ContainsFunc(scopes, func(s string) bool { return s == "" || strings.Contains(s, " ") || !isQuotable(s) }) {
 		panic(fmt.Sprintf("auth: Require: %q are no scopes", scopes))
 	}
-	challenge := `Bearer error="insufficient_scope", scope="` + strings.Join(scopes, " ") + `"`
+	scopes = slices.Clone(scopes)
+	missing := `, error="insufficient_scope", scope="` + strings.Join(scopes, " ") + `"`
 	return func(c *gin.Context) {
 		id, ok := FromContext(c.Request.Context())
 		if !ok {
-			apierror.Abort(c, noIdentity())
+			challenge(c, realm, "")
+			refuse(c, noIdentity())
 			return
 		}
-		if id.HasScopes(scopes...) {
-			return
+		if !id.HasScopes(scopes...) {
+			challenge(c, realm, missing)
+			refuse(c, &apierror.Error{Status: http.StatusForbidden, Code: "insufficient_scope", Message: "The credential does not allow this.", Err: ErrForbidden})
 		}
-		c.Header("WWW-Authenticate", challenge)
-		apierror.Abort(c, &apierror.Error{Status: http.StatusForbidden, Code: "insufficient_scope", Message: "The credential does not allow this.", Err: ErrForbidden})
 	}
 }
 
@@ -37,24 +50,39 @@ type RequireModelConfig struct {
 	// MaxBody is the largest body, in bytes, in which the model is looked for; a
 	// larger one is refused with 413. Default 4 MiB.
 	MaxBody int64
+	// Realm is named in WWW-Authenticate when nobody is identified. Default
+	// "gateway".
+	Realm string
 	// ErrorHandler answers a refused request. Default [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
 }
 
 // RequireModel returns a handler that lets in requests for the models that the
 // caller may use ([Identity.Models]: names, or beginnings and "*"). A caller with
-// such a list must name its model in a JSON body, once and plainly.
+// such a list must name its model in a JSON body, once and plainly. It panics on a
+// Realm that can't be quoted.
 func RequireModel(cfg RequireModelConfig) gin.HandlerFunc {
+	if !isQuotable(cfg.Realm) {
+		panic(fmt.Sprintf("auth: RequireModelConfig.Realm %q can't be quoted", cfg.Realm))
+	}
 	if cfg.MaxBody <= 0 {
 		cfg.MaxBody = 4 << 20
+	}
+	if cfg.Realm == "" {
+		cfg.Realm = defaultRealm
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
 	}
 	return func(c *gin.Context) {
-		if err := requireModel(c, cfg.MaxBody); err != nil {
-			cfg.ErrorHandler(c, err)
+		err := requireModel(c, cfg.MaxBody)
+		if err == nil {
+			return
 		}
+		if errors.Is(err, ErrNoIdentity) {
+			challenge(c, cfg.Realm, "")
+		}
+		cfg.ErrorHandler(c, err)
 	}
 }
 

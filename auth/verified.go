@@ -12,6 +12,12 @@ const shards = 16
 // tokenHash stands for a token: caches hold no secrets.
 type tokenHash [sha256.Size]byte
 
+// hashOf does not copy a token of usual length to the heap.
+func hashOf(token string) tokenHash {
+	var usual [2048]byte
+	return sha256.Sum256(append(usual[:0], token...))
+}
+
 // verified remembers what was found out about tokens. It is bounded: when full,
 // it forgets what has expired, and then whatever comes first.
 type verified[V any] struct {

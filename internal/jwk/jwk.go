@@ -62,7 +62,7 @@ func parse(raw json.RawMessage) (Key, bool) {
 	if json.Unmarshal(raw, &m) != nil || m.D != "" || m.K != "" || m.USE != "" && m.USE != jwkset.UseSig {
 		return Key{}, false
 	}
-	if len(m.KEYOPS) > 0 && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify) {
+	if m.KEYOPS != nil && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify) {
 		return Key{}, false
 	}
 	m.X5U, m.X5C, m.X5T, m.X5TS256 = "", nil, "", ""
