@@ -9,23 +9,23 @@
 //	io.Copy(client, io.TeeReader(response.Body, &s))
 //	tokens, known := s.Usage()
 //
-// It reads OpenAI chat completions, completions, embeddings and responses, and
+// It reads OpenAI completions, of chats too, embeddings and responses, and
 // Anthropic messages, as JSON and as server-sent events. [ReadRequest] reads the
 // other side: the limits a request sets, and how much input it has.
 //
 // # What is believed
 //
-// A member counts only at its own place: `usage` in the content of a message,
-// in the arguments of a tool or in an error is text like any other. Members may
-// come in any order; of two with the same name the last wins, and so does the
-// latest event. A count is a whole number from 0 to 10⁹; everything else is
-// none, and none is never zero: what the server left out is estimated and
-// marked as such.
+// A member counts only at its own place: usage in the content of a message, in
+// the arguments of a tool or in an error is text like any other. Members may
+// come in any order. Of two with the same name the last wins, and so does the
+// latest event, but 0 takes nothing back. A count is a whole number from 0 to
+// 10⁹; anything else is none, and none is never zero: what the server left out
+// is estimated and marked as such.
 //
 // # Bounds and failure
 //
-// A Scanner holds some hundred bytes, whatever it is written: nothing is
-// buffered, no line, event or body is too long. It never fails: of an answer
-// that it cannot read (compressed, of another type, not JSON) it knows nothing,
-// and says so by [Scanner.Readable].
+// A Scanner has about a kilobyte, whatever it is written: nothing is buffered,
+// so no line, event or body is too long. It never fails: of an answer that it
+// cannot read (compressed, of another type, not JSON) it knows nothing, and says
+// so by [Scanner.Readable].
 package usage

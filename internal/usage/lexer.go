@@ -79,10 +79,10 @@ func (l *lexer) write(p []byte) {
 			p = l.scalar(p)
 		case inSkipped:
 			p = l.skip(p)
+		case beforeRoot, beforeName, beforeColon, beforeValue, afterValue:
+			p = l.mark(p)
 		case complete, broken:
 			return
-		default:
-			p = l.mark(p)
 		}
 	}
 }
@@ -171,28 +171,22 @@ func (l *lexer) close(list bool) {
 
 // skip takes what is within an object or array that is not looked into.
 func (l *lexer) skip(p []byte) []byte {
-	digits := 0
-	for i, c := range p {
-		switch {
-		case c == '"':
-			l.text(digits)
+	n := 0
+	for l.state == inSkipped && n < len(p) {
+		switch p[n] {
+		case '"':
 			l.quote(asText)
-			return p[i+1:]
-		case c == '{' || c == '[':
+		case '{', '[':
 			l.skipped++
-		case c == '}' || c == ']':
-			l.skipped--
-		case c >= '0' && c <= '9':
-			digits++
+		case '}', ']':
+			if l.skipped--; l.skipped == 0 {
+				l.state = afterValue
+			}
 		}
-		if l.skipped == 0 {
-			l.text(digits)
-			l.state = afterValue
-			return p[i+1:]
-		}
+		n++
 	}
-	l.text(digits)
-	return nil
+	l.digits(p[:n])
+	return p[n:]
 }
 
 // scalar takes a number, true, false or null.
@@ -203,8 +197,8 @@ func (l *lexer) scalar(p []byte) []byte {
 	}
 	if l.at.wantsScalar() {
 		l.word.add(p[:n])
-	} else if p[0] == '-' || p[0] >= '0' && p[0] <= '9' {
-		l.text(n)
+	} else {
+		l.digits(p[:n])
 	}
 	if n == len(p) {
 		return nil
@@ -218,6 +212,20 @@ func (l *lexer) scalar(p []byte) []byte {
 
 func endsScalar(c byte) bool {
 	return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\n' || c == '\t' || c == '\r'
+}
+
+// digits takes those of numbers for text: a prompt may be a list of tokens.
+func (l *lexer) digits(p []byte) {
+	if l.at == nowhere {
+		return
+	}
+	n := 0
+	for _, c := range p {
+		if c >= '0' && c <= '9' {
+			n++
+		}
+	}
+	l.text(n)
 }
 
 func (l *lexer) text(size int) {

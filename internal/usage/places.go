@@ -4,9 +4,10 @@ package usage
 // have a name; both sides share one list of them, with a root each.
 type place uint8
 
-// The order matters: see the methods below.
+// Their order matters: see the methods below. They have no type, so that a
+// switch need not name all of them.
 const (
-	nowhere place = iota // nothing there is looked at
+	nowhere = iota // nothing there is looked at
 
 	// Text.
 	atContent    // the model wrote this
@@ -185,7 +186,9 @@ func inReply(p place, name []byte) place {
 			return atFunction
 		}
 		return only(name, "function", atFunction)
-	case atFunction, atBlock, atDelta, atItem:
+	case atItem:
+		return inItem(name)
+	case atFunction, atBlock, atDelta:
 		return inBlock(name)
 	default:
 		return nowhere
@@ -222,9 +225,16 @@ func inBlock(name []byte) place {
 	switch string(name) {
 	case "text", "thinking", "refusal", "partial_json", "name", "arguments", "input":
 		return atContent
+	default:
+		return nowhere
+	}
+}
+
+func inItem(name []byte) place {
+	switch string(name) {
 	case "content", "summary":
 		return atBlocks
 	default:
-		return nowhere
+		return inBlock(name)
 	}
 }

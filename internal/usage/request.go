@@ -65,7 +65,6 @@ func (r *requestReader) value(p place, v []byte) {
 	case atTimes:
 		n, _ := count(v)
 		r.N = max(r.N, n)
-	default:
 	}
 }
 
@@ -75,7 +74,6 @@ func (r *requestReader) closed(p place) {
 		r.InputBytes += turnBytes
 	case atSource:
 		r.endSource()
-	default:
 	}
 }
 

@@ -1,7 +1,6 @@
 package usage
 
 import (
-	"mime"
 	"net/http"
 	"strings"
 
@@ -61,7 +60,8 @@ func formOf(h http.Header) form {
 	if sse.Is(contentType) {
 		return eventStream
 	}
-	mediaType, _, _ := mime.ParseMediaType(contentType)
+	mediaType, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	mediaType = strings.TrimSpace(mediaType)
 	if mediaType == "application/json" || strings.HasSuffix(mediaType, "+json") {
 		return jsonBody
 	}
@@ -127,7 +127,6 @@ func (s *Scanner) text(p place, size int) {
 		}
 	case atFailure:
 		s.failed = true
-	default:
 	}
 }
 
@@ -137,12 +136,10 @@ func (s *Scanner) value(p place, v []byte) {
 		return
 	}
 	n, ok := count(v)
-	if !ok {
+	if !ok || n == 0 && s.counts[p] > 0 { // servers fill in 0 for what they said before
 		return
 	}
-	if n > 0 || s.counts[p] < 0 { // servers fill in 0 for what they said before
-		s.counts[p] = n
-	}
+	s.counts[p] = n
 	if p == atOutput || p == atTotal {
 		s.counted = s.event
 	}
