@@ -1,0 +1,166 @@
+// Package redistest starts real Redis servers for tests, on loopback and for as long
+// as the test runs. Without a redis-server on the machine the test is skipped, or
+// fails when GINFER_REQUIRE_REDIS is 1, as in CI.
+package redistest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a redis-server process.
+type Server struct {
+	// Addr is its host:port. It stays over a Restart.
+	Addr string
+
+	tb      testing.TB
+	dir     string
+	options func(s *Server) []string
+	cmd     *exec.Cmd
+	exited  chan struct{}
+}
+
+// Start starts a server; more of its options may follow, as "--appendonly", "yes".
+func Start(tb testing.TB, options ...string) *Server {
+	tb.Helper()
+	return start(tb, func(s *Server) []string {
+		own := []string{"--port", s.port(), "--bind", host, "--dir", s.dir, "--save", "", "--logfile", filepath.Join(s.dir, "log")}
+		return append(own, options...)
+	})
+}
+
+const host = "127.0.0.1"
+
+// start starts a server on some free port: somebody else may take it first.
+func start(tb testing.TB, options func(*Server) []string) *Server {
+	tb.Helper()
+	s := &Server{tb: tb, dir: tb.TempDir(), options: options}
+	tb.Cleanup(s.Kill)
+	var err error
+	for range 5 {
+		s.Addr = freeAddr(tb)
+		if err = s.run(); err == nil {
+			return s
+		}
+	}
+	tb.Fatal(err)
+	return nil
+}
+
+func (s *Server) port() string { return s.Addr[strings.LastIndexByte(s.Addr, ':')+1:] }
+
+// freeAddr is an address that nobody listens at. In a cluster the port plus 10000
+// is used too.
+func freeAddr(tb testing.TB) string {
+	tb.Helper()
+	for range 1000 {
+		ln, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", host+":0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		port := ln.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener's
+		_ = ln.Close()
+		if port < 55536 {
+			return net.JoinHostPort(host, strconv.Itoa(port))
+		}
+	}
+	tb.Fatal("no free port below 55536")
+	return ""
+}
+
+// Restart starts a server again that was killed, with what it had on disk.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	if err := s.run(); err != nil {
+		s.tb.Fatal(err)
+	}
+}
+
+// run starts the process and waits until it answers.
+func (s *Server) run() error {
+	s.cmd = exec.CommandContext(s.tb.Context(), binary(s.tb), s.options(s)...) //nolint:gosec // a test's own options
+	s.cmd.SysProcAttr = dieWithParent()
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	cmd, exited := s.cmd, make(chan struct{})
+	s.exited = exited
+	go func() {
+		_ = cmd.Wait() // it was killed, most likely
+		close(exited)
+	}()
+	err := await(func() error {
+		select {
+		case <-exited:
+			return errExited
+		default:
+		}
+		_, err := s.Do("PING")
+		return err
+	})
+	if err != nil {
+		s.Kill()
+		log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+		return fmt.Errorf("redis-server: %w\n%s", err, log)
+	}
+	return nil
+}
+
+var errExited = errors.New("the process has exited")
+
+func binary(tb testing.TB) string {
+	tb.Helper()
+	path, err := exec.LookPath("redis-server")
+	if err == nil {
+		return path
+	}
+	if os.Getenv("GINFER_REQUIRE_REDIS") == "1" {
+		tb.Fatal("redis-server is not installed")
+	}
+	tb.Skip("redis-server is not installed")
+	return ""
+}
+
+// Kill ends the server at once, as a crash does. It may be called again.
+func (s *Server) Kill() {
+	if s.exited == nil { // it never started
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+}
+
+// Freeze stops the server without closing its connections. Thaw lets it go on.
+func (s *Server) Freeze() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Thaw undoes Freeze.
+func (s *Server) Thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Await waits until check returns no error, for a time that is long even on a busy
+// machine.
+func Await(tb testing.TB, what string, check func() error) {
+	tb.Helper()
+	if err := await(check); err != nil {
+		tb.Fatalf("not in time: %s: %v", what, err)
+	}
+}
+
+func await(check func() error) (err error) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); <-tick.C {
+		if err = check(); err == nil || errors.Is(err, errExited) {
+			return err
+		}
+	}
+	return err
+}

@@ -1,0 +1,21 @@
+// Package redisstore keeps the buckets of package ratelimit in Redis, where
+// replicas of a gateway share them.
+//
+//	client := redis.NewUniversalClient(redisstore.Options("10.0.0.5:6379"))
+//	store, err := redisstore.New(redisstore.Config{Client: client})
+//	limits, err := ratelimit.New(ratelimit.Config{Key: auth.Subject, Rate: 50, Store: store, Shared: ratelimit.Shared{Replicas: 3}})
+//
+// A server of version 5 or later, Sentinels, and a cluster will do. Every call is one
+// script and one round trip, and goes by the server's clock. Every key has a time to
+// live: a bucket vanishes when it is full again. Budgets survive a restart as far as
+// the server's data do: switch its append-only file on.
+//
+// What a replica holds for requests under way is on an account of its own; when it is
+// not heard of for Config.Hold, because it died, it returns to the buckets.
+//
+// What happens on failure: every call fails within Config.Timeout, with
+// [ratelimit.ErrUnavailable]; what then holds is for ratelimit.Shared to say. A server
+// that lost its data has full buckets (open, for one burst).
+//
+// [ratelimit.ErrUnavailable]: https://pkg.go.dev/github.com/ginfer/ginfer/ratelimit#ErrUnavailable
+package redisstore

@@ -1,0 +1,104 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// call is a script's work on one bucket.
+type call struct {
+	bucket key
+	args   []any
+	reply  []float64 // nil: it failed
+}
+
+// run runs a script on some buckets in one round trip, and fills in the replies,
+// so many numbers each.
+func (s *Store) run(ctx context.Context, script *redis.Script, calls []call, numbers int) error {
+	groups := s.group(calls)
+	commands := s.send(ctx, script, groups)
+	var faults []error
+	for i, g := range groups {
+		cmd := commands[i]
+		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") { // the server is new, or forgot its scripts
+			keys, args := s.words(g)
+			cmd = script.Eval(ctx, s.cfg.Client, keys, args...)
+		}
+		err := cmd.Err()
+		// When another node fails go-redis notes that here too, beside the reply.
+		if reply, ok := cmd.Val().([]any); ok {
+			err = share(g, reply, numbers)
+		}
+		faults = append(faults, err)
+	}
+	return errors.Join(faults...)
+}
+
+// group puts those together that one command can work on: all, but on a cluster
+// only those whose keys are on the same node for sure.
+func (s *Store) group(calls []call) (groups [][]*call) {
+	for i := range calls {
+		c := &calls[i]
+		at := slices.IndexFunc(groups, func(g []*call) bool {
+			return !s.cluster || g[0].bucket.tag == c.bucket.tag
+		})
+		if at < 0 {
+			groups = append(groups, make([]*call, 0, len(calls)-i))
+			at = len(groups) - 1
+		}
+		groups[at] = append(groups[at], c)
+	}
+	return groups
+}
+
+// send sends a command for each group, all at once.
+func (s *Store) send(ctx context.Context, script *redis.Script, groups [][]*call) []*redis.Cmd {
+	if len(groups) == 1 {
+		keys, args := s.words(groups[0])
+		return []*redis.Cmd{script.EvalSha(ctx, s.cfg.Client, keys, args...)}
+	}
+	commands := make([]*redis.Cmd, len(groups))
+	_, _ = s.cfg.Client.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its own error
+		for i, g := range groups {
+			keys, args := s.words(g)
+			commands[i] = script.EvalSha(ctx, p, keys, args...)
+		}
+		return nil
+	})
+	return commands
+}
+
+// words are the keys and arguments of a command.
+func (s *Store) words(group []*call) (keys []string, args []any) {
+	keys = make([]string, len(group))
+	args = append(make([]any, 0, 2+len(group)*6), s.cfg.Holder, s.cfg.Hold.Milliseconds())
+	for i, c := range group {
+		keys[i] = c.bucket.name
+		args = append(args, c.args...)
+	}
+	return keys, args
+}
+
+// share gives each call its part of a reply.
+func share(group []*call, reply []any, numbers int) error {
+	if len(reply) != len(group)*numbers {
+		return fmt.Errorf("unexpected reply %.100v", reply)
+	}
+	for i, c := range group {
+		c.reply = make([]float64, numbers)
+		for j := range c.reply {
+			text, _ := reply[i*numbers+j].(string)
+			v, err := strconv.ParseFloat(text, 64)
+			if err != nil {
+				return fmt.Errorf("unexpected reply %.100v", reply)
+			}
+			c.reply[j] = v
+		}
+	}
+	return nil
+}

@@ -1,0 +1,201 @@
+package redisstore
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+var (
+	//go:embed bucket.lua
+	bucketLua string
+	//go:embed take.lua
+	takeLua string
+	//go:embed settle.lua
+	settleLua string
+)
+
+// Config describes a Store. Client is required.
+type Config struct {
+	// Client talks to a server, to Sentinels, or to a cluster. It must heed deadlines:
+	// [Options] has the settings.
+	Client redis.UniversalClient
+	// Prefix begins every key. Gateways with the same one share their limits. It has no
+	// braces. Default "ginfer".
+	Prefix string
+	// Timeout bounds each call. Default 50 ms.
+	Timeout time.Duration
+	// Hold is how long what a replica holds of a bucket stays its own when it does not
+	// touch that bucket; then it returns. The same for all replicas. Default 1 min.
+	Hold time.Duration
+	// Holder is this replica's name, unlike those of the others. Default: a new one at
+	// every start.
+	Holder string
+}
+
+// Store keeps buckets in Redis. It is safe for concurrent use.
+type Store struct {
+	cfg          Config
+	cluster      bool
+	take, settle *redis.Script
+}
+
+// Options returns settings for redis.NewUniversalClient by which a server that is
+// frozen costs a request 50 ms, and not the 5 s of the defaults. Addresses are of a
+// server, of Sentinels (set MasterName), or of several nodes of a cluster (of one
+// with IsClusterMode).
+func Options(addrs ...string) *redis.UniversalOptions {
+	const (
+		limit  = 50 * time.Millisecond
+		buffer = 4 << 10 // bytes a connection; what we send is short
+	)
+	return &redis.UniversalOptions{
+		Addrs: addrs, DialTimeout: limit, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
+		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
+		ReadBufferSize: buffer, WriteBufferSize: buffer,
+		// They are for Redis Enterprise, and start goroutines that outlive Close.
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+// New checks cfg and returns a Store. It does not connect.
+func New(cfg Config) (*Store, error) {
+	cluster, err := checkClient(cfg.Client)
+	if cfg.Timeout < 0 || cfg.Hold < 0 {
+		err = errors.Join(err, errors.New("redisstore: Config.Timeout and Config.Hold must not be negative"))
+	}
+	if strings.ContainsAny(cfg.Prefix, "{}") {
+		err = errors.Join(err, errors.New("redisstore: Config.Prefix must not have braces: on a cluster they say where a key is"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Store{
+		cfg: cfg.withDefaults(), cluster: cluster,
+		take: redis.NewScript(bucketLua + takeLua), settle: redis.NewScript(bucketLua + settleLua),
+	}, nil
+}
+
+func (cfg Config) withDefaults() Config {
+	cfg.Prefix = cmp.Or(cfg.Prefix, "ginfer")
+	cfg.Timeout = cmp.Or(cfg.Timeout, 50*time.Millisecond)
+	cfg.Hold = max(cmp.Or(cfg.Hold, time.Minute), time.Millisecond)
+	cfg.Holder = cmp.Or(cfg.Holder, rand.Text())
+	return cfg
+}
+
+// checkClient wants a client that heeds deadlines, and of which it can tell.
+func checkClient(client redis.UniversalClient) (cluster bool, err error) {
+	var heeds bool
+	switch c := client.(type) {
+	case nil:
+		return false, errors.New("redisstore: Config.Client is required")
+	case interface{ Options() *redis.Options }:
+		heeds = c.Options().ContextTimeoutEnabled
+	case interface{ Options() *redis.ClusterOptions }:
+		cluster, heeds = true, c.Options().ContextTimeoutEnabled
+	default:
+		return false, fmt.Errorf("redisstore: Config.Client: a %T won't do; it must be a *redis.Client or a *redis.ClusterClient", client)
+	}
+	if !heeds {
+		return false, errors.New("redisstore: Config.Client needs ContextTimeoutEnabled: true in its options, or a frozen server costs a request seconds; Options has the settings")
+	}
+	return cluster, nil
+}
+
+// Take implements ratelimit.Store. On a cluster it is atomic only for buckets with
+// the same Key: among others "nothing at all" is by putting back in a second round
+// trip. Until then others find less than there is, never more.
+func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	if len(charges) == 0 {
+		return unavailable(s.ping(ctx))
+	}
+	calls := make([]call, len(charges))
+	for i := range charges {
+		c := &charges[i]
+		calls[i] = call{bucket: s.key(&c.Bucket), args: []any{c.Rate, c.Burst, millis(c.Ends), c.Cost, c.Upto, c.Hold}}
+	}
+	err := s.run(ctx, s.take, calls, 3)
+	refused := false
+	for i := range charges {
+		charges[i].Granted = 0
+		if reply := calls[i].reply; reply != nil {
+			fill(&charges[i], reply)
+			refused = refused || charges[i].Wait > 0
+		}
+	}
+	if refused || err != nil {
+		s.putBack(ctx, charges)
+	}
+	return unavailable(err)
+}
+
+// ping asks every node that has buckets.
+func (s *Store) ping(ctx context.Context) error {
+	if c, ok := s.cfg.Client.(interface {
+		ForEachMaster(ctx context.Context, do func(context.Context, *redis.Client) error) error
+	}); ok {
+		return c.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() })
+	}
+	return s.cfg.Client.Ping(ctx).Err()
+}
+
+// fill notes what the script found.
+func fill(c *ratelimit.Charge, reply []float64) {
+	c.Granted, c.Left, c.Wait = int64(reply[0]), reply[1], ratelimit.Never
+	if micros := reply[2]; micros >= 0 {
+		c.Wait = time.Duration(micros) * time.Microsecond
+	}
+}
+
+// putBack undoes what a Take that was refused, or failed, has taken elsewhere.
+func (s *Store) putBack(ctx context.Context, charges []ratelimit.Charge) {
+	var back []ratelimit.Settlement
+	for i := range charges {
+		c := &charges[i]
+		if c.Granted == 0 {
+			continue
+		}
+		one := ratelimit.Settlement{Bucket: c.Bucket, Spent: -c.Granted}
+		if c.Hold {
+			one.Held, one.Spent = c.Granted, 0
+		}
+		back = append(back, one)
+		c.Left += float64(c.Granted)
+		c.Granted = 0
+	}
+	_ = s.Settle(context.WithoutCancel(ctx), back) // lost at worst: it was not spent (closed)
+}
+
+// Settle implements ratelimit.Store.
+func (s *Store) Settle(ctx context.Context, settlements []ratelimit.Settlement) error {
+	if len(settlements) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	calls := make([]call, len(settlements))
+	for i := range settlements {
+		one := &settlements[i]
+		calls[i] = call{bucket: s.key(&one.Bucket), args: []any{one.Rate, one.Burst, millis(one.Ends), one.Held, one.Spent}}
+	}
+	return unavailable(s.run(ctx, s.settle, calls, 0))
+}
+
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("redisstore: %w: %w", ratelimit.ErrUnavailable, err)
+}

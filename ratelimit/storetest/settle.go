@@ -1,0 +1,99 @@
+package storetest
+
+import (
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/stretchr/testify/require"
+)
+
+func settle(s *suite) {
+	for _, tt := range []struct {
+		what               string
+		take, held, spent  int64
+		left, afterAnother float64
+	}{
+		{"all was spent", 40, 40, 40, 60, 60},
+		{"nothing was spent", 40, 40, 0, 100, 100},
+		{"a part was spent", 40, 40, 10, 90, 90},
+		{"more was spent", 40, 40, 70, 30, 30},
+		{"much more was spent", 40, 40, 1000, -900, -900},
+		{"a part of the hold ends", 40, 10, 0, 70, 70},
+		{"debt is added, the hold stays", 40, 0, 5, 55, 55},
+		{"debt is added beyond what is there", 40, 0, 100, -40, -40},
+		{"nothing is changed", 40, 0, 0, 60, 60},
+	} {
+		b := s.bucket("settle "+tt.what, 100)
+		require.Equal(s.t, tt.take, s.take(held(b, tt.take))[0].Granted, tt.what)
+		s.settle(ratelimit.Settlement{Bucket: b, Held: tt.held, Spent: tt.spent})
+		require.InDelta(s.t, tt.left, s.level(b), near, tt.what)
+	}
+
+	b := s.bucket("in parts", 100)
+	s.take(held(b, 60))
+	s.settle(ratelimit.Settlement{Bucket: b, Held: 20, Spent: 5})
+	s.requireLevel(b, 55)
+	s.settle(ratelimit.Settlement{Bucket: b, Held: 40, Spent: 50})
+	s.requireLevel(b, 45)
+}
+
+func settleSeveral(s *suite) {
+	a, b := s.bucket("a", 100), s.bucket("b", 100)
+	s.take(held(a, 30), held(b, 30))
+	s.settle(
+		ratelimit.Settlement{Bucket: a, Held: 30, Spent: 10},
+		ratelimit.Settlement{Bucket: b, Held: 30, Spent: 40},
+		ratelimit.Settlement{Bucket: a, Spent: 1},
+	)
+	s.requireLevel(a, 89)
+	s.requireLevel(b, 60)
+}
+
+func settleUnknown(s *suite) {
+	b := s.bucket("a", 100)
+	s.settle(ratelimit.Settlement{Bucket: b, Held: 50})
+	s.requireLevel(b, 100)
+	s.settle(ratelimit.Settlement{Bucket: b, Held: 50, Spent: 50})
+	require.LessOrEqual(s.t, s.level(b), 100.0)
+	other := s.bucket("b", 100)
+	s.settle(ratelimit.Settlement{Bucket: other, Spent: 30})
+	s.requireLevel(other, 70)
+}
+
+func undo(s *suite) {
+	b := s.bucket("a", 100)
+	s.take(charge(b, 30))
+	s.settle(ratelimit.Settlement{Bucket: b, Spent: -30})
+	s.requireLevel(b, 100)
+	s.settle(ratelimit.Settlement{Bucket: b, Spent: -30})
+	s.requireLevel(b, 100)
+}
+
+func resize(s *suite) {
+	b := s.bucket("a", 100)
+	s.take(charge(b, 30))
+	b.Burst = 50
+	s.requireLevel(b, 50)
+	s.take(charge(b, 10))
+	b.Burst = 200
+	s.requireLevel(b, 40)
+	b.Rate = 1000
+	s.eventually(func() bool { return s.level(b) >= 199 })
+	b.Rate, b.Burst = slow, 10
+	s.take(charge(b, 60)) // it is full: debt
+	b.Burst = 100
+	s.requireLevel(b, -50)
+}
+
+func big(s *suite) {
+	const tera = 1_000_000_000_000
+	b := ratelimit.Bucket{Limit: "a", Key: s.run, Burst: tera}
+	require.True(s.t, s.granted(b, 1))
+	got := s.take(held(b, tera-3))[0]
+	require.EqualValues(s.t, tera-3, got.Granted)
+	require.Equal(s.t, 2.0, got.Left) //nolint:testifylint // exactly
+	s.settle(ratelimit.Settlement{Bucket: b, Held: tera - 3, Spent: tera - 7})
+	require.Equal(s.t, 6.0, s.level(b)) //nolint:testifylint // exactly
+	require.True(s.t, s.granted(b, 6))
+	require.False(s.t, s.granted(b, 1))
+	s.settle(ratelimit.Settlement{Bucket: b, Spent: tera})
+	require.Equal(s.t, -float64(tera), s.level(b)) //nolint:testifylint // exactly
+}
