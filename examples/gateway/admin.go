@@ -108,12 +108,17 @@ func (g *gateway) getRoutes(c *gin.Context) {
 		Upstream string          `json:"upstream,omitempty"`
 		Table    json.RawMessage `json:"table,omitempty"`
 		Streams  int             `json:"open_streams"`
+		Inflight int             `json:"inflight,omitempty"`    // as counted by
+		Most     int             `json:"concurrency,omitempty"` // this limit
 	}
 	var rows []row
 	for _, group := range g.current.Load().groups {
 		r := row{Path: group.cfg.Path, Methods: group.cfg.Methods, Stages: group.cfg.Stages, Upstream: group.cfg.Upstream, Streams: group.streams.Open()}
 		if group.cfg.has(stageRouting) {
 			r.Table = group.cfg.Routing.Table
+		}
+		if group.limits != nil && group.limits.adaptive != nil {
+			r.Inflight, r.Most = group.limits.adaptive.Inflight(), group.limits.adaptive.Limit()
 		}
 		rows = append(rows, r)
 	}

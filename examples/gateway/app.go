@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -11,14 +12,16 @@ import (
 	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/auth"
 )
 
 // app is everything that one configuration describes.
 type app struct {
-	cfg      *Config
-	source   source
-	cert     *tls.Certificate
-	pools    map[string]*pool
+	cfg       *Config
+	source    source
+	cert      *tls.Certificate
+	clientCAs *x509.CertPool // nil: no client certificates
+	parts
 	groups   []*group // longest path first
 	nowhere  http.Handler
 	inflight atomic.Int64
@@ -30,13 +33,20 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 	a := &app{cfg: cfg, source: src, nowhere: g.engine(gin.HandlersChain{nowhere})}
 	faults := new(checker)
 	a.cert = faults.certificate(cfg.Public.TLS)
+	a.clientCAs = faults.clientCAs(cfg.Public.TLS)
 	upstreams, err := g.upstreams(cfg)
 	if err != nil {
 		return nil, err
 	}
 	a.pools = g.keepPools(upstreams, faults) //nolint:contextcheck // requests bring their own
+	a.authn = g.keepAuthn(&cfg.Auth, faults) //nolint:contextcheck // requests bring their own
+	a.store = g.keepStore(cfg.Redis, faults)
+	a.address, _ = auth.NewIPFilter(auth.IPFilterConfig{TrustedProxies: cfg.TrustedProxies}) // they were checked
+	if a.store == nil {
+		return nil, src.explain(faults.faults)
+	}
 	for i := range cfg.Groups {
-		group, err := g.newGroup(&cfg.Groups[i], cfg, a.pools) //nolint:contextcheck // requests bring their own
+		group, err := g.newGroup(&cfg.Groups[i], cfg, &a.parts) //nolint:contextcheck // requests bring their own
 		if err != nil {
 			faults.addAll(fmt.Sprintf("groups[%d]", i), err)
 			continue
@@ -47,8 +57,41 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 		return nil, src.explain(faults.faults)
 	}
 	slices.SortStableFunc(a.groups, func(x, y *group) int { return len(y.cfg.Path) - len(x.cfg.Path) })
-	g.startPools(ctx, a.pools)
+	g.startParts(ctx, a)
 	return a, nil
+}
+
+// startParts starts what is new and stops what is no longer used. What requests
+// under way still use of it goes on working.
+func (g *gateway) startParts(ctx context.Context, a *app) {
+	g.startPools(ctx, a.pools)
+	if old := g.authn; old != a.authn {
+		if old != nil {
+			old.stop()
+		}
+		a.authn.start(ctx)
+	}
+	if old := g.store; old != nil && old != a.store {
+		old.close()
+	}
+	g.authn, g.store, g.limits = a.authn, a.store, map[string]*limits{}
+	for _, group := range a.groups {
+		if group.limits != nil {
+			g.limits[group.cfg.Path] = group.limits
+		}
+	}
+}
+
+// clientCAs are the authorities of client certificates.
+func (k *checker) clientCAs(files *TLS) *x509.CertPool {
+	if files == nil || files.ClientCA == "" {
+		return nil
+	}
+	pool, err := authorities(files.ClientCA)
+	if err != nil {
+		k.add("public.tls.client_ca", "%v", err)
+	}
+	return pool
 }
 
 func (k *checker) certificate(files *TLS) *tls.Certificate {

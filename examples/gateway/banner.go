@@ -8,6 +8,10 @@ import (
 // banner tells a person where everything is, and what to paste.
 func banner(w io.Writer, p *ports, g *gateway) {
 	public, private := p.public.url(), p.private.url()
+	token := g.token
+	if !g.current.Load().authn.one {
+		token = "$KEY" // the operator's callers have their own
+	}
 	_, _ = fmt.Fprintf(w, `public: %[1]s
 private: %[2]s
 token: %[3]s
@@ -17,5 +21,5 @@ Try:
   curl %[1]s/v1/models -H 'Authorization: Bearer %[3]s'
   curl %[1]s/v1/chat/completions -H 'Authorization: Bearer %[3]s' -H 'Content-Type: application/json' -d '{"model":"demo","messages":[{"role":"user","content":"Package http provides"}],"max_tokens":40}'
   curl -N %[1]s/v1/chat/completions -H 'Authorization: Bearer %[3]s' -H 'Content-Type: application/json' -H 'X-User-Id: alice' -d '{"model":"demo","stream":true,"messages":[{"role":"user","content":"Read reads up to"}]}'
-`, public, private, g.token, g.current.Load().source.name)
+`, public, private, token, g.current.Load().source.name)
 }

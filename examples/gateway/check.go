@@ -50,6 +50,8 @@ func (c *Config) check() []fault {
 			k.add(fmt.Sprintf("trusted_proxies[%d]", i), "%q is not a CIDR range such as 10.0.0.0/8", cidr)
 		}
 	}
+	k.auth(c)
+	k.limits(c)
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		k.upstream("upstreams."+name, c.Upstreams[name])
 	}
@@ -131,18 +133,30 @@ func (k *checker) group(path string, g *Group, known []string) {
 		}
 	}
 	for i, s := range g.Stages {
-		k.oneOf(fmt.Sprintf("%s.stages[%d]", path, i), s, stageToken, stageRouting, stageStream)
+		k.oneOf(fmt.Sprintf("%s.stages[%d]", path, i), s, stageIP, stageAuth, stageRouting, stageLimits, stageStream)
 	}
 	if g.Stages == nil {
-		g.Stages = []string{stageToken, stageStream}
-		if g.Routing != nil {
-			g.Stages = append(g.Stages, stageRouting)
-		}
+		g.Stages = g.configured()
 	}
 	k.destination(path, g, known)
 	if g.Proxy.Tries < 0 || g.Proxy.Tries > 10 {
 		k.add(path+".proxy.tries", "must be 1 to 10")
 	}
+}
+
+// configured are the stages of a group that does not name any.
+func (g *Group) configured() []string {
+	stages := []string{stageAuth, stageStream}
+	if g.IP != nil {
+		stages = append(stages, stageIP)
+	}
+	if g.Routing != nil {
+		stages = append(stages, stageRouting)
+	}
+	if len(g.Limits) > 0 || g.Concurrency != nil {
+		stages = append(stages, stageLimits)
+	}
+	return stages
 }
 
 // destination checks where a group's requests go.

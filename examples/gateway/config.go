@@ -23,6 +23,12 @@ type Config struct {
 	// Upstreams are pools of servers by name. Without any, the two versions of
 	// the demo model run inside the gateway, as "v1.2" and "v1.3".
 	Upstreams map[string]Upstream `json:"upstreams,omitempty"`
+	// Auth says how callers are known.
+	Auth Auth `json:"auth,omitzero"`
+	// Redis is where replicas share their limits. Without it each counts for itself.
+	Redis *Redis `json:"redis,omitempty"`
+	// Limits by name, for groups to name.
+	Limits map[string]Limit `json:"limits,omitempty"`
 	// Groups are route groups; the one with the longest matching path takes a request.
 	Groups []Group `json:"groups"`
 }
@@ -53,6 +59,8 @@ type TLS struct {
 	Cert string `json:"cert"`
 	// Key is the file of its private key.
 	Key string `json:"key"`
+	// ClientCA is the file of the authorities whose client certificates are believed.
+	ClientCA string `json:"client_ca,omitempty"`
 }
 
 // Private is the port for operators.
@@ -126,9 +134,19 @@ type Group struct {
 	Path string `json:"path"`
 	// Methods that are let in. Default: all.
 	Methods []string `json:"methods,omitempty"`
-	// Stages that are on: token, routing, stream. Default: those three, routing
-	// only if it is configured. They always run in this order.
+	// Stages that are on: ip, auth, routing, limits, stream. Default: auth, stream,
+	// and of the others those that are configured. They always run in this order.
 	Stages []string `json:"stages,omitempty"`
+	// IP refuses addresses.
+	IP *IP `json:"ip,omitempty"`
+	// Scopes that a caller must have, all of them.
+	Scopes []string `json:"scopes,omitempty"`
+	// Limits are the names of those that hold here.
+	Limits []string `json:"limits,omitempty"`
+	// Wait lets requests over a limit of requests wait. Default: they are refused at once.
+	Wait *Wait `json:"wait,omitempty"`
+	// Concurrency bounds the requests under way. Default: they are not bounded.
+	Concurrency *Concurrency `json:"concurrency,omitempty"`
 	// Upstream takes every request of the group, when routing is off.
 	Upstream string `json:"upstream,omitempty"`
 	// Routing chooses the upstream by the table.
@@ -181,8 +199,10 @@ type Proxy struct {
 
 // The stages of a chain, in the order in which they run.
 const (
-	stageToken   = "token"
+	stageIP      = "ip"
+	stageAuth    = "auth"
 	stageRouting = "routing"
+	stageLimits  = "limits"
 	stageStream  = "stream"
 )
 

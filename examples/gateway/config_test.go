@@ -13,9 +13,15 @@ import (
 
 const upstreamA = `"upstreams": {"a": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}`
 
-func withGroup(fields string) string {
-	return `{` + upstreamA + `, "groups": [{"path": "/", "stages": [], "upstream": "a"` + fields + `}]}`
+func withGroup(fields string, top ...string) string {
+	group := `{"path": "/", "stages": [], "upstream": "a"` + fields + `}`
+	if strings.Contains(fields, "stages") {
+		group = strings.Replace(group, `"stages": [], `, "", 1)
+	}
+	return `{` + strings.Join(append(top, upstreamA), ", ") + `, "groups": [` + group + `]}`
 }
+
+func withTop(fields string) string { return withGroup("", fields) }
 
 func withUpstream(fields string) string {
 	return `{"upstreams": {"a": {"endpoints": [{"url": "http://127.0.0.1:1"}]` + fields + `}}, "groups": [{"path": "/", "stages": [], "upstream": "a"}]}`
@@ -44,10 +50,35 @@ func TestBadConfig(t *testing.T) {
 		"trusted":            {`{"trusted_proxies": ["10.0.0.1"],` + withGroup("")[1:], `trusted_proxies[0]: "10.0.0.1" is not a CIDR`},
 		"path":               {strings.Replace(withGroup(""), `"/"`, `"v1"`, 1), `groups[0].path: "v1" must begin with /`},
 		"method":             {withGroup(`, "methods": ["get"]`), `groups[0].methods[0]: "get" is not a method`},
-		"stage":              {strings.Replace(withGroup(""), `[]`, `["tokn"]`, 1), `groups[0].stages[0]: "tokn" is unknown; known: token, routing, stream`},
+		"stage":              {strings.Replace(withGroup(""), `[]`, `["tokn"]`, 1), `groups[0].stages[0]: "tokn" is unknown; known: ip, auth, routing, limits, stream`},
 		"no upstream":        {strings.Replace(withGroup(""), `, "upstream": "a"`, ``, 1), `groups[0].upstream: is needed when the routing stage is off; known: a`},
 		"unknown upstream":   {strings.Replace(withGroup(""), `"upstream": "a"`, `"upstream": "b"`, 1), `groups[0].upstream: "b" is unknown; known: a`},
 		"no table":           {strings.Replace(withGroup(""), `[]`, `["routing"]`, 1), `groups[0].routing: the stage is on and has no table`},
+		"keys":               {withTop(`"auth": {"keys": "/nope.json"}`), `auth.keys: auth: open /nope.json`},
+		"issuer":             {withTop(`"auth": {"jwt": [{"issuer": "http://op.example", "audience": "a"}]}`), `auth.jwt[0]: auth: KeySetConfig.Issuer: must be https`},
+		"no audience":        {withTop(`"auth": {"jwt": [{"issuer": "https://op.example"}]}`), `auth.jwt[0]: auth: JWTConfig needs Issuer and Audience`},
+		"two sources":        {withTop(`"auth": {"jwt": [{"issuer": "https://op.example", "audience": "a", "jwks": "https://a", "key_file": "b"}]}`), `auth.jwt[0]: only one of jwks, key_file and secret`},
+		"short secret":       {withTop(`"auth": {"jwt": [{"issuer": "a", "audience": "a", "secret": "short"}]}`), `auth.jwt[0]: auth: NewSecrets: secret 0 has fewer than 32 bytes`},
+		"unset secret":       {withTop(`"auth": {"jwt": [{"issuer": "a", "audience": "a", "secret": "${GATEWAY_TEST_UNSET}"}]}`), `auth.jwt[0].secret: the environment variable GATEWAY_TEST_UNSET is not set`},
+		"algorithm":          {withTop(`"auth": {"jwt": [{"issuer": "https://a", "audience": "a", "algorithms": ["none"]}]}`), `"none" is unknown`},
+		"introspection":      {withTop(`"auth": {"introspection": {"url": "http://op.example", "client_id": "a", "client_secret": "b"}}`), `auth.introspection: auth: IntrospectionConfig.URL: must be https`},
+		"certificates":       {withTop(`"auth": {"certificates": true}`), `auth.certificates: needs public.tls.client_ca`},
+		"forward":            {withTop(`"auth": {"forward": {"subject": "a b"}}`), `auth.forward: auth: ForwardConfig.Subject: "a b" is not a header name`},
+		"addresses":          {withGroup(`, "stages": ["ip"], "ip": {"allow": ["10.0.0.1/8"]}`), `groups[0]: auth: IPFilterConfig.Allow: [0]: "10.0.0.1/8" has bits set`},
+		"limit's unit":       {withTop(`"limits": {"a": {"unit": "bytes", "by": "ip", "rate": "1/s"}}`), `limits.a.unit: "bytes" is unknown; known: requests, tokens`},
+		"limit's key":        {withTop(`"limits": {"a": {"unit": "tokens", "by": "header:", "rate": "1/s"}}`), `limits.a.by: "header:" is unknown; known: subject, tenant, ip, everybody, header:NAME`},
+		"limit's rate":       {withTop(`"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "1/d"}}`), `"1/d" is not a rate such as "50/s"`},
+		"no rate":            {withGroup(`, "limits": ["a"]`, `"limits": {"a": {"unit": "tokens", "by": "ip"}}`), `limits.a: either rate or budget is needed`},
+		"limit's period":     {withTop(`"limits": {"a": {"unit": "tokens", "by": "ip", "budget": 1, "period": "week"}}`), `limits.a.period: "week" is unknown; known: day, month`},
+		"unknown limit":      {withGroup(`, "limits": ["b"]`, `"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "1/s"}}`), `groups[0].limits[0]: "b" is unknown; known: a`},
+		"limit twice":        {withGroup(`, "limits": ["a", "a"]`, `"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "1/s"}}`), `groups[0].limits[1]: "a" is named twice`},
+		"nobody to limit":    {withGroup(`, "limits": ["a"]`, `"limits": {"a": {"unit": "tokens", "by": "tenant", "rate": "1/s"}}`), `groups[0].limits[0]: "a" goes by the caller, and the auth stage is off`},
+		"wait":               {withGroup(`, "wait": {"max": "0s"}`), `groups[0].wait.max: must be above 0`},
+		"concurrency":        {withGroup(`, "stages": ["limits"], "concurrency": {"min": 9, "max": 3}`), `groups[0]: ratelimit: AdaptiveConfig: Min 9`},
+		"redis":              {withTop(`"redis": {"addresses": [], "replicas": 0}`), `redis.addresses: at least one is needed`},
+		"redis' replicas":    {withTop(`"redis": {"addresses": ["127.0.0.1:1"], "replicas": 0}`), `redis.replicas: how many gateways`},
+		"redis' policy":      {withTop(`"redis": {"addresses": ["127.0.0.1:1"], "replicas": 1, "when_down": "panic"}`), `redis.when_down: "panic" is unknown; known: share, deny, allow`},
+		"client's authority": {`{"public": {"tls": {"cert": "/nope.pem", "key": "/nope.key", "client_ca": "/nope.ca"}},` + withGroup("")[1:], `public.tls.client_ca: open /nope.ca`},
 		"two groups":         {`{` + upstreamA + `, "groups": [{"path": "/x", "stages": [], "upstream": "a"}, {"path": "/x/", "stages": [], "upstream": "a"}]}`, `groups[1].path: "/x/" is taken`},
 		"tries":              {withGroup(`, "proxy": {"tries": 99}`), `groups[0].proxy.tries: must be 1 to 10`},
 		"proxy timeout":      {withGroup(`, "proxy": {"connect": "3ns"}`), `groups[0]: proxy: Timeouts.Connect: 3ns is below a millisecond`},
@@ -131,8 +162,11 @@ func mustText(t *testing.T, d Duration) string {
 // The configurations in README.md are good.
 func TestReadme(t *testing.T) {
 	t.Setenv("OPENAI_API_KEY", "key")
+	t.Setenv("OAUTH_SECRET", "secret")
 	text, err := os.ReadFile("README.md")
 	require.NoError(t, err)
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile("keys.json", []byte(`{"keys": []}`), 0o600))
 	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(text), -1)
 	require.NotEmpty(t, blocks)
 	for _, block := range blocks {

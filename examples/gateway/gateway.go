@@ -31,6 +31,9 @@ type gateway struct {
 	mu      sync.Mutex // held by a reload
 	retired []*app
 	pools   map[string]*pool // by name
+	authn   *authn
+	store   *store
+	limits  map[string]*limits // by group
 	state   reloadState
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
@@ -20,40 +21,85 @@ import (
 type group struct {
 	cfg     *Group
 	handler http.Handler
+	limits  *limits // nil: the stage is off
 	streams *stream.Streams
 	proxy   *proxy.Proxy
 }
 
+// parts are what the groups of one configuration have in common.
+type parts struct {
+	pools   map[string]*pool
+	authn   *authn
+	store   *store
+	address *auth.IPFilter // tells clients' addresses
+}
+
 // newGroup puts a chain together, stage by stage.
-func (g *gateway) newGroup(cfg *Group, all *Config, pools map[string]*pool) (*group, error) {
-	chain := gin.HandlersChain{methods(cfg)}
-	if cfg.has(stageToken) {
-		chain = append(chain, requireToken(g.token))
+func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
+	out := &group{cfg: cfg}
+	chain, err := g.gate(cfg, all, p)
+	if err != nil {
+		return nil, err
 	}
 	var transport http.RoundTripper
 	if cfg.has(stageRouting) {
-		router, err := newRouter(cfg.Routing, pools)
+		router, err := newRouter(cfg.Routing, p.pools)
 		if err != nil {
 			return nil, err
 		}
 		chain = append(chain, router.Middleware())
 		transport = router.Transport()
 	} else {
-		transport = pools[cfg.Upstream]
+		transport = p.pools[cfg.Upstream]
 	}
-	streams, err := stream.New(guards(cfg))
-	if err != nil {
+	if cfg.has(stageLimits) {
+		if out.limits, err = g.keepLimits(cfg, all, p.store, p.address); err != nil {
+			return nil, err
+		}
+		chain = append(chain, out.limits.chain...)
+	}
+	if out.streams, err = stream.New(guards(cfg)); err != nil {
 		return nil, err
 	}
-	out := &group{cfg: cfg, streams: streams}
-	chain = append(chain, streams.Middleware())
-	relay, err := g.newProxy(cfg, all, transport)
+	chain = append(chain, out.streams.Middleware())
+	relay, err := g.newProxy(cfg, all, p.authn, transport)
 	if err != nil {
 		return nil, err
 	}
 	out.proxy = relay
 	out.handler = g.engine(append(chain, relay.Handler()))
 	return out, nil
+}
+
+// gate are the stages that say who may come in.
+func (g *gateway) gate(cfg *Group, all *Config, p *parts) (gin.HandlersChain, error) {
+	chain := gin.HandlersChain{methods(cfg)}
+	if cfg.has(stageIP) && cfg.IP != nil {
+		filter, err := auth.NewIPFilter(auth.IPFilterConfig{Allow: cfg.IP.Allow, Deny: cfg.IP.Deny, TrustedProxies: all.TrustedProxies})
+		if err != nil {
+			return nil, err
+		}
+		chain = append(chain, filter.Middleware())
+	}
+	if !cfg.has(stageAuth) {
+		return chain, nil
+	}
+	authn, err := auth.New(auth.Config{Verifiers: p.authn.verifiers, OnEvent: g.logAuth})
+	if err != nil {
+		return nil, err
+	}
+	chain = append(chain, authn.Middleware())
+	if len(cfg.Scopes) > 0 {
+		chain = append(chain, auth.Require(cfg.Scopes...))
+	}
+	return append(chain, auth.RequireModel(auth.RequireModelConfig{})), nil
+}
+
+// logAuth writes, with -v, a line for every refusal. It holds no secret.
+func (g *gateway) logAuth(ctx context.Context, e auth.Event) {
+	if e.Err != nil {
+		g.log.DebugContext(ctx, "caller refused", "error", e.Err)
+	}
 }
 
 // guards are the limits of the stream stage. When it is off, clients that do
@@ -97,10 +143,18 @@ func newRouter(cfg *Routing, pools map[string]*pool) (*routing.Router, error) {
 	for name, p := range pools {
 		upstreams[name] = p
 	}
-	return routing.New(routing.Config{Table: table, Upstreams: upstreams, StickyHeader: cfg.StickyHeader})
+	return routing.New(routing.Config{Table: table, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf})
 }
 
-func (g *gateway) newProxy(cfg *Group, all *Config, transport http.RoundTripper) (*proxy.Proxy, error) {
+// subject is the caller, but for the one token that all may share.
+func subject(ctx context.Context) (string, bool) {
+	if id, ok := auth.FromContext(ctx); ok && id.Issuer == tokenIssuer {
+		return "", false
+	}
+	return auth.SubjectOf(ctx)
+}
+
+func (g *gateway) newProxy(cfg *Group, all *Config, who *authn, transport http.RoundTripper) (*proxy.Proxy, error) {
 	repeat := proxy.Idempotent
 	if cfg.Proxy.RetryPosts {
 		repeat = proxy.Always
@@ -114,9 +168,12 @@ func (g *gateway) newProxy(cfg *Group, all *Config, transport http.RoundTripper)
 			Connect: time.Duration(cfg.Proxy.Connect), FirstByte: time.Duration(cfg.Proxy.FirstByte),
 			Idle: time.Duration(cfg.Proxy.Idle), Total: time.Duration(cfg.Proxy.Total),
 		},
-		Rewrite: func(_ *gin.Context, out *http.Request) {
-			if cfg.has(stageToken) {
-				hideToken(out)
+		Rewrite: func(c *gin.Context, out *http.Request) {
+			if cfg.has(stageAuth) {
+				hideCredential(out)
+			}
+			if who.forward != nil { // also without the stage: nobody may send these himself
+				who.forward.Rewrite(c, out)
 			}
 			if cfg.Proxy.StripPrefix {
 				stripPrefix(out, strings.TrimSuffix(cfg.Path, "/"))

@@ -32,6 +32,9 @@ func main() {
 
 func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	gin.SetMode(gin.ReleaseMode)
+	if len(args) > 0 && args[0] == "key" {
+		return keyCommand(args[1:], stdout, stderr)
+	}
 	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	path := flags.String("config", "", "configuration `file`, JSON or YAML; reloaded when it changes (default: built in)")

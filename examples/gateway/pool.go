@@ -79,6 +79,12 @@ func (g *gateway) close() {
 	for _, p := range g.pools {
 		p.close()
 	}
+	if g.authn != nil {
+		g.authn.stop()
+	}
+	if g.store != nil {
+		g.store.close()
+	}
 	g.demo.close()
 }
 

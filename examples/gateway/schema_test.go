@@ -24,10 +24,10 @@ func generate(t *testing.T) []byte {
 	require.NoError(t, r.AddGoComments("github.com/ginfer/ginfer", "../../routing"))
 	r.Mapper = func(typ reflect.Type) *jsonschema.Schema {
 		if typ != reflect.TypeFor[json.RawMessage]() {
-			return durations(typ)
+			return texts(typ)
 		}
 		inner := *r
-		inner.Mapper, inner.DoNotReference = durations, true
+		inner.Mapper, inner.DoNotReference = texts, true
 		table := inner.Reflect(routing.Table{})
 		table.Version = ""
 		return table
@@ -37,11 +37,14 @@ func generate(t *testing.T) []byte {
 	return append(schema, '\n')
 }
 
-func durations(typ reflect.Type) *jsonschema.Schema {
+// texts are the types that are written as text.
+func texts(typ reflect.Type) *jsonschema.Schema {
 	const some = `([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|0`
 	switch typ {
 	case reflect.TypeFor[Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: "^(off|" + some + ")$"}
+	case reflect.TypeFor[Rate]():
+		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]+(\.[0-9]+)?/(s|m|h)$`}
 	case reflect.TypeFor[routing.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: "^(" + some + ")$"}
 	}
@@ -73,6 +76,8 @@ func TestSchema(t *testing.T) {
 		"unknown field": {withGroup(`, "pth": 1`), false},
 		"bad duration":  {withGroup(`, "proxy": {"idle": "soon"}`), false},
 		"good duration": {withGroup(`, "proxy": {"idle": "1m30s", "total": "off"}`), true},
+		"rate":          {withTop(`"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "0.5/m"}}`), true},
+		"bad rate":      {withTop(`"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "5"}}`), false},
 		"no groups":     {`{}`, false},
 		"table's field": {withTable(`{"routes": [{"version": "a", "wieght": 1}]}`), false},
 		"table":         {withTable(`{"routes": [{"version": "a", "weight": 1}]}`), true},

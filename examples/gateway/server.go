@@ -82,7 +82,7 @@ func (g *gateway) publicPort(cfg *Public) (*port, error) {
 	}
 	if cfg.TLS != nil {
 		p.scheme = "https"
-		p.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate}
+		p.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate, GetConfigForClient: g.clientConfig}
 	}
 	return p, nil
 }
@@ -101,6 +101,19 @@ func (g *gateway) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return cert, nil
 	}
 	return nil, errors.New("no certificate: public.tls was removed; restart to serve without TLS")
+}
+
+// clientConfig asks for a client certificate when the configuration in force names
+// who signs them. One that is not given is for the auth stage to miss.
+func (g *gateway) clientConfig(*tls.ClientHelloInfo) (*tls.Config, error) {
+	authorities := g.current.Load().clientCAs
+	if authorities == nil {
+		return nil, nil //nolint:nilnil // the server's own
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, GetCertificate: g.certificate, NextProtos: []string{"h2", "http/1.1"},
+		ClientCAs: authorities, ClientAuth: tls.VerifyClientCertIfGiven,
+	}, nil
 }
 
 // errorLog takes net/http's own messages: broken handshakes and the like.

@@ -315,7 +315,7 @@ func TestPlainReverseProxy(t *testing.T) {
 	t.Cleanup(web.Close)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"web": {"endpoints": [{"url": %q}]}}, "groups": [
 		{"path": "/", "stages": [], "upstream": "web"},
-		{"path": "/api", "methods": ["PATCH"], "stages": ["token"], "upstream": "web", "proxy": {"strip_prefix": true}}]}`, ports, web.URL+"/base"))
+		{"path": "/api", "methods": ["PATCH"], "stages": ["auth"], "upstream": "web", "proxy": {"strip_prefix": true}}]}`, ports, web.URL+"/base"))
 	for _, tt := range []struct{ method, path, token, want string }{
 		{http.MethodGet, "/a%2Fb?x=1&x=2;y", "mine", "GET /base/a%2Fb?x=1&x=2;y Bearer mine"},
 		{http.MethodDelete, "/", "mine", "DELETE /base/ Bearer mine"},

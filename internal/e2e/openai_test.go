@@ -20,7 +20,7 @@ const example = `{` + ports + `, "groups": [
 		{"model": "demo", "version": "v1.2", "weight": 90},
 		{"model": "demo", "version": "v1.3", "weight": 10, "fallback": ["v1.2"]}]}},
 		"proxy": {"retry_posts": true}},
-	{"path": "/v1/models", "methods": ["GET"], "stages": ["token"], "upstream": "v1.2"}]}`
+	{"path": "/v1/models", "methods": ["GET"], "stages": ["auth"], "upstream": "v1.2"}]}`
 
 func newSDK(t *testing.T, p *process) openai.Client {
 	t.Helper()

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/ginfer/ginfer/ratelimit/redisstore"
+	"github.com/redis/go-redis/v9"
+)
+
+// store is where buckets are kept: in this process, or in Redis.
+type store struct {
+	key     string // what it was made of
+	buckets ratelimit.Store
+	shared  ratelimit.Shared
+	close   func()
+}
+
+// keepStore makes the store that a configuration says, or returns the one at work
+// when that is the same.
+func (g *gateway) keepStore(cfg *Redis, faults *checker) *store {
+	key, _ := json.Marshal(cfg) // a struct of strings and numbers
+	if g.store != nil && g.store.key == string(key) {
+		return g.store
+	}
+	s, err := newStore(cfg)
+	if err != nil {
+		faults.addAll("redis", err)
+		return nil
+	}
+	s.key = string(key)
+	return s
+}
+
+func newStore(cfg *Redis) (*store, error) {
+	if cfg == nil {
+		m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{})
+		return &store{buckets: m, close: func() {}}, err
+	}
+	options := redisstore.Options(cfg.Addresses...)
+	options.MasterName, options.IsClusterMode = cfg.Master, cfg.Cluster
+	options.Username, options.Password, options.DB = cfg.Username, cfg.Password, cfg.DB
+	if cfg.TLS {
+		roots, err := authorities(cfg.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	}
+	client := redis.NewUniversalClient(options)
+	buckets, err := redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Prefix, Timeout: time.Duration(cfg.Timeout)})
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	down := map[string]ratelimit.Down{"deny": ratelimit.Deny, "allow": ratelimit.Allow}[cfg.WhenDown]
+	return &store{buckets: buckets, shared: ratelimit.Shared{Down: down, Replicas: cfg.Replicas}, close: func() { _ = client.Close() }}, nil
+}
+
+// authorities are those in a PEM file; nil, the system's, without one.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil //nolint:nilnil // nil is the system's
+	}
+	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: no certificate in it", file)
+	}
+	return pool, nil
+}
+
+// limits are those of a group. They outlive a reload that does not change them, with
+// what they have learnt.
+type limits struct {
+	key      string // what they were made of
+	chain    gin.HandlersChain
+	adaptive *ratelimit.Adaptive // nil: not bounded
+}
+
+// keepLimits makes a group's limits, or returns those at work when they are the same.
+func (g *gateway) keepLimits(cfg *Group, all *Config, s *store, address *auth.IPFilter) (*limits, error) {
+	named := make(map[string]Limit, len(cfg.Limits))
+	for _, name := range cfg.Limits {
+		named[name] = all.Limits[name]
+	}
+	text, _ := json.Marshal([]any{named, cfg.Wait, cfg.Concurrency, all.TrustedProxies}) // structs of plain values
+	key := s.key + string(text)
+	if old := g.limits[cfg.Path]; old != nil && old.key == key && s == g.store {
+		return old, nil
+	}
+	l := &limits{key: key}
+	if err := errors.Join(g.addRequests(l, cfg, all, s, address), g.addTokens(l, cfg, all, s, address), g.addConcurrency(l, cfg)); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (g *gateway) addRequests(l *limits, cfg *Group, all *Config, s *store, address *auth.IPFilter) error {
+	some := pick(cfg, all, "requests", address)
+	if len(some) == 0 {
+		return nil
+	}
+	limiter, err := ratelimit.New(ratelimit.Config{Limits: some, Store: s.buckets, Shared: s.shared, Wait: wait(cfg), OnEvent: g.logLimit})
+	if err == nil {
+		l.chain = append(l.chain, limiter.Middleware())
+	}
+	return err
+}
+
+func (g *gateway) addTokens(l *limits, cfg *Group, all *Config, s *store, address *auth.IPFilter) error {
+	some := pick(cfg, all, "tokens", address)
+	if len(some) == 0 {
+		return nil
+	}
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: some, Store: s.buckets, Shared: s.shared, OnEvent: g.logLimit})
+	if err == nil {
+		l.chain = append(l.chain, tokens.Middleware())
+	}
+	return err
+}
+
+func (g *gateway) addConcurrency(l *limits, cfg *Group) (err error) {
+	if c := cfg.Concurrency; c != nil {
+		l.adaptive, err = ratelimit.NewAdaptive(ratelimit.AdaptiveConfig{
+			Initial: c.Initial, Min: c.Min, Max: c.Max, Tolerance: c.Tolerance, Wait: wait(cfg), OnEvent: g.logLimit,
+		})
+		if err == nil {
+			l.chain = append(l.chain, l.adaptive.Middleware())
+		}
+	}
+	return err
+}
+
+// pick are the group's limits of one unit.
+func pick(cfg *Group, all *Config, unit string, address *auth.IPFilter) []ratelimit.Limit {
+	var out []ratelimit.Limit
+	for _, name := range cfg.Limits {
+		l := all.Limits[name]
+		if l.Unit != unit {
+			continue
+		}
+		period := map[string]ratelimit.Period{"day": ratelimit.Day, "month": ratelimit.Month}[l.Period]
+		out = append(out, ratelimit.Limit{Name: name, Key: l.forTags(l.key(address)), Rate: float64(l.Rate), Burst: l.Burst, Budget: l.Budget, Period: period})
+	}
+	return out
+}
+
+func (l *Limit) key(address *auth.IPFilter) func(*gin.Context) (string, error) {
+	switch l.By {
+	case "subject":
+		return auth.Subject
+	case "tenant":
+		return auth.Tenant
+	case "ip":
+		return ratelimit.ByAddr(address.ClientIP)
+	case "everybody":
+		return ratelimit.Everybody
+	}
+	return ratelimit.ByHeader(strings.TrimPrefix(l.By, "header:"))
+}
+
+// forTags makes a key one for callers with Tag, or without NoTag, alone.
+func (l *Limit) forTags(key func(*gin.Context) (string, error)) func(*gin.Context) (string, error) {
+	if l.Tag == "" && l.NoTag == "" {
+		return key
+	}
+	return func(c *gin.Context) (string, error) {
+		tags := auth.TagsOf(c.Request.Context())
+		if l.Tag != "" && !slices.Contains(tags, l.Tag) || l.NoTag != "" && slices.Contains(tags, l.NoTag) {
+			return "", ratelimit.ErrSkip
+		}
+		return key(c)
+	}
+}
+
+// wait is how long requests wait. Turns are shared between tenants, where callers
+// are known.
+func wait(cfg *Group) ratelimit.Wait {
+	if cfg.Wait == nil {
+		return ratelimit.Wait{}
+	}
+	out := ratelimit.Wait{Max: time.Duration(cfg.Wait.Max), Size: cfg.Wait.Size}
+	if !cfg.has(stageAuth) {
+		return out
+	}
+	out.Tenant = auth.Tenant
+	out.Priority = func(c *gin.Context) int {
+		best := 0
+		for _, tag := range auth.TagsOf(c.Request.Context()) {
+			best = max(best, cfg.Wait.Priority[tag])
+		}
+		return best
+	}
+	return out
+}
+
+// logLimit writes a line when a shared store goes down and comes back, and with -v
+// for every refusal.
+func (g *gateway) logLimit(ctx context.Context, e ratelimit.Event) {
+	switch e.Kind { //nolint:exhaustive // the others are for metrics
+	case ratelimit.StoreDown:
+		g.log.WarnContext(ctx, "limits: redis does not answer", "error", e.Err)
+	case ratelimit.StoreUp:
+		g.log.InfoContext(ctx, "limits: redis answers again")
+	case ratelimit.Refused:
+		g.log.DebugContext(ctx, "limit reached", "limit", e.Limit, "wait", e.Wait)
+	}
+}

@@ -1,0 +1,147 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// limited is a gateway with limits before one server; more goes into its group.
+func limited(limits, group, upstream string, top ...string) string {
+	return fmt.Sprintf(`{%s, "limits": {%s}, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`,
+		strings.Join(append(top, ports), ", "), limits, upstream, group)
+}
+
+// members reads a structured field (RFC 9651): a list of strings with numbers.
+func members(t *testing.T, values []string) map[string]map[string]int64 {
+	t.Helper()
+	list, err := httpsfv.UnmarshalList(values)
+	require.NoError(t, err)
+	out := map[string]map[string]int64{}
+	for _, member := range list {
+		item, ok := member.(httpsfv.Item)
+		require.True(t, ok)
+		name, ok := item.Value.(string)
+		require.True(t, ok, "a string in quotes")
+		out[name] = map[string]int64{}
+		for _, p := range item.Params.Names() {
+			v, _ := item.Params.Get(p)
+			out[name][p], ok = v.(int64)
+			require.True(t, ok)
+		}
+	}
+	return out
+}
+
+// Limits of the file hold, tell of themselves in headers that others can read, and
+// what was used stays used when the file changes.
+func TestLimits(t *testing.T) {
+	upstream := echoing(t)
+	const limits = `"rpm": {"unit": "requests", "by": "subject", "rate": "6/m", "burst": 5}, "tpm": {"unit": "tokens", "by": "subject", "rate": "600/m", "burst": 1000},
+		"day": {"unit": "tokens", "by": "everybody", "budget": 100000, "period": "day"}`
+	p := start(t, limited(limits, `"limits": ["rpm", "tpm", "day"]`, upstream.URL))
+	client := newClient(t, 1)
+	key := []string{"Authorization", "Bearer " + p.token}
+	res := p.with(client, small, key...)
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	policy, state := members(t, res.Header["Ratelimit-Policy"]), members(t, res.Header["Ratelimit"])
+	assert.Equal(t, map[string]map[string]int64{"rpm": {"q": 5, "w": 50}, "tpm": {"q": 1000, "w": 100}, "day": {"q": 100000, "w": 86400}}, policy)
+	assert.Equal(t, map[string]int64{"r": 4, "t": 10}, state["rpm"])
+	assert.InDelta(t, 1000-55, state["tpm"]["r"], 2, "as reserved")
+	for _, name := range []string{"Limit-Requests", "Remaining-Requests", "Limit-Tokens", "Remaining-Tokens"} {
+		_, err := strconv.Atoi(res.Header.Get("X-Ratelimit-" + name))
+		require.NoError(t, err, name)
+	}
+	_, err := time.ParseDuration(res.Header.Get("X-Ratelimit-Reset-Requests"))
+	require.NoError(t, err)
+	for range 4 {
+		require.Equal(t, http.StatusOK, p.with(client, small, key...).StatusCode)
+	}
+	res = p.with(client, small, key...)
+	assert.Equal(t, http.StatusTooManyRequests, res.StatusCode)
+	wait, err := strconv.Atoi(res.Header.Get("Retry-After"))
+	require.NoError(t, err)
+	assert.InDelta(t, 9, wait, 1)
+	assert.Empty(t, res.Header.Get("X-Ratelimit-Limit-Tokens"), "it did not come so far")
+
+	p.write(limited(strings.Replace(limits, `"burst": 5`, `"burst": 6`, 1), `"limits": ["rpm", "tpm", "day"], "proxy": {"tries": 1}`, upstream.URL))
+	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "configuration reloaded") }, 10*time.Second, 10*time.Millisecond)
+	assert.Equal(t, http.StatusTooManyRequests, p.with(client, small, key...).StatusCode, "what was used stays used")
+}
+
+// The OpenAI SDK comes back when it is told to, and reads why it was refused.
+func TestLimitsAndSDK(t *testing.T) {
+	p := start(t, fmt.Sprintf(`{%s, "limits": {"rps": {"unit": "requests", "by": "subject", "rate": "2/s", "burst": 1}, "day": {"unit": "tokens", "by": "tenant", "budget": 400, "period": "day"}},
+		"groups": [{"path": "/v1", "upstream": "v1.2", "limits": ["rps", "day"]}]}`, ports))
+	sdk := newSDK(t, p)
+	begin := time.Now()
+	for range 3 {
+		_, err := sdk.Chat.Completions.New(t.Context(), ask("Package http provides", 20))
+		require.NoError(t, err)
+	}
+	assert.GreaterOrEqual(t, time.Since(begin), 900*time.Millisecond, "three at two a second")
+	var failed *openai.Error
+	require.Eventually(t, func() bool {
+		_, err := sdk.Chat.Completions.New(t.Context(), ask("Package http provides", 100), option.WithMaxRetries(0))
+		if err == nil {
+			return false
+		}
+		require.ErrorAs(t, err, &failed)
+		require.Equal(t, http.StatusTooManyRequests, failed.StatusCode)
+		return failed.Code == "insufficient_quota"
+	}, 20*time.Second, 600*time.Millisecond)
+}
+
+// Callers with a tag have limits of their own; those over a rate wait their turn,
+// fairly, if they may.
+func TestLimitsByTag(t *testing.T) {
+	upstream := echoing(t)
+	file := filepath.Join(t.TempDir(), "keys.json")
+	gold, plain := newKey(t, "-file", file, "-subject", "g", "-tags", "gold"), newKey(t, "-file", file, "-subject", "p")
+	p := start(t, limited(`"plain": {"unit": "requests", "by": "subject", "rate": "1/h", "burst": 2, "no_tag": "gold"}, "gold": {"unit": "requests", "by": "subject", "rate": "1/h", "burst": 20, "tag": "gold"},
+		"all": {"unit": "requests", "by": "everybody", "rate": "20/s", "burst": 1}`, `"limits": ["plain", "gold", "all"], "wait": {"max": "5s", "priority": {"gold": 1}}`, upstream.URL, fmt.Sprintf(`"auth": {"keys": %q}`, file)))
+	var mu sync.Mutex
+	codes := map[string]map[int]int{gold: {}, plain: {}}
+	client := newClient(t, 60)
+	begin := time.Now()
+	each(60, 60, func(i int) {
+		key := []string{gold, plain}[i%2]
+		res := p.with(client, small, "X-Api-Key", key)
+		mu.Lock()
+		defer mu.Unlock()
+		codes[key][res.StatusCode]++
+	})
+	assert.Equal(t, map[int]int{200: 20, 429: 10}, codes[gold])
+	assert.Equal(t, map[int]int{200: 2, 429: 28}, codes[plain])
+	assert.Greater(t, time.Since(begin), time.Second, "22 at 20 a second")
+}
+
+// Requests under way are bounded, and the private port tells how many there are.
+func TestConcurrency(t *testing.T) {
+	upstream, begun, release := held(t)
+	p := start(t, limited("", `"concurrency": {"initial": 5, "min": 5, "max": 5}`, upstream.URL))
+	client := newClient(t, 20)
+	collect := open(t, p, client, 5, begun)
+	res, err := p.chat(client, "x", `{"model":"demo","stream":true}`)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	assert.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+	assert.Equal(t, "1", res.Header.Get("Retry-After"))
+	_, text := p.admin(http.MethodGet, "/admin/routes", "")
+	assert.Contains(t, text, `"inflight":5,"concurrency":5`)
+	release()
+	assert.Equal(t, 5, collect())
+	_, text = p.admin(http.MethodGet, "/admin/routes", "")
+	assert.NotContains(t, text, `"inflight"`)
+}
