@@ -88,7 +88,8 @@ func (s *standIn) Take(ctx context.Context, charges []Charge) error {
 		return fmt.Errorf("%w: limits can't be checked", ErrUnavailable)
 	case Allow:
 		for i := range charges {
-			charges[i].Granted, charges[i].Wait, charges[i].local = charges[i].Cost, 0, true
+			c := &charges[i]
+			c.Granted, c.Left, c.Wait, c.local = c.Cost, float64(c.Burst), 0, true
 		}
 		return nil
 	case Share:

@@ -14,8 +14,8 @@ const (
 	// was meant for. What is left then is lost: never is more spent than was taken.
 	leaseLife = 5
 	// A refusal by the store is believed for shortRefusal at least, but for no more
-	// than an eighth of the time in which the bucket fills, and for longRefusal at
-	// most: somebody may empty the store or raise the limit.
+	// than half the time in which the bucket fills, and for longRefusal at most:
+	// somebody may empty the store or raise the limit.
 	shortRefusal = 25 * time.Millisecond
 	longRefusal  = time.Second
 	// demandWindow is the time over which demand is averaged.
@@ -201,17 +201,24 @@ func (a *account) close(out *loan, ask *Charge, err error, ahead time.Duration) 
 	case ask.Granted > 0:
 		a.balance += ask.Granted
 		a.until = now.Add(leaseLife * ahead)
+		if need := ask.need(); ask.Left < need { // the next one would be refused
+			a.refuse(ask, now, ask.until(now, ask.Left, need))
+		}
 	case ask.Wait > 0:
-		a.refusedAt, a.wait = now, ask.Wait
-		a.refusedUntil = now.Add(believe(ask))
+		a.refuse(ask, now, ask.Wait)
 	}
 }
 
+func (a *account) refuse(ask *Charge, now time.Time, wait time.Duration) {
+	a.refusedAt, a.wait = now, wait
+	a.refusedUntil = now.Add(believe(ask, wait))
+}
+
 // believe is how long a refusal holds without asking again.
-func believe(ask *Charge) time.Duration {
+func believe(ask *Charge, wait time.Duration) time.Duration {
 	least := shortRefusal
 	if ask.Rate > 0 {
-		least = min(least, seconds(float64(ask.Burst)/ask.Rate/8))
+		least = min(least, seconds(float64(ask.Burst)/ask.Rate/2))
 	}
-	return min(max(ask.Wait, least, time.Millisecond), longRefusal)
+	return min(max(wait, least, time.Millisecond), longRefusal)
 }

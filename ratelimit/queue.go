@@ -175,7 +175,7 @@ func (q *queue) putBack(ctx context.Context, charges []Charge) {
 	back := make([]Settlement, 0, len(charges))
 	for i := range charges {
 		if c := &charges[i]; c.Granted > 0 {
-			back = append(back, Settlement{Bucket: c.Bucket, Held: c.Granted, local: c.local})
+			back = append(back, Settlement{Bucket: c.Bucket, Spent: -c.Granted, local: c.local})
 		}
 	}
 	if len(back) > 0 {

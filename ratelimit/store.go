@@ -49,7 +49,7 @@ type Charge struct {
 	// bucket, and leaves it in debt, so that a small limit never refuses for good.
 	Cost int64
 	// Upto, when more than Cost, is what may be taken, of at most half of what is
-	// there.
+	// there, rounded up.
 	Upto int64
 	// Hold keeps what was taken on an account of the caller's until it is settled.
 	// When the caller's process dies it returns to the bucket.
@@ -68,7 +68,8 @@ type Charge struct {
 // Settlement ends a hold, or a part of it.
 type Settlement struct {
 	Bucket
-	// Held is how much of the hold ends, Spent what was used. Held 0 adds debt.
+	// Held is how much of the hold ends, Spent what was used. Held 0 adds debt, and a
+	// Spent below 0 returns what was taken without a hold.
 	Held, Spent int64
 
 	local bool
@@ -82,7 +83,7 @@ func (c *Charge) need() float64 { return float64(min(c.Cost, c.Burst)) - dust }
 
 // grant is how much to take at a level that pays.
 func (c *Charge) grant(level float64) int64 {
-	return max(c.Cost, min(c.Upto, int64(level/2)))
+	return max(c.Cost, min(c.Upto, int64(math.Ceil(level/2))))
 }
 
 // until is the time until a bucket has filled from level to need.

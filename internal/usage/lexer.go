@@ -1,9 +1,6 @@
 package usage
 
-import (
-	"bytes"
-	"unicode/utf8"
-)
+import "bytes"
 
 // owner is told what stands where in a JSON text.
 type owner interface {
@@ -53,15 +50,6 @@ const (
 	inSkipped
 	complete
 	broken
-)
-
-// use is what a string is read for.
-type use uint8
-
-const (
-	asText use = iota
-	asName
-	asValue
 )
 
 // reset makes ready for the next text.
@@ -231,113 +219,5 @@ func (l *lexer) digits(p []byte) {
 func (l *lexer) text(size int) {
 	if size > 0 && l.at != nowhere {
 		l.owner.text(l.at, size)
-	}
-}
-
-const (
-	escapeNone  = 0
-	escapeBegun = -1
-)
-
-func (l *lexer) quote(u use) {
-	l.use, l.word.n, l.escape = u, 0, escapeNone
-	l.state = inString
-}
-
-// str takes a piece of a string, up to its end. Each byte is looked at a fixed
-// number of times, whatever it is.
-func (l *lexer) str(p []byte) []byte {
-	for {
-		end := bytes.IndexByte(p, '"')
-		if end < 0 {
-			l.piece(p)
-			return nil
-		}
-		l.piece(p[:end])
-		if l.escape != escapeBegun {
-			l.unquote()
-			return p[end+1:]
-		}
-		l.unescape('"')
-		p = p[end+1:]
-	}
-}
-
-// piece takes a piece that has no quotation mark.
-func (l *lexer) piece(p []byte) {
-	for len(p) > 0 {
-		if l.escape != escapeNone {
-			l.unescape(p[0])
-			p = p[1:]
-			continue
-		}
-		n := bytes.IndexByte(p, '\\')
-		if n < 0 {
-			l.take(p)
-			return
-		}
-		l.take(p[:n])
-		l.escape = escapeBegun
-		p = p[n+1:]
-	}
-}
-
-// unescape takes a byte of an escape.
-func (l *lexer) unescape(c byte) {
-	if l.escape == escapeBegun {
-		l.escape = escapeNone
-		switch c {
-		case 'u':
-			l.escape, l.char = 4, 0
-		case '"', '\\', '/':
-			l.take([]byte{c})
-		default: // a control character: no name has one, nor which matters
-			l.take([]byte{' '})
-		}
-		return
-	}
-	l.char = l.char<<4 | hex(c)
-	l.escape--
-	if l.escape == 0 {
-		var b [utf8.UTFMax]byte
-		l.take(b[:utf8.EncodeRune(b[:], l.char)])
-	}
-}
-
-func hex(c byte) rune {
-	switch {
-	case c >= '0' && c <= '9':
-		return rune(c - '0')
-	case c >= 'a' && c <= 'f':
-		return rune(c - 'a' + 10)
-	case c >= 'A' && c <= 'F':
-		return rune(c - 'A' + 10)
-	default:
-		return 0
-	}
-}
-
-// take takes what a part of a string means.
-func (l *lexer) take(b []byte) {
-	if l.use == asText {
-		l.text(len(b))
-	} else {
-		l.word.add(b)
-	}
-}
-
-// unquote ends a string.
-func (l *lexer) unquote() {
-	switch {
-	case l.skipped > 0:
-		l.state = inSkipped
-	case l.use == asName:
-		l.state = beforeColon
-		l.at = l.stack[l.depth-1].at.member(l.word.bytes())
-	default:
-		l.state = afterValue
-		if l.use == asValue {
-			l.owner.value(l.at, l.word.bytes())
-		}
 	}
 }

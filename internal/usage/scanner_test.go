@@ -206,7 +206,7 @@ func TestZeroOutputWithTextIsNoCount(t *testing.T) {
 
 // What is long is neither kept nor lost.
 func TestScannerIsBounded(t *testing.T) {
-	piece := bytes.Repeat([]byte(`x\u0041\"[{: ,`), 1000)
+	piece := append(bytes.Repeat([]byte("x"), 10_000), bytes.Repeat([]byte(`\u0041\"[{: ,`), 10)...)
 	tests := []struct {
 		name, contentType, before, after string
 		size                             int

@@ -32,7 +32,8 @@ type Config struct {
 	// Prefix begins every key. Gateways with the same one share their limits. It has no
 	// braces. Default "ginfer".
 	Prefix string
-	// Timeout bounds each call. Default 50 ms.
+	// Timeout bounds each call, and putting back what a part of a cluster gave. Default
+	// 50 ms.
 	Timeout time.Duration
 	// Hold is how long what a replica holds of a bucket stays its own when it does not
 	// touch that bucket; then it returns. The same for all replicas. Default 1 min.

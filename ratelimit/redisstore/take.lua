@@ -21,9 +21,9 @@ for i, key in ipairs(KEYS) do
     c.wait = math.ceil(fills_in(b, need))
     if b.ends > 0 then c.wait = math.min(c.wait, b.ends * 1000 - now) end
     c.wait = math.max(c.wait, 1)
-    
+    if c.wait > 9e15 then c.wait = -1 end
   elseif not refused then
-    c.granted = math.max(cost, math.min(upto, math.floor(b.level / 2)))
+    c.granted = math.max(cost, math.min(upto, math.ceil(b.level / 2)))
     b.level = b.level - c.granted
   end
   c.level = b.level

@@ -79,14 +79,15 @@ func aboveBurst(s *suite) {
 }
 
 func upto(s *suite) {
-	b := s.bucket("a", 100)
+	b := ratelimit.Bucket{Limit: "a", Key: s.run, Burst: 100} // it does not fill at all
 	for _, tt := range []struct{ cost, upto, want int64 }{
 		{1, 20, 20}, // 100: as much as was asked
 		{1, 90, 40}, // 80: half
 		{30, 90, 30},
 		{1, 0, 1},  // 10
-		{2, 1, 2},  // 9: less than the cost
-		{7, 90, 7}, // 7: all, since it costs that
+		{1, 90, 5}, // 9: half, rounded up
+		{2, 1, 2},  // 4: less than the cost
+		{2, 90, 2}, // 2: all, since it costs that
 		{1, 90, 0},
 	} {
 		got := s.take(ratelimit.Charge{Bucket: b, Cost: tt.cost, Upto: tt.upto})[0]
