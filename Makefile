@@ -20,6 +20,10 @@ test: ## run all tests, with the race detector and in random order
 tools: ## install linter and formatter at the versions in tools/go.mod
 	cd tools && GOBIN=$(GOBIN) go install tool
 
+.PHONY: npm
+npm: ## install what tests need of npm: an OpenID provider
+	npm ci --prefix internal/e2e/oidc --no-audit --no-fund --loglevel=error
+
 .PHONY: lint
 lint: ## check style, and which package imports which
 	$(LINT) run ./...
@@ -45,6 +49,10 @@ build: ## build every package and command
 .PHONY: copy-example
 copy-example: ## build a copy of examples/gateway in a module of its own
 	scripts/copy-example
+
+.PHONY: consumer
+consumer: ## check what a module that imports ginfer gets in its go.sum
+	scripts/consumer
 
 .PHONY: readme
 readme: ## run the commands and build the snippets of README.md

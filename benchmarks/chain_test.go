@@ -63,7 +63,7 @@ func ours(tb testing.TB) http.Handler {
 
 func ginJWT(tb testing.TB) gin.HandlerFunc {
 	tb.Helper()
-	m, err := ginjwt.New(&ginjwt.GinJWTMiddleware{Realm: "x", Key: []byte(secret), Timeout: time.Hour, Authenticator: func(*gin.Context) (any, error) { return nil, nil }})
+	m, err := ginjwt.New(&ginjwt.GinJWTMiddleware{Realm: "x", Key: []byte(secret), Timeout: time.Hour, Authenticator: func(*gin.Context) (any, error) { return nil, ginjwt.ErrFailedAuthentication }})
 	require.NoError(tb, err)
 	return m.MiddlewareFunc()
 }
@@ -79,7 +79,7 @@ func withUlule(tb testing.TB) http.Handler {
 // withHTTPRate is gin-jwt behind go-chi/httprate.
 func withHTTPRate(tb testing.TB) http.Handler {
 	tb.Helper()
-	limits := httprate.Limit(1e9, time.Second, httprate.WithKeyFuncs(func(*http.Request) (string, error) { return "alice", nil }))
+	limits := httprate.LimitBy(1e9, time.Second, func(*http.Request) (string, error) { return "alice", nil })
 	return limits(engine(ginJWT(tb)))
 }
 

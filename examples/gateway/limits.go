@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ type store struct {
 // keepStore makes the store that a configuration says, or returns the one at work
 // when that is the same.
 func (g *gateway) keepStore(cfg *Redis, faults *checker) *store {
-	key, _ := json.Marshal(cfg) // a struct of strings and numbers
+	key, _ := json.Marshal(cfg) //nolint:gosec // with its password: it is compared and goes nowhere
 	if g.store != nil && g.store.key == string(key) {
 		return g.store
 	}
@@ -65,6 +66,14 @@ func newStore(cfg *Redis) (*store, error) {
 	}
 	down := map[string]ratelimit.Down{"deny": ratelimit.Deny, "allow": ratelimit.Allow}[cfg.WhenDown]
 	return &store{buckets: buckets, shared: ratelimit.Shared{Down: down, Replicas: cfg.Replicas}, close: func() { _ = client.Close() }}, nil
+}
+
+// redisLog takes what the client says by itself; what matters of it is an event too.
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements the client's logger.
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.log.DebugContext(ctx, fmt.Sprintf(format, v...))
 }
 
 // authorities are those in a PEM file; nil, the system's, without one.

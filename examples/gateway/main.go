@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"github.com/gin-gonic/gin"
+	"github.com/redis/go-redis/v9"
 )
 
 // Exit codes.
@@ -47,6 +48,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int 
 	defer cancel()
 
 	g := newGateway(newLogger(stderr, *verbose), *path)
+	redis.SetLogger(redisLog{g.log}) // for the whole process, as the client has it
 	defer g.close()
 	if err := g.load(ctx); err != nil {
 		_, _ = fmt.Fprintln(stderr, err)

@@ -52,8 +52,15 @@ func echoing(t *testing.T) *httptest.Server {
 	return s
 }
 
+// answer is what came back, without its body.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+	Proto      string
+}
+
 // with sends a small request with headers, given in pairs.
-func (p *process) with(client *http.Client, body string, header ...string) *http.Response {
+func (p *process) with(client *http.Client, body string, header ...string) answer {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
 	require.NoError(p.t, err)
@@ -66,7 +73,7 @@ func (p *process) with(client *http.Client, body string, header ...string) *http
 	_, err = io.Copy(io.Discard, res.Body)
 	require.NoError(p.t, err)
 	require.NoError(p.t, res.Body.Close())
-	return res
+	return answer{res.StatusCode, res.Header, res.Proto}
 }
 
 const small = `{"model":"small-1","messages":[{"role":"user","content":"hi"}],"max_tokens":50}`
@@ -96,7 +103,7 @@ func TestKeys(t *testing.T) {
 	require.Eventually(t, func() bool { return p.with(client, small, "X-Api-Key", other).StatusCode != http.StatusUnauthorized }, 15*time.Second, 100*time.Millisecond)
 	res = p.with(client, small, "X-Api-Key", other)
 	assert.Equal(t, http.StatusForbidden, res.StatusCode)
-	assert.Contains(t, res.Header.Get("Www-Authenticate"), `error="insufficient_scope"`)
+	assert.Contains(t, res.Header.Get("WWW-Authenticate"), `error="insufficient_scope"`)
 	for name, header := range map[string][]string{
 		"none": nil, "a wrong one": {"X-Api-Key", chat + "x"}, "two": {"X-Api-Key", chat, "Authorization", "Bearer " + other}, "in another scheme": {"Authorization", "Basic " + chat},
 	} {
@@ -154,7 +161,7 @@ func TestJWTAndAddresses(t *testing.T) {
 	bad := jwt.MapClaims{"iss": "op", "aud": "api", "sub": "alice", "exp": time.Now().Add(-time.Hour).Unix()}
 	res = p.with(client, small, "Authorization", sign(bad), "X-Forwarded-For", "198.51.100.7")
 	assert.Equal(t, http.StatusUnauthorized, res.StatusCode)
-	assert.Contains(t, res.Header.Get("Www-Authenticate"), `error="invalid_token"`)
+	assert.Contains(t, res.Header.Get("WWW-Authenticate"), `error="invalid_token"`)
 }
 
 // signedBy makes a client certificate, and writes its authority to a file.
@@ -212,9 +219,9 @@ func TestClientCertificates(t *testing.T) {
 	assert.Equal(t, http.StatusUnauthorized, p.with(client(), small).StatusCode, "without a certificate")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.public, nil)
 	require.NoError(t, err)
-	res, err = client(stranger).Do(req)
+	refused, err := client(stranger).Do(req)
 	if err == nil {
-		_ = res.Body.Close()
+		_ = refused.Body.Close()
 	}
 	require.Error(t, err, "signed by somebody else")
 }

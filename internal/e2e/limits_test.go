@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dunglas/httpsfv"
+	"github.com/ginfer/ginfer/internal/testkit/redistest"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 	"github.com/stretchr/testify/assert"
@@ -144,4 +145,47 @@ func TestConcurrency(t *testing.T) {
 	assert.Equal(t, 5, collect())
 	_, text = p.admin(http.MethodGet, "/admin/routes", "")
 	assert.NotContains(t, text, `"inflight"`)
+}
+
+// Two gateways share their limits over Redis: killed, frozen, emptied, and back. A
+// budget outlives all but being emptied.
+func TestGatewaysShareLimits(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	upstream := echoing(t)
+	config := limited(`"rps": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 20}, "day": {"unit": "tokens", "by": "everybody", "budget": 500, "period": "day"}`,
+		`"limits": ["rps", "day"]`, upstream.URL, fmt.Sprintf(`"redis": {"addresses": [%q], "replicas": 2, "timeout": "200ms"}`, server.Addr))
+	t.Setenv("GATEWAY_TOKEN", "shared")
+	a, b := start(t, config), start(t, config)
+	client := newClient(t, 4)
+	key := []string{"Authorization", "Bearer shared"}
+	status := func(p *process) int { return p.with(client, small, key...).StatusCode }
+	for i := range 10 { // 30 tokens each
+		require.Equal(t, http.StatusOK, status([]*process{a, b}[i%2]), i)
+	}
+	left := func(p *process, limit string) int64 {
+		return members(t, p.with(client, small, key...).Header["Ratelimit"])[limit]["r"]
+	}
+	assert.InDelta(t, 500-300-45, left(b, "day"), 15, "a's are counted at b")
+
+	server.Kill()
+	require.Eventually(t, func() bool { return status(a) == http.StatusOK }, 5*time.Second, 10*time.Millisecond, "its share")
+	assert.Contains(t, a.stderr.String(), "redis does not answer")
+	server.Restart()
+	require.Eventually(t, func() bool { status(a); return strings.Contains(a.stderr.String(), "redis answers again") }, 10*time.Second, 100*time.Millisecond)
+	assert.LessOrEqual(t, left(a, "day"), int64(500-300), "a budget outlives a restart")
+
+	server.Freeze()
+	begin := time.Now()
+	for range 5 {
+		status(b)
+	}
+	assert.Less(t, time.Since(begin), 2*time.Second)
+	server.Thaw()
+	require.Eventually(t, func() bool { status(b); return strings.Contains(b.stderr.String(), "redis answers again") }, 10*time.Second, 100*time.Millisecond)
+
+	require.Eventually(t, func() bool { return status(a) == http.StatusTooManyRequests && status(b) == http.StatusTooManyRequests }, 10*time.Second, time.Millisecond)
+	server.MustDo("FLUSHALL")
+	server.MustDo("SCRIPT", "FLUSH")
+	require.Eventually(t, func() bool { return status(a) == http.StatusOK }, 10*time.Second, 100*time.Millisecond, "emptied, everything is full")
+	assert.NotContains(t, server.MustDo("KEYS", "*"), "shared", "no secret in a key")
 }

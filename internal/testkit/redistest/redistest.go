@@ -87,7 +87,7 @@ func (s *Server) Restart() {
 
 // run starts the process and waits until it answers.
 func (s *Server) run() error {
-	s.cmd = exec.CommandContext(s.tb.Context(), binary(s.tb), s.options(s)...) //nolint:gosec // a test's own options
+	s.cmd = exec.CommandContext(s.tb.Context(), binary(s.tb), s.options(s)...)
 	s.cmd.SysProcAttr = dieWithParent()
 	if err := s.cmd.Start(); err != nil {
 		return err
