@@ -76,7 +76,7 @@ func TestChallenges(t *testing.T) {
 		"scope, too few, own realm": {a.Require("r"), alice, 403, `Bearer realm="models", error="insufficient_scope", scope="r"`},
 		"model, nobody":             {auth.RequireModel(auth.RequireModelConfig{}), nil, 401, `Bearer realm="gateway"`},
 		"model, nobody, own realm":  {auth.RequireModel(auth.RequireModelConfig{Realm: "models"}), nil, 401, `Bearer realm="models"`},
-		"model, none named":         {auth.RequireModel(auth.RequireModelConfig{}), alice, 400, ``},
+		"model, none asked":         {auth.RequireModel(auth.RequireModelConfig{}), alice, 200, ``},
 	} {
 		r := request()
 		if tt.id != nil {
@@ -215,5 +215,24 @@ func TestNoSecrets(t *testing.T) {
 		for _, secret := range secrets {
 			assert.NotContains(t, told.String(), secret, name)
 		}
+	}
+}
+
+// A handler that forgets to abort lets nobody through.
+func TestHandlersThatDoNotAbort(t *testing.T) {
+	t.Parallel()
+	silent := func(c *gin.Context, _ error) { c.Status(http.StatusTeapot) }
+	filter, err := auth.NewIPFilter(auth.IPFilterConfig{Deny: []string{"0.0.0.0/0"}, ErrorHandler: silent})
+	require.NoError(t, err)
+	authn, err := auth.New(auth.Config{Verifiers: []auth.Verifier{&auth.MTLS{}}, ErrorHandler: silent})
+	require.NoError(t, err)
+	for name, handler := range map[string]gin.HandlerFunc{
+		"addresses": filter.Middleware(), "callers": authn.Middleware(), "scopes": authn.Require("a"), "models": auth.RequireModel(auth.RequireModelConfig{ErrorHandler: silent}),
+	} {
+		r := gin.New()
+		r.GET("/", handler, func(*gin.Context) { t.Errorf("%s: let through", name) })
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		assert.Equal(t, http.StatusTeapot, w.Code, name)
 	}
 }

@@ -212,7 +212,13 @@ func (a *Authenticator) refuse(c *gin.Context, err error) {
 	default:
 		e.Status, e.Code, e.Message, e.RetryAfter = http.StatusServiceUnavailable, "auth_unavailable", "The credential can't be checked now.", time.Second
 	}
-	a.cfg.ErrorHandler(c, e)
+	stop(c, a.cfg.ErrorHandler, e)
+}
+
+// stop ends the chain, whatever the handler does.
+func stop(c *gin.Context, handler func(*gin.Context, error), err error) {
+	c.Abort()
+	handler(c, err)
 }
 
 // challenge says what is wanted (RFC 6750 §3).

@@ -103,7 +103,7 @@ func (f *IPFilter) Middleware() gin.HandlerFunc {
 		if f.cfg.OnEvent != nil {
 			f.cfg.OnEvent(c.Request.Context(), IPEvent{Client: addr, Err: err})
 		}
-		f.cfg.ErrorHandler(c, &apierror.Error{Status: http.StatusForbidden, Code: "ip_denied", Message: "Access is denied.", Err: err})
+		stop(c, f.cfg.ErrorHandler, &apierror.Error{Status: http.StatusForbidden, Code: "ip_denied", Message: "Access is denied.", Err: err})
 	}
 }
 

@@ -35,12 +35,12 @@ func require(realm string, refuse func(*gin.Context, error), scopes []string) gi
 		id, ok := FromContext(c.Request.Context())
 		if !ok {
 			challenge(c, realm, "")
-			refuse(c, noIdentity())
+			stop(c, refuse, noIdentity())
 			return
 		}
 		if !id.HasScopes(scopes...) {
 			challenge(c, realm, missing)
-			refuse(c, &apierror.Error{Status: http.StatusForbidden, Code: "insufficient_scope", Message: "The credential does not allow this.", Err: ErrForbidden})
+			stop(c, refuse, &apierror.Error{Status: http.StatusForbidden, Code: "insufficient_scope", Message: "The credential does not allow this.", Err: ErrForbidden})
 		}
 	}
 }
@@ -59,8 +59,9 @@ type RequireModelConfig struct {
 
 // RequireModel returns a handler that lets in requests for the models that the
 // caller may use ([Identity.Models]: names, or beginnings and "*"). A caller with
-// such a list must name its model in a JSON body, once and plainly. It panics on a
-// Realm that can't be quoted.
+// such a list must name its model in a JSON body, once and plainly, but by GET and
+// HEAD without a body, which ask no model for anything. It panics on a Realm that
+// can't be quoted.
 func RequireModel(cfg RequireModelConfig) gin.HandlerFunc {
 	if !isQuotable(cfg.Realm) {
 		panic(fmt.Sprintf("auth: RequireModelConfig.Realm %q can't be quoted", cfg.Realm))
@@ -82,7 +83,7 @@ func RequireModel(cfg RequireModelConfig) gin.HandlerFunc {
 		if errors.Is(err, ErrNoIdentity) {
 			challenge(c, cfg.Realm, "")
 		}
-		cfg.ErrorHandler(c, err)
+		stop(c, cfg.ErrorHandler, err)
 	}
 }
 
@@ -100,6 +101,9 @@ func requireModel(c *gin.Context, maxBody int64) error {
 	}
 	if !whole {
 		return &apierror.Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: "The request body is too large to find its model in."}
+	}
+	if len(body) == 0 && (c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead) {
+		return nil
 	}
 	model, err := peek.String(body, "model")
 	if err != nil {
