@@ -49,7 +49,7 @@ type Adaptive struct {
 	mu       sync.Mutex
 	gradient gradient
 	inflight int
-	line     *line
+	line     line
 }
 
 // NewAdaptive checks cfg and returns an Adaptive. The error joins every fault.
@@ -59,7 +59,6 @@ func NewAdaptive(cfg AdaptiveConfig) (*Adaptive, error) {
 	cfg.Initial = orDefault(cfg.Initial, min(max(20, cfg.Min), cfg.Max))
 	cfg.Tolerance = orDefault(cfg.Tolerance, 1.5)
 	cfg.Headroom = orDefault(cfg.Headroom, 4)
-	cfg.Wait.Size = orDefault(cfg.Wait.Size, 1000)
 	var faults []error
 	if cfg.Min < 1 || cfg.Initial < cfg.Min || cfg.Max < cfg.Initial {
 		faults = append(faults, fmt.Errorf("ratelimit: AdaptiveConfig: Min %d, Initial %d and Max %d must rise from 1", cfg.Min, cfg.Initial, cfg.Max))
@@ -70,13 +69,13 @@ func NewAdaptive(cfg AdaptiveConfig) (*Adaptive, error) {
 	if cfg.Headroom < 1 {
 		faults = append(faults, fmt.Errorf("ratelimit: AdaptiveConfig.Headroom: %d must be at least 1", cfg.Headroom))
 	}
-	if err := errors.Join(append(faults, cfg.Wait.check())...); err != nil {
+	if err := errors.Join(append(faults, cfg.Wait.complete())...); err != nil {
 		return nil, err
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
 	}
-	return &Adaptive{cfg: cfg, gradient: newGradient(&cfg), line: newLine(&Charge{})}, nil
+	return &Adaptive{cfg: cfg, gradient: newGradient(&cfg), line: newLine()}, nil
 }
 
 // Limit is how many requests may be under way now.
@@ -135,7 +134,7 @@ func (a *Adaptive) enter(c *gin.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.line.has(w) {
-		a.line.remove(w)
+		a.line.leave(w)
 		return err
 	}
 	if w.err == nil && ctx.Err() != nil { // it got a place in this very moment
@@ -148,31 +147,42 @@ func (a *Adaptive) enter(c *gin.Context) error {
 
 // place takes a place, or returns a waiter that stands in line for one.
 func (a *Adaptive) place(c *gin.Context) (*waiter, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.inflight < int(a.gradient.limit) && len(a.line.waiters) == 0 {
-		a.inflight++
+	if a.free() {
 		return nil, nil //nolint:nilnil // nobody waits, and no fault
 	}
 	if a.cfg.Wait.Max == 0 {
 		return nil, overloaded()
 	}
-	w, err := a.cfg.Wait.waiter(c, time.Now())
+	w, err := a.cfg.Wait.waiter(c, time.Now()) // outside the lock: it calls what others wrote
 	if err != nil {
 		return nil, err
 	}
-	at := a.line.place(w)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := a.line.place(&w)
 	if len(a.line.waiters) >= a.cfg.Wait.Size {
 		if at == len(a.line.waiters) {
 			return nil, overloaded()
 		}
 		last := a.line.last()
 		last.err = overloaded()
-		a.line.remove(last)
+		a.line.leave(last)
 		close(last.done)
 	}
-	a.line.insert(w, at)
-	return w, nil
+	a.line.insert(&w, at)
+	a.admit() // a place may be free by now
+	return &w, nil
+}
+
+// free takes a place if there is one and nobody waits for it.
+func (a *Adaptive) free() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.inflight >= int(a.gradient.limit) || len(a.line.waiters) > 0 {
+		return false
+	}
+	a.inflight++
+	return true
 }
 
 // leave frees a place.
@@ -200,8 +210,7 @@ func (a *Adaptive) learn(d time.Duration) {
 func (a *Adaptive) admit() {
 	for len(a.line.waiters) > 0 && a.inflight < int(a.gradient.limit) {
 		w := a.line.waiters[0]
-		a.line.served(w)
-		a.line.remove(w)
+		a.line.serve(w)
 		a.inflight++
 		close(w.done)
 	}

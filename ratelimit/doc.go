@@ -17,13 +17,13 @@
 // and before everything that costs something.
 //
 // Buckets are kept in a [Store]: in [Memory], or in Redis by package redisstore, where
-// replicas share them. Request limits borrow from a shared store ahead of need, so
+// replicas share them, behind a [Shared] that goes on in an outage. Request limits borrow from a shared store ahead of need, so
 // that few requests wait for it, and never more is let in than the limits say.
 //
-// What happens on failure: a request without a key is refused (closed). A shared store
-// that does not answer is replaced by this replica's share of each limit, or, as
-// [Shared] says, by refusing everybody (closed) or nobody (open); it comes back by
-// itself. A panic frees what was reserved.
+// What happens on failure: a request without a key is refused (closed), and so is every
+// request when a store does not answer. Behind a [Shared] this replica's share of each
+// limit holds instead, or nobody is refused (open), as its config says; it comes back
+// by itself. A panic frees what was reserved.
 //
 // [auth.Subject]: https://pkg.go.dev/github.com/ginfer/ginfer/auth#Subject
 // [auth.Tenant]: https://pkg.go.dev/github.com/ginfer/ginfer/auth#Tenant

@@ -18,6 +18,9 @@ const (
 	// maxAnswers bounds what a request may ask for, so that one number in it can't
 	// put a key into debt without end.
 	maxAnswers = 128
+	// leastText is the shortest input, in bytes, that says something of others: of a
+	// shorter one the template is a large part.
+	leastText = 200
 	// maxModels bounds what is remembered: clients name models.
 	maxModels = 1000
 )
@@ -68,10 +71,10 @@ func (e *estimates) learn(r *usage.Request, u *usage.Usage) {
 	}
 	known.count++
 	weight := max(leastWeight, 1/float64(known.count+1))
-	if r.InputBytes > 0 {
-		known.ratio += (min(float64(u.Input)/float64(r.InputBytes), 2) - known.ratio) * weight
+	if r.InputBytes >= leastText {
+		known.ratio += (min(float64(u.Input)/float64(r.InputBytes), 1) - known.ratio) * weight
 	}
-	known.output += (float64(u.Output)/float64(r.N) - known.output) * weight
+	known.output += (float64(u.Output)/float64(min(r.N, maxAnswers)) - known.output) * weight
 }
 
 func inexperienced() *experience { return &experience{ratio: firstRatio, output: firstOutput} }

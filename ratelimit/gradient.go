@@ -37,7 +37,7 @@ func (g *gradient) sample(d time.Duration, inflight int) {
 	if g.n == 0 {
 		g.begun = now
 	}
-	g.sum += d.Seconds()
+	g.sum += max(d, time.Microsecond).Seconds() // no time at all says nothing
 	g.n++
 	g.peak = max(g.peak, inflight)
 	if g.n >= windowSamples && now.Sub(g.begun) >= windowTime {

@@ -39,22 +39,33 @@ func newHeaders(l *Limit) headers {
 	return headers{policy: []string{policy}, quota: []string{quota}, ready: new([remembered]atomic.Pointer[state])}
 }
 
-// setHeaders tells of every limit in RateLimit, and in x-ratelimit-* of the one
-// that is nearest to its end.
+// setHeaders tells of every limit that was asked in RateLimit, and in x-ratelimit-*
+// of the one that refused, or is nearest to its end.
 func setHeaders(h http.Header, unit string, one *call) {
-	names := headerNames(unit)
-	tightest, least := 0, math.Inf(1)
-	var first *state
+	refused, least := refusal(one.charges), math.Inf(1)
+	var tightest *limit
+	var state *state
 	for i := range one.charges {
-		c := &one.charges[i]
-		s := one.limits[i].state(c)
-		add(h, "Ratelimit-Policy", one.limits[i].policy)
+		c, l := &one.charges[i], one.limits[i]
+		if math.IsNaN(c.Left) {
+			continue
+		}
+		s := l.state(c)
+		add(h, "Ratelimit-Policy", l.policy)
 		add(h, "Ratelimit", s.limit)
-		if share := c.Left / float64(c.Burst); share < least {
-			tightest, least, first = i, share, s
+		share := c.Left / float64(c.Burst)
+		if i == refused {
+			share = math.Inf(-1)
+		}
+		if share < least {
+			tightest, least, state = l, share, s
 		}
 	}
-	h[names[0]], h[names[1]], h[names[2]] = one.limits[tightest].quota, first.remaining, first.reset
+	if tightest == nil {
+		return
+	}
+	names := headerNames(unit)
+	h[names[0]], h[names[1]], h[names[2]] = tightest.quota, state.remaining, state.reset
 }
 
 // add adds values that are shared by many requests. Their slices are full, so

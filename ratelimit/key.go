@@ -87,6 +87,9 @@ func Join(keys ...func(*gin.Context) (string, error)) func(*gin.Context) (string
 			if err != nil {
 				return "", err
 			}
+			if part == "" {
+				return "", noKey("The request can't be counted.", nil)
+			}
 			parts[i] = escape.Replace(part)
 		}
 		return strings.Join(parts, ","), nil

@@ -13,6 +13,7 @@ const (
 	// leaseLife is how long what was borrowed may lie unused, in times of what it
 	// was meant for. What is left then is lost: never is more spent than was taken.
 	leaseLife = 5
+	shortLife = 100 * time.Millisecond
 	// A refusal by the store is believed for shortRefusal at least, but for no more
 	// than half the time in which the bucket fills, and for longRefusal at most:
 	// somebody may empty the store or raise the limit.
@@ -151,7 +152,7 @@ func (a *account) look(c *Charge, now time.Time) bool {
 		return true
 	}
 	if now.Before(a.refusedUntil) {
-		c.Wait = max(a.wait-now.Sub(a.refusedAt), 1)
+		c.Wait = max(a.wait-now.Sub(a.refusedAt), a.refusedUntil.Sub(now)) // it is not asked before
 		return true
 	}
 	return false
@@ -167,8 +168,11 @@ func (l *leases) loan(charges []Charge) *loan {
 			continue
 		}
 		a.loan = out
-		likely := a.demand * float64(l.ahead) / float64(demandWindow)
-		out.asks = append(out.asks, Charge{Bucket: c.Bucket, Cost: c.Cost, Upto: int64(likely)})
+		ask := Charge{Bucket: c.Bucket, Cost: c.Cost}
+		if c.Rate > 0 { // what is lost of a budget does not come back
+			ask.Upto = int64(a.demand * float64(l.ahead) / float64(demandWindow))
+		}
+		out.asks = append(out.asks, ask)
 	}
 	return out
 }
@@ -200,7 +204,7 @@ func (a *account) close(out *loan, ask *Charge, err error, ahead time.Duration) 
 	switch {
 	case ask.Granted > 0:
 		a.balance += ask.Granted
-		a.until = now.Add(leaseLife * ahead)
+		a.until = now.Add(max(leaseLife*ahead, shortLife))
 		if need := ask.need(); ask.Left < need { // the next one would be refused
 			a.refuse(ask, now, ask.until(now, ask.Left, need))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"time"
@@ -24,10 +25,12 @@ type Config struct {
 	// Limits are taken from all together: a request that one of them refuses costs
 	// nothing in the others.
 	Limits []Limit
-	// Store keeps the buckets. Default: a [Memory] of its own.
+	// Store keeps the buckets. A [Shared] goes on when the store behind it is down; any
+	// other one that fails refuses (closed). Default: a [Memory] of its own.
 	Store Store
-	// Shared says how a Store other than a Memory is used.
-	Shared Shared
+	// Lease is for how long ahead rates are borrowed from a Store other than a Memory,
+	// so that few requests wait for it. Default 100 ms; negative: every request asks.
+	Lease time.Duration
 	// Wait lets requests wait for their turn. Default: they are refused at once.
 	Wait Wait
 	// HideHeaders leaves RateLimit and x-ratelimit-* out of answers; Retry-After
@@ -64,12 +67,15 @@ func New(cfg Config) (*Limiter, error) {
 		faults = append(faults, errors.New("ratelimit: Config has both Limits and Key, Rate or Burst"))
 	}
 	limits, err := compile(cfg.Limits, defaults{name: "requests", seconds: 1})
-	store, storeErr := useStore(cfg.Store, cfg.Shared, cfg.OnEvent)
-	if err := errors.Join(append(faults, err, storeErr, cfg.Wait.check())...); err != nil {
+	if err := errors.Join(append(faults, err, cfg.Wait.complete())...); err != nil {
 		return nil, err
 	}
-	if standing, ok := store.(*standIn); ok && cfg.Shared.Lease >= 0 {
-		store = newLeases(standing, orDefault(cfg.Shared.Lease, 100*time.Millisecond))
+	store, err := orMemory(cfg.Store)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := store.(*Memory); !ok && cfg.Lease >= 0 {
+		store = newLeases(store, orDefault(cfg.Lease, 100*time.Millisecond))
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
@@ -82,23 +88,11 @@ func New(cfg Config) (*Limiter, error) {
 	return l, nil
 }
 
-// useStore returns the store to ask: a Memory as it is, any other one with a stand-in
-// for when it is down.
-func useStore(store Store, shared Shared, notify func(context.Context, Event)) (Store, error) {
+func orMemory(store Store) (Store, error) {
 	if store == nil {
 		return NewMemory(MemoryConfig{})
 	}
-	if m, ok := store.(*Memory); ok {
-		return m, nil
-	}
-	if err := shared.check(); err != nil {
-		return nil, err
-	}
-	return newStandIn(store, shared, func(ctx context.Context, e Event) {
-		if notify != nil {
-			notify(ctx, e)
-		}
-	}), nil
+	return store, nil
 }
 
 func orDefault[T comparable](v, def T) T {
@@ -131,21 +125,16 @@ func (l *Limiter) Middleware() gin.HandlerFunc {
 func (l *Limiter) handle(c *gin.Context) error {
 	one, _ := l.calls.Get().(*call)
 	defer l.calls.Put(one)
-	if err := one.fill(c, l.limits, 1); err != nil {
-		return err
-	}
-	if len(one.charges) == 0 {
-		return nil
-	}
 	ctx := c.Request.Context()
-	waited, err := l.take(c, one.charges)
+	waited, err := l.take(c, one)
 	if err != nil {
-		return unavailable(ctx, err)
+		l.notify(ctx, Event{Kind: Refused, Err: err})
+		return err
 	}
 	if !l.cfg.HideHeaders {
 		setHeaders(c.Writer.Header(), "requests", one)
 	}
-	if i := one.refusal(); i >= 0 {
+	if i := refusal(one.charges); i >= 0 {
 		err := one.limits[i].refuse(&one.charges[i], "requests")
 		l.notify(ctx, Event{Kind: Refused, Limit: one.charges[i].Limit, Key: one.charges[i].Key, Wait: one.charges[i].Wait, Err: err})
 		return err
@@ -154,12 +143,20 @@ func (l *Limiter) handle(c *gin.Context) error {
 	return nil
 }
 
-// take takes at once, or after a wait.
-func (l *Limiter) take(c *gin.Context, charges []Charge) (waited time.Duration, err error) {
-	if l.queue == nil {
-		return 0, l.store.Take(c.Request.Context(), charges)
+// take takes at once, or after a wait. A refusal stands in the charges.
+func (l *Limiter) take(c *gin.Context, one *call) (waited time.Duration, err error) {
+	if err := one.fill(c, l.limits, 1); err != nil || len(one.charges) == 0 {
+		return 0, err
 	}
-	return l.queue.take(c, charges)
+	if l.queue == nil {
+		err = l.store.Take(c.Request.Context(), one.charges)
+	} else {
+		waited, err = l.queue.take(c, one.charges)
+	}
+	if err != nil {
+		err = unavailable(c.Request.Context(), err)
+	}
+	return waited, err
 }
 
 func (l *Limiter) notify(ctx context.Context, e Event) {
@@ -182,21 +179,10 @@ func (one *call) fill(c *gin.Context, limits []*limit, cost int64) error {
 		case key == "":
 			return noKey("The request can't be counted.", fmt.Errorf("limit %q", l.Name))
 		}
-		one.charges = append(one.charges, Charge{Bucket: l.bucket(key, now), Cost: cost})
+		one.charges = append(one.charges, Charge{Bucket: l.bucket(key, now), Cost: cost, Left: math.NaN()}) // not known yet
 		one.limits = append(one.limits, l)
 	}
 	return nil
-}
-
-// refusal is the charge that has to wait longest, or -1 when all were granted.
-func (one *call) refusal() int {
-	worst := -1
-	for i := range one.charges {
-		if c := &one.charges[i]; c.Wait > 0 && (worst < 0 || c.Wait > one.charges[worst].Wait) {
-			worst = i
-		}
-	}
-	return worst
 }
 
 // refuse is the answer to a request over the limit. Types and codes are those of

@@ -197,8 +197,6 @@ func TestConfig(t *testing.T) {
 		"Limits[0].Period: must be Day":         {Limits: []ratelimit.Limit{{Key: byUser, Budget: 1}}},
 		"Limits[0].Budget: 0 must be above 0":   {Limits: []ratelimit.Limit{{Key: byUser, Period: ratelimit.Day}}},
 		"Wait.Max and Wait.Size":                {Key: byUser, Rate: 1, Wait: ratelimit.Wait{Max: -1}},
-		"Shared.Replicas is required":           {Key: byUser, Rate: 1, Store: newShared(t)},
-		"Shared.Down: 7 is none of Share":       {Key: byUser, Rate: 1, Store: newShared(t), Shared: ratelimit.Shared{Down: 7}},
 		"Limits[0].Rate: +Inf must be above 0":  {Key: byUser, Rate: 1 / zero},
 		"Limits[0].Rate: NaN must be above 0":   {Key: byUser, Rate: zero / zero},
 		"Limits[0].Budget: -1 must be above 0":  {Limits: []ratelimit.Limit{{Key: byUser, Budget: -1, Period: ratelimit.Day}}},
@@ -215,6 +213,11 @@ func TestConfig(t *testing.T) {
 	assert.Panics(t, func() { ratelimit.Middleware(ratelimit.Config{}) })
 	_, err = ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: -1})
 	require.ErrorContains(t, err, "Keys is negative")
+	_, err = ratelimit.NewShared(ratelimit.SharedConfig{Replicas: -1})
+	require.ErrorContains(t, err, "Store is required")
+	require.ErrorContains(t, err, "Replicas is required")
+	_, err = ratelimit.NewShared(ratelimit.SharedConfig{Store: newShared(t), Down: 7})
+	require.ErrorContains(t, err, "Down: 7 is none of Share")
 }
 
 var zero float64

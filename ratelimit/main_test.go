@@ -149,3 +149,12 @@ func (e *events) of(kind ratelimit.Kind) (out []ratelimit.Event) {
 	}
 	return out
 }
+
+// over is a Shared over a store.
+func over(tb testing.TB, store ratelimit.Store, cfg ratelimit.SharedConfig) *ratelimit.Shared {
+	tb.Helper()
+	cfg.Store = store
+	s, err := ratelimit.NewShared(cfg)
+	require.NoError(tb, err)
+	return s
+}

@@ -108,7 +108,7 @@ func (m *Memory) Take(_ context.Context, charges []Charge) error {
 	refused := false
 	for i := range charges {
 		c := &charges[i]
-		b := m.bucket(&c.Bucket, now)
+		b := m.sized(&c.Bucket, now)
 		level := b.limiter.TokensAt(now)
 		c.Granted, c.Wait = 0, 0
 		if level < c.need() {
@@ -151,6 +151,16 @@ func (m *Memory) Settle(_ context.Context, settlements []Settlement) error {
 	return nil
 }
 
+// set makes a level what it is elsewhere.
+func (m *Memory) set(want *Bucket, level float64) {
+	set := uint64(1) << m.index(want)
+	m.lock(set)
+	defer m.unlock(set)
+	now := time.Now()
+	b := m.sized(want, now)
+	b.add(now, int64(level-b.limiter.TokensAt(now)))
+}
+
 func (m *Memory) index(b *Bucket) uint64 { return maphash.String(m.seed, b.Key) % shards }
 
 // lock takes the locks of a set of shards, always in the same order.
@@ -177,6 +187,12 @@ func (m *Memory) bucket(want *Bucket, now time.Time) *bucket {
 	} else if !ok {
 		b = s.shared(want, id{limit: want.Limit, ends: key.ends}, now)
 	}
+	return b
+}
+
+// sized is bucket with the size that is wanted now.
+func (m *Memory) sized(want *Bucket, now time.Time) *bucket {
+	b := m.bucket(want, now)
 	if b.rate != want.Rate || b.burst != want.Burst {
 		b.resize(want, now)
 	}
@@ -228,9 +244,13 @@ func (b *bucket) full(now time.Time) bool {
 }
 
 func (b *bucket) resize(want *Bucket, now time.Time) {
+	level := b.limiter.TokensAt(now) + float64(want.Burst-b.burst)
 	b.rate, b.burst = want.Rate, want.Burst
 	b.limiter.SetLimitAt(now, rate.Limit(b.rate))
 	b.limiter.SetBurstAt(now, int(b.burst))
+	if !b.ends.IsZero() {
+		b.add(now, int64(level-b.limiter.TokensAt(now))) // of a budget what was spent stays spent
+	}
 }
 
 // add puts n tokens in, or takes them out, be they there or not.

@@ -194,8 +194,7 @@ func TestWaitStoreDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
 		h := app(limiter(t, ratelimit.Config{
-			Key: ratelimit.Everybody, Rate: 1, Burst: 1, Store: s,
-			Shared: ratelimit.Shared{Down: ratelimit.Deny}, Wait: ratelimit.Wait{Max: time.Minute},
+			Key: ratelimit.Everybody, Rate: 1, Burst: 1, Store: over(t, s, ratelimit.SharedConfig{Down: ratelimit.Deny}), Wait: ratelimit.Wait{Max: time.Minute},
 		}).Middleware())
 		assert.Equal(t, http.StatusOK, ask(h, "").Code)
 		var wg sync.WaitGroup

@@ -15,7 +15,9 @@ const (
 	// stepLeast is how many tokens beyond what was reserved are taken at once while
 	// a stream flows, or an eighth of what was reserved.
 	stepLeast = 64
-	// touchEvery keeps a hold alive while a stream flows.
+	// maxCost is the most that a request can cost, in tokens.
+	maxCost = 1 << 40
+	// touchEvery is how often a hold is kept alive.
 	touchEvery = 20 * time.Second
 )
 
@@ -41,12 +43,18 @@ type reservation struct {
 	input, output int64 // as estimated
 	reserved      int64 // their cost
 	debited       int64 // taken beyond it
-	touched       time.Time
+	alive         *time.Timer
 
 	mu         sync.Mutex
 	reports    usage.Usage
 	isReported bool
 	settled    bool
+}
+
+// cost is what tokens cost: nothing that a Cost returns can mint tokens, or put a key
+// into debt without end.
+func (t *Tokens) cost(input, output int64) int64 {
+	return min(max(t.cfg.Cost(input, output), 0), maxCost)
 }
 
 func (r *reservation) report(ctx context.Context, input, output int64) {
@@ -57,7 +65,7 @@ func (r *reservation) report(ctx context.Context, input, output int64) {
 	r.reports.Output += output
 	r.mu.Unlock()
 	if late {
-		cost := r.tokens.cfg.Cost(input, output)
+		cost := r.tokens.cost(input, output)
 		r.send(ctx, 0, cost)
 		r.tokens.notify(ctx, Event{Kind: Settled, Tokens: cost})
 	}
@@ -76,23 +84,38 @@ func (r *reservation) send(ctx context.Context, held, spent int64) {
 
 // progress takes what a stream has written beyond the reservation, in steps.
 func (r *reservation) progress(ctx context.Context, delivered int64) {
-	over := r.tokens.cfg.Cost(r.input, delivered) - r.reserved - r.debited
-	now := time.Now()
+	over := r.tokens.cost(r.input, delivered) - r.reserved - r.debited
 	if over < max(stepLeast, r.reserved/8) {
-		if now.Sub(r.touched) < touchEvery {
-			return
-		}
-		over = max(over, 0)
+		return
 	}
-	r.touched = now
 	r.debited += over
 	r.send(ctx, 0, over)
+}
+
+// keepAlive keeps the hold alive until stop is called. A Memory has no holds.
+func (r *reservation) keepAlive() (stop func()) {
+	if _, ok := r.tokens.store.(*Memory); ok {
+		return func() {}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.alive = time.AfterFunc(touchEvery, r.touch)
+	return func() { r.alive.Stop() }
+}
+
+func (r *reservation) touch() {
+	r.send(context.Background(), 0, 0)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.settled {
+		r.alive.Reset(touchEvery)
+	}
 }
 
 // settle ends the reservation by what was spent.
 func (r *reservation) settle(ctx context.Context, w *meter) {
 	spent := r.spent(ctx, w)
-	cost := r.tokens.cfg.Cost(spent.Input, spent.Output)
+	cost := r.tokens.cost(spent.Input, spent.Output)
 	r.send(ctx, r.reserved, cost-r.debited)
 	r.tokens.notify(ctx, Event{Kind: Settled, Tokens: cost, Estimated: spent.Estimated})
 }
@@ -113,11 +136,15 @@ func (r *reservation) spent(ctx context.Context, w *meter) usage.Usage {
 	}
 	u, known := w.scanner.Usage()
 	switch {
+	case !known && w.scanner.Failed() && w.scanner.Events() == 0:
+		return usage.Usage{}
 	case known:
 		if w.scanner.Ended() {
 			r.tokens.estimates.learn(&r.request, &u)
 		}
 	case !w.scanner.Readable():
+		u.Input, u.Output = r.input, r.output
+	case w.scanner.Ended() && w.scanner.Events() == 0: // in a form that is not known
 		u.Input, u.Output = r.input, r.output
 	case u.Input == 0:
 		u.Input = r.input

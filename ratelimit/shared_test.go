@@ -20,7 +20,7 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
-		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1000, Burst: 1000, Store: s, Shared: ratelimit.Shared{Replicas: 2}}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1000, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 2})}).Middleware())
 		for range 2000 {
 			require.Equal(t, http.StatusOK, ask(h, "busy").Code)
 			time.Sleep(2 * time.Millisecond)
@@ -43,7 +43,7 @@ func TestLeasesNeverExceed(t *testing.T) {
 		s := newShared(t)
 		var replicas []http.Handler
 		for range 8 {
-			replicas = append(replicas, app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.0001, Burst: 500, Store: s, Shared: ratelimit.Shared{Replicas: 8}}).Middleware()))
+			replicas = append(replicas, app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.0001, Burst: 500, Store: over(t, s, ratelimit.SharedConfig{Replicas: 8})}).Middleware()))
 		}
 		passed := 0
 		for range 40 { // bursts, so that replicas borrow ahead
@@ -71,7 +71,7 @@ func TestLoansAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
 		s.slow = 10 * time.Millisecond
-		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 3, Store: s, Shared: ratelimit.Shared{Replicas: 1}}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 3, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1})}).Middleware())
 		assert.Equal(t, map[int]int{200: 3, 429: 97}, count(h, "a", 100))
 		assert.LessOrEqual(t, s.calls(), 5)
 		before := s.calls()
@@ -89,7 +89,7 @@ func TestLoanOfOneThatLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
 		s.slow = time.Second
-		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 5, Store: s, Shared: ratelimit.Shared{Replicas: 1}}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 5, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1})}).Middleware())
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		var wg sync.WaitGroup
@@ -113,8 +113,8 @@ func TestStoreDown(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, seen := newShared(t), new(events)
 			h := app(limiter(t, ratelimit.Config{
-				Key: byUser, Rate: 1, Burst: 40, Store: s, OnEvent: seen.on,
-				Shared: ratelimit.Shared{Replicas: 4, Lease: lease},
+				Key: byUser, Rate: 1, Burst: 40, Store: over(t, s, ratelimit.SharedConfig{Replicas: 4, OnEvent: seen.on}), OnEvent: seen.on,
+				Lease: lease,
 			}).Middleware())
 			assert.Equal(t, 10, count(h, "a", 10)[200])
 			s.set(errDown)
@@ -153,7 +153,7 @@ func TestStoreDownPolicies(t *testing.T) {
 	} {
 		s := newShared(t)
 		s.set(errDown)
-		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: s, Shared: ratelimit.Shared{Down: down, Replicas: 2}}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: over(t, s, ratelimit.SharedConfig{Down: down, Replicas: 2})}).Middleware())
 		assert.Equal(t, want, count(h, "a", 20))
 		if down == ratelimit.Deny {
 			w := ask(h, "a")
@@ -168,7 +168,7 @@ func TestLeavingIsNotDown(t *testing.T) {
 	t.Parallel()
 	s, seen := newShared(t), new(events)
 	s.set(context.Canceled)
-	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: s, OnEvent: seen.on, Shared: ratelimit.Shared{Replicas: 1, Lease: -1}}).Middleware())
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on, Lease: -1}).Middleware())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.Equal(t, 499, askIn(ctx, h, "a").Code)
@@ -188,7 +188,7 @@ func (p *panicking) Take(ctx context.Context, charges []ratelimit.Charge) error 
 
 func TestStoreThatPanics(t *testing.T) {
 	t.Parallel()
-	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 5, Store: &panicking{shared: newShared(t)}, Shared: ratelimit.Shared{Replicas: 1}}).Middleware())
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 5, Store: over(t, &panicking{shared: newShared(t)}, ratelimit.SharedConfig{Replicas: 1})}).Middleware())
 	assert.Panics(t, func() { ask(h, "a") })
 	assert.Equal(t, http.StatusOK, ask(h, "a").Code, "nobody waits for it for ever")
 }

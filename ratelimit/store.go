@@ -28,8 +28,8 @@ type Store interface {
 }
 
 // Bucket is a token bucket by its name and its size. A store that does not know
-// it takes it for full; one that knows it under another size changes the size and
-// keeps what is in it, as far as it fits.
+// it takes it for full. Take with another size changes the size and keeps what is
+// in it, as far as it fits; of one that ends, what was spent. Settle changes no size.
 type Bucket struct {
 	// Limit is the limit's name, Key whom it is for. Together they are the bucket.
 	Limit, Key string
@@ -84,6 +84,25 @@ func (c *Charge) need() float64 { return float64(min(c.Cost, c.Burst)) - dust }
 // grant is how much to take at a level that pays.
 func (c *Charge) grant(level float64) int64 {
 	return max(c.Cost, min(c.Upto, int64(math.Ceil(level/2))))
+}
+
+// refuse turns a charge into a refusal.
+func (c *Charge) refuse(wait time.Duration) {
+	c.Granted, c.Wait = 0, max(wait, 1)
+	if math.IsNaN(c.Left) { // it was not asked
+		c.Left = 0
+	}
+}
+
+// refusal is the charge that has to wait longest, or -1 when all were granted.
+func refusal(charges []Charge) int {
+	worst := -1
+	for i := range charges {
+		if c := &charges[i]; c.Wait > 0 && (worst < 0 || c.Wait > charges[worst].Wait) {
+			worst = i
+		}
+	}
+	return worst
 }
 
 // until is the time until a bucket has filled from level to need.

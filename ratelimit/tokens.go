@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
@@ -20,14 +19,14 @@ type TokensConfig struct {
 	// Limits are taken from all together: a request that one of them refuses costs
 	// nothing in the others.
 	Limits []Limit
-	// Store keeps the buckets. Default: a [Memory] of its own.
+	// Store keeps the buckets. It is asked once for a request. A [Shared] goes on when
+	// the store behind it is down; any other one that fails refuses (closed). Default:
+	// a [Memory] of its own.
 	Store Store
-	// Shared says how a Store other than a Memory is used; its Lease does not count.
-	Shared Shared
 	// Cost weighs tokens of the input and of the output. Default: their sum.
 	Cost func(input, output int64) int64
 	// MaxBody is the largest body, in bytes, that is read for an estimate; a larger
-	// one is estimated by its length. Default 4 MiB.
+	// one counts as one of this length. Default 4 MiB.
 	MaxBody int64
 	// HideHeaders leaves RateLimit and x-ratelimit-* out of answers; Retry-After
 	// remains. Default false.
@@ -67,8 +66,11 @@ func NewTokens(cfg TokensConfig) (*Tokens, error) {
 		faults = append(faults, errors.New("ratelimit: TokensConfig.MaxBody is negative"))
 	}
 	limits, err := compile(cfg.Limits, defaults{name: "tokens", seconds: 10})
-	store, storeErr := useStore(cfg.Store, cfg.Shared, cfg.OnEvent)
-	if err := errors.Join(append(faults, err, storeErr)...); err != nil {
+	if err := errors.Join(append(faults, err)...); err != nil {
+		return nil, err
+	}
+	store, err := orMemory(cfg.Store)
+	if err != nil {
 		return nil, err
 	}
 	cfg.MaxBody = orDefault(cfg.MaxBody, 4<<20)
@@ -96,13 +98,16 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 		}
 		inner := c.Writer
 		w := &meter{ResponseWriter: inner, reservation: r}
-		c.Writer, c.Request = w, c.Request.WithContext(context.WithValue(c.Request.Context(), reservationKey{}, r))
+		ctx := context.WithValue(c.Request.Context(), reservationKey{}, r)
+		c.Writer, c.Request = w, c.Request.WithContext(ctx)
+		defer r.keepAlive()()
 		defer func() { // also when a handler panics
 			if c.Writer == w { // else another one must stay: see stream.Streams
 				c.Writer = inner
 			}
-			r.settle(c.Request.Context(), w)
+			r.settle(ctx, w)
 		}()
+		t.notify(ctx, Event{Kind: Allowed, Tokens: r.reserved})
 		c.Next()
 	}
 }
@@ -113,9 +118,9 @@ func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
 	if !ok {
 		return nil, err
 	}
-	r := &reservation{tokens: t, request: request, touched: time.Now()}
+	r := &reservation{tokens: t, request: request}
 	r.input, r.output = t.estimates.of(&request)
-	r.reserved = max(t.cfg.Cost(r.input, r.output), 1)
+	r.reserved = max(t.cost(r.input, r.output), 1)
 	if err := r.fill(c, t.limits, r.reserved); err != nil {
 		return nil, err
 	}
@@ -132,12 +137,11 @@ func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
 	if !t.cfg.HideHeaders {
 		setHeaders(c.Writer.Header(), "tokens", &r.call)
 	}
-	if i := r.refusal(); i >= 0 {
+	if i := refusal(r.charges); i >= 0 {
 		err := r.limits[i].refuse(&r.charges[i], "tokens")
 		t.notify(ctx, Event{Kind: Refused, Limit: r.charges[i].Limit, Key: r.charges[i].Key, Wait: r.charges[i].Wait, Tokens: r.reserved, Err: err})
 		return nil, err
 	}
-	t.notify(ctx, Event{Kind: Allowed, Tokens: r.reserved})
 	return r, nil
 }
 
@@ -149,7 +153,7 @@ func (t *Tokens) request(c *gin.Context) (request usage.Request, ok bool, err er
 	case err != nil:
 		return request, false, err
 	case !whole:
-		return usage.Request{N: 1, InputBytes: max(c.Request.ContentLength, t.cfg.MaxBody)}, true, nil
+		return usage.Request{N: 1, InputBytes: t.cfg.MaxBody}, true, nil
 	case len(body) == 0:
 		return request, false, nil
 	}

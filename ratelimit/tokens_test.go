@@ -224,7 +224,8 @@ func TestTokensWithoutBody(t *testing.T) {
 	}(), "no key")
 }
 
-// A body too long to read is estimated by its length, and goes on whole.
+// A body too long to read counts as one that is not, whatever length it announces,
+// and goes on whole.
 func TestTokensLongBody(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
@@ -233,7 +234,7 @@ func TestTokensLongBody(t *testing.T) {
 		c.Data(200, "text/plain", []byte(strconv.Itoa(len(b))))
 	})
 	assert.Equal(t, "4000", post(t.Context(), h, strings.Repeat("x", 4000)).Body.String())
-	assert.EqualValues(t, 1000+256, seen.of(ratelimit.Allowed)[0].Tokens)
+	assert.EqualValues(t, 25+256, seen.of(ratelimit.Allowed)[0].Tokens)
 }
 
 // Nothing stays reserved when a handler panics.
@@ -281,7 +282,7 @@ func TestTokensStoreDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := newShared(t), new(events)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: s, Shared: ratelimit.Shared{Replicas: 2}, OnEvent: seen.on}).Middleware(),
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 2, OnEvent: seen.on}), OnEvent: seen.on}).Middleware(),
 			func(c *gin.Context) { time.Sleep(time.Second); asJSON(200, answer)(c) })
 		done := make(chan struct{})
 		go func() { defer close(done); assert.Equal(t, 200, post(t.Context(), h, question).Code) }()
@@ -302,8 +303,8 @@ func TestTokensStoreDown(t *testing.T) {
 
 func TestTokensConfig(t *testing.T) {
 	t.Parallel()
-	_, err := ratelimit.NewTokens(ratelimit.TokensConfig{MaxBody: -1, Rate: -1, Store: newShared(t)})
-	for _, want := range []string{"MaxBody is negative", "Key is required", "Rate: -1", "Replicas is required"} {
+	_, err := ratelimit.NewTokens(ratelimit.TokensConfig{MaxBody: -1, Rate: -1})
+	for _, want := range []string{"MaxBody is negative", "Key is required", "Rate: -1"} {
 		require.ErrorContains(t, err, want)
 	}
 	_, err = ratelimit.NewTokens(ratelimit.TokensConfig{Rate: 1, Limits: []ratelimit.Limit{{}}})

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/auth"
@@ -72,7 +73,7 @@ func (g *gateway) startParts(ctx context.Context, a *app) {
 		a.authn.start(ctx)
 	}
 	if old := g.store; old != nil && old != a.store {
-		old.close()
+		time.AfterFunc(longest, old.close) // requests under way still settle there
 	}
 	g.authn, g.store, g.limits = a.authn, a.store, map[string]*limits{}
 	for _, group := range a.groups {
@@ -113,6 +114,9 @@ func (g *gateway) upstreams(cfg *Config) (map[string]Upstream, error) {
 	}
 	return g.demo.start()
 }
+
+// longest is how long requests may go on with what a reload has replaced.
+const longest = time.Hour
 
 // pathParameters are what servlet containers cut off before they resolve a path.
 var pathParameters = regexp.MustCompile(`;[^/]*`)

@@ -24,7 +24,6 @@ import (
 type store struct {
 	key     string // what it was made of
 	buckets ratelimit.Store
-	shared  ratelimit.Shared
 	close   func()
 }
 
@@ -35,7 +34,7 @@ func (g *gateway) keepStore(cfg *Redis, faults *checker) *store {
 	if g.store != nil && g.store.key == string(key) {
 		return g.store
 	}
-	s, err := newStore(cfg)
+	s, err := g.newStore(cfg)
 	if err != nil {
 		faults.addAll("redis", err)
 		return nil
@@ -44,7 +43,7 @@ func (g *gateway) keepStore(cfg *Redis, faults *checker) *store {
 	return s
 }
 
-func newStore(cfg *Redis) (*store, error) {
+func (g *gateway) newStore(cfg *Redis) (*store, error) {
 	if cfg == nil {
 		m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{})
 		return &store{buckets: m, close: func() {}}, err
@@ -65,7 +64,8 @@ func newStore(cfg *Redis) (*store, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	down := map[string]ratelimit.Down{"deny": ratelimit.Deny, "allow": ratelimit.Allow}[cfg.WhenDown]
-	return &store{buckets: buckets, shared: ratelimit.Shared{Down: down, Replicas: cfg.Replicas}, close: func() { _ = client.Close() }}, nil
+	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: buckets, Down: down, Replicas: cfg.Replicas, OnEvent: g.logLimit})
+	return &store{buckets: shared, close: func() { _ = client.Close() }}, err
 }
 
 // redisLog takes what the client says by itself; what matters of it is an event too.
@@ -98,6 +98,7 @@ type limits struct {
 	key      string // what they were made of
 	chain    gin.HandlersChain
 	adaptive *ratelimit.Adaptive // nil: not bounded
+	bound    string              // what that was made of
 }
 
 // keepLimits makes a group's limits, or returns those at work when they are the same.
@@ -106,12 +107,16 @@ func (g *gateway) keepLimits(cfg *Group, all *Config, s *store, address *auth.IP
 	for _, name := range cfg.Limits {
 		named[name] = all.Limits[name]
 	}
-	text, _ := json.Marshal([]any{named, cfg.Wait, cfg.Concurrency, all.TrustedProxies}) // structs of plain values
-	key := s.key + string(text)
-	if old := g.limits[cfg.Path]; old != nil && old.key == key && s == g.store {
+	bound, _ := json.Marshal([]any{cfg.Wait, cfg.Concurrency, cfg.has(stageAuth)}) // structs of plain values
+	text, _ := json.Marshal([]any{named, all.TrustedProxies})
+	l := &limits{key: string(bound) + string(text), bound: string(bound)}
+	old := g.limits[cfg.Path]
+	if old != nil && old.key == l.key && s == g.store {
 		return old, nil
 	}
-	l := &limits{key: key}
+	if old != nil && old.bound == l.bound {
+		l.adaptive = old.adaptive // with those under way
+	}
 	if err := errors.Join(g.addRequests(l, cfg, all, s, address), g.addTokens(l, cfg, all, s, address), g.addConcurrency(l, cfg)); err != nil {
 		return nil, err
 	}
@@ -123,7 +128,7 @@ func (g *gateway) addRequests(l *limits, cfg *Group, all *Config, s *store, addr
 	if len(some) == 0 {
 		return nil
 	}
-	limiter, err := ratelimit.New(ratelimit.Config{Limits: some, Store: s.buckets, Shared: s.shared, Wait: wait(cfg), OnEvent: g.logLimit})
+	limiter, err := ratelimit.New(ratelimit.Config{Limits: some, Store: s.buckets, Wait: wait(cfg), OnEvent: g.logLimit})
 	if err == nil {
 		l.chain = append(l.chain, limiter.Middleware())
 	}
@@ -135,7 +140,7 @@ func (g *gateway) addTokens(l *limits, cfg *Group, all *Config, s *store, addres
 	if len(some) == 0 {
 		return nil
 	}
-	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: some, Store: s.buckets, Shared: s.shared, OnEvent: g.logLimit})
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: some, Store: s.buckets, OnEvent: g.logLimit})
 	if err == nil {
 		l.chain = append(l.chain, tokens.Middleware())
 	}
@@ -143,15 +148,19 @@ func (g *gateway) addTokens(l *limits, cfg *Group, all *Config, s *store, addres
 }
 
 func (g *gateway) addConcurrency(l *limits, cfg *Group) (err error) {
-	if c := cfg.Concurrency; c != nil {
-		l.adaptive, err = ratelimit.NewAdaptive(ratelimit.AdaptiveConfig{
+	c := cfg.Concurrency
+	if c == nil {
+		return nil
+	}
+	if l.adaptive == nil {
+		if l.adaptive, err = ratelimit.NewAdaptive(ratelimit.AdaptiveConfig{
 			Initial: c.Initial, Min: c.Min, Max: c.Max, Tolerance: c.Tolerance, Wait: wait(cfg), OnEvent: g.logLimit,
-		})
-		if err == nil {
-			l.chain = append(l.chain, l.adaptive.Middleware())
+		}); err != nil {
+			return err
 		}
 	}
-	return err
+	l.chain = append(l.chain, l.adaptive.Middleware())
+	return nil
 }
 
 // pick are the group's limits of one unit.

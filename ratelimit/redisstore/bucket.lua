@@ -1,5 +1,5 @@
--- What both scripts begin with. A bucket is a hash: "l" is its level, "t" when that
--- was (microseconds, by the server's clock), "h:NAME" what the replica NAME holds and
+-- What both scripts begin with. A bucket is a hash: "l" is its level, of a budget
+-- what was spent (below 0), "t" when that was (microseconds, by the server's clock), "h:NAME" what the replica NAME holds and
 -- until when (milliseconds), and "n" a time before which none of these ends.
 local dust = 1e-6 -- what rounding may have taken from a level
 local max_holders = 1000
@@ -30,17 +30,21 @@ local function reclaim(b)
   end
 end
 
--- load_bucket reads a bucket, as it is now. One that is not there is full.
-local function load_bucket(key, rate, burst, ends)
+-- load_bucket reads a bucket, as it is now. One that is not there is full. The size
+-- is what the caller says, unless the bucket is larger and that is to be kept.
+local function load_bucket(key, rate, burst, ends, keep)
   local b = {key = key, rate = rate, burst = burst, ends = ends, level = burst, at = now}
   local stored = redis.call('HMGET', key, 'l', 't', 'n')
   if not stored[1] then return b end
   local at = tonumber(stored[2])
   b.at = math.max(at, now) -- a clock that runs backwards mints nothing
-  b.level = tonumber(stored[1]) + (b.at - at) * rate / 1e6
+  local level = tonumber(stored[1])
+  if ends > 0 then level = level + burst end
+  if keep then b.burst = math.max(burst, level) end
+  b.level = level + (b.at - at) * rate / 1e6
   b.next = tonumber(stored[3] or '')
   if b.next and b.next * 1000 <= now then reclaim(b) end
-  b.level = math.min(burst, b.level)
+  b.level = math.min(b.burst, b.level)
   return b
 end
 
@@ -70,9 +74,12 @@ end
 
 -- save_bucket writes a bucket. It vanishes when nobody would miss it.
 local function save_bucket(b, life)
-  redis.call('HSET', b.key, 'l', format(b.level), 't', format(b.at))
-  local ttl = fills_in(b, b.burst) / 1000
-  if b.ends > 0 then ttl = math.max(b.ends - now / 1000, 0) + after_end end
+  local level, ttl = b.level, fills_in(b, b.burst) / 1000
+  if b.ends > 0 then
+    level = level - b.burst
+    ttl = math.max(b.ends - now / 1000, 0) + after_end
+  end
+  redis.call('HSET', b.key, 'l', format(level), 't', format(b.at))
   if b.next then
     redis.call('HSET', b.key, 'n', format(b.next))
     ttl = math.max(ttl, b.next - now / 1000 + life) -- no hold ends later

@@ -3,7 +3,8 @@
 //
 //	client := redis.NewUniversalClient(redisstore.Options("10.0.0.5:6379"))
 //	store, err := redisstore.New(redisstore.Config{Client: client})
-//	limits, err := ratelimit.New(ratelimit.Config{Key: auth.Subject, Rate: 50, Store: store, Shared: ratelimit.Shared{Replicas: 3}})
+//	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: store, Replicas: 3})
+//	limits, err := ratelimit.New(ratelimit.Config{Key: auth.Subject, Rate: 50, Store: shared})
 //
 // A server of version 5 or later, Sentinels, and a cluster will do; tested with 7.0.
 // Every call is one script and one round trip, and goes by the server's clock. On a

@@ -16,9 +16,9 @@ func ExampleNew() {
 
 	// Nothing connects before the first request. Should Redis be down then, each of
 	// three replicas lets a third of the rate in.
-	_, err = ratelimit.New(ratelimit.Config{
-		Key: ratelimit.ByIP, Rate: 90, Store: store, Shared: ratelimit.Shared{Replicas: 3},
-	})
+	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: store, Replicas: 3})
+	fmt.Println(err)
+	_, err = ratelimit.New(ratelimit.Config{Key: ratelimit.ByIP, Rate: 90, Store: shared})
 	fmt.Println(err)
 
 	deaf := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "main", SentinelAddrs: []string{"127.0.0.1:26379"}})
@@ -26,6 +26,7 @@ func ExampleNew() {
 	_, err = redisstore.New(redisstore.Config{Client: deaf})
 	fmt.Println(err)
 	// Output:
+	// <nil>
 	// <nil>
 	// <nil>
 	// redisstore: Config.Client needs ContextTimeoutEnabled: true in its options, or a frozen server costs a request seconds; Options has the settings

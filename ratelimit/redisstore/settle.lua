@@ -8,7 +8,7 @@ local life = tonumber(ARGV[2])
 
 for i, key in ipairs(KEYS) do
   local at = 2 + (i - 1) * 5
-  local b = load_bucket(key, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
+  local b = load_bucket(key, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), true)
   -- What is no longer held has returned to the bucket: there only what was spent counts.
   local back = hold(b, ARGV[1], -tonumber(ARGV[at + 4]), life)
   b.level = math.min(b.burst, b.level + back - tonumber(ARGV[at + 5]))

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"time"
+
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/stretchr/testify/require"
 )
@@ -87,6 +89,28 @@ func resize(s *suite) {
 	s.take(charge(b, 60)) // it is full: debt
 	b.Burst = 100
 	s.requireLevel(b, -50)
+}
+
+func resizeBudget(s *suite) {
+	b := s.bucket("a", 100)
+	b.Rate, b.Ends = 0, time.Now().Add(time.Hour).Truncate(time.Second)
+	s.take(charge(b, 60))
+	b.Burst = 150
+	s.requireLevel(b, 90)
+	b.Burst = 50
+	s.requireLevel(b, -10)
+}
+
+func settleOldSize(s *suite) {
+	b := s.bucket("a", 100)
+	s.take(held(b, 10))
+	large := b
+	large.Burst = 1000
+	s.take(charge(large, 1)) // it is that large now
+	s.settle(ratelimit.Settlement{Bucket: large, Spent: -500})
+	before := s.level(large)
+	s.settle(ratelimit.Settlement{Bucket: b, Held: 10, Spent: 10})
+	s.requireLevel(large, before)
 }
 
 func big(s *suite) {

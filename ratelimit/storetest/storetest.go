@@ -45,6 +45,8 @@ func Run(t *testing.T, factory func(t *testing.T) ratelimit.Store) {
 		"settling what is unknown gives nothing away":              settleUnknown,
 		"taking without a hold can be undone":                      undo,
 		"another size keeps what is there":                         resize,
+		"another size of a budget keeps what was spent":            resizeBudget,
+		"settling with an old size changes no size":                settleOldSize,
 		"big numbers are exact":                                    big,
 		"many at once take what is there and no more":              concurrent,
 		"opposite orders do not block each other":                  opposite,
