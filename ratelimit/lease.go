@@ -31,7 +31,7 @@ const (
 // The idea is that of Doorman (github.com/youtube/doorman), with counts in place of
 // rates.
 type leases struct {
-	Store
+	store    Store
 	ahead    time.Duration
 	mu       sync.Mutex
 	accounts *simplelru.LRU[id, *account]
@@ -59,7 +59,7 @@ type loan struct {
 }
 
 func newLeases(store Store, ahead time.Duration) *leases {
-	l := &leases{Store: store, ahead: ahead}
+	l := &leases{store: store, ahead: ahead}
 	l.accounts, _ = simplelru.NewLRU[id, *account](DefaultKeys, nil) // fails only for a size below 1
 	return l
 }
@@ -125,6 +125,17 @@ func (l *leases) pay(charges []Charge, first bool) (mine, theirs *loan) {
 	return nil, nil
 }
 
+// Settle implements Store, for what was taken and not used: it is the replica's own
+// until its time is over.
+func (l *leases) Settle(_ context.Context, settlements []Settlement) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range settlements {
+		l.account(&settlements[i].Bucket).balance -= settlements[i].Spent
+	}
+	return nil
+}
+
 func (l *leases) account(b *Bucket) *account {
 	key := b.id()
 	a, ok := l.accounts.Get(key)
@@ -188,7 +199,7 @@ func (l *leases) borrow(ctx context.Context, out *loan) (err error) {
 		}
 		close(out.done)
 	}()
-	return l.Store.Take(ctx, out.asks)
+	return l.store.Take(ctx, out.asks)
 }
 
 // close notes how a loan ended.

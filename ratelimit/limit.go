@@ -76,7 +76,7 @@ func compile(limits []Limit, def defaults) ([]*limit, error) {
 		}
 		seen[l.Name] = true
 		if l.Budget == 0 && l.Burst == 0 {
-			l.Burst = max(int64(math.Ceil(l.Rate*def.seconds)), 1)
+			l.Burst = min(max(int64(math.Ceil(l.Rate*def.seconds)), 1), maxCount)
 		}
 		out[i] = &limit{Limit: l, headers: newHeaders(&l)}
 	}

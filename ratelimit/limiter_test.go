@@ -280,3 +280,21 @@ func TestSlowBucketsGetASecondChance(t *testing.T) {
 		}
 	})
 }
+
+// A flood of one limit's keys is not the others'.
+func TestFloodOfOneLimit(t *testing.T) {
+	t.Parallel()
+	m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: 64})
+	require.NoError(t, err)
+	flooded := app(limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "month", Key: byUser, Budget: 10, Period: ratelimit.Month}}, Store: m}).Middleware())
+	other := app(limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "rps", Key: byUser, Rate: 0.001, Burst: 1}}, Store: m}).Middleware())
+	for i := range 1000 {
+		ask(flooded, strconv.Itoa(i))
+	}
+	passed := 0
+	for i := range 32 {
+		passed += count(other, strconv.Itoa(i), 2)[200]
+	}
+	assert.Greater(t, passed, 20)
+	assert.LessOrEqual(t, m.Len(), 128)
+}

@@ -15,12 +15,13 @@ import (
 // shards is how many locks a Memory has: one bit each of a uint64.
 const shards = 64
 
-// DefaultKeys is how many buckets a [Memory] holds when it is not told.
+// DefaultKeys is how many buckets of a limit a [Memory] holds when it is not told.
 const DefaultKeys = 100_000
 
 // MemoryConfig describes a Memory.
 type MemoryConfig struct {
-	// Keys is how many buckets are held, about 300 bytes each. Default [DefaultKeys].
+	// Keys is how many buckets are held of each limit, about 300 bytes each. Default
+	// [DefaultKeys].
 	Keys int
 }
 
@@ -37,7 +38,7 @@ type Memory struct {
 type shard struct {
 	mu       sync.Mutex
 	size     int
-	buckets  *simplelru.LRU[id, *bucket]
+	limits   map[string]*simplelru.LRU[id, *bucket]
 	overflow map[id]*bucket // by limit alone
 	_        [64]byte       // a cache line of its own
 }
@@ -78,7 +79,7 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.size = max(cfg.Keys/shards, 1)
-		s.buckets, _ = simplelru.NewLRU[id, *bucket](s.size, nil) // fails only for a size below 1
+		s.limits = make(map[string]*simplelru.LRU[id, *bucket])
 		s.overflow = make(map[id]*bucket)
 	}
 	return m, nil
@@ -90,7 +91,9 @@ func (m *Memory) Len() int {
 	for i := range m.shards {
 		s := &m.shards[i]
 		s.mu.Lock()
-		n += s.buckets.Len()
+		for _, buckets := range s.limits {
+			n += buckets.Len()
+		}
 		s.mu.Unlock()
 	}
 	return n
@@ -180,10 +183,11 @@ func (m *Memory) unlock(set uint64) {
 func (m *Memory) bucket(want *Bucket, now time.Time) *bucket {
 	s := &m.shards[m.index(want)]
 	key := want.id()
-	b, ok := s.buckets.Get(key)
-	if !ok && s.room(now) {
+	buckets := s.of(want.Limit)
+	b, ok := buckets.Get(key)
+	if !ok && s.room(buckets, now) {
 		b = newBucket(want)
-		s.buckets.Add(key, b)
+		buckets.Add(key, b)
 	} else if !ok {
 		b = s.shared(want, id{limit: want.Limit, ends: key.ends}, now)
 	}
@@ -204,19 +208,29 @@ const tries = 8
 
 // room makes room for one more bucket, if it can. One that is not full gets a
 // second chance, so that slow ones do not keep the fast ones behind them.
-func (s *shard) room(now time.Time) bool {
+func (s *shard) room(buckets *simplelru.LRU[id, *bucket], now time.Time) bool {
 	for range tries {
-		if s.buckets.Len() < s.size {
+		if buckets.Len() < s.size {
 			return true
 		}
-		key, oldest, _ := s.buckets.GetOldest()
+		key, oldest, _ := buckets.GetOldest()
 		if oldest.full(now) {
-			s.buckets.Remove(key)
+			buckets.Remove(key)
 		} else {
-			s.buckets.Get(key)
+			buckets.Get(key)
 		}
 	}
-	return s.buckets.Len() < s.size
+	return buckets.Len() < s.size
+}
+
+// of are the buckets of a limit: a flood of one limit's keys is not the others'.
+func (s *shard) of(limit string) *simplelru.LRU[id, *bucket] {
+	buckets, ok := s.limits[limit]
+	if !ok {
+		buckets, _ = simplelru.NewLRU[id, *bucket](s.size, nil) // fails only for a size below 1
+		s.limits[limit] = buckets
+	}
+	return buckets
 }
 
 // shared is the bucket of a limit's new keys while there is no room.

@@ -1,0 +1,175 @@
+package ratelimit_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// announce sends headers that announce a body of n bytes, and none of it.
+func announce(ctx context.Context, h http.Handler, n int64) *httptest.ResponseRecorder {
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", io.NopCloser(strings.NewReader("")))
+	r.ContentLength = n
+	r.Header.Set("X-User", "a")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// One header must not put a bucket that others share into debt for ever.
+func TestAttackAnnouncedLength(t *testing.T) {
+	t.Parallel()
+	s, settled := newShared(t), make(chan struct{})
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1000, Burst: 100_000, Store: s.Memory, OnEvent: func(_ context.Context, e ratelimit.Event) {
+		if e.Kind == ratelimit.Settled {
+			close(settled)
+		}
+	}}).Middleware(), func(c *gin.Context) {
+		if _, err := io.Copy(io.Discard, c.Request.Body); err != nil {
+			c.AbortWithStatus(http.StatusBadRequest)
+		}
+	})
+	server := httptest.NewServer(h)
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{", int64(math.MaxInt64))
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+	<-settled
+	got := level(t, s, ratelimit.Bucket{Limit: "tokens", Key: "*", Rate: 1000, Burst: 100_000})
+	assert.Greater(t, got, -1e9, "nobody gets a token for the next %.0f years", -got/1000/86400/365)
+}
+
+// Nor may it run over: then it costs nothing, and what was spent returns.
+func TestAttackLengthOverflow(t *testing.T) {
+	t.Parallel()
+	s, seen := newShared(t), new(events)
+	b := ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1 << 30}
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: b.Rate, Burst: b.Burst, Store: s.Memory, OnEvent: seen.on}).Middleware(), func(c *gin.Context) {
+		if c.Request.ContentLength < 1000 {
+			asJSON(200, `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":20}}`)(c)
+			return
+		}
+		c.String(200, "text")
+	})
+	for range 50 {
+		post(t.Context(), h, `{"prompt":"x"}`) // no model: what is learnt counts for every body that is not read
+	}
+	before := level(t, s, b)
+	announce(t.Context(), h, math.MaxInt64)
+	assert.Greater(t, seen.of(ratelimit.Allowed)[50].Tokens, int64(1000), "reserved")
+	assert.LessOrEqual(t, level(t, s, b), before, "nothing is minted")
+}
+
+// Many tiny prompts, of which the template is the larger part, say nothing of long
+// ones: another user's must still be estimated about right.
+func TestAttackTinyPrompts(t *testing.T) {
+	t.Parallel()
+	seen := new(events)
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1000, Burst: 1e6, OnEvent: seen.on}).Middleware(),
+		asJSON(200, `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":27,"completion_tokens":20}}`))
+	const form = `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"%s"}]}`
+	for range 100 {
+		post(t.Context(), h, fmt.Sprintf(form, "x"))
+	}
+	post(t.Context(), h, fmt.Sprintf(form, strings.Repeat("word ", 8000))) // 40 000 bytes, about 10 000 tokens
+	assert.Less(t, seen.of(ratelimit.Allowed)[100].Tokens, int64(20_000))
+}
+
+// A number of answers that no server writes must not teach that answers are short.
+func TestAttackTimes(t *testing.T) {
+	t.Parallel()
+	seen := new(events)
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1000, Burst: 1e9, OnEvent: seen.on}).Middleware(),
+		asJSON(200, `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":5,"completion_tokens":12800}}`))
+	for range 100 {
+		post(t.Context(), h, `{"model":"m","n":1000000000,"messages":[]}`)
+	}
+	post(t.Context(), h, `{"model":"m","n":128,"messages":[]}`)
+	assert.Greater(t, seen.of(ratelimit.Allowed)[100].Tokens, int64(6400))
+}
+
+// The end of a request that began before a reload does not bring the old size back.
+func TestAttackReloadWhileUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShared(t)
+		old := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 500, Store: s.Memory}).Middleware(),
+			func(c *gin.Context) { time.Sleep(time.Hour); asJSON(200, answer)(c) })
+		done := make(chan struct{})
+		go func() { defer close(done); post(t.Context(), old, question) }()
+		synctest.Wait()
+		b := ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 100, Burst: 100_000}
+		level(t, s, b)
+		time.Sleep(time.Hour + time.Second)
+		<-done
+		assert.Greater(t, level(t, s, b), 90_000.0)
+	})
+}
+
+// What fails is refunded also when a handler ended a context of its own.
+func TestAttackInnerContext(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: s.Memory}).Middleware(),
+		func(c *gin.Context) {
+			ctx, cancel := context.WithTimeout(c.Request.Context(), time.Minute)
+			defer cancel()
+			c.Request = c.Request.WithContext(ctx)
+			c.Next()
+		}, asJSON(500, `{}`))
+	post(t.Context(), h, question)
+	assert.InDelta(t, 1000, level(t, s, ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000}), 0.01)
+}
+
+// What is held for a slow answer that is no stream is kept alive too.
+func TestAttackHoldOfASlowAnswer(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &counting{Memory: newShared(t).Memory}
+		during := int64(0)
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1})}).Middleware(),
+			func(c *gin.Context) {
+				time.Sleep(5 * time.Minute)
+				during = s.settles.Load()
+				asJSON(200, answer)(c)
+			})
+		post(t.Context(), h, question)
+		assert.GreaterOrEqual(t, during, int64(5), "redisstore gives it back after a minute")
+	})
+}
+
+type counting struct {
+	*ratelimit.Memory
+	settles atomic.Int64
+}
+
+func (c *counting) Settle(ctx context.Context, some []ratelimit.Settlement) error {
+	c.settles.Add(1)
+	return c.Memory.Settle(ctx, some)
+}
+
+// A stream that says at once that it failed is a failure.
+func TestAttackStreamThatFails(t *testing.T) {
+	t.Parallel()
+	s := newShared(t)
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: s.Memory}).Middleware(),
+		asStream("data: {\"error\":{\"message\":\"overloaded\"}}\n\n"))
+	post(t.Context(), h, question)
+	assert.InDelta(t, 1000, level(t, s, ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000}), 0.01)
+}
