@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -216,7 +215,7 @@ const off = Duration(-1)
 func (d *Duration) UnmarshalJSON(b []byte) error {
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
-		return errors.New(`a duration is written as "30s", "1m30s" or "off"`)
+		return &valueError{b, `a duration is written as "30s", "1m30s" or "off"`}
 	}
 	if s == "off" {
 		*d = off
@@ -224,11 +223,19 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil || v < 0 {
-		return fmt.Errorf(`%q is not a duration such as "30s", "1m30s" or "off"`, s)
+		return &valueError{b, fmt.Sprintf(`%q is not a duration such as "30s", "1m30s" or "off"`, s)}
 	}
 	*d = Duration(v)
 	return nil
 }
+
+// valueError is a value that its type can't read.
+type valueError struct {
+	value  []byte // as it was written
+	reason string
+}
+
+func (e *valueError) Error() string { return e.reason }
 
 // MarshalJSON writes a duration.
 func (d Duration) MarshalJSON() ([]byte, error) {

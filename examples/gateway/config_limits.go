@@ -76,7 +76,7 @@ type Rate float64
 
 // UnmarshalJSON reads a rate.
 func (r *Rate) UnmarshalJSON(b []byte) error {
-	fault := fmt.Errorf(`%s is not a rate such as "50/s", "600/m" or "1000/h"`, b)
+	fault := &valueError{b, fmt.Sprintf(`%s is not a rate such as "50/s", "600/m" or "1000/h"`, b)}
 	var s string
 	if json.Unmarshal(b, &s) != nil {
 		return fault

@@ -29,8 +29,9 @@ const builtinName = "config.json (built in)"
 type source struct {
 	name  string
 	text  []byte
-	lines map[string]int // line of each value, by its path
-	yaml  bool           // then lines are of its JSON, and mean nothing to its author
+	lines map[string]int   // line of each value, by its path
+	ends  map[string]int64 // where its first token ends
+	yaml  bool             // then lines are of its JSON, and mean nothing to its author
 }
 
 // readConfig reads the named file, or the one built in.
@@ -56,8 +57,9 @@ func (s *source) parse() (*Config, error) {
 		}
 		text, s.yaml = converted, true
 	}
-	lines, faults := index(text)
-	s.lines = lines
+	x, faults := index(text)
+	lines := x.lines
+	s.lines, s.ends = lines, x.ends
 	if len(faults) > 0 {
 		return nil, s.explain(faults)
 	}
@@ -120,11 +122,30 @@ func (s *source) decodeFault(err error, text []byte) fault {
 	if typeErr, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fault{path: typeErr.Field, line: lineAt(text, typeErr.Offset), reason: fmt.Sprintf("a %s can't stand here, want %s", typeErr.Value, typeErr.Type)}
 	}
+	if value, ok := errors.AsType[*valueError](err); ok {
+		return s.valueFault(value, text)
+	}
 	reason := strings.TrimPrefix(err.Error(), "json: ")
 	if m := unknownField.FindStringSubmatch(reason); m != nil {
 		return fault{path: s.pathOf(m[1]), reason: "unknown field"}
 	}
 	return fault{reason: reason}
+}
+
+// valueFault finds a value by how it was written, if that stands only once.
+func (s *source) valueFault(e *valueError, text []byte) fault {
+	f := fault{reason: e.reason}
+	at := bytes.Index(text, e.value)
+	if at < 0 || at != bytes.LastIndex(text, e.value) {
+		return f
+	}
+	f.line = lineAt(text, int64(at))
+	for path, end := range s.ends {
+		if int64(at+len(e.value)) == end {
+			f.path = path
+		}
+	}
+	return f
 }
 
 // otherCase finds fields in another case than ours. encoding/json takes them,
@@ -181,8 +202,8 @@ func lineAt(text []byte, offset int64) int {
 
 // index notes the line of every value, and finds what encoding/json lets
 // pass: members that appear twice, and text after the end.
-func index(text []byte) (map[string]int, []fault) {
-	x := &indexer{text: text, dec: json.NewDecoder(bytes.NewReader(text)), lines: map[string]int{}}
+func index(text []byte) (*indexer, []fault) {
+	x := &indexer{text: text, dec: json.NewDecoder(bytes.NewReader(text)), lines: map[string]int{}, ends: map[string]int64{}}
 	x.dec.UseNumber()
 	if err := x.value(""); err != nil {
 		offset := x.dec.InputOffset()
@@ -192,18 +213,19 @@ func index(text []byte) (map[string]int, []fault) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("the text ends too early")
 		}
-		return x.lines, append(x.faults, fault{line: lineAt(text, offset), reason: err.Error()})
+		return x, append(x.faults, fault{line: lineAt(text, offset), reason: err.Error()})
 	}
 	if _, err := x.dec.Token(); !errors.Is(err, io.EOF) {
 		x.faults = append(x.faults, fault{line: lineAt(text, x.dec.InputOffset()), reason: "text after the end"})
 	}
-	return x.lines, x.faults
+	return x, x.faults
 }
 
 type indexer struct {
 	text   []byte
 	dec    *json.Decoder
 	lines  map[string]int
+	ends   map[string]int64
 	faults []fault
 }
 
@@ -212,7 +234,8 @@ func (x *indexer) value(path string) error {
 	if err != nil {
 		return err
 	}
-	x.lines[path] = lineAt(x.text, x.dec.InputOffset())
+	x.ends[path] = x.dec.InputOffset()
+	x.lines[path] = lineAt(x.text, x.ends[path])
 	switch tok {
 	case json.Delim('{'):
 		return x.object(path)
