@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
@@ -28,9 +29,19 @@ func (p *pool) close() {
 	p.CloseIdleConnections()
 }
 
-// RoundTrip implements http.RoundTripper.
+// RoundTrip implements http.RoundTripper. What a provider says of its limits is
+// about the operator's account, and would overwrite what the gateway says of its own.
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	return p.transport.RoundTrip(req)
+	res, err := p.transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	for name := range res.Header {
+		if strings.HasPrefix(name, "X-Ratelimit-") || strings.HasPrefix(name, "Ratelimit") {
+			delete(res.Header, name)
+		}
+	}
+	return res, nil
 }
 
 // keepPools makes the pools of a configuration; those that did not change are
