@@ -1,0 +1,191 @@
+package breaker
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// Why a request was not let through. Each is answered with 503 and Retry-After.
+var (
+	// ErrOpen: the circuit is open, or on its way back.
+	ErrOpen = errors.New("breaker: circuit open")
+	// ErrFull: as many exchanges are under way as may be.
+	ErrFull = errors.New("breaker: too many exchanges under way")
+	// ErrResting: the endpoint asked to be left alone, by 429 and Retry-After.
+	ErrResting = errors.New("breaker: resting")
+)
+
+// Config describes a Group. Every field has a default.
+type Config struct {
+	// Settings are those to begin with; [Group.Update] changes them.
+	Settings Settings
+	// Key says to which circuit a request belongs. It must not follow what a client
+	// writes without bound. Default: the host it goes to.
+	Key func(*http.Request) string
+	// MaxCircuits bounds their number; the keys beyond share one circuit. Default 1000.
+	MaxCircuits int
+	// OnEvent is told of every change of state. Optional.
+	OnEvent func(Event)
+}
+
+// Group is a set of circuits, one for each key, made as they are needed. It is safe
+// for concurrent use.
+type Group struct {
+	cfg Config
+
+	mu       sync.Mutex
+	settings *Settings
+	circuits map[string]*circuit
+}
+
+// overflow is the key of the circuit that the keys beyond MaxCircuits share. No
+// host is so.
+const overflow = "*"
+
+// New checks cfg and returns a Group. The error joins every fault.
+func New(cfg Config) (*Group, error) {
+	err := cfg.Settings.complete()
+	if cfg.MaxCircuits < 0 {
+		err = errors.Join(err, fmt.Errorf("breaker: Config.MaxCircuits: %d is negative", cfg.MaxCircuits))
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxCircuits = orDefault(cfg.MaxCircuits, 1000)
+	if cfg.Key == nil {
+		cfg.Key = func(req *http.Request) string { return req.URL.Host }
+	}
+	if cfg.OnEvent == nil {
+		cfg.OnEvent = func(Event) {}
+	}
+	return &Group{cfg: cfg, settings: &cfg.Settings, circuits: map[string]*circuit{}}, nil
+}
+
+// Update puts other settings into force. Circuits keep their state.
+func (g *Group) Update(s Settings) error {
+	if err := s.complete(); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.settings = &s
+	for _, c := range g.circuits {
+		c.mu.Lock()
+		c.settings = &s
+		c.mu.Unlock()
+		c.rates.configure(&s)
+	}
+	return nil
+}
+
+// circuit finds or makes the circuit of a key.
+func (g *Group) circuit(key string) (*circuit, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c, ok := g.circuits[key]; ok {
+		return c, nil
+	}
+	if len(g.circuits) >= g.cfg.MaxCircuits {
+		key = overflow
+		if c, ok := g.circuits[key]; ok {
+			return c, nil
+		}
+	}
+	c, err := newCircuit(key, g.settings, g.cfg.OnEvent)
+	if err == nil {
+		g.circuits[key] = c
+	}
+	return c, err
+}
+
+// Status is what is known of a circuit.
+type Status struct {
+	// Circuit is its key.
+	Circuit string
+	// State is where it stands, Forced whether by hand.
+	State  State
+	Forced bool
+	// Inflight is how many exchanges are under way.
+	Inflight int
+	// Until is when an open circuit is tried again, Rest until when its endpoint asked
+	// to be left alone; zero when neither is so.
+	Until, Rest time.Time
+}
+
+// Status returns every circuit's, by key.
+func (g *Group) Status() []Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make([]Status, 0, len(g.circuits))
+	for _, c := range g.circuits {
+		c.mu.Lock()
+		s := Status{Circuit: c.key, State: c.state, Forced: c.forced, Inflight: c.inflight}
+		if c.state == Open {
+			s.Until = c.until
+		}
+		if time.Now().Before(c.rest) {
+			s.Rest = c.rest
+		}
+		c.mu.Unlock()
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(a.Circuit, b.Circuit) })
+	return out
+}
+
+// Force keeps the circuit of a key open or closed, whatever happens, until Unforce.
+func (g *Group) Force(key string, s State) error {
+	if s != Open && s != Closed {
+		return fmt.Errorf("breaker: Force: a circuit can't be kept %v", s)
+	}
+	c, err := g.circuit(key)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.tell()
+	c.forced = true
+	if c.state != s {
+		c.change(s, "by hand")
+	}
+	return nil
+}
+
+// Unforce lets the circuit of a key go by what happens again. One that was kept open
+// is tried at once.
+func (g *Group) Unforce(key string) error {
+	c, err := g.circuit(key)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.forced, c.until = false, time.Time{}
+	return nil
+}
+
+// Close gives back what the group's circuits hold. It must not be used any more.
+func (g *Group) Close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for key, c := range g.circuits {
+		c.rates.release()
+		delete(g.circuits, key)
+	}
+}
+
+// refusal is the answer to a request that may not pass.
+func refusal(err error, wait time.Duration) error {
+	e := &apierror.Error{Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.", RetryAfter: max(wait, time.Millisecond), Err: err}
+	if errors.Is(err, ErrFull) {
+		e.Code, e.Message = "overloaded", "The service is busy."
+	}
+	return e
+}

@@ -1,0 +1,42 @@
+package breaker
+
+import "time"
+
+// State is that of a circuit.
+type State int
+
+// The states.
+const (
+	// Closed: everything passes.
+	Closed State = iota
+	// HalfOpen: a growing part passes.
+	HalfOpen
+	// Open: nothing passes.
+	Open
+)
+
+// String returns "closed", "half-open" or "open".
+func (s State) String() string {
+	switch s {
+	case Closed:
+		return "closed"
+	case HalfOpen:
+		return "half-open"
+	case Open:
+		return "open"
+	}
+	return ""
+}
+
+// Event tells that a circuit changed its state.
+type Event struct {
+	// Circuit is its key.
+	Circuit string
+	// From and To are the states.
+	From, To State
+	// Reason says why: "failures", "slow", "consecutive", "probe failed", "recovered",
+	// "slept", "by hand".
+	Reason string
+	// Sleep is, when To is Open, for how long.
+	Sleep time.Duration
+}

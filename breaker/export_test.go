@@ -1,0 +1,24 @@
+package breaker
+
+// Warm makes circuits of hystrix outside of a synctest bubble: their goroutines
+// never end.
+func Warm(n int) {
+	var all []*rates
+	for range n {
+		r, err := newRates()
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, r)
+	}
+	for _, r := range all {
+		r.release()
+	}
+}
+
+// Made is how many there are.
+func Made() int {
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	return spare.made
+}

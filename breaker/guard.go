@@ -1,0 +1,130 @@
+package breaker
+
+import (
+	"bufio"
+	"maps"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// guard is the writer of handlers behind a circuit. Everything passes unbuffered,
+// but for a failure that a fallback can replace: that is held back, and thrown away.
+type guard struct {
+	gin.ResponseWriter
+	passage *passage
+	timer   *time.Timer
+	before  http.Header // as it was before the handlers, when that may be wanted
+	decided bool
+	held    bool
+	code    int // of what is held
+}
+
+// decide looks at what kind of answer this is, when its first byte would go out.
+func (w *guard) decide() {
+	if w.decided {
+		return
+	}
+	w.decided = true
+	w.stop() // the limit is on the first byte: a stream may last
+	status := w.ResponseWriter.Status()
+	switch {
+	case !w.passage.cfg.IsFailure(status):
+		w.passage.permit.firstByte()
+	case w.passage.cfg.Fallback != nil && !w.ResponseWriter.Written():
+		w.held, w.code = true, status
+	}
+}
+
+func (w *guard) stop() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+func (w *guard) status() int {
+	if w.held {
+		return w.code
+	}
+	return w.ResponseWriter.Status()
+}
+
+// restore makes the answer what it was before the handlers.
+func (w *guard) restore() {
+	h := w.Header()
+	clear(h)
+	maps.Copy(h, w.before)
+	w.ResponseWriter.WriteHeader(http.StatusOK)
+}
+
+// Unwrap lets http.ResponseController reach the server's own writer.
+func (w *guard) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Write implements http.ResponseWriter.
+func (w *guard) Write(p []byte) (int, error) {
+	if w.decide(); w.held {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// WriteString implements io.StringWriter.
+func (w *guard) WriteString(s string) (int, error) {
+	if w.decide(); w.held {
+		return len(s), nil
+	}
+	return w.ResponseWriter.WriteString(s)
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *guard) WriteHeader(code int) {
+	if !w.held {
+		w.ResponseWriter.WriteHeader(code)
+	}
+}
+
+// WriteHeaderNow implements gin.ResponseWriter.
+func (w *guard) WriteHeaderNow() {
+	if w.decide(); !w.held {
+		w.ResponseWriter.WriteHeaderNow()
+	}
+}
+
+// Flush implements http.Flusher.
+func (w *guard) Flush() { _ = w.FlushError() } // http.Flusher has no error
+
+// FlushError is what http.ResponseController calls.
+func (w *guard) FlushError() error {
+	if w.decide(); w.held {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// SetWriteDeadline is what http.ResponseController calls. A handler that breaks an
+// answer which is held back must not break the fallback's.
+func (w *guard) SetWriteDeadline(t time.Time) error {
+	if w.held {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
+}
+
+// Status implements gin.ResponseWriter.
+func (w *guard) Status() int { return w.status() }
+
+// Written implements gin.ResponseWriter.
+func (w *guard) Written() bool { return w.held || w.ResponseWriter.Written() }
+
+// Hijack implements http.Hijacker.
+func (w *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := w.ResponseWriter.Hijack()
+	if err == nil && !w.decided {
+		w.decided = true
+		w.stop()
+		w.passage.permit.firstByte()
+	}
+	return conn, rw, err
+}

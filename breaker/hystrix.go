@@ -1,0 +1,84 @@
+package breaker
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/afex/hystrix-go/hystrix"
+)
+
+// rateWindow is for how long hystrix counts, and a little more: it can't find too
+// many failures when there was none for so long.
+const rateWindow = 11 * time.Second
+
+// rates is hystrix's count of a circuit's exchanges in the last ten seconds.
+// Only its public, synchronous calls are used: hystrix.Do and Go would run handlers in
+// goroutines of their own. Each circuit of hystrix costs two goroutines for ever, so
+// that those which are no longer used are kept for others.
+type rates struct {
+	name    string
+	circuit *hystrix.CircuitBreaker
+}
+
+// spare are hystrix's circuits that nobody uses. hystrix keeps its circuits in
+// globals, by name; names are made here and never by a client.
+var spare struct { //nolint:gochecknoglobals // beside those of hystrix, see ADR 0018
+	mu   sync.Mutex
+	made int
+	free []*rates
+}
+
+func newRates() (*rates, error) {
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	if n := len(spare.free); n > 0 {
+		r := spare.free[n-1]
+		spare.free = spare.free[:n-1]
+		return r, nil
+	}
+	spare.made++
+	name := "ginfer/" + strconv.Itoa(spare.made)
+	circuit, _, err := hystrix.GetCircuit(name)
+	if err != nil {
+		return nil, err
+	}
+	return &rates{name: name, circuit: circuit}, nil
+}
+
+// release keeps r for another circuit, with nothing counted that matters: closing
+// an open one resets it, and its window passes before it opens.
+func (r *rates) release() {
+	r.reset()
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	spare.free = append(spare.free, r)
+}
+
+// configure sets what opens it. A sleep window does not matter: when to try again
+// is for circuit to say.
+func (r *rates) configure(s *Settings) {
+	hystrix.ConfigureCommand(r.name, hystrix.CommandConfig{
+		RequestVolumeThreshold: s.Volume, ErrorPercentThreshold: s.FailurePercent, MaxConcurrentRequests: 1,
+	})
+}
+
+// tooMany reports whether too large a part has failed.
+func (r *rates) tooMany() bool { return r.circuit.IsOpen() }
+
+// report counts an exchange. Under extreme load hystrix drops events, of all
+// kinds alike, so that rates stay right.
+func (r *rates) report(failed bool, start time.Time) {
+	kind := "success"
+	if failed {
+		kind = "failure"
+	}
+	_ = r.circuit.ReportEvent([]string{kind}, start, 0) // durations are kept for a minute: none are given
+}
+
+// reset forgets what was counted, if it was open.
+func (r *rates) reset() {
+	if r.circuit.IsOpen() {
+		_ = r.circuit.ReportEvent([]string{"success"}, time.Now(), 0)
+	}
+}

@@ -1,0 +1,142 @@
+package breaker_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	breaker.Warm(64)
+	goleak.VerifyTestMain(m,
+		// hystrix never ends them; see newRates.
+		goleak.IgnoreAnyFunction("github.com/afex/hystrix-go/hystrix.(*metricExchange).Monitor"),
+		goleak.IgnoreAnyFunction("github.com/afex/hystrix-go/hystrix.(*poolMetrics).Monitor"),
+	)
+}
+
+// upstream answers with a function and counts its calls.
+type upstream struct {
+	mu     sync.Mutex
+	calls  int
+	answer func(*http.Request) (*http.Response, error)
+}
+
+func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
+	u.mu.Lock()
+	u.calls++
+	f := u.answer
+	u.mu.Unlock()
+	return f(r)
+}
+
+func (u *upstream) set(f func(*http.Request) (*http.Response, error)) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.answer = f
+}
+
+func (u *upstream) count() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.calls
+}
+
+func says(status int, contentType, text string, header ...string) func(*http.Request) (*http.Response, error) {
+	return func(*http.Request) (*http.Response, error) {
+		h := http.Header{"Content-Type": {contentType}}
+		for i := 0; i+1 < len(header); i += 2 {
+			h.Set(header[i], header[i+1])
+		}
+		return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(text))}, nil
+	}
+}
+
+var (
+	good = says(200, "application/json", "{}")
+	bad  = says(500, "application/json", "{}")
+
+	overloaded = says(529, "application/json", "{}")
+	missing    = says(404, "application/json", "{}")
+	limited    = says(429, "application/json", "{}")
+)
+
+func refused(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
+
+// group makes a group whose circuits are given back after the test.
+func group(tb testing.TB, s breaker.Settings) (*breaker.Group, *events) {
+	tb.Helper()
+	seen := new(events)
+	g, err := breaker.New(breaker.Config{Settings: s, OnEvent: seen.on})
+	require.NoError(tb, err)
+	tb.Cleanup(g.Close)
+	return g, seen
+}
+
+type events struct {
+	mu  sync.Mutex
+	all []breaker.Event
+}
+
+func (e *events) on(one breaker.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.all = append(e.all, one)
+}
+
+func (e *events) reasons() (out []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, one := range e.all {
+		out = append(out, one.Reason)
+	}
+	return out
+}
+
+// send makes an exchange and reads it to its end. It returns the status, or 0 with
+// the error.
+func send(ctx context.Context, rt http.RoundTripper) (int, error) {
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://a.example/", http.NoBody)
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	return res.StatusCode, errors.Join(err, res.Body.Close())
+}
+
+// many sends n and counts what was let through.
+func many(rt http.RoundTripper, n int) (passed int) {
+	for range n {
+		if _, err := send(context.Background(), rt); !errors.Is(err, breaker.ErrOpen) {
+			passed++
+		}
+	}
+	return passed
+}
+
+func state(tb testing.TB, g *breaker.Group) breaker.Status {
+	tb.Helper()
+	all := g.Status()
+	require.Len(tb, all, 1)
+	return all[0]
+}
+
+// retry is the Retry-After of a refusal.
+func retry(tb testing.TB, err error) time.Duration {
+	tb.Helper()
+	var e *apierror.Error
+	require.ErrorAs(tb, err, &e)
+	require.Equal(tb, http.StatusServiceUnavailable, e.Status)
+	return e.RetryAfter
+}

@@ -1,0 +1,162 @@
+package breaker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/attempt"
+)
+
+var (
+	// ErrTimeout: nothing was answered in time. Answered with 504.
+	ErrTimeout = errors.New("breaker: no answer in time")
+	// ErrFailed: the handler failed, and so did the fallback. Answered with 502.
+	ErrFailed = errors.New("breaker: the handler failed")
+)
+
+// MiddlewareConfig describes a circuit around handlers. Every field has a default.
+type MiddlewareConfig struct {
+	// Key says to which circuit a request belongs. It must not follow what a client
+	// writes without bound. Default: the route, as it was registered.
+	Key func(*gin.Context) string
+	// Timeout is how long the first byte of an answer may take. Then the request's
+	// context ends; a stream that has begun may last. Default off.
+	Timeout time.Duration
+	// IsFailure says which statuses are failures. Default: 500 and above.
+	IsFailure func(status int) bool
+	// Fallback answers in place of handlers that failed before anything was sent, or
+	// that may not run: with a static body, an old answer, another model. [Reason] tells
+	// it why. Default: the failure itself, or 503, is the answer.
+	Fallback gin.HandlerFunc
+	// ErrorHandler answers when there is no fallback, or it wrote nothing. Default
+	// [apierror.Abort].
+	ErrorHandler func(*gin.Context, error)
+}
+
+// Middleware returns a handler that lets requests through to those after it while
+// their circuit allows it, and learns from how they end. It panics on a negative
+// Timeout.
+func (g *Group) Middleware(cfg MiddlewareConfig) gin.HandlerFunc {
+	if cfg.Timeout < 0 {
+		panic(fmt.Sprintf("breaker: MiddlewareConfig.Timeout: %v is negative", cfg.Timeout))
+	}
+	if cfg.Key == nil {
+		cfg.Key = (*gin.Context).FullPath
+	}
+	if cfg.IsFailure == nil {
+		cfg.IsFailure = func(status int) bool { return status >= 500 }
+	}
+	if cfg.ErrorHandler == nil {
+		cfg.ErrorHandler = apierror.Abort
+	}
+	return func(c *gin.Context) {
+		circuit, err := g.circuit("route " + cfg.Key(c))
+		var p *permit
+		if err == nil {
+			p, err = circuit.allow()
+		}
+		if err != nil {
+			cfg.refuse(c, err)
+			return
+		}
+		(&passage{cfg: &cfg, c: c, permit: p, outer: c.Request}).run()
+	}
+}
+
+type reasonKey struct{}
+
+// Reason is why a fallback runs: an error that wraps [ErrOpen], [ErrFull],
+// [ErrResting], [ErrTimeout] or [ErrFailed].
+func Reason(ctx context.Context) error {
+	err, _ := ctx.Value(reasonKey{}).(error)
+	return err
+}
+
+// refuse answers in place of the handlers.
+func (cfg *MiddlewareConfig) refuse(c *gin.Context, reason error) {
+	c.Abort()
+	if cfg.Fallback != nil {
+		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), reasonKey{}, reason))
+		cfg.Fallback(c)
+	}
+	if !c.Writer.Written() {
+		cfg.ErrorHandler(c, reason)
+	}
+}
+
+// passage is one request on its way through the handlers.
+type passage struct {
+	cfg    *MiddlewareConfig
+	c      *gin.Context
+	permit *permit
+	outer  *http.Request
+	errors int // that were recorded before
+	cancel context.CancelCauseFunc
+}
+
+func (x *passage) run() {
+	inner := x.c.Writer
+	w := &guard{ResponseWriter: inner, passage: x}
+	if x.cfg.Fallback != nil || x.cfg.Timeout > 0 {
+		w.before = inner.Header().Clone()
+	}
+	x.c.Writer, x.errors = w, len(x.c.Errors)
+	if x.cfg.Timeout > 0 {
+		ctx, cancel := context.WithCancelCause(x.outer.Context())
+		x.cancel = cancel
+		x.c.Request = x.outer.WithContext(ctx)
+		w.timer = time.AfterFunc(x.cfg.Timeout, func() { cancel(errors.Join(ErrTimeout, attempt.ErrTimeout)) })
+	}
+	panicked := true
+	defer func() {
+		if panicked { // whoever recovers sees the writer as it is
+			x.permit.end(x.outcome(w, true))
+			w.stop()
+		}
+	}()
+	x.c.Next()
+	panicked = false
+	timedOut := errors.Is(context.Cause(x.c.Request.Context()), ErrTimeout)
+	silent := timedOut && !w.decided // and its status means nothing
+	w.decide()                       // also when nothing was written
+	x.permit.end(x.outcome(w, silent))
+	if x.c.Writer == w { // else another one must stay: see stream.Streams
+		x.c.Writer = inner
+	}
+	if x.cancel != nil {
+		x.cancel(nil)
+		x.c.Request = x.outer
+	}
+	if (w.held || silent) && x.outer.Context().Err() == nil {
+		w.restore()
+		x.cfg.refuse(x.c, failureReason(timedOut))
+	}
+}
+
+// outcome is how it ended.
+func (x *passage) outcome(w *guard, failed bool) outcome {
+	switch {
+	case x.outer.Context().Err() != nil:
+		return neutral
+	case failed, x.cfg.IsFailure(w.status()):
+		return failure
+	}
+	for _, err := range x.c.Errors[min(x.errors, len(x.c.Errors)):] { // within a stream the status is old
+		if x.cfg.IsFailure(apierror.From(err.Err).Status) {
+			return failure
+		}
+	}
+	return success
+}
+
+func failureReason(timedOut bool) error {
+	if timedOut {
+		return &apierror.Error{Status: http.StatusGatewayTimeout, Code: "timeout", Message: "The service did not answer in time.", Err: ErrTimeout}
+	}
+	return &apierror.Error{Status: http.StatusBadGateway, Code: "upstream_failed", Message: "The service failed.", Err: ErrFailed}
+}

@@ -1,0 +1,174 @@
+package breaker
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/usage"
+)
+
+// Transport returns a RoundTripper that lets requests through to next while their
+// circuit allows it, and learns from how the exchanges end.
+func (g *Group) Transport(next http.RoundTripper) http.RoundTripper {
+	return &transport{group: g, next: next}
+}
+
+type transport struct {
+	group *Group
+	next  http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper. What may not pass is an error that wraps
+// [ErrOpen], [ErrFull] or [ErrResting].
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	c, err := t.group.circuit(t.group.cfg.Key(req))
+	if err != nil {
+		return nil, err
+	}
+	p, err := c.allow()
+	if err != nil {
+		return nil, err
+	}
+	ended := false
+	defer func() {
+		if !ended { // next panicked
+			p.end(failure)
+		}
+	}()
+	res, err := t.next.RoundTrip(req)
+	ended = true
+	if err != nil {
+		p.end(ofError(req, err))
+		return nil, err
+	}
+	c.heed(res)
+	switch {
+	case res.StatusCode >= 500:
+		p.end(failure)
+	case res.StatusCode >= 400:
+		p.end(neutral) // the request's own fault, or a limit's
+	default:
+		res.Body = watch(req, res, p)
+	}
+	return res, nil
+}
+
+// ofError is what a failed exchange says: nothing, when it was given up for another
+// reason than the endpoint's, or was refused further down.
+func ofError(req *http.Request, err error) outcome {
+	if attempt.Abandoned(req.Context()) || errors.Is(err, ErrOpen) || errors.Is(err, ErrFull) || errors.Is(err, ErrResting) {
+		return neutral
+	}
+	return failure
+}
+
+// heed puts the circuit to rest when the endpoint asks for it.
+func (c *circuit) heed(res *http.Response) {
+	if res.StatusCode != http.StatusTooManyRequests {
+		return
+	}
+	if d := retryAfter(res.Header.Get("Retry-After"), time.Now()); d > 0 {
+		c.restFor(d)
+	}
+}
+
+// retryAfter reads seconds or a date (RFC 9110 §10.2.3).
+func retryAfter(v string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseInt(v, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if date, err := http.ParseTime(v); err == nil {
+		return date.Sub(now)
+	}
+	return 0
+}
+
+// body sees how an answer goes on and ends.
+type body struct {
+	io.ReadCloser
+	req    *http.Request
+	permit *permit
+	begun  bool
+	stream *usage.Scanner // nil: it is none
+	once   sync.Once
+}
+
+// duplex is the body of an upgraded connection.
+type duplex struct {
+	*body
+	io.Writer
+}
+
+func watch(req *http.Request, res *http.Response, p *permit) io.ReadCloser {
+	b := &body{ReadCloser: res.Body, req: req, permit: p}
+	if sse.Is(res.Header.Get("Content-Type")) {
+		b.stream = new(usage.Scanner)
+		b.stream.Reset(res.Header)
+	}
+	if w, ok := res.Body.(io.Writer); ok { // what is switched to has no first byte that says something
+		p.firstByte()
+		return duplex{b, w}
+	}
+	return b
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if n > 0 {
+		b.saw(p[:n])
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
+		b.end(b.whole())
+	default:
+		b.end(ofError(b.req, err))
+	}
+	return n, err
+}
+
+// saw takes what was read. A stream that begins with an error has not begun well.
+func (b *body) saw(p []byte) {
+	if b.stream != nil {
+		_, _ = b.stream.Write(p) // never fails
+	}
+	if !b.begun && !b.failed() {
+		b.begun = true
+		b.permit.firstByte()
+	}
+}
+
+// whole is the outcome of an answer that was read to its end. A stream of a model
+// that lacks its last event was cut; of other streams the end is not known.
+func (b *body) whole() outcome {
+	if b.failed() || b.stream != nil && b.stream.Events() > 0 && !b.stream.Ended() {
+		return failure
+	}
+	return success
+}
+
+// failed reports whether an event of the stream says that it failed.
+func (b *body) failed() bool { return b.stream != nil && b.stream.Failed() }
+
+// Close implements io.Closer. An answer that is not read to its end says nothing,
+// but that it failed.
+func (b *body) Close() error {
+	o := neutral
+	switch {
+	case b.failed():
+		o = failure
+	case b.stream != nil && b.stream.Ended():
+		o = success
+	}
+	b.end(o)
+	return b.ReadCloser.Close()
+}
+
+func (b *body) end(o outcome) { b.once.Do(func() { b.permit.end(o) }) }
