@@ -37,12 +37,19 @@ func (x *exchange) failed(err error) {
 	}
 }
 
+// rest leaves the endpoint alone for a time.
+func (x *exchange) rest(d time.Duration) {
+	if d > 0 {
+		x.node.resting.Store(time.Now().Add(min(d, maxRest)).UnixNano())
+		x.pool.changed()
+	}
+}
+
 // answered wraps the body of an answer.
 func (x *exchange) answered(res *http.Response) {
 	x.status = res.StatusCode
 	if d, ok := restAsked(res, time.Now()); ok {
-		x.node.resting.Store(time.Now().Add(d).UnixNano())
-		x.pool.changed()
+		x.rest(d)
 	}
 	if res.Body == nil {
 		res.Body = http.NoBody

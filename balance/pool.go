@@ -130,6 +130,10 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}()
 	res, err := n.transport.RoundTrip(n.outbound(req, p.cfg.PreserveHost))
+	if refused, ok := errors.AsType[*attempt.NotSentError](err); ok {
+		x.rest(refused.Rest)
+		return nil, err
+	}
 	if err != nil {
 		x.failed(err)
 		x.report()

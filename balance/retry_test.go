@@ -1,7 +1,10 @@
 package balance_test
 
 import (
+	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/internal/attempt"
@@ -98,4 +101,31 @@ func TestARequestThatNoProxyMade(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, first, host)
 	}
+}
+
+// TestRefusedBelow: an endpoint for which nothing was sent rests for as long as it is
+// said, and is not counted as failed.
+func TestRefusedBelow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		p := newPool(t, balance.Config{Endpoints: endpoints(2), Policy: balance.RoundRobin(), Transport: named(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Hostname() == "e00.test" {
+				asked++
+				return nil, &attempt.NotSentError{Rest: time.Second}
+			}
+			return fine(req)
+		})})
+		for range 20 {
+			for range 20 {
+				_, _ = send(t, p, request(t, ""))
+			}
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, 20, asked, "once a second")
+		for _, s := range p.Status() {
+			require.Zero(t, s.EjectedUntil)
+			require.Zero(t, s.Inflight)
+		}
+	})
 }

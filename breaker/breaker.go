@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/attempt"
 )
 
 // Why a request was not let through. Each is answered with 503 and Retry-After.
@@ -108,15 +109,16 @@ func (g *Group) circuit(key string) (*circuit, error) {
 // Status is what is known of a circuit.
 type Status struct {
 	// Circuit is its key.
-	Circuit string
+	Circuit string `json:"circuit"`
 	// State is where it stands, Forced whether by hand.
-	State  State
-	Forced bool
+	State  State `json:"state"`
+	Forced bool  `json:"forced,omitempty"`
 	// Inflight is how many exchanges are under way.
-	Inflight int
-	// Until is when an open circuit is tried again, Rest until when its endpoint asked
-	// to be left alone; zero when neither is so.
-	Until, Rest time.Time
+	Inflight int `json:"inflight"`
+	// Until is when an open circuit is tried again; zero when it is not open.
+	Until time.Time `json:"until,omitzero"`
+	// Rest is until when its endpoint asked to be left alone; zero when it did not.
+	Rest time.Time `json:"rest,omitzero"`
 }
 
 // Status returns every circuit's, by key.
@@ -183,9 +185,12 @@ func (g *Group) Close() {
 
 // refusal is the answer to a request that may not pass.
 func refusal(err error, wait time.Duration) error {
-	e := &apierror.Error{Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.", RetryAfter: max(wait, time.Millisecond), Err: err}
+	wait = max(wait, time.Millisecond)
+	e := &apierror.Error{Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.", RetryAfter: wait}
+	below := &attempt.NotSentError{Rest: wait} // a balancer asks others until then
 	if errors.Is(err, ErrFull) {
-		e.Code, e.Message = "overloaded", "The service is busy."
+		e.Code, e.Message, below.Rest = "overloaded", "The service is busy.", 0
 	}
+	e.Err = errors.Join(err, below)
 	return e
 }

@@ -28,6 +28,9 @@ func (s State) String() string {
 	return ""
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Event tells that a circuit changed its state.
 type Event struct {
 	// Circuit is its key.

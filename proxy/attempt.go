@@ -114,6 +114,9 @@ func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Du
 	if t.Number() >= p.tries || t.Last() || x.upload != nil || x.clientGone() || x.outOfTime() {
 		return 0, false
 	}
+	if _, refused := errors.AsType[*attempt.NotSentError](err); refused {
+		return 0, t.Others() > 0
+	}
 	if _, own := errors.AsType[*apierror.Error](err); own { // said by a part of the gateway: asking again changes nothing
 		return 0, false
 	}

@@ -7,9 +7,13 @@ import (
 	"mime"
 	"net/http"
 	"net/http/pprof"
+	"net/url"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
 )
 
 // maxConfig bounds a configuration sent to the admin port.
@@ -27,6 +31,8 @@ func (g *gateway) adminHandler() http.Handler {
 	admin.POST("/reload", g.postReload)
 	admin.GET("/routes", g.getRoutes)
 	admin.GET("/upstreams", g.getUpstreams)
+	admin.GET("/breakers", g.getBreakers)
+	admin.POST("/breakers/:upstream/:state", g.postBreaker)
 	debug := r.Group("/debug/pprof")
 	debug.GET("/", gin.WrapF(pprof.Index))
 	debug.GET("/cmdline", gin.WrapF(pprof.Cmdline))
@@ -132,6 +138,47 @@ func (g *gateway) getUpstreams(c *gin.Context) {
 		rows[name] = pool.Status()
 	}
 	c.JSON(http.StatusOK, rows)
+}
+
+// getBreakers returns the state of every circuit that was used.
+func (g *gateway) getBreakers(c *gin.Context) {
+	rows := gin.H{}
+	for name, pool := range g.current.Load().pools {
+		if pool.breakers != nil {
+			rows[name] = pool.breakers.Status()
+		}
+	}
+	c.JSON(http.StatusOK, rows)
+}
+
+// postBreaker keeps the circuit of ?endpoint=host:port open or closed, or lets it go
+// by what happens again.
+func (g *gateway) postBreaker(c *gin.Context) {
+	pool, endpoint := g.current.Load().pools[c.Param("upstream")], c.Query("endpoint")
+	known := pool != nil && pool.breakers != nil && slices.ContainsFunc(pool.Status(), func(s balance.Status) bool {
+		u, err := url.Parse(s.URL)
+		return err == nil && u.Host == endpoint
+	})
+	if !known {
+		apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_circuit", Message: "There is no such upstream and endpoint with a breaker."})
+		return
+	}
+	var err error
+	switch c.Param("state") {
+	case "open":
+		err = pool.breakers.Force(endpoint, breaker.Open)
+	case "closed":
+		err = pool.breakers.Force(endpoint, breaker.Closed)
+	case "auto":
+		err = pool.breakers.Unforce(endpoint)
+	default:
+		err = &apierror.Error{Status: http.StatusNotFound, Code: "no_state", Message: "A circuit can be open, closed or auto."}
+	}
+	if err != nil {
+		apierror.Abort(c, err)
+		return
+	}
+	c.JSON(http.StatusOK, pool.breakers.Status())
 }
 
 func (g *gateway) logPanic(c *gin.Context, value any, stack []byte) {

@@ -86,6 +86,8 @@ type Upstream struct {
 	Hash *Hash `json:"hash,omitempty"`
 	// Health is the active health check. Without it only passive ejection watches the endpoints.
 	Health *Health `json:"health,omitempty"`
+	// Breaker keeps requests from endpoints that fail. Default: on, with its defaults.
+	Breaker Breaker `json:"breaker,omitzero"`
 	// SlowStart is over how long a new or recovered endpoint gets its full share. Default 0s: at once.
 	SlowStart Duration `json:"slow_start,omitempty"`
 	// Protocol is "" (HTTP/1.1, over TLS also HTTP/2), http1, http2 or h2c.
@@ -115,6 +117,26 @@ type Hash struct {
 	Body string `json:"body,omitempty"`
 	// Algorithm is ring (default), rendezvous or maglev.
 	Algorithm string `json:"algorithm,omitempty"`
+}
+
+// Breaker says when the circuit of an endpoint opens, and how it closes.
+type Breaker struct {
+	// Off lets everything through, whatever happens. Default false.
+	Off bool `json:"off,omitempty"`
+	// Volume of exchanges in ten seconds before a rate counts. Default 10.
+	Volume int `json:"volume,omitempty"`
+	// FailurePercent opens. Default 50.
+	FailurePercent int `json:"failure_percent,omitempty"`
+	// Consecutive failures open at once. Default 10.
+	Consecutive int `json:"consecutive,omitempty"`
+	// SlowFirstByte is a first byte that comes late; SlowPercent of them opens. Defaults off and 80.
+	SlowFirstByte Duration `json:"slow_first_byte,omitempty"`
+	SlowPercent   int      `json:"slow_percent,omitempty"`
+	// Sleep is how long it stays open the first time; it doubles with every relapse, up to MaxSleep. Defaults 5s and 1m.
+	Sleep    Duration `json:"sleep,omitempty"`
+	MaxSleep Duration `json:"max_sleep,omitempty"`
+	// MaxConcurrent exchanges may be under way at an endpoint. Default: any number.
+	MaxConcurrent int `json:"max_concurrent,omitempty"`
 }
 
 // Health is an active health check.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/proxy"
 )
 
@@ -18,6 +19,7 @@ import (
 // with its health and its counts.
 type pool struct {
 	*balance.Pool
+	breakers  *breaker.Group    // nil: off
 	transport http.RoundTripper // the pool behind its headers
 	key       string            // what it was made of
 	stop      context.CancelFunc
@@ -27,6 +29,9 @@ type pool struct {
 func (p *pool) close() {
 	p.stop()
 	p.CloseIdleConnections()
+	if p.breakers != nil {
+		time.AfterFunc(longest, p.breakers.Close) // requests under way still report there
+	}
 }
 
 // RoundTrip implements http.RoundTripper. What a provider says of its limits is
@@ -116,16 +121,36 @@ func policy(cfg Upstream) balance.Policy {
 	}
 }
 
+// newBreakers makes a circuit for each endpoint.
+func newBreakers(cfg *Breaker) (*breaker.Group, error) {
+	return breaker.New(breaker.Config{Settings: breaker.Settings{
+		Volume: cfg.Volume, FailurePercent: cfg.FailurePercent, Consecutive: cfg.Consecutive,
+		SlowFirstByte: time.Duration(cfg.SlowFirstByte), SlowPercent: cfg.SlowPercent,
+		Sleep: time.Duration(cfg.Sleep), MaxSleep: time.Duration(cfg.MaxSleep), MaxConcurrent: cfg.MaxConcurrent,
+	}})
+}
+
 func newPool(cfg Upstream) (*pool, error) {
 	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: cfg.Protocol, CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile})
 	if err != nil {
 		return nil, err
 	}
+	out := new(pool)
+	var through http.RoundTripper = transport
+	if !cfg.Breaker.Off {
+		if out.breakers, err = newBreakers(&cfg.Breaker); err != nil {
+			return nil, err
+		}
+		through = out.breakers.Transport(transport)
+	}
 	endpoints := make([]balance.Endpoint, len(cfg.Endpoints))
 	for i, e := range cfg.Endpoints {
 		endpoints[i] = balance.Endpoint{URL: e.URL, Weight: e.Weight}
 	}
-	config := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: transport, Health: balance.Health{Path: "-"}}
+	config := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: through, Health: balance.Health{Path: "-"}}
+	if out.breakers != nil {
+		config.Outlier.Consecutive = -1 // failures in a row are for the breaker
+	}
 	config.SlowStart.Window = time.Duration(cfg.SlowStart)
 	if h := cfg.Health; h != nil {
 		config.Health = balance.Health{Path: h.Path, Interval: time.Duration(h.Interval), Timeout: time.Duration(h.Timeout)}
@@ -134,7 +159,7 @@ func newPool(cfg Upstream) (*pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &pool{Pool: p, transport: p}
+	out.Pool, out.transport = p, p
 	if len(cfg.Headers) > 0 {
 		set := make(map[string]string, len(cfg.Headers))
 		for name, value := range cfg.Headers {

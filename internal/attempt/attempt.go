@@ -16,6 +16,15 @@ import (
 // too slow, and not because the client left.
 var ErrTimeout = errors.New("upstream timeout")
 
+// NotSentError is what a layer below refuses a try with before anything was sent, as
+// an open circuit does. It is no failure of the endpoint, and another may be asked.
+type NotSentError struct {
+	// Rest is how long the endpoint should be left alone; 0: not at all.
+	Rest time.Duration
+}
+
+func (*NotSentError) Error() string { return "nothing was sent" }
+
 // Abandoned reports that ctx ended for a reason that says nothing of the
 // upstream: the client left, or a newer part of the gateway took over. A passed
 // deadline and ErrTimeout are the upstream's failures.

@@ -1,0 +1,91 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// switched is an upstream that can be told to fail.
+func switched(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64) {
+	t.Helper()
+	fails, asked = new(atomic.Bool), new(atomic.Int64)
+	good := echoing(t)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if fails.Load() {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		good.Config.Handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, fails, asked
+}
+
+// An endpoint that fails is left alone soon, requests go to the other one, and it
+// gets its share again when it has recovered. Nobody is refused meanwhile, also not
+// those whose requests must not be repeated.
+func TestBreaker(t *testing.T) {
+	one, fails, asked := switched(t)
+	two, _, _ := switched(t)
+	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}], "policy": "round_robin", "breaker": {"consecutive": 5, "sleep": "200ms"}}},
+		"groups": [{"path": "/v1", "upstream": "a", "stages": []}]}`, ports, one, two))
+	client := newClient(t, 1)
+	status := func() int { return p.with(client, small).StatusCode }
+	state := func() string { _, text := p.admin(http.MethodGet, "/admin/breakers", ""); return text }
+	fails.Store(true)
+	failed := 0
+	for range 60 {
+		if status() != http.StatusOK {
+			failed++
+		}
+	}
+	assert.LessOrEqual(t, failed, 5, "what failed before it opened")
+	assert.Contains(t, state(), `"state":"open"`)
+	before := asked.Load()
+	fails.Store(false)
+	require.Eventually(t, func() bool { require.Equal(t, http.StatusOK, status()); return !strings.Contains(state(), "open") }, 30*time.Second, 5*time.Millisecond)
+	assert.Greater(t, asked.Load(), before)
+
+	host := strings.TrimPrefix(one, "http://")
+	code, _ := p.admin(http.MethodPost, "/admin/breakers/a/open?endpoint="+host, "")
+	require.Equal(t, http.StatusOK, code)
+	before = asked.Load()
+	for range 20 {
+		require.Equal(t, http.StatusOK, status())
+	}
+	assert.Equal(t, before, asked.Load(), "kept open by hand")
+	for _, path := range []string{"/admin/breakers/a/half?endpoint=" + host, "/admin/breakers/b/open?endpoint=" + host, "/admin/breakers/a/open?endpoint=x"} {
+		code, _ = p.admin(http.MethodPost, path, "")
+		assert.Equal(t, http.StatusNotFound, code, path)
+	}
+	code, _ = p.admin(http.MethodPost, "/admin/breakers/a/auto?endpoint="+host, "")
+	require.Equal(t, http.StatusOK, code)
+}
+
+// When every endpoint is down the answer is 503 with Retry-After, at once.
+func TestBreakerTotalOutage(t *testing.T) {
+	dead := httptest.NewServer(http.NotFoundHandler())
+	dead.Close()
+	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", "stages": []}]}`, ports, dead.URL))
+	client := newClient(t, 1)
+	var last answer
+	for range 12 {
+		last = p.with(client, small)
+	}
+	assert.Equal(t, http.StatusServiceUnavailable, last.StatusCode)
+	assert.NotEmpty(t, last.Header.Get("Retry-After"))
+	begin := time.Now()
+	for range 100 {
+		p.with(client, small)
+	}
+	assert.Less(t, time.Since(begin), 5*time.Second)
+}
