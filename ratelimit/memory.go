@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"hash/maphash"
+	"math"
 	"math/bits"
 	"sync"
 	"time"
@@ -161,7 +162,7 @@ func (m *Memory) set(want *Bucket, level float64) {
 	defer m.unlock(set)
 	now := time.Now()
 	b := m.sized(want, now)
-	b.add(now, int64(level-b.limiter.TokensAt(now)))
+	b.add(now, int64(math.Floor(level-b.limiter.TokensAt(now)))) // down: a part of a token is none
 }
 
 func (m *Memory) index(b *Bucket) uint64 { return maphash.String(m.seed, b.Key) % shards }

@@ -169,11 +169,8 @@ func (q *queue) makeRoom(newcomer *turn, expected time.Duration) bool {
 		}
 		last := ln.all[ln.last()]
 		after := ln.expected(len(ln.waiters) - 1)
-		if last.line == newcomer.line && last.priority == worst.priority {
-			after = wait - 1 // by its order, which says more
-			if order(&last.waiter, &newcomer.waiter) > 0 {
-				after = wait + 1
-			}
+		if last.line == newcomer.line && order(&last.waiter, &newcomer.waiter) > 0 {
+			after = max(after, expected+1) // the newcomer moves it back
 		}
 		if last.priority < worst.priority || last.priority == worst.priority && after > wait {
 			worst, wait = last, after

@@ -13,7 +13,8 @@ type Down int
 
 const (
 	// Share gives this replica its share of every limit, counted in its own memory:
-	// the default. Nothing is let in beyond the limits if Replicas is right.
+	// the default. If Replicas is right, nothing is let in beyond the limits but a burst
+	// of what this replica has not seen.
 	Share Down = iota
 	// Deny refuses every request with 503 (closed).
 	Deny
@@ -29,6 +30,11 @@ const (
 	probeLimit = 5 * time.Second
 	// maxOwed bounds what is kept for a store that is down, in buckets.
 	maxOwed = 10_000
+	// tellAtOnce is of how many buckets it is told in a call, and tellRounds how often it
+	// may owe more by the end: then it counts while it is told the rest, or it never
+	// would under load.
+	tellAtOnce = 100
+	tellRounds = 10
 )
 
 // SharedConfig describes a Shared. Store is required, and with Share also Replicas.
@@ -103,16 +109,17 @@ func (s *Shared) Take(ctx context.Context, charges []Charge) error {
 	case Share:
 		s.takeShare(ctx, charges)
 	}
-	s.oweBudgets(charges)
+	s.oweBudgets(ctx, charges)
 	return nil
 }
 
 // note keeps this replica's share of what is left, for an outage.
 func (s *Shared) note(charges []Charge) {
-	if s.cfg.Down != Share {
-		return
-	}
 	for i := range charges {
+		charges[i].local = false // it may have been refused by the share before
+		if s.cfg.Down != Share {
+			continue
+		}
 		if share, ok := s.share(charges[i].Bucket); ok {
 			s.local.set(&share, charges[i].Left/float64(s.scale))
 		}
@@ -151,10 +158,15 @@ func (s *Shared) takeShare(ctx context.Context, charges []Charge) {
 
 // oweBudgets keeps for the store what budgets have paid meanwhile. Rates are not
 // told: theirs has come back by then.
-func (s *Shared) oweBudgets(charges []Charge) {
+func (s *Shared) oweBudgets(ctx context.Context, charges []Charge) {
 	for i := range charges {
-		if c := &charges[i]; c.Granted > 0 && !c.Hold && !c.Ends.IsZero() {
-			s.owe(Settlement{Bucket: c.Bucket, Spent: c.Granted})
+		c := &charges[i]
+		if c.Granted == 0 || c.Hold || c.Ends.IsZero() {
+			continue
+		}
+		one := Settlement{Bucket: c.Bucket, Spent: c.Granted}
+		if !s.owe(one) { // it came back in this moment
+			_ = s.cfg.Store.Settle(context.WithoutCancel(ctx), []Settlement{one})
 		}
 	}
 }
@@ -259,34 +271,52 @@ func (s *Shared) ask(ctx context.Context) {
 	}()
 	limited, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	for s.cfg.Store.Take(limited, nil) == nil {
-		owed := s.takeOwed()
-		if owed == nil {
-			back = true
+	for round := 1; !back; round++ {
+		if s.cfg.Store.Take(limited, nil) != nil {
 			return
 		}
-		for i, one := range owed {
-			if s.cfg.Store.Settle(limited, []Settlement{one}) != nil {
-				for _, rest := range owed[i:] {
-					s.owe(rest)
-				}
-				return
-			}
+		owed := s.takeOwed(round == tellRounds)
+		if !s.tell(limited, owed) {
+			return
 		}
+		back = len(owed) == 0 || round == tellRounds
 	}
 }
 
 // takeOwed is what the store must be told before it counts again. When there is
-// nothing it counts from now on.
-func (s *Shared) takeOwed() (owed []Settlement) {
+// nothing, or in the last round, it counts from now on.
+func (s *Shared) takeOwed(last bool) (owed []Settlement) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.owed {
 		owed = append(owed, one)
 	}
 	clear(s.owed)
-	s.down = len(owed) > 0
+	s.down = len(owed) > 0 && !last
 	return owed
+}
+
+// tell tells the store what it missed. What it does not take, or panics at, is owed
+// again.
+func (s *Shared) tell(ctx context.Context, owed []Settlement) bool {
+	defer func() {
+		if len(owed) > 0 {
+			s.mu.Lock()
+			s.down = true // also in the last round
+			s.mu.Unlock()
+		}
+		for _, rest := range owed {
+			s.owe(rest)
+		}
+	}()
+	for len(owed) > 0 {
+		n := min(len(owed), tellAtOnce)
+		if s.cfg.Store.Settle(ctx, owed[:n]) != nil {
+			return false
+		}
+		owed = owed[n:]
+	}
+	return true
 }
 
 func (s *Shared) notify(ctx context.Context, e Event) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"log/slog"
 	"net/http"
@@ -27,6 +28,8 @@ type gateway struct {
 
 	current atomic.Pointer[app]
 	cert    atomic.Pointer[tls.Certificate]
+	// clientCAs are the authorities of client certificates; nil: none are asked for.
+	clientCAs atomic.Pointer[x509.CertPool]
 
 	mu      sync.Mutex // held by a reload
 	retired []*app
@@ -82,6 +85,7 @@ func (g *gateway) apply(ctx context.Context, src source) error {
 		return err
 	}
 	g.cert.Store(next.cert)
+	g.clientCAs.Store(next.clientCAs)
 	if old := g.current.Swap(next); old != nil {
 		g.retired = append(g.retired, old)
 		g.state.Reloads++

@@ -51,6 +51,9 @@ func (g *gateway) newStore(cfg *Redis) (*store, error) {
 	options := redisstore.Options(cfg.Addresses...)
 	options.MasterName, options.IsClusterMode = cfg.Master, cfg.Cluster
 	options.Username, options.Password, options.DB = cfg.Username, cfg.Password, cfg.DB
+	if limit := time.Duration(cfg.Timeout); limit > 0 { // the shortest of them holds
+		options.DialTimeout, options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = limit, limit, limit, limit
+	}
 	if cfg.TLS {
 		roots, err := authorities(cfg.CAFile)
 		if err != nil {

@@ -167,7 +167,7 @@ func otherCase(lines map[string]int) []fault {
 }
 
 // ownNames are the places where names are the operator's.
-var ownNames = regexp.MustCompile(`^upstreams\.[^.]*$|\.headers\.|\.table\.`)
+var ownNames = regexp.MustCompile(`^(upstreams|limits)\.[^.]*$|\.headers\.|\.priority\.|\.table\.`)
 
 func fieldNames(t reflect.Type, into map[string]string) {
 	switch t.Kind() { //nolint:exhaustive // the others have no fields

@@ -104,9 +104,9 @@ func (g *gateway) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 // clientConfig asks for a client certificate when the configuration in force names
-// who signs them. One that is not given is for the auth stage to miss.
+// who signs them; see watch.go. One that is not given is for the auth stage to miss.
 func (g *gateway) clientConfig(*tls.ClientHelloInfo) (*tls.Config, error) {
-	authorities := g.current.Load().clientCAs
+	authorities := g.clientCAs.Load()
 	if authorities == nil {
 		return nil, nil //nolint:nilnil // the server's own
 	}

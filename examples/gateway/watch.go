@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"os"
 	"path/filepath"
 	"slices"
@@ -79,7 +78,7 @@ func (g *gateway) files() []string {
 		files = append(files, g.path)
 	}
 	if t := g.current.Load().cfg.Public.TLS; t != nil {
-		files = append(files, t.Cert, t.Key)
+		files = append(files, t.files()...)
 	}
 	return files
 }
@@ -108,7 +107,9 @@ func (g *gateway) fingerprint() fingerprint {
 		f.config = sum(g.path)
 	}
 	if t := g.current.Load().cfg.Public.TLS; t != nil {
-		f.cert = sum(t.Cert) + sum(t.Key)
+		for _, file := range t.files() {
+			f.cert += sum(file)
+		}
 	}
 	return f
 }
@@ -121,17 +122,28 @@ func sum(file string) string {
 	return revisionOf(text)
 }
 
-// renewCertificate reads the certificate again; a bad one is refused.
+// files are those that may be replaced while the gateway runs.
+func (t *TLS) files() []string {
+	if t.ClientCA == "" {
+		return []string{t.Cert, t.Key}
+	}
+	return []string{t.Cert, t.Key, t.ClientCA}
+}
+
+// renewCertificate reads the certificate and the clients' authorities again; bad ones
+// are refused together.
 func (g *gateway) renewCertificate() {
 	files := g.current.Load().cfg.Public.TLS
 	if files == nil {
 		return
 	}
-	cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-	if err != nil {
-		g.log.Error("certificate refused; the one before stays", "error", err)
+	k := new(checker)
+	cert, clientCAs := k.certificate(files), k.clientCAs(files)
+	if len(k.faults) > 0 {
+		g.log.Error("certificate refused; the one before stays", "error", k.faults[0].reason)
 		return
 	}
-	g.cert.Store(&cert)
+	g.cert.Store(cert)
+	g.clientCAs.Store(clientCAs)
 	g.log.Info("certificate renewed")
 }

@@ -40,7 +40,10 @@ local function load_bucket(key, rate, burst, ends, keep)
   b.at = math.max(at, now) -- a clock that runs backwards mints nothing
   local level = tonumber(stored[1])
   if ends > 0 then level = level + burst end
-  if keep then b.burst = math.max(burst, level) end
+  if keep then
+    b.burst = math.max(burst, level)
+    b.ttl = redis.call('PTTL', key) - spare -- a larger one takes longer to fill than its level tells
+  end
   b.level = level + (b.at - at) * rate / 1e6
   b.next = tonumber(stored[3] or '')
   if b.next and b.next * 1000 <= now then reclaim(b) end
@@ -79,6 +82,7 @@ local function save_bucket(b, life)
     level = level - b.burst
     ttl = math.max(b.ends - now / 1000, 0) + after_end
   end
+  ttl = math.max(ttl, b.ttl or 0)
   redis.call('HSET', b.key, 'l', format(level), 't', format(b.at))
   if b.next then
     redis.call('HSET', b.key, 'n', format(b.next))

@@ -11,7 +11,9 @@ for i, key in ipairs(KEYS) do
   local b = load_bucket(key, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), true)
   -- What is no longer held has returned to the bucket: there only what was spent counts.
   local back = hold(b, ARGV[1], -tonumber(ARGV[at + 4]), life)
-  b.level = math.min(b.burst, b.level + back - tonumber(ARGV[at + 5]))
+  local level = math.min(b.burst, b.level + back - tonumber(ARGV[at + 5]))
+  if b.ttl and b.rate > 0 and level < b.level then b.ttl = b.ttl + (b.level - level) / b.rate * 1000 end
+  b.level = level
   save_bucket(b, life)
 end
 return {}

@@ -36,7 +36,8 @@ type Config struct {
 	// 50 ms.
 	Timeout time.Duration
 	// Hold is how long what a replica holds of a bucket stays its own when it does not
-	// touch that bucket; then it returns. The same for all replicas. Default 1 min.
+	// touch that bucket; then it returns. The same for all replicas, and well above the
+	// 20 s in which a ratelimit.Tokens touches what it holds. Default 1 min.
 	Hold time.Duration
 	// Holder is this replica's name, unlike those of the others. Default: a new one at
 	// every start.
