@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/attempt"
 )
 
 const (
@@ -104,9 +106,10 @@ func (p *Pool) checkAll(ctx context.Context) {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			err := p.check(ctx, n)
-			if ctx.Err() == nil {
-				p.judge(n, err)
+			if _, refused := errors.AsType[*attempt.NotSentError](err); refused || ctx.Err() != nil {
+				return // nobody asked the endpoint
 			}
+			p.judge(n, err)
 		})
 	}
 	wg.Wait()

@@ -129,3 +129,18 @@ func TestRefusedBelow(t *testing.T) {
 		}
 	})
 }
+
+// TestCheckRefusedBelow: a check that did not reach the endpoint says nothing of it.
+func TestCheckRefusedBelow(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, balance.Config{Endpoints: endpoints(1), Health: balance.Health{Path: "/health"}, Transport: named(func(req *http.Request) (*http.Response, error) {
+		if req.URL.Path == "/health" {
+			return nil, &attempt.NotSentError{}
+		}
+		return fine(req)
+	})})
+	for range 5 {
+		checkOnce(t, p)
+	}
+	require.True(t, p.Status()[0].Healthy)
+}
