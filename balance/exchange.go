@@ -5,11 +5,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/retryafter"
 )
 
 // maxRest bounds how long an endpoint's Retry-After is believed.
@@ -122,12 +122,6 @@ func restAsked(res *http.Response, now time.Time) (time.Duration, bool) {
 	if res.StatusCode != http.StatusTooManyRequests && res.StatusCode != http.StatusServiceUnavailable {
 		return 0, false
 	}
-	v := res.Header.Get("Retry-After")
-	if s, err := strconv.Atoi(v); err == nil && s > 0 {
-		return min(time.Duration(min(s, 1<<20))*time.Second, maxRest), true
-	}
-	if at, err := http.ParseTime(v); err == nil && at.After(now) {
-		return min(at.Sub(now), maxRest), true
-	}
-	return 0, false
+	d, _ := retryafter.Parse(res.Header, now)
+	return min(d, maxRest), d > 0
 }

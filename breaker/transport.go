@@ -4,11 +4,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/retryafter"
 	"github.com/ginfer/ginfer/internal/sse"
 	"github.com/ginfer/ginfer/internal/usage"
 )
@@ -73,20 +73,9 @@ func (c *circuit) heed(res *http.Response) {
 	if res.StatusCode != http.StatusTooManyRequests {
 		return
 	}
-	if d := retryAfter(res.Header.Get("Retry-After"), time.Now()); d > 0 {
+	if d, ok := retryafter.Parse(res.Header, time.Now()); ok {
 		c.restFor(d)
 	}
-}
-
-// retryAfter reads seconds or a date (RFC 9110 §10.2.3).
-func retryAfter(v string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseInt(v, 10, 32); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if date, err := http.ParseTime(v); err == nil {
-		return date.Sub(now)
-	}
-	return 0
 }
 
 // body sees how an answer goes on and ends.

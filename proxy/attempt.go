@@ -12,6 +12,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/attempt"
 	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/retryafter"
 )
 
 // smallBody is how much of an unwanted answer is read so that its connection
@@ -134,7 +135,7 @@ func (p *retryPolicy) pause(t *attempt.Try, res *http.Response, now time.Time) (
 	if res == nil || t.Others() > 0 {
 		return wait, true
 	}
-	after, told := retryAfter(res.Header, now)
+	after, told := retryafter.Parse(res.Header, now)
 	if !told {
 		return wait, res.StatusCode != http.StatusTooManyRequests
 	}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -106,18 +105,3 @@ func (p *retryPolicy) wait(n int) time.Duration {
 }
 
 func (p *retryPolicy) isFailure(status int) bool { return slices.Contains(p.statuses, status) }
-
-// retryAfter reads Retry-After in either form (RFC 9110 §10.2.3).
-func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
-	v := h.Get("Retry-After")
-	if v == "" {
-		return 0, false
-	}
-	if s, err := strconv.Atoi(v); err == nil && s >= 0 && s < 1<<31 {
-		return time.Duration(s) * time.Second, true
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(at.Sub(now), 0), true
-	}
-	return 0, false
-}

@@ -65,6 +65,26 @@ func ExampleNewAdaptive() {
 	// Output: 1 of 10
 }
 
+func ExampleNewShared() {
+	store, err := ratelimit.NewMemory(ratelimit.MemoryConfig{}) // stands for one that replicas share, as redisstore
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = ratelimit.NewShared(ratelimit.SharedConfig{Store: store})
+	fmt.Println(err)
+	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: store, Replicas: 3})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = ratelimit.New(ratelimit.Config{Key: ratelimit.ByIP, Rate: 90, Store: shared})
+	fmt.Println(err)
+	// Output:
+	// ratelimit: SharedConfig.Replicas is required: how many gateways use the store
+	// <nil>
+}
+
 func ExampleNewMemory() {
 	store, err := ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: 1000}) // for several limiters together
 	if err != nil {

@@ -157,7 +157,7 @@ func (s *Shared) takeShare(ctx context.Context, charges []Charge) {
 }
 
 // oweBudgets keeps for the store what budgets have paid meanwhile. Rates are not
-// told: theirs has come back by then.
+// told: most of theirs has come back by then, and what has not is a share of a burst.
 func (s *Shared) oweBudgets(ctx context.Context, charges []Charge) {
 	for i := range charges {
 		c := &charges[i]
