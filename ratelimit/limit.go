@@ -47,6 +47,18 @@ type Limit struct {
 // PerMinute converts to a rate per second.
 func PerMinute(n float64) float64 { return n / 60 }
 
+// allLimits are the limits of a config that may have one in short.
+func allLimits(several []Limit, one Limit) ([]Limit, error) {
+	short := one.Key != nil || one.Rate != 0 || one.Burst != 0
+	switch {
+	case len(several) == 0:
+		return []Limit{one}, nil
+	case short:
+		return several, errors.New("ratelimit: the config has both Limits and Key, Rate or Burst")
+	}
+	return several, nil
+}
+
 // defaults differ between requests and tokens.
 type defaults struct {
 	name    string

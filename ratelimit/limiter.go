@@ -59,15 +59,9 @@ type call struct {
 
 // New checks cfg and returns a Limiter. The error joins every fault.
 func New(cfg Config) (*Limiter, error) {
-	var faults []error
-	switch {
-	case len(cfg.Limits) == 0:
-		cfg.Limits = []Limit{{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}}
-	case cfg.Key != nil || cfg.Rate != 0 || cfg.Burst != 0:
-		faults = append(faults, errors.New("ratelimit: Config has both Limits and Key, Rate or Burst"))
-	}
-	limits, err := compile(cfg.Limits, defaults{name: "requests", seconds: 1})
-	if err := errors.Join(append(faults, err, cfg.Wait.complete())...); err != nil {
+	all, both := allLimits(cfg.Limits, Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst})
+	limits, err := compile(all, defaults{name: "requests", seconds: 1})
+	if err := errors.Join(both, err, cfg.Wait.complete()); err != nil {
 		return nil, err
 	}
 	store, err := orMemory(cfg.Store)

@@ -55,18 +55,13 @@ type Tokens struct {
 
 // NewTokens checks cfg and returns a Tokens. The error joins every fault.
 func NewTokens(cfg TokensConfig) (*Tokens, error) {
-	var faults []error
-	switch {
-	case len(cfg.Limits) == 0:
-		cfg.Limits = []Limit{{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}}
-	case cfg.Key != nil || cfg.Rate != 0 || cfg.Burst != 0:
-		faults = append(faults, errors.New("ratelimit: TokensConfig has both Limits and Key, Rate or Burst"))
-	}
+	all, both := allLimits(cfg.Limits, Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst})
+	faults := []error{both}
 	if cfg.MaxBody < 0 {
 		faults = append(faults, errors.New("ratelimit: TokensConfig.MaxBody is negative"))
 	}
-	limits, err := compile(cfg.Limits, defaults{name: "tokens", seconds: 10})
-	if err := errors.Join(append(faults, err)...); err != nil {
+	limits, err := compile(all, defaults{name: "tokens", seconds: 10})
+	if err := errors.Join(errors.Join(faults...), err); err != nil {
 		return nil, err
 	}
 	store, err := orMemory(cfg.Store)
