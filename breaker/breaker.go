@@ -178,7 +178,10 @@ func (g *Group) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for key, c := range g.circuits {
+		c.mu.Lock()
+		c.generation++ // what is still under way counts no more: its rates are another's
 		c.rates.release()
+		c.mu.Unlock()
 		delete(g.circuits, key)
 	}
 }

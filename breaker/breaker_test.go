@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -379,6 +380,22 @@ func TestManyKeys(t *testing.T) {
 		g.Close()
 	}
 	assert.Equal(t, before, breaker.Made(), "those that were made before serve")
+}
+
+// What a closed group counted is not the next one's.
+func TestCountsAreOnesOwn(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		g, err := breaker.New(breaker.Config{Settings: breaker.Settings{Consecutive: -1, Volume: 10}})
+		require.NoError(t, err)
+		rt := g.Transport(&upstream{answer: bad})
+		for range 9 {
+			res, err := rt.RoundTrip(httptest.NewRequest(http.MethodGet, "http://a/", nil))
+			require.NoError(t, err, "nine are too few to say")
+			require.NoError(t, res.Body.Close())
+		}
+		g.Close()
+	}
 }
 
 func TestConfig(t *testing.T) {

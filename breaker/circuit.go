@@ -22,6 +22,7 @@ type circuit struct {
 	generation  uint64 // of the state: results of another one do not count
 	consecutive int
 	failed      time.Time // when rates heard of a failure last
+	failures    window
 	slow        window
 	inflight    int
 	until       time.Time     // open until
@@ -73,7 +74,7 @@ func (c *circuit) allow() (*permit, error) {
 // turn moves the state on with time, and returns how long a request must wait; 0
 // when it may pass.
 func (c *circuit) turn(now time.Time) time.Duration {
-	if c.state == Closed && !c.forced && now.Sub(c.failed) <= rateWindow && c.rates.tooMany() {
+	if c.state == Closed && !c.forced && now.Sub(c.failed) <= rateWindow && c.rates.tooMany() && c.confirmed(now) {
 		c.open(now, "failures")
 	}
 	switch {
@@ -102,6 +103,18 @@ func (c *circuit) turn(now time.Time) time.Duration {
 	}
 	c.credit--
 	return 0
+}
+
+// confirmed takes a second look at what hystrix says. It reads the requests and then
+// the failures while others count, so that it can see failures of requests which it
+// did not; and it still knows those of the circuit that used it before.
+func (c *circuit) confirmed(now time.Time) bool {
+	all, failed := c.failures.counts(now)
+	if all >= c.settings.Volume && failed*100 >= all*c.settings.FailurePercent {
+		return true
+	}
+	c.rates.reset()
+	return false
 }
 
 // firstByte tells that an answer began well. It counts on the way back: a stream
@@ -163,6 +176,7 @@ func (c *circuit) count(failed bool, start time.Time) {
 	case c.state == Closed:
 		if c.settings.FailurePercent > 0 {
 			c.rates.report(failed, start)
+			c.failures.add(now, failed)
 			if failed {
 				c.failed = now
 			}
@@ -195,7 +209,7 @@ func (c *circuit) open(now time.Time, reason string) {
 }
 
 func (c *circuit) close(reason string) {
-	c.sleep, c.consecutive, c.slow = 0, 0, window{}
+	c.sleep, c.consecutive, c.failures, c.slow = 0, 0, window{}, window{}
 	c.rates.reset()
 	c.change(Closed, reason)
 }

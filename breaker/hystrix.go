@@ -46,8 +46,8 @@ func newRates() (*rates, error) {
 	return &rates{name: name, circuit: circuit}, nil
 }
 
-// release keeps r for another circuit, with nothing counted that matters: closing
-// an open one resets it, and its window passes before it opens.
+// release keeps r for another circuit. What it counted may still be in its window:
+// see circuit.confirmed.
 func (r *rates) release() {
 	r.reset()
 	spare.mu.Lock()
