@@ -84,6 +84,7 @@ type body struct {
 	req    *http.Request
 	permit *permit
 	begun  bool
+	ended  bool           // it was read to its end
 	stream *usage.Scanner // nil: it is none
 	once   sync.Once
 }
@@ -116,7 +117,10 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
-		b.end(b.whole())
+		if !b.unsaid() {
+			b.end(b.whole())
+		}
+		b.ended = true
 	default:
 		b.end(ofError(b.req, err))
 	}
@@ -143,6 +147,10 @@ func (b *body) whole() outcome {
 	return success
 }
 
+// unsaid reports whether a stream had no event of a model that is known: whether that
+// is well is for who reads it to say, before it is closed.
+func (b *body) unsaid() bool { return b.stream != nil && b.stream.Events() == 0 && !b.stream.Ended() }
+
 // failed reports whether an event of the stream says that it failed.
 func (b *body) failed() bool { return b.stream != nil && b.stream.Failed() }
 
@@ -151,9 +159,9 @@ func (b *body) failed() bool { return b.stream != nil && b.stream.Failed() }
 func (b *body) Close() error {
 	o := neutral
 	switch {
-	case b.failed():
+	case b.failed(), attempt.From(b.req.Context()).Err() != nil && !attempt.Abandoned(b.req.Context()):
 		o = failure
-	case b.stream != nil && b.stream.Ended():
+	case b.stream != nil && b.stream.Ended(), b.ended:
 		o = success
 	}
 	b.end(o)

@@ -8,7 +8,7 @@ const windowSeconds = 10
 // window counts, second by second, how many there were and how many of them were bad.
 type window struct {
 	all, bad [windowSeconds]int
-	second    int64 // the latest
+	second   int64 // the latest
 }
 
 // add counts one.

@@ -11,13 +11,19 @@ import (
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/hold"
 	"github.com/ginfer/ginfer/internal/peek"
 	"github.com/ginfer/ginfer/internal/retryafter"
+	"github.com/ginfer/ginfer/internal/sse"
 )
 
 // smallBody is how much of an unwanted answer is read so that its connection
 // can be used again.
 const smallBody = 4 << 10
+
+// maxRefused is how many tries of an exchange may be refused before anything was sent.
+// They cost microseconds.
+const maxRefused = 64
 
 // try is one call of the transport.
 type try struct {
@@ -26,7 +32,8 @@ type try struct {
 	cancel context.CancelCauseFunc
 	dog    watchdog
 	start  time.Time
-	head   time.Duration // from start to the answer's head
+	head   time.Duration // from start to where the answer began
+	idle   time.Duration // how long it may pause while it is held back
 }
 
 // release frees the try's timer and context. It may be called twice.
@@ -35,20 +42,26 @@ func (t *try) release() {
 	t.cancel(nil)
 }
 
+// Alive implements attempt.Owner.
+func (t *try) Alive() { t.dog.arm(limitIdle, time.Now(), t.idle) }
+
+// Cancel implements attempt.Owner.
+func (t *try) Cancel(cause error) { t.cancel(cause) }
+
 // attempts makes tries until one is to be answered with.
 func (x *exchange) attempts() (*http.Response, error) {
 	x.p.budget.request(x.start)
-	x.shared.Repeats = func(t *attempt.Try, res *http.Response, err error) bool {
-		_, again := x.again(t, res, err)
-		return again
+	if x.p.hedges != nil {
+		x.p.hedges.request(x.start)
 	}
-	x.shared.Spend = func() bool { return x.p.budget.spend(time.Now()) }
-	x.shared.Connect = x.timeouts.Connect
-	for n := 1; ; n++ {
-		t := x.begin(n)
-		res, err := x.roundTrip(t)
+	x.share()
+	if !x.hasTime(x.start) {
+		return nil, refusal(http.StatusGatewayTimeout, "deadline_too_close", "An answer would not begin within the time that the request gives.", ErrDeadline)
+	}
+	for n := 1; ; n = int(x.tries.Load()) + 1 {
+		t, res, err := x.makeTry(x.begin(n))
 		wait, again := x.again(&t.Try, res, err)
-		if !again || !x.shared.Spend() {
+		if !again || !x.hasTime(time.Now().Add(wait)) || !x.pay(err) {
 			return x.decide(t, res, err)
 		}
 		x.giveUp(t, res, err)
@@ -58,22 +71,67 @@ func (x *exchange) attempts() (*http.Response, error) {
 	}
 }
 
+// share says what the layers below may ask of the exchange.
+func (x *exchange) share() {
+	x.shared.Repeats = func(t *attempt.Try, res *http.Response, err error) bool {
+		_, again := x.again(t, res, err)
+		return again
+	}
+	x.shared.Spend = func() bool { return x.p.budget.spend(time.Now()) }
+	x.shared.Connect = x.timeouts.Connect
+	// Models are asked by requests with a body. The stream of any other may be silent
+	// for long, and its client wait to see it open.
+	x.shared.Held, x.shared.Hold = x.timeouts.Hold >= 0 && len(x.body) > 0, x.timeouts.Hold
+}
+
+// pay takes a further try from the budget. One that replaces a try which was never
+// sent makes no more work for anybody.
+func (x *exchange) pay(err error) bool {
+	if isRefused(err) {
+		x.refused.Add(1)
+		return true
+	}
+	return x.shared.Spend()
+}
+
+func isRefused(err error) bool {
+	_, refused := errors.AsType[*attempt.NotSentError](err)
+	return refused
+}
+
 func (x *exchange) begin(n int) *try {
-	ctx, cancel := context.WithCancelCause(x.c.Request.Context())
 	t := &x.first
 	if n > 1 {
 		t = &try{start: time.Now()}
 	}
-	t.cancel, t.dog.cancel = cancel, cancel
-	if x.timeouts.Total > 0 {
-		t.dog.total = x.start.Add(x.timeouts.Total)
-	}
 	x.shared.Begin(&t.Try, n)
+	x.equip(t, x.early.w != nil)
+	x.try = t
+	return t
+}
+
+// beginHedge makes a try beside the first one.
+func (x *exchange) beginHedge() *try {
+	t := &try{start: time.Now()}
+	x.shared.BeginHedge(&t.Try, int(x.tries.Load())+1)
+	x.equip(t, false)
+	return t
+}
+
+// equip gives a try its request and its limits.
+func (x *exchange) equip(t *try, early bool) {
+	x.tries.Add(1)
+	ctx, cancel := context.WithCancelCause(x.c.Request.Context())
+	t.cancel, t.dog.cancel, t.idle, t.dog.total = cancel, cancel, x.timeouts.Idle, x.deadline
+	t.Own(t)
 	ctx = attempt.With(ctx, &t.Try)
-	if x.early.w != nil {
+	if early {
 		ctx = httptrace.WithClientTrace(ctx, &x.early.trace)
 	}
 	t.req = x.out.WithContext(ctx)
+	if x.asked {
+		x.tellDeadline(t.req, t.start)
+	}
 	switch {
 	case x.upload != nil:
 		t.req.Body = x.upload
@@ -83,24 +141,29 @@ func (x *exchange) begin(n int) *try {
 			t.req.ContentLength = -1 // trailers need chunks
 		}
 	}
-	x.try = t
-	return t
 }
 
+// roundTrip makes the call and waits until the answer has begun well.
 func (x *exchange) roundTrip(t *try) (*http.Response, error) {
 	t.dog.arm(limitFirstByte, t.start, x.timeouts.FirstByte)
+	defer t.dog.disarm()
 	res, err := x.p.cfg.Transport.RoundTrip(t.req)
-	t.dog.disarm()
 	if err != nil {
 		return nil, err
 	}
-	t.head = time.Since(t.start)
 	if res.Body == nil {
 		res.Body = http.NoBody
 	}
 	if res.StatusCode < 101 || res.StatusCode > 999 {
 		_ = res.Body.Close()
 		return nil, errors.New("invalid status code")
+	}
+	if res, err = hold.Answer(t.req, res); err != nil {
+		return nil, err
+	}
+	t.head = time.Since(t.start)
+	if res.StatusCode < 400 {
+		x.took(t, sse.Is(res.Header.Get("Content-Type")))
 	}
 	return res, nil
 }
@@ -109,14 +172,14 @@ func (x *exchange) roundTrip(t *try) (*http.Response, error) {
 // It takes nothing from the budget.
 func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Duration, bool) {
 	p := &x.p.retry
-	if err == nil && !p.isFailure(res.StatusCode) {
+	if err == nil && !p.isFailure(res.StatusCode) || t.Last() || x.upload != nil || x.clientGone() || x.outOfTime() {
 		return 0, false
 	}
-	if t.Number() >= p.tries || t.Last() || x.upload != nil || x.clientGone() || x.outOfTime() {
-		return 0, false
+	if isRefused(err) {
+		return 0, t.Others() > 0 && x.refused.Load() < maxRefused
 	}
-	if _, refused := errors.AsType[*attempt.NotSentError](err); refused {
-		return 0, t.Others() > 0
+	if t.Number()-int(x.refused.Load()) >= p.tries {
+		return 0, false
 	}
 	if _, own := errors.AsType[*apierror.Error](err); own { // said by a part of the gateway: asking again changes nothing
 		return 0, false
@@ -143,7 +206,7 @@ func (p *retryPolicy) pause(t *attempt.Try, res *http.Response, now time.Time) (
 }
 
 func (x *exchange) outOfTime() bool {
-	return x.timeouts.Total > 0 && time.Since(x.start) >= x.timeouts.Total
+	return !x.deadline.IsZero() && !time.Now().Before(x.deadline)
 }
 
 // decide turns the last try into what the client gets.
@@ -159,6 +222,9 @@ func (x *exchange) decide(t *try, res *http.Response, err error) (*http.Response
 
 // explain finds out whose fault an error was.
 func (x *exchange) explain(t *try, err error) error {
+	if errors.Is(err, ErrBeaten) {
+		return err
+	}
 	if x.upload != nil && errors.Is(x.upload.failed(), os.ErrDeadlineExceeded) {
 		return x.upload.failed() // it ended the context as well; the client is still there
 	}
@@ -194,12 +260,12 @@ func (x *exchange) tried(t *try, res *http.Response, err error) {
 	if x.p.cfg.OnEvent == nil {
 		return
 	}
-	e := Event{Kind: Tried, Try: t.Number(), Endpoint: t.Endpoint(), Err: err, Duration: time.Since(t.start), Bytes: x.bytes}
+	e := Event{Kind: Tried, Try: t.Number(), Hedge: t.Hedge(), Endpoint: t.Endpoint(), Err: err, Duration: time.Since(t.start), Bytes: x.bytes}
 	if res != nil {
 		e.Status, e.FirstByte = res.StatusCode, t.head
 	}
 	switch {
-	case errors.Is(err, ErrClientClosed), errors.Is(err, ErrBody):
+	case errors.Is(err, ErrClientClosed), errors.Is(err, ErrBody), errors.Is(err, ErrBeaten):
 		e.Outcome = Canceled
 	case err != nil:
 		e.Outcome = Failure

@@ -8,10 +8,10 @@ import (
 // The budget looks back over ten slots of a second.
 const budgetSlots = 10
 
-// budget allows repeated tries as a share of requests plus a reserve, over a
-// sliding window, so that retries cannot multiply an outage: the upstream gets
-// at most 1+ratio times the traffic, and the reserve. After Finagle's
-// RetryBudget (20 % + 10/s, 10 s).
+// budget allows extra tries as a share of requests, or as many as the reserve has
+// where there are few, over a sliding window, so that they cannot multiply an outage:
+// the upstream gets at most 1+ratio times the traffic. After Finagle's RetryBudget
+// (20 % in 10 s); there the reserve comes on top of the share.
 type budget struct {
 	mu       sync.Mutex
 	ratio    float64
@@ -42,7 +42,7 @@ func (b *budget) spend(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.advance(now)
-	if float64(b.sumRetry+1) > b.ratio*float64(b.sumReq)+b.reserve {
+	if float64(b.sumRetry+1) > max(b.ratio*float64(b.sumReq), b.reserve) {
 		return false
 	}
 	b.retries[b.slot%budgetSlots]++

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/hold"
 )
 
 // What can go wrong with an exchange, for errors.Is on the error that the
@@ -48,6 +49,9 @@ func upstreamError(err error) error {
 			fmt.Errorf("%w: %w: %w", ErrTimeout, ErrUpstream, err))
 	}
 	code, message := "upstream_error", "The upstream server broke the connection or sent an invalid answer."
+	if errors.Is(err, hold.ErrNoContent) {
+		message = "The upstream server failed before its answer began."
+	}
 	if isDial(err) {
 		code, message = "upstream_unreachable", "The upstream server could not be reached."
 	}

@@ -16,13 +16,15 @@ const (
 // Outcome is how a try or an exchange ended, counted once.
 type Outcome int
 
-// The outcomes. A client that leaves is neither a success nor a failure.
+// The outcomes. A client that leaves is neither a success nor a failure, nor is a try
+// that another one beside it was faster than.
 const (
 	// Success: the answer went through whole and is not a server error.
 	Success Outcome = iota
 	// Failure: no answer, a broken one, or a status of 500 and above.
 	Failure
-	// Canceled: the client left, or sent a request that could not be read.
+	// Canceled: the client left, or sent a request that could not be read, or the try
+	// was beaten by another one ([ErrBeaten]).
 	Canceled
 )
 
@@ -45,6 +47,9 @@ type Event struct {
 	Kind Kind
 	// Try is the number of the try, from 1; in Finished how many there were.
 	Try int
+	// Hedge says that the try was begun beside one that was slow; in Finished that it
+	// was the faster one.
+	Hedge bool
 	// Endpoint is where the (last) try went, when a balancer said so.
 	Endpoint string
 	// Status is the upstream's status, or in Finished the one the client got;
@@ -55,7 +60,8 @@ type Event struct {
 	// Err is why, when Outcome is not Success.
 	Err error
 	// FirstByte is the time from the begin of the try (in Finished: of the
-	// exchange) to the head of the answer; 0 when none came.
+	// exchange) to the head of the answer, of a stream of a model to its first
+	// content; 0 when none came.
 	FirstByte time.Duration
 	// Duration is the whole time.
 	Duration time.Duration

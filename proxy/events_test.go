@@ -61,10 +61,10 @@ func TestEvents(t *testing.T) {
 			},
 		},
 		"a server's error is not": {
-			[]transport{after(s, status(500))},
+			[]transport{after(s, status(501))},
 			[]proxy.Event{
-				{Kind: proxy.Tried, Try: 1, Endpoint: "e1", Status: 500, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
-				{Kind: proxy.Finished, Try: 1, Endpoint: "e1", Status: 500, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
+				{Kind: proxy.Tried, Try: 1, Endpoint: "e1", Status: 501, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
+				{Kind: proxy.Finished, Try: 1, Endpoint: "e1", Status: 501, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
 			},
 		},
 		"the third try": {

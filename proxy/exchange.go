@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -27,8 +28,15 @@ type exchange struct {
 	upgrade string        // protocol asked for
 	early   early         // relays 1xx
 
+	deadline time.Time // when it must have ended; zero: at any time
+	asked    bool      // the client said so
+	stream   *bool     // it wants a stream of events; nil: not looked at
+	race     *race     // nil: no try was begun beside another
+
 	first     try
-	try       *try // the latest
+	try       *try // the latest, or the one that won
+	tries     atomic.Int32
+	refused   atomic.Int32 // tries that nothing was sent for
 	committed bool
 	firstByte time.Duration
 	bytes     int64
@@ -56,6 +64,10 @@ func (p *Proxy) refuse(r *http.Request) error {
 func (x *exchange) prepare() error {
 	r := x.c.Request
 	x.upgrade = upgradeType(r)
+	if err := x.bound(); err != nil {
+		x.outcome = Canceled
+		return err
+	}
 	body, whole, err := peek.Body(x.c, x.p.cfg.MaxBody)
 	if err != nil {
 		x.outcome = Canceled
@@ -122,12 +134,15 @@ func (x *exchange) end() {
 	if x.try != nil {
 		x.try.release()
 	}
+	if x.race != nil {
+		<-x.race.done // it was cancelled, and still uses what is the exchange's
+	}
 	if x.p.cfg.OnEvent == nil {
 		return
 	}
 	e := Event{Kind: Finished, Status: x.c.Writer.Status(), Outcome: x.outcome, Err: x.err, FirstByte: x.firstByte, Duration: time.Since(x.start), Bytes: x.bytes}
 	if x.try != nil {
-		e.Try, e.Endpoint = x.try.Number(), x.try.Endpoint()
+		e.Try, e.Endpoint, e.Hedge = int(x.tries.Load()), x.try.Endpoint(), x.try.Hedge()
 	}
 	x.notify(e)
 }

@@ -44,6 +44,15 @@ type Config struct {
 	// Retry says when a try is repeated.
 	Retry Retry
 
+	// Hedge has a second try begun beside a slow one. Default nil: none is.
+	Hedge *Hedge
+
+	// Class names the kind of a request whose answers take alike to begin, as its
+	// model, for Hedge and for deadlines: a try is not begun that most of its kind
+	// would not begin to answer in time. At most 1000 are told apart. Default: all
+	// are one class.
+	Class func(*gin.Context) string
+
 	// Timeouts bound each part of an exchange; [Proxy.SetTimeouts] changes
 	// them at run time.
 	Timeouts Timeouts
@@ -75,7 +84,10 @@ type Proxy struct {
 	cfg      Config
 	via      [2]string // what a request over HTTP/1.1 and HTTP/2 adds to Via
 	retry    retryPolicy
-	budget   *budget
+	hedge    *Hedge
+	budget   *budget // of all extra tries
+	hedges   *budget // of hedges; nil: there are none
+	paces    paces
 	timeouts atomic.Pointer[Timeouts]
 	buffers  sync.Pool // of *[bufferSize]byte
 	tunnels  tunnels
@@ -85,7 +97,8 @@ type Proxy struct {
 func New(cfg Config) (*Proxy, error) {
 	retry, retryErr := cfg.Retry.resolve()
 	timeouts, timeoutErr := cfg.Timeouts.resolve()
-	err := errors.Join(checkTransport(cfg), checkTarget(cfg.Target), checkVia(cfg.Via), retryErr, timeoutErr)
+	hedge, hedgeErr := cfg.Hedge.resolve()
+	err := errors.Join(hedgeErr, checkTransport(cfg), checkTarget(cfg.Target), checkVia(cfg.Via), retryErr, timeoutErr)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +111,14 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.Via == "" {
 		cfg.Via = randomPseudonym()
 	}
-	p := &Proxy{cfg: cfg, via: [2]string{"1.1 " + cfg.Via, "2.0 " + cfg.Via}, retry: retry, budget: newBudget(retry.ratio, retry.reserve, time.Now())}
+	now := time.Now()
+	p := &Proxy{
+		cfg: cfg, via: [2]string{"1.1 " + cfg.Via, "2.0 " + cfg.Via},
+		retry: retry, budget: newBudget(retry.ratio, retry.reserve, now), hedge: hedge, paces: newPaces(),
+	}
+	if hedge != nil {
+		p.hedges = newBudget(hedge.Ratio, 0, now)
+	}
 	p.buffers.New = func() any { return new([bufferSize]byte) }
 	p.timeouts.Store(&timeouts)
 	return p, nil
@@ -143,6 +163,14 @@ func (p *Proxy) handle(c *gin.Context) {
 		return
 	}
 	x.relay(res)
+}
+
+// class is the kind of a request.
+func (p *Proxy) class(c *gin.Context) string {
+	if p.cfg.Class == nil {
+		return ""
+	}
+	return p.cfg.Class(c)
 }
 
 func checkTransport(cfg Config) error {

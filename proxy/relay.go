@@ -95,10 +95,12 @@ func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Bounda
 		head.timer = time.AfterFunc(headDelay, head.flush)
 	}
 	defer head.stop()
+	var pauses gaps
 	buf := x.p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer x.p.buffers.Put(buf)
 	for {
-		x.try.dog.arm(limitIdle, time.Now(), x.timeouts.Idle)
+		asked := time.Now()
+		x.try.dog.arm(limitIdle, asked, pauses.limit(x.timeouts))
 		n, readErr := res.Body.Read(buf[:])
 		x.try.dog.disarm()
 		head.stop()
@@ -107,6 +109,7 @@ func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Bounda
 				return err
 			}
 			if events {
+				pauses.add(time.Since(asked))
 				between.Write(buf[:n])
 			}
 		}

@@ -23,7 +23,7 @@ type Retry struct {
 	// costs tokens and harms nobody.
 	Repeat func(*http.Request) bool
 	// Statuses are answers that are treated as a failed try.
-	// Default 429, 502, 503, 504 and 529; empty but not nil: none.
+	// Default 429, 500, 502, 503, 504 and 529; empty but not nil: none.
 	Statuses []int
 	// Backoff is the upper bound of the first wait between tries; it doubles up
 	// to MaxBackoff, and the wait is drawn evenly from zero to it ("full
@@ -33,9 +33,10 @@ type Retry struct {
 	// is no other endpoint; with a longer one the answer goes to the client.
 	// Default 2 s; negative: none is waited for.
 	MaxRetryAfter time.Duration
-	// BudgetRatio and BudgetReserve bound all repeated tries together over ten
-	// seconds: so much per request, and so many a second besides. Defaults
-	// 0.2 and 10. Source: Finagle's RetryBudget.
+	// BudgetRatio and BudgetReserve bound all extra tries together, repeated ones,
+	// fallbacks and hedges, over ten seconds: so many per request, or so many a
+	// second, whichever is more. What no upstream got, because a circuit was open,
+	// costs nothing. Defaults 0.2 and 1. Source: Finagle's RetryBudget.
 	BudgetRatio, BudgetReserve float64
 }
 
@@ -66,13 +67,13 @@ func (r Retry) resolve() (retryPolicy, error) {
 		tries: orDefault(r.Tries, 3), repeat: r.Repeat, statuses: r.Statuses,
 		backoff: orDefault(r.Backoff, 25*time.Millisecond), maxBackoff: orDefault(r.MaxBackoff, time.Second),
 		maxRetryAfter: orDefault(r.MaxRetryAfter, 2*time.Second),
-		ratio:         orDefault(r.BudgetRatio, 0.2), reserve: orDefault(r.BudgetReserve, 10),
+		ratio:         orDefault(r.BudgetRatio, 0.2), reserve: orDefault(r.BudgetReserve, 1),
 	}
 	if p.repeat == nil {
 		p.repeat = Idempotent
 	}
 	if p.statuses == nil {
-		p.statuses = []int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, 529}
+		p.statuses = []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, 529}
 	}
 	var faults []error
 	if p.tries > 10 {

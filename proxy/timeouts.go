@@ -15,13 +15,27 @@ type Timeouts struct {
 	// that [NewTransport] made; TransportConfig.ConnectTimeout bounds TLS.
 	// Default 5 s.
 	Connect time.Duration
-	// FirstByte bounds each try from its begin to the head of its answer.
-	// Default 2 min: a model that answers in one piece thinks first.
+	// FirstByte bounds each try from its begin to the head of its answer, of a
+	// stream that is held back to its first content. Default 2 min: a model that
+	// answers in one piece thinks first.
 	FirstByte time.Duration
+	// Hold is how long a request with a body may have its answer held back, if that
+	// has status 200, until a stream of a
+	// model has its first content, or JSON its end: one that fails before is tried
+	// again, or is a clean error, and not a broken answer. When Hold passes, a
+	// stream goes out as it is, and heartbeats with it. Default 0: until FirstByte
+	// ends the try. Negative: nothing is held back.
+	Hold time.Duration
 	// Idle bounds each wait for the next bytes of an answer; time spent on a
 	// slow client does not count. Default 1 min.
 	Idle time.Duration
-	// Total bounds the exchange from begin to end. Default 1 h.
+	// Stall bounds it more tightly for a stream of events whose pace is known: by
+	// ten times its median pause, but not by less than Stall, nor by more than
+	// Idle. Default 15 s; negative: Idle alone.
+	Stall time.Duration
+	// Total bounds the exchange from begin to end. A client may ask for less by
+	// X-Request-Timeout (seconds, or a number with a unit) or Grpc-Timeout, and what
+	// is left of that is told to the upstream. Default 1 h.
 	Total time.Duration
 	// Tunnel bounds the silence, in both directions, of an upgraded
 	// connection. Default 1 h.
@@ -32,13 +46,14 @@ func (t Timeouts) resolve() (Timeouts, error) {
 	t.Connect = orDefault(t.Connect, 5*time.Second)
 	t.FirstByte = orDefault(t.FirstByte, 2*time.Minute)
 	t.Idle = orDefault(t.Idle, time.Minute)
+	t.Stall = orDefault(t.Stall, 15*time.Second)
 	t.Total = orDefault(t.Total, time.Hour)
 	t.Tunnel = orDefault(t.Tunnel, time.Hour)
 	var faults []error
 	for _, f := range []struct {
 		name string
 		d    time.Duration
-	}{{"Connect", t.Connect}, {"FirstByte", t.FirstByte}, {"Idle", t.Idle}, {"Total", t.Total}, {"Tunnel", t.Tunnel}} {
+	}{{"Connect", t.Connect}, {"FirstByte", t.FirstByte}, {"Hold", t.Hold}, {"Idle", t.Idle}, {"Stall", t.Stall}, {"Total", t.Total}, {"Tunnel", t.Tunnel}} {
 		if f.d > 0 && f.d < time.Millisecond {
 			faults = append(faults, fmt.Errorf("proxy: Timeouts.%s: %v is below a millisecond; is a unit missing?", f.name, f.d))
 		}

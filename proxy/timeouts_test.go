@@ -170,7 +170,7 @@ func TestSetTimeouts(t *testing.T) {
 		require.NoError(t, p.SetTimeouts(proxy.Timeouts{FirstByte: time.Second, Connect: -1}))
 		require.Equal(t, time.Second, took())
 		require.Equal(t, 10*time.Second, <-old)
-		want := proxy.Timeouts{Connect: -1, FirstByte: time.Second, Idle: time.Minute, Total: time.Hour, Tunnel: time.Hour}
+		want := proxy.Timeouts{Connect: -1, FirstByte: time.Second, Idle: time.Minute, Stall: 15 * time.Second, Total: time.Hour, Tunnel: time.Hour}
 		require.Equal(t, want, p.Timeouts())
 
 		require.ErrorContains(t, p.SetTimeouts(proxy.Timeouts{FirstByte: 5, Idle: 7}), "Timeouts.FirstByte")

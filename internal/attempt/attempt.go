@@ -44,6 +44,10 @@ type Exchange struct {
 	// Connect bounds the setting up of a connection; 0 leaves it to the
 	// transport.
 	Connect time.Duration
+	// Held has an answer kept back until it has begun to say something, but for no
+	// longer than Hold; 0 is without a limit.
+	Held bool
+	Hold time.Duration
 
 	mu   sync.Mutex
 	last bool // no try may follow
@@ -61,11 +65,19 @@ func (e *Exchange) Try(number int) *Try {
 // Begin makes t, which must be zero, the exchange's try of the given number.
 func (e *Exchange) Begin(t *Try, number int) { t.exchange, t.number = e, number }
 
+// BeginHedge is Begin for a try beside another one that is slow. It must not fall back.
+func (e *Exchange) BeginHedge(t *Try, number int) {
+	e.Begin(t, number)
+	t.hedge = true
+}
+
 // Try is one call of the transport. All methods are safe for concurrent use
 // and on a nil Try, which stands for a request that no proxy made.
 type Try struct {
 	exchange *Exchange
 	number   int
+	hedge    bool
+	owner    Owner
 
 	mu       sync.Mutex
 	endpoint string
@@ -93,9 +105,47 @@ func (t *Try) Number() int {
 }
 
 // Final reports that the caller will not repeat this try at the same
-// upstream, given that it ended with res or err: the time to fall back.
+// upstream, given that it ended with res or err: the time to fall back. A hedge
+// never does: the try beside it may still be well.
 func (t *Try) Final(res *http.Response, err error) bool {
-	return t == nil || t.exchange.Repeats == nil || !t.exchange.Repeats(t, res, err)
+	return t == nil || !t.hedge && (t.exchange.Repeats == nil || !t.exchange.Repeats(t, res, err))
+}
+
+// Hedge reports whether the try was begun beside another one that is slow.
+func (t *Try) Hedge() bool { return t != nil && t.hedge }
+
+// Hold reports whether an answer is to be kept back until it has begun to say
+// something, and for how long at most; 0 is without a limit.
+func (t *Try) Hold() (limit time.Duration, wanted bool) {
+	if t == nil {
+		return 0, false
+	}
+	return t.exchange.Hold, t.exchange.Held
+}
+
+// Owner is who made a try and looks after it.
+type Owner interface {
+	// Alive is called when a part of an answer came that is kept back.
+	Alive()
+	// Cancel ends what the try waits for.
+	Cancel(cause error)
+}
+
+// Own names the owner, before the try is used.
+func (t *Try) Own(o Owner) { t.owner = o }
+
+// Alive tells the owner that a part of an answer came which is kept back.
+func (t *Try) Alive() {
+	if t != nil && t.owner != nil {
+		t.owner.Alive()
+	}
+}
+
+// Cancel has the owner end what the try waits for.
+func (t *Try) Cancel(cause error) {
+	if t != nil && t.owner != nil {
+		t.owner.Cancel(cause)
+	}
 }
 
 // MakeLast keeps the caller from following up with another try: what the layers

@@ -1,0 +1,123 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	timeoutHeader = "X-Request-Timeout"
+	grpcTimeout   = "Grpc-Timeout"
+)
+
+// ErrDeadline: the client's deadline is too close for an answer to begin before it.
+// Answered with 504.
+var ErrDeadline = errors.New("proxy: the deadline is too close")
+
+// timeoutForms are the headers that say how long a client waits.
+var timeoutForms = [...]struct { //nolint:gochecknoglobals // a constant
+	name, form string
+	parse      func(string) (time.Duration, bool)
+}{
+	{timeoutHeader, "a number of seconds, as 1.5, or a number with a unit, as 1500ms or 2m", parseTimeout},
+	{grpcTimeout, "up to eight digits and one of H, M, S, m, u, n", parseGRPC},
+}
+
+// asked reads how long the client waits for the whole answer; 0 if it does not say.
+func asked(h http.Header) (time.Duration, error) {
+	var least time.Duration
+	for i := range timeoutForms {
+		f := &timeoutForms[i]
+		for _, v := range h[f.name] {
+			d, ok := f.parse(strings.TrimSpace(v))
+			if !ok {
+				return 0, refusal(http.StatusBadRequest, "invalid_timeout", f.name+" can't be read: it is "+f.form+".", fmt.Errorf("%w: %s %q", ErrBody, f.name, v))
+			}
+			if least == 0 || d < least {
+				least = d
+			}
+		}
+	}
+	return least, nil
+}
+
+// parseTimeout reads seconds, or a number with a unit.
+func parseTimeout(v string) (time.Duration, bool) {
+	if seconds, err := strconv.ParseFloat(v, 64); err == nil {
+		d := seconds * float64(time.Second)
+		return clampTimeout(d), d >= 1 // not a NaN either
+	}
+	d, err := time.ParseDuration(v)
+	return clampTimeout(float64(d)), err == nil && d > 0
+}
+
+// parseGRPC reads the form of gRPC over HTTP/2.
+func parseGRPC(v string) (time.Duration, bool) {
+	if len(v) < 2 || len(v) > 9 {
+		return 0, false
+	}
+	unit, ok := map[byte]time.Duration{
+		'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
+	}[v[len(v)-1]]
+	n, err := strconv.ParseUint(v[:len(v)-1], 10, 32)
+	if !ok || err != nil || n == 0 {
+		return 0, false
+	}
+	return clampTimeout(float64(n) * float64(unit)), true
+}
+
+// clampTimeout keeps a time far from the end of what a Duration holds.
+func clampTimeout(d float64) time.Duration {
+	return time.Duration(math.Min(d, float64(365*24*time.Hour)))
+}
+
+// bound works out when the exchange must have ended.
+func (x *exchange) bound() error {
+	limit := x.timeouts.Total
+	d, err := asked(x.c.Request.Header)
+	if err != nil {
+		return err
+	}
+	if d > 0 {
+		x.asked = true
+		if limit <= 0 || d < limit {
+			limit = d
+		}
+	}
+	if limit > 0 {
+		x.deadline = x.start.Add(limit)
+	}
+	return nil
+}
+
+// hasTime reports whether a try that began now could begin to answer before the
+// deadline: half of its kind take no longer.
+func (x *exchange) hasTime(now time.Time) bool {
+	if x.deadline.IsZero() {
+		return true
+	}
+	left := x.deadline.Sub(now)
+	if left <= 0 || !x.asked {
+		return left > 0
+	}
+	half, known := x.pace().quantile(now, 0.5)
+	return !known || left >= half
+}
+
+// tellDeadline passes on how much time is left, in the forms that the client used.
+func (x *exchange) tellDeadline(out *http.Request, now time.Time) {
+	left := max(x.deadline.Sub(now), time.Millisecond)
+	out.Header = out.Header.Clone()
+	if out.Header.Get(timeoutHeader) != "" {
+		out.Header.Set(timeoutHeader, strconv.FormatFloat(left.Seconds(), 'f', 3, 64))
+	}
+	if out.Header.Get(grpcTimeout) != "" {
+		ms := min(left.Milliseconds(), 99_999_999)
+		out.Header.Set(grpcTimeout, strconv.FormatInt(ms, 10)+"m")
+	}
+}

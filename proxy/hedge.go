@@ -1,0 +1,188 @@
+package proxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/sse"
+)
+
+// ErrBeaten is why a try was given up that was slower than one beside it.
+var ErrBeaten = errors.New("proxy: another try was faster")
+
+// Hedge says when a second try is begun beside a first one that is slow to begin its
+// answer. The one whose first content comes first is relayed; the other is cancelled.
+// Only requests for streams are hedged: of a whole answer nothing is known before it
+// is done. They must be such as [Retry].Repeat lets be sent twice, and another
+// endpoint must be there. A hedge also takes its part of the budget for extra tries.
+// Source: Dean and Barroso, The Tail at Scale, 2013.
+type Hedge struct {
+	// Ratio is how many hedges there may be per request. Default 0.05.
+	Ratio float64
+	// Quantile of the times to the first content in the last one to two minutes,
+	// among requests of the same class, is when a try counts as slow. Until 20 are
+	// known none does. Default 0.95.
+	Quantile float64
+}
+
+// resolve fills in the defaults. Nil stays nil: off.
+func (h *Hedge) resolve() (*Hedge, error) {
+	if h == nil {
+		return nil, nil //nolint:nilnil // off
+	}
+	out := Hedge{Ratio: orDefault(h.Ratio, 0.05), Quantile: orDefault(h.Quantile, 0.95)}
+	var faults []error
+	for _, f := range [...]struct {
+		name  string
+		value float64
+	}{{"Ratio", out.Ratio}, {"Quantile", out.Quantile}} {
+		if !(f.value > 0 && f.value <= 1) {
+			faults = append(faults, fmt.Errorf("proxy: Hedge.%s: %v is not above 0 and at most 1", f.name, f.value))
+		}
+	}
+	return &out, errors.Join(faults...)
+}
+
+// race is a slow try and the one beside it.
+type race struct {
+	x     *exchange
+	first *try
+	done  chan struct{} // closed when the second one ended, or was not begun
+
+	mu     sync.Mutex
+	second *try // nil: none was begun
+	winner *try
+	res    *http.Response // of the second, if it won
+	err    error          // else why not
+}
+
+// makeTry carries out a try, and another one beside it if that is slow. It returns
+// the one that counts.
+func (x *exchange) makeTry(t *try) (*try, *http.Response, error) {
+	after, hedged := x.hedgeAfter(t)
+	if !hedged {
+		res, err := x.roundTrip(t)
+		return t, res, err
+	}
+	r := &race{x: x, first: t, done: make(chan struct{})}
+	timer := time.AfterFunc(after, r.hedge)
+	res, err := x.roundTrip(t)
+	if timer.Stop() {
+		return t, res, err
+	}
+	x.race = r
+	return r.end(res, err)
+}
+
+// hedgeAfter is when t counts as slow; false when it is not hedged.
+func (x *exchange) hedgeAfter(t *try) (time.Duration, bool) {
+	h := x.p.hedge
+	if h == nil || t.Number() > 1 || x.upload != nil || x.upgrade != "" || !x.p.retry.repeat(x.c.Request) || !x.wantsStream() {
+		return 0, false
+	}
+	return x.pace().quantile(t.start, h.Quantile)
+}
+
+// hedge makes the second try, on a goroutine of its own.
+func (r *race) hedge() {
+	defer close(r.done)
+	now := time.Now()
+	if r.first.Others() == 0 || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.shared.Spend() {
+		return
+	}
+	t := r.x.beginHedge()
+	if !r.begin(t) {
+		t.release()
+		return
+	}
+	res, err := r.x.roundTrip(t)
+	well := err == nil && !r.x.p.retry.isFailure(res.StatusCode)
+	if well && r.win(t) {
+		r.res = res
+		r.first.cancel(ErrBeaten)
+		return
+	}
+	r.err = err
+	if err == nil && well {
+		r.err = ErrBeaten
+	}
+	r.x.giveUp(t, res, r.err)
+}
+
+// begin notes the second try, unless the first one has won meanwhile.
+func (r *race) begin(t *try) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.winner != nil {
+		return false
+	}
+	r.second = t
+	return true
+}
+
+// win reports whether t is the first to have begun its answer.
+func (r *race) win(t *try) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.winner == nil {
+		r.winner = t
+	}
+	return r.winner == t
+}
+
+// end takes how the first try ended, and says which one counts.
+func (r *race) end(res *http.Response, err error) (*try, *http.Response, error) {
+	if err == nil && !r.x.p.retry.isFailure(res.StatusCode) && r.win(r.first) {
+		r.mu.Lock()
+		second := r.second
+		r.mu.Unlock()
+		if second != nil {
+			second.cancel(ErrBeaten)
+		}
+		return r.first, res, nil
+	}
+	<-r.done
+	if r.res == nil {
+		return r.first, res, err
+	}
+	if r.beat(err) {
+		r.x.took(r.first, true) // it would have taken longer still
+		err = ErrBeaten
+	}
+	r.x.giveUp(r.first, res, err)
+	r.x.try = r.second
+	return r.second, r.res, nil
+}
+
+// beat reports whether the first try did not end by itself.
+func (r *race) beat(err error) bool {
+	return err == nil || errors.Is(err, ErrBeaten) || r.first.req.Context().Err() != nil
+}
+
+// wantsStream reports whether the request asks for a stream of events.
+func (x *exchange) wantsStream() bool {
+	if x.stream == nil {
+		v := sse.Is(x.c.Request.Header.Get("Accept"))
+		if !v && bytes.Contains(x.body, []byte(`"stream"`)) {
+			start, end, err := peek.Member(x.body, "stream")
+			v = err == nil && string(x.body[start:end]) == "true"
+		}
+		x.stream = &v
+	}
+	return *x.stream
+}
+
+// pace is that of requests like this one.
+func (x *exchange) pace() *pace {
+	return x.p.paces.of(paceKey{class: x.p.class(x.c), stream: x.wantsStream()})
+}
+
+// took remembers how long a try took to begin its answer.
+func (x *exchange) took(t *try, stream bool) {
+	x.p.paces.of(paceKey{class: x.p.class(x.c), stream: stream}).add(time.Now(), time.Since(t.start))
+}
