@@ -118,7 +118,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
-		return nil, &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: ErrNoEndpoint}
+		return nil, &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: errors.Join(ErrNoEndpoint, &attempt.NotSentError{})}
 	}
 	x := &exchange{pool: p, node: n, ctx: req.Context()}
 	n.inflight.Add(1)
@@ -163,6 +163,7 @@ func (p *Pool) pick(req *http.Request) *node {
 		i = s.picker.Pick(req, c)
 	}
 	if i < 0 || i >= len(s.nodes) {
+		try.SetOthers(0)
 		return nil
 	}
 	try.Use(s.nodes[i].name)

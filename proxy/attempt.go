@@ -216,14 +216,15 @@ func (x *exchange) decide(t *try, res *http.Response, err error) (*http.Response
 		return res, nil
 	}
 	err = x.explain(t, err)
-	x.tried(t, nil, err)
+	x.tried(t, nil, err, 0)
 	return nil, err
 }
 
 // explain finds out whose fault an error was.
 func (x *exchange) explain(t *try, err error) error {
-	if errors.Is(err, ErrBeaten) {
-		return err
+	cause := context.Cause(t.req.Context())
+	if errors.Is(err, ErrBeaten) || errors.Is(cause, ErrBeaten) {
+		return ErrBeaten
 	}
 	if x.upload != nil && errors.Is(x.upload.failed(), os.ErrDeadlineExceeded) {
 		return x.upload.failed() // it ended the context as well; the client is still there
@@ -234,7 +235,7 @@ func (x *exchange) explain(t *try, err error) error {
 	if x.upload != nil && x.upload.failed() != nil {
 		return x.upload.failed()
 	}
-	if cause := context.Cause(t.req.Context()); errors.Is(cause, ErrTimeout) {
+	if errors.Is(cause, ErrTimeout) {
 		return cause
 	}
 	return upstreamError(err)
@@ -251,16 +252,16 @@ func (x *exchange) giveUp(t *try, res *http.Response, err error) {
 	} else {
 		err = x.explain(t, err)
 	}
-	x.tried(t, res, err)
+	x.tried(t, res, err, 0)
 	t.release()
 }
 
-// tried tells of a finished try.
-func (x *exchange) tried(t *try, res *http.Response, err error) {
+// tried tells of a finished try, of whose answer so many bytes went to the client.
+func (x *exchange) tried(t *try, res *http.Response, err error, bytes int64) {
 	if x.p.cfg.OnEvent == nil {
 		return
 	}
-	e := Event{Kind: Tried, Try: t.Number(), Hedge: t.Hedge(), Endpoint: t.Endpoint(), Err: err, Duration: time.Since(t.start), Bytes: x.bytes}
+	e := Event{Kind: Tried, Try: t.Number(), Hedge: t.Hedge(), Endpoint: t.Endpoint(), Err: err, Duration: time.Since(t.start), Bytes: bytes}
 	if res != nil {
 		e.Status, e.FirstByte = res.StatusCode, t.head
 	}

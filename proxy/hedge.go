@@ -57,6 +57,7 @@ type race struct {
 	mu     sync.Mutex
 	second *try // nil: none was begun
 	winner *try
+	ended  bool           // the first one did, and did not win
 	res    *http.Response // of the second, if it won
 	err    error          // else why not
 }
@@ -104,7 +105,6 @@ func (r *race) hedge() {
 	well := err == nil && !r.x.p.retry.isFailure(res.StatusCode)
 	if well && r.win(t) {
 		r.res = res
-		r.first.cancel(ErrBeaten)
 		return
 	}
 	r.err = err
@@ -125,32 +125,35 @@ func (r *race) begin(t *try) bool {
 	return true
 }
 
-// win reports whether t is the first to have begun its answer.
+// win reports whether t is the first to have begun its answer. The other one, while
+// it is under way, is cancelled.
 func (r *race) win(t *try) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.winner == nil {
-		r.winner = t
+	if r.winner != nil {
+		return false
 	}
-	return r.winner == t
+	r.winner = t
+	switch {
+	case t == r.second && !r.ended:
+		r.first.cancel(ErrBeaten)
+	case t == r.first && r.second != nil:
+		r.second.cancel(ErrBeaten)
+	}
+	return true
 }
 
 // end takes how the first try ended, and says which one counts.
 func (r *race) end(res *http.Response, err error) (*try, *http.Response, error) {
 	if err == nil && !r.x.p.retry.isFailure(res.StatusCode) && r.win(r.first) {
-		r.mu.Lock()
-		second := r.second
-		r.mu.Unlock()
-		if second != nil {
-			second.cancel(ErrBeaten)
-		}
 		return r.first, res, nil
 	}
+	beaten := r.lost()
 	<-r.done
 	if r.res == nil {
 		return r.first, res, err
 	}
-	if r.beat(err) {
+	if beaten {
 		r.x.took(r.first, true) // it would have taken longer still
 		err = ErrBeaten
 	}
@@ -159,9 +162,12 @@ func (r *race) end(res *http.Response, err error) (*try, *http.Response, error) 
 	return r.second, r.res, nil
 }
 
-// beat reports whether the first try did not end by itself.
-func (r *race) beat(err error) bool {
-	return err == nil || errors.Is(err, ErrBeaten) || r.first.req.Context().Err() != nil
+// lost reports whether the second try won before the first one ended.
+func (r *race) lost() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	return r.winner != nil
 }
 
 // wantsStream reports whether the request asks for a stream of events.

@@ -34,7 +34,7 @@ func (x *exchange) relay(res *http.Response) {
 	if x.outcome == Failure {
 		x.try.Fail(err)
 	}
-	x.tried(x.try, res, err)
+	x.tried(x.try, res, err, x.bytes)
 	switch {
 	case errors.Is(err, ErrClientClosed):
 		apierror.Cut(x.c, err)
@@ -56,7 +56,7 @@ func (x *exchange) finish(res *http.Response) {
 	if res.StatusCode >= 500 {
 		x.outcome, x.err = Failure, statusError(res.StatusCode)
 	}
-	x.tried(x.try, res, x.err)
+	x.tried(x.try, res, x.err, x.bytes)
 }
 
 // commit writes the head of the answer.

@@ -318,7 +318,7 @@ func TestBudget(t *testing.T) {
 		exchanges int
 		repeats   int // in one instant
 	}{
-		"default":      {proxy.Retry{}, 1000, 200}, // a fifth
+		"default":      {proxy.Retry{}, 1000, 200},               // a fifth
 		"reserve only": {proxy.Retry{BudgetRatio: -1}, 1000, 10}, // one a second, over ten
 		"ratio only":   {proxy.Retry{BudgetReserve: -1}, 1000, 200},
 		"own":          {proxy.Retry{BudgetRatio: 0.05, BudgetReserve: 1}, 1000, 50},

@@ -30,14 +30,14 @@ func (x *exchange) tunnel(res *http.Response) {
 	if !ok || x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
 		err := upstreamError(fmt.Errorf("switched to %q, asked for %q", res.Header.Get("Upgrade"), x.upgrade))
 		x.try.Fail(err)
-		x.tried(x.try, res, err)
+		x.tried(x.try, res, err, 0)
 		x.fail(err)
 		return
 	}
 	client, err := x.hijack(res)
 	if err != nil {
 		x.settle(errors.Join(ErrClientClosed, err))
-		x.tried(x.try, res, x.err)
+		x.tried(x.try, res, x.err, 0)
 		_ = x.c.Error(err)
 		return
 	}
@@ -48,7 +48,7 @@ func (x *exchange) tunnel(res *http.Response) {
 	defer stop()
 	x.bytes = t.run()
 	x.outcome, x.err = Success, nil
-	x.tried(x.try, res, nil)
+	x.tried(x.try, res, nil, x.bytes)
 }
 
 // client is a hijacked connection and what was read of it before.

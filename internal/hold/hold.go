@@ -100,7 +100,7 @@ func (b *body) fill() error {
 			return nil
 		case v == failed:
 			return fmt.Errorf("%w: it says so", ErrNoContent)
-		case err == io.EOF: //nolint:errorlint // one that is wrapped is no clean end
+		case err == io.EOF: // one that is wrapped is no clean end
 			return b.judge.ended()
 		case err != nil:
 			return err

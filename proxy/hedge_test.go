@@ -1,0 +1,236 @@
+package proxy_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// fleet answers streams after a delay of each try; it records what became of them.
+type fleet struct {
+	mu     sync.Mutex
+	delay  func(exchange, try int) time.Duration
+	at     []int // try numbers
+	ended  map[string]error
+	others int
+	next   transport // in place of a stream
+}
+
+type exchangeKey struct{}
+
+func (f *fleet) RoundTrip(req *http.Request) (*http.Response, error) {
+	t := attempt.From(req.Context())
+	t.SetOthers(f.others)
+	n, _ := req.Context().Value(exchangeKey{}).(int)
+	name := strconv.Itoa(n) + "/" + strconv.Itoa(t.Number())
+	f.mu.Lock()
+	f.at = append(f.at, t.Number())
+	f.mu.Unlock()
+	if f.next != nil && t.Number() > 1 {
+		return f.next(req)
+	}
+	res, err := streams(io.EOF, text(role), piece{f.delay(n, t.Number()), hello}, piece{time.Millisecond, done})(req)
+	if err == nil {
+		res.Body = &ending{res.Body, func(err error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			if f.ended == nil {
+				f.ended = map[string]error{}
+			}
+			f.ended[name] = err
+		}, req.Context()}
+	}
+	return res, err
+}
+
+type ending struct {
+	io.ReadCloser
+	tell func(error)
+	ctx  context.Context //nolint:containedctx // asked why it ended
+}
+
+func (e *ending) Close() error {
+	e.tell(context.Cause(e.ctx))
+	return e.ReadCloser.Close()
+}
+
+// warm sends requests that begin after 100 ms, from which the pace is known.
+func warm(t *testing.T, p *proxy.Proxy, n int) {
+	t.Helper()
+	for range n {
+		require.Equal(t, 200, serve(p, asking(t, true)).Code)
+	}
+}
+
+// first is the request that a test is about, the first after those that are warmed by.
+func first(t *testing.T) *http.Request {
+	t.Helper()
+	r := asking(t, true)
+	return r.WithContext(context.WithValue(r.Context(), exchangeKey{}, 1))
+}
+
+func hedged(f *fleet, ev *events) proxy.Config {
+	return proxy.Config{Transport: f, OnEvent: ev.on, Hedge: &proxy.Hedge{Ratio: 0.5}, Retry: proxy.Retry{Repeat: proxy.Always, BudgetRatio: 0.5}}
+}
+
+func usual(exchange, try int) time.Duration {
+	if exchange == 1 && try == 1 {
+		return time.Minute
+	}
+	return 100 * time.Millisecond
+}
+
+// A slow try is overtaken by one beside it, and cancelled.
+func TestHedgeWins(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, ev := &fleet{delay: usual, others: 1}, newEvents()
+		p := newProxy(t, hedged(f, ev))
+		warm(t, p, 30)
+		start := time.Now()
+		w := serve(p, first(t))
+		took := time.Since(start)
+		assert.Equal(t, whole, w.Body.String())
+		assert.InDelta(t, 210*time.Millisecond, took, float64(20*time.Millisecond), "the 95th percentile, and a second try")
+		tries := ev.tries()[30:]
+		require.Len(t, tries, 2)
+		assert.Equal(t, proxy.Canceled, tries[0].Outcome)
+		require.ErrorIs(t, tries[0].Err, proxy.ErrBeaten)
+		assert.True(t, tries[1].Hedge)
+		assert.Equal(t, proxy.Success, tries[1].Outcome)
+		for range 30 {
+			ev.next(t)
+		}
+		last := ev.next(t)
+		assert.True(t, last.Hedge, "the hedge won")
+		assert.Equal(t, 2, last.Try)
+		require.ErrorIs(t, f.ended["1/1"], proxy.ErrBeaten, "the loser was told why")
+	})
+}
+
+// A first try that begins after all is kept, and the one beside it cancelled.
+func TestHedgeLoses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, ev := &fleet{others: 1}, newEvents()
+		f.delay = func(exchange, try int) time.Duration {
+			switch {
+			case exchange == 1 && try == 1:
+				return 150 * time.Millisecond
+			case exchange == 1:
+				return time.Minute
+			}
+			return 100 * time.Millisecond
+		}
+		p := newProxy(t, hedged(f, ev))
+		warm(t, p, 30)
+		w := serve(p, first(t))
+		assert.Equal(t, whole, w.Body.String())
+		require.ErrorIs(t, f.ended["1/2"], proxy.ErrBeaten)
+		tries := ev.tries()[30:]
+		require.Len(t, tries, 2)
+		assert.True(t, tries[0].Hedge)
+		assert.Equal(t, proxy.Canceled, tries[0].Outcome)
+		assert.Equal(t, proxy.Success, tries[1].Outcome)
+	})
+}
+
+// When no hedge is begun.
+func TestNotHedged(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change func(*proxy.Config, *fleet)
+		warm   int
+		json   bool
+	}{
+		"off":               {change: func(c *proxy.Config, _ *fleet) { c.Hedge = nil }, warm: 30},
+		"too little known":  {warm: 19},
+		"not repeatable":    {change: func(c *proxy.Config, _ *fleet) { c.Retry.Repeat = nil }, warm: 30},
+		"no other endpoint": {change: func(_ *proxy.Config, f *fleet) { f.others = 0 }, warm: 30},
+		"no budget":         {change: func(c *proxy.Config, _ *fleet) { c.Retry.BudgetRatio, c.Retry.BudgetReserve = -1, -1 }, warm: 30},
+		"few in a hundred":  {change: func(c *proxy.Config, _ *fleet) { c.Hedge.Ratio = 0.01 }, warm: 30},
+		"no stream":         {warm: 30, json: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, ev := &fleet{delay: usual, others: 1}, newEvents()
+				cfg := hedged(f, ev)
+				if c.change != nil {
+					c.change(&cfg, f)
+				}
+				p := newProxy(t, cfg)
+				warm(t, p, c.warm)
+				req := first(t)
+				if c.json {
+					req = asking(t, false).WithContext(req.Context())
+				}
+				serve(p, req)
+				assert.Len(t, f.at, c.warm+1)
+			})
+		})
+	}
+}
+
+// A failed hedge changes nothing, and a failed first try waits for its hedge.
+func TestHedgeFails(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, ev := &fleet{delay: usual, others: 1}, newEvents()
+		f.delay = func(exchange, _ int) time.Duration { return time.Duration(100+400*exchange) * time.Millisecond }
+		p := newProxy(t, hedged(f, ev))
+		warm(t, p, 30)
+		f.next = status(503)
+		assert.Equal(t, whole, serve(p, first(t)).Body.String())
+		assert.Len(t, f.at, 32)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ev := newEvents()
+		f := &fleet{delay: usual, others: 1}
+		tr := transport(func(req *http.Request) (*http.Response, error) {
+			if attempt.From(req.Context()).Number() == 1 && req.Context().Value(exchangeKey{}) == 1 {
+				attempt.From(req.Context()).SetOthers(1)
+				return after(150*time.Millisecond, fails(io.ErrUnexpectedEOF))(req)
+			}
+			return f.RoundTrip(req)
+		})
+		cfg := hedged(f, ev)
+		cfg.Transport = tr
+		p := newProxy(t, cfg)
+		warm(t, p, 30)
+		assert.Equal(t, whole, serve(p, first(t)).Body.String())
+		tries := ev.tries()[30:]
+		require.Len(t, tries, 2, "no third one")
+		assert.Equal(t, proxy.Failure, tries[0].Outcome)
+	})
+}
+
+// A client that leaves ends both.
+func TestClientLeavesARace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, ev := &fleet{others: 1}, newEvents()
+		f.delay = func(exchange, _ int) time.Duration { return 100*time.Millisecond + time.Duration(exchange)*time.Minute }
+		p := newProxy(t, hedged(f, ev))
+		warm(t, p, 30)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		gone, leave := context.WithCancel(ctx)
+		go func() { <-time.After(500 * time.Millisecond); leave() }()
+		serve(p, first(t).WithContext(context.WithValue(gone, exchangeKey{}, 1)))
+		for _, e := range ev.tries()[30:] {
+			assert.Equal(t, proxy.Canceled, e.Outcome)
+		}
+		assert.Len(t, f.at, 32)
+	})
+}
