@@ -15,7 +15,8 @@
 // request, and keeps the decision in the request's context, where [FromContext]
 // finds it. Behind the proxy, its Transport sends each try to the decided
 // version's upstream, puts the upstream's model name into the body, and walks
-// the fallback chain. Answers say who gave them in X-Model-Version.
+// the fallback chain. Answers say who gave them in X-Model-Version and X-Model,
+// and in X-Fallback-From whose place that one took.
 //
 //	router, err := routing.New(routing.Config{Table: table, StickyHeader: "X-User-Id",
 //		Upstreams: map[string]http.RoundTripper{"v1.2": stable, "v1.3": canary}})
@@ -29,6 +30,17 @@
 //     by a hash of the user, so that the same user always gets the same version,
 //     and raising a version's weight never takes a user away from it;
 //  3. else the first route with neither.
+//
+// A version that fails is followed by those of its route's fallback, in order, of
+// the same or of other models. A version with [Capabilities] is passed over, the
+// first one too, by requests that need more: tools, an answer that fits a JSON
+// schema, images, a longer context. Where none can do it the first one is asked:
+// its own error says best what is wrong.
+//
+//	{"routes": [
+//	  {"model": "small", "version": "llama-8b", "capabilities": {"tools": true, "context": 8192}, "fallback": ["gpt-mini"]},
+//	  {"model": "mini", "version": "gpt-mini", "upstream": "openai"}
+//	]}
 //
 // The user is who the sticky header, else the identity, else a cookie says.
 //

@@ -11,6 +11,8 @@ const (
 	FellBack
 	// Swapped: another table is in force.
 	Swapped
+	// Skipped: a version's turn came, but it can't do what the request needs.
+	Skipped
 )
 
 // Event tells of a decision.
@@ -19,7 +21,7 @@ type Event struct {
 	Kind Kind
 	// Model is the request's.
 	Model string
-	// Version is the one decided on or fallen back to.
+	// Version is the one decided on, fallen back to, or skipped.
 	Version string
 	// From is, in FellBack, the version that failed.
 	From string
@@ -27,4 +29,7 @@ type Event struct {
 	Status int
 	// Err is, in FellBack, why there was none.
 	Err error
+	// Lacks is, in Skipped, the first thing that the version can't do: "tools",
+	// "json_schema", "vision" or "context".
+	Lacks string
 }

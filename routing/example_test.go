@@ -52,3 +52,53 @@ func ExampleParseTable() {
 	// routes[1].version: a name is needed
 	// routes[1].weight: -1 is not within 0 and 1e+09
 }
+
+func ExampleCapabilities() {
+	table, err := routing.ParseTable([]byte(`{"routes": [
+		{"model": "small", "version": "llama-8b", "capabilities": {"tools": true, "context": 8192}, "fallback": ["gpt-mini"]},
+		{"model": "mini", "version": "gpt-mini", "capabilities": {"tools": true, "json_schema": true, "vision": true}}
+	]}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answers := roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	})
+	router, err := routing.New(routing.Config{
+		Table:     table,
+		Upstreams: map[string]http.RoundTripper{"llama-8b": answers, "gpt-mini": answers},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	gateway := gin.New()
+	gateway.POST("/v1/chat/completions", router.Middleware(), func(c *gin.Context) {
+		res, err := router.Transport().RoundTrip(c.Request) // usually: by a proxy
+		if err != nil {
+			c.Status(http.StatusBadGateway)
+			return
+		}
+		defer func() { _ = res.Body.Close() }()
+		fmt.Printf("%s answered by %s\n", res.Header.Get("X-Model"), res.Header.Get("X-Model-Version"))
+		if from := res.Header.Get("X-Fallback-From"); from != "" {
+			fmt.Println("in the place of", from)
+		}
+	})
+	for _, body := range []string{
+		`{"model": "small", "messages": [{"role": "user", "content": "Hello"}]}`,
+		`{"model": "small", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}]}`,
+	} {
+		req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
+		gateway.ServeHTTP(httptest.NewRecorder(), req)
+	}
+	// Output:
+	// small answered by llama-8b
+	// mini answered by gpt-mini
+	// in the place of llama-8b
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

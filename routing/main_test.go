@@ -85,23 +85,50 @@ type answer struct {
 	version, body string
 }
 
-// roundTrip sends a request through middleware and transport.
-func roundTrip(t *testing.T, router *routing.Router, r *http.Request) (got answer, err error) {
-	t.Helper()
+// decided returns the request that a proxy would send after the middleware.
+func decided(tb testing.TB, router *routing.Router, r *http.Request) *http.Request {
+	tb.Helper()
+	var out *http.Request
 	e := gin.New()
 	e.NoRoute(router.Middleware(), func(c *gin.Context) {
-		out := c.Request.Clone(c.Request.Context())
+		out = c.Request.Clone(c.Request.Context())
 		out.RequestURI = ""
-		var res *http.Response
-		if res, err = router.Transport().RoundTrip(out); err != nil {
-			return
-		}
-		defer func() { _ = res.Body.Close() }()
-		body, _ := io.ReadAll(res.Body)
-		got = answer{res.StatusCode, res.Header.Get("X-Model-Version"), string(body)}
 	})
 	e.ServeHTTP(httptest.NewRecorder(), r)
-	return got, err
+	require.NotNil(tb, out, "no decision")
+	return out
+}
+
+// reply is an answer with its headers.
+type reply struct {
+	http.Header
+	answer
+}
+
+// sent sends a request that was decided on.
+func sent(router *routing.Router, r *http.Request) (reply, error) {
+	res, err := router.Transport().RoundTrip(r)
+	if err != nil {
+		return reply{}, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	return reply{res.Header, answer{res.StatusCode, res.Header.Get("X-Model-Version"), string(body)}}, err
+}
+
+// exchange sends a request through middleware and transport.
+func exchange(t *testing.T, router *routing.Router, r *http.Request) reply {
+	t.Helper()
+	got, err := sent(router, decided(t, router, r))
+	require.NoError(t, err)
+	return got
+}
+
+// roundTrip is exchange for what may fail.
+func roundTrip(t *testing.T, router *routing.Router, r *http.Request) (answer, error) {
+	t.Helper()
+	got, err := sent(router, decided(t, router, r))
+	return got.answer, err
 }
 
 type tagsKey struct{}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -158,6 +159,14 @@ func (p *parser) route(at string, v any, r *Route) {
 		"upstream_model": p.text(&r.UpstreamModel),
 		"fallback":       p.texts(&r.Fallback),
 		"fallback_after": p.duration(&r.FallbackAfter),
+		"capabilities": func(at string, v any) {
+			c := new(Capabilities)
+			p.object(at, v, fields{
+				"tools": p.truth(&c.Tools), "json_schema": p.truth(&c.JSONSchema), "vision": p.truth(&c.Vision),
+				"context": p.whole(&c.Context),
+			})
+			r.Capabilities = c
+		},
 		"conditions": func(at string, v any) {
 			c := &r.Conditions
 			p.object(at, v, fields{
@@ -185,6 +194,27 @@ func (p *parser) number(dst **float64) func(string, any) {
 			p.faults.add(at, "must be a number")
 		}
 		*dst = &n
+	}
+}
+
+func (p *parser) whole(dst *int) func(string, any) {
+	return func(at string, v any) {
+		n, ok := v.(float64)
+		if !ok || n != math.Trunc(n) || math.Abs(n) > math.MaxInt32 { // which is more than any bound
+			p.faults.add(at, "must be a whole number")
+			return
+		}
+		*dst = int(n)
+	}
+}
+
+func (p *parser) truth(dst *bool) func(string, any) {
+	return func(at string, v any) {
+		b, ok := v.(bool)
+		if !ok {
+			p.faults.add(at, "must be true or false")
+		}
+		*dst = b
 	}
 }
 

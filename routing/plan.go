@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,14 +34,17 @@ type plan struct {
 type entry struct {
 	route *Route
 	chain []Target
+	picky bool // some target of a longer chain says what it can do
 }
 
 func compile(t Table) *compiled {
 	c := &compiled{table: t, exact: make(map[string]*plan), others: new(plan)}
-	entries := make([]*entry, len(t.Routes))
+	entries, chains := make([]*entry, len(t.Routes)), t.chains()
 	for i := range t.Routes {
 		r := &t.Routes[i]
-		entries[i] = &entry{route: r, chain: t.chain(r)}
+		chain := chains.of(r)
+		picky := len(chain) > 1 && slices.ContainsFunc(chain, func(t Target) bool { return t.Capabilities != nil })
+		entries[i] = &entry{r, chain, picky}
 		c.models = c.models || r.Model != "" || r.UpstreamModel != ""
 		if r.Model != "" && !strings.HasSuffix(r.Model, "*") {
 			c.exact[r.Model] = new(plan)

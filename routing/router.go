@@ -55,9 +55,17 @@ type Config struct {
 	// VersionHeader tells the client which version answered. Default
 	// X-Model-Version; "-": none.
 	VersionHeader string
+	// ModelHeader tells the client which model answered, by the name that its
+	// upstream knows; a name over 256 bytes is left out. Default X-Model; "-": none.
+	ModelHeader string
+	// FallbackHeader tells the client which version was decided on, if another one
+	// answered: that one failed, or can't do what the request needs. Default
+	// X-Fallback-From; "-": none.
+	FallbackHeader string
 	// ErrorHandler answers a request that has no route. Default [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
-	// OnEvent is told of decisions and fallbacks. Optional.
+	// OnEvent is told of decisions, fallbacks and versions that were passed over.
+	// Optional.
 	OnEvent func(context.Context, Event)
 }
 
@@ -75,6 +83,8 @@ type Target struct {
 	Upstream string
 	// UpstreamModel is the model's name there; "" means the request's.
 	UpstreamModel string
+	// Capabilities are what it can do; nil means anything. They must not be changed.
+	Capabilities *Capabilities
 	// Patience is how long it may take to begin an answer before the next
 	// version is asked; 0: as long as it likes.
 	Patience time.Duration
@@ -82,12 +92,14 @@ type Target struct {
 
 // Decision is where a request goes.
 type Decision struct {
-	// Target is the version that was decided on.
+	// Target is the version that was decided on. Another one may answer: see
+	// [Route.Fallback].
 	Target
 	// Model is the request's, "" when it names none.
 	Model string
 
-	chain []Target // Target, then what to fall back on
+	chain []Target   // Target, then what to fall back on
+	needs *lazyNeeds // nil: no matter
 }
 
 // New checks cfg and returns a Router. The error joins every fault found.
@@ -114,6 +126,8 @@ func New(cfg Config) (*Router, error) {
 	}
 	cfg.Cookie = orDefault(cfg.Cookie, "ginfer_id")
 	cfg.VersionHeader = orDefault(cfg.VersionHeader, "X-Model-Version")
+	cfg.ModelHeader = orDefault(cfg.ModelHeader, "X-Model")
+	cfg.FallbackHeader = orDefault(cfg.FallbackHeader, "X-Fallback-From")
 	r := &Router{cfg: cfg}
 	if err := r.install(cfg.Table); err != nil {
 		return nil, err
@@ -130,7 +144,13 @@ func (cfg *Config) checkBody() error {
 
 func (cfg *Config) checkNames() error {
 	var faults []error
-	for _, f := range [...]struct{ field, name string }{{"StickyHeader", cfg.StickyHeader}, {"Cookie", cfg.Cookie}, {"VersionHeader", cfg.VersionHeader}} {
+	for _, f := range [...]struct{ field, name string }{
+		{"StickyHeader", cfg.StickyHeader},
+		{"Cookie", cfg.Cookie},
+		{"VersionHeader", cfg.VersionHeader},
+		{"ModelHeader", cfg.ModelHeader},
+		{"FallbackHeader", cfg.FallbackHeader},
+	} {
 		if f.name != "" && !isToken(f.name) {
 			faults = append(faults, fmt.Errorf("routing: Config.%s: %q is not a name", f.field, f.name))
 		}
@@ -214,7 +234,11 @@ func (r *Router) decide(c *gin.Context) (*Decision, error) {
 	if e == nil {
 		return nil, noRoute(s.model)
 	}
-	return &Decision{Target: e.chain[0], Model: s.model, chain: e.chain}, nil
+	d := &Decision{Target: e.chain[0], Model: s.model, chain: e.chain}
+	if e.picky {
+		d.needs = new(lazyNeeds)
+	}
+	return d, nil
 }
 
 func noRoute(model string) error {

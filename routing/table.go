@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -40,14 +39,20 @@ type Route struct {
 	// Upstream is where the version runs: a name in [Config.Upstreams]. Default:
 	// the same as Version.
 	Upstream string `json:"upstream,omitempty"`
-	// UpstreamModel is the model's name there. Default: the request's.
+	// UpstreamModel is the model's name there. Default: the request's; for a
+	// request that fell back from another model, Model, if that is one name.
 	UpstreamModel string `json:"upstream_model,omitempty"`
+	// Capabilities are what the version can do, for chains with a fallback:
+	// requests that need more go to the next version that can do it. Nil: anything.
+	Capabilities *Capabilities `json:"capabilities,omitempty"`
 	// Conditions are what a request must meet, all of them.
 	Conditions Conditions `json:"conditions,omitzero"`
-	// Fallback are versions, or upstreams, that are asked in turn when this one
-	// fails: no answer, status 429, or 500 and above. A try that the proxy will
-	// repeat anyway is repeated first. Listing one says that the request may be
-	// sent twice, also a POST.
+	// Fallback are versions that are asked in turn when this one fails: no answer,
+	// status 429, or 500 and above. A name means the version of the same model, else
+	// of a route for several models with this one among them, else of another
+	// model, which is then asked by its own name; what is no version is an upstream.
+	// Other endpoints of a version, if the proxy would try them, are tried first.
+	// Listing a version says that the request may be sent twice, also a POST.
 	Fallback []string `json:"fallback,omitempty"`
 	// FallbackAfter is how long this version may take to begin an answer before
 	// the next one is asked, as "20s". Default: until the proxy's own limit.
@@ -130,6 +135,7 @@ func (t *Table) check() error {
 		f.route(fmt.Sprintf("routes[%d]", i), &t.Routes[i])
 	}
 	f.conflicts(t)
+	f.ambiguous(t)
 	f.weights(t)
 	return errors.Join(f...)
 }
@@ -144,6 +150,14 @@ func (f *faults) route(at string, r *Route) {
 	if w := r.Weight; w != nil && !(*w >= 0 && *w <= maxWeight) {
 		f.add(at+".weight", "%v is not within 0 and %v", *w, maxWeight)
 	}
+	if c := r.Capabilities; c != nil && (c.Context < 0 || c.Context > maxContext) {
+		f.add(at+".capabilities.context", "%d is not within 0 and %d", c.Context, maxContext)
+	}
+	f.fallback(at, r)
+	f.conditions(at+".conditions", &r.Conditions)
+}
+
+func (f *faults) fallback(at string, r *Route) {
 	if len(r.Fallback) > maxFallback {
 		f.add(at+".fallback", "%d are more than %d", len(r.Fallback), maxFallback)
 		return
@@ -156,7 +170,6 @@ func (f *faults) route(at string, r *Route) {
 			f.add(fmt.Sprintf("%s.fallback[%d]", at, j), "%q is the route's own version, or listed before", name)
 		}
 	}
-	f.conditions(at+".conditions", &r.Conditions)
 }
 
 func (f *faults) conditions(at string, c *Conditions) {
@@ -192,10 +205,16 @@ func (f *faults) conflicts(t *Table) {
 	for i := range t.Routes {
 		r := &t.Routes[i]
 		at := fmt.Sprintf("routes[%d]", i)
-		if j, ok := first[id{r.Model, r.Version}]; !ok {
+		j, again := first[id{r.Model, r.Version}]
+		if !again {
 			first[id{r.Model, r.Version}] = i
-		} else if a, b := t.Routes[j].target(), r.target(); a.Upstream != b.Upstream || a.UpstreamModel != b.UpstreamModel {
+			continue
+		}
+		if !t.Routes[j].target().samePlace(r.target()) {
 			f.add(at+".version", "%q goes somewhere else in routes[%d]", r.Version, j)
+		}
+		if !t.Routes[j].Capabilities.same(r.Capabilities) {
+			f.add(at+".capabilities", "%q can do something else in routes[%d]", r.Version, j)
 		}
 	}
 	f.unreached(t)
@@ -270,64 +289,4 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 // isToken: RFC 9110 §5.6.2.
 func isToken(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r) })
-}
-
-// target is where a route sends requests.
-func (r *Route) target() Target {
-	t := Target{Version: r.Version, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel, Patience: time.Duration(r.FallbackAfter)}
-	if t.Upstream == "" {
-		t.Upstream = r.Version
-	}
-	return t
-}
-
-// chain is the route's own target and those to fall back on.
-func (t *Table) chain(r *Route) []Target {
-	out := []Target{r.target()}
-	for _, name := range r.Fallback {
-		out = append(out, t.named(name, r.Model))
-	}
-	return out
-}
-
-// named finds a version, best of the same model; otherwise an upstream.
-func (t *Table) named(version, model string) Target {
-	found := Target{Version: version, Upstream: version}
-	known := false
-	for i := range t.Routes {
-		r := &t.Routes[i]
-		if r.Version != version {
-			continue
-		}
-		if r.Model == model {
-			return r.target()
-		}
-		if !known {
-			found, known = r.target(), true
-		}
-	}
-	return found
-}
-
-// checkUpstreams finds names that are in no Config.
-func (t *Table) checkUpstreams(upstreams map[string]http.RoundTripper) error {
-	var f faults
-	for i := range t.Routes {
-		for j, target := range t.chain(&t.Routes[i]) {
-			if upstreams[target.Upstream] != nil {
-				continue
-			}
-			at := fmt.Sprintf("routes[%d].", i)
-			switch {
-			case j > 0:
-				at += fmt.Sprintf("fallback[%d]", j-1)
-			case t.Routes[i].Upstream != "":
-				at += "upstream"
-			default:
-				at += "version"
-			}
-			f.add(at, "there is no upstream %q; known: %s", target.Upstream, strings.Join(sortedKeys(upstreams), ", "))
-		}
-	}
-	return errors.Join(f...)
 }

@@ -1,6 +1,7 @@
 package routing_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -30,15 +31,20 @@ func TestParseTable(t *testing.T) {
 	}}, got)
 
 	got = table(t, `{"salt": "s", "routes": [{"model": "m*", "version": "v", "upstream": "u", "upstream_model": "n", "fallback": ["w"],
+		"capabilities": {"tools": true, "json_schema": true, "vision": false, "context": 32768},
 		"conditions": {"path": "/v1/*", "methods": ["POST"], "headers": {"a": "b"}, "cookies": {"c": "d"}, "tags": ["e"], "devices": ["mobile"]}},
 		{"version": "w"}]}`)
 	assert.Equal(t, routing.Route{
 		Model: "m*", Version: "v", Upstream: "u", UpstreamModel: "n", Fallback: []string{"w"},
+		Capabilities: &routing.Capabilities{Tools: true, JSONSchema: true, Context: 32768},
 		Conditions: routing.Conditions{
 			Path: "/v1/*", Methods: []string{"POST"}, Headers: map[string]string{"a": "b"},
 			Cookies: map[string]string{"c": "d"}, Tags: []string{"e"}, Devices: []string{"mobile"},
 		},
 	}, got.Routes[0])
+	assert.Nil(t, got.Routes[1].Capabilities)
+	got = table(t, `{"routes": [{"version": "v", "capabilities": {}}]}`)
+	assert.Equal(t, &routing.Capabilities{}, got.Routes[0].Capabilities, "it can do nothing, which is not the same as nothing being known")
 }
 
 func TestParseTableFaults(t *testing.T) {
@@ -79,6 +85,16 @@ func TestParseTableFaults(t *testing.T) {
 		"two ways":           {`{"routes": [{"version":"v","upstream":"a","weight":1},{"version":"v","upstream":"b","weight":1}]}`, []string{`routes[1].version: "v" goes somewhere else in routes[0]`}},
 		"never reached":      {`{"routes": [{"version":"v"},{"version":"w"}]}`, []string{"routes[1]: is never reached: routes[0]"}},
 		"conditions":         {`{"routes": [{"version":"v","conditions":{"path":"x","methods":["get"],"headers":{"a b":""},"devices":["fridge"]}}]}`, []string{"conditions.path", "conditions.methods[0]", "conditions.headers", "conditions.devices[0]: \"fridge\" is unknown; known: mobile"}},
+		"capability":         {`{"routes": [{"version":"v","capabilities":{"tool":true,"vision":1,"tools":null,"context":"8k"}}]}`, []string{"routes[0].capabilities.tool: unknown field", "routes[0].capabilities.vision: must be true or false", "routes[0].capabilities.tools: must be true or false", "routes[0].capabilities.context: must be a whole number"}},
+		"half a token":       {`{"routes": [{"version":"v","capabilities":{"context":0.5}}]}`, []string{"routes[0].capabilities.context: must be a whole number"}},
+		"a huge context":     {`{"routes": [{"version":"v","capabilities":{"context":1e300}}]}`, []string{"routes[0].capabilities.context: must be a whole number"}},
+		"contexts":           {`{"routes": [{"version":"v","capabilities":{"context":-1}},{"model":"m","version":"v","capabilities":{"context":1000000001},"weight":1}]}`, []string{"routes[0].capabilities.context: -1 is not within 0 and 1000000000", "routes[1].capabilities.context: 1000000001 is not"}},
+		"no capabilities":    {`{"routes": [{"version":"v","capabilities":null}]}`, []string{"routes[0].capabilities: must be an object"}},
+		"two abilities":      {`{"routes": [{"version":"v","capabilities":{"tools":true},"weight":1},{"version":"v","capabilities":{"vision":true},"weight":1}]}`, []string{`routes[1].capabilities: "v" can do something else in routes[0]`}},
+		"said only once":     {`{"routes": [{"version":"v","capabilities":{"tools":true},"weight":1},{"version":"v","weight":1}]}`, []string{`routes[1].capabilities: "v" can do something else in routes[0]`}},
+		"whose version":      {`{"routes": [{"model":"m","version":"v","fallback":["x","w"]},{"model":"n","version":"w"},{"model":"n","version":"x"},{"model":"o","version":"w"}]}`, []string{`routes[0].fallback[1]: "w" may be that of routes[1] or of routes[3], which differ`}},
+		"whose capabilities": {`{"routes": [{"model":"m","version":"v","fallback":["w"]},{"model":"n","version":"w","upstream_model":"x","capabilities":{}},{"model":"o","version":"w","upstream_model":"x"}]}`, []string{`routes[0].fallback[0]: "w" may be that of routes[1] or of routes[2]`}},
+		"which of many":      {`{"routes": [{"model":"m","version":"v","fallback":["w"]},{"version":"w","upstream":"a"},{"model":"m*","version":"w","upstream":"b","conditions":{"path":"/x"}}]}`, []string{`routes[0].fallback[0]: "w" may be that of routes[1] or of routes[2]`}},
 		"too deep":           {strings.Repeat("[", 100), []string{"nested too deeply"}},
 	}
 	for name, tt := range tests {
@@ -106,7 +122,7 @@ func TestNewFaults(t *testing.T) {
 	}{
 		"no upstreams":  {routing.Config{Table: one}, []string{"Upstreams is required"}},
 		"nil upstream":  {routing.Config{Table: one, Upstreams: map[string]http.RoundTripper{"a": nil}}, []string{"is nil"}},
-		"names":         {routing.Config{Table: one, Upstreams: known, StickyHeader: "X User", Cookie: "my id", VersionHeader: "X:Y"}, []string{"StickyHeader", "Cookie", "VersionHeader"}},
+		"names":         {routing.Config{Table: one, Upstreams: known, StickyHeader: "X User", Cookie: "my id", VersionHeader: "X:Y", ModelHeader: "a b", FallbackHeader: "é"}, []string{"StickyHeader", "Cookie", "VersionHeader", "ModelHeader", "FallbackHeader"}},
 		"negative body": {routing.Config{Table: one, Upstreams: known, MaxBody: -1}, []string{"MaxBody"}},
 		"no routes":     {routing.Config{Upstreams: known}, []string{"at least one"}},
 		"NaN":           {routing.Config{Upstreams: known, Table: routing.Table{Routes: []routing.Route{{Version: "a", Weight: &nan}}}}, []string{"routes[0].weight"}},
@@ -136,6 +152,10 @@ func TestGoodTables(t *testing.T) {
 		`{"routes":[{"version":"v1","weight":100},{"model":"demo","version":"v2","weight":0}]}`,
 		`{"routes":[{"model":"m","version":"v"},{"model":"m*","version":"w"},{"version":"x"}]}`,
 		`{"routes":[{"model":"m","version":"v","weight":1},{"version":"x"}]}`,
+		`{"routes":[{"model":"m","version":"v","capabilities":{"tools":true,"context":8}},{"model":"n","version":"v","capabilities":{"context":9.0}}]}`,
+		`{"routes":[{"version":"v","capabilities":{},"weight":1},{"version":"v","capabilities":{"tools":false},"weight":1}]}`,
+		`{"routes":[{"model":"m","version":"v","fallback":["w"]},{"model":"n","version":"w","upstream_model":"x"},{"model":"o","version":"w","upstream_model":"x"}]}`,
+		`{"routes":[{"model":"m","version":"v","fallback":["w"]},{"model":"m","version":"w","weight":1,"conditions":{"path":"/x"}},{"model":"n","version":"w"},{"model":"o","version":"w"}]}`,
 		`{"routes":[{"version":"x"},{"version":"v","weight":1,"conditions":{"headers":{"a":"b"}}}]}`,
 	} {
 		_, err := routing.ParseTable([]byte(text))
@@ -164,6 +184,7 @@ func TestSetTable(t *testing.T) {
 func FuzzParseTable(f *testing.F) {
 	f.Add(`{"routes":[{"version":"a","weight":1,"conditions":{"headers":{"a":"b"}}},{"version":"b","weight":2,"fallback":["a"]}]}`)
 	f.Add(`{"salt":"x","routes":[{"model":"m","version":"a"}]}`)
+	f.Add(`{"routes":[{"model":"m","version":"a","capabilities":{"tools":true,"context":10},"fallback":["b"],"fallback_after":"1m"},{"model":"n","version":"b","capabilities":{}}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		tab, err := routing.ParseTable([]byte(text))
 		if err != nil {
@@ -172,19 +193,47 @@ func FuzzParseTable(f *testing.F) {
 			}
 			return
 		}
-		all := map[string]http.RoundTripper{"x": says("x", 200)}
-		for i := range tab.Routes {
-			r := &tab.Routes[i]
-			for _, name := range append([]string{r.Version, r.Upstream}, r.Fallback...) {
-				all[name] = says(name, 200)
-			}
-		}
-		router, err := routing.New(routing.Config{Table: tab, Upstreams: all})
+		router, err := routing.New(routing.Config{Table: tab, Upstreams: named(tab)})
 		if err != nil {
 			t.Fatalf("a table that was read is refused: %v", err)
 		}
 		for i := range 5 {
 			decide(router, post(fmt.Sprintf(`{"model":%q}`, tab.Routes[0].Model), "X-User-Id", strconv.Itoa(i)))
 		}
+		again := throughJSON(t, tab)
+		for i := range tab.Routes {
+			require.Equal(t, written(&tab.Routes[i]), written(&again.Routes[i]))
+		}
 	})
+}
+
+// named are all upstreams that a table may mean.
+func named(tab routing.Table) map[string]http.RoundTripper {
+	all := map[string]http.RoundTripper{"x": says("x", 200)}
+	for i := range tab.Routes {
+		r := &tab.Routes[i]
+		for _, name := range append([]string{r.Version, r.Upstream}, r.Fallback...) {
+			all[name] = says(name, 200)
+		}
+	}
+	return all
+}
+
+// throughJSON writes a table and reads it.
+func throughJSON(t *testing.T, tab routing.Table) routing.Table {
+	t.Helper()
+	text, err := json.Marshal(tab)
+	require.NoError(t, err)
+	again, err := routing.ParseTable(text)
+	require.NoError(t, err, "%s", text)
+	require.Len(t, again.Routes, len(tab.Routes))
+	return again
+}
+
+// written is a route but for what JSON leaves out when it is empty.
+func written(r *routing.Route) routing.Route {
+	out := *r
+	out.Conditions = routing.Conditions{Path: r.Conditions.Path}
+	out.Fallback = append([]string{}, r.Fallback...)
+	return out
 }

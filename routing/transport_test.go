@@ -40,7 +40,6 @@ func TestDispatch(t *testing.T) {
 
 func TestFallback(t *testing.T) {
 	t.Parallel()
-	fails := func(err error) upstream { return func(*http.Request) (*http.Response, error) { return nil, err } }
 	const chain = `{"routes":[{"model":"m","version":"a","upstream_model":"ma","fallback":["b","c"]},{"model":"n","version":"b","upstream_model":"mb"}]}`
 	tests := map[string]struct {
 		a, b   upstream
@@ -93,7 +92,10 @@ func TestFallbackAfter(t *testing.T) {
 		slow := upstream(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func(p []byte) (int, error) {
 				time.Sleep(time.Hour)
-				return copy(p, "late"), errors.Join(r.Context().Err(), io.EOF)
+				if err := r.Context().Err(); err != nil {
+					return 0, err
+				}
+				return copy(p, "late"), io.EOF
 			}))}, nil
 		})
 		const text = `{"routes":[{"version":"a","fallback":["b"],"fallback_after":"20s"}]}`
@@ -109,6 +111,16 @@ func TestFallbackAfter(t *testing.T) {
 		got, err = roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
 		require.NoError(t, err)
 		assert.Equal(t, "late", got.body)
+
+		deaf := &closeSpy{Reader: strings.NewReader("too late")}
+		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"b": says("b", 200), "a": upstream(func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Minute) // whatever its context says
+			return &http.Response{StatusCode: http.StatusOK, Body: deaf}, nil
+		})}})
+		got, err = roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
+		require.NoError(t, err)
+		assert.Equal(t, "b:", got.body)
+		assert.True(t, deaf.closed)
 	})
 }
 
@@ -165,31 +177,6 @@ func TestRenameDropsDigests(t *testing.T) {
 	assert.NotEmpty(t, req.Header.Get("Content-Digest"), "the client's own request stays")
 }
 
-// The proxy repeats a try at the same version first, and its budget bounds
-// fallbacks too.
-func TestFallbackWithinTheProxysRules(t *testing.T) {
-	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": says("a", 503), "b": says("b", 200)}})
-	for name, tt := range map[string]struct {
-		repeats, budget bool
-		want            string
-	}{
-		"final":            {false, true, "b:"},
-		"to be repeated":   {true, true, "a:"},
-		"budget used up":   {false, false, "a:"},
-		"repeats, and out": {true, false, "a:"},
-	} {
-		x := &attempt.Exchange{
-			Repeats: func(*attempt.Try, *http.Response, error) bool { return tt.repeats },
-			Spend:   func() bool { return tt.budget },
-		}
-		req := httptest.NewRequest(http.MethodGet, "/", nil)
-		got, err := roundTrip(t, r, req.WithContext(attempt.With(req.Context(), x.Try(1))))
-		require.NoError(t, err)
-		assert.Equal(t, tt.want, got.body, name)
-	}
-}
-
 func TestNoFallback(t *testing.T) {
 	t.Parallel()
 	table := table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`)
@@ -209,6 +196,18 @@ func TestNoFallback(t *testing.T) {
 	}), "b": says("b", 200)}})
 	_, err = roundTrip(t, gone, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
 	assert.ErrorIs(t, err, context.Canceled)
+}
+
+// Something between middleware and transport put another body in.
+func TestRenameNeedsTheBody(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","upstream_model":"real"}]}`), Upstreams: upstreams("a")})
+	req := decided(t, r, post(`{"model":"x"}`))
+	body := &closeSpy{Reader: strings.NewReader("x")}
+	req.Body = body
+	_, err := sent(r, req)
+	require.ErrorIs(t, err, routing.ErrModel)
+	assert.True(t, body.closed)
 }
 
 func TestNoDecision(t *testing.T) {

@@ -57,7 +57,8 @@ func BenchmarkReadRequest(b *testing.B) {
 	}
 	image := `{"model":"llama-3","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,` +
 		strings.Repeat("iVBORw0KGgo/", 1<<20/12) + `"}}]}]}`
-	for name, body := range map[string]string{"1KB": turns(4), "1MB": turns(4500), "1MB-image": image} {
+	tools := `{"model":"llama-3","tools":[` + strings.Repeat(tool+",", 9) + tool + `],"messages":[]}`
+	for name, body := range map[string]string{"1KB": turns(4), "1KB-tools": tools, "1MB": turns(4500), "1MB-image": image} {
 		b.Run(name, func(b *testing.B) {
 			p := []byte(body)
 			b.SetBytes(int64(len(p)))

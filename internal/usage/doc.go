@@ -11,7 +11,8 @@
 //
 // It reads OpenAI completions, of chats too, embeddings and responses, and
 // Anthropic messages, as JSON and as server-sent events. [ReadRequest] reads the
-// other side: the limits a request sets, and how much input it has.
+// other side: the limits a request sets, how much input it has, and what a model
+// must be able to do for it.
 //
 // # What is believed
 //

@@ -3,6 +3,7 @@ package usage_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 	"unicode/utf8"
 
@@ -47,6 +48,8 @@ func FuzzReadRequest(f *testing.F) {
 	f.Add([]byte(`{"model":"llama-3","stream":true,"max_tokens":64,"n":2,"messages":[{"role":"user","content":"Hello"}]}`))
 	f.Add([]byte(`{"messages":[{"content":[{"source":{"type":"base64","data":"aGk="}},{"image_url":{"url":"data:,"}}]}],"model":"\u0061"}`))
 	f.Add([]byte(`{"input":[[1,2],[3]],"model":null}`))
+	f.Add([]byte(`{"stream_options":{"include_usage":true},"tools":[` + tool + `],"response_format":` + schema + `,"messages":[{"content":[` + image + `]}]}`))
+	f.Add([]byte(`{"text":{"format":{"type":"json_schema"}},"guided_json":"{}","structured_outputs":{"json":{}},"input":[{"type":"input_image","image_url":"x"}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		got := usage.ReadRequest(body)
 		require.GreaterOrEqual(t, got.N, int64(1))
@@ -54,10 +57,37 @@ func FuzzReadRequest(f *testing.F) {
 		if !isObject(body) || !utf8.Valid(body) || bytes.IndexByte(body, '\\') >= 0 {
 			return
 		}
+		require.True(t, got.Known, "valid JSON is read to its end")
+		checkNeeds(t, body, got)
 		if model, err := peek.String(body, "model"); err == nil && len(model) < 128 {
 			require.Equal(t, model, got.Model)
 		}
 	})
+}
+
+// checkNeeds finds what can be told without a parser of our own, in a body whose
+// members no reader takes for others: with one of each name.
+func checkNeeds(t *testing.T, body []byte, got usage.Request) {
+	t.Helper()
+	if got.Vision {
+		require.True(t, bytes.Contains(body, []byte("image")))
+	}
+	if _, _, err := peek.Member(body, "functions"); !errors.Is(err, peek.ErrNotFound) {
+		return
+	}
+	start, end, err := peek.Member(body, "tools")
+	if errors.Is(err, peek.ErrNotFound) {
+		require.False(t, got.Tools)
+	}
+	if err != nil {
+		return
+	}
+	var tools []json.RawMessage
+	if json.Unmarshal(body[start:end], &tools) != nil || len(tools) == 0 {
+		require.False(t, got.Tools)
+	} else if bytes.Contains(tools[0], []byte(`"name":"f`)) {
+		require.True(t, got.Tools)
+	}
 }
 
 func isObject(body []byte) bool {

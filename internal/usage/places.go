@@ -14,6 +14,8 @@ const (
 	atFailure    // the error of an answer
 	atBody       // of a request, whatever has no other place
 	atSourceData // the text, URL or base64 data of a source
+	atTool       // of a request: what the model may call
+	atSchema     // of a request: what its answer must fit
 
 	// Objects and arrays that are looked into.
 	atAnswer // the root of an answer, or of the data of an event
@@ -38,15 +40,24 @@ const (
 	atParts
 	atPart
 	atSource
-	atMedia // an object, or a URL
+	atTools
+	atFormat // of the answer
+	atFormats
+	atGuides        // vLLM's structured outputs
+	atStreamOptions // what else a stream has
+	atImage         // an object, or a URL
+	atMedia         // the same of sound, films and files
 
 	// Short strings.
 	atType
 	atModel
+	atPartType
+	atFormatType
 	atSourceType
 
 	// Numbers and literals.
 	atStream
+	atIncludeUsage
 	atMaxOutput
 	atTimes
 	atPrompt // counts of a usage from here on
@@ -64,7 +75,7 @@ const (
 func (p place) tracked() bool { return p >= atAnswer && p <= atMedia }
 
 // wantsString: a string here is a value, not text.
-func (p place) wantsString() bool { return p >= atMedia && p <= atSourceType }
+func (p place) wantsString() bool { return p >= atImage && p <= atSourceType }
 
 // wantsScalar: a number or literal here is a value.
 func (p place) wantsScalar() bool { return p >= atStream }
@@ -84,7 +95,9 @@ func (p place) element() place {
 		return atTurn
 	case atParts:
 		return atPart
-	case atRequest, atTurn, atPart, atSource, atMedia:
+	case atTools:
+		return atTool
+	case atRequest, atTurn, atPart, atSource, atFormat, atFormats, atGuides, atStreamOptions, atImage, atMedia:
 		return atBody
 	default:
 		return nowhere
@@ -110,8 +123,10 @@ func (p place) member(name []byte) place {
 		return inPart(name)
 	case atSource:
 		return inSource(name)
-	case atMedia:
-		return inMedia(name)
+	case atImage, atMedia:
+		return inMedia(p, name)
+	case atTools, atFormat, atFormats, atGuides, atStreamOptions:
+		return inOption(p, name)
 	default:
 		return inReply(p, name)
 	}

@@ -64,7 +64,99 @@ func TestReadRequest(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, usage.ReadRequest([]byte(tt.body)))
+			got := usage.ReadRequest([]byte(tt.body))
+			got.Known, got.Tools, got.Vision = false, false, false // see below
+			require.Equal(t, tt.want, got)
 		})
 	}
+}
+
+const (
+	image  = `{"type":"image_url","image_url":{"url":"data:image/png;base64,aGk="}}`
+	schema = `{"type":"json_schema","json_schema":{"name":"a","schema":{"type":"object"}}}`
+	tool   = `{"type":"function","function":{"name":"find","parameters":{"type":"object"}}}`
+)
+
+// What a model must be able to do, whatever the order of the members.
+func TestReadRequestNeeds(t *testing.T) {
+	t.Parallel()
+	part := func(s string) string {
+		return `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"Hi"},` + s + `]}]}`
+	}
+	item := func(s string) string { return `{"input":[{"role":"user","content":[` + s + `]}]}` }
+	tests := []struct{ name, body, want string }{
+		{"nothing", `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`, ""},
+		{"tools", `{"tools":[` + tool + `],"messages":[]}`, "tools"},
+		{"tools last", `{"messages":[{"content":"Hi"}],"tools":[` + tool + `]}`, "tools"},
+		{"tools by escape", `{"too\u006cs":[` + tool + `]}`, "tools"},
+		{"functions", `{"functions":[{"name":"f"}]}`, "tools"},
+		{"Anthropic's tools", `{"tools":[{"name":"f","input_schema":{"type":"object"}}],"max_tokens":9}`, "tools"},
+		{"no tools", `{"tools":[],"functions":null}`, ""},
+		{"tools that are none", `{"tools":"all","functions":{"name":"f"}}`, ""},
+		{"tools elsewhere", `{"metadata":{"tools":[1,"a"]},"messages":[{"tools":["a"],"content":[{"tools":["a"]}]}]}`, ""},
+		{"calls of before", `{"messages":[{"tool_calls":[` + tool + `]},{"role":"tool","content":"ok"}]}`, ""},
+
+		{"schema", `{"response_format":` + schema + `}`, "schema"},
+		{"schema, type last", `{"response_format":{"json_schema":{"type":"object"},"type":"json_schema"}}`, "schema"},
+		{"schema of a response", `{"text":{"verbosity":"low","format":{"name":"a","type":"json_schema"}},"input":"Hi"}`, "schema"},
+		{"schema of a message", `{"output_format":` + schema + `,"x":1}`, "schema"},
+		{"schema of a message's output", `{"output_config":{"effort":"low","format":` + schema + `}}`, "schema"},
+		{"vLLM's schema", `{"guided_json":{"type":"object"}}`, "schema"},
+		{"vLLM's schema as text", `{"guided_json":"{\"type\":\"object\"}"}`, "schema"},
+		{"vLLM's structured outputs", `{"structured_outputs":{"json":{"type":"object"}}}`, "schema"},
+		{"other structured outputs", `{"structured_outputs":{"choice":["json","b"],"json":null},"guided_json":null}`, ""},
+		{"other formats", `{"response_format":{"type":"json_object"},"text":{"format":{"type":"text"}}}`, ""},
+		{"formats that are none", `{"response_format":"json_schema","text":"json_schema","output_format":["json_schema"]}`, ""},
+		{"a format too deep", `{"response_format":{"x":` + schema + `},"text":{"type":"json_schema","x":{"format":` + schema + `}}}`, ""},
+
+		{"image", part(image), "vision"},
+		{"image, type last", part(`{"image_url":{"detail":"low","url":"https://x/a.png"},"type":"image_url"}`), "vision"},
+		{"image without type", part(`{"image_url":"https://x/a.png"}`), "vision"},
+		{"image of a response", item(`{"type":"input_image","image_url":"https://x/a.png"}`), "vision"},
+		{"image that was uploaded", item(`{"file_id":"file-1","type":"input_image"}`), "vision"},
+		{"Anthropic's image", part(`{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aGk="}}`), "vision"},
+		{"Anthropic's image, type last", part(`{"source":{"url":"https://x","type":"url"},"type":"image"}`), "vision"},
+		{"image in the result of a tool", part(`{"type":"tool_result","content":[{"type":"image","source":{"type":"file","file_id":"a"}}]}`), "vision"},
+		{"screenshot", `{"input":[{"type":"computer_call_output","output":{"type":"computer_screenshot","image_url":"https://x"}}]}`, "vision"},
+		{"no image", part(`{"type":"text","image_url":null}`), ""},
+		{"sound", part(`{"type":"input_audio","input_audio":{"data":"aGk=","format":"wav"}}`), ""},
+		{"film", part(`{"type":"video_url","video_url":{"url":"data:video/mp4;base64,aGk="}}`), ""},
+		{"file", part(`{"type":"file","file":{"file_data":"data:application/pdf;base64,aGk="}}`), ""},
+		{"document", part(`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"aGk="}}`), ""},
+		{"arguments that look like an image", part(`{"type":"tool_use","input":{"content":[` + image + `],"type":"image"}}`), ""},
+		{"image elsewhere", `{"metadata":{"content":[` + image + `]},"prompt":[` + image + `],"tools":[]}`, ""},
+
+		{"usage", `{"stream":true,"stream_options":{"include_usage":true}}`, "usage"},
+		{"usage first", `{"stream_options":{"x":[1],"include_usage" : true },"stream":true}`, "usage"},
+		{"no usage", `{"stream_options":{"include_usage":false}}`, ""},
+		{"usage as a text", `{"stream_options":{"include_usage":"true"}}`, ""},
+		{"usage that is taken back", `{"stream_options":{"include_usage":true,"include_usage":false}}`, ""},
+		{"usage elsewhere", `{"include_usage":true,"stream_options":[{"include_usage":true}],"x":{"include_usage":true}}`, ""},
+
+		{"all", `{"tools":[` + tool + `],"response_format":` + schema + `,"stream_options":{"include_usage":true},"messages":[{"content":[` + image + `]}]}`, "tools schema vision usage"},
+		{"texts that look like it", `{"messages":[{"content":"{\"tools\":[1],\"type\":\"image\"}"},{"content":[{"type":"text","text":"image"}]}],"prompt":"\"response_format\":{\"type\":\"json_schema\"}"}`, ""},
+		{"cut off", `{"tools":[` + tool + `],"messages":[`, "unknown"},
+		{"an array", `[` + tool + `]`, "unknown"},
+		{"no JSON", `tools=1`, "unknown"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, tt.want, needs(usage.ReadRequest([]byte(tt.body))))
+		})
+	}
+}
+
+// needs says in words what a request needs.
+func needs(r usage.Request) string {
+	var out []string
+	for _, n := range []struct {
+		has  bool
+		name string
+	}{{!r.Known, "unknown"}, {r.Tools, "tools"}, {r.Schema, "schema"}, {r.Vision, "vision"}, {r.IncludeUsage, "usage"}} {
+		if n.has {
+			out = append(out, n.name)
+		}
+	}
+	return strings.Join(out, " ")
 }

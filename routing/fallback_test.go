@@ -1,0 +1,204 @@
+package routing_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func fails(err error) upstream {
+	return func(*http.Request) (*http.Response, error) { return nil, err }
+}
+
+// spare fails and says how many other endpoints it has.
+func spare(others int, err error) upstream {
+	return func(r *http.Request) (*http.Response, error) {
+		attempt.From(r.Context()).SetOthers(others)
+		return nil, err
+	}
+}
+
+// The proxy tries other endpoints of the same version first, and its budget
+// bounds fallbacks too, but only the calls that are made.
+func TestFallbackWithinTheProxysRules(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	refused := &apierror.Error{Status: 503, Err: errors.Join(errors.New("open"), &attempt.NotSentError{})}
+	tests := map[string]struct {
+		a               upstream
+		repeats, budget bool
+		hedge           bool
+		fell            bool
+		spent           int
+	}{
+		"final":                           {a: fails(broken), budget: true, fell: true, spent: 1},
+		"answered":                        {a: says("a", 503), budget: true, fell: true, spent: 1},
+		"to be repeated at another":       {a: spare(1, broken), repeats: true, budget: true},
+		"others, but not to be repeated":  {a: spare(1, broken), budget: true, fell: true, spent: 1},
+		"would be repeated at the same":   {a: spare(0, broken), repeats: true, budget: true, fell: true, spent: 1},
+		"budget used up":                  {a: fails(broken), spent: 1},
+		"to be repeated, budget used up":  {a: spare(1, broken), repeats: true},
+		"nothing was sent":                {a: fails(refused), budget: true, fell: true},
+		"nothing was sent, budget used":   {a: fails(refused), fell: true},
+		"nothing was sent, others":        {a: spare(1, refused), repeats: true, budget: true},
+		"no endpoint":                     {a: fails(&apierror.Error{Status: 503}), repeats: true, budget: true, fell: true, spent: 1},
+		"the gateway's own failure":       {a: fails(&apierror.Error{}), budget: true, fell: true, spent: 1},
+		"the gateway's limit":             {a: fails(&apierror.Error{Status: 429}), budget: true, fell: true, spent: 1},
+		"the request's fault":             {a: fails(&apierror.Error{Status: 413}), budget: true},
+		"the request's fault, wrapped":    {a: fails(fmt.Errorf("x: %w", &apierror.Error{Status: 400})), budget: true},
+		"a hedge leaves it to the others": {a: fails(broken), budget: true, hedge: true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			spent := 0
+			x := &attempt.Exchange{
+				Repeats: func(*attempt.Try, *http.Response, error) bool { return tt.repeats },
+				Spend:   func() bool { spent++; return tt.budget },
+			}
+			try := new(attempt.Try)
+			if tt.hedge {
+				x.BeginHedge(try, 2)
+			} else {
+				x.Begin(try, 1)
+			}
+			r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": says("b", 200)}})
+			req := httptest.NewRequest(http.MethodGet, "/", nil)
+			got, _ := roundTrip(t, r, req.WithContext(attempt.With(req.Context(), try)))
+			assert.Equal(t, tt.fell, got.body == "b:")
+			assert.Equal(t, tt.fell, try.Last())
+			assert.Equal(t, tt.spent, spent)
+		})
+	}
+}
+
+// A fallback is a version of the same model, else of a route for several models
+// with this one among them, else of another model, which is asked by its own
+// name, else an upstream.
+func TestFallbackNames(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ routes, want string }{
+		"same model":                        {`{"model":"m","version":"b","weight":1,"conditions":{"path":"/x"}},{"model":"n","version":"b","upstream_model":"x"}`, "b:m"},
+		"same model, another name":          {`{"model":"n","version":"b"},{"model":"m","version":"b","upstream_model":"y","conditions":{"path":"/x"}}`, "b:y"},
+		"several models":                    {`{"model":"n","version":"b"},{"model":"*","version":"b"}`, "b:m"},
+		"all models":                        {`{"model":"n","version":"b"},{"version":"b","upstream":"c"}`, "c:m"},
+		"another model":                     {`{"model":"n","version":"b"}`, "b:n"},
+		"another model elsewhere":           {`{"model":"n","version":"b","upstream":"c"}`, "c:n"},
+		"another model, named upstream":     {`{"model":"n","version":"b","upstream_model":"org/N"}`, "b:org/N"},
+		"several others":                    {`{"model":"n*","version":"b"}`, "b:m"},
+		"several others, named upstream":    {`{"model":"n*","version":"b","upstream_model":"n1"}`, "b:n1"},
+		"two others that are one":           {`{"model":"n","version":"b","upstream_model":"x"},{"model":"o","version":"b","upstream_model":"x"}`, "b:x"},
+		"an upstream":                       {`{"model":"n","version":"c"}`, "b:m"},
+		"another model's version by chance": {`{"model":"n","version":"a"},{"model":"o","version":"b"}`, "b:o"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sent := func(name string) upstream {
+				return func(r *http.Request) (*http.Response, error) {
+					res, err := says(name, 200)(r)
+					res.Header.Set("X-Model", "the upstream's own")
+					return res, err
+				}
+			}
+			r := newRouter(t, routing.Config{
+				Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},`+tt.routes+`]}`),
+				Upstreams: map[string]http.RoundTripper{"a": says("a", 500), "b": sent("b"), "c": sent("c")},
+			})
+			res := exchange(t, r, post(`{"model":"m"}`))
+			assert.Equal(t, tt.want[:2]+`{"model":"`+tt.want[2:]+`"}`, res.body)
+			assert.Equal(t, tt.want[2:], res.Get("X-Model"))
+			assert.Equal(t, "b", res.Get("X-Model-Version"))
+			assert.Equal(t, "a", res.Get("X-Fallback-From"))
+		})
+	}
+}
+
+// The headers are the gateway's: what an upstream says in them is replaced.
+func TestAnswerHeaders(t *testing.T) {
+	t.Parallel()
+	const text = `{"routes":[{"model":"m","version":"a","upstream_model":"org/M","fallback":["b"]},{"version":"b"}]}`
+	own := upstream(func(r *http.Request) (*http.Response, error) {
+		res, err := says("x", 200)(r)
+		res.Header = http.Header{"X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}, "My-Model": {"u"}}
+		return res, err
+	})
+	bare := upstream(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	})
+	tests := map[string]struct {
+		cfg  routing.Config
+		a    upstream
+		body string
+		want http.Header
+	}{
+		"first":            {body: `{"model":"m"}`, a: own, want: http.Header{"X-Model": {"org/M"}, "X-Model-Version": {"a"}, "Server": {"s"}, "My-Model": {"u"}}},
+		"no header at all": {body: `{"model":"m"}`, a: bare, want: http.Header{"X-Model": {"org/M"}, "X-Model-Version": {"a"}}},
+		"fallback":         {body: `{"model":"m"}`, a: says("a", 500), want: http.Header{"X-Model": {"m"}, "X-Model-Version": {"b"}, "X-Fallback-From": {"a"}, "Server": {"s"}, "My-Model": {"u"}}},
+		"the request's":    {body: `{"model":"other/é"}`, want: http.Header{"X-Model": {"other/é"}, "X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
+		"no model":         {body: `hello`, want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
+		"no name":          {body: `{"model":"a\r\nSet-Cookie: b"}`, want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
+		"a long name":      {body: fmt.Sprintf(`{"model":"%0257d"}`, 1), want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
+		"other names": {
+			cfg:  routing.Config{ModelHeader: "My-Model", VersionHeader: "My-Version", FallbackHeader: "My-From"},
+			body: `{"model":"m"}`, a: says("a", 500),
+			want: http.Header{"My-Model": {"m"}, "My-Version": {"b"}, "My-From": {"a"}, "X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}},
+		},
+		"none": {
+			cfg:  routing.Config{ModelHeader: "-", VersionHeader: "-", FallbackHeader: "-"},
+			body: `{"model":"m"}`, a: says("a", 500),
+			want: http.Header{"X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}, "My-Model": {"u"}},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tt.cfg.Table = table(t, text)
+			tt.cfg.Upstreams = map[string]http.RoundTripper{"a": tt.a, "b": own}
+			if tt.a == nil {
+				tt.cfg.Upstreams["a"] = own
+			}
+			req := post(tt.body)
+			if tt.body == "hello" {
+				req.Header.Set("Content-Type", "text/plain")
+			}
+			assert.Equal(t, tt.want, exchange(t, newRouter(t, tt.cfg), req).Header)
+		})
+	}
+}
+
+// A body that can't be given again ends the walk with its error.
+func TestFallbackWithoutABody(t *testing.T) {
+	t.Parallel()
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": says("a", 503), "b": says("b", 200)}})
+	req := decided(t, r, post("x"))
+	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
+	_, err := r.Transport().RoundTrip(req) //nolint:bodyclose // there is none
+	require.ErrorContains(t, err, "gone")
+}
+
+// A client that left while the first version worked is nobody's failure.
+func TestClientLeft(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
+		"a": upstream(func(r *http.Request) (*http.Response, error) {
+			cancel()
+			return says("a", 503)(r)
+		}),
+		"b": says("b", 200),
+	}})
+	got, err := roundTrip(t, r, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
+	require.NoError(t, err)
+	assert.Equal(t, answer{503, "a", "a:"}, got)
+}
