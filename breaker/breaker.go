@@ -28,7 +28,9 @@ type Config struct {
 	// Settings are those to begin with; [Group.Update] changes them.
 	Settings Settings
 	// Key says to which circuit a request belongs. It must not follow what a client
-	// writes without bound. Default: the host it goes to.
+	// writes without bound. Default: the host it goes to; a balance.Pool above then
+	// leaves an endpoint alone while its circuit is open. With a Key of its own, such as
+	// host and model, other requests may still go there.
 	Key func(*http.Request) string
 	// MaxCircuits bounds their number; the keys beyond share one circuit. Default 1000.
 	MaxCircuits int
@@ -39,7 +41,8 @@ type Config struct {
 // Group is a set of circuits, one for each key, made as they are needed. It is safe
 // for concurrent use.
 type Group struct {
-	cfg Config
+	cfg     Config
+	perHost bool // the circuits are those of endpoints
 
 	mu       sync.Mutex
 	settings *Settings
@@ -60,13 +63,14 @@ func New(cfg Config) (*Group, error) {
 		return nil, err
 	}
 	cfg.MaxCircuits = orDefault(cfg.MaxCircuits, 1000)
-	if cfg.Key == nil {
+	perHost := cfg.Key == nil
+	if perHost {
 		cfg.Key = func(req *http.Request) string { return req.URL.Host }
 	}
 	if cfg.OnEvent == nil {
 		cfg.OnEvent = func(Event) {}
 	}
-	return &Group{cfg: cfg, settings: &cfg.Settings, circuits: map[string]*circuit{}}, nil
+	return &Group{cfg: cfg, perHost: perHost, settings: &cfg.Settings, circuits: map[string]*circuit{}}, nil
 }
 
 // Update puts other settings into force. Circuits keep their state.

@@ -33,6 +33,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	p, err := c.allow()
 	if err != nil {
+		if below, ok := errors.AsType[*attempt.NotSentError](err); ok && !t.group.perHost {
+			below.Rest = 0
+		}
 		return nil, err
 	}
 	ended := false

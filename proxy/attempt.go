@@ -33,7 +33,9 @@ type try struct {
 	dog    watchdog
 	start  time.Time
 	head   time.Duration // from start to where the answer began
-	idle   time.Duration // how long it may pause while it is held back
+
+	firstByte time.Duration // how long it may take to begin
+	idle      time.Duration // how long it may pause while it is held back
 }
 
 // release frees the try's timer and context. It may be called twice.
@@ -47,6 +49,16 @@ func (t *try) Alive() { t.dog.arm(limitIdle, time.Now(), t.idle) }
 
 // Cancel implements attempt.Owner.
 func (t *try) Cancel(cause error) { t.cancel(cause) }
+
+// Anew implements attempt.Owner. The total limit always holds.
+func (t *try) Anew(limited bool) {
+	t.dog.disarm()
+	if limited {
+		t.dog.arm(limitFirstByte, time.Now(), t.firstByte)
+		return
+	}
+	t.dog.arm(limitTotal, time.Now(), 0)
+}
 
 // attempts makes tries until one is to be answered with.
 func (x *exchange) attempts() (*http.Response, error) {
@@ -78,7 +90,7 @@ func (x *exchange) share() {
 		return again
 	}
 	x.shared.Spend = func() bool { return x.p.budget.spend(time.Now()) }
-	x.shared.Connect = x.timeouts.Connect
+	x.shared.Connect, x.shared.FirstByte = x.timeouts.Connect, max(x.timeouts.FirstByte, 0)
 	// Models are asked by requests with a body. The stream of any other may be silent
 	// for long, and its client wait to see it open.
 	x.shared.Held, x.shared.Hold = x.timeouts.Hold >= 0 && len(x.body) > 0, x.timeouts.Hold
@@ -122,7 +134,8 @@ func (x *exchange) beginHedge() *try {
 func (x *exchange) equip(t *try, early bool) {
 	x.tries.Add(1)
 	ctx, cancel := context.WithCancelCause(x.c.Request.Context())
-	t.cancel, t.dog.cancel, t.idle, t.dog.total = cancel, cancel, x.timeouts.Idle, x.deadline
+	t.cancel, t.dog.cancel, t.dog.total = cancel, cancel, x.deadline
+	t.firstByte, t.idle = x.timeouts.FirstByte, x.timeouts.Idle
 	t.Own(t)
 	ctx = attempt.With(ctx, &t.Try)
 	if early {
@@ -145,7 +158,7 @@ func (x *exchange) equip(t *try, early bool) {
 
 // roundTrip makes the call and waits until the answer has begun well.
 func (x *exchange) roundTrip(t *try) (*http.Response, error) {
-	t.dog.arm(limitFirstByte, t.start, x.timeouts.FirstByte)
+	t.dog.arm(limitFirstByte, t.start, t.firstByte)
 	defer t.dog.disarm()
 	res, err := x.p.cfg.Transport.RoundTrip(t.req)
 	if err != nil {

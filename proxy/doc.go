@@ -19,12 +19,18 @@
 //
 //   - nothing of it is with the client: the try is repeated if that is safe (see
 //     [Retry]), within a budget over all requests, and otherwise the client gets
-//     502, or 504 for a passed limit (see [Timeouts]);
+//     502, or 504 for a passed limit (see [Timeouts]). The answer to a request with a
+//     body is held back until a stream has content, or JSON its end, so that a 200
+//     which turns into an error, a stall or nothing is such a failure too;
 //   - it has begun: the client sees it break, never a clean end. In an event
 //     stream, between two events, an error event comes first;
 //   - the client leaves: the upstream is stopped, and it is nobody's failure;
 //   - the client's body breaks: 400 or 408, and the connection is closed, so that
 //     what follows on it is never taken for a request.
+//
+// A stream whose first content is late can be overtaken by a second try ([Hedge]).
+// A client says how long it waits by X-Request-Timeout or Grpc-Timeout; a try that
+// can't answer in time is not begun.
 //
 // All errors go through Config.ErrorHandler and match one of the Err variables.
 package proxy

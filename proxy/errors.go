@@ -44,6 +44,9 @@ func upstreamError(err error) error {
 	if _, own := errors.AsType[*apierror.Error](err); own {
 		return err
 	}
+	if errors.Is(err, ErrTimeout) { // a limit of a layer below
+		return timeoutError(limitFirstByte)
+	}
 	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() { // connecting, or a limit of the transport's own
 		return refusal(http.StatusGatewayTimeout, "upstream_timeout", "The upstream server took too long (no connection or answer in time).",
 			fmt.Errorf("%w: %w: %w", ErrTimeout, ErrUpstream, err))

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/proxy"
@@ -52,4 +54,50 @@ func ExampleNew() {
 	body, err := io.ReadAll(res.Body)
 	fmt.Println(res.StatusCode, string(body), err)
 	// Output: 200 /v1/models for alice <nil>
+}
+
+// Of two endpoints one says 200 and then that it failed. The client sees the other's
+// answer alone.
+func ExampleConfig() {
+	answers := []string{
+		"data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n",
+		"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n",
+	}
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, answers[0])
+		answers = answers[1:]
+	}))
+	defer upstream.Close()
+	target, _ := url.Parse(upstream.URL)
+	p, err := proxy.New(proxy.Config{
+		Transport: http.DefaultTransport,
+		Target:    target,
+		Retry:     proxy.Retry{Repeat: proxy.Always}, // a repeated call costs tokens and harms nobody
+		Hedge:     &proxy.Hedge{Ratio: 0.05},
+		Class:     func(c *gin.Context) string { return c.GetString("model") },
+		Timeouts:  proxy.Timeouts{FirstByte: 30 * time.Second, Hold: 20 * time.Second},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	router := gin.New()
+	router.POST("/v1/*path", p.Handler())
+	gateway := httptest.NewServer(router)
+	defer gateway.Close()
+
+	res, err := http.Post(gateway.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	fmt.Printf("%d %v\n%s", res.StatusCode, err, body)
+	// Output:
+	// 200 <nil>
+	// data: {"choices":[{"delta":{"content":"Hi"}}]}
+	//
+	// data: [DONE]
 }

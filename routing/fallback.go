@@ -36,9 +36,12 @@ func (t transport) walk(req *http.Request, d *Decision) (*http.Response, error) 
 		t.skipped(req, d, 0, i, n)
 	}
 	again := replayer(req)
-	for {
+	for tried := 0; ; tried++ {
 		following := next(d.chain, i+1, n)
 		if following < 0 || again == nil {
+			if tried > 0 {
+				attempt.From(req.Context()).Anew(true)
+			}
 			return t.send(req, d, i)
 		}
 		res, err := t.attempt(req, d, i)
@@ -77,9 +80,14 @@ func (t transport) leave(req *http.Request, d *Decision, i, to int, res *http.Re
 }
 
 // attempt asks a target that another one follows: it must begin to answer
-// within its patience.
+// within its patience, or the proxy's own limit. That would end the whole try.
 func (t transport) attempt(req *http.Request, d *Decision, i int) (*http.Response, error) {
 	patience := d.chain[i].Patience
+	try := attempt.From(req.Context())
+	if limit := try.FirstByte(); limit > 0 && (patience <= 0 || limit < patience) {
+		patience = limit
+	}
+	try.Anew(false)
 	if patience <= 0 {
 		return t.send(req, d, i)
 	}

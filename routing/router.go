@@ -201,6 +201,18 @@ func FromContext(ctx context.Context) (Decision, bool) {
 	return *d, true
 }
 
+type targetKey struct{}
+
+// TargetFrom returns the target that a request to an upstream is for: the decided
+// one, or one that is fallen back on. It is known below the Transport only.
+func TargetFrom(ctx context.Context) (Target, bool) {
+	t, ok := ctx.Value(targetKey{}).(*Target)
+	if !ok {
+		return Target{}, false
+	}
+	return *t, true
+}
+
 // Middleware returns the handler that decides.
 func (r *Router) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {

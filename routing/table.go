@@ -55,7 +55,8 @@ type Route struct {
 	// Listing a version says that the request may be sent twice, also a POST.
 	Fallback []string `json:"fallback,omitempty"`
 	// FallbackAfter is how long this version may take to begin an answer before
-	// the next one is asked, as "20s". Default: until the proxy's own limit.
+	// the next one is asked, as "20s": a stream of a model its first content, JSON the
+	// whole. Default: the proxy's own limit for that.
 	FallbackAfter Duration `json:"fallback_after,omitempty"`
 }
 

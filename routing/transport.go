@@ -2,6 +2,7 @@ package routing
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func (t transport) send(req *http.Request, d *Decision, i int) (*http.Response, 
 		closeBody(req)
 		return nil, fmt.Errorf("%w: no upstream %q", ErrNoDecision, target.Upstream)
 	}
-	out, model, err := rename(req, d.Model, target.UpstreamModel)
+	out, model, err := rename(req.WithContext(context.WithValue(req.Context(), targetKey{}, target)), d.Model, target.UpstreamModel)
 	if err != nil {
 		return nil, err
 	}

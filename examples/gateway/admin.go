@@ -152,7 +152,7 @@ func (g *gateway) getBreakers(c *gin.Context) {
 }
 
 // postBreaker keeps the circuit of ?endpoint=host:port open or closed, or lets it go
-// by what happens again.
+// by what happens again. With per_version it is that of &version=.
 func (g *gateway) postBreaker(c *gin.Context) {
 	pool, endpoint := g.current.Load().pools[c.Param("upstream")], c.Query("endpoint")
 	known := pool != nil && pool.breakers != nil && slices.ContainsFunc(pool.Status(), func(s balance.Status) bool {
@@ -164,13 +164,17 @@ func (g *gateway) postBreaker(c *gin.Context) {
 		return
 	}
 	var err error
+	name := endpoint
+	if pool.versions {
+		name = circuit(endpoint, c.Query("version"))
+	}
 	switch c.Param("state") {
 	case "open":
-		err = pool.breakers.Force(endpoint, breaker.Open)
+		err = pool.breakers.Force(name, breaker.Open)
 	case "closed":
-		err = pool.breakers.Force(endpoint, breaker.Closed)
+		err = pool.breakers.Force(name, breaker.Closed)
 	case "auto":
-		err = pool.breakers.Unforce(endpoint)
+		err = pool.breakers.Unforce(name)
 	default:
 		err = &apierror.Error{Status: http.StatusNotFound, Code: "no_state", Message: "A circuit can be open, closed or auto."}
 	}

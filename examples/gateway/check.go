@@ -142,6 +142,9 @@ func (k *checker) group(path string, g *Group, known []string) {
 	if g.Proxy.Tries < 0 || g.Proxy.Tries > 10 {
 		k.add(path+".proxy.tries", "must be 1 to 10")
 	}
+	if g.Proxy.Hedge != nil && !g.Proxy.RetryPosts {
+		k.add(path+".proxy.hedge", "needs retry_posts: it sends a request twice")
+	}
 }
 
 // configured are the stages of a group that does not name any.

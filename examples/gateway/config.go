@@ -137,6 +137,9 @@ type Breaker struct {
 	MaxSleep Duration `json:"max_sleep,omitempty"`
 	// MaxConcurrent exchanges may be under way at an endpoint. Default: any number.
 	MaxConcurrent int `json:"max_concurrent,omitempty"`
+	// PerVersion gives each version of the routing table a circuit of its own at every endpoint,
+	// for pools that serve several models. Default false.
+	PerVersion bool `json:"per_version,omitempty"`
 }
 
 // Health is an active health check.
@@ -210,12 +213,28 @@ type Proxy struct {
 	// RetryPosts also repeats POST requests that an upstream may have begun,
 	// as is right for inference and wrong for orders. Default false.
 	RetryPosts bool `json:"retry_posts,omitempty"`
+	// Hedge begins a second try beside one whose first token is late. Default: none is.
+	Hedge *Hedge `json:"hedge,omitempty"`
 	// Connect, FirstByte, Idle and Total bound the parts of an exchange.
 	// Defaults 5s, 2m, 1m, 1h; "off".
 	Connect   Duration `json:"connect,omitempty"`
 	FirstByte Duration `json:"first_byte,omitempty"`
 	Idle      Duration `json:"idle,omitempty"`
 	Total     Duration `json:"total,omitempty"`
+	// Hold is how long an answer may be held back until it has content, so that one which
+	// fails before can be tried again. Heartbeats begin after it. Default: until first_byte; "off".
+	Hold Duration `json:"hold,omitempty"`
+	// Stall ends a stream that pauses ten times longer than it usually does, and at least
+	// for so long. Default 15s; "off".
+	Stall Duration `json:"stall,omitempty"`
+}
+
+// Hedge says when a second try is begun. It needs retry_posts.
+type Hedge struct {
+	// Ratio is how many second tries there may be per request. Default 0.05.
+	Ratio float64 `json:"ratio,omitempty"`
+	// Quantile of the recent times to the first token, after which a try is late. Default 0.95.
+	Quantile float64 `json:"quantile,omitempty"`
 }
 
 // The stages of a chain, in the order in which they run.

@@ -43,7 +43,7 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 	}
 	var transport http.RoundTripper
 	if cfg.has(stageRouting) {
-		router, err := newRouter(cfg.Routing, p.pools)
+		router, err := g.newRouter(cfg.Routing, p.pools)
 		if err != nil {
 			return nil, err
 		}
@@ -134,7 +134,7 @@ func methods(cfg *Group) gin.HandlerFunc {
 	}
 }
 
-func newRouter(cfg *Routing, pools map[string]*pool) (*routing.Router, error) {
+func (g *gateway) newRouter(cfg *Routing, pools map[string]*pool) (*routing.Router, error) {
 	table, err := routing.ParseTable(cfg.Table)
 	if err != nil {
 		return nil, err
@@ -143,7 +143,18 @@ func newRouter(cfg *Routing, pools map[string]*pool) (*routing.Router, error) {
 	for name, p := range pools {
 		upstreams[name] = p
 	}
-	return routing.New(routing.Config{Table: table, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf})
+	return routing.New(routing.Config{Table: table, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf, OnEvent: g.logRoute})
+}
+
+// logRoute tells of versions that failed or could not do what was asked.
+func (g *gateway) logRoute(ctx context.Context, e routing.Event) {
+	switch e.Kind {
+	case routing.FellBack:
+		g.log.WarnContext(ctx, "fell back", "model", e.Model, "from", e.From, "to", e.Version, "status", e.Status, "error", e.Err)
+	case routing.Skipped:
+		g.log.DebugContext(ctx, "version passed over", "model", e.Model, "version", e.Version, "lacks", e.Lacks)
+	case routing.Decided, routing.Swapped: // the access log and the reload tell of these
+	}
 }
 
 // subject is the caller, but for the one token that all may share.
@@ -167,7 +178,10 @@ func (g *gateway) newProxy(cfg *Group, all *Config, who *authn, transport http.R
 		Timeouts: proxy.Timeouts{
 			Connect: time.Duration(cfg.Proxy.Connect), FirstByte: time.Duration(cfg.Proxy.FirstByte),
 			Idle: time.Duration(cfg.Proxy.Idle), Total: time.Duration(cfg.Proxy.Total),
+			Hold: time.Duration(cfg.Proxy.Hold), Stall: time.Duration(cfg.Proxy.Stall),
 		},
+		Hedge: hedge(cfg.Proxy.Hedge),
+		Class: version,
 		Rewrite: func(c *gin.Context, out *http.Request) {
 			if cfg.has(stageAuth) {
 				hideCredential(out)
@@ -181,6 +195,19 @@ func (g *gateway) newProxy(cfg *Group, all *Config, who *authn, transport http.R
 		},
 		OnEvent: g.logExchange,
 	})
+}
+
+func hedge(cfg *Hedge) *proxy.Hedge {
+	if cfg == nil {
+		return nil
+	}
+	return &proxy.Hedge{Ratio: cfg.Ratio, Quantile: cfg.Quantile}
+}
+
+// version is the one that was decided on: its answers take alike to begin.
+func version(c *gin.Context) string {
+	d, _ := routing.FromContext(c.Request.Context())
+	return d.Version
 }
 
 // stripPrefix takes the group's path off, in both of its spellings.

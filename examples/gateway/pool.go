@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/routing"
 )
 
 // pool is an upstream at work. It outlives a reload that does not change it,
@@ -20,6 +21,7 @@ import (
 type pool struct {
 	*balance.Pool
 	breakers  *breaker.Group    // nil: off
+	versions  bool              // each has a circuit of its own
 	transport http.RoundTripper // the pool behind its headers
 	key       string            // what it was made of
 	stop      context.CancelFunc
@@ -121,14 +123,24 @@ func policy(cfg Upstream) balance.Policy {
 	}
 }
 
-// newBreakers makes a circuit for each endpoint.
+// newBreakers makes a circuit for each endpoint, or for each version there.
 func newBreakers(cfg *Breaker) (*breaker.Group, error) {
-	return breaker.New(breaker.Config{Settings: breaker.Settings{
+	var key func(*http.Request) string
+	if cfg.PerVersion {
+		key = func(req *http.Request) string {
+			target, _ := routing.TargetFrom(req.Context())
+			return circuit(req.URL.Host, target.Version)
+		}
+	}
+	return breaker.New(breaker.Config{Key: key, Settings: breaker.Settings{
 		Volume: cfg.Volume, FailurePercent: cfg.FailurePercent, Consecutive: cfg.Consecutive,
 		SlowFirstByte: time.Duration(cfg.SlowFirstByte), SlowPercent: cfg.SlowPercent,
 		Sleep: time.Duration(cfg.Sleep), MaxSleep: time.Duration(cfg.MaxSleep), MaxConcurrent: cfg.MaxConcurrent,
 	}})
 }
+
+// circuit names the circuit of a version at an endpoint.
+func circuit(endpoint, version string) string { return strings.TrimSpace(endpoint + " " + version) }
 
 func newPool(cfg Upstream) (*pool, error) {
 	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: cfg.Protocol, CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile})
@@ -142,6 +154,7 @@ func newPool(cfg Upstream) (*pool, error) {
 			return nil, err
 		}
 		through = out.breakers.Transport(transport)
+		out.versions = cfg.Breaker.PerVersion
 	}
 	endpoints := make([]balance.Endpoint, len(cfg.Endpoints))
 	for i, e := range cfg.Endpoints {

@@ -44,6 +44,8 @@ type Exchange struct {
 	// Connect bounds the setting up of a connection; 0 leaves it to the
 	// transport.
 	Connect time.Duration
+	// FirstByte is how long an answer may take to begin; 0 is without a limit.
+	FirstByte time.Duration
 	// Held has an answer kept back until it has begun to say something, but for no
 	// longer than Hold; 0 is without a limit.
 	Held bool
@@ -129,6 +131,8 @@ type Owner interface {
 	Alive()
 	// Cancel ends what the try waits for.
 	Cancel(cause error)
+	// Anew has the try's wait for an answer begin again, with its limit or without.
+	Anew(limited bool)
 }
 
 // Own names the owner, before the try is used.
@@ -145,6 +149,22 @@ func (t *Try) Alive() {
 func (t *Try) Cancel(cause error) {
 	if t != nil && t.owner != nil {
 		t.owner.Cancel(cause)
+	}
+}
+
+// FirstByte is how long an answer may take to begin; 0 is without a limit.
+func (t *Try) FirstByte() time.Duration {
+	if t == nil {
+		return 0
+	}
+	return t.exchange.FirstByte
+}
+
+// Anew tells the owner that the try asks somebody else now, whose wait it limits
+// itself or not.
+func (t *Try) Anew(limited bool) {
+	if t != nil && t.owner != nil {
+		t.owner.Anew(limited)
 	}
 }
 

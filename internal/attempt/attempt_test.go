@@ -185,6 +185,55 @@ func TestAbandoned(t *testing.T) {
 	}
 }
 
+// owner records what it is told.
+type owner struct{ told []string }
+
+func (o *owner) Alive()             { o.told = append(o.told, "alive") }
+func (o *owner) Cancel(cause error) { o.told = append(o.told, fmt.Sprint("cancel ", cause)) }
+func (o *owner) Anew(limited bool)  { o.told = append(o.told, fmt.Sprint("anew ", limited)) }
+
+func TestOwner(t *testing.T) {
+	t.Parallel()
+	var x attempt.Exchange
+	var none *attempt.Try
+	o := new(owner)
+	owned, free := x.Try(1), x.Try(2)
+	owned.Own(o)
+	for _, try := range []*attempt.Try{owned, free, none} {
+		try.Alive()
+		try.Cancel(nil)
+		try.Anew(true)
+	}
+	assert.Equal(t, []string{"alive", "cancel <nil>", "anew true"}, o.told)
+}
+
+func TestHold(t *testing.T) {
+	t.Parallel()
+	var none *attempt.Try
+	_, wanted := none.Hold()
+	assert.False(t, wanted)
+	assert.Zero(t, none.FirstByte())
+	x := attempt.Exchange{Held: true, Hold: time.Second, FirstByte: time.Minute}
+	limit, wanted := x.Try(1).Hold()
+	assert.True(t, wanted)
+	assert.Equal(t, time.Second, limit)
+	assert.Equal(t, time.Minute, x.Try(1).FirstByte())
+}
+
+// A hedge never falls back, whatever the caller would do.
+func TestHedge(t *testing.T) {
+	t.Parallel()
+	var none *attempt.Try
+	assert.False(t, none.Hedge())
+	var x attempt.Exchange
+	try := new(attempt.Try)
+	x.BeginHedge(try, 2)
+	assert.True(t, try.Hedge())
+	assert.Equal(t, 2, try.Number())
+	assert.False(t, try.Final(nil, errors.New("x")))
+	assert.False(t, x.Try(1).Hedge())
+}
+
 // The proxy and the transports below it use a try at once; -race looks on.
 func TestConcurrent(t *testing.T) {
 	t.Parallel()
