@@ -11,17 +11,19 @@ import (
 	"github.com/ginfer/ginfer/internal/usage"
 )
 
+// mark is the byte order mark.
+var mark = []byte("\ufeff") //nolint:gochecknoglobals // a constant
+
 // opening waits for the first event with content. What a model says before that is
 // known: the role, the beginning of a message, a ping. An event of another kind is
-// content, as is an error that is the request's own fault.
+// content, as is an error that is the request's own fault. It looks at complete
+// events only, so that its verdict is the same wherever the reads were cut.
 type opening struct {
 	scanner usage.Scanner
 	line    int    // where the line that is not complete begins
+	looked  int    // how far its end was looked for
 	data    []byte // of the event that is not complete
 	said    bool   // an event of a model came
-	foreign bool   // one that is none came
-	fault   bool   // an error came that another try would meet too
-	err     bool   // another error
 }
 
 func newOpening(h http.Header) *opening {
@@ -30,78 +32,89 @@ func newOpening(h http.Header) *opening {
 	return o
 }
 
-func (o *opening) saw(all, p []byte) verdict {
-	_, _ = o.scanner.Write(p) // never fails
-	o.lines(all)
-	switch {
-	case o.fault, o.foreign, o.scanner.Events() > 0:
+func (o *opening) saw(all, _ []byte) verdict {
+	for {
+		n := bytes.IndexAny(all[o.looked:], "\r\n")
+		if n < 0 {
+			o.looked = len(all)
+			return more
+		}
+		begin, end := o.line, o.looked+n
+		o.line, o.looked = end+1, end+1
+		_, _ = o.scanner.Write(all[begin : end+1]) // never fails
+		if all[end] == '\n' && begin == end && end > 0 && all[end-1] == '\r' {
+			continue // the other half of the end of a line
+		}
+		if v := o.take(bytes.TrimPrefix(all[begin:end], mark)); v != more {
+			return v
+		}
+	}
+}
+
+func (o *opening) ended([]byte) error { return fmt.Errorf("%w: it is empty", ErrNoContent) }
+
+// take takes a line.
+func (o *opening) take(line []byte) verdict {
+	if len(line) == 0 {
+		v := o.event()
+		o.data = o.data[:0]
+		return v
+	}
+	if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+		if len(o.data) > 0 {
+			o.data = append(o.data, '\n')
+		}
+		o.data = append(o.data, bytes.TrimPrefix(data, []byte(" "))...)
+	}
+	return more
+}
+
+// event judges the event that is complete.
+func (o *opening) event() verdict {
+	if !o.scanner.Failed() && o.scanner.Events() > 0 {
 		return begun
-	case o.err, o.scanner.Failed():
+	}
+	var m message
+	err := json.Unmarshal(o.data, &m)
+	switch {
+	case o.scanner.Failed() || m.Object == "error":
+		if m.isFault() || m.JSONRPC != nil {
+			return begun
+		}
 		return failed
-	case o.said && o.scanner.Ended(): // it has nothing to say
+	case len(o.data) == 0: // a comment
+	case string(o.data) == "[DONE]":
+	case err == nil && m.isModel():
+		o.said = true
+	default:
+		return begun
+	}
+	if o.said && o.scanner.Ended() { // it has nothing to say
 		return begun
 	}
 	return more
 }
 
-func (o *opening) ended() error { return fmt.Errorf("%w: it is empty", ErrNoContent) }
-
-// lines takes the lines that are complete.
-func (o *opening) lines(all []byte) {
-	for {
-		n := bytes.IndexByte(all[o.line:], '\n')
-		if n < 0 {
-			return
-		}
-		line := bytes.TrimSuffix(all[o.line:o.line+n], []byte("\r"))
-		o.line += n + 1
-		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
-			o.data = append(o.data, bytes.TrimPrefix(data, []byte(" "))...)
-		}
-		if len(line) == 0 && len(o.data) > 0 {
-			o.event(o.data)
-			o.data = o.data[:0]
-		}
-	}
-}
-
-// message is what can be seen of an event of a model.
+// message is what can be seen of an event of a model, or of its answer.
 type message struct {
 	Type    string          `json:"type"`
 	Object  string          `json:"object"`
 	Choices json.RawMessage `json:"choices"`
 	Error   json.RawMessage `json:"error"`
 	Code    any             `json:"code"`
+	JSONRPC any             `json:"jsonrpc"` // its errors are answers
 }
 
-func (o *opening) event(data []byte) {
-	if string(data) == "[DONE]" {
-		return
-	}
-	var m message
-	if err := json.Unmarshal(data, &m); err != nil {
-		o.foreign = true
-		return
-	}
-	switch {
-	case m.Type == "error" || m.Object == "error" || len(m.Error) > 0 && string(m.Error) != "null":
-		o.fault = m.isFault()
-		o.err = !o.fault
-	case m.Choices != nil, m.Type == "ping", m.Type == "message_start", strings.HasPrefix(m.Type, "content_block_"), strings.HasPrefix(m.Type, "response."):
-		o.said = true
-	default:
-		o.foreign = true
-	}
+// isModel reports whether it is of a model, but without content.
+func (m *message) isModel() bool {
+	return m.Choices != nil || m.Type == "ping" || m.Type == "message_start" ||
+		strings.HasPrefix(m.Type, "content_block_") || strings.HasPrefix(m.Type, "response.")
 }
 
 // isFault reports whether an error is the request's: anybody else would say the same.
 // Servers give a status as code, or a name.
 func (m *message) isFault() bool {
-	var inner struct {
-		Type string `json:"type"`
-		Code any    `json:"code"`
-	}
-	_ = json.Unmarshal(m.Error, &inner) // a string says nothing of its kind
+	inner := m.inner()
 	for _, code := range [...]any{m.Code, inner.Code} {
 		if status, ok := code.(float64); ok {
 			return status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
@@ -110,4 +123,17 @@ func (m *message) isFault() bool {
 	return slices.Contains([]string{
 		"invalid_request_error", "authentication_error", "permission_error", "not_found_error", "request_too_large", "BadRequestError", "NotFoundError",
 	}, inner.Type)
+}
+
+// fault is what an error is said to be.
+type fault struct {
+	Message string `json:"message"`
+	Type    string `json:"type"`
+	Code    any    `json:"code"`
+}
+
+func (m *message) inner() fault {
+	var f fault
+	_ = json.Unmarshal(m.Error, &f) // a string says nothing of its kind
+	return f
 }
