@@ -3,4 +3,4 @@ package balance
 import "net/http"
 
 // Pick makes a pick without sending anything, for benchmarks.
-func Pick(p *Pool, req *http.Request) string { return p.pick(req).name }
+func Pick(p *Pool, req *http.Request) string { return p.pick(req, nil, nil).name }

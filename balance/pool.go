@@ -110,16 +110,49 @@ func (p *Pool) install(list []*node) {
 }
 
 // RoundTrip sends req to an endpoint. An endpoint that an earlier try of the
-// same exchange went to is avoided while there is another one. The error is
-// the transport's, or ErrNoEndpoint.
+// same exchange went to is avoided while there is another one. When one refuses the
+// request before anything was sent, as an open circuit does, the others are asked. The
+// error is the transport's, or ErrNoEndpoint.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	n := p.pick(req)
-	if n == nil {
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-		return nil, &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: errors.Join(ErrNoEndpoint, &attempt.NotSentError{})}
+	try := attempt.From(req.Context())
+	var avoid *attempt.Try
+	if try.Number() > 1 {
+		avoid = try
 	}
+	n := p.pick(req, try, avoid)
+	if n == nil && avoid != nil { // all were tried: again, then
+		n = p.pick(req, try, nil)
+		try.SetOthers(0)
+	}
+	var err error
+	for n != nil {
+		var res *http.Response
+		if res, err = p.send(req, n); !isRefused(err) {
+			return res, err
+		}
+		if avoid = try; avoid == nil { // nobody remembers who was asked
+			try = new(attempt.Exchange).Try(1)
+			avoid = try
+			try.Use(n.name)
+		}
+		n = p.pick(req, try, avoid)
+	}
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+	if err == nil {
+		err = &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: errors.Join(ErrNoEndpoint, &attempt.NotSentError{})}
+	}
+	return nil, err
+}
+
+func isRefused(err error) bool {
+	_, refused := errors.AsType[*attempt.NotSentError](err)
+	return refused
+}
+
+// send asks one endpoint.
+func (p *Pool) send(req *http.Request, n *node) (*http.Response, error) {
 	x := &exchange{pool: p, node: n, ctx: req.Context()}
 	n.inflight.Add(1)
 	n.requests.Add(1)
@@ -131,6 +164,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	}()
 	res, err := n.transport.RoundTrip(n.outbound(req, p.cfg.PreserveHost))
 	if refused, ok := errors.AsType[*attempt.NotSentError](err); ok {
+		n.requests.Add(-1)
 		x.rest(refused.Rest)
 		return nil, err
 	}
@@ -144,24 +178,17 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// pick chooses an endpoint and tells the exchange's other layers.
-func (p *Pool) pick(req *http.Request) *node {
+// pick chooses an endpoint, but none that avoid went to, and tells the exchange's other
+// layers. Nil: there is none.
+func (p *Pool) pick(req *http.Request, try, avoid *attempt.Try) *node {
 	s := p.set.Load()
-	c := Candidates{set: s, view: s.view.Load()}
+	c := Candidates{set: s, view: s.view.Load(), try: avoid}
 	if c.view == nil || c.view.expires != never {
 		c.now = time.Now().UnixNano() // half the cost of a pick, so only where needed
 		c.view = p.viewOf(s, c.now)
 	}
-	try := attempt.From(req.Context())
-	if try.Number() > 1 {
-		c.try = try
-	}
 	others := c.unused() - 1
 	i := s.picker.Pick(req, c)
-	if i < 0 && c.try != nil { // all were tried: again, then
-		c.try, others = nil, 0
-		i = s.picker.Pick(req, c)
-	}
 	if i < 0 || i >= len(s.nodes) {
 		try.SetOthers(0)
 		return nil

@@ -21,10 +21,6 @@ import (
 // can be used again.
 const smallBody = 4 << 10
 
-// maxRefused is how many tries of an exchange may be refused before anything was sent.
-// They cost microseconds.
-const maxRefused = 64
-
 // try is one call of the transport.
 type try struct {
 	attempt.Try
@@ -73,7 +69,7 @@ func (x *exchange) attempts() (*http.Response, error) {
 	for n := 1; ; n = int(x.tries.Load()) + 1 {
 		t, res, err := x.makeTry(x.begin(n))
 		wait, again := x.again(&t.Try, res, err)
-		if !again || !x.hasTime(time.Now().Add(wait)) || !x.pay(err) {
+		if !again || !x.hasTime(time.Now().Add(wait)) || !x.shared.Spend() {
 			return x.decide(t, res, err)
 		}
 		x.giveUp(t, res, err)
@@ -94,21 +90,6 @@ func (x *exchange) share() {
 	// Models are asked by requests with a body. The stream of any other may be silent
 	// for long, and its client wait to see it open.
 	x.shared.Held, x.shared.Hold = x.timeouts.Hold >= 0 && len(x.body) > 0, x.timeouts.Hold
-}
-
-// pay takes a further try from the budget. One that replaces a try which was never
-// sent makes no more work for anybody.
-func (x *exchange) pay(err error) bool {
-	if isRefused(err) {
-		x.refused.Add(1)
-		return true
-	}
-	return x.shared.Spend()
-}
-
-func isRefused(err error) bool {
-	_, refused := errors.AsType[*attempt.NotSentError](err)
-	return refused
 }
 
 func (x *exchange) begin(n int) *try {
@@ -188,10 +169,7 @@ func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Du
 	if err == nil && !p.isFailure(res.StatusCode) || t.Last() || x.upload != nil || x.clientGone() || x.outOfTime() {
 		return 0, false
 	}
-	if isRefused(err) {
-		return 0, t.Others() > 0 && x.refused.Load() < maxRefused
-	}
-	if t.Number()-int(x.refused.Load()) >= p.tries {
+	if t.Number() >= p.tries {
 		return 0, false
 	}
 	if _, own := errors.AsType[*apierror.Error](err); own { // said by a part of the gateway: asking again changes nothing

@@ -36,7 +36,6 @@ type exchange struct {
 	first     try
 	try       *try // the latest, or the one that won
 	tries     atomic.Int32
-	refused   atomic.Int32 // tries that nothing was sent for
 	committed bool
 	firstByte time.Duration
 	bytes     int64

@@ -35,8 +35,7 @@ type Retry struct {
 	MaxRetryAfter time.Duration
 	// BudgetRatio and BudgetReserve bound all extra tries together, repeated ones,
 	// fallbacks and hedges, over ten seconds: so many per request, or so many a
-	// second, whichever is more. What no upstream got, because a circuit was open,
-	// costs nothing. Defaults 0.2 and 1. Source: Finagle's RetryBudget.
+	// second, whichever is more. Defaults 0.2 and 1. Source: Finagle's RetryBudget.
 	BudgetRatio, BudgetReserve float64
 }
 

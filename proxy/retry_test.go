@@ -58,15 +58,6 @@ func fails(err error) transport {
 
 func never(*http.Request) bool { return false }
 
-// notSent refuses before anything is sent, as an open circuit does, and says how
-// many others could be asked.
-func notSent(others int) transport {
-	return func(req *http.Request) (*http.Response, error) {
-		attempt.From(req.Context()).SetOthers(others)
-		return nil, &apierror.Error{Status: 503, Err: &attempt.NotSentError{}}
-	}
-}
-
 // TestWhatIsRepeated: three tries or one, and what the client gets in the end.
 func TestWhatIsRepeated(t *testing.T) {
 	t.Parallel()
@@ -106,8 +97,6 @@ func TestWhatIsRepeated(t *testing.T) {
 		"broken connection":           {next: fails(io.ErrUnexpectedEOF), tries: 3, status: 502},
 		"broken connection, POST":     {method: http.MethodPost, next: fails(io.ErrUnexpectedEOF), tries: 1, status: 502},
 		"broken, POST, Always":        {method: http.MethodPost, next: fails(io.EOF), retry: proxy.Retry{Repeat: proxy.Always}, tries: 3, status: 502},
-		"nothing sent, POST":          {method: http.MethodPost, next: notSent(1), tries: 65, status: 503},
-		"nothing sent, no others":     {next: notSent(0), tries: 1, status: 503},
 		"no connection, POST":         {method: http.MethodPost, next: fails(dial), tries: 3, status: 502},
 		"no connection, never":        {next: fails(dial), retry: proxy.Retry{Repeat: never}, tries: 3, status: 502},
 		"no connection, PATCH":        {method: http.MethodPatch, next: fails(dial), tries: 3, status: 502},

@@ -17,7 +17,8 @@ import (
 var ErrTimeout = errors.New("upstream timeout")
 
 // NotSentError is what a layer below refuses a try with before anything was sent, as
-// an open circuit does. It is no failure of the endpoint, and another may be asked.
+// an open circuit does. It is no failure of the endpoint, another may be asked, and the
+// request's body was not touched.
 type NotSentError struct {
 	// Rest is how long the endpoint should be left alone; 0: not at all.
 	Rest time.Duration

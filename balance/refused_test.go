@@ -1,0 +1,95 @@
+package balance_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// refusing lets nothing through to some hosts, as open circuits do.
+type refusing struct {
+	hosts map[string]bool
+	rest  time.Duration
+	asked []string
+}
+
+func (r *refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	host := strings.TrimSuffix(req.URL.Hostname(), ".test")
+	r.asked = append(r.asked, host)
+	if r.hosts[host] {
+		return nil, errors.Join(errors.New("circuit open"), &attempt.NotSentError{Rest: r.rest})
+	}
+	return named(fine)(req)
+}
+
+// An endpoint that refuses before anything is sent costs the caller nothing: another
+// one is asked in the same call, with the same body.
+func TestRefusedByOne(t *testing.T) {
+	t.Parallel()
+	for name, policy := range allPolicies() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tr := &refusing{hosts: map[string]bool{"e00": true, "e02": true}, rest: 5 * time.Second}
+				p := newPool(t, balance.Config{Endpoints: endpoints(4), Transport: tr, Policy: policy})
+				for range 20 {
+					req := request(t, "k")
+					req.Body = io.NopCloser(strings.NewReader("body"))
+					host, err := send(t, p, req)
+					require.NoError(t, err)
+					require.Contains(t, []string{"e01", "e03"}, host)
+				}
+				assert.LessOrEqual(t, len(tr.asked), 22, "they rest")
+				for _, s := range p.Status() {
+					assert.Zero(t, s.Inflight)
+					assert.Zero(t, s.Failures)
+				}
+			})
+		})
+	}
+}
+
+// One that refuses without asking for rest is asked each time: it may let a part
+// through.
+func TestTrickle(t *testing.T) {
+	t.Parallel()
+	tr := &refusing{hosts: map[string]bool{"e00": true}}
+	p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: tr, Policy: balance.RoundRobin()})
+	for range 10 {
+		_, err := send(t, p, request(t, ""))
+		require.NoError(t, err)
+	}
+	asked := 0
+	for _, h := range tr.asked {
+		if h == "e00" {
+			asked++
+		}
+	}
+	assert.GreaterOrEqual(t, asked, 5)
+}
+
+// When all refuse, the last one's word is the answer, and each was asked once.
+func TestRefusedByAll(t *testing.T) {
+	t.Parallel()
+	tr := &refusing{hosts: map[string]bool{"e00": true, "e01": true, "e02": true}}
+	p := newPool(t, balance.Config{Endpoints: endpoints(3), Transport: tr})
+	var x attempt.Exchange
+	one := x.Try(1)
+	req := request(t, "")
+	_, err := send(t, p, req.WithContext(attempt.With(req.Context(), one)))
+	require.ErrorContains(t, err, "circuit open")
+	assert.ElementsMatch(t, []string{"e00", "e01", "e02"}, tr.asked)
+	assert.Zero(t, one.Others())
+	_, err = send(t, p, request(t, ""))
+	require.ErrorContains(t, err, "circuit open")
+	assert.Len(t, tr.asked, 6)
+}
