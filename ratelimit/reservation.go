@@ -45,10 +45,10 @@ type reservation struct {
 	debited       int64 // taken beyond it
 	alive         *time.Timer
 
-	mu         sync.Mutex
-	reports    usage.Usage
-	isReported bool
-	settled    bool
+	mu       sync.Mutex
+	reports  usage.Usage
+	reported int // how often
+	settled  bool
 }
 
 // cost is what tokens cost: nothing that a Cost returns can mint tokens, or put a key
@@ -60,7 +60,7 @@ func (t *Tokens) cost(input, output int64) int64 {
 func (r *reservation) report(ctx context.Context, input, output int64) {
 	r.mu.Lock()
 	late := r.settled
-	r.isReported = true
+	r.reported++
 	r.reports.Input += input
 	r.reports.Output += output
 	r.mu.Unlock()
@@ -125,7 +125,10 @@ func (r *reservation) spent(ctx context.Context, w *meter) usage.Usage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.settled = true
-	if r.isReported {
+	if r.reported > 0 {
+		if r.reported == 1 && w.answered && w.scanner.Ended() && r.reports.Output > 0 {
+			r.tokens.estimates.learn(&r.request, &r.reports)
+		}
 		return r.reports
 	}
 	if !w.answered {

@@ -97,13 +97,7 @@ func rename(req *http.Request, from, to string) (out *http.Request, model string
 	if !ok {
 		return req, from, nil
 	}
-	out = req.WithContext(req.Context())
-	peek.SetBytes(out, renamed)
-	out.Header = req.Header.Clone()
-	for _, name := range [...]string{"Content-Length", "Content-Digest", "Digest", "Content-Md5"} {
-		out.Header.Del(name) // they describe the body as it was
-	}
-	return out, to, nil
+	return peek.WithBytes(req, renamed), to, nil
 }
 
 // withModel puts the model into a JSON object; anything else stays as it is.

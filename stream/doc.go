@@ -15,7 +15,14 @@
 // each stream so that a client that lost its connection can go on where it was
 // (Last-Event-ID).
 //
-// In the chain it comes after everything that may still refuse a request, and
+// [Meter.Transport] stands behind, above the balancer: it counts the tokens of every
+// try, as the server says, and estimates and flags what it does not say, whatever way
+// the answer ends. It never fails a request.
+//
+//	meter, err := stream.NewMeter(stream.MeterConfig{Report: ratelimit.Report})
+//	upstream := meter.Transport(pool)
+//
+// In the chain the middleware comes after everything that may still refuse a request, and
 // right before the proxy. Answers of other types pass unchanged, but for the
 // write deadline.
 //

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -85,4 +86,40 @@ func ExampleNewHub() {
 	// Output:
 	// Hello
 	// world
+}
+
+// A meter counts what a request took, and asks for usage where the client did not.
+func ExampleNewMeter() {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Println("upstream was asked:", string(body))
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n"+
+			"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
+	}))
+	defer upstream.Close()
+	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: func(_ context.Context, u stream.Usage) {
+		fmt.Println("it took", u.Input, "and", u.Output, "tokens, estimated:", u.Estimated)
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	client := http.Client{Transport: meter.Transport(http.DefaultTransport)}
+	res, err := client.Post(upstream.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	answer, err := io.ReadAll(res.Body)
+	fmt.Printf("%s%v\n", answer, err)
+	_ = res.Body.Close()
+	// Output:
+	// upstream was asked: {"stream_options":{"include_usage":true},"model":"m","stream":true}
+	// data: {"choices":[{"delta":{"content":"Hi"}}]}
+	//
+	// data: [DONE]
+	//
+	// <nil>
+	// it took 9 and 1 tokens, estimated: false
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/ginfer/ginfer/stream"
 )
 
 // gateway is what lives as long as the process. Everything that the
@@ -24,6 +26,7 @@ type gateway struct {
 	path  string // of the configuration; "" = built in
 	token string
 	demo  demo
+	meter *stream.Meter // of what models are asked and answer
 	ready atomic.Bool
 
 	current atomic.Pointer[app]
@@ -50,7 +53,15 @@ type reloadState struct {
 }
 
 func newGateway(log *slog.Logger, path string) *gateway {
-	return &gateway{log: log, path: path, token: newToken(), pools: map[string]*pool{}}
+	g := &gateway{log: log, path: path, token: newToken(), pools: map[string]*pool{}}
+	g.meter, _ = stream.NewMeter(stream.MeterConfig{OnUsage: g.logUsage, Report: ratelimit.Report}) // fails only without both
+	return g
+}
+
+// logUsage writes a line for every try of a request to a model, with -v.
+func (g *gateway) logUsage(ctx context.Context, u stream.Usage) {
+	g.log.DebugContext(ctx, "usage", "model", u.Model, "outcome", u.Outcome.String(), "input", u.Input, "output", u.Output, "estimated", u.Estimated,
+		"first_token", u.FirstToken, "per_token", u.PerToken, "stalls", u.Stalls, "total", u.Total, "try", u.Try, "endpoint", u.Endpoint, "hedge", u.Hedge, "error", u.Err)
 }
 
 // load reads the configuration from its file and applies it.

@@ -14,6 +14,7 @@ import (
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/stream"
 )
 
 // pool is an upstream at work. It outlives a reload that does not change it,
@@ -61,7 +62,7 @@ func (g *gateway) keepPools(upstreams map[string]Upstream, faults *checker) map[
 			pools[name] = old
 			continue
 		}
-		p, err := newPool(upstreams[name])
+		p, err := newPool(upstreams[name], g.meter)
 		if err != nil {
 			faults.add("upstreams."+name, "%v", err)
 			continue
@@ -142,7 +143,7 @@ func newBreakers(cfg *Breaker) (*breaker.Group, error) {
 // circuit names the circuit of a version at an endpoint.
 func circuit(endpoint, version string) string { return strings.TrimSpace(endpoint + " " + version) }
 
-func newPool(cfg Upstream) (*pool, error) {
+func newPool(cfg Upstream, meter *stream.Meter) (*pool, error) {
 	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: cfg.Protocol, CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile})
 	if err != nil {
 		return nil, err
@@ -182,5 +183,6 @@ func newPool(cfg Upstream) (*pool, error) {
 		}
 		out.transport = headers{next: p, set: set}
 	}
+	out.transport = meter.Transport(out.transport)
 	return out, nil
 }

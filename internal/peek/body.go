@@ -185,3 +185,15 @@ func SetBytes(req *http.Request, b []byte) {
 	req.Body = hold(b)
 	req.GetBody = func() (io.ReadCloser, error) { return hold(b), nil }
 }
+
+// WithBytes returns the request with b as its body, and without the header fields that
+// describe the body as it was.
+func WithBytes(req *http.Request, b []byte) *http.Request {
+	out := req.WithContext(req.Context())
+	SetBytes(out, b)
+	out.Header = req.Header.Clone()
+	for _, name := range [...]string{"Content-Length", "Content-Digest", "Digest", "Content-Md5"} {
+		out.Header.Del(name)
+	}
+	return out
+}
