@@ -1,0 +1,110 @@
+package e2e_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What the loser of a hedge took is counted too, and charged to the caller with the
+// winner's.
+func TestHedgeLosersAreCounted(t *testing.T) {
+	var slow atomic.Bool
+	serve := func(first bool) *httptest.Server {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "text/event-stream")
+			if first && slow.Load() {
+				_, _ = io.WriteString(w, roleEvent)
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+				return
+			}
+			_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
+		}))
+		t.Cleanup(s.Close)
+		return s
+	}
+	transport, err := proxy.NewTransport(proxy.TransportConfig{})
+	require.NoError(t, err)
+	t.Cleanup(transport.CloseIdleConnections)
+	pool, err := balance.New(balance.Config{Endpoints: []balance.Endpoint{{URL: serve(true).URL}, {URL: serve(false).URL}}, Policy: balance.RoundRobin(), Transport: transport})
+	require.NoError(t, err)
+
+	var mu sync.Mutex
+	var used []stream.Usage
+	var settled []int64
+	meter, err := stream.NewMeter(stream.MeterConfig{Report: ratelimit.Report, OnUsage: func(_ context.Context, u stream.Usage) {
+		mu.Lock()
+		defer mu.Unlock()
+		used = append(used, u)
+	}})
+	require.NoError(t, err)
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{
+		Key: ratelimit.Everybody, Rate: 1e6, Burst: 1e6,
+		OnEvent: func(_ context.Context, e ratelimit.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			if e.Kind == ratelimit.Settled {
+				settled = append(settled, e.Tokens)
+			}
+		},
+	})
+	require.NoError(t, err)
+	p, err := proxy.New(proxy.Config{
+		Transport: meter.Transport(pool), Retry: proxy.Retry{Repeat: proxy.Always}, Hedge: &proxy.Hedge{Ratio: 0.5},
+	})
+	require.NoError(t, err)
+	gin.SetMode(gin.TestMode)
+	r := gin.New()
+	r.POST("/*path", tokens.Middleware(), p.Handler())
+	gateway := httptest.NewServer(r)
+	t.Cleanup(gateway.Close)
+	ask := func() {
+		res, err := gateway.Client().Post(gateway.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true,"messages":[{"role":"user","content":"0123456789012345678901234567"}]}`))
+		require.NoError(t, err)
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, helloEvents, string(body), "the usage that nobody asked for is not there")
+	}
+	for range 40 {
+		ask()
+	}
+	slow.Store(true)
+	count := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(used)
+	}
+	for asked := 40; count() < asked+1; asked++ { // until two were, for one request
+		ask()
+	}
+	gateway.Close() // the last request has been settled
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, settled, len(used)-1)
+	winner, loser := used[len(used)-2], used[len(used)-1]
+	if winner.Outcome == stream.Canceled {
+		winner, loser = loser, winner
+	}
+	assert.True(t, winner.Hedge)
+	assert.EqualValues(t, 7, winner.Input)
+	assert.False(t, loser.Hedge)
+	assert.Positive(t, loser.Input, "the model has read it")
+	assert.True(t, loser.Estimated)
+	assert.Equal(t, winner.Input+winner.Output+loser.Input+loser.Output, settled[len(settled)-1])
+}
