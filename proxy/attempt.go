@@ -172,7 +172,7 @@ func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Du
 	if t.Number() >= p.tries {
 		return 0, false
 	}
-	if _, own := errors.AsType[*apierror.Error](err); own { // said by a part of the gateway: asking again changes nothing
+	if _, own := errors.AsType[*apierror.Error](err); own && !errors.Is(err, ErrTimeout) { // said by a part of the gateway: asking again changes nothing
 		return 0, false
 	}
 	if !isDial(err) && !p.repeat(x.c.Request) {

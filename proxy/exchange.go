@@ -134,7 +134,7 @@ func (x *exchange) end() {
 		x.try.release()
 	}
 	if x.race != nil {
-		<-x.race.done // it was cancelled, and still uses what is the exchange's
+		x.race.stop()
 	}
 	if x.p.cfg.OnEvent == nil {
 		return

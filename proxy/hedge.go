@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ func (h *Hedge) resolve() (*Hedge, error) {
 type race struct {
 	x     *exchange
 	first *try
+	timer *time.Timer
 	done  chan struct{} // closed when the second one ended, or was not begun
 
 	mu     sync.Mutex
@@ -59,7 +61,6 @@ type race struct {
 	winner *try
 	ended  bool           // the first one did, and did not win
 	res    *http.Response // of the second, if it won
-	err    error          // else why not
 }
 
 // makeTry carries out a try, and another one beside it if that is slow. It returns
@@ -71,12 +72,13 @@ func (x *exchange) makeTry(t *try) (*try, *http.Response, error) {
 		return t, res, err
 	}
 	r := &race{x: x, first: t, done: make(chan struct{})}
-	timer := time.AfterFunc(after, r.hedge)
+	x.race = r
+	r.timer = time.AfterFunc(after, r.hedge)
 	res, err := x.roundTrip(t)
-	if timer.Stop() {
+	if r.timer.Stop() {
+		x.race = nil
 		return t, res, err
 	}
-	x.race = r
 	return r.end(res, err)
 }
 
@@ -101,17 +103,39 @@ func (r *race) hedge() {
 		t.release()
 		return
 	}
-	res, err := r.x.roundTrip(t)
+	res, err := r.roundTrip(t)
 	well := err == nil && !r.x.p.retry.isFailure(res.StatusCode)
 	if well && r.win(t) {
 		r.res = res
 		return
 	}
-	r.err = err
-	if err == nil && well {
-		r.err = ErrBeaten
+	if well {
+		err = ErrBeaten
 	}
-	r.x.giveUp(t, res, r.err)
+	r.x.giveUp(t, res, err)
+}
+
+// roundTrip makes the call. A panic here would end the process: nobody above recovers.
+func (r *race) roundTrip(t *try) (res *http.Response, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			res, err = nil, fmt.Errorf("proxy: a hedge panicked: %v\n%s", v, debug.Stack())
+		}
+	}()
+	return r.x.roundTrip(t)
+}
+
+// stop waits until the second try has ended: it uses what is the exchange's.
+func (r *race) stop() {
+	if r.timer.Stop() { // the first one panicked
+		return
+	}
+	r.mu.Lock()
+	if r.second != nil && r.winner != r.second {
+		r.second.cancel(ErrBeaten)
+	}
+	r.mu.Unlock()
+	<-r.done
 }
 
 // begin notes the second try, unless the first one has won meanwhile.

@@ -234,3 +234,32 @@ func TestClientLeavesARace(t *testing.T) {
 		assert.Len(t, f.at, 32)
 	})
 }
+
+// Panics of either try stay in the request.
+func TestHedgePanics(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		try    int
+		status int
+	}{"the second": {2, 200}, "the first": {1, 500}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, ev := &fleet{others: 1}, newEvents()
+				f.delay = func(exchange, _ int) time.Duration { return time.Duration(100+400*exchange) * time.Millisecond }
+				cfg := hedged(f, ev)
+				cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
+					if req.Context().Value(exchangeKey{}) == 1 && attempt.From(req.Context()).Number() == c.try {
+						attempt.From(req.Context()).SetOthers(1)
+						<-time.After(time.Duration(3-c.try) * 100 * time.Millisecond)
+						panic("oops")
+					}
+					return f.RoundTrip(req)
+				})
+				p := newProxy(t, cfg)
+				warm(t, p, 30)
+				assert.Equal(t, c.status, serve(p, first(t)).Code)
+			})
+		})
+	}
+}
