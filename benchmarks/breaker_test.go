@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
@@ -42,35 +45,102 @@ func (w *withGobreaker) RoundTrip(req *http.Request) (*http.Response, error) {
 	})
 }
 
-// BenchmarkBreaker is an exchange through a closed circuit, over a transport that
-// costs nothing. Ours also watches the body to its end.
-func BenchmarkBreaker(b *testing.B) {
-	g, err := breaker.New(breaker.Config{})
-	require.NoError(b, err)
-	defer g.Close()
-	next := &answers{http.Response{StatusCode: http.StatusOK, Header: http.Header{}}}
-	safe := failsafehttp.NewRoundTripperWithExecutor(next, failsafe.With[*http.Response](circuitbreaker.NewWithDefaults[*http.Response]())) //nolint:bodyclose // nothing is answered here
-	for _, one := range []struct {
-		name string
-		rt   http.RoundTripper
-	}{
-		{"nothing", next},
-		{"ginfer", g.Transport(next)},
-		{"gobreaker", &withGobreaker{next, gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{})}}, //nolint:bodyclose // nothing is answered here
-		{"failsafe-go", safe},
-	} {
-		b.Run(one.name, func(b *testing.B) {
-			b.ReportAllocs()
-			req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://a.example/", nil)
-			require.NoError(b, err)
-			for b.Loop() {
-				res, err := one.rt.RoundTrip(req)
-				if err != nil {
-					b.Fatal(err)
-				}
-				_, _ = io.Copy(io.Discard, res.Body)
-				_ = res.Body.Close()
-			}
-		})
+// mixed is a transport that costs nothing, and of whose answers one in so many is a
+// failure; 0: none is.
+type mixed struct {
+	good, bad answers
+	every     int64
+	n         atomic.Int64
+}
+
+func newMixed(every int64) *mixed {
+	of := func(status int) answers {
+		return answers{http.Response{StatusCode: status, Header: http.Header{}}}
 	}
+	return &mixed{good: of(http.StatusOK), bad: of(http.StatusInternalServerError), every: every}
+}
+
+func (m *mixed) RoundTrip(req *http.Request) (*http.Response, error) {
+	if m.every > 0 && m.n.Add(1)%m.every == 0 {
+		return m.bad.RoundTrip(req)
+	}
+	return m.good.RoundTrip(req)
+}
+
+// breakers are three that agree: they count errors and statuses from 500 on in the last
+// ten seconds, open at half of ten or more, and then stay open for an hour.
+func breakers(b *testing.B, next http.RoundTripper) map[string]http.RoundTripper {
+	b.Helper()
+	g, err := breaker.New(breaker.Config{Settings: breaker.Settings{Consecutive: -1, Volume: 10, FailurePercent: 50, Sleep: time.Hour}})
+	require.NoError(b, err)
+	b.Cleanup(g.Close)
+	sony := gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{ //nolint:bodyclose // nothing is answered here
+		Interval: 10 * time.Second, BucketPeriod: time.Second, Timeout: time.Hour,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.Requests >= 10 && 2*c.TotalFailures >= c.Requests },
+	})
+	builder := circuitbreaker.NewBuilder[*http.Response]()                                                    //nolint:bodyclose // nothing is answered here
+	builder.HandleIf(func(res *http.Response, err error) bool { return err != nil || res.StatusCode >= 500 }) //nolint:bodyclose // nothing is answered here
+	safe := builder.WithFailureRateThreshold(0.5, 10, 10*time.Second).WithDelay(time.Hour).Build()            //nolint:bodyclose // nothing is answered here
+	return map[string]http.RoundTripper{
+		"nothing":     next,
+		"ginfer":      g.Transport(next),
+		"gobreaker":   &withGobreaker{next, sony},
+		"failsafe-go": failsafehttp.NewRoundTripperWithExecutor(next, failsafe.With[*http.Response](safe)), //nolint:bodyclose // nothing is answered here
+	}
+}
+
+// exchange is one, read to its end. It reports whether it was answered.
+func exchange(rt http.RoundTripper, req *http.Request) bool {
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	return true
+}
+
+func newRequest() *http.Request {
+	return httptest.NewRequestWithContext(context.Background(), http.MethodGet, "http://a.example/", nil)
+}
+
+// BenchmarkBreaker is an exchange through a circuit, over a transport that costs
+// nothing: closed, closed while one answer in ten is a failure, and open, one after the
+// other and at once. The others see heads; ours also watches each body to its end.
+func BenchmarkBreaker(b *testing.B) {
+	for _, state := range []struct {
+		name  string
+		every int64
+		open  bool
+	}{{"closed", 0, false}, {"failures", 10, false}, {"open", 1, true}} {
+		for _, name := range []string{"nothing", "ginfer", "gobreaker", "failsafe-go"} {
+			if state.open && name == "nothing" {
+				continue
+			}
+			rt := breakers(b, newMixed(state.every))[name]
+			if state.open {
+				require.Eventually(b, func() bool { return !exchange(rt, newRequest()) }, 10*time.Second, time.Millisecond)
+			}
+			b.Run(state.name+"/serial/"+name, func(b *testing.B) { exchanges(b, rt) })
+			b.Run(state.name+"/parallel/"+name, func(b *testing.B) { exchangesAtOnce(b, rt) })
+		}
+	}
+}
+
+func exchanges(b *testing.B, rt http.RoundTripper) {
+	b.Helper()
+	b.ReportAllocs()
+	for req := newRequest(); b.Loop(); {
+		exchange(rt, req)
+	}
+}
+
+func exchangesAtOnce(b *testing.B, rt http.RoundTripper) {
+	b.Helper()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for req := newRequest(); pb.Next(); {
+			exchange(rt, req)
+		}
+	})
 }

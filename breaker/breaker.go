@@ -190,14 +190,15 @@ func (g *Group) Close() {
 	}
 }
 
-// refusal is the answer to a request that may not pass.
-func refusal(err error, wait time.Duration) error {
-	wait = max(wait, time.Millisecond)
-	e := &apierror.Error{Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.", RetryAfter: wait}
-	below := &attempt.NotSentError{Rest: wait} // a balancer asks others until then
-	if errors.Is(err, ErrFull) {
-		e.Code, e.Message, below.Rest = "overloaded", "The service is busy.", 0
+// refusal is the answer to a request that may not pass. A balancer leaves the endpoint
+// alone for rest.
+func refusal(err error, wait, rest time.Duration) error {
+	e := &apierror.Error{
+		Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.",
+		RetryAfter: max(wait, time.Millisecond), Err: errors.Join(err, &attempt.NotSentError{Rest: rest}),
 	}
-	e.Err = errors.Join(err, below)
+	if errors.Is(err, ErrFull) {
+		e.Code, e.Message = "overloaded", "The service is busy."
+	}
 	return e
 }

@@ -21,6 +21,7 @@ type circuit struct {
 	forced      bool   // by hand: it stays as it is
 	generation  uint64 // of the state: results of another one do not count
 	consecutive int
+	streak      streak
 	failed      time.Time // when rates heard of a failure last
 	failures    window
 	slow        window
@@ -35,10 +36,29 @@ type circuit struct {
 	events      []Event // to be told when mu is free
 }
 
+// streak is a run of failures that no success of what began after the first of them
+// has ended. The others do not end it: while a server refuses all that is new, streams
+// that it began long ago may go on to end well.
+type streak struct {
+	number   uint64
+	failures int
+	young    int // exchanges under way that began since the first failure
+	stale    int // successes of what began before
+}
+
+// total reports whether it is an outage: so many in a row, or twice as many that only
+// old successes interrupt; and they are not few beside those of which nothing is known
+// yet, for failures often come sooner than successes.
+func (s *streak) total(row, enough int) bool {
+	return row >= enough && 2*s.failures >= s.young ||
+		s.failures >= 2*enough && s.failures >= 4*s.young && 2*s.failures >= s.stale
+}
+
 // permit is one exchange under way.
 type permit struct {
 	c          *circuit
 	generation uint64
+	streak     uint64 // during which it began; 0: none
 	start      time.Time
 	began      bool // a first byte came
 	ended      bool
@@ -59,22 +79,31 @@ func (c *circuit) allow() (*permit, error) {
 	defer c.tell()
 	now := time.Now()
 	if now.Before(c.rest) {
-		return nil, refusal(ErrResting, c.rest.Sub(now))
+		return nil, refusal(ErrResting, c.rest.Sub(now), c.rest.Sub(now))
 	}
 	if m := c.settings.MaxConcurrent; m > 0 && c.inflight >= m {
-		return nil, refusal(ErrFull, time.Second)
+		return nil, refusal(ErrFull, time.Second, 0)
 	}
 	if wait := c.turn(now); wait > 0 {
-		return nil, refusal(ErrOpen, wait)
+		rest := wait
+		if c.state == HalfOpen { // it needs to be asked, to get its part
+			rest = 0
+		}
+		return nil, refusal(ErrOpen, wait, rest)
 	}
 	c.inflight++
-	return &permit{c: c, generation: c.generation, start: now}, nil
+	p := &permit{c: c, generation: c.generation, start: now}
+	if c.streak.failures > 0 {
+		p.streak = c.streak.number
+		c.streak.young++
+	}
+	return p, nil
 }
 
 // turn moves the state on with time, and returns how long a request must wait; 0
 // when it may pass.
 func (c *circuit) turn(now time.Time) time.Duration {
-	if c.state == Closed && !c.forced && now.Sub(c.failed) <= rateWindow && c.rates.tooMany() && c.confirmed(now) {
+	if c.state == Closed && !c.forced && now.Sub(c.failed) <= rateWindow && c.failing(now) && c.rates.tooMany() {
 		c.open(now, "failures")
 	}
 	switch {
@@ -105,16 +134,14 @@ func (c *circuit) turn(now time.Time) time.Duration {
 	return 0
 }
 
-// confirmed takes a second look at what hystrix says. It reads the requests and then
-// the failures while others count, so that it can see failures of requests which it
-// did not; and it still knows those of the circuit that used it before.
-func (c *circuit) confirmed(now time.Time) bool {
+// failing is a look at what hystrix would find. That alone is not enough: it reads the
+// requests and then the failures while others count, so that it can see failures of
+// requests which it did not; it does not know the successes from before the first
+// failure; and it still knows those of the circuit that used it before. And it is the
+// dearer one to ask.
+func (c *circuit) failing(now time.Time) bool {
 	all, failed := c.failures.counts(now)
-	if all >= c.settings.Volume && failed*100 >= all*c.settings.FailurePercent {
-		return true
-	}
-	c.rates.reset()
-	return false
+	return all >= c.settings.Volume && failed*100 >= all*c.settings.FailurePercent
 }
 
 // firstByte tells that an answer began well. It counts on the way back: a stream
@@ -158,30 +185,48 @@ func (p *permit) end(o outcome) {
 	}
 	p.ended = true
 	c.inflight--
+	young := p.streak == c.streak.number && p.streak > 0
+	if young {
+		c.streak.young--
+	}
 	if o == neutral || c.forced || p.generation != c.generation {
 		return // what began before the circuit opened says nothing of now
 	}
+	c.row(o == failure, young)
 	c.count(o == failure, p.start)
+}
+
+// row counts failures in a row, and those that only old successes interrupt.
+func (c *circuit) row(failed, young bool) {
+	switch {
+	case failed && c.streak.failures == 0:
+		c.consecutive, c.streak = 1, streak{number: c.streak.number + 1, failures: 1}
+	case failed:
+		c.consecutive++
+		c.streak.failures++
+	case young:
+		c.consecutive, c.streak = 0, streak{number: c.streak.number + 1}
+	default:
+		c.consecutive = 0
+		c.streak.stale++
+	}
 }
 
 func (c *circuit) count(failed bool, start time.Time) {
 	now := time.Now()
-	if !failed {
-		c.consecutive = 0
-		c.passed = true
-	} else {
-		c.consecutive++
-	}
+	c.passed = c.passed || !failed
 	switch {
 	case c.state == Closed:
 		if c.settings.FailurePercent > 0 {
-			c.rates.report(failed, start)
 			c.failures.add(now, failed)
 			if failed {
 				c.failed = now
 			}
+			if now.Sub(c.failed) <= rateWindow { // hystrix is told of nothing while nothing fails: see failing
+				c.rates.report(failed, start)
+			}
 		}
-		if failed && c.settings.Consecutive > 0 && c.consecutive >= c.settings.Consecutive {
+		if n := c.settings.Consecutive; failed && n > 0 && c.streak.total(c.consecutive, n) {
 			c.open(now, "consecutive")
 		}
 	case c.state == HalfOpen && failed:
@@ -210,6 +255,7 @@ func (c *circuit) open(now time.Time, reason string) {
 
 func (c *circuit) close(reason string) {
 	c.sleep, c.consecutive, c.failures, c.slow = 0, 0, window{}, window{}
+	c.streak = streak{number: c.streak.number + 1}
 	c.rates.reset()
 	c.change(Closed, reason)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/usage"
 )
 
 // guard is the writer of handlers behind a circuit. Everything passes unbuffered,
@@ -19,7 +21,9 @@ type guard struct {
 	before  http.Header // as it was before the handlers, when that may be wanted
 	decided bool
 	held    bool
-	code    int // of what is held
+	code    int            // of what is held
+	stream  *usage.Scanner // nil: it is none
+	begun   bool           // the stream, and well
 }
 
 // decide looks at what kind of answer this is, when its first byte would go out.
@@ -32,9 +36,26 @@ func (w *guard) decide() {
 	status := w.ResponseWriter.Status()
 	switch {
 	case !w.passage.cfg.IsFailure(status):
+		if sse.Is(w.Header().Get("Content-Type")) {
+			w.stream = new(usage.Scanner)
+			w.stream.Reset(w.Header())
+			return
+		}
 		w.passage.permit.firstByte()
 	case w.passage.cfg.Fallback != nil && !w.ResponseWriter.Written():
 		w.held, w.code = true, status
+	}
+}
+
+// saw takes what is written. A stream that begins with an error has not begun well.
+func (w *guard) saw(p []byte) {
+	if w.stream == nil || len(p) == 0 {
+		return
+	}
+	_, _ = w.stream.Write(p) // never fails
+	if !w.begun && !w.stream.Failed() {
+		w.begun = true
+		w.passage.permit.firstByte()
 	}
 }
 
@@ -67,6 +88,7 @@ func (w *guard) Write(p []byte) (int, error) {
 	if w.decide(); w.held {
 		return len(p), nil
 	}
+	w.saw(p)
 	return w.ResponseWriter.Write(p)
 }
 
@@ -74,6 +96,9 @@ func (w *guard) Write(p []byte) (int, error) {
 func (w *guard) WriteString(s string) (int, error) {
 	if w.decide(); w.held {
 		return len(s), nil
+	}
+	if w.stream != nil {
+		w.saw([]byte(s))
 	}
 	return w.ResponseWriter.WriteString(s)
 }

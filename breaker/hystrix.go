@@ -19,6 +19,8 @@ const rateWindow = 11 * time.Second
 type rates struct {
 	name    string
 	circuit *hystrix.CircuitBreaker
+
+	success, failure []string // what hystrix calls the outcomes
 }
 
 // spare are hystrix's circuits that nobody uses. hystrix keeps its circuits in
@@ -43,11 +45,11 @@ func newRates() (*rates, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &rates{name: name, circuit: circuit}, nil
+	return &rates{name: name, circuit: circuit, success: []string{"success"}, failure: []string{"failure"}}, nil
 }
 
 // release keeps r for another circuit. What it counted may still be in its window:
-// see circuit.confirmed.
+// see circuit.failing.
 func (r *rates) release() {
 	r.reset()
 	spare.mu.Lock()
@@ -69,16 +71,16 @@ func (r *rates) tooMany() bool { return r.circuit.IsOpen() }
 // report counts an exchange. Under extreme load hystrix drops events, of all
 // kinds alike, so that rates stay right.
 func (r *rates) report(failed bool, start time.Time) {
-	kind := "success"
+	kind := r.success
 	if failed {
-		kind = "failure"
+		kind = r.failure
 	}
-	_ = r.circuit.ReportEvent([]string{kind}, start, 0) // durations are kept for a minute: none are given
+	_ = r.circuit.ReportEvent(kind, start, 0) // durations are kept for a minute: none are given
 }
 
 // reset forgets what was counted, if it was open.
 func (r *rates) reset() {
 	if r.circuit.IsOpen() {
-		_ = r.circuit.ReportEvent([]string{"success"}, time.Now(), 0)
+		_ = r.circuit.ReportEvent(r.success, time.Now(), 0)
 	}
 }

@@ -140,13 +140,17 @@ func (x *passage) run() {
 
 // outcome is how it ended.
 func (x *passage) outcome(w *guard, failed bool) outcome {
+	recorded := x.c.Errors[min(x.errors, len(x.c.Errors)):]
+	silent := len(recorded) == 0 // else they say what it was, and whose fault
 	switch {
+	case silent && w.stream != nil && w.stream.Failed(): // clients often leave then
+		return failure
 	case x.outer.Context().Err() != nil:
 		return neutral
-	case failed, x.cfg.IsFailure(w.status()):
+	case failed, x.cfg.IsFailure(w.status()), silent && cut(w.stream):
 		return failure
 	}
-	for _, err := range x.c.Errors[min(x.errors, len(x.c.Errors)):] { // within a stream the status is old
+	for _, err := range recorded { // within a stream the status is old
 		if x.cfg.IsFailure(apierror.From(err.Err).Status) {
 			return failure
 		}

@@ -105,6 +105,16 @@ func TestWithoutFallback(t *testing.T) {
 	})
 }
 
+// streamed writes a stream, and sends its head before.
+func streamed(events string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		c.Header("Content-Type", "text/event-stream")
+		c.Writer.Flush()
+		_, _ = c.Writer.WriteString(events[:len(events)/2])
+		_, _ = c.Writer.Write([]byte(events[len(events)/2:]))
+	}
+}
+
 // What opens: failures, panics, streams that fail; not clients that leave.
 func TestMiddlewareOutcomes(t *testing.T) {
 	t.Parallel()
@@ -113,14 +123,23 @@ func TestMiddlewareOutcomes(t *testing.T) {
 		leaves  bool
 		opens   bool
 	}{
-		"good":             {func(c *gin.Context) { c.Status(200) }, false, false},
-		"404":              {func(c *gin.Context) { c.Status(404) }, false, false},
-		"500":              {func(c *gin.Context) { c.Status(500) }, false, true},
-		"panic":            {func(*gin.Context) { panic("x") }, false, true},
-		"a broken answer":  {func(c *gin.Context) { c.String(200, "half"); apierror.Abort(c, &apierror.Error{Status: 502}) }, false, true},
-		"the client's own": {func(c *gin.Context) { c.String(200, "half"); apierror.Abort(c, &apierror.Error{Status: 499}) }, false, false},
-		"a client leaves":  {func(c *gin.Context) { <-c.Request.Context().Done(); c.Status(500) }, true, false},
-		"late":             {func(c *gin.Context) { <-c.Request.Context().Done() }, false, true},
+		"good":                           {func(c *gin.Context) { c.Status(200) }, false, false},
+		"404":                            {func(c *gin.Context) { c.Status(404) }, false, false},
+		"500":                            {func(c *gin.Context) { c.Status(500) }, false, true},
+		"panic":                          {func(*gin.Context) { panic("x") }, false, true},
+		"a broken answer":                {func(c *gin.Context) { c.String(200, "half"); apierror.Abort(c, &apierror.Error{Status: 502}) }, false, true},
+		"a stream":                       {streamed(text + last), false, false},
+		"a stream of others":             {streamed("data: tick\n\n"), false, false},
+		"a stream that lacks its end":    {streamed(text), false, true},
+		"a stream with an error":         {streamed(text + fault), false, true},
+		"an error event and an end":      {streamed(fault + last), false, true},
+		"a limit within a stream":        {func(c *gin.Context) { streamed(text)(c); apierror.Abort(c, &apierror.Error{Status: 429}) }, false, false},
+		"broken within a stream":         {func(c *gin.Context) { streamed(text)(c); apierror.Abort(c, &apierror.Error{Status: 502}) }, false, true},
+		"a client leaves a stream":       {func(c *gin.Context) { streamed(text)(c); <-c.Request.Context().Done() }, true, false},
+		"a client leaves after an error": {func(c *gin.Context) { streamed(fault)(c); <-c.Request.Context().Done() }, true, true},
+		"the client's own":               {func(c *gin.Context) { c.String(200, "half"); apierror.Abort(c, &apierror.Error{Status: 499}) }, false, false},
+		"a client leaves":                {func(c *gin.Context) { <-c.Request.Context().Done(); c.Status(500) }, true, false},
+		"late":                           {func(c *gin.Context) { <-c.Request.Context().Done() }, false, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, own)

@@ -18,7 +18,8 @@ type Settings struct {
 	SlowFirstByte time.Duration
 	// SlowPercent of slow ones in ten seconds opens. Default 80.
 	SlowPercent int
-	// Consecutive failures open at once, whatever the rate. Default 10.
+	// Consecutive failures open at once, whatever the rate; twice as many do when only
+	// exchanges that began before the first of them end well. Default 10.
 	Consecutive int
 	// Sleep is how long a circuit stays open the first time; each time that it fails
 	// again it stays open for twice as long, up to MaxSleep. Both vary by a fifth.

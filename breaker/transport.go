@@ -88,6 +88,7 @@ type body struct {
 	permit *permit
 	begun  bool
 	ended  bool           // it was read to its end
+	held   bool           // until it had content: see package hold
 	stream *usage.Scanner // nil: it is none
 	once   sync.Once
 }
@@ -100,6 +101,8 @@ type duplex struct {
 
 func watch(req *http.Request, res *http.Response, p *permit) io.ReadCloser {
 	b := &body{ReadCloser: res.Body, req: req, permit: p}
+	_, held := attempt.From(req.Context()).Hold()
+	b.held = held && res.StatusCode == http.StatusOK
 	if sse.Is(res.Header.Get("Content-Type")) {
 		b.stream = new(usage.Scanner)
 		b.stream.Reset(res.Header)
@@ -135,27 +138,38 @@ func (b *body) saw(p []byte) {
 	if b.stream != nil {
 		_, _ = b.stream.Write(p) // never fails
 	}
-	if !b.begun && !b.failed() {
+	if !b.begun && !b.erred() {
 		b.begun = true
 		b.permit.firstByte()
 	}
 }
 
-// whole is the outcome of an answer that was read to its end. A stream of a model
-// that lacks its last event was cut; of other streams the end is not known.
+// whole is the outcome of an answer that was read to its end.
 func (b *body) whole() outcome {
-	if b.failed() || b.stream != nil && b.stream.Events() > 0 && !b.stream.Ended() {
+	if b.failed() || cut(b.stream) {
 		return failure
 	}
 	return success
 }
 
-// unsaid reports whether a stream had no event of a model that is known: whether that
-// is well is for who reads it to say, before it is closed.
-func (b *body) unsaid() bool { return b.stream != nil && b.stream.Events() == 0 && !b.stream.Ended() }
+// cut reports whether a stream that has ended lacks its end: it is a model's, and its
+// last event did not come. Of other streams the end is not known.
+func cut(s *usage.Scanner) bool { return s != nil && s.Events() > 0 && !s.Ended() }
 
-// failed reports whether an event of the stream says that it failed.
-func (b *body) failed() bool { return b.stream != nil && b.stream.Failed() }
+// judged reports whether it is for who held the answer back to say how it went, before
+// it is closed: it had no content, and an error may be the request's own fault.
+func (b *body) judged() bool { return b.held && (b.stream == nil || b.stream.Events() == 0) }
+
+// unsaid reports whether the same is so of any stream: it had no event of a model that
+// is known.
+func (b *body) unsaid() bool {
+	return b.judged() || b.stream != nil && b.stream.Events() == 0 && !b.stream.Ended()
+}
+
+// erred reports whether an event of the stream is an error, failed whether that is the
+// endpoint's failure.
+func (b *body) erred() bool  { return b.stream != nil && b.stream.Failed() }
+func (b *body) failed() bool { return b.erred() && !b.judged() }
 
 // Close implements io.Closer. An answer that is not read to its end says nothing,
 // but that it failed.
@@ -164,6 +178,7 @@ func (b *body) Close() error {
 	switch {
 	case b.failed(), attempt.From(b.req.Context()).Err() != nil && !attempt.Abandoned(b.req.Context()):
 		o = failure
+	case b.erred(): // the request's own fault
 	case b.stream != nil && b.stream.Ended(), b.ended:
 		o = success
 	}

@@ -19,12 +19,15 @@ var ErrOverloaded = errors.New("ratelimit: too many requests under way")
 // AdaptiveConfig describes an Adaptive. Every field has a default.
 type AdaptiveConfig struct {
 	// Initial, Min and Max are the limit to begin with and its bounds. Defaults 20,
-	// 20 and 200; a bound that is given moves Initial between.
+	// 4 and 200; a bound that is given moves Initial between. Before a server that
+	// serves much less than 20 at once, give Initial, or the first seconds of an
+	// overload are slow.
 	Initial, Min, Max int
 	// Tolerance is how much slower than usual a first token may come before the
 	// limit falls. Default 1.5; at least 1.
 	Tolerance float64
-	// Headroom is by how many requests the limit may rise in a step. Default 4.
+	// Headroom is how many requests more than go well are let in, to find out whether
+	// they do. Default a tenth of the limit, at least 1.
 	Headroom int
 	// All also counts the first byte of answers that are no event streams. It comes
 	// when the whole answer is made, so that its time says more of its length than of
@@ -41,24 +44,26 @@ type AdaptiveConfig struct {
 // Adaptive limits how many requests are under way at once, by how fast the first
 // token comes: as long as it comes as fast as usual the limit rises, and when it
 // comes late the limit falls. A request counts until its handler returns, a stream
-// until its end. The algorithm is Gradient2 of github.com/Netflix/concurrency-limits,
-// on the time to the first byte of the body. It is safe for concurrent use.
+// until its end. The algorithm is after Gradient2 of github.com/Netflix/concurrency-limits,
+// on the time to the first byte of the body; in a long overload a part of the requests
+// is held back now and then, for a moment, to measure how fast first tokens come
+// when they need not wait. It is safe for concurrent use.
 type Adaptive struct {
 	cfg AdaptiveConfig
 
 	mu       sync.Mutex
 	gradient gradient
 	inflight int
+	silent   int // of these, without a first byte
 	line     line
 }
 
 // NewAdaptive checks cfg and returns an Adaptive. The error joins every fault.
 func NewAdaptive(cfg AdaptiveConfig) (*Adaptive, error) {
-	cfg.Min = orDefault(cfg.Min, min(20, orDefault(cfg.Max, 20)))
+	cfg.Min = orDefault(cfg.Min, min(4, orDefault(cfg.Max, 4), orDefault(cfg.Initial, 4)))
 	cfg.Max = orDefault(cfg.Max, max(200, cfg.Min))
 	cfg.Initial = orDefault(cfg.Initial, min(max(20, cfg.Min), cfg.Max))
 	cfg.Tolerance = orDefault(cfg.Tolerance, 1.5)
-	cfg.Headroom = orDefault(cfg.Headroom, 4)
 	var faults []error
 	if cfg.Min < 1 || cfg.Initial < cfg.Min || cfg.Max < cfg.Initial {
 		faults = append(faults, fmt.Errorf("ratelimit: AdaptiveConfig: Min %d, Initial %d and Max %d must rise from 1", cfg.Min, cfg.Initial, cfg.Max))
@@ -66,8 +71,8 @@ func NewAdaptive(cfg AdaptiveConfig) (*Adaptive, error) {
 	if !(cfg.Tolerance >= 1) { // also NaN
 		faults = append(faults, fmt.Errorf("ratelimit: AdaptiveConfig.Tolerance: %v must be at least 1", cfg.Tolerance))
 	}
-	if cfg.Headroom < 1 {
-		faults = append(faults, fmt.Errorf("ratelimit: AdaptiveConfig.Headroom: %d must be at least 1", cfg.Headroom))
+	if cfg.Headroom < 0 {
+		faults = append(faults, fmt.Errorf("ratelimit: AdaptiveConfig.Headroom: %d is negative", cfg.Headroom))
 	}
 	if err := errors.Join(append(faults, cfg.Wait.complete())...); err != nil {
 		return nil, err
@@ -108,7 +113,7 @@ func (a *Adaptive) Middleware() gin.HandlerFunc {
 			if c.Writer == w { // else another one must stay: see stream.Streams
 				c.Writer = inner
 			}
-			a.leave()
+			a.leave(w.seen)
 		}()
 		c.Next()
 	}
@@ -138,8 +143,7 @@ func (a *Adaptive) enter(c *gin.Context) error {
 		return err
 	}
 	if w.err == nil && ctx.Err() != nil { // it got a place in this very moment
-		a.inflight--
-		a.admit()
+		a.release(false)
 		return err
 	}
 	return w.err
@@ -178,26 +182,46 @@ func (a *Adaptive) place(c *gin.Context) (*waiter, error) {
 func (a *Adaptive) free() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.inflight >= int(a.gradient.limit) || len(a.line.waiters) > 0 {
+	if a.inflight >= a.gradient.places() || len(a.line.waiters) > 0 {
 		return false
 	}
-	a.inflight++
+	a.take()
 	return true
 }
 
 // leave frees a place.
-func (a *Adaptive) leave() {
+func (a *Adaptive) leave(began bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.release(began)
+}
+
+// take takes a place. The caller holds mu, here and below.
+func (a *Adaptive) take() {
+	a.inflight++
+	a.silent++
+}
+
+// release frees the place of a request that had its first byte or not.
+func (a *Adaptive) release(began bool) {
 	a.inflight--
+	a.gradient.ended++
+	if !began {
+		a.silent--
+	}
 	a.admit()
 }
 
-// learn takes the time of a first byte.
-func (a *Adaptive) learn(d time.Duration) {
+// began tells that an answer had its first byte, after d; 0: it teaches nothing.
+func (a *Adaptive) began(d time.Duration) {
 	a.mu.Lock()
+	a.silent--
+	if d == 0 {
+		a.mu.Unlock()
+		return
+	}
 	before := int(a.gradient.limit)
-	a.gradient.sample(d, a.inflight)
+	a.gradient.sample(d, a.inflight, a.silent)
 	now := int(a.gradient.limit)
 	a.admit()
 	a.mu.Unlock()
@@ -206,12 +230,12 @@ func (a *Adaptive) learn(d time.Duration) {
 	}
 }
 
-// admit gives free places to those who wait. The caller holds mu.
+// admit gives free places to those who wait.
 func (a *Adaptive) admit() {
-	for len(a.line.waiters) > 0 && a.inflight < int(a.gradient.limit) {
+	for len(a.line.waiters) > 0 && a.inflight < a.gradient.places() {
 		w := a.line.waiters[0]
 		a.line.serve(w)
-		a.inflight++
+		a.take()
 		close(w.done)
 	}
 }

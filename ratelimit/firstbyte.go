@@ -39,7 +39,9 @@ func (w *firstByte) WriteString(s string) (int, error) {
 // of an answer of another kind.
 func (w *firstByte) first() {
 	w.seen = true
+	var took time.Duration
 	if w.Status() == http.StatusOK && (w.adaptive.cfg.All || sse.Is(w.Header().Get("Content-Type"))) {
-		w.adaptive.learn(time.Since(w.start))
+		took = max(time.Since(w.start), time.Microsecond) // no time at all says nothing
 	}
+	w.adaptive.began(took)
 }

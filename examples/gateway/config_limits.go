@@ -63,7 +63,7 @@ type Wait struct {
 
 // Concurrency bounds the requests under way, by how fast first tokens come.
 type Concurrency struct {
-	// Initial, Min and Max are the limit to begin with and its bounds. Defaults 20, 20, 200.
+	// Initial, Min and Max are the limit to begin with and its bounds. Defaults 20, 4, 200.
 	Initial int `json:"initial,omitempty"`
 	Min     int `json:"min,omitempty"`
 	Max     int `json:"max,omitempty"`

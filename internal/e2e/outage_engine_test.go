@@ -1,0 +1,189 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/require"
+)
+
+// warmBreakers makes circuits of hystrix outside of any synctest bubble, where their
+// goroutines, which never end, can't be started. Groups use them again.
+func warmBreakers() {
+	g, err := breaker.New(breaker.Config{})
+	if err != nil {
+		fail(err)
+	}
+	for i := range 16 {
+		if err := g.Force(strconv.Itoa(i), breaker.Open); err != nil {
+			fail(err)
+		}
+	}
+	g.Close()
+}
+
+// The ways of a total outage.
+const (
+	healthy       = "healthy"
+	refusing      = "connections refused"
+	status500     = "500"
+	cutStream     = "streams cut"
+	inStreamError = "streams with an error"
+)
+
+const (
+	someText  = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
+	someError = "data: {\"error\":{\"message\":\"the engine is dead\"}}\n\n"
+	lastEvent = "data: [DONE]\n\n"
+)
+
+// failing is a model server that can fail in every way: a transport, and a server's
+// handler. It counts who came to it.
+type failing struct {
+	way   atomic.Value // string
+	takes time.Duration
+	came  atomic.Int64
+}
+
+func newFailing(takes time.Duration) *failing {
+	f := &failing{takes: takes}
+	f.way.Store(healthy)
+	return f
+}
+
+// answer returns status, body, and whether the connection ends after it.
+func (f *failing) answer() (status int, body string, cut bool) {
+	f.came.Add(1)
+	switch f.way.Load().(string) {
+	case refusing:
+		return 0, "", true
+	case status500:
+		return http.StatusInternalServerError, "{}", false
+	case cutStream:
+		return http.StatusOK, someText, true
+	case inStreamError:
+		return http.StatusOK, someText + someError, false
+	}
+	time.Sleep(f.takes)
+	return http.StatusOK, someText + lastEvent, false
+}
+
+// RoundTrip implements http.RoundTripper.
+func (f *failing) RoundTrip(*http.Request) (*http.Response, error) {
+	status, text, cut := f.answer()
+	if status == 0 {
+		return nil, fmt.Errorf("connection refused: %w", io.ErrUnexpectedEOF)
+	}
+	var body io.Reader = strings.NewReader(text)
+	if cut {
+		body = io.MultiReader(body, broken{})
+	}
+	return &http.Response{StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: io.NopCloser(body)}, nil
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// ServeHTTP implements http.Handler. What is refused is a connection that ends
+// without an answer.
+func (f *failing) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	status, text, cut := f.answer()
+	if status == 0 {
+		panic(http.ErrAbortHandler)
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text)
+	if cut {
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// opening is when circuits changed their state.
+type opening struct {
+	mu  sync.Mutex
+	all []breaker.Event
+	at  []time.Time
+}
+
+func (o *opening) on(e breaker.Event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.all, o.at = append(o.all, e), append(o.at, time.Now())
+}
+
+// first is when a circuit came into a state first, or zero.
+func (o *opening) first(s breaker.State) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i, e := range o.all {
+		if e.To == s {
+			return o.at[i]
+		}
+	}
+	return time.Time{}
+}
+
+func (o *opening) reasons() (out []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, e := range o.all {
+		out = append(out, e.Reason)
+	}
+	return out
+}
+
+// behindBreaker is a gateway with a circuit before an upstream: in its transport, or
+// around its handlers.
+func behindBreaker(tb testing.TB, s breaker.Settings, asMiddleware bool, next http.RoundTripper, target string) (http.Handler, *breaker.Group, *opening) {
+	tb.Helper()
+	at, err := url.Parse(target)
+	require.NoError(tb, err)
+	seen := new(opening)
+	g, err := breaker.New(breaker.Config{Settings: s, OnEvent: seen.on})
+	require.NoError(tb, err)
+	tb.Cleanup(g.Close)
+	r := gin.New()
+	r.Use(apierror.Recovery(func(*gin.Context, any, []byte) {}))
+	if asMiddleware {
+		r.Use(g.Middleware(breaker.MiddlewareConfig{}))
+	} else {
+		next = g.Transport(next)
+	}
+	p, err := proxy.New(proxy.Config{Transport: next, Target: at})
+	require.NoError(tb, err)
+	r.POST("/v1/chat/completions", p.Handler())
+	return r, g, seen
+}
+
+// steadily asks a hundred times a second for a time, whether or not those before were
+// answered, and returns a function that waits for the last of them.
+func steadily(d time.Duration, ask func()) (wait func()) {
+	var wg sync.WaitGroup
+	next := time.Now()
+	for range int(d / (10 * time.Millisecond)) {
+		next = next.Add(10 * time.Millisecond)
+		time.Sleep(time.Until(next))
+		wg.Go(ask)
+	}
+	return wg.Wait
+}
+
+func chatRequest() *http.Request {
+	return httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"m","stream":true}`))
+}

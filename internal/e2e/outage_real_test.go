@@ -1,0 +1,80 @@
+package e2e_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Over real connections, with hystrix counting too: a total outage at a hundred
+// requests a second opens the circuit within a second, and it closes again.
+func TestOutageOverHTTP(t *testing.T) {
+	t.Parallel()
+	for _, way := range []string{refusing, status500, cutStream, inStreamError} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			u := newFailing(20 * time.Millisecond)
+			upstream := httptest.NewServer(u)
+			t.Cleanup(upstream.Close)
+			transport, err := proxy.NewTransport(proxy.TransportConfig{})
+			require.NoError(t, err)
+			t.Cleanup(transport.CloseIdleConnections)
+			h, g, seen := behindBreaker(t, breaker.Settings{Sleep: 200 * time.Millisecond, Step: 100 * time.Millisecond}, way == inStreamError, transport, upstream.URL)
+			gateway := httptest.NewServer(h)
+			t.Cleanup(gateway.Close)
+			client := gateway.Client()
+			ask := func() {
+				res, err := client.Post(gateway.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true}`))
+				if err == nil {
+					_, _ = io.Copy(io.Discard, res.Body)
+					_ = res.Body.Close()
+				}
+			}
+			steadily(500*time.Millisecond, ask)()
+			require.Empty(t, seen.reasons(), "healthy")
+			u.way.Store(way)
+			u.came.Store(0)
+			begin := time.Now()
+			wait := steadily(time.Second, ask)
+			opened := seen.first(breaker.Open)
+			require.False(t, opened.IsZero(), "it opens within a second")
+			t.Logf("opened %v after the first failure, %d came to the upstream in a second", opened.Sub(begin), u.came.Load())
+			assert.LessOrEqual(t, u.came.Load(), int64(60))
+			wait()
+			u.way.Store(healthy)
+			require.Eventually(t, func() bool { steadily(100*time.Millisecond, ask)(); return g.Status()[0].State == breaker.Closed }, 30*time.Second, time.Millisecond)
+		})
+	}
+}
+
+// A server that is gone: nobody listens there any more.
+func TestOutageNobodyListens(t *testing.T) {
+	u := newFailing(time.Millisecond)
+	upstream := httptest.NewServer(u)
+	transport, err := proxy.NewTransport(proxy.TransportConfig{})
+	require.NoError(t, err)
+	t.Cleanup(transport.CloseIdleConnections)
+	h, _, seen := behindBreaker(t, breaker.Settings{}, false, transport, upstream.URL)
+	ask := func() { silently(h)() }
+	steadily(200*time.Millisecond, ask)()
+	require.Empty(t, seen.reasons())
+	upstream.Close()
+	begin := time.Now()
+	steadily(time.Second, ask)()
+	opened := seen.first(breaker.Open)
+	require.False(t, opened.IsZero())
+	t.Logf("opened %v after the server had gone", opened.Sub(begin))
+	assert.LessOrEqual(t, opened.Sub(begin), time.Second)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, chatRequest())
+	assert.Equal(t, http.StatusServiceUnavailable, w.Code)
+	assert.NotEmpty(t, w.Header().Get("Retry-After"))
+}

@@ -1,0 +1,120 @@
+package e2e_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// withoutHystrix is without hystrix's rates, whose clock a bubble can't have: what
+// opens here are failures in a row.
+var withoutHystrix = breaker.Settings{FailurePercent: -1}
+
+// silently asks a handler, and passes over that it breaks off.
+func silently(h http.Handler) func() {
+	return func() {
+		defer func() { _ = recover() }() // from http.ErrAbortHandler
+		h.ServeHTTP(httptest.NewRecorder(), chatRequest())
+	}
+}
+
+// A total outage at a hundred requests a second opens the circuit within a second,
+// whatever way it takes; few come to the upstream. What began before, and ends well
+// while the circuit is open, does not close it. The way back is a ramp.
+func TestOutageVirtual(t *testing.T) {
+	t.Parallel()
+	for _, asMiddleware := range []bool{false, true} {
+		for _, way := range []string{refusing, status500, cutStream, inStreamError} {
+			for _, takes := range []time.Duration{50 * time.Millisecond, 3 * time.Second} {
+				if asMiddleware && takes < time.Second {
+					continue // takes long enough without
+				}
+				name := map[bool]string{true: "middleware", false: "transport"}[asMiddleware] + ", " + way + ", answers take " + takes.String()
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) { outage(t, asMiddleware, way, takes) })
+				})
+			}
+		}
+	}
+}
+
+func outage(t *testing.T, asMiddleware bool, way string, takes time.Duration) {
+	t.Helper()
+	u := newFailing(takes)
+	h, g, seen := behindBreaker(t, withoutHystrix, asMiddleware, u, "http://engine.example")
+	var waits []func()
+	load := func(d time.Duration) { waits = append(waits, steadily(d, silently(h))) }
+
+	load(10 * time.Second)
+	require.Empty(t, seen.reasons(), "healthy")
+	u.way.Store(way)
+	u.came.Store(0)
+	begin := time.Now()
+	load(5 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond)
+	load(takes + 500*time.Millisecond) // what began before ends well meanwhile
+	opened := seen.first(breaker.Open)
+	require.False(t, opened.IsZero(), "it opens")
+	t.Logf("opened %v after the first failure, %d came to the upstream", opened.Sub(begin), u.came.Load())
+	assert.LessOrEqual(t, opened.Sub(begin), time.Second)
+	assert.LessOrEqual(t, u.came.Load(), int64(50))
+	assert.Equal(t, []string{"consecutive"}, seen.reasons(), "old successes do not close it")
+	require.Equal(t, breaker.Open, g.Status()[0].State)
+
+	u.way.Store(healthy)
+	u.takes = 50 * time.Millisecond
+	time.Sleep(time.Until(g.Status()[0].Until))
+	for _, want := range []int64{1, 5, 25, 50, 100} {
+		u.came.Store(0)
+		load(time.Second)
+		assert.InDelta(t, want, u.came.Load(), 3, "%d %%", want)
+	}
+	load(time.Second)
+	assert.Equal(t, []string{"consecutive", "slept", "recovered"}, seen.reasons())
+	for _, wait := range waits {
+		wait()
+	}
+	assert.Zero(t, g.Status()[0].Inflight)
+}
+
+// An outage that goes on is tried by one request at a time, ever more rarely, and
+// clients are refused at once, with a time to come again.
+func TestOutageGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		u := newFailing(0)
+		h, _, seen := behindBreaker(t, withoutHystrix, false, u, "http://engine.example")
+		u.way.Store(refusing)
+		steadily(time.Second, silently(h))()
+		u.came.Store(0)
+		begin := time.Now()
+		var mu sync.Mutex
+		late, mute := 0, 0
+		steadily(2*time.Minute, func() {
+			at := time.Now()
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, chatRequest())
+			mu.Lock()
+			defer mu.Unlock()
+			if time.Since(at) > 10*time.Millisecond {
+				late++
+			}
+			if w.Code == http.StatusServiceUnavailable && w.Header().Get("Retry-After") == "" {
+				mute++
+			}
+		})()
+		t.Logf("%d tries in %v", u.came.Load(), time.Since(begin))
+		assert.InDelta(t, 4, u.came.Load(), 1, "after about 5, 10, 20, 40 s")
+		assert.Zero(t, late)
+		assert.Zero(t, mute)
+		assert.NotContains(t, seen.reasons(), "recovered")
+	})
+}

@@ -1,0 +1,129 @@
+package e2e_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/stretchr/testify/require"
+)
+
+// turnedAway times, within the gateway, the answers that are refusals.
+type turnedAway struct {
+	http.Handler
+
+	mu   sync.Mutex
+	took []visit
+}
+
+func (t *turnedAway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	s := &status{ResponseWriter: w}
+	t.Handler.ServeHTTP(s, r)
+	if s.code == http.StatusServiceUnavailable || s.code == http.StatusTooManyRequests {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.took = append(t.took, visit{total: time.Since(begin)})
+	}
+}
+
+// status notes an answer's.
+type status struct {
+	http.ResponseWriter
+	code int
+}
+
+// Flush is for gin, which does not unwrap.
+func (s *status) Flush() { _ = http.NewResponseController(s.ResponseWriter).Flush() }
+
+func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+func (s *status) WriteHeader(code int) {
+	s.code = code
+	s.ResponseWriter.WriteHeader(code)
+}
+
+// over asks a server over a connection.
+func over(client *http.Client, url string) func() visit {
+	return func() visit {
+		begin := time.Now()
+		res, err := client.Post(url+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true}`))
+		if err != nil {
+			return visit{total: time.Since(begin)}
+		}
+		defer func() { _ = res.Body.Close() }()
+		_, _ = res.Body.Read(make([]byte, 1))
+		v := visit{code: res.StatusCode, retryAfter: res.Header.Get("Retry-After"), first: time.Since(begin)}
+		if _, err = io.Copy(io.Discard, res.Body); err != nil {
+			v.code = 0
+		}
+		v.total = time.Since(begin)
+		return v
+	}
+}
+
+// BenchmarkOverload is TestOverload in real time, over loopback: 30 seconds of twice
+// what the server can do. Run it with -benchtime 1x.
+func BenchmarkOverload(b *testing.B) {
+	for _, one := range []struct {
+		name string
+		guards
+		slows bool // to half of the speed, for the second half of the time
+	}{
+		{"bulkhead", guards{bulkhead: slots * 3 / 2}, false},
+		{"adaptive", guards{adaptive: &ratelimit.AdaptiveConfig{}}, false},
+		{"both", guards{bulkhead: 2 * slots, adaptive: &ratelimit.AdaptiveConfig{}}, false},
+		{"both, capacity loss", guards{bulkhead: 2 * slots, adaptive: &ratelimit.AdaptiveConfig{}}, true},
+	} {
+		b.Run(one.name, func(b *testing.B) {
+			for b.Loop() {
+				overloadOver(b, one.guards, one.slows)
+			}
+		})
+	}
+}
+
+func overloadOver(b *testing.B, g guards, slows bool) {
+	b.Helper()
+	const lasts = 30 * time.Second
+	e := newInference(slots)
+	upstream := httptest.NewServer(e)
+	defer upstream.Close()
+	transport, err := proxy.NewTransport(proxy.TransportConfig{})
+	require.NoError(b, err)
+	defer transport.CloseIdleConnections()
+	h := guarded(b, g, transport, upstream.URL)
+	gate := &turnedAway{Handler: h}
+	gateway := httptest.NewServer(gate)
+	defer gateway.Close()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}
+	defer client.CloseIdleConnections()
+	ask := over(client, gateway.URL)
+	light := offer(1, e.capacity()/5, 10*time.Second, ask)
+	offered := e.capacity()
+	if slows {
+		timer := time.AfterFunc(lasts/2, func() { e.slow.Store(2) })
+		defer timer.Stop()
+		offered *= 0.75 // on average
+	}
+	all := offer(2, 2*e.capacity(), lasts, ask)
+	o := compare(light, all, offered, lasts, 1)
+	b.ReportMetric(milliseconds(p99(light, total)), "unloaded-p99-ms")
+	served, refused := split(all)
+	b.ReportMetric(milliseconds(p99(served, total)), "accepted-p99-ms")
+	b.ReportMetric(o.total, "p99-ratio")
+	b.ReportMetric(o.first, "first-token-p99-ratio")
+	b.ReportMetric(milliseconds(p99(gate.took, total)), "refusal-p99-ms")
+	b.ReportMetric(milliseconds(p99(refused, total)), "refusal-at-client-p99-ms")
+	b.ReportMetric(o.goodput, "goodput/capacity")
+	b.ReportMetric(float64(o.unrefused), "unclear-answers")
+	b.ReportMetric(0, "ns/op")
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,207 @@
+package e2e_test
+
+import (
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/stretchr/testify/require"
+)
+
+// A request to an inference takes 50 to 100 ms in its slot, half of it before the
+// first token.
+const (
+	leastService = 50 * time.Millisecond
+	meanService  = 75 * time.Millisecond
+)
+
+// inference is a model server with continuous batching: a request has a slot from its
+// prefill to its last token, and those for which there is none wait in line, without
+// bound. It is a transport, and a server's handler.
+type inference struct {
+	slots chan struct{}
+	slow  atomic.Int64 // by what everything takes longer; 0 is 1
+}
+
+func newInference(slots int) *inference { return &inference{slots: make(chan struct{}, slots)} }
+
+// take makes slots useless, as they become free, and give gives them back.
+func (e *inference) take(n int) {
+	for range n {
+		e.slots <- struct{}{}
+	}
+}
+
+func (e *inference) give(n int) {
+	for range n {
+		<-e.slots
+	}
+}
+
+// capacity is how many requests a second it can serve.
+func (e *inference) capacity() float64 { return float64(cap(e.slots)) / meanService.Seconds() }
+
+// RoundTrip implements http.RoundTripper: it returns when there is a first token.
+func (e *inference) RoundTrip(req *http.Request) (*http.Response, error) {
+	select {
+	case e.slots <- struct{}{}:
+	case <-req.Context().Done():
+		return nil, req.Context().Err()
+	}
+	service := leastService + rand.N(2*(meanService-leastService))
+	service *= time.Duration(max(e.slow.Load(), 1))
+	time.Sleep(service / 2)
+	return &http.Response{
+		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1,
+		Header: http.Header{"Content-Type": {"text/event-stream"}},
+		Body:   &tokens{engine: e, rest: service / 2},
+	}, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (e *inference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	res, err := e.RoundTrip(r)
+	if err != nil {
+		return
+	}
+	defer func() { _ = res.Body.Close() }()
+	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
+	for p := make([]byte, 512); err == nil; {
+		var n int
+		n, err = res.Body.Read(p)
+		_, _ = w.Write(p[:n])
+		_ = http.NewResponseController(w).Flush()
+	}
+}
+
+// tokens is the body of an answer: a token, the rest of the time, and the end.
+type tokens struct {
+	engine *inference
+	rest   time.Duration
+	said   int
+	once   sync.Once
+}
+
+func (t *tokens) Read(p []byte) (int, error) {
+	switch t.said++; t.said {
+	case 1:
+		return copy(p, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"), nil
+	case 2:
+		time.Sleep(t.rest)
+		return copy(p, "data: [DONE]\n\n"), nil
+	}
+	return 0, io.EOF
+}
+
+func (t *tokens) Close() error {
+	t.once.Do(func() { <-t.engine.slots })
+	return nil
+}
+
+// guards are what stands before the server.
+type guards struct {
+	bulkhead int                       // 0: none
+	adaptive *ratelimit.AdaptiveConfig // nil: none
+}
+
+// guarded is a gateway: Adaptive, proxy, breaker, and what carries the requests.
+func guarded(tb testing.TB, g guards, next http.RoundTripper, target string) http.Handler {
+	tb.Helper()
+	at, err := url.Parse(target)
+	require.NoError(tb, err)
+	circuits, err := breaker.New(breaker.Config{Settings: breaker.Settings{FailurePercent: -1, MaxConcurrent: g.bulkhead}})
+	require.NoError(tb, err)
+	tb.Cleanup(circuits.Close)
+	p, err := proxy.New(proxy.Config{Transport: circuits.Transport(next), Target: at})
+	require.NoError(tb, err)
+	r := gin.New()
+	if g.adaptive != nil {
+		limit, err := ratelimit.NewAdaptive(*g.adaptive)
+		require.NoError(tb, err)
+		r.Use(limit.Middleware())
+	}
+	r.POST("/v1/chat/completions", p.Handler())
+	return r
+}
+
+// visit is how a request was answered.
+type visit struct {
+	at           time.Duration // when it came, from the begin of the load
+	code         int
+	retryAfter   string
+	first, total time.Duration
+}
+
+// offer sends so many requests a second for a time, at random, whether or not those
+// before were answered.
+func offer(seed uint64, rate float64, d time.Duration, ask func() visit) []visit {
+	random := rand.New(rand.NewPCG(seed, 1))
+	begin := time.Now()
+	var mu sync.Mutex
+	var all []visit
+	var wg sync.WaitGroup
+	for next := begin; ; {
+		next = next.Add(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
+		if next.Sub(begin) >= d {
+			break
+		}
+		time.Sleep(time.Until(next))
+		wg.Go(func() {
+			v := ask()
+			v.at = next.Sub(begin)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, v)
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// split parts those that were served from those that were not.
+func split(all []visit) (served, refused []visit) {
+	for _, v := range all {
+		if v.code == http.StatusOK {
+			served = append(served, v)
+		} else {
+			refused = append(refused, v)
+		}
+	}
+	return served, refused
+}
+
+// p99 is the 99th percentile of a time.
+func p99(all []visit, of func(visit) time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	times := make([]time.Duration, len(all))
+	for i, v := range all {
+		times[i] = of(v)
+	}
+	slices.Sort(times)
+	return times[(len(times)-1)*99/100]
+}
+
+func first(v visit) time.Duration { return v.first }
+func total(v visit) time.Duration { return v.total }
+
+// between are those that came within a part of the time.
+func between(all []visit, from, to time.Duration) (out []visit) {
+	for _, v := range all {
+		if v.at >= from && v.at < to {
+			out = append(out, v)
+		}
+	}
+	return out
+}
