@@ -68,7 +68,7 @@ bench: ## run the benchmarks beside their rivals (minutes)
 
 .PHONY: bench-smoke
 bench-smoke: ## run each benchmark once, so that none rots
-	@out=$$(go test -run '^$$' -bench . -benchtime 1x ./... 2>&1) || { echo "$$out"; exit 1; }
+	@out=$$(go test -short -run '^$$' -bench . -benchtime 1x ./... 2>&1) || { echo "$$out"; exit 1; }
 
 .PHONY: fuzz
 fuzz: ## fuzz every parser for 20 s each

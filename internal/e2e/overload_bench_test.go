@@ -69,7 +69,7 @@ func over(client *http.Client, url string) func() visit {
 }
 
 // BenchmarkOverload is TestOverload in real time, over loopback: 30 seconds of twice
-// what the server can do. Run it with -benchtime 1x.
+// what the server can do, with -short two. Run it with -benchtime 1x.
 func BenchmarkOverload(b *testing.B) {
 	for _, one := range []struct {
 		name string
@@ -91,7 +91,10 @@ func BenchmarkOverload(b *testing.B) {
 
 func overloadOver(b *testing.B, g guards, slows bool) {
 	b.Helper()
-	const lasts = 30 * time.Second
+	lasts, alone := 30*time.Second, 10*time.Second
+	if testing.Short() { // only to see that it runs
+		lasts, alone = 2*time.Second, time.Second
+	}
 	e := newInference(slots)
 	upstream := httptest.NewServer(e)
 	defer upstream.Close()
@@ -105,7 +108,7 @@ func overloadOver(b *testing.B, g guards, slows bool) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}
 	defer client.CloseIdleConnections()
 	ask := over(client, gateway.URL)
-	light := offer(1, e.capacity()/5, 10*time.Second, ask)
+	light := offer(1, e.capacity()/5, alone, ask)
 	offered := e.capacity()
 	if slows {
 		timer := time.AfterFunc(lasts/2, func() { e.slow.Store(2) })
