@@ -1,6 +1,7 @@
 package hold
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -19,6 +20,7 @@ type body struct {
 	err   error // of the read that came last
 
 	filling chan struct{} // closed when fill is done; nil: it is
+	late    error         // how fill ended, then
 }
 
 // open reads the beginning. With a limit it waits only so long: then the answer passes
@@ -29,17 +31,16 @@ func (b *body) open(limit time.Duration) error {
 	if limit <= 0 {
 		return b.fill()
 	}
-	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err = b.fill()
+		b.late = b.fill()
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-done:
-		return err
+		return b.late
 	case <-timer.C:
 		b.filling = done
 		return nil
@@ -48,10 +49,7 @@ func (b *body) open(limit time.Duration) error {
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
-	if b.filling != nil {
-		<-b.filling
-		b.filling = nil
-	}
+	b.wait()
 	if b.start < b.end {
 		n := copy(p, b.buf[b.start:b.end])
 		b.start += n
@@ -67,12 +65,24 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) Close() error {
 	if b.filling != nil { // layers below are not to be closed while they are read
 		b.try.Cancel(nil)
-		<-b.filling
-		b.filling = nil
+		b.wait()
 	}
 	if b.buf != nil {
 		buffers.Put(b.buf)
 		b.buf, b.start, b.end, b.err = nil, 0, 0, http.ErrBodyReadAfterClose
 	}
 	return b.ReadCloser.Close()
+}
+
+// wait waits until the beginning was read. What it says then counts, although it is too
+// late to ask somebody else.
+func (b *body) wait() {
+	if b.filling == nil {
+		return
+	}
+	<-b.filling
+	b.filling = nil
+	if errors.Is(b.late, ErrNoContent) {
+		b.try.Fail(b.late)
+	}
 }

@@ -39,14 +39,16 @@ func Answer(req *http.Request, res *http.Response) (*http.Response, error) {
 	case sse.Is(contentType):
 		b.judge = newOpening(res.Header)
 	case isJSON(contentType):
-		b.judge = whole{try}
+		b.judge = newWhole(try, res.Header)
 		limit = 0 // there is nothing to send meanwhile
 	default:
 		return res, nil
 	}
 	res.Body = b
 	if err := b.open(limit); err != nil {
-		try.Fail(err)
+		if !attempt.Abandoned(req.Context()) {
+			try.Fail(err)
+		}
 		_ = b.Close()
 		return nil, err
 	}
@@ -63,7 +65,7 @@ type judge interface {
 	// saw takes what was read; all is everything so far.
 	saw(all, p []byte) verdict
 	// ended says what an answer is that ended.
-	ended() error
+	ended(all []byte) error
 }
 
 type verdict int
@@ -73,16 +75,6 @@ const (
 	begun
 	failed
 )
-
-// whole waits for the end.
-type whole struct{ try *attempt.Try }
-
-func (w whole) saw([]byte, []byte) verdict {
-	w.try.Alive()
-	return more
-}
-
-func (whole) ended() error { return nil }
 
 // fill reads until the answer has begun. What it read, and the error of the last read,
 // stay to be read.
@@ -101,7 +93,7 @@ func (b *body) fill() error {
 		case v == failed:
 			return fmt.Errorf("%w: it says so", ErrNoContent)
 		case err == io.EOF: // one that is wrapped is no clean end
-			return b.judge.ended()
+			return b.judge.ended(b.buf[:b.end])
 		case err != nil:
 			return err
 		}

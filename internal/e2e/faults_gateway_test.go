@@ -1,0 +1,154 @@
+package e2e_test
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// faultPatience is how long a test waits for what happens at once when all is well.
+const faultPatience = 20 * time.Second
+
+// faultSetup is a gateway before three servers.
+type faultSetup struct {
+	urls     []string // of the servers, which are called a, b and c
+	timeouts proxy.Timeouts
+	settings breaker.Settings
+	open     bool // no breaker
+}
+
+// faultGateway is a running one.
+type faultGateway struct {
+	*httptest.Server
+
+	hosts    []string
+	circuits *breaker.Group
+	pool     *balance.Pool
+
+	mu     sync.Mutex
+	events []proxy.Event
+}
+
+func (s faultSetup) start(t *testing.T) *faultGateway {
+	t.Helper()
+	g := new(faultGateway)
+	transport, err := proxy.NewTransport(proxy.TransportConfig{})
+	require.NoError(t, err)
+	t.Cleanup(transport.CloseIdleConnections)
+	g.circuits, err = breaker.New(breaker.Config{Settings: s.settings})
+	require.NoError(t, err)
+	t.Cleanup(g.circuits.Close)
+	var guarded http.RoundTripper = transport
+	if !s.open {
+		guarded = g.circuits.Transport(transport)
+	}
+	var endpoints []balance.Endpoint
+	for i, u := range s.urls {
+		parsed, err := url.Parse(u)
+		require.NoError(t, err)
+		g.hosts = append(g.hosts, parsed.Host)
+		endpoints = append(endpoints, balance.Endpoint{Name: string(rune('a' + i)), URL: u})
+	}
+	// The first try goes to a, the next one to b.
+	g.pool, err = balance.New(balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: guarded})
+	require.NoError(t, err)
+	p, err := proxy.New(proxy.Config{
+		Transport: g.pool, OnEvent: g.on, Timeouts: s.timeouts,
+		Retry: proxy.Retry{Repeat: proxy.Always, Backoff: time.Millisecond},
+	})
+	require.NoError(t, err)
+	r := gin.New()
+	r.Use(gin.RecoveryWithWriter(io.Discard))
+	r.POST("/v1/chat/completions", p.Handler())
+	g.Server = httptest.NewUnstartedServer(r)
+	g.Config.ErrorLog = log.New(io.Discard, "", 0)
+	g.Start()
+	t.Cleanup(g.Close)
+	return g
+}
+
+func (g *faultGateway) on(_ context.Context, e proxy.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.events = append(g.events, e)
+}
+
+// finished returns the tries and the ends of all exchanges so far.
+func (g *faultGateway) finished() (tried, finished []proxy.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range g.events {
+		if e.Kind == proxy.Tried {
+			tried = append(tried, e)
+		} else {
+			finished = append(finished, e)
+		}
+	}
+	return tried, finished
+}
+
+// faultAnswer is what a client saw.
+type faultAnswer struct {
+	status int
+	header http.Header
+	body   string
+	err    error // the body did not end well
+}
+
+// ask makes a request, for a stream or for JSON.
+func (g *faultGateway) ask(ctx context.Context, stream bool) (a faultAnswer, err error) {
+	body := `{"model":"m"}`
+	if stream {
+		body = `{"model":"m","stream":true}`
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, g.URL+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		return a, err
+	}
+	res, err := g.Client().Do(req)
+	if err != nil {
+		return a, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	all, err := io.ReadAll(res.Body)
+	return faultAnswer{res.StatusCode, res.Header, string(all), err}, nil
+}
+
+// settled waits until nothing is under way any more, and so many exchanges ended.
+func (g *faultGateway) settled(t *testing.T, exchanges int) {
+	t.Helper()
+	require.EventuallyWithT(t, func(c *assert.CollectT) {
+		_, finished := g.finished()
+		assert.Len(c, finished, exchanges)
+		for _, s := range g.circuits.Status() {
+			assert.Zero(c, s.Inflight, "permits of %s", s.Circuit)
+		}
+		for _, s := range g.pool.Status() {
+			assert.Zero(c, s.Inflight, "exchanges at %s", s.Name)
+		}
+	}, faultPatience, 2*time.Millisecond)
+}
+
+// circuit is the state of that of endpoint i; nil: it was never asked.
+func (g *faultGateway) circuit(i int) *breaker.Status {
+	for _, s := range g.circuits.Status() {
+		if s.Circuit == g.hosts[i] {
+			return &s
+		}
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package e2e_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/internal/testkit/faulty"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// cell is a fault in one of its forms, that the first try meets or every one.
+type cell struct {
+	fault
+
+	name        string
+	sse, always bool
+	plan        *faulty.Plan
+	gateway     *faultGateway
+	got         faultAnswer
+	err         error
+}
+
+// cells are those of the fault in the matrix.
+func (f fault) cells() (all []*cell) {
+	for form, sse := range map[string]bool{"JSON": false, "SSE": true} {
+		all = append(all, &cell{fault: f, name: form + ", first", sse: sse})
+		if !f.begun && !f.succeed { // else there is one try
+			all = append(all, &cell{fault: f, name: form + ", always", sse: sse, always: true})
+		}
+	}
+	return all
+}
+
+// TestFaults goes through the matrix: every fault, in a stream and in JSON, of the
+// first try and of every one.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for name, f := range faults {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var wg sync.WaitGroup // they wait most of the time
+			cells := f.cells()
+			for _, c := range cells {
+				c.start(t)
+				wg.Go(func() { c.got, c.err = c.gateway.ask(t.Context(), c.sse) })
+			}
+			wg.Wait()
+			for _, c := range cells {
+				t.Run(c.name, c.check)
+			}
+		})
+	}
+}
+
+func (c *cell) start(t *testing.T) {
+	t.Helper()
+	bad, good := c.json, faulty.Plain("200 OK", "Content-Type: application/json\r\n", goodJSON)
+	if c.sse {
+		bad, good = c.stream, faulty.Chunked("text/event-stream", roleEvent, strings.Repeat(tokenEvent, 3), "data: [DONE]\n\n")
+	}
+	c.plan = faulty.InTurn(bad, good)
+	switch {
+	case c.always:
+		c.plan = faulty.InTurn(bad)
+	case c.refuses:
+		c.plan = faulty.InTurn(good)
+	}
+	urls := threeServers(t, c.plan)
+	for i := range urls {
+		if c.refuses && (i == 0 || c.always) {
+			urls[i] = faulty.Refusing(t)
+		}
+	}
+	limit := time.Second
+	if c.always && c.status == 504 { // no try needs to be in time
+		limit = 400 * time.Millisecond
+	}
+	c.gateway = faultSetup{urls: urls, timeouts: proxy.Timeouts{FirstByte: limit, Idle: limit}, settings: strict}.start(t)
+}
+
+func (c *cell) check(t *testing.T) {
+	require.NoError(t, c.err)
+	c.gateway.settled(t, 1)
+	c.checkClient(t, c.got)
+	assert.Equal(t, c.calls(), c.plan.Calls())
+	c.checkEvents(t, c.gateway)
+	c.checkEndpoints(t, c.gateway)
+}
+
+// tries is how many there are; fails how many of them meet the fault.
+func (c *cell) tries() (tries, fails int) {
+	switch {
+	case c.succeed:
+		return 1, 0
+	case c.begun:
+		return 1, 1
+	case c.always:
+		return 3, 3
+	}
+	return 2, 1
+}
+
+// calls are those that come to a server.
+func (c *cell) calls() []string {
+	tries, fails := c.tries()
+	all := []string{"a", "b", "c"}[:tries]
+	if !c.refuses {
+		return all
+	}
+	return append([]string(nil), all[fails:]...)
+}
+
+func (c *cell) checkClient(t *testing.T, got faultAnswer) {
+	t.Helper()
+	tries, fails := c.tries()
+	switch {
+	case c.begun:
+		c.checkBegun(t, got)
+	case tries > fails:
+		assert.Equal(t, 200, got.status)
+		require.NoError(t, got.err)
+		want := goodJSON
+		if c.sse {
+			want = goodStream
+		}
+		assert.Equal(t, want, got.body, "one whole answer")
+	default:
+		assert.Equal(t, c.status, got.status)
+		require.NoError(t, got.err)
+		assert.NotContains(t, got.body, "[DONE]")
+		assert.Contains(t, got.header.Get("Content-Type"), "json")
+		assert.Contains(t, got.body, `"error"`)
+		assert.Equal(t, c.passes, strings.Contains(got.body, "BAD"))
+		assert.Equal(t, c.passes && c.rests, got.header.Get("Retry-After") != "")
+	}
+	if !c.passes && !c.begun {
+		assert.NotContains(t, got.body, "BAD", "nothing of a failed try is seen")
+	}
+	if !c.passes && !c.begun && !c.succeed {
+		assert.Empty(t, got.header.Get("X-Bad"))
+	}
+}
+
+// checkBegun: the client sees that the answer broke.
+func (c *cell) checkBegun(t *testing.T, got faultAnswer) {
+	t.Helper()
+	assert.Equal(t, 200, got.status)
+	require.Error(t, got.err, "cut")
+	if !c.sse {
+		assert.True(t, strings.HasPrefix(longJSON, got.body[:min(len(got.body), 1000)]))
+		return
+	}
+	assert.True(t, strings.HasPrefix(got.body, roleEvent+tokenEvent), got.body)
+	assert.NotContains(t, got.body, "[DONE]")
+	assert.NotContains(t, got.body, "BAD")
+	assert.Equal(t, c.error, strings.Contains(got.body, `"error"`), got.body)
+}
+
+func (c *cell) checkEvents(t *testing.T, g *faultGateway) {
+	t.Helper()
+	tries, fails := c.tries()
+	tried, finished := g.finished()
+	require.Len(t, tried, tries)
+	for i, e := range tried {
+		want := proxy.Success
+		if i < fails && !c.spared {
+			want = proxy.Failure
+			require.Error(t, e.Err)
+		}
+		assert.Equal(t, want, e.Outcome, "try %d", i+1)
+		assert.Equal(t, i+1, e.Try)
+		assert.Equal(t, string(rune('a'+i)), e.Endpoint)
+	}
+	end, last := finished[0], tried[tries-1]
+	assert.Equal(t, last.Outcome, end.Outcome)
+	assert.Equal(t, tries, end.Try)
+	assert.Equal(t, last.Endpoint, end.Endpoint)
+}
+
+// checkEndpoints: breaker and balancer count each exchange alike, once.
+func (c *cell) checkEndpoints(t *testing.T, g *faultGateway) {
+	t.Helper()
+	tries, fails := c.tries()
+	for i, s := range g.pool.Status() {
+		circuit := g.circuit(i)
+		if i >= tries {
+			assert.Nil(t, circuit)
+			assert.Zero(t, s.Requests)
+			continue
+		}
+		require.NotNil(t, circuit)
+		failed := i < fails && !c.spared
+		assert.Equal(t, failed, circuit.State == breaker.Open, "circuit of %s", s.Name)
+		assert.Equal(t, c.spared && c.rests && i < fails, !circuit.Rest.IsZero(), "rest of %s", s.Name)
+		assert.Equal(t, c.rests && i < fails, !s.RestingUntil.IsZero())
+		assert.EqualValues(t, 1, s.Requests)
+		assert.Equal(t, failed, s.Failures == 1, "failures of %s: %d", s.Name, s.Failures)
+	}
+}

@@ -1,0 +1,136 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/testkit/faulty"
+)
+
+// fault is something that goes wrong with an upstream, in its two forms.
+type fault struct {
+	refuses      bool // it does not listen
+	json, stream faulty.Answer
+
+	status  int  // that a client gets when every try fails so
+	passes  bool // then the last answer is what it gets
+	spared  bool // it is no failure of the endpoint
+	rests   bool // the endpoint asks to be left alone
+	begun   bool // it comes after the first content: nothing can be repeated
+	error   bool // then an error event comes before the cut
+	succeed bool // it is none
+}
+
+const (
+	jsonHead = "application/json\r\nX-Bad: 1"
+	sseHead  = "text/event-stream\r\nX-Bad: 1"
+
+	goodJSON = `{"choices":[{"message":{"content":"hello"}}]}`
+	// What a failed try says has BAD in it.
+	badJSON    = `{"id":"BAD","choices":[{"message":{"content":"hel`
+	badRole    = "data: {\"id\":\"BAD\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
+	tokenEvent = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n"
+)
+
+var (
+	goodStream = roleEvent + strings.Repeat(tokenEvent, 3) + "data: [DONE]\n\n"
+	// A piece of JSON that is too long to be held back.
+	longJSON = `{"choices":[{"message":{"content":"` + strings.Repeat("hello ", 10000)
+)
+
+// both is a fault before there is any difference.
+func both(status int, steps ...faulty.Step) fault {
+	return fault{json: steps, stream: steps, status: status}
+}
+
+// after is a fault in the midst of a body: JSON has said something, a stream not yet.
+func after(status int, steps ...faulty.Step) fault {
+	return fault{status: status, json: faulty.Broken(jsonHead, []string{badJSON}, steps...), stream: faulty.Broken(sseHead, []string{badRole}, steps...)}
+}
+
+// late is a fault after the first content, between two events.
+func late(steps ...faulty.Step) fault {
+	return fault{
+		begun: true, error: true,
+		json: faulty.Broken(jsonHead, []string{longJSON}, steps...), stream: faulty.Broken(sseHead, []string{roleEvent + tokenEvent}, steps...),
+	}
+}
+
+// answered is a fault that a status line tells of.
+func answered(status int, line, header string) fault {
+	a := faulty.Plain(line, header+"X-Bad: 1\r\nContent-Type: application/json\r\n", `{"error":"BAD"}`)
+	return fault{json: a, stream: a, status: status, passes: true, spared: status == 429, rests: strings.Contains(header, "Retry-After")}
+}
+
+// slowly is no fault: what comes a few bytes at a time goes on for longer than any
+// limit, but never pauses for long.
+func slowly() fault {
+	stream := faulty.Answer{
+		faulty.Drip(faulty.Head(sseHead)+faulty.Chunk(roleEvent)+faulty.Chunk(tokenEvent), 40, time.Millisecond),
+		faulty.Drip(faulty.Chunk(tokenEvent)+faulty.Chunk(tokenEvent)+faulty.Chunk("data: [DONE]\n\n")+faulty.Chunk(""), 5, 40*time.Millisecond),
+	}
+	// A chunk counts when it is whole, bytes of a promised length one by one.
+	json := faulty.Answer{
+		faulty.Drip(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Bad: 1\r\nContent-Length: %d\r\n\r\n", len(goodJSON)), 40, time.Millisecond),
+		faulty.Drip(goodJSON, 2, 80*time.Millisecond),
+	}
+	return fault{json: json, stream: stream, succeed: true}
+}
+
+var faults = map[string]fault{
+	"refused":                  {refuses: true, status: 502},
+	"closed before headers":    both(502, faulty.Cut()),
+	"reset before headers":     both(502, faulty.Reset()),
+	"reset within headers":     both(502, faulty.Say("HTTP/1.1 200 OK\r\nContent-Type: text/eve"), faulty.Reset()),
+	"silent":                   both(504, faulty.Stall()),
+	"no HTTP":                  both(502, faulty.Say("\x16\x03\x01BAD\r\n\r\n"), faulty.Cut()),
+	"no HTTP, without a line":  both(502, faulty.Say(strings.Repeat("BAD", 10)), faulty.Cut()),
+	"an invalid header":        both(502, faulty.Say("HTTP/1.1 200 OK\r\nBAD header\r\n\r\n"), faulty.Stall()),
+	"huge headers":             both(502, faulty.Say("HTTP/1.1 200 OK\r\nX-Bad: "+strings.Repeat("a", 300<<10)+"\r\n\r\n"), faulty.Stall()),
+	"many headers":             both(502, faulty.Say("HTTP/1.1 200 OK\r\n"+strings.Repeat("X-Bad: aaaaaaaaaaaaaaaa\r\n", 20000)+"\r\n"), faulty.Stall()),
+	"headers without end":      both(502, faulty.Say("HTTP/1.1 200 OK\r\n"), faulty.Repeat("X-Bad: "+strings.Repeat("a", 1<<10)+"\r\n", 0)),
+	"slow headers without end": both(504, faulty.Say("HTTP/1.1 200 OK\r\n"), faulty.Repeat("X-Bad: a\r\n", 10*time.Millisecond)),
+	"100 Continue without end": both(502, faulty.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 0)),
+
+	"500":                  answered(500, "500 Internal Server Error", ""),
+	"503":                  answered(503, "503 Service Unavailable", "Retry-After: 30\r\n"),
+	"429":                  answered(429, "429 Too Many Requests", ""),
+	"429 with Retry-After": answered(429, "429 Too Many Requests", "Retry-After: 30\r\n"),
+
+	"an error in a 200": {
+		status: 502, json: faulty.Plain("200 OK", "Content-Type: "+jsonHead+"\r\n", `{"error":{"message":"BAD","type":"server_error"}}`),
+		stream: faulty.Chunked(sseHead, badRole, errorEvent),
+	},
+	"an error event of Anthropic's": {
+		status: 502, json: faulty.Plain("200 OK", "Content-Type: "+jsonHead+"\r\n", `{"type":"error","error":{"type":"overloaded_error","message":"BAD"}}`),
+		stream: faulty.Chunked(sseHead, "event: error\n", "data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"BAD\"}}\n\n"),
+	},
+	"a stall after the head": {status: 504, json: faulty.Broken(jsonHead, nil, faulty.Stall()), stream: faulty.Broken(sseHead, nil, faulty.Stall())},
+	"a stall":                after(504, faulty.Stall()),
+	"a cut":                  after(502, faulty.Cut()),
+	"a reset":                after(502, faulty.Reset()),
+	"a cut of a promised length": {
+		status: 502, json: faulty.Answer{faulty.Say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n" + badJSON), faulty.Cut()},
+		stream: faulty.Answer{faulty.Say("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 1000\r\n\r\n" + badRole), faulty.Cut()},
+	},
+	"an end too early": after(502, faulty.Say(faulty.Chunk(""))),
+	"an end by close": {
+		status: 502, json: faulty.Answer{faulty.Say("HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + badJSON), faulty.Cut()},
+		stream: faulty.Answer{faulty.Say("HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + badRole), faulty.Cut()},
+	},
+	"garbage between chunks": after(502, faulty.Say("NO SIZE\r\n"), faulty.Stall()),
+	"garbage as body": {
+		status: 502, json: faulty.Chunked(jsonHead, "\x00\xffBAD<html>"), stream: faulty.Chunked(sseHead, "\x00\xffBAD<html>\n\n"),
+	},
+
+	"a late cut":                     late(faulty.Cut()),
+	"a late reset":                   late(faulty.Reset()),
+	"a late stall":                   late(faulty.Stall()),
+	"late garbage":                   late(faulty.Say("NO SIZE\r\n"), faulty.Stall()),
+	"a late cut within an event":     {begun: true, json: late(faulty.Cut()).json, stream: faulty.Broken(sseHead, []string{roleEvent + tokenEvent, tokenEvent[:20]}, faulty.Cut())},
+	"a late stall within an event":   {begun: true, json: late(faulty.Stall()).json, stream: faulty.Broken(sseHead, []string{roleEvent + tokenEvent, tokenEvent[:20]}, faulty.Stall())},
+	"late, and of a promised length": {begun: true, error: true, json: faulty.Answer{faulty.Say("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n" + longJSON), faulty.Cut()}, stream: late(faulty.Cut()).stream},
+
+	"slowly": slowly(),
+}
