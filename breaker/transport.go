@@ -106,6 +106,7 @@ func watch(req *http.Request, res *http.Response, p *permit) io.ReadCloser {
 	if sse.Is(res.Header.Get("Content-Type")) {
 		b.stream = new(usage.Scanner)
 		b.stream.Reset(res.Header)
+		attempt.From(req.Context()).Watch()
 	}
 	if w, ok := res.Body.(io.Writer); ok { // what is switched to has no first byte that says something
 		p.firstByte()
@@ -123,6 +124,9 @@ func (b *body) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
+		if b.stream != nil {
+			attempt.From(b.req.Context()).Judge(b.stream, true)
+		}
 		if !b.unsaid() {
 			b.end(b.whole())
 		}

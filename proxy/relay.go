@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/attempt"
 	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/usage"
 )
 
 // bufferSize is one read of an answer's body.
@@ -53,8 +56,11 @@ func (x *exchange) relay(res *http.Response) {
 func (x *exchange) finish(res *http.Response) {
 	x.c.Writer.WriteHeaderNow() // an empty answer; gin would replace its Content-Type
 	x.outcome, x.err = Success, nil
-	if res.StatusCode >= 500 {
+	switch said := x.try.Err(); {
+	case res.StatusCode >= 500:
 		x.outcome, x.err = Failure, statusError(res.StatusCode)
+	case said != nil: // by an event: the client knows
+		x.outcome, x.err = Failure, fmt.Errorf("%w: %w", ErrUpstream, said)
 	}
 	x.tried(x.try, res, x.err, x.bytes)
 }
@@ -96,6 +102,7 @@ func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Bounda
 	}
 	defer head.stop()
 	var pauses gaps
+	scanner := x.scanner(res, events)
 	buf := x.p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer x.p.buffers.Put(buf)
 	for {
@@ -112,9 +119,15 @@ func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Bounda
 				pauses.add(time.Since(asked))
 				between.Write(buf[:n])
 			}
+			if scanner != nil {
+				_, _ = scanner.Write(buf[:n]) // never fails
+			}
 		}
 		switch {
 		case readErr == io.EOF: // one that is wrapped is no clean end
+			if scanner != nil {
+				x.try.Judge(scanner, true)
+			}
 			return x.bodyEnded()
 		case readErr != nil:
 			return x.explain(x.try, readErr)
@@ -165,10 +178,24 @@ func (h *lateHead) stop() {
 	h.over = true
 }
 
-// bodyEnded catches an upload that broke while the answer came through whole.
+// scanner reads a stream of events, if no layer below does.
+func (x *exchange) scanner(res *http.Response, events bool) *usage.Scanner {
+	if !events || x.try.Watched() {
+		return nil
+	}
+	s := new(usage.Scanner)
+	s.Reset(res.Header)
+	return s
+}
+
+// bodyEnded catches an upload that broke while the answer came through whole, and a
+// stream of a model that lacks its last event: a client would take it for whole.
 func (x *exchange) bodyEnded() error {
-	if x.upload != nil {
+	if x.upload != nil && x.upload.failed() != nil {
 		return x.upload.failed()
+	}
+	if err := x.try.Err(); errors.Is(err, attempt.ErrCut) {
+		return upstreamError(err)
 	}
 	return nil
 }

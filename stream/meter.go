@@ -156,6 +156,9 @@ func (t *tally) answered(res *http.Response) {
 	t.status = res.StatusCode
 	t.stream = sse.Is(res.Header.Get("Content-Type"))
 	t.scanner.Reset(res.Header)
+	if t.stream {
+		attempt.From(t.ctx).Watch()
+	}
 }
 
 func (t *tally) watch(body io.ReadCloser) io.ReadCloser {
@@ -303,6 +306,9 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		b.err = err
+	}
+	if b.tally.stream && errors.Is(err, io.EOF) {
+		attempt.From(b.tally.ctx).Judge(&b.tally.scanner, true)
 	}
 	return n, err
 }

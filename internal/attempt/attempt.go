@@ -16,6 +16,14 @@ import (
 // too slow, and not because the client left.
 var ErrTimeout = errors.New("upstream timeout")
 
+// How the stream of a model can fail although its status and its framing are well.
+var (
+	// ErrCut: it had content and ended without its last event.
+	ErrCut = errors.New("the stream ended without its last event")
+	// ErrSaid: an event after its content says so.
+	ErrSaid = errors.New("the stream says that it failed")
+)
+
 // NotSentError is what a layer below refuses a try with before anything was sent, as
 // an open circuit does. It is no failure of the endpoint, another may be asked, and the
 // request's body was not touched.
@@ -86,6 +94,17 @@ type Try struct {
 	endpoint string
 	others   int
 	err      error
+	watched  bool
+}
+
+// Stream is what was read of a model's stream.
+type Stream interface {
+	// Events is how many had content.
+	Events() int64
+	// Ended reports whether the last event came.
+	Ended() bool
+	// Failed reports whether an event says that it failed.
+	Failed() bool
 }
 
 type key struct{}
@@ -273,6 +292,38 @@ func (t *Try) Fail(err error) {
 	defer t.mu.Unlock()
 	if t.err == nil {
 		t.err = err
+	}
+}
+
+// Watch says that a layer reads the answer's stream, and will Judge it.
+func (t *Try) Watch() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.watched = true
+}
+
+// Watched reports whether a layer does.
+func (t *Try) Watched() bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.watched
+}
+
+// Judge records the verdict that a stream gives of itself, over when it has ended. One
+// that had no content is judged by who held it back.
+func (t *Try) Judge(s Stream, over bool) {
+	switch {
+	case s.Events() == 0:
+	case s.Failed():
+		t.Fail(ErrSaid)
+	case over && !s.Ended():
+		t.Fail(ErrCut)
 	}
 }
 

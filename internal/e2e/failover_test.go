@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -88,7 +89,7 @@ func TestHedge(t *testing.T) {
 				<-r.Context().Done()
 				return
 			}
-			_, _ = io.WriteString(w, strings.ReplaceAll(helloEvents, "hello", fmt.Sprint(first)))
+			_, _ = io.WriteString(w, strings.ReplaceAll(helloEvents, "hello", strconv.FormatBool(first)))
 		})
 	}
 	one, two := httptest.NewServer(handler(true)), httptest.NewServer(handler(false))
