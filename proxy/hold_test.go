@@ -240,3 +240,27 @@ func TestClientLeavesWhileHeld(t *testing.T) {
 		})
 	}
 }
+
+// A layer below that panics while its answer is held, or after that, takes nobody with it.
+func TestPanicWhileHeld(t *testing.T) {
+	t.Parallel()
+	for name, late := range map[string]time.Duration{"held": 0, "no more": 2 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				tr := transport(func(*http.Request) (*http.Response, error) {
+					res := said(200, "")
+					res.Header.Set("Content-Type", "text/event-stream")
+					res.Body = io.NopCloser(readerFunc(func([]byte) (int, error) {
+						<-time.After(late)
+						panic("oops")
+					}))
+					return res, nil
+				})
+				ev := newEvents()
+				serve(newProxy(t, proxy.Config{Transport: tr, OnEvent: ev.on, Retry: proxy.Retry{Tries: 1}, Timeouts: proxy.Timeouts{Hold: time.Second}}), asking(t, true))
+				assert.Equal(t, proxy.Failure, ev.next(t).Outcome)
+			})
+		})
+	}
+}

@@ -26,8 +26,11 @@ func (x *exchange) relay(res *http.Response) {
 	defer func() { _ = res.Body.Close() }() // also when a writer panics
 	events := sse.Is(res.Header.Get("Content-Type"))
 	x.commit(res, events)
-	var between sse.Boundary
-	err := x.copyBody(res, events, &between)
+	var f *follower
+	if events {
+		f = x.follow(res)
+	}
+	err := x.copyBody(res, f)
 	if err == nil {
 		x.sendTrailers(res)
 		x.finish(res)
@@ -41,7 +44,7 @@ func (x *exchange) relay(res *http.Response) {
 	switch {
 	case errors.Is(err, ErrClientClosed):
 		apierror.Cut(x.c, err)
-	case events && between.At() && res.Header.Get("Content-Encoding") == "":
+	case events && f.between.At() && res.Header.Get("Content-Encoding") == "":
 		begun := x.c.Writer.Written()
 		x.p.cfg.ErrorHandler(x.c, err)
 		if begun { // whatever the handler did, this answer is not complete
@@ -95,19 +98,17 @@ func (x *exchange) commit(res *http.Response, events bool) {
 
 // copyBody relays the body. It flushes whenever a read came back short: then
 // nothing more was buffered, and the client should have what there is.
-func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Boundary) error {
+func (x *exchange) copyBody(res *http.Response, f *follower) error {
 	head := lateHead{w: x.c.Writer}
 	if res.ContentLength < 0 && x.c.Request.Method != http.MethodHead {
 		head.timer = time.AfterFunc(headDelay, head.flush)
 	}
 	defer head.stop()
-	var pauses gaps
-	scanner := x.scanner(res, events)
 	buf := x.p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer x.p.buffers.Put(buf)
 	for {
 		asked := time.Now()
-		x.try.dog.arm(limitIdle, asked, pauses.limit(x.timeouts))
+		x.try.dog.arm(limitIdle, asked, f.limit(x.timeouts))
 		n, readErr := res.Body.Read(buf[:])
 		x.try.dog.disarm()
 		head.stop()
@@ -115,20 +116,11 @@ func (x *exchange) copyBody(res *http.Response, events bool, between *sse.Bounda
 			if err := x.copyPart(buf[:n]); err != nil {
 				return err
 			}
-			if events {
-				pauses.add(time.Since(asked))
-				between.Write(buf[:n])
-			}
-			if scanner != nil {
-				_, _ = scanner.Write(buf[:n]) // never fails
-			}
+			f.saw(buf[:n], asked)
 		}
 		switch {
 		case readErr == io.EOF: // one that is wrapped is no clean end
-			if scanner != nil {
-				x.try.Judge(scanner, true)
-			}
-			return x.bodyEnded()
+			return x.bodyEnded(f)
 		case readErr != nil:
 			return x.explain(x.try, readErr)
 		case n < len(buf):
@@ -178,19 +170,49 @@ func (h *lateHead) stop() {
 	h.over = true
 }
 
-// scanner reads a stream of events, if no layer below does.
-func (x *exchange) scanner(res *http.Response, events bool) *usage.Scanner {
-	if !events || x.try.Watched() {
-		return nil
+// follower follows a stream of events while it is relayed. Nil, of other answers, does
+// nothing.
+type follower struct {
+	between sse.Boundary
+	pauses  gaps
+	scanner *usage.Scanner // nil: a layer below reads it
+}
+
+func (x *exchange) follow(res *http.Response) *follower {
+	f := new(follower)
+	if !x.try.Watched() {
+		f.scanner = new(usage.Scanner)
+		f.scanner.Reset(res.Header)
 	}
-	s := new(usage.Scanner)
-	s.Reset(res.Header)
-	return s
+	return f
+}
+
+// limit is how long the answer may pause.
+func (f *follower) limit(t *Timeouts) time.Duration {
+	if f == nil {
+		return t.Idle
+	}
+	return f.pauses.limit(t)
+}
+
+// saw takes what was read, and since when it was waited for.
+func (f *follower) saw(p []byte, since time.Time) {
+	if f == nil {
+		return
+	}
+	f.pauses.add(time.Since(since))
+	f.between.Write(p)
+	if f.scanner != nil {
+		_, _ = f.scanner.Write(p) // never fails
+	}
 }
 
 // bodyEnded catches an upload that broke while the answer came through whole, and a
 // stream of a model that lacks its last event: a client would take it for whole.
-func (x *exchange) bodyEnded() error {
+func (x *exchange) bodyEnded(f *follower) error {
+	if f != nil && f.scanner != nil {
+		x.try.Judge(f.scanner, true)
+	}
 	if x.upload != nil && x.upload.failed() != nil {
 		return x.upload.failed()
 	}

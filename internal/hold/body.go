@@ -2,8 +2,10 @@ package hold
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
@@ -34,6 +36,12 @@ func (b *body) open(limit time.Duration) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer func() { // nobody above this goroutine recovers
+			if v := recover(); v != nil {
+				b.err = fmt.Errorf("reading the answer panicked: %v\n%s", v, debug.Stack())
+				b.late = b.err
+			}
+		}()
 		b.late = b.fill()
 	}()
 	timer := time.NewTimer(limit)
