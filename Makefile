@@ -58,6 +58,15 @@ consumer: ## check what a module that imports ginfer gets in its go.sum
 readme: ## run the commands and build the snippets of README.md
 	scripts/readme
 
+.PHONY: deploy-tools
+deploy-tools: ## install what checks the files in deploy/ (minutes)
+	go install helm.sh/helm/v4/cmd/helm@v4.3.1
+	go install sigs.k8s.io/kubectl-validate@v0.0.4
+
+.PHONY: deploy
+deploy: ## check the image's build, the Helm chart and the Argo CD application
+	scripts/deploy
+
 .PHONY: schema
 schema: ## write the JSON Schema of the gateway's configuration anew
 	UPDATE_SCHEMA=1 go test ./examples/gateway -run TestSchema -count=1
