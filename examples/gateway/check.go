@@ -50,6 +50,12 @@ func (c *Config) check() []fault {
 			k.add(fmt.Sprintf("trusted_proxies[%d]", i), "%q is not a CIDR range such as 10.0.0.0/8", cidr)
 		}
 	}
+	if m := c.Memory; m.LimitPercent < -1 || m.LimitPercent > 100 || m.GOGC < -1 {
+		k.add("memory", "limit_percent is 1 to 100 or -1, gogc is positive or -1")
+	}
+	if c.Memory.GOGC == -1 && c.Memory.LimitPercent == -1 {
+		k.add("memory", "gogc -1 needs a limit: nothing would ever be collected")
+	}
 	k.auth(c)
 	k.limits(c)
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {

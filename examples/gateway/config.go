@@ -17,6 +17,8 @@ type Config struct {
 	Private Private `json:"private,omitzero"`
 	// Drain says how the gateway ends.
 	Drain Drain `json:"drain,omitzero"`
+	// Memory says how the garbage collector works.
+	Memory Memory `json:"memory,omitzero"`
 	// TrustedProxies are the CIDR ranges whose X-Forwarded-* headers are believed. Default none.
 	TrustedProxies []string `json:"trusted_proxies,omitempty"`
 	// Upstreams are pools of servers by name. Without any, the two versions of
@@ -74,6 +76,16 @@ type Drain struct {
 	Delay Duration `json:"delay,omitempty"`
 	// Timeout is how long open requests and streams may go on after that. Default 30s.
 	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// Memory is how the garbage collector works. The variables GOMEMLIMIT and GOGC, where they
+// are set, count instead.
+type Memory struct {
+	// LimitPercent of what the container may use is the soft limit. Default 90; -1: none.
+	LimitPercent int `json:"limit_percent,omitempty"`
+	// GOGC is how much the heap may grow between collections, in per cent. Default 100; -1: off, which
+	// needs a limit.
+	GOGC int `json:"gogc,omitempty"`
 }
 
 // Upstream is a pool of servers that serve the same.

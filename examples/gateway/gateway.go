@@ -95,6 +95,7 @@ func (g *gateway) apply(ctx context.Context, src source) error {
 	if err != nil {
 		return err
 	}
+	setMemory(cfg.Memory, g.log)
 	g.cert.Store(next.cert)
 	g.clientCAs.Store(next.clientCAs)
 	if old := g.current.Swap(next); old != nil {

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"log/slog"
+	"math"
+	"os"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// setMemory tells the garbage collector how much there is: so many per cent of what the
+// container may use, so that it works harder before the kernel ends the process.
+// GOMEMLIMIT and GOGC, where they are set, are the operator's word.
+func setMemory(cfg Memory, log *slog.Logger) {
+	percent, gogc := cfg.LimitPercent, cfg.GOGC
+	if percent == 0 {
+		percent = 90
+	}
+	if gogc == 0 {
+		gogc = 100
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(max(gogc, -1))
+	}
+	if os.Getenv("GOMEMLIMIT") != "" || percent < 0 {
+		return
+	}
+	limit, err := memlimit.FromCgroup()
+	if err != nil || limit == 0 || limit > math.MaxInt64/2 { // none
+		return
+	}
+	limit = limit / 100 * uint64(percent)
+	debug.SetMemoryLimit(int64(limit)) //nolint:gosec // it was compared above
+	log.Info("memory limit", "bytes", limit)
+}
