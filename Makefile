@@ -79,6 +79,10 @@ bench: ## run the benchmarks beside their rivals (minutes)
 bench-smoke: ## run each benchmark once, so that none rots
 	@out=$$(go test -short -run '^$$' -bench . -benchtime 1x ./... 2>&1) || { echo "$$out"; exit 1; }
 
+.PHONY: profile
+profile: ## load the gateway with wrk and profile the same seconds, into profiles/
+	scripts/profile
+
 .PHONY: fuzz
 fuzz: ## fuzz every parser for 20 s each
 	scripts/fuzz 20s

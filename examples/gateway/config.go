@@ -68,6 +68,9 @@ type TLS struct {
 type Private struct {
 	// Address to listen on. Default 127.0.0.1:9090.
 	Address string `json:"address,omitempty"`
+	// ContentionProfiles samples where goroutines wait, for the block and mutex profiles. It costs
+	// some speed. Default false.
+	ContentionProfiles bool `json:"contention_profiles,omitempty"`
 }
 
 // Drain is what happens between SIGTERM and the end.

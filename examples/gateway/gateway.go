@@ -96,6 +96,7 @@ func (g *gateway) apply(ctx context.Context, src source) error {
 		return err
 	}
 	setMemory(cfg.Memory, g.log)
+	sampleContention(cfg.Private.ContentionProfiles)
 	g.cert.Store(next.cert)
 	g.clientCAs.Store(next.clientCAs)
 	if old := g.current.Swap(next); old != nil {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -33,4 +34,14 @@ func setMemory(cfg Memory, log *slog.Logger) {
 	limit = limit / 100 * uint64(percent)
 	debug.SetMemoryLimit(int64(limit)) //nolint:gosec // it was compared above
 	log.Info("memory limit", "bytes", limit)
+}
+
+// sampleContention switches the block and mutex profiles on or off.
+func sampleContention(on bool) {
+	block, mutex := 0, 0
+	if on {
+		block, mutex = 10_000, 100 // a sample for each 10 us of waiting, and each 100th wait for a lock
+	}
+	runtime.SetBlockProfileRate(block)
+	runtime.SetMutexProfileFraction(mutex)
 }
