@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -159,18 +160,28 @@ func mustText(t *testing.T, d Duration) string {
 	return strings.Trim(string(b), `"`)
 }
 
-// The configurations in README.md are good.
+// The configurations in README.md and in the guides are good.
 func TestReadme(t *testing.T) {
 	t.Setenv("OPENAI_API_KEY", "key")
 	t.Setenv("OAUTH_SECRET", "secret")
-	text, err := os.ReadFile("README.md")
+	pages, err := filepath.Glob("../../docs/*.md")
 	require.NoError(t, err)
+	require.NotEmpty(t, pages)
+	blocks := regexp.MustCompile("(?s)```json\n(.*?)```")
+	var configs []string
+	for _, page := range append(pages, "README.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, block := range blocks.FindAllStringSubmatch(string(text), -1) {
+			configs = append(configs, block[1])
+		}
+	}
 	t.Chdir(t.TempDir())
 	require.NoError(t, os.WriteFile("keys.json", []byte(`{"keys": []}`), 0o600))
-	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	require.NotEmpty(t, blocks)
-	for _, block := range blocks {
-		config := block[1]
+	cert, key := authority(t, "server")
+	require.NoError(t, os.WriteFile("tls.crt", cert, 0o600))
+	require.NoError(t, os.WriteFile("tls.key", key, 0o600))
+	for _, config := range configs {
 		if !strings.Contains(config, "upstreams") { // one group of a configuration
 			config = `{"upstreams": {"web": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}, "groups": [` + config + `]}`
 		}

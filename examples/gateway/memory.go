@@ -13,7 +13,7 @@ import (
 // setMemory tells the garbage collector how much there is: so many per cent of what the
 // container may use, so that it works harder before the kernel ends the process.
 // GOMEMLIMIT and GOGC, where they are set, are the operator's word.
-func setMemory(cfg Memory, log *slog.Logger) {
+func setMemory(cfg Memory, logger *slog.Logger) {
 	percent, gogc := cfg.LimitPercent, cfg.GOGC
 	if percent == 0 {
 		percent = 90
@@ -33,7 +33,7 @@ func setMemory(cfg Memory, log *slog.Logger) {
 	}
 	limit = limit / 100 * uint64(percent)
 	debug.SetMemoryLimit(int64(limit)) //nolint:gosec // it was compared above
-	log.Info("memory limit", "bytes", limit)
+	logger.Info("memory limit", "bytes", limit)
 }
 
 // sampleContention switches the block and mutex profiles on or off.
