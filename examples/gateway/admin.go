@@ -33,6 +33,7 @@ func (g *gateway) adminHandler() http.Handler {
 	admin.GET("/upstreams", g.getUpstreams)
 	admin.GET("/breakers", g.getBreakers)
 	admin.POST("/breakers/:upstream/:state", g.postBreaker)
+	admin.POST("/cache/purge", g.postPurge)
 	debug := r.Group("/debug/pprof")
 	debug.GET("/", gin.WrapF(pprof.Index))
 	debug.GET("/cmdline", gin.WrapF(pprof.Cmdline))

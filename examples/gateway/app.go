@@ -42,6 +42,7 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 	a.pools = g.keepPools(upstreams, faults) //nolint:contextcheck // requests bring their own
 	a.authn = g.keepAuthn(&cfg.Auth, faults) //nolint:contextcheck // requests bring their own
 	a.store = g.keepStore(cfg.Redis, faults)
+	a.answers = g.keepAnswers(cfg, faults)
 	a.address, _ = auth.NewIPFilter(auth.IPFilterConfig{TrustedProxies: cfg.TrustedProxies}) // they were checked
 	if a.store == nil {
 		return nil, src.explain(faults.faults)
@@ -75,6 +76,7 @@ func (g *gateway) startParts(ctx context.Context, a *app) {
 	if old := g.store; old != nil && old != a.store {
 		time.AfterFunc(longest, old.close) // requests under way still settle there
 	}
+	g.startCaches(ctx, a)
 	g.authn, g.store, g.limits = a.authn, a.store, map[string]*limits{}
 	for _, group := range a.groups {
 		if group.limits != nil {

@@ -69,6 +69,7 @@ func (c *Config) check() []fault {
 		k.group(fmt.Sprintf("groups[%d]", i), &c.Groups[i], known)
 	}
 	k.samePath(c.Groups)
+	k.caches(c)
 	return k.faults
 }
 
@@ -139,7 +140,7 @@ func (k *checker) group(path string, g *Group, known []string) {
 		}
 	}
 	for i, s := range g.Stages {
-		k.oneOf(fmt.Sprintf("%s.stages[%d]", path, i), s, stageIP, stageAuth, stageRouting, stageLimits, stageStream)
+		k.oneOf(fmt.Sprintf("%s.stages[%d]", path, i), s, stageIP, stageAuth, stageRouting, stageLimits, stageCache, stageStream)
 	}
 	if g.Stages == nil {
 		g.Stages = g.configured()
@@ -164,6 +165,9 @@ func (g *Group) configured() []string {
 	}
 	if len(g.Limits) > 0 || g.Concurrency != nil {
 		stages = append(stages, stageLimits)
+	}
+	if g.Cache != nil {
+		stages = append(stages, stageCache)
 	}
 	return stages
 }

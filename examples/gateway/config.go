@@ -30,6 +30,8 @@ type Config struct {
 	Redis *Redis `json:"redis,omitempty"`
 	// Limits by name, for groups to name.
 	Limits map[string]Limit `json:"limits,omitempty"`
+	// CacheStore bounds what the groups' caches keep.
+	CacheStore *CacheStore `json:"cache_store,omitempty"`
 	// Groups are route groups; the one with the longest matching path takes a request.
 	Groups []Group `json:"groups"`
 }
@@ -173,7 +175,7 @@ type Group struct {
 	Path string `json:"path"`
 	// Methods that are let in. Default: all.
 	Methods []string `json:"methods,omitempty"`
-	// Stages that are on: ip, auth, routing, limits, stream. Default: auth, stream,
+	// Stages that are on: ip, auth, routing, limits, cache, stream. Default: auth, stream,
 	// and of the others those that are configured. They always run in this order.
 	Stages []string `json:"stages,omitempty"`
 	// IP refuses addresses.
@@ -186,6 +188,8 @@ type Group struct {
 	Wait *Wait `json:"wait,omitempty"`
 	// Concurrency bounds the requests under way. Default: they are not bounded.
 	Concurrency *Concurrency `json:"concurrency,omitempty"`
+	// Cache answers again what was asked before. Default: it does not.
+	Cache *Cache `json:"cache,omitempty"`
 	// Upstream takes every request of the group, when routing is off.
 	Upstream string `json:"upstream,omitempty"`
 	// Routing chooses the upstream by the table.
@@ -258,6 +262,7 @@ const (
 	stageAuth    = "auth"
 	stageRouting = "routing"
 	stageLimits  = "limits"
+	stageCache   = "cache"
 	stageStream  = "stream"
 )
 

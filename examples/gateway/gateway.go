@@ -40,6 +40,8 @@ type gateway struct {
 	authn   *authn
 	store   *store
 	limits  map[string]*limits // by group
+	answers *answers
+	caches  map[string]*groupCache // by group
 	state   reloadState
 }
 

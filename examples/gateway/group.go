@@ -21,7 +21,8 @@ import (
 type group struct {
 	cfg     *Group
 	handler http.Handler
-	limits  *limits // nil: the stage is off
+	limits  *limits     // nil: the stage is off
+	cache   *groupCache // nil: the stage is off
 	streams *stream.Streams
 	proxy   *proxy.Proxy
 }
@@ -31,6 +32,7 @@ type parts struct {
 	pools   map[string]*pool
 	authn   *authn
 	store   *store
+	answers *answers       // nil: nothing is cached
 	address *auth.IPFilter // tells clients' addresses
 }
 
@@ -57,6 +59,12 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 			return nil, err
 		}
 		chain = append(chain, out.limits.chain...)
+	}
+	if cfg.has(stageCache) && p.answers != nil {
+		if out.cache, err = g.keepCache(cfg, p.answers); err != nil {
+			return nil, err
+		}
+		chain = append(chain, out.cache.Middleware())
 	}
 	if out.streams, err = stream.New(guards(cfg)); err != nil {
 		return nil, err
@@ -119,7 +127,8 @@ func (g *gateway) engine(chain gin.HandlersChain) http.Handler {
 	r := gin.New()
 	_ = r.SetTrustedProxies(nil) // Gin's default is to believe everybody
 	r.Use(apierror.Recovery(g.logPanic))
-	r.NoRoute(chain...)
+	r.Any("/*path", chain...) // the cache does nothing without a route
+	r.NoRoute(chain...)       // for any other method
 	return r
 }
 

@@ -104,6 +104,12 @@ func (g *gateway) close() {
 	if g.store != nil {
 		g.store.close()
 	}
+	for _, c := range g.caches {
+		c.stop()
+	}
+	if g.answers != nil {
+		g.answers.close()
+	}
 	g.demo.close()
 }
 

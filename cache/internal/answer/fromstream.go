@@ -1,0 +1,289 @@
+package answer
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// joined is what the events of an OpenAI stream say together.
+type joined struct {
+	api     API
+	top     fields
+	choices map[int]*joinedChoice
+}
+
+type joinedChoice struct {
+	rest     fields // members that are not added up
+	texts    map[string]*strings.Builder
+	role     string
+	calls    map[int]*call
+	function *call // as it was before there were tools
+	logprobs map[string][]json.RawMessage
+}
+
+// call is one call of a tool.
+type call struct {
+	rest      fields
+	name      string
+	arguments strings.Builder
+}
+
+func openAIToJSON(a API, body []byte) ([]byte, error) {
+	j := joined{api: a, top: fields{}, choices: map[int]*joinedChoice{}}
+	e := NewEvents(body)
+	for {
+		ev, ok := e.Next()
+		if !ok || string(ev.Data) == "[DONE]" {
+			break
+		}
+		if len(ev.Data) == 0 {
+			continue
+		}
+		if err := j.add(ev.Data); err != nil {
+			return nil, err
+		}
+	}
+	return j.json()
+}
+
+// add takes one event.
+func (j *joined) add(data []byte) error {
+	f, err := readFields(data)
+	if err != nil {
+		return err
+	}
+	all, err := f.list("choices")
+	if err != nil {
+		return err
+	}
+	delete(f, "choices")
+	delete(f, "obfuscation") // only pads an event
+	j.top.merge(f)
+	for _, one := range all {
+		n, err := one.index()
+		if err != nil {
+			return err
+		}
+		c := j.choices[n]
+		if c == nil {
+			c = &joinedChoice{rest: fields{}, texts: map[string]*strings.Builder{}, calls: map[int]*call{}, logprobs: map[string][]json.RawMessage{}}
+			j.choices[n] = c
+		}
+		if err := c.add(j.api, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *joinedChoice) add(a API, one fields) error {
+	if err := c.addLogprobs(one["logprobs"]); err != nil {
+		return err
+	}
+	if a == Completion {
+		if err := c.addText("text", one); err != nil {
+			return err
+		}
+	}
+	if !isNull(one["delta"]) {
+		delta, err := readFields(one["delta"])
+		if err != nil {
+			return err
+		}
+		if err := c.addDelta(delta); err != nil {
+			return err
+		}
+	}
+	for _, done := range []string{"delta", "logprobs", "text", "index"} {
+		delete(one, done)
+	}
+	c.rest.merge(one)
+	return nil
+}
+
+// addDelta takes what a chat adds. What it does not know it can't add up.
+func (c *joinedChoice) addDelta(delta fields) (err error) {
+	for name, v := range delta {
+		switch {
+		case isNull(v) || err != nil:
+		case name == "role":
+			c.role, err = delta.text("role")
+		case name == "content", name == "refusal", name == "reasoning_content", name == "reasoning":
+			err = c.addText(name, delta)
+		case name == "tool_calls":
+			err = c.addCalls(delta)
+		case name == "function_call":
+			err = c.addFunction(v)
+		default:
+			err = fmt.Errorf("%w: delta has %.40q", ErrForm, name)
+		}
+	}
+	return err
+}
+
+func (c *joinedChoice) addText(name string, f fields) error {
+	s, err := f.text(name)
+	if err != nil {
+		return err
+	}
+	if c.texts[name] == nil {
+		c.texts[name] = &strings.Builder{}
+	}
+	_, _ = c.texts[name].WriteString(s)
+	return nil
+}
+
+func (c *joinedChoice) addCalls(delta fields) error {
+	all, err := delta.list("tool_calls")
+	if err != nil {
+		return err
+	}
+	for _, one := range all {
+		n, err := one.index()
+		if err != nil {
+			return err
+		}
+		if c.calls[n] == nil {
+			c.calls[n] = &call{rest: fields{}}
+		}
+		if err := c.calls[n].add(one["function"]); err != nil {
+			return err
+		}
+		delete(one, "index")
+		delete(one, "function")
+		c.calls[n].rest.merge(one)
+	}
+	return nil
+}
+
+func (c *joinedChoice) addFunction(v json.RawMessage) error {
+	if c.function == nil {
+		c.function = &call{}
+	}
+	return c.function.add(v)
+}
+
+// add takes a part of a function's name and arguments.
+func (c *call) add(function json.RawMessage) error {
+	if isNull(function) {
+		return nil
+	}
+	f, err := readFields(function)
+	if err != nil {
+		return err
+	}
+	name, err := f.text("name")
+	if err != nil {
+		return err
+	}
+	arguments, err := f.text("arguments")
+	if err != nil {
+		return err
+	}
+	c.name += name
+	c.arguments.WriteString(arguments)
+	return nil
+}
+
+func (c *call) function() json.RawMessage {
+	return newWriter().text("name", c.name).text("arguments", c.arguments.String()).end()
+}
+
+// addLogprobs adds lists to lists.
+func (c *joinedChoice) addLogprobs(v json.RawMessage) error {
+	if isNull(v) {
+		return nil
+	}
+	f, err := readFields(v)
+	if err != nil {
+		return err
+	}
+	for name, v := range f {
+		if isNull(v) {
+			continue
+		}
+		var more []json.RawMessage
+		if json.Unmarshal(v, &more) != nil {
+			return fmt.Errorf("%w: logprobs have %.40q", ErrForm, name)
+		}
+		c.logprobs[name] = append(c.logprobs[name], more...)
+	}
+	return nil
+}
+
+func (j *joined) json() ([]byte, error) {
+	if len(j.choices) == 0 {
+		return nil, fmt.Errorf("%w: no choices", ErrForm)
+	}
+	var all []json.RawMessage
+	for _, n := range slices.Sorted(maps.Keys(j.choices)) {
+		all = append(all, j.choices[n].json(j.api, n))
+	}
+	w := newWriter().raw("id", j.top["id"])
+	if j.api == Chat {
+		w.text("object", "chat.completion")
+	} else {
+		w.text("object", "text_completion")
+	}
+	w.raw("created", j.top["created"]).raw("model", j.top["model"]).raw("choices", list(all...)).raw("usage", j.top["usage"])
+	return w.all(j.top, "id", "object", "created", "model", "usage").end(), nil
+}
+
+func (c *joinedChoice) json(a API, n int) json.RawMessage {
+	w := newWriter().index(n)
+	if a == Chat {
+		w.raw("message", c.message())
+	} else {
+		w.text("text", c.textOf("text"))
+	}
+	logprobs := json.RawMessage("null")
+	if len(c.logprobs) > 0 {
+		w := newWriter()
+		for _, name := range slices.Sorted(maps.Keys(c.logprobs)) {
+			w.raw(name, list(c.logprobs[name]...))
+		}
+		logprobs = w.end()
+	}
+	return w.raw("logprobs", logprobs).all(c.rest).end()
+}
+
+func (c *joinedChoice) textOf(name string) string {
+	if c.texts[name] == nil {
+		return ""
+	}
+	return c.texts[name].String()
+}
+
+func (c *joinedChoice) message() json.RawMessage {
+	role := c.role
+	if role == "" {
+		role = "assistant"
+	}
+	w := newWriter().text("role", role)
+	calls := len(c.calls) > 0 || c.function != nil
+	if content := c.textOf("content"); content == "" && calls {
+		w.raw("content", json.RawMessage("null"))
+	} else {
+		w.text("content", content)
+	}
+	for _, name := range []string{"refusal", "reasoning_content", "reasoning"} {
+		if c.texts[name] != nil {
+			w.text(name, c.textOf(name))
+		}
+	}
+	if c.function != nil {
+		w.raw("function_call", c.function.function())
+	}
+	if len(c.calls) > 0 {
+		var all []json.RawMessage
+		for _, n := range slices.Sorted(maps.Keys(c.calls)) {
+			one := c.calls[n]
+			all = append(all, newWriter().all(one.rest).raw("function", one.function()).end())
+		}
+		w.raw("tool_calls", list(all...))
+	}
+	return w.end()
+}

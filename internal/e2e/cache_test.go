@@ -1,0 +1,110 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	cold   = `{"model":"m","stream":true,"temperature":0,"messages":[{"role":"user","content":"hi"}]}`
+	full   = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hello\"},\"finish_reason\":null}]}\n\n" +
+		"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
+	cached = `"stages": ["limits", "cache", "stream"], "cache": {}, "limits": ["tokens"]`
+)
+
+// text sends a body and returns the whole answer.
+func (p *process) text(client *http.Client, body string, header ...string) (answer, string) {
+	p.t.Helper()
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
+	require.NoError(p.t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer caller")
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	res, err := client.Do(req)
+	require.NoError(p.t, err)
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(p.t, err)
+	return answer{res.StatusCode, res.Header, res.Proto}, string(text)
+}
+
+// The same question is asked once, whoever asks again pays no tokens, and a purge from
+// the private port has it asked anew.
+func TestCache(t *testing.T) {
+	m := newModel(t, full)
+	p := start(t, fmt.Sprintf(`{%s, "limits": {"tokens": {"unit": "tokens", "by": "everybody", "rate": "600/m", "burst": 1000}},
+		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`, ports, m.URL, cached))
+	client := newClient(t, 8)
+	first, text := p.text(client, cold)
+	assert.Equal(t, full, text)
+	assert.Contains(t, first.Header.Get("Cache-Status"), "fwd=")
+	for range 50 {
+		again, same := p.text(client, cold)
+		require.Equal(t, http.StatusOK, again.StatusCode, "hits cost no tokens")
+		require.Equal(t, full, same)
+		require.Contains(t, again.Header.Get("Cache-Status"), "hit")
+	}
+	assert.EqualValues(t, 1, m.calls.Load())
+	_, json := p.text(client, strings.Replace(cold, `"stream":true,`, "", 1))
+	assert.Contains(t, json, `"content":"hello"`, "as JSON too")
+	assert.EqualValues(t, 1, m.calls.Load())
+
+	other, _ := p.text(client, cold, "Authorization", "Bearer somebody-else")
+	assert.NotContains(t, other.Header.Get("Cache-Status"), "hit", "nobody is answered from another's")
+	warm, _ := p.text(client, strings.Replace(cold, `"temperature":0`, `"temperature":1`, 1))
+	assert.NotContains(t, warm.Header.Get("Cache-Status"), "hit")
+	before := m.calls.Load()
+	code, _ := p.admin(http.MethodPost, "/admin/cache/purge?model=m", "")
+	require.Equal(t, http.StatusOK, code)
+	p.text(client, cold)
+	assert.Equal(t, before+1, m.calls.Load())
+	code, _ = p.admin(http.MethodPost, "/admin/cache/purge", "")
+	assert.Equal(t, http.StatusBadRequest, code)
+}
+
+// A thousand who ask the same at once are one to the upstream.
+func TestCacheMergesAThousand(t *testing.T) {
+	begun, gate := new(atomic.Int64), make(chan struct{})
+	head, rest, _ := strings.Cut(full, "\n\n")
+	head += "\n\n"
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, head)
+		w.(http.Flusher).Flush()
+		begun.Add(1)
+		<-gate
+		_, _ = io.WriteString(w, rest)
+	}))
+	t.Cleanup(s.Close)
+	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", "stages": ["cache", "stream"], "cache": {}}]}`, ports, s.URL))
+	client := newClient(t, 1000)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	texts := map[string]int{}
+	for range 1000 {
+		wg.Go(func() {
+			_, text := p.text(client, cold)
+			mu.Lock()
+			defer mu.Unlock()
+			texts[text]++
+		})
+	}
+	require.Eventually(t, func() bool { return begun.Load() == 1 && p.goroutines() > 1000 }, faultPatience, 10*time.Millisecond)
+	close(gate)
+	wg.Wait()
+	assert.EqualValues(t, 1, begun.Load())
+	assert.Equal(t, map[string]int{full: 1000}, texts)
+}
