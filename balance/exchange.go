@@ -69,7 +69,7 @@ func (x *exchange) report() {
 	x.closed.Do(func() {
 		verdict := attempt.From(x.ctx).Err()
 		switch {
-		case verdict == nil && attempt.Abandoned(x.ctx):
+		case verdict == nil && (attempt.Abandoned(x.ctx) || x.err == nil && attempt.From(x.ctx).Late(x.status)):
 		case x.err != nil, verdict != nil, x.status >= 500:
 			x.pool.count(x.node, false)
 		case x.whole:

@@ -141,6 +141,11 @@ func (x *passage) run() {
 // outcome is how it ended.
 func (x *passage) outcome(w *guard, failed bool) outcome {
 	recorded := x.c.Errors[min(x.errors, len(x.c.Errors)):]
+	for _, err := range recorded {
+		if errors.Is(err.Err, attempt.ErrDeadline) { // the client's own: whatever the status
+			return neutral
+		}
+	}
 	silent := len(recorded) == 0 // else they say what it was, and whose fault
 	switch {
 	case silent && w.stream != nil && w.stream.Failed(): // clients often leave then

@@ -52,6 +52,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	c.heed(res)
 	switch {
+	case attempt.From(req.Context()).Late(res.StatusCode):
+		p.end(neutral)
 	case res.StatusCode >= 500:
 		p.end(failure)
 	case res.StatusCode >= 400:

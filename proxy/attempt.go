@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -63,6 +64,7 @@ func (x *exchange) attempts() (*http.Response, error) {
 		x.p.hedges.request(x.start)
 	}
 	x.share()
+	x.class = x.p.class(x.c) // once: a gin.Context is not for the goroutine of a hedge
 	if !x.hasTime(x.start) {
 		return nil, refusal(http.StatusGatewayTimeout, "deadline_too_close", "An answer would not begin within the time that the request gives.", ErrDeadline)
 	}
@@ -89,7 +91,18 @@ func (x *exchange) share() {
 	x.shared.Connect, x.shared.FirstByte = x.timeouts.Connect, max(x.timeouts.FirstByte, 0)
 	// Models are asked by requests with a body. The stream of any other may be silent
 	// for long, and its client wait to see it open.
-	x.shared.Held, x.shared.Hold = x.timeouts.Hold >= 0 && len(x.body) > 0, x.timeouts.Hold
+	x.shared.Held, x.shared.Hold = x.timeouts.Hold >= 0 && len(x.body) > 0 && !isRemoteCall(x.body), x.timeouts.Hold
+}
+
+// isRemoteCall reports whether a body is of JSON-RPC, one call or several. So tools are
+// called (MCP): what they stream meanwhile may be comments alone.
+func isRemoteCall(body []byte) bool {
+	const name = "jsonrpc"
+	if !bytes.Contains(body, []byte(`"`+name+`"`)) {
+		return false
+	}
+	_, _, err := peek.Member(body, name)
+	return err == nil || bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("["))
 }
 
 func (x *exchange) begin(n int) *try {
@@ -115,7 +128,7 @@ func (x *exchange) beginHedge() *try {
 func (x *exchange) equip(t *try, early bool) {
 	x.tries.Add(1)
 	ctx, cancel := context.WithCancelCause(x.c.Request.Context())
-	t.cancel, t.dog.cancel, t.dog.total = cancel, cancel, x.deadline
+	t.cancel, t.dog.cancel, t.dog.total, t.dog.hurried = cancel, cancel, x.deadline, x.hurried
 	t.firstByte, t.idle = x.timeouts.FirstByte, x.timeouts.Idle
 	t.Own(t)
 	ctx = attempt.With(ctx, &t.Try)
@@ -226,7 +239,7 @@ func (x *exchange) explain(t *try, err error) error {
 	if x.upload != nil && x.upload.failed() != nil {
 		return x.upload.failed()
 	}
-	if errors.Is(cause, ErrTimeout) {
+	if errors.Is(cause, ErrTimeout) || errors.Is(cause, ErrDeadline) {
 		return cause
 	}
 	return upstreamError(err)
@@ -257,7 +270,7 @@ func (x *exchange) tried(t *try, res *http.Response, err error, bytes int64) {
 		e.Status, e.FirstByte = res.StatusCode, t.head
 	}
 	switch {
-	case errors.Is(err, ErrClientClosed), errors.Is(err, ErrBody), errors.Is(err, ErrBeaten):
+	case errors.Is(err, ErrClientClosed), errors.Is(err, ErrBody), errors.Is(err, ErrBeaten), errors.Is(err, ErrDeadline):
 		e.Outcome = Canceled
 	case err != nil:
 		e.Outcome = Failure

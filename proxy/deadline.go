@@ -1,13 +1,14 @@
 package proxy
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/attempt"
 )
 
 const (
@@ -15,9 +16,15 @@ const (
 	grpcTimeout   = "Grpc-Timeout"
 )
 
-// ErrDeadline: the client's deadline is too close for an answer to begin before it.
-// Answered with 504.
-var ErrDeadline = errors.New("proxy: the deadline is too close")
+// ErrDeadline: the client's own deadline passed, or is too close for an answer to begin
+// before it, or the client read too slowly for the whole to end in time. It counts as
+// neither success nor failure: else clients could have every endpoint taken out by
+// asking for answers at once. Answered with 504.
+var ErrDeadline = attempt.ErrDeadline
+
+func deadlineError() error {
+	return refusal(http.StatusGatewayTimeout, "deadline_exceeded", "The time that the request gives has passed.", fmt.Errorf("%w passed", ErrDeadline))
+}
 
 // timeoutForms are the headers that say how long a client waits.
 var timeoutForms = [...]struct { //nolint:gochecknoglobals // a constant
@@ -86,7 +93,8 @@ func (x *exchange) bound() error {
 	if d > 0 {
 		x.asked = true
 		if limit <= 0 || d < limit {
-			limit = d
+			limit, x.hurried = d, true
+			x.shared.Hurried = x.timeouts.FirstByte <= 0 || d < x.timeouts.FirstByte
 		}
 	}
 	if limit > 0 {

@@ -29,7 +29,9 @@ type exchange struct {
 	early   early         // relays 1xx
 
 	deadline time.Time // when it must have ended; zero: at any time
-	asked    bool      // the client said so
+	asked    bool      // the client said how long it waits
+	hurried  bool      // and deadline is what it said
+	class    string    // of requests that take alike to begin
 	stream   *bool     // it wants a stream of events; nil: not looked at
 	race     *race     // nil: no try was begun beside another
 
@@ -115,7 +117,7 @@ func (x *exchange) giveUpConnection() {
 // request itself are no failure of an upstream.
 func (x *exchange) settle(err error) {
 	x.err = err
-	if x.try == nil || errors.Is(err, ErrClientClosed) || errors.Is(err, ErrBody) {
+	if x.try == nil || errors.Is(err, ErrClientClosed) || errors.Is(err, ErrBody) || errors.Is(err, ErrDeadline) {
 		x.outcome = Canceled
 		return
 	}
@@ -135,6 +137,9 @@ func (x *exchange) end() {
 	}
 	if x.race != nil {
 		x.race.stop()
+	}
+	if x.race != nil && x.race.panic != nil {
+		defer panic(x.race.panic) // now that all is over, for who recovers from those of handlers
 	}
 	if x.p.cfg.OnEvent == nil {
 		return

@@ -61,6 +61,7 @@ type race struct {
 	winner *try
 	ended  bool           // the first one did, and did not win
 	res    *http.Response // of the second, if it won
+	panic  any            // of the second; set before done is closed
 }
 
 // makeTry carries out a try, and another one beside it if that is slow. It returns
@@ -94,8 +95,14 @@ func (x *exchange) hedgeAfter(t *try) (time.Duration, bool) {
 // hedge makes the second try, on a goroutine of its own.
 func (r *race) hedge() {
 	defer close(r.done)
+	defer func() { // nobody above this goroutine recovers
+		if v := recover(); v != nil {
+			r.panic = fmt.Sprintf("proxy: a hedge panicked: %v\n%s", v, debug.Stack())
+		}
+	}()
 	now := time.Now()
-	if r.first.Others() == 0 || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.shared.Spend() {
+	// One that is the last has been to several versions: not once more to the first.
+	if r.first.Others() == 0 || r.first.Last() || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.shared.Spend() {
 		return
 	}
 	t := r.x.beginHedge()
@@ -125,17 +132,26 @@ func (r *race) roundTrip(t *try) (res *http.Response, err error) {
 	return r.x.roundTrip(t)
 }
 
-// stop waits until the second try has ended: it uses what is the exchange's.
+// stop waits until the second try has ended: it uses what is the exchange's. If that
+// won, but the first one panicked over it, nobody else closes its answer.
 func (r *race) stop() {
 	if r.timer.Stop() { // the first one panicked
 		return
 	}
 	r.mu.Lock()
+	if r.winner == nil { // the first one panicked, and no other is to begin
+		r.winner = r.first
+	}
 	if r.second != nil && r.winner != r.second {
 		r.second.cancel(ErrBeaten)
 	}
 	r.mu.Unlock()
 	<-r.done
+	if r.res != nil && r.x.try != r.second {
+		r.second.cancel(ErrBeaten)
+		_ = r.res.Body.Close()
+		r.second.release()
+	}
 }
 
 // begin notes the second try, unless the first one has won meanwhile.
@@ -207,12 +223,12 @@ func (x *exchange) wantsStream() bool {
 	return *x.stream
 }
 
-// pace is that of requests like this one.
+// pace is that of requests like this one; nil if none was answered.
 func (x *exchange) pace() *pace {
-	return x.p.paces.of(paceKey{class: x.p.class(x.c), stream: x.wantsStream()})
+	return x.p.paces.find(paceKey{class: x.class, stream: x.wantsStream()})
 }
 
 // took remembers how long a try took to begin its answer.
 func (x *exchange) took(t *try, stream bool) {
-	x.p.paces.of(paceKey{class: x.p.class(x.c), stream: stream}).add(time.Now(), time.Since(t.start))
+	x.p.paces.of(paceKey{class: x.class, stream: stream}).add(time.Now(), time.Since(t.start))
 }

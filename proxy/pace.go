@@ -10,6 +10,9 @@ import (
 
 const (
 	maxClasses = 1000
+	// maxClass bounds, in bytes, the name of one: clients may choose it. All longer
+	// ones are one class.
+	maxClass   = 200
 	paceWindow = time.Minute
 	// paceLeast is how many answers must be known before anything is said of the next.
 	paceLeast = 20
@@ -17,6 +20,9 @@ const (
 	paceStep    = 1.05
 	paceBuckets = 282
 )
+
+// tooLong is the class of all names beyond maxClass.
+const tooLong = "*"
 
 // paces is how long answers take to begin, by the class of their requests and by
 // whether they are streams. Those that were asked for least recently are forgotten.
@@ -35,9 +41,16 @@ func newPaces() paces {
 	return paces{c}
 }
 
+// find returns the pace of a class, or nil. Asking makes none: clients could ask for
+// any number of classes that do not exist, and have the others forgotten.
+func (p paces) find(k paceKey) *pace {
+	found, _ := p.classes.Get(k)
+	return found
+}
+
 // of finds or makes the pace of a class.
 func (p paces) of(k paceKey) *pace {
-	if found, ok := p.classes.Get(k); ok {
+	if found := p.find(k); found != nil {
 		return found
 	}
 	made := new(pace)
@@ -66,6 +79,9 @@ func (p *pace) add(now time.Time, d time.Duration) {
 // quantile is the time within which so large a part began; false if too little is
 // known.
 func (p *pace) quantile(now time.Time, q float64) (time.Duration, bool) {
+	if p == nil {
+		return 0, false
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.turn(now)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -165,12 +166,17 @@ func (p *Proxy) handle(c *gin.Context) {
 	x.relay(res)
 }
 
-// class is the kind of a request.
+// class is the kind of a request. The name is kept, so what it was cut out of must not
+// be.
 func (p *Proxy) class(c *gin.Context) string {
 	if p.cfg.Class == nil {
 		return ""
 	}
-	return p.cfg.Class(c)
+	name := p.cfg.Class(c)
+	if len(name) > maxClass {
+		return tooLong
+	}
+	return strings.Clone(name)
 }
 
 func checkTransport(cfg Config) error {

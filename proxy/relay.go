@@ -108,6 +108,9 @@ func (x *exchange) copyBody(res *http.Response, f *follower) error {
 	defer x.p.buffers.Put(buf)
 	for {
 		asked := time.Now()
+		if err := x.readTooSlowly(asked); err != nil {
+			return err
+		}
 		x.try.dog.arm(limitIdle, asked, f.limit(x.timeouts))
 		n, readErr := res.Body.Read(buf[:])
 		x.try.dog.disarm()
@@ -127,6 +130,17 @@ func (x *exchange) copyBody(res *http.Response, f *follower) error {
 			x.c.Writer.Flush()
 		}
 	}
+}
+
+// readTooSlowly ends an exchange whose time passed while the gateway waited for its
+// client to read. The upstream is told that it was given up, not that it failed.
+func (x *exchange) readTooSlowly(now time.Time) error {
+	if x.bytes == 0 || x.deadline.IsZero() || now.Before(x.deadline) {
+		return nil
+	}
+	err := deadlineError()
+	x.try.cancel(err)
+	return err
 }
 
 func (x *exchange) copyPart(b []byte) error {

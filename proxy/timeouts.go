@@ -24,7 +24,7 @@ type Timeouts struct {
 	// model has its first content, or JSON its end: one that fails before is tried
 	// again, or is a clean error, and not a broken answer. When Hold passes, a
 	// stream goes out as it is, and heartbeats with it. Default 0: until FirstByte
-	// ends the try. Negative: nothing is held back.
+	// ends the try. Negative: nothing is held back. Calls of JSON-RPC (MCP) never are.
 	Hold time.Duration
 	// Idle bounds each wait for the next bytes of an answer; time spent on a
 	// slow client does not count. Default 1 min.
@@ -35,7 +35,8 @@ type Timeouts struct {
 	Stall time.Duration
 	// Total bounds the exchange from begin to end. A client may ask for less by
 	// X-Request-Timeout (seconds, or a number with a unit) or Grpc-Timeout, and what
-	// is left of that is told to the upstream. Default 1 h.
+	// is left of that is told to the upstream; when it passes, no upstream has failed.
+	// Default 1 h.
 	Total time.Duration
 	// Tunnel bounds the silence, in both directions, of an upgraded
 	// connection. Default 1 h.
@@ -95,8 +96,9 @@ func (l limit) String() string {
 // that a token costs no timer operation. It stands still while the gateway
 // waits for the client instead.
 type watchdog struct {
-	cancel context.CancelCauseFunc
-	total  time.Time // when everything must have ended; zero: no limit
+	cancel  context.CancelCauseFunc
+	total   time.Time // when everything must have ended; zero: no limit
+	hurried bool      // total is the client's own limit: no upstream is to blame
 
 	mu       sync.Mutex
 	timer    *time.Timer
@@ -163,6 +165,10 @@ func (w *watchdog) fire() {
 	}
 	if left := time.Until(w.deadline); left > 0 {
 		w.wake(left)
+		return
+	}
+	if w.hurried && w.which == limitTotal {
+		w.cancel(deadlineError())
 		return
 	}
 	w.cancel(timeoutError(w.which))

@@ -93,8 +93,11 @@ func (t transport) attempt(req *http.Request, d *Decision, i int) (*http.Respons
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	timer := time.AfterFunc(patience, func() { cancel(errPatience) })
+	try.OnAlive(func() { timer.Reset(patience) }) // JSON that comes in parts has begun
 	res, err := t.send(req.WithContext(ctx), d, i)
-	if !timer.Stop() && err == nil { // too late: the context is cancelled
+	try.OnAlive(nil)
+	late := !timer.Stop() || errors.Is(context.Cause(ctx), errPatience)
+	if late && err == nil { // the context is cancelled
 		_ = res.Body.Close()
 		res, err = nil, errPatience
 	}

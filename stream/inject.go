@@ -4,12 +4,20 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/ginfer/ginfer/internal/peek"
 )
 
 const includeUsage = `"include_usage":true`
+
+// isSigned reports whether a server would refuse the request with another body. A mere
+// digest goes when the body is changed; but a signature may cover it.
+func isSigned(h http.Header) bool {
+	return h.Get("Signature-Input") != "" || h.Get("X-Amz-Content-Sha256") != "" || strings.HasPrefix(h.Get("Authorization"), "AWS4-")
+}
 
 // withUsage has the request for a stream of OpenAI's completions ask for usage. It
 // reports false when the body is not such that this is sure to be right.
@@ -84,6 +92,7 @@ func (s *stripping) fill() {
 	n, err := s.source.Read(s.in[len(s.in):cap(s.in)])
 	s.in, s.err = s.in[:len(s.in)+n], err
 	s.out, s.sent = s.out[:0], 0
+	s.passes = s.passes || hasOldLines(s.in[s.looked:])
 	done := 0
 	for !s.passes {
 		end := eventEnd(s.in[s.looked:])
@@ -102,6 +111,21 @@ func (s *stripping) fill() {
 	}
 	rest := copy(s.in, s.in[done:])
 	s.in, s.looked = s.in[:rest], max(s.looked-done, 0)
+}
+
+// hasOldLines reports whether a line ends with a carriage return alone. No server of a
+// model is known that writes so: such a stream passes as it is, rather than late.
+func hasOldLines(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '\r')
+		if i < 0 || i == len(b)-1 { // at the end: the next read tells
+			return false
+		}
+		if b[i+1] != '\n' {
+			return true
+		}
+		b = b[i+2:]
+	}
 }
 
 // eventEnd finds where the first event ends: behind a blank line. -1: it does not.

@@ -88,7 +88,7 @@ func (m metered) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	t.answered(res)
 	res.Body = t.watch(res.Body)
-	if injected && t.stream {
+	if injected && t.stream && t.scanner.Readable() { // in a compressed one nobody finds events
 		res.Body = &stripping{source: res.Body}
 		res.Header.Del("Content-Length")
 		res.ContentLength = -1
@@ -115,7 +115,7 @@ func requestBody(req *http.Request) ([]byte, bool) {
 
 // outbound is the request as it is sent.
 func (m *Meter) outbound(req *http.Request, body []byte, asks *usage.Request) (out *http.Request, injected bool) {
-	if !m.cfg.NoInject && asks.Stream && !asks.IncludeUsage && isCompletion(req.URL.Path) {
+	if !m.cfg.NoInject && asks.Stream && !asks.IncludeUsage && isCompletion(req.URL.Path) && !isSigned(req.Header) {
 		var changed []byte
 		if changed, injected = withUsage(body); injected {
 			req = peek.WithBytes(req, changed)

@@ -51,7 +51,7 @@ func TestBadConfig(t *testing.T) {
 		"trusted":            {`{"trusted_proxies": ["10.0.0.1"],` + withGroup("")[1:], `trusted_proxies[0]: "10.0.0.1" is not a CIDR`},
 		"path":               {strings.Replace(withGroup(""), `"/"`, `"v1"`, 1), `groups[0].path: "v1" must begin with /`},
 		"method":             {withGroup(`, "methods": ["get"]`), `groups[0].methods[0]: "get" is not a method`},
-		"stage":              {strings.Replace(withGroup(""), `[]`, `["tokn"]`, 1), `groups[0].stages[0]: "tokn" is unknown; known: ip, auth, routing, limits, stream`},
+		"stage":              {strings.Replace(withGroup(""), `[]`, `["tokn"]`, 1), `groups[0].stages[0]: "tokn" is unknown; known: ip, auth, routing, limits, cache, stream`},
 		"no upstream":        {strings.Replace(withGroup(""), `, "upstream": "a"`, ``, 1), `groups[0].upstream: is needed when the routing stage is off; known: a`},
 		"unknown upstream":   {strings.Replace(withGroup(""), `"upstream": "a"`, `"upstream": "b"`, 1), `groups[0].upstream: "b" is unknown; known: a`},
 		"no table":           {strings.Replace(withGroup(""), `[]`, `["routing"]`, 1), `groups[0].routing: the stage is on and has no table`},

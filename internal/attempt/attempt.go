@@ -16,6 +16,11 @@ import (
 // too slow, and not because the client left.
 var ErrTimeout = errors.New("upstream timeout")
 
+// ErrDeadline is the cause of a context that ended because the time had passed which the
+// client itself gives. That says nothing of the upstream, else clients could have every
+// endpoint taken for broken.
+var ErrDeadline = errors.New("proxy: the client's deadline")
+
 // How the stream of a model can fail although its status and its framing are well.
 var (
 	// ErrCut: it had content and ended without its last event.
@@ -59,6 +64,9 @@ type Exchange struct {
 	// longer than Hold; 0 is without a limit.
 	Held bool
 	Hold time.Duration
+	// Hurried: the client gives less time than the gateway would, and the upstream is told
+	// so. That it can't answer in that time is no failure.
+	Hurried bool
 
 	mu   sync.Mutex
 	last bool // no try may follow
@@ -95,6 +103,8 @@ type Try struct {
 	others   int
 	err      error
 	watched  bool
+	held     bool
+	onAlive  func()
 }
 
 // Stream is what was read of a model's stream.
@@ -158,11 +168,31 @@ type Owner interface {
 // Own names the owner, before the try is used.
 func (t *Try) Own(o Owner) { t.owner = o }
 
-// Alive tells the owner that a part of an answer came which is kept back.
+// Alive tells the owner that a part of an answer came which is kept back, and whoever
+// else has a limit of its own.
 func (t *Try) Alive() {
-	if t != nil && t.owner != nil {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	also := t.onAlive
+	t.mu.Unlock()
+	if also != nil {
+		also()
+	}
+	if t.owner != nil {
 		t.owner.Alive()
 	}
+}
+
+// OnAlive has f called by Alive, until Anew.
+func (t *Try) OnAlive(f func()) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.onAlive = f
 }
 
 // Cancel has the owner end what the try waits for.
@@ -170,6 +200,12 @@ func (t *Try) Cancel(cause error) {
 	if t != nil && t.owner != nil {
 		t.owner.Cancel(cause)
 	}
+}
+
+// Late reports whether an answer with this status only says that the client gave too
+// little time.
+func (t *Try) Late(status int) bool {
+	return t != nil && t.exchange.Hurried && status == http.StatusGatewayTimeout
 }
 
 // FirstByte is how long an answer may take to begin; 0 is without a limit.
@@ -181,9 +217,16 @@ func (t *Try) FirstByte() time.Duration {
 }
 
 // Anew tells the owner that the try asks somebody else now, whose wait it limits
-// itself or not.
+// itself or not. What was said of who was asked before is not said of this one.
 func (t *Try) Anew(limited bool) {
-	if t != nil && t.owner != nil {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.endpoint, t.others, t.err, t.watched, t.held = "", 0, nil, false, false
+	t.onAlive = nil
+	t.mu.Unlock()
+	if t.owner != nil {
 		t.owner.Anew(limited)
 	}
 }
@@ -293,6 +336,15 @@ func (t *Try) Fail(err error) {
 	if t.err == nil {
 		t.err = err
 	}
+}
+
+// HoldOnce reports whether nobody held this answer back before.
+func (t *Try) HoldOnce() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.held
+	t.held = true
+	return !before
 }
 
 // Watch says that a layer reads the answer's stream, and will Judge it.

@@ -30,9 +30,6 @@ func Answer(req *http.Request, res *http.Response) (*http.Response, error) {
 	if !wanted || res.StatusCode != http.StatusOK || req.Method == http.MethodHead || res.ContentLength == 0 || res.Header.Get("Content-Encoding") != "" {
 		return res, nil
 	}
-	if _, before := res.Body.(*body); before {
-		return res, nil
-	}
 	b := &body{ReadCloser: res.Body, try: try}
 	contentType := res.Header.Get("Content-Type")
 	switch {
@@ -42,6 +39,9 @@ func Answer(req *http.Request, res *http.Response) (*http.Response, error) {
 		b.judge = newWhole(try, res.Header)
 		limit = 0 // there is nothing to send meanwhile
 	default:
+		return res, nil
+	}
+	if !try.HoldOnce() { // its body may be within another one
 		return res, nil
 	}
 	res.Body = b

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 
 	"github.com/ginfer/ginfer/internal/usage"
 )
@@ -84,7 +82,7 @@ func (o *opening) event() verdict {
 		return failed
 	case len(o.data) == 0: // a comment
 	case string(o.data) == "[DONE]":
-	case err == nil && m.isModel():
+	case err == nil && m.isModel() && !m.says():
 		o.said = true
 	default:
 		return begun
@@ -93,47 +91,4 @@ func (o *opening) event() verdict {
 		return begun
 	}
 	return more
-}
-
-// message is what can be seen of an event of a model, or of its answer.
-type message struct {
-	Type    string          `json:"type"`
-	Object  string          `json:"object"`
-	Choices json.RawMessage `json:"choices"`
-	Error   json.RawMessage `json:"error"`
-	Code    any             `json:"code"`
-	JSONRPC any             `json:"jsonrpc"` // its errors are answers
-}
-
-// isModel reports whether it is of a model, but without content.
-func (m *message) isModel() bool {
-	return m.Choices != nil || m.Type == "ping" || m.Type == "message_start" ||
-		strings.HasPrefix(m.Type, "content_block_") || strings.HasPrefix(m.Type, "response.")
-}
-
-// isFault reports whether an error is the request's: anybody else would say the same.
-// Servers give a status as code, or a name.
-func (m *message) isFault() bool {
-	inner := m.inner()
-	for _, code := range [...]any{m.Code, inner.Code} {
-		if status, ok := code.(float64); ok {
-			return status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
-		}
-	}
-	return slices.Contains([]string{
-		"invalid_request_error", "authentication_error", "permission_error", "not_found_error", "request_too_large", "BadRequestError", "NotFoundError",
-	}, inner.Type)
-}
-
-// fault is what an error is said to be.
-type fault struct {
-	Message string `json:"message"`
-	Type    string `json:"type"`
-	Code    any    `json:"code"`
-}
-
-func (m *message) inner() fault {
-	var f fault
-	_ = json.Unmarshal(m.Error, &f) // a string says nothing of its kind
-	return f
 }

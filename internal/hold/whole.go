@@ -50,8 +50,3 @@ func (w *whole) ended(all []byte) error {
 	}
 	return nil
 }
-
-// isError reports whether the whole is an error as servers of models write it.
-func (m *message) isError() bool {
-	return m.Object == "error" || m.inner().Message != ""
-}

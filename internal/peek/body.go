@@ -192,7 +192,7 @@ func WithBytes(req *http.Request, b []byte) *http.Request {
 	out := req.WithContext(req.Context())
 	SetBytes(out, b)
 	out.Header = req.Header.Clone()
-	for _, name := range [...]string{"Content-Length", "Content-Digest", "Digest", "Content-Md5"} {
+	for _, name := range [...]string{"Content-Length", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5"} {
 		out.Header.Del(name)
 	}
 	return out

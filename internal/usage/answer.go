@@ -18,6 +18,8 @@ func inAnswer(name []byte) place {
 		return atItems
 	case "type":
 		return atType
+	case "jsonrpc":
+		return atRPC
 	case "error":
 		return atFailure
 	default:

@@ -50,6 +50,7 @@ const (
 
 	// Short strings.
 	atType
+	atRPC // the version of JSON-RPC
 	atModel
 	atPartType
 	atFormatType

@@ -28,6 +28,7 @@ type Scanner struct {
 	texts   int64 // events that had some
 	ended   bool
 	failed  bool
+	remote  bool // it is of JSON-RPC, whose errors are answers
 }
 
 type form uint8
@@ -99,8 +100,9 @@ func (s *Scanner) Events() int64 { return s.texts }
 // end of its JSON.
 func (s *Scanner) Ended() bool { return s.ended }
 
-// Failed reports whether the answer says that it failed, whatever its status.
-func (s *Scanner) Failed() bool { return s.failed }
+// Failed reports whether the answer says that it failed, whatever its status. An error
+// of JSON-RPC is an answer.
+func (s *Scanner) Failed() bool { return s.failed && !s.remote }
 
 // data takes a piece of the data of an event.
 func (s *Scanner) data(p []byte) {
@@ -131,8 +133,12 @@ func (s *Scanner) text(p place, size int) {
 }
 
 func (s *Scanner) value(p place, v []byte) {
-	if p == atType {
+	switch p {
+	case atType:
 		s.typed(v)
+		return
+	case atRPC:
+		s.remote = true
 		return
 	}
 	n, ok := count(v)

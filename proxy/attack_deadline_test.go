@@ -1,0 +1,138 @@
+package proxy_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// guard puts a pool of one endpoint above next.
+func guard(tb testing.TB, next http.RoundTripper) *balance.Pool {
+	tb.Helper()
+	pool, err := balance.New(balance.Config{Transport: next, Endpoints: []balance.Endpoint{{URL: "http://a"}}})
+	require.NoError(tb, err)
+	return pool
+}
+
+// failures are what the pool counted, when all is over.
+func failures(tb testing.TB, pool *balance.Pool) int64 {
+	tb.Helper()
+	s := pool.Status()[0]
+	assert.Zero(tb, s.Inflight)
+	return s.Failures
+}
+
+// A deadline that the client itself gave says nothing of the endpoint: else tiny ones
+// would take all endpoints away from the others.
+func TestOwnDeadlineIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]transport{
+		"waiting for the head":   silent,
+		"held":                   streams(nil, text(role)),
+		"held JSON":              answers(0, "application/json", nil, text(`{"a"`)),
+		"relaying":               streams(nil, text(role+hello)),
+		"waiting for a try more": after(40*time.Millisecond, status(429)), // no failure of the server
+	} {
+		for _, hold := range []time.Duration{0, 10 * time.Millisecond} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					pool, ev := guard(t, next), newEvents()
+					p := newProxy(t, proxy.Config{Transport: pool, OnEvent: ev.on, Timeouts: proxy.Timeouts{Hold: hold}, Retry: proxy.Retry{Repeat: proxy.Always}})
+					req := asking(t, true)
+					req.Header.Set("X-Request-Timeout", "0.05")
+					start := time.Now()
+					w := serve(p, req)
+					assert.LessOrEqual(t, time.Since(start), 50*time.Millisecond)
+					assert.Zero(t, failures(t, pool))
+					e := ev.next(t)
+					if w.Code != 429 {
+						assert.Equal(t, proxy.Canceled, e.Outcome)
+						require.ErrorIs(t, e.Err, proxy.ErrDeadline)
+						assert.Contains(t, w.Body.String(), "deadline_exceeded")
+						assert.Equal(t, proxy.Canceled, ev.tries()[0].Outcome)
+					}
+				})
+			})
+		}
+	}
+}
+
+// The gateway's own limit is the endpoint's failure still, also when a client asks for
+// a longer one.
+func TestOwnLimitIsAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pool := guard(t, transport(silent))
+		p := newProxy(t, proxy.Config{Transport: pool, Timeouts: proxy.Timeouts{Total: time.Second}})
+		req := asking(t, true)
+		req.Header.Set("X-Request-Timeout", "60")
+		assert.Equal(t, 504, serve(p, req).Code)
+		assert.EqualValues(t, 1, failures(t, pool))
+	})
+}
+
+// reluctant is a client that reads slowly.
+type reluctant struct{ *httptest.ResponseRecorder }
+
+func (s reluctant) Write(p []byte) (int, error) {
+	<-time.After(time.Second)
+	return s.ResponseRecorder.Write(p)
+}
+
+// A client that reads so slowly that the time for the whole passes says nothing of the
+// endpoint either.
+func TestSlowReaderIsNoFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pool, ev := guard(t, streams(io.EOF, text(strings.Repeat(hello, 20000)))), newEvents()
+		p := newProxy(t, proxy.Config{Transport: pool, OnEvent: ev.on, Timeouts: proxy.Timeouts{Total: 10 * time.Second}})
+		engine(p).ServeHTTP(reluctant{httptest.NewRecorder()}, asking(t, true))
+		assert.Zero(t, failures(t, pool))
+		assert.Equal(t, proxy.Canceled, ev.next(t).Outcome)
+	})
+}
+
+// A client's deadline ends a race without harm to either endpoint.
+func TestOwnDeadlineInARace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, ev := &fleet{others: 1}, newEvents()
+		f.delay = func(exchange, _ int) time.Duration { return 100*time.Millisecond + time.Duration(exchange)*time.Minute }
+		abandoned := 0
+		cfg := hedged(f, ev)
+		cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
+			res, err := f.RoundTrip(req)
+			if res != nil && req.Header.Get("X-Request-Timeout") != "" {
+				body := res.Body
+				res.Body = &ending{body, func(error) { //nolint:contextcheck // it has the request's
+					if attempt.Abandoned(req.Context()) && attempt.From(req.Context()).Err() == nil {
+						f.mu.Lock()
+						defer f.mu.Unlock()
+						abandoned++
+					}
+				}, req.Context()}
+			}
+			return res, err
+		})
+		p := newProxy(t, cfg)
+		warm(t, p, 30)
+		req := first(t)
+		req.Header.Set("X-Request-Timeout", "1")
+		assert.Equal(t, 504, serve(p, req).Code)
+		assert.Equal(t, 2, abandoned)
+		for _, e := range ev.tries()[30:] {
+			assert.Equal(t, proxy.Canceled, e.Outcome)
+		}
+	})
+}

@@ -1,0 +1,68 @@
+package routing_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/hold"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// endless is a stream that says nothing until its context ends.
+type endless struct {
+	ctx context.Context //nolint:containedctx // a body has no other way to end with its request
+}
+
+func (e endless) Read([]byte) (int, error) {
+	<-e.ctx.Done()
+	return 0, context.Cause(e.ctx)
+}
+
+func (endless) Close() error { return nil }
+
+// keeper cancels a try.
+type keeper struct{ cancel context.CancelCauseFunc }
+
+func (keeper) Alive()               {}
+func (o keeper) Cancel(cause error) { o.cancel(cause) }
+func (keeper) Anew(bool)            {}
+
+// An answer that one layer let pass when the time to hold it was over is not held once
+// more by the next, whatever is around its body.
+func TestHeldOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const text = `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`
+		silent := upstream(func(r *http.Request) (*http.Response, error) {
+			h := http.Header{"Content-Type": {"text/event-stream"}}
+			return &http.Response{StatusCode: http.StatusOK, Header: h, ContentLength: -1, Body: endless{r.Context()}}, nil
+		})
+		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": silent, "b": says("b", 200)}})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
+		try := (&attempt.Exchange{Held: true, Hold: time.Second, FirstByte: time.Minute}).Try(1)
+		try.Own(keeper{cancel})
+		req := post(`{"model":"m"}`).WithContext(attempt.With(ctx, try))
+		start := time.Now()
+		out := decided(t, r, req)
+		res, err := r.Transport().RoundTrip(out) //nolint:bodyclose // closed below
+		require.NoError(t, err)
+		res, err = hold.Answer(out, res)
+		require.NoError(t, err)
+		assert.Equal(t, time.Second, time.Since(start))
+		go func() {
+			<-time.After(time.Second)
+			cancel(io.EOF)
+		}()
+		_, err = res.Body.Read(make([]byte, 10))
+		require.Error(t, err)
+		require.NoError(t, res.Body.Close())
+	})
+}
