@@ -23,7 +23,7 @@ type Cache struct {
 	http        *httpPolicy
 	idempotency *idempotency
 	fields      map[string]field
-	keyHeaders  []string
+	keyHeaders  *nameSet
 
 	generations generations
 	flights     flights
@@ -93,7 +93,8 @@ func (c *Cache) handle(g *gin.Context) {
 		return
 	}
 	x := &exchange{Cache: c, g: g, w: g.Writer, start: time.Now()}
-	x.client = context.WithValue(g.Request.Context(), statusKey{}, &x.status)
+	x.inner = statusContext{g.Request.Context(), &x.status}
+	x.client = &x.inner
 	x.req = g.Request.WithContext(x.client)
 	g.Request = x.req
 	x.synced = c.sync(x.client)

@@ -41,7 +41,9 @@ type exchange struct {
 	w      gin.ResponseWriter // the client's
 	client context.Context    //nolint:containedctx // the client's: it ends when the client leaves
 	req    *http.Request
-	synced bool // purges by others are known, so that the store may be asked
+	inner  statusContext
+	values [3]string // of the header of a hit
+	synced bool      // purges by others are known, so that the store may be asked
 	status Status
 	key    string // in the store; that in status is the same but for generations
 	start  time.Time
@@ -82,7 +84,7 @@ type rendered struct {
 	status int
 	header http.Header // shared: not to be changed
 	body   []byte
-	age    time.Duration // negative: it says none
+	age    time.Duration
 }
 
 // verdict is what an entry is good for.

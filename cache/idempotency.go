@@ -44,7 +44,7 @@ func (x *exchange) planIdempotency(s *scratch) (reason string, err error) {
 		return "no-scope", nil
 	}
 	x.findVersion()
-	s.sum.Reset()
+	s.reset()
 	s.add("request")
 	s.add(x.req.Method)
 	s.address(x)
@@ -52,7 +52,7 @@ func (x *exchange) planIdempotency(s *scratch) (reason string, err error) {
 	s.addBytes(body)
 	mark := s.done()
 	x.mark = encodeKey(&mark)
-	s.sum.Reset()
+	s.reset()
 	s.add("idempotency")
 	s.addBytes(x.scope[:])
 	s.add(key)

@@ -41,7 +41,7 @@ func isSafe(method string) bool {
 // everybody, and what the store has for this scope.
 func (x *exchange) forgetAddress(u *url.URL) {
 	s := x.scratches.Get().(*scratch) //nolint:forcetypeassert // the pool holds nothing else
-	defer x.scratches.Put(s)
+	defer x.giveBack(s)
 	x.changed.note(addressKey(s, x.req.Host, u), time.Now())
 	y := &exchange{Cache: x.Cache, g: x.g, client: x.client, req: &http.Request{Method: http.MethodGet, URL: u, Host: x.req.Host, Header: x.req.Header}}
 	if x.cfg.Scope != nil && !y.findScope(s) {
@@ -57,7 +57,7 @@ func (x *exchange) forgetAddress(u *url.URL) {
 }
 
 func addressKey(s *scratch, host string, u *url.URL) string {
-	s.sum.Reset()
+	s.reset()
 	s.add("address")
 	s.add(host)
 	s.add(u.EscapedPath())
@@ -72,6 +72,6 @@ func (x *exchange) wasChanged(e *Entry) bool {
 		return false
 	}
 	s := x.scratches.Get().(*scratch) //nolint:forcetypeassert // the pool holds nothing else
-	defer x.scratches.Put(s)
+	defer x.giveBack(s)
 	return !x.changed.since(addressKey(s, x.req.Host, x.req.URL)).Before(e.Asked)
 }

@@ -3,7 +3,6 @@ package cache
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"hash"
 	"net/http"
 	"slices"
 
@@ -12,43 +11,40 @@ import (
 
 // scratch is what it takes to make a key. It is used again.
 type scratch struct {
-	sum    hash.Hash
-	canon  jcs.Canon
-	length [8]byte
-	out    []byte
-	body   members
+	canon jcs.Canon
+	text  []byte
+	body  members
 }
 
-func newScratch() any { return &scratch{sum: sha256.New(), canon: jcs.Canon{Exact: true}} }
+func newScratch() any { return &scratch{canon: jcs.Canon{Exact: true}} }
+
+// maxScratch bounds what is kept for use again.
+const maxScratch = 64 << 10
+
+func (s *scratch) reset() { s.text = s.text[:0] }
 
 // add adds a text to the key. Its length comes before it, so that nothing of one text can
 // pass for a part of another.
 func (s *scratch) add(text string) {
 	s.addLength(len(text))
-	s.out = append(s.out[:0], text...)
-	s.sum.Write(s.out)
+	s.text = append(s.text, text...)
 }
 
 func (s *scratch) addBytes(b []byte) {
 	s.addLength(len(b))
-	s.sum.Write(b)
+	s.text = append(s.text, b...)
 }
 
 func (s *scratch) addLength(n int) {
-	binary.BigEndian.PutUint64(s.length[:], uint64(max(n, 0)))
-	s.sum.Write(s.length[:])
+	s.text = binary.BigEndian.AppendUint64(s.text, uint64(max(n, 0)))
 }
 
 // done is the key.
-func (s *scratch) done() (key [sha256.Size]byte) {
-	s.out = s.sum.Sum(s.out[:0])
-	copy(key[:], s.out)
-	return key
-}
+func (s *scratch) done() [sha256.Size]byte { return sha256.Sum256(s.text) }
 
 // begin begins a key with what all have: the kind, whose request it is, and where to.
 func (s *scratch) begin(kind string, x *exchange) {
-	s.sum.Reset()
+	s.reset()
 	s.add(kind)
 	s.addBytes(x.scope[:])
 	s.add(x.version)
@@ -65,11 +61,16 @@ func (s *scratch) address(x *exchange) {
 	if u.ForceQuery {
 		s.add("?")
 	}
-	for _, name := range x.keyHeaders {
-		values := x.req.Header[name]
-		if len(values) == 0 {
-			continue
+	var found [8]string
+	names := found[:0]
+	for name := range x.req.Header {
+		if x.keyHeaders.has(name) {
+			names = append(names, name)
 		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		values := x.req.Header[name]
 		s.add(name)
 		s.addLength(len(values))
 		for _, v := range values {
@@ -77,6 +78,14 @@ func (s *scratch) address(x *exchange) {
 		}
 	}
 }
+
+// nameSet is a set of header names. Most names are not in it by their first letter.
+type nameSet struct {
+	first [256]bool
+	names map[string]bool
+}
+
+func (n *nameSet) has(name string) bool { return name != "" && n.first[name[0]] && n.names[name] }
 
 // credentials are the headers that say who asks.
 func credentials() [3]string { return [...]string{"Authorization", "X-Api-Key", "Api-Key"} }
@@ -91,7 +100,7 @@ func (x *exchange) findScope(s *scratch) bool {
 		x.scope = hashScope(name)
 		return err == nil
 	}
-	s.sum.Reset()
+	s.reset()
 	s.add("credentials")
 	some := false
 	for _, name := range credentials() {
@@ -117,16 +126,16 @@ func (x *exchange) findVersion() {
 // allKeyHeaders are the request headers that tell requests apart: those of the APIs, and
 // those by which some servers and frameworks are told another address or method, with
 // which one client could choose what others get.
-func allKeyHeaders(more []string) []string {
-	names := []string{
-		"Anthropic-Beta", "Anthropic-Version", "Openai-Beta", "Openai-Organization", "Openai-Project",
+func allKeyHeaders(more []string) *nameSet {
+	set := &nameSet{names: map[string]bool{}}
+	for _, name := range slices.Concat([]string{
+		"Anthropic-Beta", "Anthropic-Version", "OpenAI-Beta", "OpenAI-Organization", "OpenAI-Project",
 		"Forwarded", "Origin", "X-Forwarded-Host", "X-Forwarded-Path", "X-Forwarded-Port", "X-Forwarded-Prefix",
 		"X-Forwarded-Proto", "X-Forwarded-Scheme", "X-Forwarded-Server", "X-Forwarded-Uri", "X-Host", "X-Http-Host-Override",
 		"X-Http-Method", "X-Http-Method-Override", "X-Method-Override", "X-Original-Host", "X-Original-Url", "X-Rewrite-Url",
+	}, more) {
+		name = http.CanonicalHeaderKey(name)
+		set.names[name], set.first[name[0]] = true, true
 	}
-	for _, name := range more {
-		names = append(names, http.CanonicalHeaderKey(name))
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return set
 }

@@ -9,7 +9,7 @@ import (
 // cache's business.
 func (x *exchange) makePlan() (reason string, err error) {
 	s := x.scratches.Get().(*scratch) //nolint:forcetypeassert // the pool holds nothing else
-	defer x.scratches.Put(s)
+	defer x.giveBack(s)
 	x.status.Forward = "bypass"
 	switch x.req.Method {
 	case http.MethodGet, http.MethodHead:
@@ -36,6 +36,13 @@ func (x *exchange) makePlan() (reason string, err error) {
 		return "upgrade", nil
 	}
 	return x.planLLM(s)
+}
+
+// giveBack keeps what it takes to make a key, unless it has become large.
+func (c *Cache) giveBack(s *scratch) {
+	if cap(s.text) <= maxScratch {
+		c.scratches.Put(s)
+	}
 }
 
 // notMine: another policy may have the request.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -134,20 +135,31 @@ func unavailable(err error) error {
 	}
 }
 
-// send answers with what was made of an entry.
+// send answers with what was made of an entry. What it adds to the header is one text.
 func (x *exchange) send(a rendered) {
 	h := x.w.Header()
 	for name, values := range a.header {
-		h[name] = values[:len(values):len(values)]
+		h[name] = slices.Clip(values)
+	}
+	b := x.appendMark(make([]byte, 0, 160))
+	mark := len(b)
+	b = strconv.AppendInt(b, int64(len(a.body)), 10)
+	length := len(b)
+	b = strconv.AppendInt(b, int64(a.age/time.Second), 10)
+	text := string(b)
+	x.values = [...]string{text[:mark], text[mark:length], text[length:]}
+	if before := h["Cache-Status"]; len(before) > 0 {
+		h["Cache-Status"] = append(slices.Clip(before), x.values[0])
+	} else {
+		h["Cache-Status"] = x.values[0:1:1]
 	}
 	if hasBody(a.status) {
-		h["Content-Length"] = []string{strconv.Itoa(len(a.body))}
+		h["Content-Length"] = x.values[1:2:2]
 	}
-	if a.age >= 0 {
-		h["Age"] = []string{strconv.FormatInt(int64(a.age/time.Second), 10)}
-	}
+	h["Age"] = x.values[2:3:3]
 	x.g.Abort()
-	x.sendHead(a.status, x.markText())
+	x.w.WriteHeader(a.status)
+	x.w.WriteHeaderNow()
 	if len(a.body) > 0 && hasBody(a.status) && x.req.Method != http.MethodHead {
 		_, _ = x.w.Write(a.body) // a client that left needs nothing more
 	}

@@ -198,7 +198,14 @@ func (g *generations) apply(base *[sha256.Size]byte, p *plan) bool {
 	return true
 }
 
-func encodeKey(base *[sha256.Size]byte) string { return base64.RawURLEncoding.EncodeToString(base[:]) }
+// keyLength is how long a key is as a text.
+const keyLength = (sha256.Size*8 + 5) / 6
+
+func encodeKey(base *[sha256.Size]byte) string {
+	var text [keyLength]byte
+	base64.RawURLEncoding.Encode(text[:], base[:])
+	return string(text[:])
+}
 
 // Purge makes all entries of the tags unreachable, at once in this process, and with
 // Config.Purges soon in all others. An error means that the others do not know yet: Run

@@ -70,7 +70,8 @@ func (x *exchange) fetch(f *flight, stale *Entry, handler gin.HandlerFunc) {
 	defer f.cancel(nil)
 	defer x.flights.remove(f)
 	defer x.standIn(f, stale, failed)
-	ctx = context.WithValue(context.WithValue(ctx, backgroundKey{}, true), statusKey{}, &x.status)
+	x.inner = statusContext{context.WithValue(ctx, backgroundKey{}, true), &x.status}
+	ctx = &x.inner
 	x.client = ctx
 	x.start = time.Now()
 	x.forward(stale)

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -38,6 +39,21 @@ func (s Status) Free() bool { return s.Hit || s.Collapsed }
 
 type statusKey struct{}
 
+// statusContext is a request's context with its status. It is a part of the exchange, so
+// that it costs nothing.
+type statusContext struct {
+	context.Context //nolint:containedctx // it is one
+	status          *Status
+}
+
+// Value implements context.Context.
+func (c *statusContext) Value(key any) any {
+	if key == (statusKey{}) {
+		return c.status
+	}
+	return c.Context.Value(key)
+}
+
 // FromContext returns what the cache did with a request, if it passed one. For a request
 // under way it is what is known so far.
 func FromContext(ctx context.Context) (Status, bool) {
@@ -51,13 +67,13 @@ func FromContext(ctx context.Context) (Status, bool) {
 func (x *exchange) putMark(h http.Header) { addMark(h, x.markText()) }
 
 func addMark(h http.Header, mark string) {
-	before := h["Cache-Status"]
-	h["Cache-Status"] = append(before[:len(before):len(before)], mark)
+	h["Cache-Status"] = append(slices.Clip(h["Cache-Status"]), mark)
 }
 
-func (x *exchange) markText() string {
+func (x *exchange) markText() string { return string(x.appendMark(make([]byte, 0, 128))) }
+
+func (x *exchange) appendMark(b []byte) []byte {
 	s, cfg := &x.status, &x.cfg
-	b := make([]byte, 0, 128)
 	b = append(b, cfg.Name...)
 	if s.Hit {
 		b = append(b, "; hit"...)
@@ -82,5 +98,5 @@ func (x *exchange) markText() string {
 	if s.Detail != "" {
 		b = append(append(b, "; detail="...), s.Detail...)
 	}
-	return string(b)
+	return b
 }

@@ -23,8 +23,8 @@ func (x *exchange) toVariant(note *Entry) bool {
 // generations.
 func (x *exchange) variantKey(vary []string, mark string) (key, shown string) {
 	s := x.scratches.Get().(*scratch) //nolint:forcetypeassert // the pool holds nothing else
-	defer x.scratches.Put(s)
-	s.sum.Reset()
+	defer x.giveBack(s)
+	s.reset()
 	s.add("variant")
 	s.addBytes(x.base[:])
 	s.add(mark)

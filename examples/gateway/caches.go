@@ -11,6 +11,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/cache/redisstore"
 	"github.com/ginfer/ginfer/ratelimit"
 )
 
@@ -70,7 +71,17 @@ func (g *gateway) newAnswers(cfg *Config) (*answers, error) {
 	if cfg.Redis == nil {
 		return &answers{store: near, close: func() {}}, nil
 	}
-	return nil, errors.New("not yet")
+	client, err := connect(cfg.Redis, redisstore.Options(cfg.Redis.Addresses...))
+	if err != nil {
+		return nil, err
+	}
+	timeout := min(time.Duration(cfg.Redis.Timeout), 150*time.Millisecond) // a cache that is slower is none
+	far, err := redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Redis.Prefix, Timeout: timeout})
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	tiered, err := cache.NewTiered(cache.TieredConfig{Near: near, Far: far, Timeout: timeout, OnEvent: g.cacheEvent})
+	return &answers{store: tiered, purges: far, close: func() { _ = client.Close() }}, err
 }
 
 // keepCache makes a group's cache, or returns the one at work when it is the same.

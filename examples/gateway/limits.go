@@ -48,7 +48,21 @@ func (g *gateway) newStore(cfg *Redis) (*store, error) {
 		m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{})
 		return &store{buckets: m, close: func() {}}, err
 	}
-	options := redisstore.Options(cfg.Addresses...)
+	client, err := connect(cfg, redisstore.Options(cfg.Addresses...))
+	if err != nil {
+		return nil, err
+	}
+	buckets, err := redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Prefix, Timeout: time.Duration(cfg.Timeout)})
+	if err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	down := map[string]ratelimit.Down{"deny": ratelimit.Deny, "allow": ratelimit.Allow}[cfg.WhenDown]
+	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: buckets, Down: down, Replicas: cfg.Replicas, OnEvent: g.logLimit})
+	return &store{buckets: shared, close: func() { _ = client.Close() }}, err
+}
+
+// connect makes a client with the options that a store wants, as the configuration says.
+func connect(cfg *Redis, options *redis.UniversalOptions) (redis.UniversalClient, error) {
 	options.MasterName, options.IsClusterMode = cfg.Master, cfg.Cluster
 	options.Username, options.Password, options.DB = cfg.Username, cfg.Password, cfg.DB
 	if limit := time.Duration(cfg.Timeout); limit > 0 { // the shortest of them holds
@@ -61,14 +75,7 @@ func (g *gateway) newStore(cfg *Redis) (*store, error) {
 		}
 		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
-	client := redis.NewUniversalClient(options)
-	buckets, err := redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Prefix, Timeout: time.Duration(cfg.Timeout)})
-	if err != nil {
-		return nil, errors.Join(err, client.Close())
-	}
-	down := map[string]ratelimit.Down{"deny": ratelimit.Deny, "allow": ratelimit.Allow}[cfg.WhenDown]
-	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: buckets, Down: down, Replicas: cfg.Replicas, OnEvent: g.logLimit})
-	return &store{buckets: shared, close: func() { _ = client.Close() }}, err
+	return redis.NewUniversalClient(options), nil
 }
 
 // redisLog takes what the client says by itself; what matters of it is an event too.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/redistest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -107,4 +108,32 @@ func TestCacheMergesAThousand(t *testing.T) {
 	wg.Wait()
 	assert.EqualValues(t, 1, begun.Load())
 	assert.Equal(t, map[string]int{full: 1000}, texts)
+}
+
+// What one replica has kept another one answers with; a purge reaches both; without
+// Redis each goes on by itself.
+func TestCacheOfTwoReplicas(t *testing.T) {
+	m, server := newModel(t, full), redistest.Start(t)
+	config := fmt.Sprintf(`{%s, "redis": {"addresses": [%q], "replicas": 2}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
+		"groups": [{"path": "/v1", "upstream": "a", "stages": ["cache"], "cache": {"ttl": "10m"}}]}`, ports, server.Addr, m.URL)
+	one, two := start(t, config), start(t, config)
+	client := newClient(t, 1)
+	hit := func(p *process) bool {
+		a, text := p.text(client, cold)
+		require.Equal(t, http.StatusOK, a.StatusCode)
+		require.Equal(t, full, text)
+		return strings.Contains(a.Header.Get("Cache-Status"), "hit")
+	}
+	require.False(t, hit(one))
+	require.Eventually(t, func() bool { return hit(two) }, faultPatience, 10*time.Millisecond, "filled here, hit there")
+	before := m.calls.Load()
+	code, _ := one.admin(http.MethodPost, "/admin/cache/purge?model=m", "")
+	require.Equal(t, http.StatusOK, code)
+	require.Eventually(t, func() bool { hit(two); return m.calls.Load() > before }, faultPatience, 10*time.Millisecond, "purged everywhere")
+	require.Eventually(t, func() bool { return hit(one) && hit(two) }, faultPatience, 10*time.Millisecond)
+	server.Kill()
+	for range 20 {
+		require.True(t, hit(one), "kept near")
+		require.True(t, hit(two))
+	}
 }
