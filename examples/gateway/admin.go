@@ -6,7 +6,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/http/pprof"
 	"net/url"
 	"slices"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/observe/private"
 )
 
 // maxConfig bounds a configuration sent to the admin port.
@@ -34,15 +34,9 @@ func (g *gateway) adminHandler() http.Handler {
 	admin.GET("/breakers", g.getBreakers)
 	admin.POST("/breakers/:upstream/:state", g.postBreaker)
 	admin.POST("/cache/purge", g.postPurge)
-	debug := r.Group("/debug/pprof")
-	debug.GET("/", gin.WrapF(pprof.Index))
-	debug.GET("/cmdline", gin.WrapF(pprof.Cmdline))
-	debug.GET("/profile", gin.WrapF(pprof.Profile))
-	debug.GET("/symbol", gin.WrapF(pprof.Symbol))
-	debug.GET("/trace", gin.WrapF(pprof.Trace))
-	for _, name := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
-		debug.GET("/"+name, gin.WrapH(pprof.Handler(name)))
-	}
+	r.GET("/metrics", gin.WrapH(g.Handler()))
+	r.GET("/debug/requests", gin.WrapH(g.recent.Handler()))
+	r.Any("/debug/pprof/*path", gin.WrapH(private.Pprof()))
 	return r
 }
 

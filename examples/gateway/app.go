@@ -31,8 +31,12 @@ type app struct {
 // build makes an app of a configuration that was checked. Nothing of the
 // gateway changes when it fails. The caller holds g.mu.
 func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, error) {
-	a := &app{cfg: cfg, source: src, nowhere: g.engine(gin.HandlersChain{nowhere})}
 	faults := new(checker)
+	if err := g.telemetry.write(cfg.Log, g.log); err != nil {
+		faults.add("log", "%v", err)
+		return nil, src.explain(faults.faults)
+	}
+	a := &app{cfg: cfg, source: src, nowhere: g.engine("nowhere", gin.HandlersChain{nowhere})}
 	a.cert = faults.certificate(cfg.Public.TLS)
 	a.clientCAs = faults.clientCAs(cfg.Public.TLS)
 	upstreams, err := g.upstreams(cfg)

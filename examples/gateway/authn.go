@@ -74,13 +74,7 @@ func (a *authn) keys(file string, g *gateway, faults *checker) {
 	if file == "" {
 		return
 	}
-	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: func(ctx context.Context, e auth.KeyFileEvent) {
-		if e.Err != nil {
-			g.log.ErrorContext(ctx, "keys refused; those before stay", "error", e.Err)
-			return
-		}
-		g.log.InfoContext(ctx, "keys reloaded", "keys", e.Keys)
-	}})
+	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: g.hooks.KeyFile})
 	a.add(keys, err, "auth.keys", faults)
 	if err == nil {
 		a.loops = append(a.loops, keys.Run)
@@ -122,11 +116,7 @@ func orList(list []string, def ...string) []string {
 
 // keySet is where an issuer's public keys come from.
 func (g *gateway) keySet(cfg *JWT) (*auth.KeySet, error) {
-	from := auth.KeySetConfig{URL: cfg.JWKS, File: cfg.KeyFile, OnEvent: func(ctx context.Context, e auth.KeySetEvent) {
-		if e.Err != nil {
-			g.log.WarnContext(ctx, "keys of an issuer", "issuer", cfg.Issuer, "kept", e.Keys, "error", e.Err)
-		}
-	}}
+	from := auth.KeySetConfig{URL: cfg.JWKS, File: cfg.KeyFile, OnEvent: g.hooks.KeySet(cfg.Issuer)}
 	if from.URL == "" && from.File == "" {
 		from.Issuer = cfg.Issuer
 	}

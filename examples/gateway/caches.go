@@ -18,6 +18,7 @@ import (
 // answers is where answers are kept: in this process, and behind it in Redis.
 type answers struct {
 	key    string // what it was made of
+	near   *cache.Memory
 	store  cache.Store
 	purges cache.Purges // nil: there are no other replicas
 	close  func()
@@ -64,12 +65,12 @@ func (g *gateway) newAnswers(cfg *Config) (*answers, error) {
 	if cfg.CacheStore != nil {
 		bounds = *cfg.CacheStore
 	}
-	near, err := cache.NewMemory(cache.MemoryConfig{Entries: bounds.Entries, Bytes: bounds.Bytes, OnEvent: g.cacheEvent})
+	near, err := cache.NewMemory(cache.MemoryConfig{Entries: bounds.Entries, Bytes: bounds.Bytes, OnEvent: g.cacheEvent("answers")})
 	if err != nil {
 		return nil, err
 	}
 	if cfg.Redis == nil {
-		return &answers{store: near, close: func() {}}, nil
+		return &answers{near: near, store: near, close: func() {}}, nil
 	}
 	client, err := connect(cfg.Redis, redisstore.Options(cfg.Redis.Addresses...))
 	if err != nil {
@@ -80,8 +81,8 @@ func (g *gateway) newAnswers(cfg *Config) (*answers, error) {
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	tiered, err := cache.NewTiered(cache.TieredConfig{Near: near, Far: far, Timeout: timeout, OnEvent: g.cacheEvent})
-	return &answers{store: tiered, purges: far, close: func() { _ = client.Close() }}, err
+	tiered, err := cache.NewTiered(cache.TieredConfig{Near: near, Far: far, Timeout: timeout, OnEvent: g.cacheEvent("answers")})
+	return &answers{near: near, store: tiered, purges: far, close: func() { _ = client.Close() }}, err
 }
 
 // keepCache makes a group's cache, or returns the one at work when it is the same.
@@ -92,7 +93,7 @@ func (g *gateway) keepCache(cfg *Group, from *answers) (*groupCache, error) {
 	}
 	c := cfg.Cache
 	config := cache.Config{
-		Store: from.store, Purges: from.purges, Shared: c.Shared, Version: version, OnEvent: g.cacheEvent,
+		Store: from.store, Purges: from.purges, Shared: c.Shared, Version: version, OnEvent: g.cacheEvent(cfg.Path),
 		LLM: cache.LLM{
 			TTL: time.Duration(c.TTL), Sampled: c.Sampled, ToolCalls: c.ToolCalls, OptIn: c.OptIn,
 			StaleWhileRevalidate: time.Duration(c.StaleWhileRevalidate), StaleIfError: time.Duration(c.StaleIfError),
@@ -135,16 +136,14 @@ func (g *gateway) startCaches(ctx context.Context, a *app) {
 	g.caches, g.answers = next, a.answers
 }
 
-// cacheEvent tells the limits what was free, and the log what went wrong.
-func (g *gateway) cacheEvent(ctx context.Context, e cache.Event) {
-	switch e.Kind {
-	case cache.Hit, cache.Coalesced:
-		ratelimit.Report(ctx, 0, 0)
-	case cache.StoreDown:
-		g.log.WarnContext(ctx, "cache store down", "error", e.Err)
-	case cache.StoreUp:
-		g.log.InfoContext(ctx, "cache store up")
-	default:
+// cacheEvent tells the limits what was free, and what observes the rest.
+func (g *gateway) cacheEvent(name string) func(context.Context, cache.Event) {
+	observed := g.hooks.Cache(name)
+	return func(ctx context.Context, e cache.Event) {
+		if e.Kind == cache.Hit || e.Kind == cache.Coalesced {
+			ratelimit.Report(ctx, 0, 0)
+		}
+		observed(ctx, e)
 	}
 }
 

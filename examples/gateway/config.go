@@ -17,6 +17,8 @@ type Config struct {
 	Private Private `json:"private,omitzero"`
 	// Drain says how the gateway ends.
 	Drain Drain `json:"drain,omitzero"`
+	// Log says what is written of each request.
+	Log Log `json:"log,omitzero"`
 	// Memory says how the garbage collector works.
 	Memory Memory `json:"memory,omitzero"`
 	// TrustedProxies are the CIDR ranges whose X-Forwarded-* headers are believed. Default none.
@@ -81,6 +83,19 @@ type Drain struct {
 	Delay Duration `json:"delay,omitempty"`
 	// Timeout is how long open requests and streams may go on after that. Default 30s.
 	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// Log is what is written of each request: one line, when it has ended, without prompts,
+// secrets and query strings.
+type Log struct {
+	// Sample has one in so many successes written; all else always is. Default 1: all; -1: none.
+	Sample int `json:"sample,omitempty"`
+	// Slow is how long a success may take before it is always written. Default 10s; "off".
+	Slow Duration `json:"slow,omitempty"`
+	// Pseudonyms is a key by which callers' names are hidden: "${LOG_KEY}". Default: they are written.
+	Pseudonyms string `json:"pseudonyms,omitempty"`
+	// Path also writes paths, which may be personal. Default false.
+	Path bool `json:"path,omitempty"`
 }
 
 // Memory is how the garbage collector works. The variables GOMEMLIMIT and GOGC, where they

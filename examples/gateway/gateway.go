@@ -27,6 +27,7 @@ type gateway struct {
 	token string
 	demo  demo
 	meter *stream.Meter // of what models are asked and answer
+	*telemetry
 	ready atomic.Bool
 
 	current atomic.Pointer[app]
@@ -55,15 +56,21 @@ type reloadState struct {
 }
 
 func newGateway(log *slog.Logger, path string) *gateway {
-	g := &gateway{log: log, path: path, token: newToken(), pools: map[string]*pool{}}
-	g.meter, _ = stream.NewMeter(stream.MeterConfig{OnUsage: g.logUsage, Report: ratelimit.Report}) // fails only without both
-	return g
+	return &gateway{log: log, path: path, token: newToken(), pools: map[string]*pool{}}
 }
 
-// logUsage writes a line for every try of a request to a model, with -v.
-func (g *gateway) logUsage(ctx context.Context, u stream.Usage) {
-	g.log.DebugContext(ctx, "usage", "model", u.Model, "outcome", u.Outcome.String(), "input", u.Input, "output", u.Output, "estimated", u.Estimated,
-		"first_token", u.FirstToken, "per_token", u.PerToken, "stalls", u.Stalls, "total", u.Total, "try", u.Try, "endpoint", u.Endpoint, "hedge", u.Hedge, "error", u.Err)
+// observed sets up what the gateway tells of itself, once.
+func (g *gateway) observed() error {
+	if g.telemetry != nil {
+		return nil
+	}
+	t, err := g.newTelemetry()
+	if err != nil {
+		return err
+	}
+	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: t.hooks.Usage, OnToken: t.hooks.Token, Report: ratelimit.Report})
+	g.telemetry, g.meter = t, meter
+	return err
 }
 
 // load reads the configuration from its file and applies it.
@@ -91,6 +98,9 @@ func (g *gateway) apply(ctx context.Context, src source) error {
 	}
 	cfg, err := src.parse()
 	if err != nil {
+		return err
+	}
+	if err := g.observed(); err != nil { //nolint:contextcheck // it lives as long as the process
 		return err
 	}
 	next, err := g.build(ctx, src, cfg)

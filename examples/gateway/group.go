@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
@@ -66,7 +67,7 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 		}
 		chain = append(chain, out.cache.Middleware())
 	}
-	if out.streams, err = stream.New(guards(cfg)); err != nil {
+	if out.streams, err = stream.New(g.guards(cfg)); err != nil {
 		return nil, err
 	}
 	chain = append(chain, out.streams.Middleware())
@@ -75,7 +76,7 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 		return nil, err
 	}
 	out.proxy = relay
-	out.handler = g.engine(append(chain, relay.Handler()))
+	out.handler = g.engine(cfg.Path, append(chain, relay.Handler()))
 	return out, nil
 }
 
@@ -83,7 +84,7 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 func (g *gateway) gate(cfg *Group, all *Config, p *parts) (gin.HandlersChain, error) {
 	chain := gin.HandlersChain{methods(cfg)}
 	if cfg.has(stageIP) && cfg.IP != nil {
-		filter, err := auth.NewIPFilter(auth.IPFilterConfig{Allow: cfg.IP.Allow, Deny: cfg.IP.Deny, TrustedProxies: all.TrustedProxies})
+		filter, err := auth.NewIPFilter(auth.IPFilterConfig{Allow: cfg.IP.Allow, Deny: cfg.IP.Deny, TrustedProxies: all.TrustedProxies, OnEvent: g.hooks.Address})
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +93,7 @@ func (g *gateway) gate(cfg *Group, all *Config, p *parts) (gin.HandlersChain, er
 	if !cfg.has(stageAuth) {
 		return chain, nil
 	}
-	authn, err := auth.New(auth.Config{Verifiers: p.authn.verifiers, OnEvent: g.logAuth})
+	authn, err := auth.New(auth.Config{Verifiers: p.authn.verifiers, OnEvent: g.hooks.Auth})
 	if err != nil {
 		return nil, err
 	}
@@ -103,29 +104,23 @@ func (g *gateway) gate(cfg *Group, all *Config, p *parts) (gin.HandlersChain, er
 	return append(chain, auth.RequireModel(auth.RequireModelConfig{})), nil
 }
 
-// logAuth writes, with -v, a line for every refusal. It holds no secret.
-func (g *gateway) logAuth(ctx context.Context, e auth.Event) {
-	if e.Err != nil {
-		g.log.DebugContext(ctx, "caller refused", "error", e.Err)
-	}
-}
-
 // guards are the limits of the stream stage. When it is off, clients that do
 // not read are dropped all the same.
-func guards(cfg *Group) stream.Config {
+func (g *gateway) guards(cfg *Group) stream.Config {
 	if !cfg.has(stageStream) {
-		return stream.Config{Heartbeat: -1, Idle: -1}
+		return stream.Config{Heartbeat: -1, Idle: -1, OnEvent: g.hooks.Stream}
 	}
 	return stream.Config{
 		Heartbeat: time.Duration(cfg.Stream.Heartbeat), WriteTimeout: time.Duration(cfg.Stream.WriteTimeout),
-		Idle: time.Duration(cfg.Stream.Idle), Total: time.Duration(cfg.Stream.Total),
+		Idle: time.Duration(cfg.Stream.Idle), Total: time.Duration(cfg.Stream.Total), OnEvent: g.hooks.Stream,
 	}
 }
 
 // engine serves every path and method with one chain.
-func (g *gateway) engine(chain gin.HandlersChain) http.Handler {
+func (g *gateway) engine(route string, chain gin.HandlersChain) http.Handler {
 	r := gin.New()
 	_ = r.SetTrustedProxies(nil) // Gin's default is to believe everybody
+	r.Use(g.middlewares(route)...)
 	r.Use(apierror.Recovery(g.logPanic))
 	r.Any("/*path", chain...) // the cache does nothing without a route
 	r.NoRoute(chain...)       // for any other method
@@ -152,18 +147,7 @@ func (g *gateway) newRouter(cfg *Routing, pools map[string]*pool) (*routing.Rout
 	for name, p := range pools {
 		upstreams[name] = p
 	}
-	return routing.New(routing.Config{Table: table, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf, OnEvent: g.logRoute})
-}
-
-// logRoute tells of versions that failed or could not do what was asked.
-func (g *gateway) logRoute(ctx context.Context, e routing.Event) {
-	switch e.Kind {
-	case routing.FellBack:
-		g.log.WarnContext(ctx, "fell back", "model", e.Model, "from", e.From, "to", e.Version, "status", e.Status, "error", e.Err)
-	case routing.Skipped:
-		g.log.DebugContext(ctx, "version passed over", "model", e.Model, "version", e.Version, "lacks", e.Lacks)
-	case routing.Decided, routing.Swapped: // the access log and the reload tell of these
-	}
+	return routing.New(routing.Config{Table: table, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf, OnEvent: g.hooks.Routing})
 }
 
 // subject is the caller, but for the one token that all may share.
@@ -192,6 +176,7 @@ func (g *gateway) newProxy(cfg *Group, all *Config, who *authn, transport http.R
 		Hedge: hedge(cfg.Proxy.Hedge),
 		Class: version,
 		Rewrite: func(c *gin.Context, out *http.Request) {
+			observe.ForwardRequestID(c, out)
 			if cfg.has(stageAuth) {
 				hideCredential(out)
 			}
@@ -202,7 +187,7 @@ func (g *gateway) newProxy(cfg *Group, all *Config, who *authn, transport http.R
 				stripPrefix(out, strings.TrimSuffix(cfg.Path, "/"))
 			}
 		},
-		OnEvent: g.logExchange,
+		OnEvent: g.hooks.Proxy,
 	})
 }
 
@@ -238,20 +223,6 @@ func prefixes(cidrs []string) []netip.Prefix {
 		out[i] = netip.MustParsePrefix(cidr) // checked when the configuration was read
 	}
 	return out
-}
-
-// logExchange writes a line for every exchange that failed, and with -v for all.
-func (g *gateway) logExchange(ctx context.Context, e proxy.Event) {
-	if e.Kind != proxy.Finished {
-		return
-	}
-	log := g.log.DebugContext
-	if e.Outcome == proxy.Failure {
-		log = g.log.WarnContext
-	}
-	decision, _ := routing.FromContext(ctx)
-	log(ctx, "exchange", "outcome", e.Outcome.String(), "status", e.Status, "version", decision.Version, "endpoint", e.Endpoint,
-		"tries", e.Try, "first_byte", e.FirstByte, "duration", e.Duration, "bytes", e.Bytes, "error", e.Err)
 }
 
 // drain waits until the group's streams and tunnels have ended; at the end of

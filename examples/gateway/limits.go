@@ -57,7 +57,7 @@ func (g *gateway) newStore(cfg *Redis) (*store, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	down := map[string]ratelimit.Down{"deny": ratelimit.Deny, "allow": ratelimit.Allow}[cfg.WhenDown]
-	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: buckets, Down: down, Replicas: cfg.Replicas, OnEvent: g.logLimit})
+	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: buckets, Down: down, Replicas: cfg.Replicas, OnEvent: g.hooks.Limit("store")})
 	return &store{buckets: shared, close: func() { _ = client.Close() }}, err
 }
 
@@ -138,7 +138,7 @@ func (g *gateway) addRequests(l *limits, cfg *Group, all *Config, s *store, addr
 	if len(some) == 0 {
 		return nil
 	}
-	limiter, err := ratelimit.New(ratelimit.Config{Limits: some, Store: s.buckets, Wait: wait(cfg), OnEvent: g.logLimit})
+	limiter, err := ratelimit.New(ratelimit.Config{Limits: some, Store: s.buckets, Wait: wait(cfg), OnEvent: g.hooks.Limit(cfg.Path)})
 	if err == nil {
 		l.chain = append(l.chain, limiter.Middleware())
 	}
@@ -150,7 +150,7 @@ func (g *gateway) addTokens(l *limits, cfg *Group, all *Config, s *store, addres
 	if len(some) == 0 {
 		return nil
 	}
-	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: some, Store: s.buckets, OnEvent: g.logLimit})
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: some, Store: s.buckets, OnEvent: g.hooks.Limit(cfg.Path)})
 	if err == nil {
 		l.chain = append(l.chain, tokens.Middleware())
 	}
@@ -164,7 +164,7 @@ func (g *gateway) addConcurrency(l *limits, cfg *Group) (err error) {
 	}
 	if l.adaptive == nil {
 		if l.adaptive, err = ratelimit.NewAdaptive(ratelimit.AdaptiveConfig{
-			Initial: c.Initial, Min: c.Min, Max: c.Max, Tolerance: c.Tolerance, Wait: wait(cfg), OnEvent: g.logLimit,
+			Initial: c.Initial, Min: c.Min, Max: c.Max, Tolerance: c.Tolerance, Wait: wait(cfg), OnEvent: g.hooks.Limit(cfg.Path),
 		}); err != nil {
 			return err
 		}
@@ -236,15 +236,3 @@ func wait(cfg *Group) ratelimit.Wait {
 	return out
 }
 
-// logLimit writes a line when a shared store goes down and comes back, and with -v
-// for every refusal.
-func (g *gateway) logLimit(ctx context.Context, e ratelimit.Event) {
-	switch e.Kind { //nolint:exhaustive // the others are for metrics
-	case ratelimit.StoreDown:
-		g.log.WarnContext(ctx, "limits: redis does not answer", "error", e.Err)
-	case ratelimit.StoreUp:
-		g.log.InfoContext(ctx, "limits: redis answers again")
-	case ratelimit.Refused:
-		g.log.DebugContext(ctx, "limit reached", "limit", e.Limit, "wait", e.Wait)
-	}
-}

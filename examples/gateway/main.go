@@ -40,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int 
 	flags.SetOutput(stderr)
 	path := flags.String("config", "", "configuration `file`, JSON or YAML; reloaded when it changes (default: built in)")
 	check := flags.Bool("check", false, "check the configuration and exit")
-	verbose := flags.Bool("v", false, "log every request, not only failures")
+	verbose := flags.Bool("v", false, "log more: what the parts decide")
 	if err := flags.Parse(args); err != nil {
 		return exitConfig
 	}

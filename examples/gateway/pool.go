@@ -14,7 +14,6 @@ import (
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
-	"github.com/ginfer/ginfer/stream"
 )
 
 // pool is an upstream at work. It outlives a reload that does not change it,
@@ -62,7 +61,7 @@ func (g *gateway) keepPools(upstreams map[string]Upstream, faults *checker) map[
 			pools[name] = old
 			continue
 		}
-		p, err := newPool(upstreams[name], g.meter)
+		p, err := g.newPool(name, upstreams[name])
 		if err != nil {
 			faults.add("upstreams."+name, "%v", err)
 			continue
@@ -111,6 +110,11 @@ func (g *gateway) close() {
 		g.answers.close()
 	}
 	g.demo.close()
+	if g.telemetry != nil {
+		if err := g.telemetry.close(); err != nil {
+			g.log.Warn("telemetry was not sent", "error", err)
+		}
+	}
 }
 
 // policy chooses among the endpoints of an upstream.
@@ -131,7 +135,7 @@ func policy(cfg Upstream) balance.Policy {
 }
 
 // newBreakers makes a circuit for each endpoint, or for each version there.
-func newBreakers(cfg *Breaker) (*breaker.Group, error) {
+func (g *gateway) newBreakers(name string, cfg *Breaker) (*breaker.Group, error) {
 	var key func(*http.Request) string
 	if cfg.PerVersion {
 		key = func(req *http.Request) string {
@@ -139,7 +143,7 @@ func newBreakers(cfg *Breaker) (*breaker.Group, error) {
 			return circuit(req.URL.Host, target.Version)
 		}
 	}
-	return breaker.New(breaker.Config{Key: key, Settings: breaker.Settings{
+	return breaker.New(breaker.Config{Key: key, OnEvent: g.hooks.Breaker(name), Settings: breaker.Settings{
 		Volume: cfg.Volume, FailurePercent: cfg.FailurePercent, Consecutive: cfg.Consecutive,
 		SlowFirstByte: time.Duration(cfg.SlowFirstByte), SlowPercent: cfg.SlowPercent,
 		Sleep: time.Duration(cfg.Sleep), MaxSleep: time.Duration(cfg.MaxSleep), MaxConcurrent: cfg.MaxConcurrent,
@@ -149,7 +153,7 @@ func newBreakers(cfg *Breaker) (*breaker.Group, error) {
 // circuit names the circuit of a version at an endpoint.
 func circuit(endpoint, version string) string { return strings.TrimSpace(endpoint + " " + version) }
 
-func newPool(cfg Upstream, meter *stream.Meter) (*pool, error) {
+func (g *gateway) newPool(name string, cfg Upstream) (*pool, error) {
 	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: cfg.Protocol, CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile})
 	if err != nil {
 		return nil, err
@@ -157,7 +161,7 @@ func newPool(cfg Upstream, meter *stream.Meter) (*pool, error) {
 	out := new(pool)
 	var through http.RoundTripper = transport
 	if !cfg.Breaker.Off {
-		if out.breakers, err = newBreakers(&cfg.Breaker); err != nil {
+		if out.breakers, err = g.newBreakers(name, &cfg.Breaker); err != nil {
 			return nil, err
 		}
 		through = out.breakers.Transport(transport)
@@ -167,7 +171,7 @@ func newPool(cfg Upstream, meter *stream.Meter) (*pool, error) {
 	for i, e := range cfg.Endpoints {
 		endpoints[i] = balance.Endpoint{URL: e.URL, Weight: e.Weight}
 	}
-	config := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: through, Health: balance.Health{Path: "-"}}
+	config := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: through, Health: balance.Health{Path: "-"}, OnEvent: g.hooks.Balance(name)}
 	if out.breakers != nil {
 		config.Outlier.Consecutive = -1 // failures in a row are for the breaker
 	}
@@ -189,6 +193,6 @@ func newPool(cfg Upstream, meter *stream.Meter) (*pool, error) {
 		}
 		out.transport = headers{next: p, set: set}
 	}
-	out.transport = meter.Transport(out.transport)
+	out.transport = g.tracing.Transport(g.meter.Transport(out.transport))
 	return out, nil
 }

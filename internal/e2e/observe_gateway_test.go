@@ -1,0 +1,317 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/otelsetup"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/require"
+)
+
+// seenModel is a model server that keeps what it was told of traces, and does as the
+// X-Test header says.
+type seenModel struct {
+	*httptest.Server
+
+	mu      sync.Mutex
+	calls   map[string]int
+	parents []string
+	ids     []string
+}
+
+func newSeenModel(t *testing.T) *seenModel {
+	t.Helper()
+	m := &seenModel{calls: map[string]int{}}
+	m.Server = httptest.NewServer(m)
+	t.Cleanup(m.Close)
+	return m
+}
+
+// call notes a request and returns which one of its id this is.
+func (m *seenModel) call(r *http.Request) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id := r.Header.Get("X-Request-ID")
+	m.calls[id]++
+	m.parents = append(m.parents, r.Header.Get("Traceparent"))
+	m.ids = append(m.ids, id)
+	return m.calls[id]
+}
+
+func (m *seenModel) seen() (parents, ids []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.parents, m.ids
+}
+
+func (m *seenModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n := m.call(r)
+	var asked struct {
+		Stream bool `json:"stream"`
+	}
+	_ = json.NewDecoder(r.Body).Decode(&asked)
+	mode := r.Header.Get("X-Test")
+	w.Header().Set("X-Request-ID", "upstream-id")
+	if mode == "503" || mode == "503 first" && n == 1 {
+		http.Error(w, `{"error":{"message":"busy"}}`, http.StatusServiceUnavailable)
+		return
+	}
+	if !asked.Stream {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"choices":[{"finish_reason":"stop","message":{"role":"assistant","content":"the answer"}}],"usage":{"prompt_tokens":11,"completion_tokens":22}}`)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	for i := range 3 {
+		_, _ = fmt.Fprintf(w, "data: {\"choices\":[{\"delta\":{\"content\":\"word %d\"}}]}\n\n", i)
+		w.(http.Flusher).Flush()
+		time.Sleep(2 * time.Millisecond)
+	}
+	switch mode {
+	case "cut":
+		panic(http.ErrAbortHandler)
+	case "hang":
+		<-r.Context().Done()
+		return
+	}
+	_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":22}}\n\ndata: [DONE]\n\n")
+}
+
+// logLines takes what a logger writes.
+type logLines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// request is the access log's line of the request of that id; it may come a moment
+// after the answer.
+func (l *logLines) request(t *testing.T, id string) map[string]any {
+	t.Helper()
+	var found map[string]any
+	require.Eventually(t, func() bool {
+		for line := range strings.Lines(l.String()) {
+			var one map[string]any
+			if json.Unmarshal([]byte(line), &one) == nil && one["request_id"] == id {
+				found = one
+				return true
+			}
+		}
+		return false
+	}, 5*time.Second, 5*time.Millisecond, "no line of %s in %s", id, l)
+	return found
+}
+
+// observed is a gateway of all the library's parts, watched by all of package observe.
+type observed struct {
+	*httptest.Server
+
+	log       *logLines
+	telemetry *otelsetup.Telemetry
+	recent    *observe.Recent
+	hooks     observe.Hooks
+	models    map[string]*seenModel
+	key       string
+}
+
+// watch are the parts of package observe.
+type watch struct {
+	access  *observe.AccessLog
+	tracing *observe.Tracing
+	metrics *observe.Metrics
+	hooks   observe.Hooks
+
+	pools    map[string]*balance.Pool
+	breakers map[string]*breaker.Group
+	streams  *stream.Streams
+	memory   *cache.Memory
+}
+
+func newObserved(t *testing.T, cfg observe.TracingConfig) *observed {
+	t.Helper()
+	o := &observed{log: new(logLines), models: map[string]*seenModel{"v1.2": newSeenModel(t), "v1.3": newSeenModel(t)}}
+	w := o.watch(t, cfg)
+	chain := append(gin.HandlersChain{
+		w.access.Middleware(), w.tracing.Middleware(), w.metrics.Middleware(), o.recent.Middleware(),
+		apierror.Recovery(func(*gin.Context, any, []byte) {}),
+	}, o.stages(t, w)...)
+	r := gin.New()
+	r.POST("/v1/chat/completions", chain...)
+	o.Server = httptest.NewServer(r)
+	t.Cleanup(func() {
+		o.Close()
+		require.NoError(t, w.metrics.Close())
+		require.NoError(t, o.telemetry.Shutdown(context.WithoutCancel(t.Context())))
+	})
+	return o
+}
+
+func (o *observed) watch(t *testing.T, cfg observe.TracingConfig) *watch {
+	t.Helper()
+	logger := slog.New(slog.NewJSONHandler(o.log, nil))
+	w := &watch{pools: map[string]*balance.Pool{}, breakers: map[string]*breaker.Group{}}
+	var err error
+	o.telemetry, err = otelsetup.Start(t.Context(), otelsetup.Config{})
+	require.NoError(t, err)
+	w.access, err = observe.NewAccessLog(observe.AccessLogConfig{Logger: logger})
+	require.NoError(t, err)
+	cfg.TracerProvider = o.telemetry.TracerProvider()
+	w.tracing, err = observe.NewTracing(cfg)
+	require.NoError(t, err)
+	w.memory, err = cache.NewMemory(cache.MemoryConfig{})
+	require.NoError(t, err)
+	w.metrics, err = observe.NewMetrics(observe.MetricsConfig{
+		MeterProvider: o.telemetry.MeterProvider(),
+		Pools:         func() map[string][]balance.Status { return states(w.pools, (*balance.Pool).Status) },
+		Circuits:      func() map[string][]breaker.Status { return states(w.breakers, (*breaker.Group).Status) },
+		Streams:       func() map[string]int { return map[string]int{"chat": w.streams.Open()} },
+		Caches:        func() map[string]*cache.Memory { return map[string]*cache.Memory{"answers": w.memory} },
+	})
+	require.NoError(t, err)
+	o.recent, err = observe.NewRecent(observe.RecentConfig{})
+	require.NoError(t, err)
+	w.hooks = observe.Hooks{Metrics: w.metrics, Tracing: w.tracing, Logger: logger}
+	o.hooks = w.hooks
+	return w
+}
+
+func states[P, S any](of map[string]P, status func(P) []S) map[string][]S {
+	out := make(map[string][]S, len(of))
+	for name, one := range of {
+		out[name] = status(one)
+	}
+	return out
+}
+
+// upstreams are pools behind meters and circuits; "dead" has nobody.
+func (o *observed) upstreams(t *testing.T, w *watch) map[string]http.RoundTripper {
+	t.Helper()
+	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: w.hooks.Usage, OnToken: w.hooks.Token, Report: ratelimit.Report, Stall: time.Millisecond})
+	require.NoError(t, err)
+	urls := map[string]string{"dead": "http://127.0.0.1:1"}
+	for name, m := range o.models {
+		urls[name] = m.URL
+	}
+	out := map[string]http.RoundTripper{}
+	for name, url := range urls {
+		inner := &http.Transport{DisableCompression: true}
+		t.Cleanup(inner.CloseIdleConnections)
+		circuits, err := breaker.New(breaker.Config{OnEvent: w.hooks.Breaker(name)})
+		require.NoError(t, err)
+		t.Cleanup(circuits.Close)
+		pool, err := balance.New(balance.Config{
+			Endpoints: []balance.Endpoint{{URL: url}}, Transport: circuits.Transport(inner), OnEvent: w.hooks.Balance(name),
+			Health: balance.Health{Path: "-"}, Outlier: balance.Outlier{Consecutive: 5},
+		})
+		require.NoError(t, err)
+		w.pools[name], w.breakers[name] = pool, circuits
+		out[name] = w.tracing.Transport(meter.Transport(pool))
+	}
+	return out
+}
+
+// stages are those after package observe's.
+func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keys.json")
+	key, err := auth.AddKey(file, auth.DefaultPrefix, auth.KeyEntry{Subject: "alice", Tenant: "acme"})
+	require.NoError(t, err)
+	o.key = key
+	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: w.hooks.KeyFile})
+	require.NoError(t, err)
+	authn, err := auth.New(auth.Config{Verifiers: []auth.Verifier{keys}, OnEvent: w.hooks.Auth})
+	require.NoError(t, err)
+	table, err := routing.ParseTable([]byte(`{"routes": [
+		{"model": "demo", "version": "v1.2", "upstream_model": "demo-8b"},
+		{"model": "canary", "version": "v1.3"},
+		{"model": "down", "version": "dead", "fallback": ["v1.3"]},
+		{"model": "blind", "version": "v1.2", "capabilities": {}, "fallback": ["v1.3"]}]}`))
+	require.NoError(t, err)
+	router, err := routing.New(routing.Config{Table: table, Upstreams: o.upstreams(t, w), Subject: auth.SubjectOf, OnEvent: w.hooks.Routing})
+	require.NoError(t, err)
+	require.NoError(t, router.SetTable(table))
+	limits, err := ratelimit.New(ratelimit.Config{Limits: []ratelimit.Limit{
+		{Name: "rpm", Key: ratelimit.Join(auth.Subject, func(c *gin.Context) (string, error) { return c.GetHeader("X-Bucket"), nil }), Rate: 0.001, Burst: 20},
+	}, OnEvent: w.hooks.Limit("requests")})
+	require.NoError(t, err)
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "tpm", Key: auth.Tenant, Rate: ratelimit.PerMinute(1e9)}}, OnEvent: w.hooks.Limit("tokens")})
+	require.NoError(t, err)
+	answers, err := cache.New(cache.Config{Store: w.memory, Scope: auth.Tenant, OnEvent: w.hooks.Cache("answers")})
+	require.NoError(t, err)
+	w.streams, err = stream.New(stream.Config{OnEvent: w.hooks.Stream})
+	require.NoError(t, err)
+	gateway, err := proxy.New(proxy.Config{
+		Transport: router.Transport(), Retry: proxy.Retry{Repeat: proxy.Always, BudgetReserve: 1000, Backoff: time.Millisecond},
+		Rewrite: observe.ForwardRequestID, OnEvent: w.hooks.Proxy,
+	})
+	require.NoError(t, err)
+	return gin.HandlersChain{authn.Middleware(), router.Middleware(), limits.Middleware(), tokens.Middleware(), answers.Middleware(), w.streams.Middleware(), gateway.Handler()}
+}
+
+// ask sends a request of that id. Headers come in pairs.
+func (o *observed) ask(ctx context.Context, t *testing.T, id, body string, headers ...string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, o.URL+"/v1/chat/completions?api_key=query-secret", strings.NewReader(body))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+o.key)
+	req.Header.Set("Cookie", "session=cookie-secret")
+	req.Header.Set("X-Request-ID", id)
+	req.Header.Set("X-Bucket", "all")
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := o.Client().Do(req)
+	require.NoError(t, err)
+	return res
+}
+
+// all sends a request and reads the answer, whatever becomes of it.
+func (o *observed) all(t *testing.T, id, body string, headers ...string) (status int) {
+	t.Helper()
+	res := o.ask(t.Context(), t, id, body, headers...)
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode
+}
+
+// newServerOf serves h until the end of the test.
+func newServerOf(t *testing.T, h http.Handler) (url string) {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s.URL
+}

@@ -1,0 +1,76 @@
+package observe
+
+import (
+	"context"
+	"time"
+
+	"github.com/ginfer/ginfer/balance"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// observe registers what is asked at every collection.
+func (m *Metrics) observe(meter metric.Meter) (metric.Registration, error) {
+	k := &maker{meter: meter}
+	up := k.observed("gateway.endpoint.up", "", "1 when an endpoint gets requests.")
+	inflight := k.observed("gateway.endpoint.inflight", "{request}", "Requests under way at an endpoint.")
+	state := k.observed("gateway.breaker.state", "", "The state of a circuit: 0 closed, 1 half-open, 2 open.")
+	streams := k.observed("gateway.streams.open", "{stream}", "Streams that have begun and not ended.")
+	entries := k.observed("gateway.cache.entries", "{entry}", "Entries of a cache in memory.")
+	bytes := k.observed("gateway.cache.size", "By", "About how much memory they take.")
+	if err := k.err(); err != nil {
+		return nil, err
+	}
+	ask := func(_ context.Context, o metric.Observer) error {
+		safely(func() {
+			m.askPools(o, up, inflight)
+			m.askCircuits(o, state)
+			m.askStreams(o, streams)
+			m.askCaches(o, entries, bytes)
+		})
+		return nil
+	}
+	return meter.RegisterCallback(ask, up, inflight, state, streams, entries, bytes)
+}
+
+func (m *Metrics) askPools(o metric.Observer, up, inflight metric.Int64Observable) {
+	if m.cfg.Pools == nil {
+		return
+	}
+	now := time.Now()
+	for upstream, endpoints := range m.cfg.Pools() {
+		for i := range endpoints {
+			e := &endpoints[i]
+			set := m.sets.of(labels{{keyUpstream, m.labels.of(upstream)}, {keyEndpoint, m.labels.of(e.Name)}})
+			o.ObserveInt64(up, available(e, now), set)
+			o.ObserveInt64(inflight, e.Inflight, set)
+		}
+	}
+}
+
+func available(e *balance.Status, now time.Time) int64 {
+	if e.Healthy && !e.Draining && !e.EjectedUntil.After(now) && !e.RestingUntil.After(now) {
+		return 1
+	}
+	return 0
+}
+
+func (m *Metrics) askCircuits(o metric.Observer, state metric.Int64Observable) {
+	if m.cfg.Circuits == nil {
+		return
+	}
+	for upstream, circuits := range m.cfg.Circuits() {
+		for i := range circuits {
+			c := &circuits[i]
+			o.ObserveInt64(state, int64(c.State), m.sets.of(labels{{keyUpstream, m.labels.of(upstream)}, {keyCircuit, m.labels.of(c.Circuit)}}))
+		}
+	}
+}
+
+func (m *Metrics) askStreams(o metric.Observer, streams metric.Int64Observable) {
+	if m.cfg.Streams == nil {
+		return
+	}
+	for group, n := range m.cfg.Streams() {
+		o.ObserveInt64(streams, int64(n), m.sets.of(labels{{keyGroup, m.labels.of(group)}}))
+	}
+}

@@ -1,0 +1,150 @@
+package observe
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/observe/internal/plain"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/stream"
+)
+
+// Hooks are what the packages tell their events. Every method fits an OnEvent. Each
+// event goes into the record of its request, for the access log and the rest, and to
+// the fields that are set. The zero Hooks fills the records alone.
+//
+// Where a package can stand in a gateway more than once, the method takes the name
+// by which it is told apart, and returns the function. The names are labels.
+type Hooks struct {
+	// Metrics counts. Optional.
+	Metrics *Metrics
+	// Tracing adds to the spans. Optional.
+	Tracing *Tracing
+	// Logger gets a line for every change that is no single request's: circuits,
+	// endpoints, stores, keys, tables. Optional.
+	Logger *slog.Logger
+}
+
+// Proxy fits proxy.Config.OnEvent.
+func (h Hooks) Proxy(ctx context.Context, e proxy.Event) {
+	recordOf(ctx).proxied(&e)
+	h.Metrics.exchange(ctx, &e)
+	h.Tracing.exchange(ctx, &e)
+}
+
+// Usage fits stream.MeterConfig.OnUsage.
+func (h Hooks) Usage(ctx context.Context, u stream.Usage) {
+	recordOf(ctx).used(ctx, &u)
+	h.Metrics.usage(ctx, &u)
+	h.Tracing.usage(ctx, &u)
+}
+
+// Token fits stream.MeterConfig.OnToken.
+func (h Hooks) Token(ctx context.Context, pause time.Duration) { h.Metrics.token(ctx, pause) }
+
+// Stream fits stream.Config.OnEvent.
+func (h Hooks) Stream(ctx context.Context, e stream.Event) {
+	recordOf(ctx).streamed(&e)
+	h.Metrics.streamed(ctx, &e)
+}
+
+// Routing fits routing.Config.OnEvent.
+func (h Hooks) Routing(ctx context.Context, e routing.Event) {
+	recordOf(ctx).routed(&e)
+	h.Metrics.routed(ctx, &e)
+	h.Tracing.routed(ctx, &e)
+	if e.Kind == routing.Swapped {
+		h.log(ctx, slog.LevelInfo, "routing table swapped", "", "", nil)
+	}
+}
+
+// Auth fits auth.Config.OnEvent.
+func (h Hooks) Auth(ctx context.Context, e auth.Event) {
+	recordOf(ctx).identified(&e)
+	h.Metrics.authenticated(ctx, &e)
+}
+
+// Address fits auth.IPFilterConfig.OnEvent.
+func (h Hooks) Address(ctx context.Context, _ auth.IPEvent) { h.Metrics.address(ctx) }
+
+// KeySet fits auth.KeySetConfig.OnEvent of the issuer of that name.
+func (h Hooks) KeySet(name string) func(context.Context, auth.KeySetEvent) {
+	return func(ctx context.Context, e auth.KeySetEvent) { h.keys(ctx, name, e.Keys, e.Err) }
+}
+
+// KeyFile fits auth.APIKeysConfig.OnEvent.
+func (h Hooks) KeyFile(ctx context.Context, e auth.KeyFileEvent) {
+	h.keys(ctx, "file", e.Keys, e.Err)
+}
+
+func (h Hooks) keys(ctx context.Context, source string, n int, err error) {
+	h.Metrics.keysUpdated(ctx, source, err)
+	if err != nil {
+		h.log(ctx, slog.LevelError, "keys refused; those before stay", "source", source, err, slog.Int("keys", n))
+		return
+	}
+	h.log(ctx, slog.LevelInfo, "keys updated", "source", source, nil, slog.Int("keys", n))
+}
+
+// Limit returns what fits the OnEvent of ratelimit's Config, TokensConfig,
+// AdaptiveConfig and SharedConfig, for the limiter of that name.
+func (h Hooks) Limit(name string) func(context.Context, ratelimit.Event) {
+	return func(ctx context.Context, e ratelimit.Event) {
+		recordOf(ctx).limited(&e)
+		h.Metrics.limited(ctx, name, &e)
+		switch e.Kind { //nolint:exhaustive // the others are requests'
+		case ratelimit.StoreDown:
+			h.log(ctx, slog.LevelError, "limits: the store does not answer", "limiter", name, e.Err)
+		case ratelimit.StoreUp:
+			h.log(ctx, slog.LevelInfo, "limits: the store answers again", "limiter", name, nil)
+		}
+	}
+}
+
+// Breaker returns what fits breaker.Config.OnEvent of the upstream of that name.
+func (h Hooks) Breaker(upstream string) func(breaker.Event) {
+	return func(e breaker.Event) {
+		h.Metrics.circuit(upstream, &e)
+		level := slog.LevelInfo
+		if e.To == breaker.Open {
+			level = slog.LevelWarn
+		}
+		h.log(context.Background(), level, "circuit "+e.To.String(), "upstream", upstream, nil,
+			slog.String("circuit", plain.Clean(e.Circuit, plain.Word)), slog.String("from", e.From.String()), slog.String("reason", e.Reason), slog.Duration("sleep", e.Sleep))
+	}
+}
+
+// Balance returns what fits balance.Config.OnEvent of the upstream of that name.
+func (h Hooks) Balance(upstream string) func(context.Context, balance.Event) {
+	return func(ctx context.Context, e balance.Event) {
+		h.Metrics.endpoint(ctx, upstream, &e)
+		level := slog.LevelInfo
+		switch e.Kind { //nolint:exhaustive // the others are good news, or somebody's will
+		case balance.Ejected, balance.Sick:
+			level = slog.LevelWarn
+		case balance.PanicEntered:
+			level = slog.LevelError
+		}
+		h.log(ctx, level, "endpoint "+e.Kind.String(), "upstream", upstream, e.Err, slog.String("endpoint", plain.Clean(e.Endpoint, plain.Word)), slog.Duration("for", e.For))
+	}
+}
+
+// log writes a line, with what it is about, and why.
+func (h Hooks) log(ctx context.Context, level slog.Level, message, key, name string, err error, attrs ...slog.Attr) {
+	if h.Logger == nil || !h.Logger.Enabled(ctx, level) {
+		return
+	}
+	if key != "" {
+		attrs = append(attrs, slog.String(key, plain.Clean(name, plain.Word)))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", plain.Redact(err)))
+	}
+	safely(func() { h.Logger.LogAttrs(ctx, level, message, attrs...) })
+}

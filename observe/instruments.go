@@ -1,0 +1,120 @@
+package observe
+
+import "go.opentelemetry.io/otel/metric"
+
+// bounds are those of histograms, as the conventions have them. A stream may take long,
+// and so the durations of requests reach as far as those of models.
+type bounds struct{ durations, requests, first, pauses, tokens, short []float64 }
+
+func newBounds() bounds {
+	durations := []float64{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92}
+	return bounds{
+		durations: durations,
+		requests:  append([]float64{0.001, 0.0025, 0.005}, durations...),
+		first:     []float64{0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60},
+		pauses:    []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5},
+		tokens:    []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864},
+		short:     []float64{0.00001, 0.0001, 0.001, 0.01, 0.1, 1, 10},
+	}
+}
+
+// instruments are all that is counted.
+type instruments struct {
+	active         metric.Int64UpDownCounter
+	serverDuration metric.Float64Histogram
+	clientDuration metric.Float64Histogram
+	requests       metric.Int64Counter
+	firstByte      metric.Float64Histogram
+	tries          metric.Int64Counter
+	bytes          metric.Int64Counter
+
+	genServerDuration metric.Float64Histogram
+	genServerFirst    metric.Float64Histogram
+	genServerToken    metric.Float64Histogram
+	genDuration       metric.Float64Histogram
+	genFirst          metric.Float64Histogram
+	genPause          metric.Float64Histogram
+	genTokens         metric.Float64Histogram
+	stalls            metric.Int64Counter
+
+	decisions metric.Int64Counter
+	fallbacks metric.Int64Counter
+	skipped   metric.Int64Counter
+	swaps     metric.Int64Counter
+
+	limits      metric.Int64Counter
+	limitWait   metric.Float64Histogram
+	limitTokens metric.Int64Counter
+	limitDown   metric.Int64Gauge
+	concurrency metric.Int64Gauge
+
+	identified  metric.Int64Counter
+	identifying metric.Float64Histogram
+	addresses   metric.Int64Counter
+	keyUpdates  metric.Int64Counter
+
+	transitions metric.Int64Counter
+	changes     metric.Int64Counter
+
+	cached       metric.Int64Counter
+	cacheChanges metric.Int64Counter
+	cacheDown    metric.Int64Gauge
+
+	streamsEnded metric.Int64Counter
+	heartbeats   metric.Int64Counter
+}
+
+func newInstruments(meter metric.Meter) (instruments, error) {
+	k := &maker{meter: meter, bounds: newBounds()}
+	var in instruments
+	in.http(k)
+	in.generation(k)
+	in.gateway(k)
+	return in, k.err()
+}
+
+func (in *instruments) http(k *maker) {
+	var err error
+	in.active, err = k.meter.Int64UpDownCounter("http.server.active_requests", metric.WithUnit("{request}"), metric.WithDescription("Requests under way."))
+	k.faults = append(k.faults, err)
+	in.serverDuration = k.histogram("http.server.request.duration", "s", "Time from a request to the end of its answer.", k.bounds.requests)
+	in.clientDuration = k.histogram("http.client.request.duration", "s", "Time of one try at an upstream.", k.bounds.requests)
+	in.requests = k.counter("gateway.requests", "{request}", "Requests by how they ended.")
+	in.firstByte = k.histogram("gateway.first_byte", "s", "Time from a request to the begin of the upstream's answer, of a stream to its first content.", k.bounds.first)
+	in.tries = k.counter("gateway.tries", "{try}", "Calls of upstreams: first ones, retries and hedges.")
+	in.bytes = k.counter("gateway.sent", "By", "Bytes of answers sent to clients.")
+}
+
+func (in *instruments) generation(k *maker) {
+	in.genServerDuration = k.histogram("gen_ai.server.request.duration", "s", "Time from a request for a model to the end of its answer, as the client sees it.", k.bounds.durations)
+	in.genServerFirst = k.histogram("gen_ai.server.time_to_first_token", "s", "Time from a request to its first token, as the client sees it.", k.bounds.first)
+	in.genServerToken = k.histogram("gen_ai.server.time_per_output_token", "s", "Mean time between the tokens of one answer.", k.bounds.pauses)
+	in.genDuration = k.histogram("gen_ai.client.operation.duration", "s", "Time of one try at a model.", k.bounds.durations)
+	in.genFirst = k.histogram("gen_ai.client.operation.time_to_first_chunk", "s", "Time from a try to its first token.", k.bounds.first)
+	in.genPause = k.histogram("gen_ai.client.operation.time_per_output_chunk", "s", "Time between two tokens.", k.bounds.pauses)
+	in.genTokens = k.histogram("gen_ai.client.token.usage", "{token}", "Tokens of one try, read and written.", k.bounds.tokens)
+	in.stalls = k.counter("gateway.stalls", "{stall}", "Pauses between tokens that were too long.")
+}
+
+func (in *instruments) gateway(k *maker) {
+	in.decisions = k.counter("gateway.routing.decisions", "{request}", "Requests given to a version.")
+	in.fallbacks = k.counter("gateway.routing.fallbacks", "{request}", "Requests that fell back on another version.")
+	in.skipped = k.counter("gateway.routing.skipped", "{request}", "Versions passed over for what they can't do.")
+	in.swaps = k.counter("gateway.routing.swaps", "{swap}", "Tables put into force.")
+	in.limits = k.counter("gateway.limit.decisions", "{request}", "Requests let in and refused.")
+	in.limitWait = k.histogram("gateway.limit.wait", "s", "Time that requests waited for their turn.", k.bounds.requests)
+	in.limitTokens = k.counter("gateway.limit.tokens", "{token}", "Tokens reserved and spent.")
+	in.limitDown = k.gauge("gateway.limit.store.down", "", "1 while a shared store does not answer.")
+	in.concurrency = k.gauge("gateway.limit.concurrency", "{request}", "How many requests may be under way.")
+	in.identified = k.counter("gateway.auth.requests", "{request}", "Callers identified and refused.")
+	in.identifying = k.histogram("gateway.auth.duration", "s", "Time to identify a caller.", k.bounds.short)
+	in.addresses = k.counter("gateway.auth.addresses.refused", "{request}", "Requests refused for their address.")
+	in.keyUpdates = k.counter("gateway.auth.key_updates", "{update}", "Updates of the keys that callers are verified with.")
+	in.transitions = k.counter("gateway.breaker.transitions", "{transition}", "Circuits that changed their state.")
+	in.changes = k.counter("gateway.endpoint.changes", "{change}", "Endpoints that came, went, got sick or were ejected.")
+	in.cached = k.counter("gateway.cache.requests", "{request}", "Requests by what the cache did with them.")
+	in.cacheChanges = k.counter("gateway.cache.changes", "{change}", "Answers stored or not, evicted, purged, fetched again.")
+	in.cacheDown = k.gauge("gateway.cache.store.down", "", "1 while a shared store does not answer.")
+	in.streamsEnded = k.counter("gateway.streams.ended", "{stream}", "Streams that ended, and those that a limit ended.")
+	in.heartbeats = k.counter("gateway.streams.heartbeats", "{heartbeat}", "Comments sent in silence.")
+}

@@ -1,0 +1,106 @@
+package observe
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/observe/internal/plain"
+)
+
+// line is the attributes of a line. What is not known is left out.
+type line []slog.Attr
+
+func (l *line) text(key, value string) {
+	if value != "" {
+		*l = append(*l, slog.String(key, value))
+	}
+}
+
+func (l *line) number(key string, value int64) { *l = append(*l, slog.Int64(key, value)) }
+
+func (l *line) yes(key string, value bool) {
+	if value {
+		*l = append(*l, slog.Bool(key, true))
+	}
+}
+
+// ms adds a time in milliseconds, to the microsecond.
+func (l *line) ms(key string, d time.Duration) {
+	if d > 0 {
+		*l = append(*l, slog.Float64(key, milliseconds(d)))
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// request adds what was asked and what came of it.
+func (l *line) request(e *entry, subject func(*auth.Identity) string) {
+	l.text("request_id", e.id)
+	if e.trace.IsValid() {
+		l.text("trace_id", e.trace.String())
+		l.text("span_id", e.span.String())
+	}
+	l.text(string(keyMethod), e.method)
+	l.text(string(keyRoute), e.route)
+	l.text(string(keyPath), e.path)
+	l.text(string(keyProtocol), e.protocolVersion())
+	l.number(string(keyStatus), int64(e.status))
+	l.text("outcome", e.outcome)
+	l.text(string(keyErrorType), e.code)
+	if e.outcome != outcomeSuccess {
+		l.text("error.message", e.reason)
+	}
+	l.yes("panic", e.panicked)
+	if id := e.identity; id != nil {
+		if subject != nil {
+			l.text("enduser.id", plain.Clean(subject(id), plain.Word))
+		}
+		l.text("tenant", plain.Clean(id.Tenant, plain.Word))
+		l.text(string(keyAuthMethod), plain.Clean(id.Method, plain.Word))
+	}
+}
+
+// exchange adds who answered.
+func (l *line) exchange(e *entry) {
+	l.text(string(keyOperation), e.operation)
+	l.text(string(keyModel), e.model)
+	l.text(string(keyServed), e.served)
+	l.text(string(keyVersion), e.version)
+	l.text(string(keyUpstream), e.upstream)
+	l.text(string(keyEndpoint), e.endpoint)
+	l.text(string(keyUpstreamID), e.upstreamID)
+	if e.tries > 0 {
+		l.number(string(keyTries), int64(e.tries))
+	}
+	l.yes(string(keyHedge), e.hedged)
+	l.yes("gateway.hedge.won", e.hedgeWon)
+	l.text(string(keyFrom), e.fallback)
+	l.text(string(keyCache), e.cache)
+	l.text("gateway.cache.reason", e.notCache)
+	l.text(string(keyLimit), e.limit)
+	if e.usage != nil {
+		l.number(string(keyInput), e.usage.Input)
+		l.number(string(keyOutput), e.usage.Output)
+		if e.usage.Cached > 0 {
+			l.number(string(keyCached), e.usage.Cached)
+		}
+		l.yes(string(keyEstimated), e.usage.Estimated)
+		l.yes("gateway.stream", e.usage.Stream)
+	}
+}
+
+// times adds how long everything took, and how much went through.
+func (l *line) times(e *entry) {
+	l.ms("duration_ms", e.duration)
+	l.ms("wait_ms", e.waited)
+	l.ms("first_byte_ms", e.firstByte)
+	l.ms("first_token_ms", e.firstToken())
+	if e.usage != nil {
+		l.ms("per_token_ms", e.usage.PerToken)
+	}
+	if e.bytesIn > 0 {
+		l.number(string(keyBytesIn), e.bytesIn)
+	}
+	l.number(string(keyBytesOut), e.bytesOut)
+}

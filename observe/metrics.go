@@ -1,0 +1,181 @@
+package observe
+
+import (
+	"errors"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/cache"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// scope names the library to OpenTelemetry.
+const scope = "github.com/ginfer/ginfer/observe"
+
+// MetricsConfig describes Metrics. Every field has a default.
+type MetricsConfig struct {
+	// MeterProvider makes the instruments. Default otel.GetMeterProvider().
+	MeterProvider metric.MeterProvider
+	// Models are the models that have a label of their own from the beginning.
+	Models []string
+	// MaxModels is how many others may get one, by an answer of success: a name that
+	// clients made up must not. The rest are "other". Default 100; negative: none.
+	MaxModels int
+	// Pools, Circuits, Streams and Caches are asked at every collection for the endpoints
+	// of each upstream, its circuits, the open streams of each route group, and the
+	// caches in memory: balance.Pool.Status, breaker.Group.Status, stream.Streams.Open.
+	// They must not block. Optional.
+	Pools    func() map[string][]balance.Status
+	Circuits func() map[string][]breaker.Status
+	Streams  func() map[string]int
+	Caches   func() map[string]*cache.Memory
+}
+
+// Metrics counts. Its middleware counts requests, the methods of a [Hooks] count what
+// the packages tell. It is safe for concurrent use.
+type Metrics struct {
+	cfg    MetricsConfig
+	in     instruments
+	sets   labelSets
+	models names
+	labels names // all others: operators chose them
+	gauges metric.Registration
+}
+
+// maxLabels bounds the values of labels other than models.
+const maxLabels = 2000
+
+// NewMetrics makes the instruments.
+func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
+	if cfg.MeterProvider == nil {
+		cfg.MeterProvider = otel.GetMeterProvider()
+	}
+	if cfg.MaxModels == 0 {
+		cfg.MaxModels = 100
+	}
+	m := &Metrics{cfg: cfg}
+	m.models.most, m.labels.most = max(cfg.MaxModels, 0)+len(cfg.Models), maxLabels
+	for _, name := range cfg.Models {
+		m.models.of(name)
+	}
+	meter := cfg.MeterProvider.Meter(scope)
+	var err error
+	if m.in, err = newInstruments(meter); err != nil {
+		return nil, err
+	}
+	m.gauges, err = m.observe(meter)
+	return m, err
+}
+
+// Close stops the questions to Pools, Circuits, Streams and Caches.
+func (m *Metrics) Close() error {
+	if m == nil || m.gauges == nil {
+		return nil
+	}
+	return m.gauges.Unregister()
+}
+
+// Middleware returns the handler that counts requests. It stands after the access log
+// and tracing, and before everything else.
+func (m *Metrics) Middleware() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		r := begin(c)
+		e := &r.entry // neither changes any more
+		active := m.sets.of(labels{{keyMethod, e.method}, {keyScheme, e.scheme()}})
+		m.in.active.Add(c.Request.Context(), 1, active)
+		returned := false
+		defer func() {
+			m.in.active.Add(c.Request.Context(), -1, active)
+			done := r.close(c, returned)
+			safely(func() { m.request(c, &done) })
+		}()
+		c.Next()
+		returned = true
+	}
+}
+
+// request counts a request that ended.
+func (m *Metrics) request(c *gin.Context, e *entry) {
+	ctx := c.Request.Context()
+	code := m.labels.of(e.code)
+	route := m.labels.of(e.route)
+	m.in.serverDuration.Record(ctx, e.duration.Seconds(), m.sets.of(labels{
+		{keyMethod, e.method},
+		{keyRoute, route},
+		{keyScheme, e.scheme()},
+		{keyProtocol, e.protocolVersion()},
+		{keyStatus, status(e.status)},
+		{keyErrorType, code},
+	}))
+	m.in.requests.Add(ctx, 1, m.sets.of(labels{{keyRoute, route}, {keyVersion, m.labels.of(e.version)}, {keyOutcome, e.outcome}}))
+	if e.relayed != "" && e.firstByte > 0 {
+		m.in.firstByte.Record(ctx, e.firstByte.Seconds(), m.sets.of(labels{{keyRoute, route}, {keyVersion, m.labels.of(e.version)}}))
+	}
+	if e.operation == "" || e.model == "" {
+		return
+	}
+	set := m.generation(e)
+	failed := set
+	failed[len(failed)-1] = label{keyErrorType, code}
+	m.in.genServerDuration.Record(ctx, e.duration.Seconds(), m.sets.of(failed))
+	if first := e.firstToken(); first > 0 {
+		m.in.genServerFirst.Record(ctx, first.Seconds(), m.sets.of(set))
+	}
+	if e.usage != nil && e.usage.PerToken > 0 {
+		m.in.genServerToken.Record(ctx, e.usage.PerToken.Seconds(), m.sets.of(set))
+	}
+}
+
+// generation are the labels of what a model was asked. The last one is free.
+func (m *Metrics) generation(e *entry) labels {
+	return labels{
+		{keyOperation, e.operation},
+		{keyProvider, m.provider(e.upstream)},
+		{keyModel, m.models.ifKnown(e.model)},
+		{keyServed, m.models.ifKnown(e.served)},
+		{keyVersion, m.labels.of(e.version)},
+	}
+}
+
+// provider is the name of the upstream: operators call them as those who run them.
+func (m *Metrics) provider(upstream string) string {
+	if upstream == "" {
+		return "unknown"
+	}
+	return m.labels.of(upstream)
+}
+
+// maker makes instruments and collects the faults.
+type maker struct {
+	meter  metric.Meter
+	bounds bounds
+	faults []error
+}
+
+func (k *maker) histogram(name, unit, about string, bounds []float64) metric.Float64Histogram {
+	h, err := k.meter.Float64Histogram(name, metric.WithUnit(unit), metric.WithDescription(about), metric.WithExplicitBucketBoundaries(bounds...))
+	k.faults = append(k.faults, err)
+	return h
+}
+
+func (k *maker) counter(name, unit, about string) metric.Int64Counter {
+	c, err := k.meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(about))
+	k.faults = append(k.faults, err)
+	return c
+}
+
+func (k *maker) gauge(name, unit, about string) metric.Int64Gauge {
+	g, err := k.meter.Int64Gauge(name, metric.WithUnit(unit), metric.WithDescription(about))
+	k.faults = append(k.faults, err)
+	return g
+}
+
+func (k *maker) observed(name, unit, about string) metric.Int64ObservableGauge {
+	g, err := k.meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(about))
+	k.faults = append(k.faults, err)
+	return g
+}
+
+func (k *maker) err() error { return errors.Join(k.faults...) }

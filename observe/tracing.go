@@ -1,0 +1,258 @@
+package observe
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/observe/internal/plain"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/stream"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// TracingConfig describes a Tracing. Every field has a default.
+type TracingConfig struct {
+	// TracerProvider makes the spans. Default otel.GetTracerProvider().
+	TracerProvider trace.TracerProvider
+	// Untrusted reports whether a request comes from outside. Its own trace is then a
+	// link and not the parent of the gateway's, and does not say whether that is
+	// sampled; its baggage is dropped. [Public] fits. Default: none does.
+	Untrusted func(*http.Request) bool
+	// Baggage passes W3C baggage on. It may be personal. Default false: upstreams get none.
+	Baggage bool
+	// Path also puts the path, without its query, into spans. Default false.
+	Path bool
+}
+
+// Public fits TracingConfig.Untrusted of a gateway whose clients are all outside.
+func Public(*http.Request) bool { return true }
+
+// Tracing makes spans of requests and of the calls of upstreams. It is safe for
+// concurrent use.
+type Tracing struct {
+	cfg    TracingConfig
+	tracer trace.Tracer
+	off    bool                               // the provider makes no spans
+	starts map[string][]trace.SpanStartOption // by method
+}
+
+// NewTracing checks cfg and returns a Tracing.
+func NewTracing(cfg TracingConfig) (*Tracing, error) {
+	if cfg.TracerProvider == nil {
+		cfg.TracerProvider = otel.GetTracerProvider()
+	}
+	if cfg.Untrusted == nil {
+		cfg.Untrusted = func(*http.Request) bool { return false }
+	}
+	t := &Tracing{cfg: cfg, tracer: cfg.TracerProvider.Tracer(scope), starts: map[string][]trace.SpanStartOption{}}
+	_, t.off = cfg.TracerProvider.(noop.TracerProvider)
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE", "_OTHER"} {
+		t.starts[method] = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(keyMethod.String(method))}
+	}
+	return t, nil
+}
+
+// The headers of W3C Trace Context and Baggage, in canonical form.
+const (
+	headerParent  = "Traceparent"
+	headerState   = "Tracestate"
+	headerBaggage = "Baggage"
+)
+
+// Middleware returns the handler that makes the span of a request. It stands after the
+// access log, or first.
+func (t *Tracing) Middleware() gin.HandlerFunc {
+	if t.off {
+		return t.pass
+	}
+	return func(c *gin.Context) {
+		ctx := c.Request.Context()
+		r := recordOf(ctx)
+		if r == nil {
+			r = newRecord(c)
+			ctx = context.WithValue(ctx, recordKey{}, r)
+		}
+		e := &r.entry // its method does not change
+		ctx, opts := t.parent(ctx, c.Request, e.method)
+		ctx, span := t.tracer.Start(ctx, e.method, opts...)
+		c.Request = c.Request.WithContext(ctx)
+		r.traced(span.SpanContext())
+		if !span.IsRecording() {
+			span.End()
+			return
+		}
+		returned := false
+		defer func() { t.end(c, span, r, returned) }()
+		c.Next()
+		returned = true
+	}
+}
+
+// pass makes no span. The client's trace goes on to the upstream all the same.
+func (t *Tracing) pass(c *gin.Context) {
+	ctx, _ := t.parent(c.Request.Context(), c.Request, "")
+	if ctx != c.Request.Context() {
+		c.Request = c.Request.WithContext(ctx)
+		recordOf(ctx).traced(trace.SpanContextFromContext(ctx))
+	}
+}
+
+// parent is where a request's span belongs: under the client's, or beside it. The
+// options say so, with what is known of the request.
+func (t *Tracing) parent(ctx context.Context, r *http.Request, method string) (context.Context, []trace.SpanStartOption) {
+	opts := t.starts[method]
+	carrier := propagation.HeaderCarrier(r.Header)
+	one := len(r.Header[headerParent]) == 1 // more than one is none, says the standard
+	if !one && !t.cfg.Baggage {
+		return ctx, opts
+	}
+	if t.cfg.Untrusted(r) {
+		if remote := trace.SpanContextFromContext(propagation.TraceContext{}.Extract(ctx, carrier)); one && remote.IsValid() {
+			opts = append(slices.Clip(opts), trace.WithLinks(trace.Link{SpanContext: remote}), trace.WithNewRoot())
+		}
+		return ctx, opts
+	}
+	if one {
+		ctx = propagation.TraceContext{}.Extract(ctx, carrier)
+	}
+	if t.cfg.Baggage {
+		ctx = propagation.Baggage{}.Extract(ctx, carrier)
+	}
+	return ctx, opts
+}
+
+// end says in the span what is known.
+func (t *Tracing) end(c *gin.Context, span trace.Span, r *record, returned bool) {
+	defer span.End()
+	e := r.close(c, returned)
+	if e.route != "" {
+		span.SetName(e.method + " " + e.route)
+	}
+	var kvs [20]attribute.KeyValue
+	list := attributes(kvs[:0])
+	list.text(keyRoute, e.route)
+	list.text(keyScheme, e.scheme())
+	list.text(keyProtocol, e.protocolVersion())
+	list.number(keyStatus, int64(e.status))
+	list.text(keyOutcome, e.outcome)
+	list.text(keyErrorType, e.code)
+	list.text(keyRequestID, e.id)
+	list.number(keyBytesOut, e.bytesOut)
+	if t.cfg.Path {
+		list.text(keyPath, plain.Clean(c.Request.URL.Path, plain.Text))
+	}
+	list.text(keyOperation, e.operation)
+	list.text(keyModel, e.model)
+	list.text(keyServed, e.served)
+	list.text(keyVersion, e.version)
+	list.text(keyEndpoint, e.endpoint)
+	list.text(keyCache, e.cache)
+	list.text(keyLimit, e.limit)
+	list.text(keyFrom, e.fallback)
+	if e.tries > 0 {
+		list.number(keyTries, int64(e.tries))
+	}
+	span.SetAttributes(list...)
+	if e.outcome == outcomeFailure {
+		span.SetStatus(codes.Error, e.reason)
+	}
+}
+
+// attributes are those of a span. What is not known is left out.
+type attributes []attribute.KeyValue
+
+func (a *attributes) text(key attribute.Key, value string) {
+	if value != "" {
+		*a = append(*a, key.String(value))
+	}
+}
+
+func (a *attributes) number(key attribute.Key, value int64) { *a = append(*a, key.Int64(value)) }
+
+// The functions below put the packages' events into the span of their context. They
+// may be called on nil.
+
+// recording returns the span to add to, nil when there is none.
+func (t *Tracing) recording(ctx context.Context) trace.Span {
+	if t == nil {
+		return nil
+	}
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		return span
+	}
+	return nil
+}
+
+// exchange adds an event for each try beyond the first, at its begin, and one for the
+// first token.
+func (t *Tracing) exchange(ctx context.Context, e *proxy.Event) {
+	span := t.recording(ctx)
+	if span == nil {
+		return
+	}
+	begin := time.Now().Add(-e.Duration)
+	if e.Kind == proxy.Finished {
+		if e.FirstByte > 0 {
+			span.AddEvent("first token", trace.WithTimestamp(begin.Add(e.FirstByte)))
+		}
+		return
+	}
+	name := "retry"
+	switch {
+	case e.Hedge:
+		name = "hedge"
+	case e.Try == 1:
+		return
+	}
+	var list attributes
+	list.number(keyTry, int64(e.Try))
+	list.text(keyEndpoint, plain.Clean(e.Endpoint, plain.Word))
+	list.text(keyOutcome, e.Outcome.String())
+	span.AddEvent(name, trace.WithTimestamp(begin), trace.WithAttributes(list...))
+}
+
+func (t *Tracing) routed(ctx context.Context, e *routing.Event) {
+	if e.Kind != routing.FellBack {
+		return
+	}
+	if span := t.recording(ctx); span != nil {
+		var list attributes
+		list.text(keyFrom, plain.Clean(e.From, plain.Word))
+		list.text(keyVersion, plain.Clean(e.Version, plain.Word))
+		if e.Status > 0 {
+			list.number(keyStatus, int64(e.Status))
+		}
+		span.AddEvent("fallback", trace.WithAttributes(list...))
+	}
+}
+
+// usage adds to the span of a try what it took.
+func (t *Tracing) usage(ctx context.Context, u *stream.Usage) {
+	span := t.recording(ctx)
+	if span == nil {
+		return
+	}
+	var list attributes
+	list.text(keyServed, plain.Clean(u.Model, plain.Word))
+	list.number(keyInput, u.Input)
+	list.number(keyOutput, u.Output)
+	if u.Estimated {
+		list = append(list, keyEstimated.Bool(true))
+	}
+	if u.Stalls > 0 {
+		list.number(keyStalls, int64(u.Stalls))
+	}
+	span.SetAttributes(list...)
+	if u.Stream && u.FirstToken > 0 {
+		span.AddEvent("first token", trace.WithTimestamp(time.Now().Add(u.FirstToken-u.Total)))
+	}
+}
