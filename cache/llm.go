@@ -132,7 +132,7 @@ func (*llm) outgoing(x *exchange, _ *Entry) *http.Request {
 	return req
 }
 
-func (*llm) admit(x *exchange, _ *flight, h *head) (share outcome, reason string) {
+func (*llm) admit(x *exchange, f *flight, h *head) (share outcome, reason string) {
 	encoding := h.header.Get("Content-Encoding")
 	for name := range h.header {
 		if !isOfAnswer(name) {
@@ -143,8 +143,8 @@ func (*llm) admit(x *exchange, _ *flight, h *head) (share outcome, reason string
 	switch {
 	case isFailure(h.status):
 		return failed, "status"
-	case isPersonal(h.status) && x.cfg.Shared:
-		return alone, "status"
+	case isPersonal(h.status) && x.cfg.Shared && f.attempt >= maxAttempts:
+		return alone, "status" // it may be about this client only
 	case isPersonal(h.status):
 		return failed, "status"
 	case encoding != "":

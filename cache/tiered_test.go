@@ -1,0 +1,246 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/cache/storetest"
+	"github.com/stretchr/testify/require"
+)
+
+// far is a Memory as if it were far away. It can be slow, down, or panic, and counts.
+type far struct {
+	*cache.Memory
+	mu         sync.Mutex
+	err        error
+	slow       time.Duration
+	panics     bool
+	gets, sets int
+}
+
+func newFar(tb testing.TB) *far {
+	tb.Helper()
+	return &far{Memory: memory(tb, cache.MemoryConfig{})}
+}
+
+func (f *far) set(err error, slow time.Duration, panics bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err, f.slow, f.panics = err, slow, panics
+}
+
+func (f *far) counts() (gets, sets int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.gets, f.sets
+}
+
+func (f *far) travel(ctx context.Context, count *int) error {
+	f.mu.Lock()
+	*count++
+	err, slow, panics := f.err, f.slow, f.panics
+	f.mu.Unlock()
+	if panics {
+		panic("far")
+	}
+	if slow > 0 {
+		select {
+		case <-time.After(slow):
+		case <-ctx.Done():
+			return errors.Join(cache.ErrUnavailable, ctx.Err())
+		}
+	}
+	return err
+}
+
+func (f *far) Get(ctx context.Context, key string) (*cache.Entry, error) {
+	if err := f.travel(ctx, &f.gets); err != nil {
+		return nil, err
+	}
+	return f.Memory.Get(ctx, key)
+}
+
+func (f *far) Set(ctx context.Context, key string, e *cache.Entry) error {
+	if err := f.travel(ctx, &f.sets); err != nil {
+		return err
+	}
+	return f.Memory.Set(ctx, key, e)
+}
+
+func (f *far) Delete(ctx context.Context, key string) error {
+	if err := f.travel(ctx, new(int)); err != nil {
+		return err
+	}
+	return f.Memory.Delete(ctx, key)
+}
+
+func tiered(tb testing.TB, cfg cache.TieredConfig) *cache.Tiered {
+	tb.Helper()
+	s, err := cache.NewTiered(cfg)
+	require.NoError(tb, err)
+	return s
+}
+
+func TestTieredConforms(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) cache.Store {
+		t.Helper()
+		s := tiered(t, cache.TieredConfig{Far: newFar(t)})
+		t.Cleanup(func() { require.NoError(t, s.Drain(context.Background())) })
+		return s
+	})
+}
+
+func TestTieredConfig(t *testing.T) {
+	t.Parallel()
+	_, err := cache.NewTiered(cache.TieredConfig{Timeout: time.Second, Fills: -1})
+	for _, want := range []string{"Far is required", "Timeout 1s is not between", "Fills is negative"} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func TestNearIsFilledFromFar(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		here, there := tiered(t, cache.TieredConfig{Far: f}), tiered(t, cache.TieredConfig{Far: f})
+		require.NoError(t, here.Set(t.Context(), "k", entry("1")))
+		require.NoError(t, here.Drain(t.Context()))
+		for range 3 {
+			e, err := there.Get(t.Context(), "k")
+			require.NoError(t, err)
+			require.Equal(t, "1", string(e.Body))
+		}
+		gets, sets := f.counts()
+		require.Equal(t, 1, gets, "the rest is near")
+		require.Equal(t, 1, sets)
+		// A tenth of the time later the copies end, and what changed is seen.
+		require.NoError(t, here.Set(t.Context(), "k", entry("2")))
+		require.NoError(t, here.Drain(t.Context()))
+		e, err := there.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "1", string(e.Body))
+		time.Sleep(6 * time.Second)
+		e, err = there.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "2", string(e.Body))
+	})
+}
+
+func TestFarIsDown(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err    error
+		slow   time.Duration
+		panics bool
+	}{"an error": {err: errDown}, "frozen": {slow: time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f, l := newFar(t), &log{}
+				s := tiered(t, cache.TieredConfig{Far: f, OnEvent: l.on})
+				f.set(tt.err, tt.slow, tt.panics)
+				start := time.Now()
+				for range 100 {
+					_, err := s.Get(t.Context(), "k")
+					require.ErrorIs(t, err, cache.ErrNotFound, "a miss, and no error")
+				}
+				require.LessOrEqual(t, time.Since(start), 50*time.Millisecond, "only one waits")
+				require.Len(t, l.of(cache.StoreDown), 1)
+				require.ErrorIs(t, l.of(cache.StoreDown)[0].Err, cache.ErrUnavailable)
+				require.NoError(t, s.Set(t.Context(), "k", entry("1")))
+				require.ErrorIs(t, s.Delete(t.Context(), "x"), cache.ErrUnavailable)
+				time.Sleep(30 * time.Second)
+				_, err := s.Get(t.Context(), "k")
+				require.NoError(t, err, "near keeps it for all of its time then")
+				synctest.Wait()
+				f.set(nil, 0, false)
+				require.Empty(t, l.of(cache.StoreUp))
+				time.Sleep(2 * time.Second)
+				_, _ = s.Get(t.Context(), "x") // has it asked
+				synctest.Wait()
+				require.Len(t, l.of(cache.StoreUp), 1)
+				require.NoError(t, s.Set(t.Context(), "new", entry("1")))
+				require.NoError(t, s.Drain(t.Context()))
+				_, err = f.Memory.Get(t.Context(), "new")
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+func TestAFarStoreThatPanics(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, l := newFar(t), &log{}
+		s := tiered(t, cache.TieredConfig{Far: f, OnEvent: l.on})
+		f.set(nil, 0, true)
+		require.NoError(t, s.Set(t.Context(), "k", entry("1")))
+		require.NoError(t, s.Drain(t.Context()))
+		require.Len(t, l.of(cache.StoreDown), 1)
+		time.Sleep(2 * time.Second)
+		_, _ = s.Get(t.Context(), "x")
+		synctest.Wait()
+		require.Empty(t, l.of(cache.StoreUp))
+	})
+}
+
+// What was deleted does not come back by a write that was under way.
+func TestDeleteWhileAWriteIsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFar(t)
+		s := tiered(t, cache.TieredConfig{Far: f})
+		f.set(nil, 10*time.Millisecond, false)
+		require.NoError(t, s.Set(t.Context(), "k", entry("1")))
+		require.NoError(t, s.Delete(t.Context(), "k"))
+		require.NoError(t, s.Drain(t.Context()))
+		_, err := f.Memory.Get(t.Context(), "k")
+		require.ErrorIs(t, err, cache.ErrNotFound)
+		_, err = s.Get(t.Context(), "k")
+		require.ErrorIs(t, err, cache.ErrNotFound)
+	})
+}
+
+func TestWritesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, l := newFar(t), &log{}
+		s := tiered(t, cache.TieredConfig{Far: f, Fills: 2, OnEvent: l.on})
+		f.set(nil, 10*time.Millisecond, false)
+		for _, key := range []string{"a", "b", "c", "a"} {
+			require.NoError(t, s.Set(t.Context(), key, entry(key)))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, s.Drain(ctx), context.DeadlineExceeded)
+		require.NoError(t, s.Drain(t.Context()))
+		require.Len(t, l.of(cache.Failed), 1)
+		_, err := f.Memory.Get(t.Context(), "c")
+		require.ErrorIs(t, err, cache.ErrNotFound)
+		_, err = s.Get(t.Context(), "c")
+		require.NoError(t, err, "it is near")
+		_, sets := f.counts()
+		require.LessOrEqual(t, sets, 3)
+	})
+}
+
+// A caller that left says nothing of the store.
+func TestACallerThatLeft(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, l := newFar(t), &log{}
+		s := tiered(t, cache.TieredConfig{Far: f, OnEvent: l.on})
+		f.set(nil, time.Second, false)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := s.Get(ctx, "k")
+		require.ErrorIs(t, err, cache.ErrNotFound)
+		require.Empty(t, l.of(cache.StoreDown))
+	})
+}
