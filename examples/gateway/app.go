@@ -32,11 +32,11 @@ type app struct {
 // gateway changes when it fails. The caller holds g.mu.
 func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, error) {
 	faults := new(checker)
-	if err := g.telemetry.write(cfg.Log, g.log); err != nil {
+	if err := g.write(cfg.Log, g.log); err != nil {
 		faults.add("log", "%v", err)
 		return nil, src.explain(faults.faults)
 	}
-	a := &app{cfg: cfg, source: src, nowhere: g.engine("nowhere", gin.HandlersChain{nowhere})}
+	a := &app{cfg: cfg, source: src, nowhere: g.engine("nowhere", gin.HandlersChain{nowhere})} //nolint:contextcheck // requests bring their own
 	a.cert = faults.certificate(cfg.Public.TLS)
 	a.clientCAs = faults.clientCAs(cfg.Public.TLS)
 	upstreams, err := g.upstreams(cfg)

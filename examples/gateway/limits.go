@@ -235,4 +235,3 @@ func wait(cfg *Group) ratelimit.Wait {
 	}
 	return out
 }
-

@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	cold   = `{"model":"m","stream":true,"temperature":0,"messages":[{"role":"user","content":"hi"}]}`
-	full   = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hello\"},\"finish_reason\":null}]}\n\n" +
+	cold = `{"model":"m","stream":true,"temperature":0,"messages":[{"role":"user","content":"hi"}]}`
+	full = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hello\"},\"finish_reason\":null}]}\n\n" +
 		"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
 	cached = `"stages": ["limits", "cache", "stream"], "cache": {}, "limits": ["tokens"]`
 )
