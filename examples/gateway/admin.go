@@ -34,6 +34,9 @@ func (g *gateway) adminHandler() http.Handler {
 	admin.GET("/breakers", g.getBreakers)
 	admin.POST("/breakers/:upstream/:state", g.postBreaker)
 	admin.POST("/cache/purge", g.postPurge)
+	if g.work != nil {
+		g.work.AdminRoutes(admin)
+	}
 	r.GET("/metrics", gin.WrapH(g.Handler()))
 	r.GET("/debug/requests", gin.WrapH(g.recent.Handler()))
 	r.Any("/debug/pprof/*path", gin.WrapH(private.Pprof()))

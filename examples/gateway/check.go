@@ -70,6 +70,7 @@ func (c *Config) check() []fault {
 	}
 	k.samePath(c.Groups)
 	k.caches(c)
+	k.queues(c)
 	return k.faults
 }
 

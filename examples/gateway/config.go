@@ -34,6 +34,8 @@ type Config struct {
 	Limits map[string]Limit `json:"limits,omitempty"`
 	// CacheStore bounds what the groups' caches keep.
 	CacheStore *CacheStore `json:"cache_store,omitempty"`
+	// Queue takes batches and jobs, for the groups that say so. Default: there is none.
+	Queue *Queue `json:"queue,omitempty"`
 	// Groups are route groups; the one with the longest matching path takes a request.
 	Groups []Group `json:"groups"`
 }
@@ -205,6 +207,9 @@ type Group struct {
 	Concurrency *Concurrency `json:"concurrency,omitempty"`
 	// Cache answers again what was asked before. Default: it does not.
 	Cache *Cache `json:"cache,omitempty"`
+	// Queue offers /files, /batches and /jobs below the path. What they ask goes through this chain, with
+	// the identity of who submitted it. Default false.
+	Queue bool `json:"queue,omitempty"`
 	// Upstream takes every request of the group, when routing is off.
 	Upstream string `json:"upstream,omitempty"`
 	// Routing chooses the upstream by the table.

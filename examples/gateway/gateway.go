@@ -43,6 +43,7 @@ type gateway struct {
 	limits  map[string]*limits // by group
 	answers *answers
 	caches  map[string]*groupCache // by group
+	work    *work                  // nil: there is no queue
 	state   reloadState
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 type group struct {
 	cfg     *Group
 	handler http.Handler
+	inner   http.Handler // what the queue carries out: the chain behind the gate; nil: nothing
 	limits  *limits     // nil: the stage is off
 	cache   *groupCache // nil: the stage is off
 	streams *stream.Streams
@@ -40,10 +42,11 @@ type parts struct {
 // newGroup puts a chain together, stage by stage.
 func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 	out := &group{cfg: cfg}
-	chain, err := g.gate(cfg, all, p)
+	gate, err := g.gate(cfg, all, p)
 	if err != nil {
 		return nil, err
 	}
+	var chain gin.HandlersChain
 	var transport http.RoundTripper
 	if cfg.has(stageRouting) {
 		router, err := g.newRouter(cfg.Routing, p.pools)
@@ -76,7 +79,12 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 		return nil, err
 	}
 	out.proxy = relay
-	out.handler = g.engine(cfg.Path, append(chain, relay.Handler()))
+	chain = append(chain, relay.Handler())
+	out.handler = g.engine(cfg.Path, slices.Concat(gate, chain))
+	if cfg.Queue {
+		out.inner = g.engine(cfg.Path, slices.Concat(gin.HandlersChain{auth.RequireModel(auth.RequireModelConfig{})}, chain))
+		out.handler = g.withQueue(cfg, gate, out.handler)
+	}
 	return out, nil
 }
 

@@ -94,6 +94,10 @@ func (g *gateway) startPools(ctx context.Context, pools map[string]*pool) {
 func (g *gateway) close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.work != nil {
+		g.work.stop()
+		g.work.done.Wait()
+	}
 	for _, p := range g.pools {
 		p.close()
 	}

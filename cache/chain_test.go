@@ -1,0 +1,202 @@
+package cache_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// gateway is the cache in its place: before the guard of streams and the proxy.
+func gateway(t *testing.T, proto string, model http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	up := httptest.NewUnstartedServer(model)
+	up.Config.ErrorLog = quiet()
+	up.Start()
+	t.Cleanup(up.Close)
+	target, err := url.Parse(up.URL)
+	require.NoError(t, err)
+	transport, ok := http.DefaultTransport.(*http.Transport)
+	require.True(t, ok)
+	transport = transport.Clone()
+	t.Cleanup(transport.CloseIdleConnections)
+	p, err := proxy.New(proxy.Config{Transport: transport, Target: target})
+	require.NoError(t, err)
+	streams, err := stream.New(stream.Config{})
+	require.NoError(t, err)
+	r := gin.New()
+	r.Use(apierror.Recovery(nil))
+	r.Any("/*path", newCache(t, cache.Config{}).Middleware(), streams.Middleware(), p.Handler())
+	s := httptest.NewUnstartedServer(r)
+	s.Config.ErrorLog = quiet()
+	if proto == "h2" {
+		s.EnableHTTP2 = true
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestInTheChain(t *testing.T) {
+	t.Parallel()
+	for _, proto := range []string{"h1", "h2"} {
+		t.Run(proto, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int64
+			all, begun := events("a", "b", "c"), make(chan struct{})
+			s := gateway(t, proto, func(w http.ResponseWriter, _ *http.Request) {
+				calls.Add(1)
+				w.Header().Set("Content-Type", "text/event-stream")
+				for i, e := range all {
+					if i == 1 {
+						<-begun
+					}
+					_, _ = io.WriteString(w, e)
+					_ = http.NewResponseController(w).Flush()
+				}
+			})
+			var first, wg sync.WaitGroup
+			const n = 50
+			first.Add(n)
+			for range n {
+				wg.Go(func() {
+					res, err := ask(t.Context(), s, chatAsked)
+					if !assert.NoError(t, err) {
+						return
+					}
+					defer func() { _ = res.Body.Close() }()
+					b := make([]byte, len(all[0]))
+					_, err = io.ReadFull(res.Body, b)
+					first.Done()
+					assert.NoError(t, err)
+					rest, err := io.ReadAll(res.Body)
+					assert.NoError(t, err)
+					assert.Equal(t, strings.Join(all, ""), string(b)+string(rest))
+				})
+			}
+			first.Wait() // the beginning comes at once
+			close(begun)
+			wg.Wait()
+			require.EqualValues(t, 1, calls.Load())
+			res, err := ask(t.Context(), s, chatPlain)
+			require.NoError(t, err)
+			defer func() { _ = res.Body.Close() }()
+			require.Contains(t, res.Header.Get("Cache-Status"), "; hit")
+		})
+	}
+}
+
+// A stream that the upstream breaks is broken for everybody, with an error event, and is
+// not kept.
+func TestAnUpstreamThatBreaksInTheChain(t *testing.T) {
+	t.Parallel()
+	for _, proto := range []string{"h1", "h2"} {
+		t.Run(proto, func(t *testing.T) {
+			t.Parallel()
+			all, begun := events("a", "b", "c"), make(chan struct{})
+			s := gateway(t, proto, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, all[0])
+				_ = http.NewResponseController(w).Flush()
+				<-begun
+				panic(http.ErrAbortHandler)
+			})
+			var first, wg sync.WaitGroup
+			first.Add(10)
+			for range 10 {
+				wg.Go(func() {
+					res, err := ask(t.Context(), s, chatAsked)
+					if !assert.NoError(t, err) {
+						return
+					}
+					defer func() { _ = res.Body.Close() }()
+					b := make([]byte, len(all[0]))
+					_, err = io.ReadFull(res.Body, b)
+					first.Done()
+					assert.NoError(t, err)
+					rest, err := io.ReadAll(res.Body)
+					assert.Error(t, err)
+					assert.Contains(t, string(rest), `"error"`)
+					assert.NotContains(t, string(rest), "[DONE]")
+				})
+			}
+			first.Wait()
+			close(begun)
+			wg.Wait()
+		})
+	}
+}
+
+// When every client has left, so has the gateway.
+func TestClientsThatLeaveInTheChain(t *testing.T) {
+	t.Parallel()
+	for _, proto := range []string{"h1", "h2"} {
+		t.Run(proto, func(t *testing.T) {
+			t.Parallel()
+			gone := make(chan struct{})
+			s := gateway(t, proto, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, events("a")[0])
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+				close(gone)
+			})
+			var leave []context.CancelFunc
+			for range 3 {
+				ctx, cancel := context.WithCancel(t.Context())
+				leave = append(leave, cancel)
+				res, err := ask(ctx, s, chatAsked)
+				require.NoError(t, err)
+				defer func() { _ = res.Body.Close() }()
+				_, err = res.Body.Read(make([]byte, 10))
+				require.NoError(t, err)
+			}
+			leave[0]()
+			leave[1]()
+			select {
+			case <-gone:
+				require.Fail(t, "one is still here")
+			case <-time.After(50 * time.Millisecond): // long enough to notice
+			}
+			leave[2]()
+			<-gone
+		})
+	}
+}
+
+// Large bodies pass as they are, at the client's pace.
+func TestALargeBodyInTheChain(t *testing.T) {
+	t.Parallel()
+	body := strings.Repeat("0123456789abcdef", 512<<10) // 8 MiB
+	s := gateway(t, "h1", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		_, _ = io.WriteString(w, body)
+	})
+	for range 2 {
+		res, err := s.Client().Get(s.URL + "/large")
+		require.NoError(t, err)
+		got, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		require.NoError(t, err)
+		require.Equal(t, len(body), len(got))
+		require.Equal(t, body, string(got))
+		require.Contains(t, res.Header.Get("Cache-Status"), "fwd=uri-miss")
+	}
+}

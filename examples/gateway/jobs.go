@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/observe/jobs"
+	"github.com/ginfer/ginfer/queue"
+	"github.com/ginfer/ginfer/queue/embedded"
+	"github.com/nats-io/nats.go"
+)
+
+type queueConnect = func(context.Context) (*nats.Conn, error)
+
+// work is the queue with what it is kept in. It lives as long as the process.
+type work struct {
+	*queue.Queue
+	key  string // what it was made of
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// startQueue starts the queue that the first configuration with one describes.
+func (g *gateway) startQueue(cfg *Queue) error {
+	text, _ := json.Marshal(cfg) // plain values
+	if cfg == nil || g.work != nil {
+		if g.work != nil && g.work.key != string(text) {
+			g.log.Warn("a change of the queue needs a restart")
+		}
+		return nil
+	}
+	w := &work{key: string(text)}
+	connect, store, err := g.queueStore(cfg)
+	if err != nil {
+		return err
+	}
+	if w.Queue, err = g.newQueue(cfg, connect); err != nil {
+		return err
+	}
+	var ctx context.Context
+	ctx, w.stop = context.WithCancel(context.Background())
+	if store != nil {
+		w.done.Go(func() { g.ended("the queue's store", store.Run(ctx)) })
+	}
+	w.done.Go(func() { g.ended("the queue", w.Run(ctx)) })
+	g.work = w
+	return nil
+}
+
+func (g *gateway) ended(what string, err error) {
+	if err != nil {
+		g.log.Error(what+" ended", "error", err)
+	}
+}
+
+// queueStore is a server inside the gateway, or a cluster outside.
+func (g *gateway) queueStore(cfg *Queue) (connect queueConnect, store *embedded.Server, err error) {
+	if cfg.URL != "" {
+		url, err := expand(cfg.URL)
+		return queue.URL(url), nil, err
+	}
+	dir := cfg.Dir
+	if dir == "" {
+		dir = "queue"
+	}
+	store, err = embedded.New(embedded.Config{Dir: dir, SyncAlways: cfg.SyncAlways, Logf: func(format string, args ...any) {
+		g.log.Warn("queue store", "message", strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	return store.Connect, store, nil
+}
+
+func (g *gateway) newQueue(cfg *Queue, connect queueConnect) (*queue.Queue, error) {
+	watch, err := jobs.New(jobs.Config{MeterProvider: g.MeterProvider(), Logger: g.log})
+	if err != nil {
+		return nil, err
+	}
+	config := queue.Config{
+		Connect: connect, Replicas: cfg.Replicas, Workers: cfg.Workers, TenantWorkers: cfg.TenantWorkers,
+		Owner: auth.Subject, Tenant: auth.Tenant, Identity: identity, Attach: attach,
+		Handler: http.HandlerFunc(g.carryOut), Spare: g.spare,
+		Window: time.Duration(cfg.Window), ResultTTL: time.Duration(cfg.Keep), FileTTL: time.Duration(cfg.Keep), DeadTTL: time.Duration(cfg.Keep),
+		OnEvent: watch.Event,
+	}
+	if w := cfg.Webhooks; w != nil {
+		config.Webhooks = &queue.Webhooks{Hosts: w.Hosts, Networks: prefixes(w.Networks)}
+		for _, secret := range w.Secrets {
+			text, err := expand(secret)
+			if err != nil {
+				return nil, err
+			}
+			config.Webhooks.Secrets = append(config.Webhooks.Secrets, text)
+		}
+	}
+	return queue.New(config)
+}
+
+// identity is what is kept of who submitted a job. It is no credential.
+func identity(c *gin.Context) ([]byte, error) {
+	id, ok := auth.FromContext(c.Request.Context())
+	if !ok {
+		return nil, auth.ErrNoIdentity
+	}
+	return json.Marshal(id)
+}
+
+func attach(ctx context.Context, kept []byte) context.Context {
+	id := new(auth.Identity)
+	if json.Unmarshal(kept, id) != nil {
+		return ctx // nobody: the limits refuse it
+	}
+	return auth.NewContext(ctx, id)
+}
+
+// carryOut serves a request of the queue by the chain of its group, behind its gate.
+func (g *gateway) carryOut(w http.ResponseWriter, r *http.Request) {
+	a := g.enter()
+	defer a.inflight.Add(-1)
+	if group := a.find(r.URL.Path); group != nil && group.inner != nil {
+		group.inner.ServeHTTP(w, r)
+		return
+	}
+	a.nowhere.ServeHTTP(w, r)
+}
+
+// spare is how many more requests the groups with a bound could take: live ones first.
+func (g *gateway) spare() int {
+	const plenty = 1 << 20
+	least := plenty
+	for _, group := range g.current.Load().groups {
+		if group.inner != nil && group.limits != nil && group.limits.adaptive != nil {
+			least = min(least, group.limits.adaptive.Limit()-group.limits.adaptive.Inflight())
+		}
+	}
+	return max(least, 0)
+}
+
+// withQueue answers the queue's own paths in a group, and all others by its chain.
+func (g *gateway) withQueue(cfg *Group, gate gin.HandlersChain, chain http.Handler) http.Handler {
+	r := gin.New()
+	_ = r.SetTrustedProxies(nil)
+	r.Use(g.middlewares(cfg.Path)...)
+	r.Use(apierror.Recovery(g.logPanic))
+	r.NoRoute(append(gate, nowhere)...)
+	g.work.Routes(r.Group(cfg.Path, gate...))
+	prefix := strings.TrimSuffix(cfg.Path, "/")
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(q.URL.Path, prefix), "/"), "/")
+		if first == "files" || first == "batches" || first == "jobs" {
+			r.ServeHTTP(w, q)
+			return
+		}
+		chain.ServeHTTP(w, q)
+	})
+}

@@ -1,0 +1,73 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A batch made with the OpenAI SDK runs through the gateway's own chain, its output reads
+// back in order, and the private port tells of it.
+func TestBatchByOpenAISDK(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct {
+			Model    string
+			Messages []struct{ Content string }
+		}
+		_ = json.NewDecoder(r.Body).Decode(&asked)
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"id": "c", "object": "chat.completion", "model": asked.Model,
+			"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]string{"role": "assistant", "content": "re: " + asked.Messages[0].Content}}},
+			"usage":   map[string]int{"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+		})
+	}))
+	t.Cleanup(upstream.Close)
+	p := start(t, fmt.Sprintf(`{%s, "queue": {"dir": %q}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
+		"groups": [{"path": "/v1", "upstream": "a", "queue": true, "proxy": {"retry_posts": true}}]}`, ports, t.TempDir(), upstream.URL))
+	client := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token))
+	var lines strings.Builder
+	const n = 50
+	for i := range n {
+		fmt.Fprintf(&lines, `{"custom_id":"q%d","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[{"role":"user","content":"%d"}]}}`+"\n", i, i)
+	}
+	var file *openai.FileObject
+	require.Eventually(t, func() (done bool) { // the queue's store is starting
+		var err error
+		file, err = client.Files.New(t.Context(), openai.FileNewParams{File: openai.File(strings.NewReader(lines.String()), "in.jsonl", "application/jsonl"), Purpose: openai.FilePurposeBatch})
+		return err == nil
+	}, faultPatience, 50*time.Millisecond)
+	batch, err := client.Batches.New(t.Context(), openai.BatchNewParams{InputFileID: file.ID, Endpoint: openai.BatchNewParamsEndpointV1ChatCompletions, CompletionWindow: openai.BatchNewParamsCompletionWindow24h})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		batch, err = client.Batches.Get(t.Context(), batch.ID)
+		return err == nil && batch.Status == openai.BatchStatusCompleted
+	}, faultPatience, 50*time.Millisecond)
+	assert.EqualValues(t, n, batch.RequestCounts.Completed)
+	res, err := client.Files.Content(t.Context(), batch.OutputFileID)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	out, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	rows := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	require.Len(t, rows, n)
+	for i, row := range rows {
+		assert.Contains(t, string(row), fmt.Sprintf(`"custom_id":"q%d"`, i))
+		assert.Contains(t, string(row), fmt.Sprintf(`re: %d`, i))
+	}
+	code, text := p.admin(http.MethodGet, "/admin/queue", "")
+	assert.Equal(t, http.StatusOK, code, text)
+	_, text = p.admin(http.MethodGet, "/metrics", "")
+	assert.Contains(t, text, "gateway_queue")
+}

@@ -1,0 +1,258 @@
+package queue_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// crashJobs is how many jobs there are in a crash test: fewer in a short run, and all
+// with GINFER_QUEUE_FULL.
+func crashJobs(usual int) int {
+	switch {
+	case os.Getenv("GINFER_QUEUE_FULL") != "":
+		return 10_000
+	case testing.Short(), raced:
+		return 1_000
+	}
+	return usual
+}
+
+// upstream echoes, and counts how often each request came.
+type upstream struct {
+	*httptest.Server
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+func newUpstream(t *testing.T) *upstream {
+	t.Helper()
+	u := &upstream{calls: map[string]int{}}
+	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u.mu.Lock()
+		u.calls[r.Header.Get("Idempotency-Key")]++
+		u.mu.Unlock()
+		b, _ := io.ReadAll(r.Body)
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"echo":%s}`, b)
+	}))
+	t.Cleanup(u.Close)
+	return u
+}
+
+// repeated is how many requests came more than once.
+func (u *upstream) repeated() (n, most int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, calls := range u.calls {
+		if calls > 1 {
+			n++
+		}
+		most = max(most, calls)
+	}
+	return n, most
+}
+
+func (u *upstream) address() string { return u.Listener.Addr().String() }
+
+// load submits jobs from several clients, each until it is taken, and calls at when
+// so many were.
+func load(t *testing.T, r *remote, n int, at func(submitted int)) []string {
+	t.Helper()
+	ids, faults := make([]string, n), make([]error, 32)
+	var next, taken atomic.Int64
+	var wg sync.WaitGroup
+	for client := range faults {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				text, err := r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", job(i), "Idempotency-Key", fmt.Sprint("k", i))
+				if err != nil {
+					faults[client] = err
+					return
+				}
+				var o object
+				_ = json.Unmarshal([]byte(text), &o)
+				ids[i] = o.str("id")
+				at(int(taken.Add(1)))
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range faults {
+		require.NoError(t, err)
+	}
+	return ids
+}
+
+// drained waits until no task is left, and returns the status.
+func (r *remote) drained(t *testing.T) object {
+	t.Helper()
+	var o object
+	require.Eventually(t, func() bool {
+		code, text, err := r.try(http.MethodGet, "/admin/queue", "")
+		o = nil
+		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && o["tasks"].(float64) == 0
+	}, 2*time.Minute, 20*time.Millisecond, "all tasks are done")
+	return o
+}
+
+// verify reads the result of every job.
+func verify(t *testing.T, r *remote, ids []string) {
+	t.Helper()
+	seen := map[string]bool{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	var wrong atomic.Int64
+	for range 16 {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(ids); i = int(next.Add(1)) - 1 {
+				text, err := r.insist(http.StatusOK, http.MethodGet, "/v1/jobs/"+ids[i]+"/result?wait=20s", "")
+				if err != nil || text != fmt.Sprintf(`{"echo":{"model":"m","n":%d}}`, i) {
+					wrong.Add(1)
+				}
+				mu.Lock()
+				seen[ids[i]] = true
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	assert.Zero(t, wrong.Load(), "wrong results")
+	assert.Len(t, seen, len(ids), "IDs")
+}
+
+// The process is killed four times while jobs are taken and carried out, and a batch
+// with them. Each has its result in the end, and none has two.
+func TestKill(t *testing.T) {
+	t.Parallel()
+	n, up, dir := crashJobs(10_000), newUpstream(t), t.TempDir()
+	r := newRemote(t)
+	run := func() *child {
+		c := spawn(t, "gateway", "DIR="+dir, "UPSTREAM="+up.address())
+		r.use(c)
+		return c
+	}
+	c := run()
+	batch := r.newBatch(t, n/5)
+
+	begin := time.Now()
+	var once [5]sync.Once
+	ids := load(t, r, n, func(submitted int) {
+		if k := submitted * 5 / n; k >= 1 && k <= 4 {
+			once[k].Do(func() { // the other clients go on, and find nobody
+				c.kill()
+				c = run()
+			})
+		}
+	})
+	took := time.Since(begin)
+	r.drained(t)
+	t.Logf("%d jobs and %d lines, 4 kills: taken in %v (%.0f/s), done in %v (%.0f/s)", n, n/5, took.Round(time.Millisecond),
+		float64(n)/took.Seconds(), time.Since(begin).Round(time.Millisecond), float64(n+n/5)/time.Since(begin).Seconds())
+	verify(t, r, ids)
+	output := r.output(t, batch)
+	require.Len(t, output, n/5)
+	for i, line := range output {
+		require.Equal(t, fmt.Sprintf("r%d", i), line.str("custom_id"))
+	}
+	status := r.drained(t)
+	assert.InDelta(t, n, status["results"], 0.1, "one for each job; the batch's are in its file")
+	assert.Zero(t, status["dead_letters"])
+	repeated, most := up.repeated()
+	t.Logf("%d of %d requests reached the upstream again, one of them %d times", repeated, n+n/5, most)
+}
+
+// newBatch submits a batch of n lines.
+func (r *remote) newBatch(t *testing.T, n int) string {
+	t.Helper()
+	body, kind := form(map[string]string{"purpose": "batch"}, lines(n))
+	text, err := r.insist(http.StatusOK, http.MethodPost, "/v1/files", body, "Content-Type", kind)
+	require.NoError(t, err)
+	var file, batch object
+	require.NoError(t, json.Unmarshal([]byte(text), &file))
+	text, err = r.insist(http.StatusOK, http.MethodPost, "/v1/batches", `{"input_file_id":"`+file.str("id")+`","endpoint":"/v1/chat/completions","completion_window":"24h"}`)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal([]byte(text), &batch))
+	return batch.str("id")
+}
+
+// output waits for a batch and reads its output.
+func (r *remote) output(t *testing.T, id string) []object {
+	t.Helper()
+	var o object
+	require.Eventually(t, func() bool {
+		code, text, err := r.try(http.MethodGet, "/v1/batches/"+id, "")
+		o = nil
+		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && o.str("status") == "completed"
+	}, time.Minute, 50*time.Millisecond, "the batch is completed: %v", o)
+	text, err := r.insist(http.StatusOK, http.MethodGet, "/v1/files/"+o.str("output_file_id")+"/content", "")
+	require.NoError(t, err)
+	var all []object
+	for line := range strings.Lines(text) {
+		var l object
+		require.NoError(t, json.Unmarshal([]byte(line), &l))
+		all = append(all, l)
+	}
+	assert.Equal(t, [3]int{len(all), len(all), 0}, o.counts())
+	return all
+}
+
+// A cluster of three loses a server, and the worker with it.
+func TestClusterLosesNode(t *testing.T) {
+	t.Parallel()
+	n, up := crashJobs(1_500), newUpstream(t)
+	addresses := freeAddresses(t, 6)
+	clients, routes := addresses[:3], addresses[3:]
+	brokers := make([]*child, 3)
+	var starting sync.WaitGroup
+	for i := range brokers {
+		starting.Go(func() {
+			brokers[i] = spawn(t, "broker", "DIR="+t.TempDir(), fmt.Sprint("NODE=n", i), "LISTEN="+clients[i], "ROUTE="+routes[i], "PEERS="+strings.Join(routes, ","))
+		})
+	}
+	starting.Wait()
+	r := newRemote(t)
+	run := func() *child {
+		c := spawn(t, "worker", "URL=nats://"+strings.Join(clients, ",nats://"), "UPSTREAM="+up.address())
+		r.use(c)
+		return c
+	}
+	c := run()
+	batch := r.newBatch(t, n/5)
+	begin := time.Now()
+	var once [3]sync.Once
+	ids := load(t, r, n, func(submitted int) {
+		switch submitted * 3 / n {
+		case 1:
+			once[1].Do(brokers[0].kill)
+		case 2:
+			once[2].Do(func() {
+				c.kill()
+				c = run()
+			})
+		}
+	})
+	took := time.Since(begin)
+	r.drained(t)
+	t.Logf("%d jobs and %d lines, 3 servers, one killed, worker killed: taken in %v (%.0f/s), done in %v (%.0f/s)", n, n/5, took.Round(time.Millisecond),
+		float64(n)/took.Seconds(), time.Since(begin).Round(time.Millisecond), float64(n+n/5)/time.Since(begin).Seconds())
+	verify(t, r, ids)
+	require.Len(t, r.output(t, batch), n/5)
+	status := r.drained(t)
+	assert.InDelta(t, n, status["results"], 0.1)
+	assert.Zero(t, status["dead_letters"])
+	repeated, most := up.repeated()
+	t.Logf("%d of %d requests reached the upstream again, one of them %d times", repeated, n+n/5, most)
+}

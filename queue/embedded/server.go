@@ -1,0 +1,270 @@
+package embedded
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// What a Server can say.
+var (
+	// ErrInUse: another process has the directory.
+	ErrInUse = errors.New("embedded: the directory is in use")
+	// ErrNotReady: the server did not come up in time.
+	ErrNotReady = errors.New("embedded: the server is not ready")
+)
+
+// Config describes a Server. Dir is required.
+type Config struct {
+	// Dir holds the data. It is made if need be. One process can use it at a time.
+	Dir string
+	// SyncAlways makes each write wait for the disk. Default false: every
+	// SyncInterval.
+	SyncAlways bool
+	// SyncInterval is how often data is flushed to the disk. Default 2 minutes.
+	SyncInterval time.Duration
+	// MaxBytes bounds the data. Default: three quarters of the free space.
+	MaxBytes int64
+	// Listen is an address for clients in other processes, such as "10.0.0.1:4222".
+	// Default: none.
+	Listen string
+	// Cluster joins other servers. It needs Listen. Optional.
+	Cluster *Cluster
+	// Secret is what clients and other servers must know; the user is "ginfer".
+	// It is required when Listen or Cluster.Listen is not a loopback address.
+	Secret string
+	// TLS protects what Listen and Cluster take. Optional.
+	TLS *tls.Config
+	// Grace is how long the end of Run waits for the queue to finish. Default 30 s.
+	Grace time.Duration
+	// Logf is told what the server says of errors and warnings. Optional.
+	Logf func(format string, args ...any)
+}
+
+// Cluster describes the other servers.
+type Cluster struct {
+	// Server names this one among the others. Name is the cluster's; default
+	// "ginfer".
+	Server, Name string
+	// Listen is the address for the other servers.
+	Listen string
+	// Peers are the Listen addresses of all of them.
+	Peers []string
+}
+
+// user is whom a secret belongs to.
+const user = "ginfer"
+
+// Server is a NATS server in this process. It is safe for concurrent use.
+type Server struct {
+	cfg   Config
+	opts  natsserver.Options
+	ready chan struct{}
+
+	mu    sync.Mutex
+	srv   *natsserver.Server
+	conns []*nats.Conn
+}
+
+// New checks cfg and returns a Server that [Server.Run] starts. The error joins
+// every fault.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = 30 * time.Second
+	}
+	s := &Server{cfg: cfg, ready: make(chan struct{})}
+	s.opts = natsserver.Options{
+		ServerName: "ginfer-" + strconv.Itoa(os.Getpid()), DontListen: cfg.Listen == "", NoSigs: true, NoLog: cfg.Logf == nil,
+		JetStream: true, StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, SyncInterval: cfg.SyncInterval, JetStreamMaxStore: cfg.MaxBytes,
+		NoSystemAccount: cfg.Cluster == nil,
+	}
+	if cfg.Listen != "" {
+		s.opts.Host, s.opts.Port = split(cfg.Listen)
+		s.opts.TLSConfig = cfg.TLS
+	}
+	if cfg.Secret != "" {
+		s.opts.Username, s.opts.Password = user, cfg.Secret
+	}
+	if c := cfg.Cluster; c != nil {
+		s.join(c)
+	}
+	return s, nil
+}
+
+func (cfg *Config) check() error {
+	var faults []error
+	if cfg.Dir == "" {
+		faults = append(faults, errors.New("embedded: Config.Dir is required"))
+	}
+	if cfg.MaxBytes < 0 || cfg.SyncInterval < 0 || cfg.Grace < 0 {
+		faults = append(faults, errors.New("embedded: MaxBytes, SyncInterval and Grace must not be negative"))
+	}
+	if cfg.Listen != "" {
+		faults = append(faults, cfg.checkAddress("Listen", cfg.Listen))
+	}
+	if c := cfg.Cluster; c != nil {
+		if c.Server == "" || len(c.Peers) == 0 || cfg.Listen == "" {
+			faults = append(faults, errors.New("embedded: a cluster needs Config.Listen, Cluster.Server, Listen and Peers"))
+		}
+		faults = append(faults, cfg.checkAddress("Cluster.Listen", c.Listen))
+	}
+	return errors.Join(faults...)
+}
+
+func (cfg *Config) checkAddress(field, address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("embedded: Config.%s: %w", field, err)
+	}
+	if ip := net.ParseIP(host); cfg.Secret == "" && (ip == nil || !ip.IsLoopback()) && host != "localhost" {
+		return fmt.Errorf("embedded: Config.%s %q can be reached from outside: Config.Secret is required", field, address)
+	}
+	return nil
+}
+
+func split(address string) (string, int) {
+	host, port, _ := net.SplitHostPort(address)
+	n, err := strconv.Atoi(port)
+	if err != nil || n == 0 {
+		n = natsserver.RANDOM_PORT
+	}
+	return host, n
+}
+
+func (s *Server) join(c *Cluster) {
+	o := &s.opts
+	o.ServerName = c.Server
+	o.Cluster.Name = c.Name
+	if c.Name == "" {
+		o.Cluster.Name = "ginfer"
+	}
+	o.Cluster.Host, o.Cluster.Port = split(c.Listen)
+	o.Cluster.TLSConfig = s.cfg.TLS
+	o.Cluster.Username, o.Cluster.Password = o.Username, o.Password
+	for _, peer := range c.Peers {
+		u := &url.URL{Scheme: "nats", Host: peer}
+		if s.cfg.Secret != "" {
+			u.User = url.UserPassword(user, s.cfg.Secret)
+		}
+		o.Routes = append(o.Routes, u)
+	}
+}
+
+// readyWithin bounds the start; reading back much data takes its time.
+const readyWithin = 2 * time.Minute
+
+// Run runs the server until ctx ends. It can be called once.
+func (s *Server) Run(ctx context.Context) error {
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("embedded: %w", err)
+	}
+	unlock, err := lock(filepath.Join(s.cfg.Dir, "lock"))
+	if err != nil {
+		return fmt.Errorf("embedded: %s: %w", s.cfg.Dir, err)
+	}
+	defer unlock()
+	srv, err := natsserver.NewServer(&s.opts)
+	if err != nil {
+		return fmt.Errorf("embedded: %w", err)
+	}
+	if s.cfg.Logf != nil {
+		srv.SetLoggerV2(logger(s.cfg.Logf), false, false, false)
+	}
+	srv.Start()
+	defer func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}()
+	if !srv.ReadyForConnections(readyWithin) {
+		return ErrNotReady
+	}
+	s.mu.Lock()
+	s.srv = srv
+	s.mu.Unlock()
+	close(s.ready)
+	<-ctx.Done()
+	s.waitForClients()
+	return nil
+}
+
+// waitForClients lets the queue end what it does.
+func (s *Server) waitForClients() {
+	end := time.NewTimer(s.cfg.Grace)
+	defer end.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for s.open() {
+		select {
+		case <-look.C:
+		case <-end.C:
+			return
+		}
+	}
+}
+
+func (s *Server) open() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		if !c.IsClosed() {
+			return true
+		}
+	}
+	return false
+}
+
+// Connect waits until the server runs and returns a connection to it that uses no
+// network. It fits queue.Config.Connect.
+func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrNotReady, context.Cause(ctx))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	opts := []nats.Option{nats.InProcessServer(s.srv), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond)}
+	if s.cfg.Secret != "" {
+		opts = append(opts, nats.UserInfo(user, s.cfg.Secret))
+	}
+	c, err := nats.Connect("", opts...)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	s.conns = append(s.conns, c)
+	return c, nil
+}
+
+// Address is where Config.Listen listens, once the server runs; "" without one.
+func (s *Server) Address() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.srv == nil || s.cfg.Listen == "" {
+		return ""
+	}
+	return s.srv.Addr().String()
+}
+
+// logger passes on what is wrong, and nothing else.
+type logger func(format string, args ...any)
+
+func (l logger) Noticef(string, ...any)       {}
+func (l logger) Debugf(string, ...any)        {}
+func (l logger) Tracef(string, ...any)        {}
+func (l logger) Warnf(f string, args ...any)  { l("warning: "+f, args...) }
+func (l logger) Errorf(f string, args ...any) { l("error: "+f, args...) }
+func (l logger) Fatalf(f string, args ...any) { l("fatal: "+f, args...) }

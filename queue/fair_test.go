@@ -1,0 +1,153 @@
+package queue_test
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/queue"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// order notes whose tasks run, in order.
+type order struct {
+	mu  sync.Mutex
+	all []string
+	by  func(queue.Info) string
+}
+
+func (o *order) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	info, _ := queue.FromContext(r.Context())
+	o.mu.Lock()
+	o.all = append(o.all, o.by(info))
+	o.mu.Unlock()
+	_, _ = io.WriteString(w, "{}")
+}
+
+func (o *order) count(first int) map[string]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := map[string]int{}
+	for _, name := range o.all[:min(first, len(o.all))] {
+		n[name]++
+	}
+	return n
+}
+
+func byTenant(i queue.Info) string { return i.Tenant }
+
+// held is a queue whose workers wait until all is submitted.
+func held(t *testing.T, change func(*queue.Config)) (a *app, release func()) {
+	t.Helper()
+	var open atomic.Bool
+	a = quick(t, func(cfg *queue.Config) {
+		cfg.Workers = 4
+		cfg.Spare = func() int {
+			if open.Load() {
+				return 4
+			}
+			return 0
+		}
+		change(cfg)
+	})
+	return a, func() { open.Store(true) }
+}
+
+// A tenant with thousands of jobs does not hold up one with a few.
+func TestFairness(t *testing.T) {
+	t.Parallel()
+	o := &order{by: byTenant}
+	a, release := held(t, func(cfg *queue.Config) { cfg.Handler = o })
+	submitAll(a, 2000)
+	bob := a.as("bob")
+	submitAll(bob, 50)
+	release()
+	a.eventually("all ran", func() bool { return o.count(2050)["ann"] == 2000 })
+	got := o.count(120)
+	assert.InDelta(t, 50, got["bob"], 5, "bob's are done after about a hundred, not two thousand")
+}
+
+// A whole batch is one tenant's too, and a job with priority goes before it.
+func TestPriority(t *testing.T) {
+	t.Parallel()
+	o := &order{by: func(i queue.Info) string { return i.Priority.String() }}
+	a, release := held(t, func(cfg *queue.Config) { cfg.Handler = o })
+	batch := a.batch(lines(1000))
+	a.eventually("the batch waits", func() bool { s, _ := a.queue.Status(t.Context()); return s.Tasks >= 900 })
+	for range 100 {
+		a.submit(`{"url":"/v1/completions","body":{},"priority":"high"}`)
+		a.submit(`{"url":"/v1/completions","body":{}}`)
+	}
+	release()
+	a.ended(batch)
+	got := o.count(105)
+	assert.InDelta(t, 80, got["high"], 10, "16 of 21")
+	assert.InDelta(t, 20, got["normal"], 6, "4 of 21")
+	assert.InDelta(t, 5, got["low"], 4, "nobody starves")
+}
+
+func TestWeight(t *testing.T) {
+	t.Parallel()
+	o := &order{by: byTenant}
+	a, release := held(t, func(cfg *queue.Config) {
+		cfg.Handler = o
+		cfg.Weight = func(tenant string) int { return map[string]int{"ann": 3}[tenant] }
+	})
+	submitAll(a, 400)
+	submitAll(a.as("bob"), 400)
+	release()
+	a.eventually("half ran", func() bool { n := o.count(400); return n["ann"]+n["bob"] == 400 })
+	assert.InDelta(t, 300, o.count(400)["ann"], 20)
+}
+
+// Two owners of one tenant share its part.
+func TestTenant(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	a := quick(t, func(cfg *queue.Config) {
+		cfg.Handler, cfg.Workers, cfg.TenantWorkers = g, 8, 2
+	})
+	for i := range 5 {
+		a.submit(job(i))
+	}
+	<-g.began
+	<-g.began
+	a.as("bob").submit(job(1))
+	<-g.began
+	s, err := a.queue.Status(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, 3, s.Running)
+	assert.Equal(t, 8, s.Workers)
+	assert.EqualValues(t, 6, s.Tasks)
+	assert.ElementsMatch(t, []queue.LaneStatus{{Tenant: "ann", Priority: "normal", Tasks: 5}, {Tenant: "bob", Priority: "normal", Tasks: 1}}, s.Lanes)
+	assert.Empty(t, g.began, "ann has no more than two")
+	close(g.open)
+}
+
+// Live traffic goes first: no more begins than there is room for.
+func TestSpare(t *testing.T) {
+	t.Parallel()
+	var running, most, spare atomic.Int64
+	spare.Store(2)
+	a := quick(t, func(cfg *queue.Config) {
+		cfg.Workers = 16
+		cfg.Spare = func() int { return int(spare.Load() - running.Load()) }
+		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			n := running.Add(1)
+			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			}
+			select {
+			case <-time.After(2 * time.Millisecond):
+			case <-r.Context().Done():
+			}
+			running.Add(-1)
+		})
+	})
+	got := a.ended(a.batch(lines(100)))
+	assert.Equal(t, [3]int{100, 100, 0}, got.counts())
+	assert.LessOrEqual(t, most.Load(), int64(3), "one may have begun between a look and the next")
+}

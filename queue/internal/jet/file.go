@@ -1,0 +1,190 @@
+package jet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// A file is a row of messages, one chunk each, so that it can be read from any
+// place, at any pace, and across the loss of a server. (The object store of the
+// client reads through a push consumer: it has no ranges, ends at a deadline, and
+// drops what a slow reader does not take.)
+const (
+	chunkSize = 128 << 10
+	// ahead is how many chunks are on their way at once.
+	ahead = 8
+)
+
+func (s *Store) chunkSubject(name string, n int64) string {
+	return s.cfg.Name + ".f." + name + "." + strconv.FormatInt(n, 10)
+}
+
+// Put stores what r yields under a name, in place of what was there. An error of
+// r's is returned as it is, and nothing is left.
+func (s *Store) Put(ctx context.Context, name string, r io.Reader) (size int64, err error) {
+	if err := s.Remove(ctx, name); err != nil {
+		return 0, err
+	}
+	w := chunkWriter{store: s, name: name}
+	if size, err = w.copy(ctx, r); err != nil {
+		_ = s.Remove(context.WithoutCancel(ctx), name)
+		return 0, err
+	}
+	return size, nil
+}
+
+// chunkWriter has a few chunks on their way at once.
+type chunkWriter struct {
+	store *Store
+	name  string
+	sent  []sentChunk
+	n     int64
+}
+
+type sentChunk struct {
+	msg *nats.Msg
+	ack jetstream.PubAckFuture
+}
+
+func (w *chunkWriter) copy(ctx context.Context, r io.Reader) (size int64, err error) {
+	for {
+		chunk := make([]byte, chunkSize)
+		n, err := io.ReadFull(r, chunk)
+		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !end {
+			return 0, err
+		}
+		size += int64(n)
+		if n > 0 {
+			if err := w.send(ctx, chunk[:n]); err != nil {
+				return 0, err
+			}
+		}
+		if end {
+			return size, w.settle(ctx, 0)
+		}
+	}
+}
+
+func (w *chunkWriter) send(ctx context.Context, chunk []byte) error {
+	m := &nats.Msg{Subject: w.store.chunkSubject(w.name, w.n), Data: chunk}
+	ack, err := w.store.js.PublishMsgAsync(m)
+	if err != nil {
+		return classify(err)
+	}
+	w.sent = append(w.sent, sentChunk{m, ack})
+	w.n++
+	return w.settle(ctx, ahead)
+}
+
+// settle waits until no more than a few chunks are on their way.
+func (w *chunkWriter) settle(ctx context.Context, most int) error {
+	for len(w.sent) > most {
+		first := w.sent[0]
+		w.sent = w.sent[1:]
+		err := await(ctx, first.ack)
+		if errors.Is(err, ErrUnavailable) {
+			err = w.store.again(ctx, func(ctx context.Context) error {
+				_, err := w.store.js.PublishMsg(ctx, first.msg)
+				return err
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// File reads a stored file. Its context is that of Open: use it for one purpose.
+type File struct {
+	next  func() ([]byte, error)
+	chunk []byte
+	left  int64
+}
+
+// Open reads the file of a name and size, from an offset on. A part that is gone is
+// an error of the read.
+func (s *Store) Open(ctx context.Context, name string, size, offset int64) *File {
+	n := offset / chunkSize
+	f := &File{left: max(size-offset, 0)}
+	skip := offset % chunkSize
+	f.next = func() ([]byte, error) {
+		chunk, err := s.chunk(ctx, name, n)
+		if err != nil {
+			return nil, fmt.Errorf("chunk %d of %s: %w", n, name, err)
+		}
+		n++
+		chunk, skip = chunk[min(skip, int64(len(chunk))):], 0
+		return chunk, nil
+	}
+	return f
+}
+
+func (s *Store) chunk(ctx context.Context, name string, n int64) ([]byte, error) {
+	m, err := s.last(ctx, s.files, s.chunkSubject(name, n))
+	if err != nil {
+		return nil, err
+	}
+	return m.Data, nil
+}
+
+// Read reads some.
+func (f *File) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, io.EOF
+	}
+	if len(f.chunk) == 0 {
+		chunk, err := f.next()
+		if err != nil {
+			return 0, err
+		}
+		if f.chunk = chunk; len(chunk) == 0 {
+			return 0, io.ErrUnexpectedEOF
+		}
+	}
+	n := copy(p[:min(int64(len(p)), f.left)], f.chunk)
+	f.chunk = f.chunk[n:]
+	f.left -= int64(n)
+	return n, nil
+}
+
+// Remove deletes what is stored under a name. It need not exist.
+func (s *Store) Remove(ctx context.Context, name string) error {
+	return s.again(ctx, func(ctx context.Context) error {
+		return s.files.Purge(ctx, jetstream.WithPurgeSubject(s.cfg.Name+".f."+name+".>"))
+	})
+}
+
+// putBlob stores a payload under a new name, which also tells its size.
+func (s *Store) putBlob(ctx context.Context, payload []byte) (string, error) {
+	name := "blob-" + nuid.Next()
+	_, err := s.Put(ctx, name, bytes.NewReader(payload))
+	return name + "/" + strconv.Itoa(len(payload)), err
+}
+
+func (s *Store) getBlob(ctx context.Context, blob string) ([]byte, error) {
+	name, digits, _ := strings.Cut(blob, "/")
+	size, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%w: blob %q", ErrNotFound, blob)
+	}
+	return io.ReadAll(s.Open(ctx, name, size, 0))
+}
+
+// dropBlob removes a payload that nothing refers to. One that is left lying is
+// removed when files expire.
+func (s *Store) dropBlob(ctx context.Context, blob string) {
+	if name, _, ok := strings.Cut(blob, "/"); ok {
+		_ = s.Remove(context.WithoutCancel(ctx), name)
+	}
+}

@@ -1,0 +1,228 @@
+// Package jsonl reads the input of a batch: a line for each request, as the OpenAI
+// batch API has them.
+package jsonl
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/ginfer/ginfer/internal/peek"
+)
+
+// Rules bound a batch.
+type Rules struct {
+	// Endpoint is the only url that lines may have.
+	Endpoint string
+	// MaxLines and MaxLine bound the number of lines and the bytes of each.
+	MaxLines, MaxLine int
+}
+
+// Line is one request.
+type Line struct {
+	CustomID, Method, URL string
+	// Body is the request's, as it was given.
+	Body json.RawMessage
+}
+
+// Fault says what is wrong with a line, as the OpenAI API words it.
+type Fault struct {
+	Code    string  `json:"code"`
+	Message string  `json:"message"`
+	Param   *string `json:"param"`
+	Line    *int    `json:"line"`
+}
+
+// maxCustomID is the longest custom_id in bytes.
+const maxCustomID = 512
+
+// maxFaults is how many are listed.
+const maxFaults = 100
+
+// Reader reads lines that are not blank.
+type Reader struct {
+	r      *bufio.Reader
+	max    int
+	number int
+	offset int64
+	buf    []byte
+}
+
+// NewReader returns a Reader. The input begins at an offset, after so many lines, of
+// a larger one.
+func NewReader(r io.Reader, maxLine int, offset int64, number int) *Reader {
+	return &Reader{r: bufio.NewReaderSize(r, 64<<10), max: maxLine, offset: offset, number: number}
+}
+
+// ErrTooLong: a line is longer than it may be. There is no reading on.
+var ErrTooLong = errors.New("jsonl: line too long")
+
+// Next is the next line, valid until the call after. The error is io.EOF at the end.
+func (r *Reader) Next() ([]byte, error) {
+	for {
+		line, err := r.line()
+		if len(line) == 0 && err != nil {
+			return nil, err
+		}
+		if r.number == 1 {
+			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			return line, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// line reads up to the end of a line or of the input.
+func (r *Reader) line() ([]byte, error) {
+	r.buf = r.buf[:0]
+	r.number++
+	for {
+		part, err := r.r.ReadSlice('\n')
+		r.offset += int64(len(part))
+		r.buf = append(r.buf, part...)
+		if len(bytes.TrimRight(r.buf, "\r\n")) > r.max {
+			return nil, fmt.Errorf("%w: %d bytes are allowed", ErrTooLong, r.max)
+		}
+		switch {
+		case err == nil:
+			return r.buf, nil
+		case errors.Is(err, bufio.ErrBufferFull):
+		default:
+			return r.buf, err
+		}
+	}
+}
+
+// Number is the number of the last line, from 1, blank ones counted.
+func (r *Reader) Number() int { return r.number }
+
+// Offset is where the next line begins.
+func (r *Reader) Offset() int64 { return r.offset }
+
+// Check reads one line.
+func (rules *Rules) Check(raw []byte) (Line, *Fault) {
+	var l Line
+	if !json.Valid(raw) || raw[0] != '{' {
+		return l, fault("invalid_json_line", "", "This line is not parseable as valid JSON object.")
+	}
+	for _, member := range []struct {
+		name string
+		into *string
+	}{{"custom_id", &l.CustomID}, {"method", &l.Method}, {"url", &l.URL}} {
+		v, err := peek.String(raw, member.name)
+		if err != nil {
+			return l, missing(member.name, err)
+		}
+		*member.into = v
+	}
+	start, end, err := peek.Member(raw, "body")
+	if err != nil {
+		return l, missing("body", err)
+	}
+	l.Body = raw[start:end]
+	return l, rules.judge(&l)
+}
+
+func (rules *Rules) judge(l *Line) *Fault {
+	switch {
+	case l.CustomID == "" || len(l.CustomID) > maxCustomID:
+		return fault("invalid_custom_id", "custom_id", fmt.Sprintf("custom_id must have 1 to %d bytes.", maxCustomID))
+	case l.Method != http.MethodPost:
+		return fault("invalid_method", "method", "method must be POST.")
+	case l.URL != rules.Endpoint:
+		return fault("invalid_url", "url", "The url provided for this request does not match the batch endpoint.")
+	case l.Body[0] != '{':
+		return fault("invalid_body", "body", "body must be a JSON object.")
+	}
+	return CheckBody(l.Body)
+}
+
+// CheckBody refuses a request whose answer would be a stream. Body is valid JSON.
+func CheckBody(body []byte) *Fault {
+	start, end, err := peek.Member(body, "stream")
+	switch {
+	case errors.Is(err, peek.ErrNotFound):
+		return nil
+	case err != nil:
+		return fault("invalid_body", "body.stream", "body must have one stream member at most.")
+	}
+	if v := string(body[start:end]); v != "false" && v != "null" {
+		return fault("stream_not_supported", "body.stream", "Streaming is not supported here: leave stream out.")
+	}
+	return nil
+}
+
+func missing(name string, err error) *Fault {
+	if errors.Is(err, peek.ErrNotFound) {
+		return fault("missing_required_parameter", name, "Missing required parameter: '"+name+"'.")
+	}
+	return fault("invalid_type", name, "'"+name+"' is not as it must be: once, and of the right type.")
+}
+
+func fault(code, param, message string) *Fault {
+	f := &Fault{Code: code, Message: message}
+	if param != "" {
+		f.Param = &param
+	}
+	return f
+}
+
+// Validate reads all lines. It returns how many requests there are, and the first
+// faults; err is of the reading.
+func (rules *Rules) Validate(in io.Reader) (count int, faults []*Fault, err error) {
+	r := NewReader(in, rules.MaxLine, 0, 0)
+	seen := map[[16]byte]struct{}{}
+	note := func(f *Fault) {
+		number := r.Number()
+		f.Line = &number
+		faults = append(faults, f)
+	}
+	for len(faults) < maxFaults {
+		raw, err := r.Next()
+		if errors.Is(err, ErrTooLong) {
+			note(fault("line_too_long", "", fmt.Sprintf("This line is longer than %d bytes.", rules.MaxLine)))
+			return count, faults, nil
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return count, faults, err
+		}
+		if count++; count > rules.MaxLines {
+			note(fault("too_many_requests", "", fmt.Sprintf("A batch may have %d requests.", rules.MaxLines)))
+			return count, faults, nil
+		}
+		line, f := rules.Check(raw)
+		if f == nil {
+			f = unique(seen, line.CustomID)
+		}
+		if f != nil {
+			note(f)
+		}
+	}
+	if count == 0 && len(faults) == 0 {
+		faults = append(faults, fault("empty_file", "input_file_id", "The input file has no requests."))
+	}
+	return count, faults, nil
+}
+
+func unique(seen map[[16]byte]struct{}, id string) *Fault {
+	sum := sha256.Sum256([]byte(id))
+	key := [16]byte(sum[:16])
+	if _, ok := seen[key]; ok {
+		return fault("duplicate_custom_id", "custom_id", "The custom_id for this request is a duplicate of another request: "+strings.ToValidUTF8(id, "?"))
+	}
+	seen[key] = struct{}{}
+	return nil
+}

@@ -1,0 +1,49 @@
+package queue
+
+import (
+	"time"
+)
+
+// jobView is a job as its owner sees it.
+type jobView struct {
+	ID         string            `json:"id"`
+	Object     string            `json:"object"`
+	Status     string            `json:"status"`
+	Method     string            `json:"method"`
+	URL        string            `json:"url"`
+	Priority   string            `json:"priority"`
+	Metadata   map[string]string `json:"metadata"`
+	CreatedAt  int64             `json:"created_at"`
+	StartedAt  *int64            `json:"started_at"`
+	FinishedAt *int64            `json:"finished_at"`
+	ExpiresAt  int64             `json:"expires_at"`
+	Attempts   int               `json:"attempts"`
+	Response   *responseView     `json:"response"`
+	Error      *lineError        `json:"error"`
+}
+
+type responseView struct {
+	StatusCode int    `json:"status_code"`
+	RequestID  string `json:"request_id"`
+}
+
+func (r *jobRecord) view() *jobView {
+	v := &jobView{
+		ID: r.ID, Object: "job", Status: r.Status, Method: r.Method, URL: r.URL, Priority: r.Priority.String(), Metadata: r.Metadata,
+		CreatedAt: r.Created.Unix(), StartedAt: unix(r.Started), FinishedAt: unix(r.Finished), ExpiresAt: r.Expires.Unix(),
+		Attempts: r.Attempts, Error: r.Error,
+	}
+	if r.HTTP != 0 {
+		v.Response = &responseView{r.HTTP, r.Request}
+	}
+	return v
+}
+
+// unix is nil for no time.
+func unix(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	s := t.Unix()
+	return &s
+}
