@@ -191,9 +191,9 @@ func (x *exchange) fromNear() bool {
 // a head only, which is the upstream's business.
 func (x *exchange) serveKept() {
 	now := time.Now()
-	e := x.lookup()
+	e := x.lookup(x.client)
 	if e != nil && e.Status == 0 && x.toVariant(e) {
-		e = x.lookup()
+		e = x.lookup(x.client)
 	}
 	if e != nil && e.Status != 0 {
 		if v, err := x.policy.judge(x, e, now); err == nil && v.usable() && x.hit(e, now) {
@@ -216,7 +216,7 @@ func (x *exchange) leaderLookup(f *flight) (stale *Entry, done, moved bool) {
 		return nil, false, false
 	}
 	now := time.Now()
-	e := x.lookup()
+	e := x.lookup(f.ctx)
 	if e != nil && e.Status == 0 {
 		if x.toVariant(e) {
 			x.flights.remove(f)
@@ -226,7 +226,7 @@ func (x *exchange) leaderLookup(f *flight) (stale *Entry, done, moved bool) {
 		e = nil
 	}
 	if e == nil {
-		e = x.similar()
+		e = x.similar(f.ctx)
 	}
 	if e == nil {
 		return nil, false, false
@@ -257,19 +257,19 @@ func (x *exchange) leaderLookup(f *flight) (stale *Entry, done, moved bool) {
 }
 
 // lookup asks the store. One that does not answer has nothing.
-func (x *exchange) lookup() *Entry {
+func (x *exchange) lookup(ctx context.Context) *Entry {
 	if !x.synced {
 		if x.near == nil {
 			return nil
 		}
 		return x.near(x.key, time.Now())
 	}
-	e, err := x.cfg.Store.Get(x.client, x.key)
+	e, err := x.cfg.Store.Get(ctx, x.key)
 	if err == nil {
 		return e
 	}
 	if !errors.Is(err, ErrNotFound) {
-		x.failed(x.client, err)
+		x.failed(ctx, err)
 	}
 	return nil
 }

@@ -1,22 +1,17 @@
 package cache_test
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -67,52 +62,61 @@ func ask(ctx context.Context, s *httptest.Server, body string) (*http.Response, 
 	return s.Client().Do(req)
 }
 
-func TestAThousandStreamsAreOneCall(t *testing.T) {
-	const n = 1000
-	for name, body := range map[string]string{"streams": chatAsked, "plain": chatPlain} {
-		t.Run(name, func(t *testing.T) {
-			all, here := events("a", "b", "c", "d"), newArrivals(n)
-			plain := strings.Replace(chatJSON, "%d", "1", 1)
-			u := &upstream{handle: func(c *gin.Context) {
-				<-here.all
-				if body == chatPlain {
-					c.Data(200, jsonType, []byte(plain))
-					return
-				}
-				c.Header("Content-Type", "text/event-stream")
-				for _, e := range all {
-					_, _ = c.Writer.WriteString(e)
-					c.Writer.Flush()
-				}
-			}}
-			l := &log{}
-			c := newCache(t, cache.Config{OnEvent: l.on})
-			r := gin.New()
-			r.POST(chatPath, here.front, c.Middleware(), u.serve)
-			s := serve(t, r)
-			want := plain
-			if body == chatAsked {
-				want = strings.Join(all, "")
-			}
-			var wg sync.WaitGroup
-			for range n {
-				wg.Go(func() {
-					res, err := ask(t.Context(), s, body)
-					if !assert.NoError(t, err) {
-						return
-					}
-					defer func() { _ = res.Body.Close() }()
-					got, err := io.ReadAll(res.Body)
-					assert.NoError(t, err)
-					assert.Equal(t, want, string(got))
-					assert.Equal(t, 200, res.StatusCode)
-				})
-			}
-			wg.Wait()
-			require.EqualValues(t, 1, u.calls.Load())
-			require.Equal(t, n-1, len(l.of(cache.Coalesced))+len(l.of(cache.Hit)))
-		})
+// whole sends a request and returns all of its answer. The error is how that ended.
+func whole(t *testing.T, s *httptest.Server, body string) (code int, got string, err error) {
+	t.Helper()
+	res, err := ask(t.Context(), s, body)
+	if err != nil {
+		return 0, "", err
 	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(b), err
+}
+
+// together does something n times at once.
+func together(n int, do func(i int)) {
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { do(i) })
+	}
+	wg.Wait()
+}
+
+func TestAThousandStreamsAreOneCall(t *testing.T) {
+	all, plain := events("a", "b", "c", "d"), strings.Replace(chatJSON, "%d", "1", 1)
+	t.Run("streams", func(t *testing.T) {
+		thousand(t, chatAsked, strings.Join(all, ""), func(c *gin.Context) {
+			c.Header("Content-Type", "text/event-stream")
+			for _, e := range all {
+				_, _ = c.Writer.WriteString(e)
+				c.Writer.Flush()
+			}
+		})
+	})
+	t.Run("plain", func(t *testing.T) {
+		thousand(t, chatPlain, plain, func(c *gin.Context) { c.Data(200, jsonType, []byte(plain)) })
+	})
+}
+
+// thousand has a thousand clients ask at once, which is to be one call.
+func thousand(t *testing.T, body, want string, handle gin.HandlerFunc) {
+	t.Helper()
+	const n = 1000
+	here, l := newArrivals(n), &log{}
+	u := &upstream{handle: func(c *gin.Context) {
+		<-here.all
+		handle(c)
+	}}
+	r := gin.New()
+	r.POST(chatPath, here.front, newCache(t, cache.Config{OnEvent: l.on}).Middleware(), u.serve)
+	s := serve(t, r)
+	together(n, func(int) {
+		code, got, err := whole(t, s, body)
+		assert.Equal(t, []any{200, want, nil}, []any{code, got, err})
+	})
+	require.EqualValues(t, 1, u.calls.Load())
+	require.Equal(t, n-1, len(l.of(cache.Coalesced))+len(l.of(cache.Hit)))
 }
 
 // steps is an upstream that writes one event each time it is told to, and knows whether
@@ -152,7 +156,7 @@ func (s *steps) write(all ...string) {
 	}
 }
 
-// reads reads n bytes of an answer.
+// reads wants the next bytes of an answer.
 func reads(t *testing.T, res *http.Response, want string) {
 	t.Helper()
 	b := make([]byte, len(want))
@@ -167,7 +171,7 @@ func TestALateFollowerGetsTheBeginningAndThenLive(t *testing.T) {
 	s := serve(t, app(newCache(t, cache.Config{}), u.serve))
 	leader := make(chan *http.Response)
 	go func() {
-		res, err := ask(t.Context(), s, chatAsked)
+		res, err := ask(t.Context(), s, chatAsked) //nolint:bodyclose // it is closed where it is read
 		assert.NoError(t, err)
 		leader <- res
 	}()
@@ -202,7 +206,7 @@ func TestClientsThatLeave(t *testing.T) {
 	leading, leave := context.WithCancel(t.Context())
 	got := make(chan *http.Response)
 	go func() {
-		res, err := ask(leading, s, chatAsked)
+		res, err := ask(leading, s, chatAsked) //nolint:bodyclose // it is closed where it is read
 		assert.NoError(t, err)
 		got <- res
 	}()
@@ -222,7 +226,6 @@ func TestClientsThatLeave(t *testing.T) {
 	require.ErrorContains(t, <-u.ended, "every client has left")
 	// And the next one begins anew.
 	go u.write(all...)
-	go func() { <-u.ended }()
 	res, err := ask(t.Context(), s, chatAsked)
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
@@ -230,237 +233,6 @@ func TestClientsThatLeave(t *testing.T) {
 	close(u.next)
 	require.EqualValues(t, 2, u.calls.Load())
 }
-
-// failing is an upstream whose first calls fail, each in its way. All take a second.
-func failing(fail ...func(c *gin.Context)) *upstream {
-	u := &upstream{}
-	u.handle = func(c *gin.Context) {
-		n := int(u.calls.Load())
-		time.Sleep(time.Second)
-		if n <= len(fail) {
-			fail[n-1](c)
-			return
-		}
-		c.Data(200, jsonType, []byte(strings.Replace(chatJSON, "%d", "1", 1)))
-	}
-	return u
-}
-
-// breakable is a client whose connection can be cut.
-type breakable struct {
-	*httptest.ResponseRecorder
-	cut atomic.Bool
-}
-
-func (b *breakable) SetWriteDeadline(t time.Time) error {
-	if !t.IsZero() && t.Before(time.Now()) {
-		b.cut.Store(true)
-	}
-	return nil
-}
-
-// code is what a client got: 0 when the connection broke.
-func code(h http.Handler, body string) (code int) {
-	w := &breakable{ResponseRecorder: httptest.NewRecorder()}
-	defer func() {
-		if recover() != nil || w.cut.Load() {
-			code = 0
-		}
-	}()
-	h.ServeHTTP(w, request(http.MethodPost, chatPath, body))
-	return w.Code
-}
-
-func TestALeaderThatFailsIsReplacedOnce(t *testing.T) {
-	t.Parallel()
-	const n = 50
-	status := func(code int) func(*gin.Context) {
-		return func(c *gin.Context) { c.JSON(code, gin.H{"error": gin.H{"message": "x"}}) }
-	}
-	panics := func(v any) func(*gin.Context) { return func(*gin.Context) { panic(v) } }
-	cut := func(c *gin.Context) { apierror.Cut(c, errors.New("x")) }
-	for name, tt := range map[string]struct {
-		fail  []func(*gin.Context)
-		calls int64
-		codes map[int]int // 0: the connection broke
-	}{
-		"an error status":        {[]func(*gin.Context){status(502)}, 2, map[int]int{502: 1, 200: n - 1}},
-		"two error statuses":     {[]func(*gin.Context){status(502), status(503)}, 2, map[int]int{502: 1, 503: n - 1}},
-		"a limit":                {[]func(*gin.Context){status(429)}, 2, map[int]int{429: 1, 200: n - 1}},
-		"a panic":                {[]func(*gin.Context){panics("x")}, 2, map[int]int{500: 1, 200: n - 1}},
-		"two panics":             {[]func(*gin.Context){panics("x"), panics("y")}, 2, map[int]int{500: 2, 503: n - 2}},
-		"an aborted handler":     {[]func(*gin.Context){panics(http.ErrAbortHandler)}, 2, map[int]int{0: 1, 200: n - 1}},
-		"a request that was bad": {[]func(*gin.Context){status(400)}, 1, map[int]int{400: n}},
-		"a cut":                  {[]func(*gin.Context){cut}, 2, map[int]int{0: 1, 200: n - 1}},
-		"a cut and an error":     {[]func(*gin.Context){cut, status(500)}, 2, map[int]int{0: 1, 500: n - 1}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				u := failing(tt.fail...)
-				r := gin.New()
-				r.POST(chatPath, apierror.Recovery(nil), newCache(t, cache.Config{}).Middleware(), u.serve)
-				var mu sync.Mutex
-				codes := map[int]int{}
-				var wg sync.WaitGroup
-				for range n {
-					wg.Go(func() {
-						got := code(r, chatPlain)
-						mu.Lock()
-						defer mu.Unlock()
-						codes[got]++
-					})
-				}
-				wg.Wait()
-				assert.Equal(t, tt.codes, codes)
-				assert.Equal(t, tt.calls, u.calls.Load())
-			})
-		})
-	}
-}
-
-// What breaks in the middle breaks for everybody, and is not kept.
-func TestAStreamThatBreaks(t *testing.T) {
-	t.Parallel()
-	all := events("a", "b")
-	for name, end := range map[string]func(*gin.Context){
-		"cut":     func(c *gin.Context) { apierror.Abort(c, errors.New("x")) },
-		"a panic": func(*gin.Context) { panic("x") },
-		"abort":   func(*gin.Context) { panic(http.ErrAbortHandler) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			here, told := newArrivals(3), make(chan struct{})
-			u := &upstream{handle: func(c *gin.Context) {
-				c.Header("Content-Type", "text/event-stream")
-				_, _ = c.Writer.WriteString(all[0])
-				c.Writer.Flush()
-				<-here.all
-				<-told
-				end(c)
-			}}
-			r := gin.New()
-			r.POST(chatPath, here.front, apierror.Recovery(nil), newCache(t, cache.Config{}).Middleware(), u.serve)
-			s := serve(t, r)
-			var begun, wg sync.WaitGroup
-			begun.Add(3)
-			for range 3 {
-				wg.Go(func() {
-					res, err := ask(t.Context(), s, chatAsked)
-					if !assert.NoError(t, err) {
-						return
-					}
-					defer func() { _ = res.Body.Close() }()
-					b := make([]byte, len(all[0]))
-					_, err = io.ReadFull(res.Body, b)
-					assert.NoError(t, err)
-					begun.Done()
-					rest, err := io.ReadAll(res.Body)
-					assert.Error(t, err, "%q", rest)
-					assert.NotContains(t, string(rest), "[DONE]")
-				})
-			}
-			begun.Wait()
-			close(told)
-			wg.Wait()
-			require.EqualValues(t, 1, u.calls.Load())
-		})
-	}
-}
-
-// slowClient opens a stream on a connection that it does not read.
-func slowClient(t *testing.T, s *httptest.Server) net.Conn {
-	t.Helper()
-	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Listener.Addr().String())
-	require.NoError(t, err)
-	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
-	var b bytes.Buffer
-	req := request(http.MethodPost, s.URL+chatPath, chatAsked)
-	require.NoError(t, req.Write(&b))
-	_, err = conn.Write(b.Bytes())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	return conn
-}
-
-// A client that does not read is dropped alone, be it the leader or not. It must not hold
-// up the others.
-func TestASlowReaderIsDroppedAlone(t *testing.T) {
-	t.Parallel()
-	for name, slowLeads := range map[string]bool{"a follower": false, "the leader": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			both, slow := newArrivals(1), make(chan struct{})
-			long := "data: " + strings.Repeat("x", 32<<10) + "\n\n"
-			first := make(chan struct{})
-			u := &upstream{handle: func(c *gin.Context) {
-				c.Header("Content-Type", "text/event-stream")
-				_, _ = c.Writer.WriteString(long)
-				close(first)
-				<-both.all
-				for range 299 {
-					_, _ = c.Writer.WriteString(long)
-				}
-				close(slow)
-			}}
-			coalesced := func(_ context.Context, e cache.Event) {
-				if e.Kind == cache.Coalesced {
-					both.arrive()
-				}
-			}
-			s := serve(t, app(newCache(t, cache.Config{OnEvent: coalesced, MaxLag: 256 << 10, WriteTimeout: 30 * time.Second}), u.serve))
-			if slowLeads {
-				slowClient(t, s)
-				<-first
-			}
-			done := make(chan int64)
-			go func() {
-				res, err := ask(t.Context(), s, chatAsked)
-				if !assert.NoError(t, err) {
-					close(done)
-					return
-				}
-				defer func() { _ = res.Body.Close() }()
-				n, err := io.Copy(io.Discard, res.Body)
-				assert.NoError(t, err)
-				done <- n
-			}()
-			if !slowLeads {
-				<-first
-				slowClient(t, s)
-			}
-			require.EqualValues(t, 300*len(long), <-done)
-			<-slow
-			require.EqualValues(t, 1, u.calls.Load())
-		})
-	}
-}
-
-// A single client is never dropped for its pace: the upstream waits for it.
-func TestASingleSlowReaderIsWaitedFor(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("data: x\n\n", 4000)
-	var written atomic.Int64
-	u := &upstream{handle: func(c *gin.Context) {
-		c.Header("Content-Type", "text/event-stream")
-		for range 200 {
-			n, _ := c.Writer.WriteString(long)
-			written.Add(int64(n))
-		}
-	}}
-	s := serve(t, app(newCache(t, cache.Config{MaxLag: 64 << 10}), u.serve))
-	res, err := ask(t.Context(), s, chatAsked)
-	require.NoError(t, err)
-	defer func() { _ = res.Body.Close() }()
-	n, err := io.Copy(io.Discard, iotestSlow{res.Body})
-	require.NoError(t, err)
-	require.EqualValues(t, 200*len(long), n)
-}
-
-// iotestSlow reads in small parts.
-type iotestSlow struct{ r io.Reader }
-
-func (s iotestSlow) Read(p []byte) (int, error) { return s.r.Read(p[:min(len(p), 1000)]) }
 
 // Followers who want the other form get it at the end.
 func TestMixedForms(t *testing.T) {
@@ -538,24 +310,24 @@ func TestTheWriterOfALeader(t *testing.T) {
 		w := c.Writer
 		assert.False(t, w.Written())
 		assert.Equal(t, -1, w.Size())
-		w.WriteHeader(201)
+		w.WriteHeader(http.StatusCreated)
 		assert.Equal(t, 201, w.Status())
 		assert.False(t, w.Written())
 		w.WriteHeaderNow()
-		w.WriteHeader(500)
+		w.WriteHeader(http.StatusInternalServerError)
 		assert.Equal(t, 201, w.Status())
 		n, err := io.WriteString(w, "ab")
-		assert.NoError(t, err)
+		require.NoError(t, err)
 		assert.Equal(t, 2, n)
 		assert.Equal(t, 2, w.Size())
 		_, _, err = w.Hijack()
-		assert.ErrorIs(t, err, http.ErrNotSupported)
+		require.ErrorIs(t, err, http.ErrNotSupported)
 		assert.Nil(t, w.Pusher())
 		rc := http.NewResponseController(w)
-		assert.NoError(t, rc.SetWriteDeadline(time.Now().Add(time.Hour)))
-		assert.NoError(t, rc.SetWriteDeadline(time.Time{}))
-		assert.NoError(t, rc.Flush())
-		assert.Error(t, rc.EnableFullDuplex())
+		require.NoError(t, rc.SetWriteDeadline(time.Now().Add(time.Hour)))
+		require.NoError(t, rc.SetWriteDeadline(time.Time{}))
+		require.NoError(t, rc.Flush())
+		require.Error(t, rc.EnableFullDuplex())
 		assert.NotNil(t, w.(http.CloseNotifier).CloseNotify()) //nolint:staticcheck // Gin's interface has it
 	}}
 	r := gin.New()

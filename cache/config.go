@@ -25,9 +25,10 @@ const (
 	DefaultMaxRequest = 1 << 20
 )
 
-// Config says what is cached, for whom, and how. Zero means the default, negative means
-// off. All of it may be left out; then the tenants of a model are told apart by their
-// credentials, and a request without any is not cached.
+// Config says what is cached, for whom, and how. Zero means the default; negative means off
+// where a field says so, and is a fault elsewhere. All of it may be left out; then the
+// tenants of a model are told apart by their credentials, and a request without any is not
+// cached.
 type Config struct {
 	// Store is where entries are kept. Default: a [Memory] of its own.
 	Store Store
@@ -69,7 +70,8 @@ type Config struct {
 	// MaxLag is how far a client that follows another's stream may be behind while others
 	// are not, in bytes; then it is cut off. Default 1 MiB.
 	MaxLag int64
-	// WriteTimeout bounds one write to a client whose answer others share. Default 10 s.
+	// WriteTimeout bounds one write to a client whose answer is recorded meanwhile, or is
+	// another's. Default 10 s; negative is no bound.
 	WriteTimeout time.Duration
 	// Beta is how early entries are refreshed, before they are stale, so that not all
 	// requests miss at once (XFetch): at chance, the sooner the longer the upstream takes.
@@ -132,13 +134,13 @@ type HTTP struct {
 	// MaxTTL bounds for how long anything is fresh. Default and at most [MaxKeep].
 	MaxTTL time.Duration
 	// NegativeTTL is for how long 404, 405, 410 and 414, and 400 if it is public, are
-	// fresh when they do not say. At most 10 s. Default 5 s.
+	// fresh when they do not say. At most 10 s. Default 5 s; negative is off.
 	NegativeTTL time.Duration
 	// StaleWhileRevalidate and StaleIfError hold for answers that do not say. Default
 	// none.
 	StaleWhileRevalidate, StaleIfError time.Duration
 	// KeepStale is for how long a stale answer with a validator is kept, so that it can
-	// be made fresh again by a 304. Default 10 min.
+	// be made fresh again by a 304. Default 10 min; negative is off.
 	KeepStale time.Duration
 	// StripCookies keeps answers that set a cookie, without it. Default: they are not
 	// kept.

@@ -89,6 +89,10 @@ func (fs *flights) join(x *exchange) (f *flight, r *reader, leader bool) {
 func (fs *flights) succeed(failed *flight, x *exchange) (f *flight, r *reader, leader bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	fs.drop(failed)
+	if failed.next == nil && fs.all[x.key] != nil { // somebody who came later was faster
+		failed.next = fs.all[x.key]
+	}
 	if f := failed.next; f != nil {
 		r, _ := f.tape.join(false)
 		return f, r, false

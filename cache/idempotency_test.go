@@ -1,7 +1,6 @@
 package cache_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -174,5 +173,5 @@ func TestIdempotentChanges(t *testing.T) {
 	require.Equal(t, "2", patch())
 	require.Equal(t, "2", patch())
 	require.Equal(t, "3", get(r, "/item").Body.String())
-	require.Equal(t, fmt.Sprint(3), fmt.Sprint(u.calls.Load()))
+	require.EqualValues(t, 3, u.calls.Load())
 }

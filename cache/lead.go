@@ -17,12 +17,15 @@ func (x *exchange) lead(f *flight, r *reader) bool {
 	stop := context.AfterFunc(x.client, func() { f.tape.leave(r) })
 	defer stop()
 	defer f.cancel(nil)
-	defer x.flights.remove(f)
-	defer f.resolve(failed, nil) // if nothing else became of it
+	defer func() {
+		x.flights.remove(f)
+		f.resolve(failed, nil) // if nothing else became of it
+	}()
 	stale, done, moved := x.leaderLookup(f)
 	if done || moved {
 		return done
 	}
+	x.start, x.status.Detail = time.Now(), ""
 	x.forward(stale)
 	x.tell(x.client, x.event(Missed))
 	rec := newRecorder(x, f, r, stale)

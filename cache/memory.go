@@ -36,7 +36,8 @@ type MemoryConfig struct {
 // Memory is a [Store] for one process, bounded by entries and by bytes. What is asked
 // for often stays: a new entry takes another's place only if it was asked for more
 // often lately (W-TinyLFU), so that neither a scan nor a flood of keys that nobody asks
-// for twice drives the useful ones out. It is safe for concurrent use.
+// for twice drives the useful ones out. Where what is popular changes all the time plain
+// LRU would do a little better. It is safe for concurrent use.
 type Memory struct {
 	onEvent func(context.Context, Event)
 	seed    maphash.Seed

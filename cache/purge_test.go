@@ -3,6 +3,7 @@ package cache_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -264,7 +265,7 @@ func TestTooManyTags(t *testing.T) {
 	post(r, chatPlain)
 	require.True(t, isHit(r, chatPlain))
 	for i := range 10_001 {
-		require.NoError(t, c.Purge(t.Context(), cache.ByModel(fmt.Sprint(i))))
+		require.NoError(t, c.Purge(t.Context(), cache.ByModel(strconv.Itoa(i))))
 	}
 	require.False(t, isHit(r, chatPlain))
 	require.True(t, isHit(r, chatPlain))

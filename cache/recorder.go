@@ -286,9 +286,9 @@ func (rec *recorder) startPump() {
 	x, status, header := rec.x, rec.ownStatus, rec.own
 	mark := x.markText() // the handler's goroutine changes the status
 	go p.run(func() error {
+		defer rec.f.tape.leave(rec.r) // also when a writer panics
 		if x.notModified(status, header) {
 			x.headOfNotModified(header, mark)
-			rec.f.tape.leave(rec.r)
 			return nil
 		}
 		x.ownHead(header, status, mark)

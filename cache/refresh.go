@@ -68,8 +68,10 @@ func (x *exchange) fetch(f *flight, stale *Entry, handler gin.HandlerFunc) {
 	ctx, cancel := context.WithTimeout(f.ctx, x.cfg.RefreshTimeout)
 	defer cancel()
 	defer f.cancel(nil)
-	defer x.flights.remove(f)
-	defer x.standIn(f, stale, failed)
+	defer func() {
+		x.flights.remove(f)
+		x.standIn(f, stale, failed)
+	}()
 	x.inner = statusContext{context.WithValue(ctx, backgroundKey{}, true), &x.status}
 	ctx = &x.inner
 	x.client = ctx

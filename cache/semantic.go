@@ -36,21 +36,21 @@ type Query struct {
 }
 
 // similar finds an entry by what is asked.
-func (x *exchange) similar() *Entry {
+func (x *exchange) similar(ctx context.Context) *Entry {
 	if x.cfg.Semantic == nil || x.query == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(x.client, semanticTimeout)
+	limited, cancel := context.WithTimeout(ctx, semanticTimeout)
 	defer cancel()
-	key, err := x.cfg.Semantic.Find(ctx, *x.query)
+	key, err := x.cfg.Semantic.Find(limited, *x.query)
 	if err != nil {
-		x.failed(x.client, fmt.Errorf("cache: Semantic.Find: %w", err))
+		x.failed(ctx, fmt.Errorf("cache: Semantic.Find: %w", err))
 		return nil
 	}
 	if key == "" {
 		return nil
 	}
-	e, err := x.cfg.Store.Get(ctx, key)
+	e, err := x.cfg.Store.Get(limited, key)
 	if err != nil || e.Mark != x.query.Partition { // whatever a Semantic says, it is nobody else's
 		return nil
 	}

@@ -149,36 +149,41 @@ func (t *tape) end64() int64 { return t.base + int64(len(t.buf)) }
 func (t *tape) awaitReaders() {
 	for !t.ended {
 		slow, all := t.behind()
-		if len(slow) == 0 {
+		switch {
+		case len(slow) == 0:
 			return
-		}
-		if all {
+		case all:
 			t.awaitRoom(nil)
-			continue
-		}
-		least := slow[0].patience
-		for _, r := range slow {
-			least = min(least, r.patience)
-		}
-		if least > 0 {
-			since := time.Now()
-			timer := time.NewTimer(least)
-			t.awaitRoom(timer.C)
-			timer.Stop()
-			waited := time.Since(since)
+		case !t.awaitSlow(slow):
 			for _, r := range slow {
-				r.patience -= waited
+				if r.patience <= 0 {
+					r.dropped = true
+					delete(t.readers, r)
+				}
 			}
-			continue
+			t.wakeReaders()
 		}
-		for _, r := range slow {
-			if r.patience <= 0 {
-				r.dropped = true
-				delete(t.readers, r)
-			}
-		}
-		t.wakeReaders()
 	}
+}
+
+// awaitSlow waits for readers that are behind while others are not. It reports false when
+// no patience is left for one.
+func (t *tape) awaitSlow(slow []*reader) bool {
+	least := slow[0].patience
+	for _, r := range slow {
+		least = min(least, r.patience)
+	}
+	if least <= 0 {
+		return false
+	}
+	since, timer := time.Now(), time.NewTimer(least)
+	t.awaitRoom(timer.C)
+	timer.Stop()
+	waited := time.Since(since)
+	for _, r := range slow {
+		r.patience -= waited
+	}
+	return true
 }
 
 // awaitRoom waits until a reader goes on or leaves, or until the time is over. Readers'

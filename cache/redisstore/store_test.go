@@ -24,6 +24,7 @@ func TestStore(t *testing.T) {
 func TestTieredOverRedis(t *testing.T) {
 	server := redistest.Start(t)
 	storetest.Run(t, func(t *testing.T) cache.Store {
+		t.Helper()
 		tiers, err := cache.NewTiered(cache.TieredConfig{Far: patient(t, server.Addr), Timeout: 150 * time.Millisecond})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, tiers.Drain(context.Background())) })
@@ -42,7 +43,7 @@ func TestPurges(t *testing.T) {
 
 func TestOnACluster(t *testing.T) {
 	nodes := redistest.StartCluster(t, 3) // takes seconds
-	storetest.Run(t, func(t *testing.T) cache.Store { return patient(t, addrs(nodes)...) })
+	storetest.Run(t, func(t *testing.T) cache.Store { t.Helper(); return patient(t, addrs(nodes)...) })
 	storetest.RunPurges(t, func(t *testing.T) (here, there cache.Purges) {
 		t.Helper()
 		return patient(t, addrs(nodes)...), patient(t, addrs(nodes)...)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,7 @@ const near = 2 * time.Second
 // others: keys are not used twice.
 func Run(t *testing.T, factory func(t *testing.T) cache.Store) {
 	t.Helper()
-	run := fmt.Sprint(time.Now().UnixNano())
+	run := strconv.FormatInt(time.Now().UnixNano(), 10)
 	for name, test := range map[string]func(*suite){
 		"what was set is got":        roundTrip,
 		"what was not set is not":    unknown,
@@ -139,10 +140,10 @@ func oddKeys(s *suite) {
 	long := strings.Repeat("k", 1024)
 	keys := []string{"", " ", "a", "A", "a ", "{a}", "{b}", "}{", "\x00", "\n", "*", ":", "é", "e\u0301", long, long + "k", "..", "/", "%2F"}
 	for i, key := range keys {
-		s.set(key, entry(fmt.Sprint(i)))
+		s.set(key, entry(strconv.Itoa(i)))
 	}
 	for i, key := range keys {
-		require.Equal(s.t, fmt.Sprint(i), string(s.get(key).Body), "%.40q", key)
+		require.Equal(s.t, strconv.Itoa(i), string(s.get(key).Body), "%.40q", key)
 	}
 }
 
@@ -151,8 +152,8 @@ func sizes(s *suite) {
 		body := bytes.Repeat([]byte{0xff, 0, '\n'}, n/3+1)[:n]
 		e := entry("")
 		e.Body = body
-		s.set(fmt.Sprint(n), e)
-		require.True(s.t, bytes.Equal(body, s.get(fmt.Sprint(n)).Body), "%d bytes", n)
+		s.set(strconv.Itoa(n), e)
+		require.True(s.t, bytes.Equal(body, s.get(strconv.Itoa(n)).Body), "%d bytes", n)
 	}
 }
 
@@ -163,7 +164,7 @@ func concurrent(s *suite) {
 	for w := range 16 {
 		wg.Go(func() {
 			for i := range 50 {
-				key := fmt.Sprint(i % 5)
+				key := strconv.Itoa(i % 5)
 				if err := s.touch(key, fmt.Sprint(key, " ", w, " ", i)); err != nil {
 					errs <- err
 					return
