@@ -24,8 +24,8 @@ type group struct {
 	cfg     *Group
 	handler http.Handler
 	inner   http.Handler // what the queue carries out: the chain behind the gate; nil: nothing
-	limits  *limits     // nil: the stage is off
-	cache   *groupCache // nil: the stage is off
+	limits  *limits      // nil: the stage is off
+	cache   *groupCache  // nil: the stage is off
 	streams *stream.Streams
 	proxy   *proxy.Proxy
 }
