@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/ginfer/ginfer/queue/internal/jet"
@@ -33,9 +34,10 @@ type attempt struct {
 	msg   *jet.Delivery
 	enter func() // the handler is reached
 
-	task task
-	job  jobRecord // of a job
-	rev  uint64
+	task  task
+	job   jobRecord // of a job
+	rev   uint64
+	tries int // this one too
 }
 
 func (a *attempt) run(ctx context.Context) {
@@ -67,9 +69,6 @@ func (a *attempt) prepare(ctx context.Context) (bool, error) {
 	}
 	if !wanted {
 		return false, a.msg.Done(ctx)
-	}
-	if a.msg.Attempt > a.q.cfg.Attempts { // the last try ended without a word
-		return false, a.giveUp(ctx, "worker_lost", fmt.Sprintf("The request was begun %d times and never came to an end.", a.msg.Attempt-1))
 	}
 	return true, nil
 }
@@ -128,26 +127,28 @@ func (a *attempt) wantedJob(ctx context.Context) (bool, error) {
 func (a *attempt) try(ctx context.Context) error {
 	run, leave := a.q.runs.enter(ctx, a.task.ID, a.q.cfg.Timeout) // from here on it can be stopped
 	defer leave()
-	if a.task.Kind == kindJob {
-		if err := a.begin(ctx); err != nil {
-			return err
-		}
-		if a.job.done() {
-			return a.msg.Done(ctx)
-		}
+	if err := a.begin(ctx); err != nil {
+		return err
+	}
+	switch {
+	case a.task.Kind == kindJob && a.job.done(): // it was cancelled meanwhile
+		return a.msg.Done(ctx)
+	case a.tries > a.q.cfg.Attempts: // the last one ended without a word
+		return a.giveUp(ctx, "worker_lost", fmt.Sprintf("The request was begun %d times and never came to an end.", a.tries-1))
 	}
 	e := a.event(Started)
 	e.Delay = time.Since(a.msg.Published)
 	a.q.emit(ctx, e)
-	info := Info{ID: a.task.ID, Line: a.task.line(), Tenant: a.lane.Tenant, Attempt: a.msg.Attempt, Priority: a.priority()}
+	info := Info{ID: a.task.ID, Line: a.task.line(), Tenant: a.lane.Tenant, Attempt: a.tries, Priority: a.priority()}
 	a.enter()
 	ans := a.q.execute(run, &a.task, a.origin(), info)
 	switch {
 	case errors.As(context.Cause(run), &stopped{}):
 		return a.msg.Done(ctx) // who stopped it wrote the result
 	case ctx.Err() != nil: // this process ends
+		a.takeBack(context.WithoutCancel(ctx))
 		return a.msg.Again(0)
-	case ans.retriable() && a.msg.Attempt < a.q.cfg.Attempts:
+	case ans.retriable() && a.tries < a.q.cfg.Attempts:
 		return a.again(ctx, &ans)
 	}
 	return a.end(ctx, &ans)
@@ -165,13 +166,63 @@ func (a *attempt) priority() Priority {
 	return order[a.lane.Class]
 }
 
-// begin shows that the job runs, unless it was cancelled meanwhile.
+// begin counts the tries: those of the request, not the deliveries of its message, of
+// which more are needed when the store has faults or a process ends.
 func (a *attempt) begin(ctx context.Context) error {
+	switch {
+	case a.task.Kind == kindJob:
+		return a.beginJob(ctx)
+	case a.msg.Attempt == 1: // as most are
+		a.tries = 1
+		return nil
+	}
+	n, err := a.count(ctx)
+	if err != nil {
+		return err
+	}
+	a.tries = n + 1
+	return a.store.Put(ctx, a.countKey(), []byte(strconv.Itoa(a.tries)))
+}
+
+func (a *attempt) countKey() string { return triedLines + "." + a.task.name() }
+
+// count is how often a line was begun before.
+func (a *attempt) count(ctx context.Context) (int, error) {
+	value, _, err := a.store.Get(ctx, a.countKey())
+	if errors.Is(err, jet.ErrNotFound) {
+		return 1, nil // the first is not written down
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.Atoi(string(value))
+	return n, err
+}
+
+// takeBack uncounts a try that came to no end because this process does. It is no
+// harm if that fails.
+func (a *attempt) takeBack(ctx context.Context) {
+	if a.task.Kind == kindLine {
+		_ = a.store.Put(ctx, a.countKey(), []byte(strconv.Itoa(a.tries-1)))
+		return
+	}
+	_, _ = updateJob(ctx, a.store, &a.job, a.rev, func(rec *jobRecord) bool {
+		if rec.done() {
+			return false
+		}
+		rec.Attempts = max(rec.Attempts-1, 0)
+		return true
+	})
+}
+
+// beginJob shows that the job runs, unless it was cancelled meanwhile.
+func (a *attempt) beginJob(ctx context.Context) error {
 	rec, err := updateJob(ctx, a.store, &a.job, a.rev, func(rec *jobRecord) bool {
 		if rec.done() {
 			return false
 		}
-		rec.Status, rec.Attempts = statusInProgress, a.msg.Attempt
+		rec.Status = statusInProgress
+		rec.Attempts++
 		if rec.Started.IsZero() {
 			rec.Started = time.Now()
 		}
@@ -180,22 +231,25 @@ func (a *attempt) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.job = *rec
+	a.job, a.tries = *rec, rec.Attempts
 	a.store.Notify(rec.ID, wordChanged)
 	return nil
 }
 
+// afterwards is when a task that was given back is surely there again, after its time.
+const afterwards = 20 * time.Millisecond
+
 // again gives the task back. When the answer asked to wait, so does the tenant's
 // lane: the others in it would hear the same.
 func (a *attempt) again(ctx context.Context, ans *answer) error {
-	wait, asked := a.q.delay(ans, a.msg.Attempt)
+	wait, asked := a.q.delay(ans, a.tries)
 	if asked {
 		a.lanes.pause(a.lane, min(wait, a.q.cfg.MaxBackoff))
 	}
 	if err := a.msg.Again(wait); err != nil {
 		return err
 	}
-	a.lanes.ready(a.lane, time.Now().Add(wait))
+	a.lanes.ready(a.lane, time.Now().Add(wait+afterwards))
 	e := a.event(Retried)
 	e.Delay, e.Status, e.Err = wait, ans.status, ans.err
 	a.q.emit(ctx, e)
@@ -206,7 +260,7 @@ func (a *attempt) again(ctx context.Context, ans *answer) error {
 func (a *attempt) end(ctx context.Context, ans *answer) error {
 	var err error
 	if a.task.Kind == kindJob {
-		err = a.q.endJob(ctx, a.store, &a.job, jobResultOf(ans, a.msg.Attempt))
+		err = a.q.endJob(ctx, a.store, &a.job, jobResultOf(ans, a.tries))
 	} else {
 		err = a.commitLine(ctx, ans)
 	}
@@ -217,7 +271,7 @@ func (a *attempt) end(ctx context.Context, ans *answer) error {
 	e.Status, e.Duration, e.Err = ans.status, ans.took, ans.err
 	a.q.emit(ctx, e)
 	if ans.retriable() && a.task.Kind == kindJob || errors.Is(ans.err, errPanic) {
-		return a.bury(ctx, ans.reason(a.msg.Attempt))
+		return a.bury(ctx, ans.reason(a.tries))
 	}
 	return a.msg.Done(ctx)
 }
@@ -246,7 +300,7 @@ func (a *attempt) commitLine(ctx context.Context, ans *answer) error {
 func (a *attempt) giveUp(ctx context.Context, code, message string) error {
 	var err error
 	if a.task.Kind == kindJob {
-		err = a.q.endJob(ctx, a.store, &a.job, jobResult{Outcome: outcomeFailed, Code: code, Message: message, Attempts: a.msg.Attempt - 1})
+		err = a.q.endJob(ctx, a.store, &a.job, jobResult{Outcome: outcomeFailed, Code: code, Message: message, Attempts: a.tries - 1})
 	} else {
 		err = a.commitLine(ctx, &answer{err: &lineError{code, message}})
 	}
@@ -270,7 +324,7 @@ func (a *attempt) bury(ctx context.Context, reason string) error {
 func (a *attempt) event(kind Kind) Event {
 	return Event{
 		Kind: kind, ID: a.task.ID, Batch: a.task.Kind == kindLine, Line: a.task.line(), Tenant: a.lane.Tenant,
-		Priority: a.priority(), Attempt: a.msg.Attempt,
+		Priority: a.priority(), Attempt: max(a.tries, 1),
 	}
 }
 

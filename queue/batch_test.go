@@ -317,7 +317,7 @@ func TestInputIsDeleted(t *testing.T) {
 // A file that expires is gone, and so are its bytes.
 func TestFileExpires(t *testing.T) {
 	t.Parallel()
-	a := quick(t, func(cfg *queue.Config) { cfg.FileTTL = 2 * time.Second })
+	a := quick(t, func(cfg *queue.Config) { cfg.FileTTL, cfg.Window = 2*time.Second, time.Second })
 	id := a.upload(lines(1))
 	assert.Equal(t, http.StatusOK, a.do(http.MethodGet, "/v1/files/"+id, "").Code)
 	a.eventually("it expires", func() bool { return a.do(http.MethodGet, "/v1/files/"+id, "").Code == http.StatusNotFound })

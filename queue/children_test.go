@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -36,20 +37,72 @@ type child struct {
 	stderr  *bytes.Buffer
 }
 
-// spawn starts a child and waits for its address.
+// spawn starts a child, which ends with the test, and waits for its address.
 func spawn(t *testing.T, kind string, env ...string) *child {
 	t.Helper()
+	c, err := begin(kind, env...)
+	require.NoError(t, err)
+	t.Cleanup(c.kill)
+	return c
+}
+
+// begin starts a child and waits for its address. It may die before.
+func begin(kind string, env ...string) (*child, error) {
 	c := &child{cmd: exec.Command(os.Args[0]), stderr: &bytes.Buffer{}}
 	c.cmd.Env = append(append(os.Environ(), childEnv+"="+kind), env...)
 	c.cmd.Stderr = c.stderr
 	out, err := c.cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, c.cmd.Start())
-	t.Cleanup(c.kill)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err, "%s", c.stderr)
+	if err != nil {
+		c.kill()
+		return nil, fmt.Errorf("%w: %s", err, c.stderr)
+	}
 	c.address = strings.TrimSpace(line)
-	return c
+	return c, nil
+}
+
+// supervise starts a child again whenever it dies, until the test ends.
+func supervise(t *testing.T, r *remote, kind string, env ...string) {
+	t.Helper()
+	var mu sync.Mutex
+	var current *child
+	ended := false
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := begin(kind, env...)
+			mu.Lock()
+			stop := ended
+			current = c
+			mu.Unlock()
+			if err == nil {
+				r.use(c)
+				if stop {
+					c.kill()
+				}
+				_ = c.cmd.Wait()
+			}
+			if stop {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		mu.Lock()
+		ended = true
+		if current != nil {
+			_ = current.cmd.Process.Kill()
+		}
+		mu.Unlock()
+		<-done
+	})
 }
 
 // kill is kill -9.
@@ -65,6 +118,9 @@ func must(err error) {
 	}
 }
 
+// poison is how long a request must be to kill the process.
+const poison = 1000
+
 // gatewayChild has all in one process.
 func gatewayChild() {
 	s, err := embedded.New(embedded.Config{Dir: os.Getenv("DIR")})
@@ -79,13 +135,20 @@ func workerChild() { serveChild(queue.URL(os.Getenv("URL"), nats.Timeout(2*time.
 func serveChild(connect func(context.Context) (*nats.Conn, error), replicas int) {
 	gin.SetMode(gin.ReleaseMode)
 	upstream := os.Getenv("UPSTREAM")
+	attempts, err := strconv.Atoi(os.Getenv("ATTEMPTS"))
+	if err != nil {
+		attempts = 20
+	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	q, err := queue.New(queue.Config{
-		Connect: connect, Replicas: replicas, Owner: byHeader, Lease: 2 * time.Second, Workers: 32, Attempts: 20,
+		Connect: connect, Replicas: replicas, Owner: byHeader, Lease: 2 * time.Second, Workers: 32, Attempts: attempts,
 		Limits: queue.Limits{TenantTasks: 100_000},
 		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 			r = r.Clone(r.Context())
 			r.URL.Host = upstream
+			if r.ContentLength > poison {
+				os.Exit(1)
+			}
 			return client.Do(r)
 		}),
 	})

@@ -32,6 +32,7 @@ func TestConfig(t *testing.T) {
 		{"replicas", func(c *queue.Config) { c.Replicas = 6 }, []string{"Replicas"}},
 		{"a lease", func(c *queue.Config) { c.Lease = time.Millisecond }, []string{"Lease"}},
 		{"negatives", func(c *queue.Config) { c.Attempts, c.ResultTTL, c.Limits.Tasks = -1, -1, -1 }, []string{"Attempts", "TTLs", "Limits"}},
+		{"a file that does not last", func(c *queue.Config) { c.FileTTL = time.Hour }, []string{"shorter than Window"}},
 		{"an endpoint", func(c *queue.Config) { c.Endpoints = []string{"x"} }, []string{`endpoint "x"`}},
 		{"credentials", func(c *queue.Config) { c.Headers = []string{"authorization", "x-api-key"} }, []string{"Authorization", "X-Api-Key"}},
 		{"no secret", func(c *queue.Config) { c.Webhooks = &queue.Webhooks{} }, []string{"Secrets is required"}},
@@ -99,6 +100,57 @@ func TestStoreEnds(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, a.do(http.MethodPost, "/v1/jobs", job(1)).Code)
 }
 
+// A process that is cut off from the store again and again is lost to its tasks. In
+// the end they are given up.
+func TestLostWorkers(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, embedded.Config{})
+	g := newGate()
+	conns := make(chan *nats.Conn, 1)
+	cfg := config(s)
+	cfg.Handler, cfg.Attempts, cfg.Lease, cfg.Grace = g, 2, 500*time.Millisecond, 10*time.Millisecond
+	cfg.Connect = func(ctx context.Context) (*nats.Conn, error) {
+		nc, err := s.Connect(ctx)
+		if err == nil {
+			conns <- nc
+		}
+		return nc, err
+	}
+	front := config(s)
+	front.Workers = -1
+	a := start(t, front)
+	id, batch := a.submit(job(1)), a.batch(lines(1))
+	for range 2 {
+		q, err := queue.New(cfg)
+		require.NoError(t, err)
+		ended := make(chan error, 1)
+		go func() { ended <- q.Run(context.Background()) }()
+		nc := <-conns
+		<-g.began
+		<-g.began
+		nc.Close()
+		require.ErrorIs(t, <-ended, queue.ErrClosed)
+	}
+	start(t, cfg)
+	got := a.done(id)
+	assert.Equal(t, "failed", got.str("status"))
+	assert.Equal(t, "worker_lost", got.code())
+	b := a.ended(batch)
+	assert.Equal(t, [3]int{1, 0, 1}, b.counts())
+	assert.Equal(t, "worker_lost", a.content(b.str("error_file_id"))[0].code())
+	assert.Empty(t, g.began, "the third does not try")
+	a.eventually("they are dead letters", func() bool {
+		letters, _ := a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead?limit=1", "")["data"].([]any)
+		return len(letters) == 1
+	})
+	after := a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead?limit=1", "")
+	path := "/admin/queue/dead/" + after.str("last_id")
+	assert.Equal(t, true, after["has_more"])
+	assert.Equal(t, "invalid_after", a.want(http.StatusBadRequest, http.MethodGet, "/admin/queue/dead?after=x", "").code())
+	assert.Equal(t, true, a.want(http.StatusOK, http.MethodDelete, path, "")["deleted"])
+	assert.Len(t, a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead?after="+after.str("last_id"), "")["data"], 1)
+}
+
 // What one queue took, the next carries out: also a batch under way.
 func TestRestart(t *testing.T) {
 	t.Parallel()
@@ -108,7 +160,7 @@ func TestRestart(t *testing.T) {
 	cfg.Handler, cfg.Grace = g, 50*time.Millisecond
 	a := start(t, cfg)
 	id := a.submit(job(1))
-	batch := a.batch(lines(2500))
+	batch := a.batch(lines(1500))
 	a.underWay(g, batch)
 	a.stop()
 	assert.Positive(t, g.ended.Load(), "the grace is over")
@@ -116,7 +168,7 @@ func TestRestart(t *testing.T) {
 	cfg.Handler = echo
 	b := start(t, cfg)
 	assert.Equal(t, "completed", b.done(id).str("status"))
-	assert.Equal(t, [3]int{2500, 2500, 0}, b.ended(batch).counts())
+	assert.Equal(t, [3]int{1500, 1500, 0}, b.ended(batch).counts())
 }
 
 // Several processes carry out what one takes.

@@ -24,7 +24,7 @@ func crashJobs(usual int) int {
 	case os.Getenv("GINFER_QUEUE_FULL") != "":
 		return 10_000
 	case testing.Short(), raced:
-		return 1_000
+		return 500
 	}
 	return usual
 }
@@ -174,6 +174,35 @@ func TestKill(t *testing.T) {
 	t.Logf("%d of %d requests reached the upstream again, one of them %d times", repeated, n+n/5, most)
 }
 
+// A job that kills its process each time is given up.
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	up, dir := newUpstream(t), t.TempDir()
+	r := newRemote(t)
+	supervise(t, r, "gateway", "DIR="+dir, "UPSTREAM="+up.address(), "ATTEMPTS=3")
+	text, err := r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", `{"url":"/v1/completions","body":{"x":"`+strings.Repeat("x", poison)+`"}}`, "Idempotency-Key", "k")
+	require.NoError(t, err)
+	var o object
+	require.NoError(t, json.Unmarshal([]byte(text), &o))
+	path := "/v1/jobs/" + o.str("id") + "?wait=5s"
+	for o.str("status") == "queued" || o.str("status") == "in_progress" {
+		text, err = r.insist(http.StatusOK, http.MethodGet, path, "")
+		require.NoError(t, err)
+		o = nil
+		require.NoError(t, json.Unmarshal([]byte(text), &o))
+	}
+	assert.Equal(t, "failed", o.str("status"))
+	assert.Equal(t, "worker_lost", o.code())
+	assert.InDelta(t, 3, o["attempts"], 0.1)
+	text, err = r.insist(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")
+	require.NoError(t, err)
+	assert.Contains(t, text, "begun 3 times")
+	text, err = r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", job(0))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal([]byte(text), &o))
+	verify(t, r, []string{o.str("id")})
+}
+
 // newBatch submits a batch of n lines.
 func (r *remote) newBatch(t *testing.T, n int) string {
 	t.Helper()
@@ -212,7 +241,7 @@ func (r *remote) output(t *testing.T, id string) []object {
 // A cluster of three loses a server, and the worker with it.
 func TestClusterLosesNode(t *testing.T) {
 	t.Parallel()
-	n, up := crashJobs(1_500), newUpstream(t)
+	n, up := crashJobs(1_000), newUpstream(t)
 	addresses := freeAddresses(t, 6)
 	clients, routes := addresses[:3], addresses[3:]
 	brokers := make([]*child, 3)

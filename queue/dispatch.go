@@ -208,7 +208,7 @@ func (d *dispatcher) look(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	d.q.health(ctx, err)
+	d.q.noteHealth(ctx, err)
 	if err != nil {
 		return
 	}

@@ -18,10 +18,10 @@ import (
 const (
 	// maxDriven is how many batches a process drives. Each costs little.
 	maxDriven = 1024
-	// maxDrives bounds how often a batch is begun with, in case it is what kills the
-	// process.
-	maxDrives = 100
-	// driveAgain is the wait after a fault of the store.
+	// maxDrives bounds how often an input is begun to be read, in case it is what kills
+	// the process.
+	maxDrives = 50
+	// driveAgain is the wait after a fault of the store. It doubles, up to a minute.
 	driveAgain = 2 * time.Second
 )
 
@@ -53,7 +53,7 @@ func (q *Queue) drive(ctx context.Context, store *jet.Store, kept *keeper) {
 		case ctx.Err() != nil:
 			err = d.Again(0)
 		default:
-			err = d.Again(driveAgain)
+			err = d.Again(driveAgain << min(d.Attempt-1, 5))
 		}
 		_ = err // then the lease runs out
 	})
@@ -81,7 +81,7 @@ func (q *Queue) driveOne(ctx context.Context, store *jet.Store, d *jet.Delivery)
 	if err != nil {
 		return err
 	}
-	if d.Attempt > maxDrives {
+	if d.Attempt > maxDrives && b.rec.Status == statusValidating {
 		return b.fail(ctx, []*jsonl.Fault{{Code: "internal_error", Message: "The batch could not be carried out."}})
 	}
 	return b.drive(ctx)

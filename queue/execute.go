@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -57,8 +56,10 @@ func (q *Queue) execute(ctx context.Context, t *task, o *origin, info Info) answ
 
 // request makes the request of a task, as a server would have got it.
 func request(ctx context.Context, t *task, o *origin) *http.Request {
-	h := http.Header{}
-	maps.Copy(h, o.Header)
+	h := o.Header.Clone() // a batch's is that of all its lines
+	if h == nil {
+		h = http.Header{}
+	}
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Request-ID", t.name())
 	h.Set("Idempotency-Key", t.name())

@@ -246,7 +246,7 @@ func (q *Queue) readPart(ctx context.Context, store *jet.Store, part *multipart.
 		}
 		u.stored = true
 		u.file.Name = fileName(part.FileName())
-		u.file.Bytes, err = store.Put(ctx, u.file.ID, &bounded{r: part, left: q.cfg.Limits.FileBytes})
+		u.file.Bytes, err = store.Save(ctx, u.file.ID, &bounded{r: part, left: q.cfg.Limits.FileBytes})
 		return err
 	}
 	const most = 256

@@ -264,7 +264,7 @@ func (s *sink) write(ctx context.Context, line []byte) error {
 		r, w := io.Pipe()
 		s.w, s.end = w, make(chan error, 1)
 		go func() {
-			n, err := s.store.Put(ctx, s.id, r)
+			n, err := s.store.Save(ctx, s.id, r)
 			s.size = n
 			_ = r.CloseWithError(err)
 			s.end <- err

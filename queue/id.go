@@ -40,6 +40,7 @@ const (
 	batchRecords = "b"
 	fileRecords  = "f"
 	usedKeys     = "i"
+	triedLines   = "t"
 )
 
 // recordKey names an owner's record. It can't be made without the owner.

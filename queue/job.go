@@ -212,7 +212,9 @@ func (q *Queue) recordJob(ctx context.Context, store *jet.Store, rec *jobRecord,
 
 func (r *jobRecord) finish(result *jobResult) {
 	r.Finished, r.HTTP, r.Request = result.Finished, result.Status, result.Request
-	r.Attempts = max(r.Attempts, result.Attempts)
+	if result.Attempts > 0 {
+		r.Attempts = result.Attempts
+	}
 	switch result.Outcome {
 	case outcomeOK:
 		r.Status = statusCompleted

@@ -300,6 +300,8 @@ func TestFull(t *testing.T) {
 		a.submit(job(i))
 	}
 	full := func(a *app, code string) {
+		begin := time.Now()
+		defer func() { assert.Less(t, time.Since(begin), time.Second, "it says so at once") }()
 		w := a.do(http.MethodPost, "/v1/jobs", job(9), "Idempotency-Key", "again")
 		assert.Equal(t, http.StatusTooManyRequests, w.Code)
 		assert.Equal(t, "5", w.Header().Get("Retry-After"))

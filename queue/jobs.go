@@ -240,7 +240,6 @@ func list(ctx context.Context, store *jet.Store, kind, owner, after string, limi
 		return nil, false, err
 	}
 	slices.Sort(keys)
-	keys = slices.Compact(keys)
 	if !ascending {
 		slices.Reverse(keys)
 	}

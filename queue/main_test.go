@@ -126,7 +126,7 @@ func (a *app) as(user string) *app {
 
 func (a *app) eventually(what string, f func() bool) {
 	a.tb.Helper()
-	require.Eventually(a.tb, f, 20*time.Second, 5*time.Millisecond, what)
+	require.Eventually(a.tb, f, 20*time.Second, 10*time.Millisecond, what)
 }
 
 // do sends a request and returns the answer.

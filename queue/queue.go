@@ -22,7 +22,7 @@ type Queue struct {
 	running atomic.Bool
 	store   atomic.Pointer[jet.Store]
 	lanes   atomic.Pointer[dispatcher]
-	up      atomic.Bool
+	health  atomic.Int32 // unknown, up, down
 }
 
 // New checks cfg and returns a Queue. The error joins every fault. Until
@@ -32,6 +32,9 @@ func New(cfg Config) (*Queue, error) {
 		return nil, err
 	}
 	cfg.complete()
+	if cfg.ResultTTL < cfg.Window || cfg.FileTTL < cfg.Window {
+		return nil, errors.New("queue: ResultTTL and FileTTL must not be shorter than Window")
+	}
 	q := &Queue{cfg: cfg, waiters: newWaiters(cfg.Limits.Waiters), runs: newRuns(), batches: newBatchCache()}
 	if w := cfg.Webhooks; w != nil {
 		q.hooks = newCaller(w)
@@ -108,13 +111,13 @@ func (q *Queue) connect(ctx context.Context) (*nats.Conn, *jet.Store) {
 		if err == nil {
 			var store *jet.Store
 			if store, err = jet.Open(ctx, nc, q.storeConfig()); err == nil {
-				q.health(ctx, nil)
+				q.noteHealth(ctx, nil)
 				return nc, store
 			}
 			nc.Close()
 		}
 		if ctx.Err() == nil {
-			q.health(ctx, err)
+			q.noteHealth(ctx, err)
 		}
 		if !sleep(ctx, wait) {
 			return nil, nil
@@ -141,13 +144,14 @@ func (q *Queue) watch(ctx context.Context, nc *nats.Conn, cancel context.CancelC
 	}
 }
 
-// health tells of a change between up and down.
-func (q *Queue) health(ctx context.Context, err error) {
-	if up := err == nil; q.up.Swap(up) != up || err != nil && q.store.Load() == nil {
-		e := Event{Kind: StoreUp, Line: -1}
-		if !up {
-			e.Kind, e.Err = StoreDown, err
-		}
+// noteHealth tells of a change between up and down.
+func (q *Queue) noteHealth(ctx context.Context, err error) {
+	const up, down = 1, 2
+	e, now := Event{Kind: StoreUp, Line: -1}, int32(up)
+	if err != nil {
+		e.Kind, e.Err, now = StoreDown, err, down
+	}
+	if q.health.Swap(now) != now {
 		q.emit(ctx, e)
 	}
 }

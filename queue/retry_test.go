@@ -118,7 +118,7 @@ func TestDeadLetter(t *testing.T) {
 	assert.Equal(t, "job", l.str("kind"))
 	assert.Equal(t, "ann", l.str("tenant"))
 	assert.Equal(t, "failed 2 times, at last: status 503", l.str("reason"))
-	assert.Len(t, seen.of(queue.Dead), 1)
+	a.eventually("it is told", func() bool { return len(seen.of(queue.Dead)) == 1 })
 
 	healthy.Store(true)
 	path := "/admin/queue/dead/" + l.str("id")

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -287,7 +286,10 @@ func TestQueueOpenAISDKRefusals(t *testing.T) {
 
 	_, err = bob.Batches.Get(t.Context(), ids[1])
 	requireStatus(t, err, http.StatusNotFound)
-	_, err = bob.Files.Content(t.Context(), b.InputFileID)
+	res, err := bob.Files.Content(t.Context(), b.InputFileID)
+	if err == nil {
+		_ = res.Body.Close()
+	}
 	requireStatus(t, err, http.StatusNotFound)
 	page, err := bob.Batches.List(t.Context(), openai.BatchListParams{})
 	require.NoError(t, err)
@@ -295,5 +297,4 @@ func TestQueueOpenAISDKRefusals(t *testing.T) {
 	stranger := openai.NewClient(option.WithBaseURL(g.url+"/v1"), option.WithAPIKey("wrong"), option.WithMaxRetries(0), option.WithHTTPClient(newClient(t, 1)))
 	_, err = stranger.Batches.List(t.Context(), openai.BatchListParams{})
 	requireStatus(t, err, http.StatusUnauthorized)
-	require.False(t, errors.Is(err, context.Canceled))
 }

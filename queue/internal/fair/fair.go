@@ -25,6 +25,7 @@ type lane struct {
 	at     time.Time // when it may have tasks
 	paused time.Time
 	heard  time.Time // when it was last said to have tasks
+	due    time.Time // when one that was given back is there again
 }
 
 // never is when a lane is asked that is known to be empty.
@@ -42,10 +43,13 @@ func (p *Picker) Ready(l jet.Lane, now, at time.Time) {
 	}
 	e, ok := p.lanes[l]
 	if !ok {
-		p.lanes[l] = &lane{used: p.now[l.Class], at: at, heard: now}
-		return
+		e = &lane{used: p.now[l.Class], at: at}
+		p.lanes[l] = e
 	}
 	e.heard = now
+	if at.After(now) && (!e.due.After(now) || at.Before(e.due)) {
+		e.due = at
+	}
 	if at.Before(e.at) {
 		e.at = at
 		e.used = max(e.used, p.now[l.Class]) // no credit for the time it was empty
@@ -55,7 +59,12 @@ func (p *Picker) Ready(l jet.Lane, now, at time.Time) {
 // Empty says that a lane had no task when it was asked, at a time. What was heard
 // since then counts more.
 func (p *Picker) Empty(l jet.Lane, asked time.Time) {
-	if e, ok := p.lanes[l]; ok && e.heard.Before(asked) {
+	e, ok := p.lanes[l]
+	switch {
+	case !ok || !e.heard.Before(asked):
+	case e.due.After(asked):
+		e.at = e.due
+	default:
 		e.at = asked.Add(never)
 	}
 }

@@ -110,6 +110,24 @@ func TestEmpty(t *testing.T) {
 	assert.False(t, ok)
 }
 
+// What was given back is remembered, also when the lane is found empty before.
+func TestDue(t *testing.T) {
+	t.Parallel()
+	p := fair.New([]int{1}, nil)
+	a := jet.Lane{Tenant: "a"}
+	p.Ready(a, now, now)
+	p.Ready(a, now, now.Add(2*time.Second))
+	p.Ready(a, now, now.Add(time.Second)) // the earlier counts
+	p.Ready(a, now, now.Add(3*time.Second))
+	p.Empty(a, now.Add(1))
+	_, _, ok, wait := p.Next(now, all)
+	assert.False(t, ok)
+	assert.Equal(t, time.Second, wait)
+	p.Empty(a, now.Add(time.Second+1))
+	_, _, ok, _ = p.Next(now.Add(time.Minute), all)
+	assert.False(t, ok)
+}
+
 func TestKeep(t *testing.T) {
 	t.Parallel()
 	p := fair.New([]int{1}, nil)

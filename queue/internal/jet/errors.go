@@ -73,7 +73,7 @@ func passing(err error) bool {
 		return true
 	}
 	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok && e.APIError() != nil {
-		return e.APIError().Code == 503
+		return e.APIError().Code == 503 && classifyAPI(e.APIError()) == nil // one that is full has this code too
 	}
 	return false
 }
@@ -93,7 +93,7 @@ func (s *Store) again(ctx context.Context, call func(context.Context) error) err
 		if s.nc.IsConnected() {
 			err = once(ctx, call)
 		}
-		if err == nil || !passing(err) || ctx.Err() != nil {
+		if err == nil || !passing(err) || ctx.Err() != nil || try == tries-1 {
 			break
 		}
 		if !sleep(ctx, between<<try) {

@@ -28,15 +28,20 @@ func (s *Store) chunkSubject(name string, n int64) string {
 	return s.cfg.Name + ".f." + name + "." + strconv.FormatInt(n, 10)
 }
 
-// Put stores what r yields under a name, in place of what was there. An error of
+// Save stores what r yields under a name, in place of what was there. An error of
 // r's is returned as it is, and nothing is left.
-func (s *Store) Put(ctx context.Context, name string, r io.Reader) (size int64, err error) {
+func (s *Store) Save(ctx context.Context, name string, r io.Reader) (size int64, err error) {
 	if err := s.Remove(ctx, name); err != nil {
 		return 0, err
 	}
 	w := chunkWriter{store: s, name: name}
 	if size, err = w.copy(ctx, r); err != nil {
-		_ = s.Remove(context.WithoutCancel(ctx), name)
+		ctx = context.WithoutCancel(ctx)
+		for len(w.sent) > 0 { // what is on its way must arrive before it can be removed
+			_ = await(ctx, w.sent[0].ack)
+			w.sent = w.sent[1:]
+		}
+		_ = s.Remove(ctx, name)
 		return 0, err
 	}
 	return size, nil
@@ -168,7 +173,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 // putBlob stores a payload under a new name, which also tells its size.
 func (s *Store) putBlob(ctx context.Context, payload []byte) (string, error) {
 	name := "blob-" + nuid.Next()
-	_, err := s.Put(ctx, name, bytes.NewReader(payload))
+	_, err := s.Save(ctx, name, bytes.NewReader(payload))
 	return name + "/" + strconv.Itoa(len(payload)), err
 }
 

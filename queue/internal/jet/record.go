@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -41,12 +42,9 @@ func (s *Store) Get(ctx context.Context, key string) (value []byte, revision uin
 // GetNewest is Get from the server that also takes the writes: others may be a
 // little behind.
 func (s *Store) GetNewest(ctx context.Context, key string) (value []byte, revision uint64, err error) {
-	m, err := s.newest(ctx, "KV_"+s.cfg.Name+"_state", "$KV."+s.cfg.Name+"_state."+key)
+	m, err := s.newest(ctx, s.records, s.recordSubject(key))
 	if err != nil {
 		return nil, 0, err
-	}
-	if m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != "" {
-		return nil, 0, fmt.Errorf("%w: deleted", ErrNotFound)
 	}
 	return m.Data, m.Sequence, nil
 }
@@ -58,21 +56,21 @@ func (s *Store) last(ctx context.Context, in jetstream.Stream, subject string) (
 		return err
 	})
 	if errors.Is(err, ErrNotFound) && s.cfg.Replicas > 1 {
-		return s.newest(ctx, in.CachedInfo().Config.Name, subject)
+		return s.newest(ctx, in, subject)
 	}
 	return m, err
 }
 
 // newest asks the leader of a stream, which the client does only for streams
 // without direct reads.
-func (s *Store) newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+func (s *Store) newest(ctx context.Context, in jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
 	ask, err := json.Marshal(map[string]string{"last_by_subj": subject})
 	if err != nil {
 		return nil, err
 	}
 	var m *jetstream.RawStreamMsg
 	err = s.again(ctx, func(ctx context.Context) error {
-		reply, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, ask)
+		reply, err := s.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+in.CachedInfo().Config.Name, ask)
 		if err == nil {
 			m, err = readReply(reply.Data)
 		}
@@ -119,23 +117,36 @@ func (s *Store) Update(ctx context.Context, key string, value []byte, revision u
 	return next, err
 }
 
-// Delete removes a record. It need not exist.
-func (s *Store) Delete(ctx context.Context, key string) error {
-	return s.again(ctx, func(ctx context.Context) error { return s.state.Purge(ctx, key) })
+// Put writes a record, whatever it was.
+func (s *Store) Put(ctx context.Context, key string, value []byte) error {
+	return s.again(ctx, func(ctx context.Context) error {
+		_, err := s.state.Put(ctx, key, value)
+		return err
+	})
 }
 
-// Keys lists the keys under a prefix, which ends before a dot.
+// Delete removes a record, and leaves no marker in its place. It need not exist.
+func (s *Store) Delete(ctx context.Context, key string) error {
+	return s.again(ctx, func(ctx context.Context) error {
+		return s.records.Purge(ctx, jetstream.WithPurgeSubject(s.recordSubject(key)))
+	})
+}
+
+func (s *Store) recordSubject(key string) string { return "$KV." + s.cfg.Name + "_state." + key }
+
+// Keys lists the keys under a prefix, which ends before a dot. (The client's own list
+// misses those that are written at this moment.)
 func (s *Store) Keys(ctx context.Context, prefix string) (keys []string, err error) {
 	err = s.again(ctx, func(ctx context.Context) error {
-		list, err := s.state.ListKeysFiltered(ctx, prefix+".>")
+		info, err := s.records.Info(ctx, jetstream.WithSubjectFilter(s.recordSubject(prefix+".>")))
 		if err != nil {
 			return err
 		}
-		keys = keys[:0]
-		for key := range list.Keys() {
-			keys = append(keys, key)
+		keys = make([]string, 0, len(info.State.Subjects))
+		for subject := range info.State.Subjects {
+			keys = append(keys, strings.TrimPrefix(subject, s.recordSubject("")))
 		}
-		return ctx.Err()
+		return nil
 	})
 	return keys, err
 }

@@ -36,8 +36,8 @@ type Store struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 
-	work, control, results, files, dead jetstream.Stream
-	state                               jetstream.KeyValue
+	work, control, results, files, dead, records jetstream.Stream
+	state                                        jetstream.KeyValue // over records
 
 	mu        sync.Mutex
 	consumers map[Lane]jetstream.Consumer
@@ -97,6 +97,9 @@ func (s *Store) plan() []planned {
 func (s *Store) openState(ctx context.Context) error {
 	return s.again(ctx, func(ctx context.Context) (err error) {
 		s.state, err = s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: s.cfg.Name + "_state", TTL: s.cfg.RecordTTL, Replicas: s.cfg.Replicas})
+		if err == nil {
+			s.records, err = s.js.Stream(ctx, "KV_"+s.cfg.Name+"_state")
+		}
 		return err
 	})
 }
