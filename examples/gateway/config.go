@@ -66,7 +66,8 @@ type TLS struct {
 	Cert string `json:"cert"`
 	// Key is the file of its private key.
 	Key string `json:"key"`
-	// ClientCA is the file of the authorities whose client certificates are believed.
+	// ClientCA is the file of the authorities whose client certificates are believed, on the public
+	// port by the stage auth.
 	ClientCA string `json:"client_ca,omitempty"`
 }
 
@@ -74,6 +75,8 @@ type TLS struct {
 type Private struct {
 	// Address to listen on. Default 127.0.0.1:9090.
 	Address string `json:"address,omitempty"`
+	// TLS, when set, serves HTTPS. With client_ca nobody is served without a certificate of it.
+	TLS *TLS `json:"tls,omitempty"`
 	// ContentionProfiles samples where goroutines wait, for the block and mutex profiles. It costs
 	// some speed. Default false.
 	ContentionProfiles bool `json:"contention_profiles,omitempty"`

@@ -41,7 +41,28 @@ func (g *gateway) listen() (*ports, error) {
 		return nil, err
 	}
 	private.server = &http.Server{Handler: g.adminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: g.errorLog()}
+	if files := cfg.Private.TLS; files != nil {
+		if _, err := privateTLS(files); err != nil {
+			return nil, errors.Join(fmt.Errorf("private.tls: %w", err), public.listener.Close(), private.listener.Close())
+		}
+		private.scheme = "https"
+		private.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return privateTLS(files) }}
+	}
 	return &ports{public: public, private: private, failed: make(chan error, 2)}, nil
+}
+
+// privateTLS reads the files for each connection of an operator, so that they may change.
+func privateTLS(files *TLS) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		return nil, err
+	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
+	if files.ClientCA != "" {
+		cfg.ClientAuth = tls.RequireAndVerifyClientCert
+		cfg.ClientCAs, err = authorities(files.ClientCA)
+	}
+	return cfg, err
 }
 
 func newPort(field, address string) (*port, error) {

@@ -98,3 +98,30 @@ func TestSlowAndGreedyClients(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "HTTP/1.1 431", string(answer))
 }
+
+// The private port asks for a certificate too, when it is told to.
+func TestPrivatePortWantsACertificate(t *testing.T) {
+	upstream := answering(t)
+	dir := t.TempDir()
+	certificate(t, dir, 1)
+	crt, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	p := start(t, strings.Replace(fronting(upstream.URL, upstream.URL, [2]int{1, 1}), `"private": {"address": "127.0.0.1:0"}`,
+		fmt.Sprintf(`"private": {"address": "127.0.0.1:0", "tls": {"cert": %q, "key": %q, "client_ca": %q}}`, crt, key, crt), 1))
+	require.True(t, strings.HasPrefix(p.private, "https://"), p.private)
+	scrape := func(own ...tls.Certificate) (int, error) {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: own}}
+		defer transport.CloseIdleConnections()
+		res, err := (&http.Client{Transport: transport}).Get(p.private + "/metrics")
+		if err != nil {
+			return 0, err
+		}
+		return res.StatusCode, res.Body.Close()
+	}
+	_, err := scrape()
+	require.Error(t, err)
+	own, err := tls.LoadX509KeyPair(crt, key)
+	require.NoError(t, err)
+	code, err := scrape(own)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusOK, code)
+}
