@@ -33,8 +33,8 @@ func (w *whole) saw(_, p []byte) verdict {
 // ended finds an answer that was cut where nothing else shows it, one that is no JSON
 // at all, and one that is the error of a model's server, but not the request's own.
 func (w *whole) ended(all []byte) error {
-	if w.scanner.Events() > 0 && w.scanner.Ended() {
-		return nil // the usual case, without another look
+	if w.scanner.Ended() && (w.scanner.Events() > 0 || !bytes.Contains(all, []byte(`"error"`))) {
+		return nil // the usual cases, without another look
 	}
 	all = bytes.TrimSpace(bytes.TrimPrefix(all, mark))
 	var m message
