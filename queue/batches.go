@@ -224,30 +224,11 @@ func (q *Queue) cancelBatch(c *gin.Context) error {
 var errUnchanged = errors.New("queue: unchanged")
 
 func (q *Queue) listBatches(c *gin.Context) error {
-	store, owner, err := q.mine(c)
-	if err != nil {
-		return err
-	}
-	after, limit, err := page(c, 100, 20)
-	if err != nil {
-		return err
-	}
-	ctx := c.Request.Context()
-	ids, more, err := list(ctx, store, batchRecords, owner, after, limit, false)
-	if err != nil {
-		return err
-	}
-	var data []any
-	for _, id := range ids {
+	return q.listed(c, batchRecords, 100, 20, func(ctx context.Context, store *jet.Store, owner, id string) (any, error) {
 		rec, _, err := getBatch(ctx, store, owner, id)
-		switch {
-		case errors.Is(err, jet.ErrNotFound):
-		case err != nil:
-			return err
-		default:
-			data = append(data, rec.view())
+		if err != nil {
+			return nil, err
 		}
-	}
-	c.JSON(http.StatusOK, newList(data, ids, more))
-	return nil
+		return rec.view(), nil
+	})
 }

@@ -211,7 +211,7 @@ func (f *feeder) find(ctx context.Context) error {
 	if err != nil || lanes[f.rec.lane()] > 0 {
 		return err
 	}
-	if !sleep(ctx, noteEvery) { // a result may be on its way to the tally
+	if !jet.Sleep(ctx, noteEvery) { // a result may be on its way to the tally
 		return ctx.Err()
 	}
 	if ok2, bad2 := f.tally.counts(); ok2 != ok || bad2 != bad {

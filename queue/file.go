@@ -144,32 +144,14 @@ func dropFile(ctx context.Context, store *jet.Store, rec *fileRecord) error {
 }
 
 func (q *Queue) listFiles(c *gin.Context) error {
-	store, owner, err := q.mine(c)
-	if err != nil {
-		return err
-	}
-	after, limit, err := page(c, 10_000, 10_000)
-	if err != nil {
-		return err
-	}
-	ctx := c.Request.Context()
-	ids, more, err := list(ctx, store, fileRecords, owner, after, limit, c.Query("order") == "asc")
-	if err != nil {
-		return err
-	}
-	var data []any
-	for _, id := range ids {
+	purpose := c.Query("purpose")
+	return q.listed(c, fileRecords, 10_000, 10_000, func(ctx context.Context, store *jet.Store, owner, id string) (any, error) {
 		rec, err := getFile(ctx, store, owner, id)
-		switch {
-		case errors.Is(err, jet.ErrNotFound):
-		case err != nil:
-			return err
-		case c.Query("purpose") == "" || c.Query("purpose") == rec.Purpose:
-			data = append(data, rec.view())
+		if err != nil || purpose != "" && purpose != rec.Purpose {
+			return nil, err
 		}
-	}
-	c.JSON(http.StatusOK, newList(data, ids, more))
-	return nil
+		return rec.view(), nil
+	})
 }
 
 // upload is what a form says.

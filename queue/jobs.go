@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,11 +53,7 @@ func (q *Queue) postJob(c *gin.Context) error {
 
 // find reads the job that a request names.
 func (q *Queue) find(c *gin.Context) (*jet.Store, *jobRecord, error) {
-	store, err := q.backend()
-	if err != nil {
-		return nil, nil, err
-	}
-	owner, _, err := q.owner(c)
+	store, owner, err := q.mine(c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -220,91 +215,12 @@ func (q *Queue) cancelJob(c *gin.Context) error {
 	return nil
 }
 
-// page reads after and limit.
-func page(c *gin.Context, most, usual int) (after string, limit int, err error) {
-	limit = usual
-	if text := c.Query("limit"); text != "" {
-		if limit, err = strconv.Atoi(text); err != nil || limit < 1 || limit > most {
-			return "", 0, invalid("invalid_limit", "limit must be 1 to %d.", most)
-		}
-	}
-	return c.Query("after"), limit, nil
-}
-
-// list is the page that a request asks for of an owner's IDs, the newest first, and
-// whether there are more.
-func list(ctx context.Context, store *jet.Store, kind, owner, after string, limit int, ascending bool) (ids []string, more bool, err error) {
-	prefix := recordKey(kind, owner, "")
-	keys, err := store.Keys(ctx, strings.TrimSuffix(prefix, "."))
-	if err != nil {
-		return nil, false, err
-	}
-	slices.Sort(keys)
-	if !ascending {
-		slices.Reverse(keys)
-	}
-	for _, key := range keys {
-		id := strings.TrimPrefix(key, prefix)
-		if after != "" && (ascending && id <= after || !ascending && id >= after) {
-			continue
-		}
-		if len(ids) == limit {
-			return ids, true, nil
-		}
-		ids = append(ids, id)
-	}
-	return ids, false, nil
-}
-
-// listView is a page as the OpenAI API has them.
-type listView struct {
-	Object  string `json:"object"`
-	Data    []any  `json:"data"`
-	FirstID string `json:"first_id,omitempty"`
-	LastID  string `json:"last_id,omitempty"`
-	HasMore bool   `json:"has_more"`
-}
-
-func newList(data []any, ids []string, more bool) listView {
-	v := listView{Object: "list", Data: data, HasMore: more}
-	if v.Data == nil {
-		v.Data = []any{}
-	}
-	if len(ids) > 0 {
-		v.FirstID, v.LastID = ids[0], ids[len(ids)-1]
-	}
-	return v
-}
-
 func (q *Queue) listJobs(c *gin.Context) error {
-	store, err := q.backend()
-	if err != nil {
-		return err
-	}
-	owner, _, err := q.owner(c)
-	if err != nil {
-		return err
-	}
-	after, limit, err := page(c, 100, 20)
-	if err != nil {
-		return err
-	}
-	ctx := c.Request.Context()
-	ids, more, err := list(ctx, store, jobRecords, owner, after, limit, false)
-	if err != nil {
-		return err
-	}
-	var data []any
-	for _, id := range ids {
+	return q.listed(c, jobRecords, 100, 20, func(ctx context.Context, store *jet.Store, owner, id string) (any, error) {
 		rec, err := q.current(ctx, store, owner, id)
-		if errors.Is(err, jet.ErrNotFound) {
-			continue
-		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		data = append(data, rec.view())
-	}
-	c.JSON(http.StatusOK, newList(data, ids, more))
-	return nil
+		return rec.view(), nil
+	})
 }

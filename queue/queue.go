@@ -119,7 +119,7 @@ func (q *Queue) connect(ctx context.Context) (*nats.Conn, *jet.Store) {
 		if ctx.Err() == nil {
 			q.noteHealth(ctx, err)
 		}
-		if !sleep(ctx, wait) {
+		if !jet.Sleep(ctx, wait) {
 			return nil, nil
 		}
 	}
@@ -191,15 +191,4 @@ func (q *Queue) heard(id, word string) {
 		q.runs.stop(id)
 	}
 	q.waiters.wake(id)
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

@@ -134,7 +134,7 @@ func (q *Queue) receive(ctx context.Context, store *jet.Store, from jet.Channel,
 	for ctx.Err() == nil {
 		r, err := store.Receiver(ctx, from)
 		if err != nil {
-			sleep(ctx, pollEvery)
+			jet.Sleep(ctx, pollEvery)
 			continue
 		}
 		for err == nil && ctx.Err() == nil {
@@ -151,7 +151,7 @@ func (q *Queue) receive(ctx context.Context, store *jet.Store, from jet.Channel,
 			}
 		}
 		if err != nil {
-			sleep(ctx, pollEvery)
+			jet.Sleep(ctx, pollEvery)
 		}
 	}
 }

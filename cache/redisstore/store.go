@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/internal/redisclient"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // Config describes a Store. Client is required.
@@ -43,22 +43,14 @@ var (
 // server, of Sentinels (set MasterName), or of several nodes of a cluster (of one
 // with IsClusterMode).
 func Options(addrs ...string) *redis.UniversalOptions {
-	const (
-		limit  = 50 * time.Millisecond
-		buffer = 16 << 10 // bytes a connection
-	)
-	return &redis.UniversalOptions{
-		Addrs: addrs, DialTimeout: limit, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
-		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
-		ReadBufferSize: buffer, WriteBufferSize: buffer,
-		// They are for Redis Enterprise, and start goroutines that outlive Close.
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
+	const buffer = 16 << 10 // bytes a connection
+	return redisclient.Options(buffer, addrs...)
 }
 
 // New checks cfg and returns a Store. It does not connect. The error joins every fault.
 func New(cfg Config) (*Store, error) {
-	faults := []error{checkClient(cfg.Client)}
+	_, err := redisclient.Check(cfg.Client)
+	faults := []error{err}
 	if cfg.Timeout < 0 {
 		faults = append(faults, errors.New("redisstore: Config.Timeout is negative"))
 	}
@@ -75,25 +67,6 @@ func New(cfg Config) (*Store, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, 50*time.Millisecond)
 	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 2<<20)
 	return &Store{cfg: cfg}, nil
-}
-
-// checkClient wants a client that heeds deadlines, and of which it can tell.
-func checkClient(client redis.UniversalClient) error {
-	var heeds bool
-	switch c := client.(type) {
-	case nil:
-		return errors.New("redisstore: Config.Client is required")
-	case interface{ Options() *redis.Options }:
-		heeds = c.Options().ContextTimeoutEnabled
-	case interface{ Options() *redis.ClusterOptions }:
-		heeds = c.Options().ContextTimeoutEnabled
-	default:
-		return fmt.Errorf("redisstore: Config.Client: a %T won't do; it must be a *redis.Client or a *redis.ClusterClient", client)
-	}
-	if !heeds {
-		return errors.New("redisstore: Config.Client needs ContextTimeoutEnabled: true in its options, or a frozen server costs a request seconds; Options has the settings")
-	}
-	return nil
 }
 
 func (s *Store) name(key string) string { return s.cfg.Prefix + ":cache:" + key }

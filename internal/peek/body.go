@@ -131,15 +131,10 @@ func Deadline(start time.Time, n int64) time.Time {
 	return start.Add(grace + time.Duration(n/minRate)*time.Second)
 }
 
-// Guard returns body with read deadlines on the client's connection, so that
-// a client that drips its body in is dropped. When the body has ended the
-// deadline is lifted; after an error it stays, so that the server, which reads
-// what is left of a body, does not wait for the rest either.
-func Guard(w http.ResponseWriter, body io.Reader) io.Reader {
-	g := newGuarded(w, body)
-	return &g
-}
-
+// newGuarded returns body with read deadlines on the client's connection, so that a
+// client that drips its body in is dropped. When the body has ended the deadline is
+// lifted; after an error it stays, so that the server, which reads what is left of a
+// body, does not wait for the rest either.
 func newGuarded(w http.ResponseWriter, body io.Reader) guarded {
 	return guarded{r: body, conn: http.NewResponseController(w), start: time.Now()}
 }

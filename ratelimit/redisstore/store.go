@@ -10,9 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/redisclient"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 var (
@@ -56,22 +56,13 @@ type Store struct {
 // server, of Sentinels (set MasterName), or of several nodes of a cluster (of one
 // with IsClusterMode).
 func Options(addrs ...string) *redis.UniversalOptions {
-	const (
-		limit  = 50 * time.Millisecond
-		buffer = 4 << 10 // bytes a connection; what we send is short
-	)
-	return &redis.UniversalOptions{
-		Addrs: addrs, DialTimeout: limit, ReadTimeout: limit, WriteTimeout: limit, PoolTimeout: limit,
-		ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
-		ReadBufferSize: buffer, WriteBufferSize: buffer,
-		// They are for Redis Enterprise, and start goroutines that outlive Close.
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
+	const buffer = 4 << 10 // bytes a connection; what we send is short
+	return redisclient.Options(buffer, addrs...)
 }
 
 // New checks cfg and returns a Store. It does not connect.
 func New(cfg Config) (*Store, error) {
-	cluster, err := checkClient(cfg.Client)
+	cluster, err := redisclient.Check(cfg.Client)
 	if cfg.Timeout < 0 || cfg.Hold < 0 {
 		err = errors.Join(err, errors.New("redisstore: Config.Timeout and Config.Hold must not be negative"))
 	}
@@ -93,25 +84,6 @@ func (cfg Config) withDefaults() Config {
 	cfg.Hold = max(cmp.Or(cfg.Hold, time.Minute), time.Millisecond)
 	cfg.Holder = cmp.Or(cfg.Holder, rand.Text())
 	return cfg
-}
-
-// checkClient wants a client that heeds deadlines, and of which it can tell.
-func checkClient(client redis.UniversalClient) (cluster bool, err error) {
-	var heeds bool
-	switch c := client.(type) {
-	case nil:
-		return false, errors.New("redisstore: Config.Client is required")
-	case interface{ Options() *redis.Options }:
-		heeds = c.Options().ContextTimeoutEnabled
-	case interface{ Options() *redis.ClusterOptions }:
-		cluster, heeds = true, c.Options().ContextTimeoutEnabled
-	default:
-		return false, fmt.Errorf("redisstore: Config.Client: a %T won't do; it must be a *redis.Client or a *redis.ClusterClient", client)
-	}
-	if !heeds {
-		return false, errors.New("redisstore: Config.Client needs ContextTimeoutEnabled: true in its options, or a frozen server costs a request seconds; Options has the settings")
-	}
-	return cluster, nil
 }
 
 // Take implements ratelimit.Store. On a cluster it is atomic only for buckets with

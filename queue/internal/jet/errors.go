@@ -96,7 +96,7 @@ func (s *Store) again(ctx context.Context, call func(context.Context) error) err
 		if err == nil || !passing(err) || ctx.Err() != nil || try == tries-1 {
 			break
 		}
-		if !sleep(ctx, between<<try) {
+		if !Sleep(ctx, between<<try) {
 			break
 		}
 	}
@@ -109,7 +109,8 @@ func once(ctx context.Context, call func(context.Context) error) error {
 	return call(ctx)
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits for d, or until ctx ends: then it is false.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
