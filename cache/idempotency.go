@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/cache/internal/answer"
-	"github.com/ginfer/ginfer/internal/peek"
 )
 
 // maxKey bounds an Idempotency-Key.
@@ -34,14 +33,9 @@ func (x *exchange) planIdempotency(s *scratch) (reason string, err error) {
 		return "upgrade", nil
 	}
 	x.policy, x.api = x.idempotency, answer.Of(x.req.URL.Path)
-	body, whole, err := peek.Body(x.g, x.cfg.MaxRequest)
-	switch {
-	case err != nil:
-		return "", err
-	case !whole:
-		return "request-too-long", nil
-	case !x.findScope(s):
-		return "no-scope", nil
+	body, reason, err := x.ownBody(s)
+	if err != nil || reason != "" {
+		return reason, err
 	}
 	x.findVersion()
 	s.reset()

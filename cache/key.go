@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ginfer/ginfer/cache/internal/jcs"
+	"github.com/ginfer/ginfer/internal/peek"
 )
 
 // scratch is what it takes to make a key. It is used again.
@@ -89,6 +90,21 @@ func (n *nameSet) has(name string) bool { return name != "" && n.first[name[0]] 
 
 // credentials are the headers that say who asks.
 func credentials() [3]string { return [...]string{"Authorization", "X-Api-Key", "Api-Key"} }
+
+// ownBody is the whole body of a request, whose scope is found. A reason says that it is
+// not cached.
+func (x *exchange) ownBody(s *scratch) (body []byte, reason string, err error) {
+	body, whole, err := peek.Body(x.g, x.cfg.MaxRequest)
+	switch {
+	case err != nil:
+		return nil, "", err
+	case !whole:
+		return nil, "request-too-long", nil
+	case !x.findScope(s):
+		return nil, "no-scope", nil
+	}
+	return body, "", nil
+}
 
 // findScope finds out whose request it is. It reports whether anybody knows.
 func (x *exchange) findScope(s *scratch) bool {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/ginfer/ginfer/cache/internal/answer"
 	"github.com/ginfer/ginfer/cache/internal/directive"
-	"github.com/ginfer/ginfer/internal/peek"
 )
 
 // llm is the policy for requests to models.
@@ -31,14 +30,9 @@ func (x *exchange) planLLM(s *scratch) (reason string, err error) {
 		x.status.Forward = "request"
 		return "no-store", nil
 	}
-	body, whole, err := peek.Body(x.g, x.cfg.MaxRequest)
-	switch {
-	case err != nil:
-		return "", err
-	case !whole:
-		return "request-too-long", nil
-	case !x.findScope(s):
-		return "no-scope", nil
+	body, reason, err := x.ownBody(s)
+	if err != nil || reason != "" {
+		return reason, err
 	}
 	s.body = members{known: x.fields}
 	canonical, err := s.canon.Object(body, &s.body)

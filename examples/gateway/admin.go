@@ -37,7 +37,7 @@ func (g *gateway) adminHandler() http.Handler {
 	if g.work != nil {
 		g.work.AdminRoutes(admin)
 	}
-	r.GET("/metrics", gin.WrapH(g.Handler()))
+	r.GET("/metrics", gin.WrapH(g.otel.Handler()))
 	r.GET("/debug/requests", gin.WrapH(g.recent.Handler()))
 	r.Any("/debug/pprof/*path", gin.WrapH(private.Pprof()))
 	return r

@@ -81,7 +81,7 @@ func (g *gateway) queueStore(cfg *Queue) (connect queueConnect, store *embedded.
 }
 
 func (g *gateway) newQueue(cfg *Queue, connect queueConnect) (*queue.Queue, error) {
-	watch, err := jobs.New(jobs.Config{MeterProvider: g.MeterProvider(), Logger: g.log})
+	watch, err := jobs.New(jobs.Config{MeterProvider: g.otel.MeterProvider(), Logger: g.log})
 	if err != nil {
 		return nil, err
 	}

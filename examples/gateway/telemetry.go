@@ -17,7 +17,7 @@ import (
 // telemetry is what the gateway tells of itself: a line in the log, metrics, a trace and
 // a row of recent requests for each request. It lives as long as the process.
 type telemetry struct {
-	*otelsetup.Telemetry
+	otel    *otelsetup.Telemetry
 	access  *observe.AccessLog
 	tracing *observe.Tracing
 	metrics *observe.Metrics
@@ -33,7 +33,7 @@ func (g *gateway) newTelemetry() (*telemetry, error) {
 		return nil, err
 	}
 	base.Install(g.log)
-	t := &telemetry{Telemetry: base}
+	t := &telemetry{otel: base}
 	var faults [3]error
 	t.tracing, faults[0] = observe.NewTracing(observe.TracingConfig{TracerProvider: base.TracerProvider()})
 	t.metrics, faults[1] = observe.NewMetrics(observe.MetricsConfig{
@@ -75,7 +75,7 @@ func (t *telemetry) middlewares(route string) gin.HandlersChain {
 func (t *telemetry) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return errors.Join(t.metrics.Close(), t.Shutdown(ctx))
+	return errors.Join(t.metrics.Close(), t.otel.Shutdown(ctx))
 }
 
 func (g *gateway) poolStates() map[string][]balance.Status {
