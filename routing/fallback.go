@@ -155,6 +155,11 @@ func isFailure(res *http.Response, err error) bool {
 	} else {
 		return true
 	}
+	return isFailed(status)
+}
+
+// isFailed tells a status that is not the request's own fault.
+func isFailed(status int) bool {
 	return status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
 }
 

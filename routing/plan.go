@@ -16,6 +16,7 @@ const maxSplits = 1024
 // what it remembers.
 type compiled struct {
 	table  Table
+	stages []*stage         // of the router's rollouts, as they were
 	models bool             // the model of a request matters
 	exact  map[string]*plan // by model named in a route
 	others *plan            // for any other model, and none
@@ -32,23 +33,26 @@ type plan struct {
 }
 
 type entry struct {
-	route *Route
-	chain []Target
-	picky bool // some target of a longer chain says what it can do
+	route  *Route
+	weight float64 // of a route that has one
+	arm    arm     // what a rollout measures there
+	chain  []Target
+	picky  bool // some target of a longer chain says what it can do
 }
 
-func compile(t Table) *compiled {
-	c := &compiled{table: t, exact: make(map[string]*plan), others: new(plan)}
+func compile(t Table, stages []*stage) *compiled {
+	c := &compiled{table: t, stages: stages, exact: make(map[string]*plan), others: new(plan)}
 	entries, chains := make([]*entry, len(t.Routes)), t.chains()
 	for i := range t.Routes {
 		r := &t.Routes[i]
-		chain := chains.of(r)
-		picky := len(chain) > 1 && slices.ContainsFunc(chain, func(t Target) bool { return t.Capabilities != nil })
-		entries[i] = &entry{r, chain, picky}
+		entries[i] = newEntry(r, chains.of(r))
 		c.models = c.models || r.Model != "" || r.UpstreamModel != ""
 		if r.Model != "" && !strings.HasSuffix(r.Model, "*") {
 			c.exact[r.Model] = new(plan)
 		}
+	}
+	for _, s := range stages {
+		s.divide(entries)
 	}
 	for _, e := range entries {
 		if p := c.exact[e.route.Model]; p != nil {
@@ -65,6 +69,15 @@ func compile(t Table) *compiled {
 	return c
 }
 
+func newEntry(r *Route, chain []Target) *entry {
+	e := &entry{route: r, chain: chain}
+	e.picky = len(chain) > 1 && slices.ContainsFunc(chain, func(t Target) bool { return t.Capabilities != nil })
+	if r.Weight != nil {
+		e.weight = *r.Weight
+	}
+	return e
+}
+
 func (p *plan) add(e *entry) {
 	switch {
 	case e.route.Weight != nil:
@@ -77,34 +90,35 @@ func (p *plan) add(e *entry) {
 }
 
 // find returns the entry for a request, or nil. The key is only asked for when
-// more than one version could answer.
-func (c *compiled) find(s *subject, key func() string) *entry {
+// more than one version could answer; drawn is then its hash.
+func (c *compiled) find(s *subject, key func() string) (found *entry, drawn uint64) {
 	p := c.exact[s.model]
 	if p == nil {
 		p = c.others
 	}
 	for _, e := range p.outright {
 		if e.meets(s) {
-			return e
+			return e, 0
 		}
 	}
-	if e := c.draw(p, s, key); e != nil {
-		return e
+	if e, drawn := c.draw(p, s, key); e != nil {
+		return e, drawn
 	}
 	for _, e := range p.rest {
 		if e.meets(s) {
-			return e
+			return e, 0
 		}
 	}
-	return nil
+	return nil, 0
 }
 
 func (e *entry) meets(s *subject) bool {
 	return e.route.forModel(s.model) && e.route.Conditions.met(s)
 }
 
-// draw picks one of the weighted routes by the user's key.
-func (c *compiled) draw(p *plan, s *subject, key func() string) *entry {
+// draw picks one of the weighted routes by the user's key, and returns its hash
+// when there was a choice.
+func (c *compiled) draw(p *plan, s *subject, key func() string) (picked *entry, drawn uint64) {
 	var mask uint64
 	for i, e := range p.weighted {
 		if e.meets(s) {
@@ -114,13 +128,14 @@ func (c *compiled) draw(p *plan, s *subject, key func() string) *entry {
 	spans := p.spans(mask)
 	switch len(spans) {
 	case 0:
-		return nil
+		return nil, 0
 	case 1:
-		return p.weighted[spans[0].owner]
+		return p.weighted[spans[0].owner], 0
 	}
 	seed := hash.String(hash.String(0, c.table.Salt), s.model)
-	u := float64(hash.String(seed, key())>>11) / (1 << 53)
-	return p.weighted[ownerOf(spans, u)]
+	drawn = hash.String(seed, key()) | 1 // 0 is for no choice
+	u := float64(drawn>>11) / (1 << 53)
+	return p.weighted[ownerOf(spans, u)], drawn
 }
 
 // spans returns the split among the routes of a mask.
@@ -135,7 +150,7 @@ func (p *plan) spans(mask uint64) []span {
 	for i, e := range p.weighted {
 		weights[i] = -1
 		if mask>>i&1 == 1 {
-			weights[i] = *e.route.Weight
+			weights[i] = e.weight
 		}
 	}
 	spans := split(weights)

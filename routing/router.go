@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,9 @@ var (
 type Config struct {
 	// Table is the table to begin with; [Router.SetTable] changes it.
 	Table Table
+	// Rollouts divide the weights of the two routes that each of them is about. The
+	// slice must not be changed afterwards.
+	Rollouts []*Rollout
 	// Upstreams carry requests, by name; usually each is a balance.Pool. The
 	// map must not be changed afterwards.
 	Upstreams map[string]http.RoundTripper
@@ -72,6 +76,7 @@ type Config struct {
 // Router decides and dispatches. It is safe for concurrent use.
 type Router struct {
 	cfg   Config
+	mu    sync.Mutex // held to change the table
 	table atomic.Pointer[compiled]
 }
 
@@ -98,8 +103,9 @@ type Decision struct {
 	// Model is the request's, "" when it names none.
 	Model string
 
-	chain []Target   // Target, then what to fall back on
-	needs *lazyNeeds // nil: no matter
+	chain  []Target   // Target, then what to fall back on
+	needs  *lazyNeeds // nil: no matter
+	sample *sample    // nil: no rollout measures it
 }
 
 // New checks cfg and returns a Router. The error joins every fault found.
@@ -176,18 +182,36 @@ func (r *Router) SetTable(t Table) error {
 	return nil
 }
 
-// Table returns the table in force. It must not be changed.
+// Table returns the table in force, with the weights that it was given: those of a
+// rollout are in its [Rollout.Status]. It must not be changed.
 func (r *Router) Table() Table { return r.table.Load().table }
 
 func (r *Router) install(t Table) error {
 	if err := t.check(); err != nil {
 		return err
 	}
-	if err := t.checkUpstreams(r.cfg.Upstreams); err != nil {
+	if err := errors.Join(t.checkUpstreams(r.cfg.Upstreams), t.checkRollouts(r.cfg.Rollouts)); err != nil {
 		return err
 	}
-	r.table.Store(compile(t))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.table.Store(compile(t, stagesOf(r.cfg.Rollouts)))
 	return nil
+}
+
+// current is the table with the weights that rollouts are at.
+func (r *Router) current() *compiled {
+	c := r.table.Load()
+	if c.isCurrent(r.cfg.Rollouts) {
+		return c
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c = r.table.Load(); !c.isCurrent(r.cfg.Rollouts) {
+		c = compile(c.table, stagesOf(r.cfg.Rollouts))
+		r.table.Store(c)
+	}
+	return c
 }
 
 type contextKey struct{}
@@ -233,7 +257,7 @@ func (r *Router) decide(c *gin.Context) (*Decision, error) {
 	if err := urlpath.Check(c.Request.URL); err != nil {
 		return nil, err
 	}
-	table := r.table.Load()
+	table := r.current()
 	s := &subject{r: c.Request, tags: func() []string { return r.cfg.Tags(c.Request.Context()) }}
 	if table.models {
 		model, err := r.model(c)
@@ -242,11 +266,11 @@ func (r *Router) decide(c *gin.Context) (*Decision, error) {
 		}
 		s.model = model
 	}
-	e := table.find(s, func() string { return r.stickyKey(c) })
+	e, drawn := table.find(s, func() string { return r.stickyKey(c) })
 	if e == nil {
 		return nil, noRoute(s.model)
 	}
-	d := &Decision{Target: e.chain[0], Model: s.model, chain: e.chain}
+	d := &Decision{Target: e.chain[0], Model: s.model, chain: e.chain, sample: e.arm.sample(drawn)}
 	if e.picky {
 		d.needs = new(lazyNeeds)
 	}

@@ -43,13 +43,19 @@ func (t transport) send(req *http.Request, d *Decision, i int) (*http.Response, 
 	if err != nil {
 		return nil, err
 	}
+	var m *measurement
+	if i == 0 && d.sample != nil {
+		m = d.sample.begin(out)
+	}
 	res, err := upstream.RoundTrip(out)
+	if err == nil {
+		res, err = hold.Answer(out, res) // a failure leads to the next target
+	}
 	if err != nil {
+		m.failed(err)
 		return nil, err
 	}
-	if res, err = hold.Answer(out, res); err != nil { // it leads to the next target
-		return nil, err
-	}
+	m.follow(res)
 	t.sign(res, d, i, model)
 	return res, nil
 }

@@ -1,0 +1,75 @@
+package routing
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/hash"
+)
+
+// maxUsers bounds the users that a rollout remembers.
+const maxUsers = 1 << 17
+
+// user is what is remembered of one: whose it is, at which step, from 1, something was
+// last tried, and at which it was last found bad, and whose it was then.
+type user struct {
+	canary     bool
+	tried, bad [checks]uint8
+	wasCanary  [checks]bool
+}
+
+// keySet is the users that were seen, or of so many that they do not fit a half, a
+// quarter, and so on: which ones is a matter of a hash, and so of chance.
+type keySet struct {
+	users map[uint64]user
+	level uint64 // users whose hash has a bit of it are left out
+}
+
+// takes reports whether a user is among those who count.
+func (k *keySet) takes(key uint64) bool { return hash.Mix(key)&k.level == 0 }
+
+func (k *keySet) of(key uint64) user { return k.users[key] }
+
+// put remembers a user, and reports whether others were forgotten for that.
+func (k *keySet) put(key uint64, u user) (forgot bool) {
+	k.users[key] = u
+	for len(k.users) > maxUsers {
+		k.level = k.level<<1 | 1
+		for other := range k.users {
+			if !k.takes(other) {
+				delete(k.users, other)
+			}
+		}
+		forgot = true
+	}
+	return forgot
+}
+
+// pace is how long the stable version's latest answers took to begin.
+type pace struct {
+	last   [512]time.Duration
+	n      int
+	slow   time.Duration // the 95th percentile, as it was when
+	counts int           // so many had been seen
+}
+
+// minPace is how many answers it takes to know a percentile.
+const minPace = 50
+
+func (p *pace) add(d time.Duration) {
+	p.last[p.n%len(p.last)] = d
+	p.n++
+}
+
+// limit is from when on an answer is slow. It is looked at anew after every 32 answers.
+func (p *pace) limit(factor float64) (limit time.Duration, known bool) {
+	if p.n < minPace {
+		return 0, false
+	}
+	if p.slow == 0 || p.n-p.counts >= 32 {
+		sorted := slices.Clone(p.last[:min(p.n, len(p.last))])
+		slices.Sort(sorted)
+		p.slow, p.counts = sorted[len(sorted)*95/100], p.n
+	}
+	return time.Duration(float64(p.slow) * factor), true
+}
