@@ -58,14 +58,25 @@ consumer: ## check what a module that imports ginfer gets in its go.sum
 readme: ## run the commands and build the snippets of README.md
 	scripts/readme
 
+# These ask for different versions of Kubernetes' modules, so that no go.mod could have
+# both of them, as tools/go.mod has the others.
+DEPLOY_TOOLS := helm.sh/helm/v4/cmd/helm@v4.3.1 sigs.k8s.io/kubectl-validate@v0.0.4
+
 .PHONY: deploy-tools
 deploy-tools: ## install what checks the files in deploy/ (minutes)
-	go install helm.sh/helm/v4/cmd/helm@v4.3.1
-	go install sigs.k8s.io/kubectl-validate@v0.0.4
+	for tool in $(DEPLOY_TOOLS); do GOBIN=$(GOBIN) go install -ldflags='-s -w' $$tool; done
 
 .PHONY: deploy
 deploy: ## check the image's build, the Helm chart and the Argo CD application
 	scripts/deploy
+
+.PHONY: pipeline-tools
+pipeline-tools: ## install what reads and runs .gitlab-ci.yml
+	npm ci --prefix .ci/gitlab --no-audit --no-fund --loglevel=error
+
+.PHONY: pipeline
+pipeline: ## list the jobs of the GitLab pipeline, and run its build
+	scripts/pipeline
 
 .PHONY: schema
 schema: ## write the JSON Schema of the gateway's configuration anew

@@ -49,7 +49,7 @@
 // model gets one when it is configured or when an upstream answered for it, everything
 // beyond a bound is "other", and callers are never labels.
 //
-// deploy/grafana and deploy/prometheus have a dashboard and alerts for them.
+// deploy/helm/ginfer-gateway/files has a dashboard and alerts for them.
 //
 // # What happens on failure
 //

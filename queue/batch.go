@@ -45,6 +45,10 @@ type batchRecord struct {
 	Total int `json:"total"`
 	OK    int `json:"ok"`
 	Bad   int `json:"bad"`
+	// Model is that of all lines, if they have the same.
+	Model string `json:"model,omitempty"`
+	// Usage is there when the batch is done and answers told theirs.
+	Usage *batchUsage `json:"usage,omitempty"`
 	// OutputTTL is how long the output is kept; 0: as files are.
 	OutputTTL time.Duration `json:"output_ttl,omitempty"`
 	// Output and ErrorFile are shown when the batch is done.

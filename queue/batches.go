@@ -18,6 +18,7 @@ type batchView struct {
 	ID               string            `json:"id"`
 	Object           string            `json:"object"`
 	Endpoint         string            `json:"endpoint"`
+	Model            string            `json:"model,omitempty"`
 	Errors           *errorList        `json:"errors"`
 	InputFileID      string            `json:"input_file_id"`
 	CompletionWindow string            `json:"completion_window"`
@@ -34,6 +35,7 @@ type batchView struct {
 	CancellingAt     *int64            `json:"cancelling_at"`
 	CancelledAt      *int64            `json:"cancelled_at"`
 	RequestCounts    requestCounts     `json:"request_counts"`
+	Usage            *batchUsage       `json:"usage,omitempty"`
 	Metadata         map[string]string `json:"metadata"`
 }
 
@@ -50,10 +52,10 @@ type requestCounts struct {
 
 func (r *batchRecord) view() *batchView {
 	v := &batchView{
-		ID: r.ID, Object: "batch", Endpoint: r.Endpoint, InputFileID: r.Input, CompletionWindow: r.Window, Status: r.Status,
+		ID: r.ID, Object: "batch", Endpoint: r.Endpoint, Model: r.Model, InputFileID: r.Input, CompletionWindow: r.Window, Status: r.Status,
 		CreatedAt: r.Created.Unix(), InProgressAt: unix(r.InProgress), ExpiresAt: unix(r.Expires), FinalizingAt: unix(r.Finalizing),
 		CompletedAt: unix(r.Completed), FailedAt: unix(r.Failed), ExpiredAt: unix(r.Expired), CancellingAt: unix(r.Cancelling),
-		CancelledAt: unix(r.Cancelled), RequestCounts: requestCounts{r.Total, r.OK, r.Bad}, Metadata: r.Metadata,
+		CancelledAt: unix(r.Cancelled), RequestCounts: requestCounts{r.Total, r.OK, r.Bad}, Usage: r.Usage, Metadata: r.Metadata,
 	}
 	if len(r.Errors) > 0 {
 		v.Errors = &errorList{"list", r.Errors}

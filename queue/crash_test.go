@@ -29,6 +29,9 @@ func crashJobs(usual int) int {
 	return usual
 }
 
+// echoed is what the upstream answers.
+const echoed = `{"echo":%s,"usage":{"prompt_tokens":2,"completion_tokens":1}}`
+
 // upstream echoes, and counts how often each request came.
 type upstream struct {
 	*httptest.Server
@@ -45,7 +48,7 @@ func newUpstream(t *testing.T) *upstream {
 		u.mu.Unlock()
 		b, _ := io.ReadAll(r.Body)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintf(w, `{"echo":%s}`, b)
+		_, _ = fmt.Fprintf(w, echoed, b)
 	}))
 	t.Cleanup(u.Close)
 	return u
@@ -119,7 +122,7 @@ func verify(t *testing.T, r *remote, ids []string) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(ids); i = int(next.Add(1)) - 1 {
 				text, err := r.insist(http.StatusOK, http.MethodGet, "/v1/jobs/"+ids[i]+"/result?wait=20s", "")
-				if err != nil || text != fmt.Sprintf(`{"echo":{"model":"m","n":%d}}`, i) {
+				if err != nil || text != fmt.Sprintf(echoed, fmt.Sprintf(`{"model":"m","n":%d}`, i)) {
 					wrong.Add(1)
 				}
 				mu.Lock()
@@ -235,6 +238,7 @@ func (r *remote) output(t *testing.T, id string) []object {
 		all = append(all, l)
 	}
 	assert.Equal(t, [3]int{len(all), len(all), 0}, o.counts())
+	assert.Equal(t, [5]int{2 * len(all), 0, len(all), 0, 3 * len(all)}, o.tokens(), "of each line once, however often it was begun")
 	return all
 }
 

@@ -145,7 +145,7 @@ func (b *driver) validate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	count, faults, err := b.rules().Validate(b.store.Open(ctx, file.ID, file.Bytes, 0))
+	sum, faults, err := b.rules().Validate(b.store.Open(ctx, file.ID, file.Bytes, 0))
 	if errors.Is(err, jet.ErrNotFound) {
 		return b.fail(ctx, inputGone())
 	}
@@ -156,7 +156,7 @@ func (b *driver) validate(ctx context.Context) error {
 		return b.fail(ctx, faults)
 	}
 	return b.update(ctx, func(rec *batchRecord) {
-		rec.Total = count
+		rec.Total, rec.Model = sum.Count, sum.Model
 		if rec.Status == statusValidating {
 			rec.Status, rec.InProgress = statusInProgress, time.Now()
 		}

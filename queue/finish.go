@@ -107,7 +107,7 @@ func (b *driver) finish(ctx context.Context) error {
 	kind := Done
 	err := b.update(ctx, func(rec *batchRecord) {
 		now := time.Now()
-		rec.OK, rec.Bad = m.ok, m.bad
+		rec.OK, rec.Bad, rec.Usage = m.ok, m.bad, m.tokens.sum
 		rec.Output, rec.ErrorFile = m.files()
 		rec.Status = rec.Seal.Status
 		if rec.Status == statusExpired && m.missing == 0 {
@@ -138,6 +138,8 @@ type maker struct {
 	output, errors *sink
 	// What the lines are.
 	ok, bad, missing int
+	// tokens are counted here because here each line is read once, and as one result.
+	tokens tokens
 }
 
 func newMaker(b *driver) *maker {
@@ -215,6 +217,7 @@ func (m *maker) results(ctx context.Context, first, n int) ([]jet.Result, error)
 }
 
 func (m *maker) line(ctx context.Context, customID string, r jet.Result) error {
+	m.tokens.add(r.Value)
 	switch r.Outcome {
 	case outcomeOK:
 		m.ok++

@@ -36,7 +36,8 @@ import (
 // begin when it is imported. The queue imports it.
 var _ = func() bool { ants.Release(); return true }()
 
-const deployed = "../../deploy"
+// deployed are the files that the Helm chart packages.
+const deployed = "../../deploy/helm/ginfer-gateway/files"
 
 // promtool returns the path of Prometheus's tool, of Debian's package prometheus. The
 // test is skipped without it, unless GINFER_REQUIRE_PROMTOOL=1 says that it must be there.
@@ -61,7 +62,7 @@ func expressions(t *testing.T) map[string]string {
 			out[fmt.Sprintf("panel %d %s %s", p.ID, p.Title, target.RefID)] = target.Expr
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(deployed, "prometheus", "alerts.yaml"))
+	text, err := os.ReadFile(filepath.Join(deployed, "alerts.yaml"))
 	require.NoError(t, err)
 	var rules struct {
 		Groups []struct {
@@ -95,7 +96,7 @@ type dashboardPanel struct {
 
 func readDashboard(t *testing.T) dashboard {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(deployed, "grafana", "gateway.json"))
+	text, err := os.ReadFile(filepath.Join(deployed, "dashboard.json"))
 	require.NoError(t, err)
 	var d dashboard
 	require.NoError(t, json.Unmarshal(text, &d))
@@ -143,8 +144,8 @@ func TestObservePromtool(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, text, 0o600))
 	for _, args := range [][]string{
 		{"check", "rules", file},
-		{"check", "rules", filepath.Join(deployed, "prometheus", "alerts.yaml")},
-		{"test", "rules", filepath.Join(deployed, "prometheus", "alerts_test.yaml")},
+		{"check", "rules", filepath.Join(deployed, "alerts.yaml")},
+		{"test", "rules", filepath.Join(deployed, "alerts_test.yaml")},
 	} {
 		out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput()
 		require.NoError(t, err, "%v: %s", args, out)

@@ -39,11 +39,12 @@ type seenModel struct {
 	calls   map[string]int
 	parents []string
 	ids     []string
+	at      map[string][]string // by id, the addresses that were asked
 }
 
 func newSeenModel(t *testing.T) *seenModel {
 	t.Helper()
-	m := &seenModel{calls: map[string]int{}}
+	m := &seenModel{calls: map[string]int{}, at: map[string][]string{}}
 	m.Server = httptest.NewServer(m)
 	t.Cleanup(m.Close)
 	return m
@@ -57,6 +58,7 @@ func (m *seenModel) call(r *http.Request) int {
 	m.calls[id]++
 	m.parents = append(m.parents, r.Header.Get("Traceparent"))
 	m.ids = append(m.ids, id)
+	m.at[id] = append(m.at[id], fmt.Sprint(r.Context().Value(http.LocalAddrContextKey)))
 	return m.calls[id]
 }
 
@@ -64,6 +66,13 @@ func (m *seenModel) seen() (parents, ids []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.parents, m.ids
+}
+
+// asked are the addresses that got the request of that id, in their order.
+func (m *seenModel) asked(id string) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.at[id]
 }
 
 func (m *seenModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -76,6 +85,10 @@ func (m *seenModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Request-ID", "upstream-id")
 	if mode == "503" || mode == "503 first" && n == 1 {
 		http.Error(w, `{"error":{"message":"busy"}}`, http.StatusServiceUnavailable)
+		return
+	}
+	if mode == "slow first" && n == 1 {
+		<-r.Context().Done() // it is the slower one for sure
 		return
 	}
 	if !asked.Stream {
@@ -216,24 +229,26 @@ func states[P, S any](of map[string]P, status func(P) []S) map[string][]S {
 	return out
 }
 
-// upstreams are pools behind meters and circuits; "dead" has nobody.
+// upstreams are pools behind meters and circuits; "dead" has nobody, v1.3 two
+// endpoints.
 func (o *observed) upstreams(t *testing.T, w *watch) map[string]http.RoundTripper {
 	t.Helper()
 	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: w.hooks.Usage, OnToken: w.hooks.Token, Report: ratelimit.Report, Stall: time.Millisecond})
 	require.NoError(t, err)
-	urls := map[string]string{"dead": "http://127.0.0.1:1"}
+	urls := map[string][]balance.Endpoint{"dead": {{URL: "http://127.0.0.1:1"}}}
 	for name, m := range o.models {
-		urls[name] = m.URL
+		urls[name] = []balance.Endpoint{{URL: m.URL}}
 	}
+	urls["v1.3"] = append(urls["v1.3"], balance.Endpoint{URL: newServerOf(t, o.models["v1.3"])})
 	out := map[string]http.RoundTripper{}
-	for name, url := range urls {
+	for name, endpoints := range urls {
 		inner := &http.Transport{DisableCompression: true}
 		t.Cleanup(inner.CloseIdleConnections)
 		circuits, err := breaker.New(breaker.Config{OnEvent: w.hooks.Breaker(name)})
 		require.NoError(t, err)
 		t.Cleanup(circuits.Close)
 		pool, err := balance.New(balance.Config{
-			Endpoints: []balance.Endpoint{{URL: url}}, Transport: circuits.Transport(inner), OnEvent: w.hooks.Balance(name),
+			Endpoints: endpoints, Transport: circuits.Transport(inner), OnEvent: w.hooks.Balance(name),
 			Health: balance.Health{Path: "-"}, Outlier: balance.Outlier{Consecutive: 5},
 		})
 		require.NoError(t, err)
@@ -275,7 +290,7 @@ func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
 	require.NoError(t, err)
 	gateway, err := proxy.New(proxy.Config{
 		Transport: router.Transport(), Retry: proxy.Retry{Repeat: proxy.Always, BudgetReserve: 1000, Backoff: time.Millisecond},
-		Rewrite: observe.ForwardRequestID, OnEvent: w.hooks.Proxy,
+		Hedge: &proxy.Hedge{Ratio: 0.5}, Rewrite: observe.ForwardRequestID, OnEvent: w.hooks.Proxy,
 	})
 	require.NoError(t, err)
 	return gin.HandlersChain{authn.Middleware(), router.Middleware(), limits.Middleware(), tokens.Middleware(), answers.Middleware(), w.streams.Middleware(), gateway.Handler()}

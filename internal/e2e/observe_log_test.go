@@ -2,9 +2,11 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -136,6 +138,25 @@ func TestObserveRefusedByLimit(t *testing.T) {
 		"level": "WARN", "outcome": "refused", "http.response.status_code": 429.0, "gateway.limit": "rpm", "error.type": known{}, "gateway.tries": nil,
 		"enduser.id": "alice", "gen_ai.request.model": "demo",
 	}, o.log.request(t, "refused"))
+}
+
+// A second try is begun beside a first one that is slow, and answers.
+func TestObserveHedge(t *testing.T) {
+	t.Parallel()
+	o := newObserved(t, observe.TracingConfig{})
+	body := strings.Replace(askStream, `"demo"`, `"canary"`, 1)
+	for i := range 30 { // until it is known what slow means
+		o.all(t, fmt.Sprint("before-", i), body, "X-Bucket", strconv.Itoa(i))
+	}
+	require.Equal(t, http.StatusOK, o.all(t, "hedged", body, "X-Test", "slow first"))
+	asked := o.models["v1.3"].asked("hedged")
+	require.Len(t, asked, 2)
+	assert.NotEqual(t, asked[0], asked[1])
+	check(t, map[string]any{
+		"level": "INFO", "outcome": "success", "http.response.status_code": 200.0, "gateway.stream": true, "gateway.route.version": "v1.3",
+		"gateway.tries": 2.0, "gateway.hedge": true, "gateway.hedge.won": true, "gateway.endpoint": "http://" + asked[1],
+		"gen_ai.usage.output_tokens": 22.0, "error.type": nil, "error.message": nil, "gateway.fallback.from": nil,
+	}, o.log.request(t, "hedged"))
 }
 
 // A client that leaves in the middle of a stream.

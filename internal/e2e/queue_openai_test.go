@@ -150,7 +150,8 @@ func (m *completions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	_, _ = fmt.Fprintf(w, `{"id":"c","object":"chat.completion","model":"demo","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":%q}}]}`, "re: "+prompt)
+	_, _ = fmt.Fprintf(w, `{"id":"c","object":"chat.completion","model":"demo","choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":%q}}],`+
+		`"usage":{"prompt_tokens":5,"completion_tokens":4,"total_tokens":9,"prompt_tokens_details":{"cached_tokens":2},"completion_tokens_details":{"reasoning_tokens":1}}}`, "re: "+prompt)
 }
 
 // input is a batch of prompts.
@@ -219,6 +220,10 @@ func TestQueueOpenAISDK(t *testing.T) {
 	assert.Equal(t, "a", b.Metadata["team"])
 	assert.Positive(t, b.CompletedAt)
 	assert.Equal(t, "/v1/chat/completions", b.Endpoint)
+	assert.Equal(t, "demo", b.Model)
+	assert.Equal(t, [5]int64{5 * 23, 2 * 23, 4 * 23, 23, 9 * 23}, [5]int64{
+		b.Usage.InputTokens, b.Usage.InputTokensDetails.CachedTokens, b.Usage.OutputTokens, b.Usage.OutputTokensDetails.ReasoningTokens, b.Usage.TotalTokens,
+	}, "of each answer once, however often it was asked for")
 
 	var got []string
 	for line := range strings.Lines(download(t, &sdk, b.OutputFileID)) {
@@ -268,6 +273,8 @@ func TestQueueOpenAISDKRefusals(t *testing.T) {
 	require.Len(t, b.Errors.Data, 1)
 	assert.EqualValues(t, 2, b.Errors.Data[0].Line)
 	assert.Equal(t, "missing_required_parameter", b.Errors.Data[0].Code)
+	assert.False(t, b.JSON.Usage.Valid())
+	assert.False(t, b.JSON.Model.Valid())
 
 	ids := make([]string, 5)
 	for i := range ids {

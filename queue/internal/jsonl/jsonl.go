@@ -42,6 +42,9 @@ type Fault struct {
 // maxCustomID is the longest custom_id in bytes.
 const maxCustomID = 512
 
+// maxModel is the longest name of a model that is told.
+const maxModel = 256
+
 // maxFaults is how many are listed.
 const maxFaults = 100
 
@@ -177,9 +180,29 @@ func fault(code, param, message string) *Fault {
 	return f
 }
 
-// Validate reads all lines. It returns how many requests there are, and the first
-// faults; err is of the reading.
-func (rules *Rules) Validate(in io.Reader) (count int, faults []*Fault, err error) {
+// Summary is what a whole input is.
+type Summary struct {
+	// Count is how many requests there are.
+	Count int
+	// Model is the one that all of them ask for; empty if they differ.
+	Model string
+}
+
+func (s *Summary) add(body []byte) {
+	first := s.Count == 1
+	if !first && s.Model == "" {
+		return // they differ
+	}
+	model, err := peek.String(body, "model")
+	if err != nil || len(model) > maxModel || !first && model != s.Model {
+		model = ""
+	}
+	s.Model = model
+}
+
+// Validate reads all lines. It returns what they are together, and the first faults;
+// err is of the reading.
+func (rules *Rules) Validate(in io.Reader) (sum Summary, faults []*Fault, err error) {
 	r := NewReader(in, rules.MaxLine, 0, 0)
 	seen := map[[16]byte]struct{}{}
 	note := func(f *Fault) {
@@ -191,17 +214,17 @@ func (rules *Rules) Validate(in io.Reader) (count int, faults []*Fault, err erro
 		raw, err := r.Next()
 		if errors.Is(err, ErrTooLong) {
 			note(fault("line_too_long", "", fmt.Sprintf("This line is longer than %d bytes.", rules.MaxLine)))
-			return count, faults, nil
+			return sum, faults, nil
 		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return count, faults, err
+			return sum, faults, err
 		}
-		if count++; count > rules.MaxLines {
+		if sum.Count++; sum.Count > rules.MaxLines {
 			note(fault("too_many_requests", "", fmt.Sprintf("A batch may have %d requests.", rules.MaxLines)))
-			return count, faults, nil
+			return sum, faults, nil
 		}
 		line, f := rules.Check(raw)
 		if f == nil {
@@ -209,12 +232,14 @@ func (rules *Rules) Validate(in io.Reader) (count int, faults []*Fault, err erro
 		}
 		if f != nil {
 			note(f)
+			continue
 		}
+		sum.add(line.Body)
 	}
-	if count == 0 && len(faults) == 0 {
+	if sum.Count == 0 && len(faults) == 0 {
 		faults = append(faults, fault("empty_file", "input_file_id", "The input file has no requests."))
 	}
-	return count, faults, nil
+	return sum, faults, nil
 }
 
 func unique(seen map[[16]byte]struct{}, id string) *Fault {

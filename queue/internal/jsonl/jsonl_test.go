@@ -72,9 +72,9 @@ func TestCheck(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	t.Parallel()
-	count, faults, err := rules().Validate(strings.NewReader("\xef\xbb\xbf" + line("a") + "\r\n\n" + line("b")))
+	sum, faults, err := rules().Validate(strings.NewReader("\xef\xbb\xbf" + line("a") + "\r\n\n" + line("b")))
 	require.NoError(t, err)
-	assert.Equal(t, 2, count)
+	assert.Equal(t, 2, sum.Count)
 	assert.Empty(t, faults)
 
 	broken := errors.New("x")
@@ -87,6 +87,39 @@ func TestValidate(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, faults, 100, "the first hundred are enough")
 	assert.Equal(t, 100, *faults[99].Line)
+}
+
+// The model is that of all lines, or none is told.
+func TestValidateModel(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 257)
+	for want, bodies := range map[string][]string{
+		"m":                 {`{"model":"m"}`},
+		"m é":               {`{"model":"m \u00e9"}`, `{"model":"m é"}`},
+		" none":             {`{}`},
+		" two":              {`{"model":"a"}`, `{"model":"b"}`},
+		" two, and again":   {`{"model":"a"}`, `{"model":"b"}`, `{"model":"a"}`},
+		" one without":      {`{"model":"a"}`, `{}`},
+		" the first's":      {`{}`, `{"model":"a"}`},
+		" a number":         {`{"model":1}`},
+		" said twice":       {`{"model":"a","model":"a"}`},
+		" too long to tell": {`{"model":"` + long + `"}`},
+	} {
+		var text strings.Builder
+		for i, body := range bodies {
+			fmt.Fprintf(&text, `{"custom_id":"%d","method":"POST","url":"/v1/embeddings","body":%s}`+"\n", i, body)
+		}
+		r := rules()
+		r.MaxLine = 1000
+		sum, faults, err := r.Validate(strings.NewReader(text.String()))
+		require.NoError(t, err)
+		require.Empty(t, faults)
+		if strings.HasPrefix(want, " ") {
+			assert.Empty(t, sum.Model, want)
+			continue
+		}
+		assert.Equal(t, want, sum.Model)
+	}
 }
 
 // Reading can go on where it ended.
@@ -124,7 +157,7 @@ func FuzzValidate(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		r := rules()
-		count, faults, err := r.Validate(strings.NewReader(text))
+		sum, faults, err := r.Validate(strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +165,7 @@ func FuzzValidate(f *testing.F) {
 			return
 		}
 		in := jsonl.NewReader(strings.NewReader(text), r.MaxLine, 0, 0)
-		for range count {
+		for range sum.Count {
 			raw, err := in.Next()
 			require.NoError(t, err)
 			requireSame(t, r, raw)
@@ -170,7 +203,7 @@ func BenchmarkValidate(b *testing.B) {
 	b.SetBytes(int64(text.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		if n, faults, err := r.Validate(strings.NewReader(text.String())); n != 1000 || len(faults) > 0 || err != nil {
+		if n, faults, err := r.Validate(strings.NewReader(text.String())); n.Count != 1000 || len(faults) > 0 || err != nil {
 			b.Fatal(n, faults, err)
 		}
 	}

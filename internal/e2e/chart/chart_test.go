@@ -1,0 +1,94 @@
+// Package chart_test renders the Helm chart and looks at what came of its files.
+package chart_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
+)
+
+const chart = "../../../deploy/helm/ginfer-gateway"
+
+// manifest is what is looked at of an object.
+type manifest struct {
+	Kind     string
+	Metadata struct {
+		Name                string
+		Labels, Annotations map[string]string
+	}
+	Data map[string]string
+	Spec any
+}
+
+// render returns the chart's objects by kind and name. The test is skipped without
+// helm, unless GINFER_REQUIRE_DEPLOY=1 says that it must be there.
+func render(t *testing.T, args ...string) map[string]manifest {
+	t.Helper()
+	helm, err := exec.LookPath("helm")
+	if err != nil {
+		if os.Getenv("GINFER_REQUIRE_DEPLOY") == "1" {
+			t.Fatal("helm is needed: make deploy-tools, and $(go env GOPATH)/bin in PATH")
+		}
+		t.Skip("helm is not installed")
+	}
+	cmd := exec.CommandContext(t.Context(), helm, append([]string{"template", "gw", chart}, args...)...)
+	cmd.Stderr = os.Stderr
+	text, err := cmd.Output()
+	require.NoError(t, err)
+	out := map[string]manifest{}
+	for doc := range strings.SplitSeq("\n"+string(text), "\n---\n") {
+		var m manifest
+		require.NoError(t, yaml.Unmarshal([]byte(doc), &m), doc)
+		if m.Kind != "" {
+			out[m.Kind+" "+m.Metadata.Name] = m
+		}
+	}
+	return out
+}
+
+func file(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(chart, "files", name))
+	require.NoError(t, err)
+	return string(text)
+}
+
+const (
+	dashboard = "ConfigMap gw-gateway-dashboard"
+	rules     = "PrometheusRule gw-gateway"
+)
+
+// Helm leaves alone what are Grafana's braces and dollars.
+func TestDashboard(t *testing.T) {
+	t.Parallel()
+	all := render(t, "--set", "dashboard.annotations.grafana_folder=AI")
+	require.Contains(t, all, dashboard)
+	assert.Equal(t, "1", all[dashboard].Metadata.Labels["grafana_dashboard"])
+	assert.Equal(t, map[string]string{"grafana_folder": "AI"}, all[dashboard].Metadata.Annotations)
+	want := file(t, "dashboard.json")
+	require.Contains(t, want, "${datasource}")
+	require.Contains(t, want, "{{")
+	require.Len(t, all[dashboard].Data, 1)
+	assert.JSONEq(t, want, all[dashboard].Data["ginfer-gateway.json"])
+	assert.NotContains(t, render(t, "--set", "dashboard.enabled=false"), dashboard)
+}
+
+// Helm leaves alone what are Prometheus's braces. The rules are there when asked for.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	all := render(t, "--set", "prometheusRule.enabled=true,prometheusRule.labels.release=prom")
+	require.Contains(t, all, rules)
+	assert.Equal(t, "prom", all[rules].Metadata.Labels["release"])
+	text := file(t, "alerts.yaml")
+	require.Contains(t, text, "{{ $labels.")
+	var want any
+	require.NoError(t, yaml.Unmarshal([]byte(text), &want))
+	assert.Equal(t, want, all[rules].Spec)
+	assert.NotContains(t, render(t), rules)
+}

@@ -1,0 +1,59 @@
+package queue
+
+import (
+	"net/http"
+
+	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/usage"
+)
+
+// batchUsage is how many tokens a batch took, as the OpenAI API has it.
+type batchUsage struct {
+	InputTokens  int64 `json:"input_tokens"`
+	InputDetails struct {
+		CachedTokens int64 `json:"cached_tokens"`
+	} `json:"input_tokens_details"`
+	OutputTokens  int64 `json:"output_tokens"`
+	OutputDetails struct {
+		ReasoningTokens int64 `json:"reasoning_tokens"`
+	} `json:"output_tokens_details"`
+	TotalTokens int64 `json:"total_tokens"`
+}
+
+// tokens adds up what answers say of their tokens. An answer that does not say so
+// counts nothing: nothing here is a guess.
+type tokens struct {
+	scanner usage.Scanner
+	// sum is nil as long as no answer said anything.
+	sum *batchUsage
+}
+
+// add takes a line as [outputLine] made it.
+func (t *tokens) add(line []byte) {
+	body, ok := member(line, "response")
+	if ok {
+		body, ok = member(body, "body")
+	}
+	if !ok {
+		return
+	}
+	t.scanner.Reset(http.Header{"Content-Type": {"application/json"}})
+	_, _ = t.scanner.Write(body) // it never fails
+	u, known := t.scanner.Usage()
+	if !known {
+		return
+	}
+	if t.sum == nil {
+		t.sum = &batchUsage{}
+	}
+	t.sum.InputTokens += u.Input
+	t.sum.InputDetails.CachedTokens += u.Cached
+	t.sum.OutputTokens += u.Output
+	t.sum.OutputDetails.ReasoningTokens += u.Reasoning
+	t.sum.TotalTokens += u.Input + u.Output
+}
+
+func member(object []byte, name string) ([]byte, bool) {
+	start, end, err := peek.Member(object, name)
+	return object[start:end], err == nil
+}
