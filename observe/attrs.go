@@ -57,6 +57,8 @@ const (
 	keyRequestID  = attribute.Key("gateway.request.id")
 	keyUpstreamID = attribute.Key("gateway.upstream.request.id")
 	keyGroup      = attribute.Key("gateway.group")
+	keyRollout    = attribute.Key("gateway.rollout")
+	keyCheck      = attribute.Key("gateway.rollout.check")
 )
 
 // labels are a set of attributes as a comparable value, to find again what was made

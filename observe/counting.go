@@ -162,6 +162,18 @@ func (m *Metrics) routed(ctx context.Context, e *routing.Event) {
 	}
 }
 
+// rolledOut counts a change of a rollout.
+func (m *Metrics) rolledOut(ctx context.Context, e *routing.RolloutEvent) {
+	if m == nil {
+		return
+	}
+	state := e.State.String()
+	if e.Err != nil {
+		state = "store_down"
+	}
+	m.in.rollouts.Add(ctx, 1, m.sets.of(labels{{keyRollout, m.labels.of(e.Name)}, {keyState, state}}))
+}
+
 func (m *Metrics) limited(ctx context.Context, name string, e *ratelimit.Event) {
 	if m == nil {
 		return

@@ -17,6 +17,11 @@ func (m *Metrics) observe(meter metric.Meter) (metric.Registration, error) {
 	streams := k.observed("gateway.streams.open", "{stream}", "Streams that have begun and not ended.")
 	entries := k.observed("gateway.cache.entries", "{entry}", "Entries of a cache in memory.")
 	bytes := k.observed("gateway.cache.size", "By", "About how much memory they take.")
+	rollout := k.observed("gateway.rollout.state", "", "1 for the state that a rollout is in.")
+	share, err := meter.Float64ObservableGauge("gateway.rollout.share", metric.WithDescription("The canary's share of a rollout's requests, 0 to 1."))
+	k.faults = append(k.faults, err)
+	evidence, err := meter.Float64ObservableGauge("gateway.rollout.evidence", metric.WithDescription("The evidence that a canary is worse, as a part of what it takes to roll it back."))
+	k.faults = append(k.faults, err)
 	if err := k.err(); err != nil {
 		return nil, err
 	}
@@ -26,10 +31,11 @@ func (m *Metrics) observe(meter metric.Meter) (metric.Registration, error) {
 			m.askCircuits(o, state)
 			m.askStreams(o, streams)
 			m.askCaches(o, entries, bytes)
+			m.askRollouts(o, rollout, share, evidence)
 		})
 		return nil
 	}
-	return meter.RegisterCallback(ask, up, inflight, state, streams, entries, bytes)
+	return meter.RegisterCallback(ask, up, inflight, state, streams, entries, bytes, rollout, share, evidence)
 }
 
 func (m *Metrics) askPools(o metric.Observer, up, inflight metric.Int64Observable) {
@@ -62,6 +68,20 @@ func (m *Metrics) askCircuits(o metric.Observer, state metric.Int64Observable) {
 		for i := range circuits {
 			c := &circuits[i]
 			o.ObserveInt64(state, int64(c.State), m.sets.of(labels{{keyUpstream, m.labels.of(upstream)}, {keyCircuit, m.labels.of(c.Circuit)}}))
+		}
+	}
+}
+
+func (m *Metrics) askRollouts(o metric.Observer, state metric.Int64Observable, share, evidence metric.Float64Observable) {
+	if m.cfg.Rollouts == nil {
+		return
+	}
+	for _, r := range m.cfg.Rollouts() {
+		name := m.labels.of(r.Name)
+		o.ObserveInt64(state, 1, m.sets.of(labels{{keyRollout, name}, {keyState, r.State.String()}}))
+		o.ObserveFloat64(share, r.Share, m.sets.of(labels{{keyRollout, name}}))
+		for _, c := range r.Checks {
+			o.ObserveFloat64(evidence, min(c.Evidence/c.Limit, 1), m.sets.of(labels{{keyRollout, name}, {keyCheck, c.Name}}))
 		}
 	}
 }

@@ -64,6 +64,19 @@ func (h Hooks) Routing(ctx context.Context, e routing.Event) {
 	}
 }
 
+// Rollout fits routing.RolloutConfig.OnEvent.
+func (h Hooks) Rollout(ctx context.Context, e routing.RolloutEvent) {
+	h.Metrics.rolledOut(ctx, &e)
+	level, message := slog.LevelInfo, "rollout "+e.State.String()
+	switch {
+	case e.Err != nil:
+		level, message = slog.LevelError, "rollout: its store does not answer"
+	case e.State == routing.RolledBack, e.State == routing.Held:
+		level = slog.LevelWarn
+	}
+	h.log(ctx, level, message, "rollout", e.Name, e.Err, slog.Float64("share", e.Share), slog.String("reason", plain.Clean(e.Reason, plain.Text)))
+}
+
 // Auth fits auth.Config.OnEvent.
 func (h Hooks) Auth(ctx context.Context, e auth.Event) {
 	recordOf(ctx).identified(&e)

@@ -41,6 +41,7 @@ type instruments struct {
 	fallbacks metric.Int64Counter
 	skipped   metric.Int64Counter
 	swaps     metric.Int64Counter
+	rollouts  metric.Int64Counter
 
 	limits      metric.Int64Counter
 	limitWait   metric.Float64Histogram
@@ -101,6 +102,7 @@ func (in *instruments) gateway(k *maker) {
 	in.fallbacks = k.counter("gateway.routing.fallbacks", "{request}", "Requests that fell back on another version.")
 	in.skipped = k.counter("gateway.routing.skipped", "{request}", "Versions passed over for what they can't do.")
 	in.swaps = k.counter("gateway.routing.swaps", "{swap}", "Tables put into force.")
+	in.rollouts = k.counter("gateway.rollout.changes", "{change}", "Rollouts that went on, stopped or were rolled back.")
 	in.limits = k.counter("gateway.limit.decisions", "{request}", "Requests let in and refused.")
 	in.limitWait = k.histogram("gateway.limit.wait", "s", "Time that requests waited for their turn.", k.bounds.requests)
 	in.limitTokens = k.counter("gateway.limit.tokens", "{token}", "Tokens reserved and spent.")

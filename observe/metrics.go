@@ -7,6 +7,7 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/routing"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -23,14 +24,15 @@ type MetricsConfig struct {
 	// MaxModels is how many others may get one, by an answer of success: a name that
 	// clients made up must not. The rest are "other". Default 100; negative: none.
 	MaxModels int
-	// Pools, Circuits, Streams and Caches are asked at every collection for the endpoints
-	// of each upstream, its circuits, the open streams of each route group, and the
-	// caches in memory: balance.Pool.Status, breaker.Group.Status, stream.Streams.Open.
-	// They must not block. Optional.
+	// Pools, Circuits, Streams, Caches and Rollouts are asked at every collection for the
+	// endpoints of each upstream, its circuits, the open streams of each route group, the
+	// caches in memory, and the rollouts: balance.Pool.Status, breaker.Group.Status,
+	// stream.Streams.Open, routing.Rollout.Status. They must not block. Optional.
 	Pools    func() map[string][]balance.Status
 	Circuits func() map[string][]breaker.Status
 	Streams  func() map[string]int
 	Caches   func() map[string]*cache.Memory
+	Rollouts func() []routing.RolloutStatus
 }
 
 // Metrics counts. Its middleware counts requests, the methods of a [Hooks] count what

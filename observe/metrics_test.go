@@ -1,9 +1,12 @@
 package observe_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +54,10 @@ func points(m metricdata.Metrics) (out []point) {
 	case metricdata.Gauge[int64]:
 		for _, p := range data.DataPoints {
 			out = append(out, point{p.Attributes, float64(p.Value), 0})
+		}
+	case metricdata.Gauge[float64]:
+		for _, p := range data.DataPoints {
+			out = append(out, point{p.Attributes, p.Value, 0})
 		}
 	case metricdata.Histogram[float64]:
 		for _, p := range data.DataPoints {
@@ -284,26 +291,51 @@ func TestMetricsAsk(t *testing.T) {
 		},
 		Streams: func() map[string]int { return map[string]int{"/v1": 4} },
 		Caches:  func() map[string]*cache.Memory { return map[string]*cache.Memory{"llm": memory} },
+		Rollouts: func() []routing.RolloutStatus {
+			return []routing.RolloutStatus{{Name: "m:v2", State: routing.Held, Share: 0.2, Checks: []routing.RolloutCheck{{Name: "latency", Evidence: 50, Limit: 200}}}}
+		},
 	})
 	got := series(collect(t, reader))
 	for name, want := range map[string]float64{
-		"gateway.endpoint.up{gateway.endpoint=good,gateway.upstream=p}":       1,
-		"gateway.endpoint.up{gateway.endpoint=sick,gateway.upstream=p}":       0,
-		"gateway.endpoint.up{gateway.endpoint=drained,gateway.upstream=p}":    0,
-		"gateway.endpoint.up{gateway.endpoint=ejected,gateway.upstream=p}":    0,
-		"gateway.endpoint.up{gateway.endpoint=resting,gateway.upstream=p}":    0,
-		"gateway.endpoint.inflight{gateway.endpoint=good,gateway.upstream=p}": 3,
-		"gateway.breaker.state{gateway.circuit=a,gateway.upstream=p}":         2,
-		"gateway.breaker.state{gateway.circuit=b,gateway.upstream=p}":         1,
-		"gateway.streams.open{gateway.group=/v1}":                             4,
-		"gateway.cache.entries{gateway.cache.name=llm}":                       0,
-		"gateway.cache.size{gateway.cache.name=llm}":                          0,
+		"gateway.endpoint.up{gateway.endpoint=good,gateway.upstream=p}":                1,
+		"gateway.endpoint.up{gateway.endpoint=sick,gateway.upstream=p}":                0,
+		"gateway.endpoint.up{gateway.endpoint=drained,gateway.upstream=p}":             0,
+		"gateway.endpoint.up{gateway.endpoint=ejected,gateway.upstream=p}":             0,
+		"gateway.endpoint.up{gateway.endpoint=resting,gateway.upstream=p}":             0,
+		"gateway.endpoint.inflight{gateway.endpoint=good,gateway.upstream=p}":          3,
+		"gateway.breaker.state{gateway.circuit=a,gateway.upstream=p}":                  2,
+		"gateway.breaker.state{gateway.circuit=b,gateway.upstream=p}":                  1,
+		"gateway.streams.open{gateway.group=/v1}":                                      4,
+		"gateway.cache.entries{gateway.cache.name=llm}":                                0,
+		"gateway.cache.size{gateway.cache.name=llm}":                                   0,
+		"gateway.rollout.share{gateway.rollout=m:v2}":                                  0.2,
+		"gateway.rollout.state{gateway.rollout=m:v2,gateway.state=held}":               1,
+		"gateway.rollout.evidence{gateway.rollout=m:v2,gateway.rollout.check=latency}": 0.25,
 	} {
 		assert.InDelta(t, want, got[name], 0, name)
 		assert.Contains(t, got, name)
 	}
 	require.NoError(t, metrics.Close())
 	assert.NotContains(t, series(collect(t, reader)), "gateway.streams.open{gateway.group=/v1}")
+}
+
+// What happens to a rollout is counted and logged.
+func TestRolloutHook(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	metrics, reader := newMetrics(t, observe.MetricsConfig{})
+	h := observe.Hooks{Metrics: metrics, Logger: slog.New(slog.NewJSONHandler(&log, nil))}
+	h.Rollout(t.Context(), routing.RolloutEvent{Name: "m:v2", State: routing.RolledBack, Reason: "failures: 3 of 3\nusers"})
+	h.Rollout(t.Context(), routing.RolloutEvent{Name: "m:v2", State: routing.Running, Share: 0.2, Err: errors.New("down")})
+	got := series(collect(t, reader))
+	assert.InDelta(t, 1, got["gateway.rollout.changes{gateway.rollout=m:v2,gateway.state=rolled_back}"], 0)
+	assert.InDelta(t, 1, got["gateway.rollout.changes{gateway.rollout=m:v2,gateway.state=store_down}"], 0)
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	require.Len(t, lines, 2)
+	assert.Contains(t, lines[0], `"level":"WARN","msg":"rollout rolled_back"`)
+	assert.Contains(t, lines[0], `"reason":"failures: 3 of 3`+"\ufffd"+`users"`)
+	assert.Contains(t, lines[1], `"level":"ERROR","msg":"rollout: its store does not answer"`)
+	assert.Contains(t, lines[1], `"rollout":"m:v2","error":"down"`)
 }
 
 // A status function that panics costs its own metrics alone.

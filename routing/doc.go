@@ -44,8 +44,16 @@
 //
 // The user is who the sticky header, else the identity, else a cookie says.
 //
+// A [Rollout] divides the weights of two of the routes by what it measures: the new
+// version gets more step by step while it is no worse, and nothing as soon as it is.
+//
+//	rollout, err := routing.NewRollout(routing.RolloutConfig{Model: "demo", Stable: "v1.2", Canary: "v1.3"})
+//	router, err := routing.New(routing.Config{Rollouts: []*routing.Rollout{rollout}, ...})
+//	go rollout.Run(ctx)
+//
 // What happens on failure: a request without a route is refused with 404, an
 // ambiguous one (two models, a path with dot segments) with 400, and a Transport
 // without a decision fails (closed). A bad table is refused whole, with every
-// fault named, and the one before stays in force.
+// fault named, and the one before stays in force. A rollout whose store does
+// not answer stays as it is, and gives its canary nothing if it was never read.
 package routing

@@ -22,6 +22,7 @@ const maxConfig = 4 << 20
 // adminHandler serves the private port: health, configuration, state, profiles.
 func (g *gateway) adminHandler() http.Handler {
 	r := gin.New()
+	r.UseRawPath = true // the names of rollouts may have slashes
 	r.Use(apierror.Recovery(g.logPanic))
 	r.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	r.GET("/readyz", g.readyz)
@@ -34,6 +35,8 @@ func (g *gateway) adminHandler() http.Handler {
 	admin.GET("/breakers", g.getBreakers)
 	admin.POST("/breakers/:upstream/:state", g.postBreaker)
 	admin.POST("/cache/purge", g.postPurge)
+	admin.GET("/rollouts", g.getRollouts)
+	admin.POST("/rollouts/:name/:action", g.postRollout)
 	if g.work != nil {
 		g.work.AdminRoutes(admin)
 	}

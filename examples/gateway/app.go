@@ -47,8 +47,9 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 	a.authn = g.keepAuthn(&cfg.Auth, faults) //nolint:contextcheck // requests bring their own
 	a.store = g.keepStore(cfg.Redis, faults)
 	a.answers = g.keepAnswers(cfg, faults)
+	a.progress = g.keepProgress(cfg, faults)
 	a.address, _ = auth.NewIPFilter(auth.IPFilterConfig{TrustedProxies: cfg.TrustedProxies}) // they were checked
-	if a.store == nil {
+	if a.store == nil || a.progress == nil {
 		return nil, src.explain(faults.faults)
 	}
 	if err := g.startQueue(cfg.Queue); err != nil { //nolint:contextcheck // it lives as long as the process
@@ -56,7 +57,7 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 		return nil, src.explain(faults.faults)
 	}
 	for i := range cfg.Groups {
-		group, err := g.newGroup(&cfg.Groups[i], cfg, &a.parts) //nolint:contextcheck // requests bring their own
+		group, err := g.newGroup(ctx, &cfg.Groups[i], cfg, &a.parts)
 		if err != nil {
 			faults.addAll(fmt.Sprintf("groups[%d]", i), err)
 			continue
@@ -85,6 +86,7 @@ func (g *gateway) startParts(ctx context.Context, a *app) {
 		time.AfterFunc(longest, old.close) // requests under way still settle there
 	}
 	g.startCaches(ctx, a)
+	g.startRollouts(ctx, a)
 	g.authn, g.store, g.limits = a.authn, a.store, map[string]*limits{}
 	for _, group := range a.groups {
 		if group.limits != nil {

@@ -33,7 +33,7 @@ func (k *checker) addAll(path string, err error) {
 		return
 	}
 	if f, ok := errors.AsType[*routing.FaultError](err); ok {
-		k.add(path+".routing.table."+f.Path, "%s", f.Reason)
+		k.add(strings.TrimSuffix(path+".routing.table."+f.Path, "."), "%s", f.Reason)
 		return
 	}
 	k.add(path, "%v", err)
@@ -71,6 +71,7 @@ func (c *Config) check() []fault {
 	k.samePath(c.Groups)
 	k.caches(c)
 	k.queues(c)
+	k.rollouts(c)
 	return k.faults
 }
 

@@ -34,6 +34,9 @@ type Config struct {
 	Limits map[string]Limit `json:"limits,omitempty"`
 	// CacheStore bounds what the groups' caches keep.
 	CacheStore *CacheStore `json:"cache_store,omitempty"`
+	// RolloutDir is the folder that remembers how far rollouts are, unless Redis does. It is
+	// made when a rollout changes. Default rollouts.
+	RolloutDir string `json:"rollout_dir,omitempty"`
 	// Queue takes batches and jobs, for the groups that say so. Default: there is none.
 	Queue *Queue `json:"queue,omitempty"`
 	// Groups are route groups; the one with the longest matching path takes a request.
@@ -230,6 +233,8 @@ type Routing struct {
 	StickyHeader string `json:"sticky_header,omitempty"`
 	// Table is the routing table.
 	Table json.RawMessage `json:"table"`
+	// Rollouts divide the weights of two routes of the table by what is measured.
+	Rollouts []Rollout `json:"rollouts,omitempty"`
 }
 
 // Stream is the stage that guards streams.

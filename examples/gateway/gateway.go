@@ -44,7 +44,10 @@ type gateway struct {
 	answers *answers
 	caches  map[string]*groupCache // by group
 	work    *work                  // nil: there is no queue
-	state   reloadState
+
+	progress *progress
+	rollouts map[string]*rollout // by name
+	state    reloadState
 }
 
 // reloadState is what the admin port tells of the configuration.

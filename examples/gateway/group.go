@@ -28,6 +28,8 @@ type group struct {
 	cache   *groupCache  // nil: the stage is off
 	streams *stream.Streams
 	proxy   *proxy.Proxy
+
+	rollouts []*rollout
 }
 
 // parts are what the groups of one configuration have in common.
@@ -37,10 +39,12 @@ type parts struct {
 	store   *store
 	answers *answers       // nil: nothing is cached
 	address *auth.IPFilter // tells clients' addresses
+
+	progress *progress // of rollouts
 }
 
 // newGroup puts a chain together, stage by stage.
-func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
+func (g *gateway) newGroup(ctx context.Context, cfg *Group, all *Config, p *parts) (*group, error) {
 	out := &group{cfg: cfg}
 	gate, err := g.gate(cfg, all, p)
 	if err != nil {
@@ -49,11 +53,17 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 	var chain gin.HandlersChain
 	var transport http.RoundTripper
 	if cfg.has(stageRouting) {
-		router, err := g.newRouter(cfg.Routing, p.pools)
+		if out.rollouts, err = g.keepRollouts(ctx, cfg, all, p); err != nil {
+			return nil, err
+		}
+		router, err := g.newRouter(cfg.Routing, p.pools, out.rollouts)
 		if err != nil {
 			return nil, err
 		}
 		chain = append(chain, router.Middleware())
+		if len(out.rollouts) > 0 {
+			chain = append(chain, feedback(cfg))
+		}
 		transport = router.Transport()
 	} else {
 		transport = p.pools[cfg.Upstream]
@@ -146,7 +156,7 @@ func methods(cfg *Group) gin.HandlerFunc {
 	}
 }
 
-func (g *gateway) newRouter(cfg *Routing, pools map[string]*pool) (*routing.Router, error) {
+func (g *gateway) newRouter(cfg *Routing, pools map[string]*pool, rollouts []*rollout) (*routing.Router, error) {
 	table, err := routing.ParseTable(cfg.Table)
 	if err != nil {
 		return nil, err
@@ -155,7 +165,11 @@ func (g *gateway) newRouter(cfg *Routing, pools map[string]*pool) (*routing.Rout
 	for name, p := range pools {
 		upstreams[name] = p
 	}
-	return routing.New(routing.Config{Table: table, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf, OnEvent: g.hooks.Routing})
+	shared := make([]*routing.Rollout, len(rollouts))
+	for i, r := range rollouts {
+		shared[i] = r.Rollout
+	}
+	return routing.New(routing.Config{Table: table, Rollouts: shared, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf, OnEvent: g.hooks.Routing})
 }
 
 // subject is the caller, but for the one token that all may share.

@@ -113,6 +113,12 @@ func (g *gateway) close() {
 	if g.answers != nil {
 		g.answers.close()
 	}
+	for _, r := range g.rollouts {
+		r.stop()
+	}
+	if g.progress != nil {
+		g.progress.close()
+	}
 	g.demo.close()
 	if g.telemetry != nil {
 		if err := g.telemetry.close(); err != nil {

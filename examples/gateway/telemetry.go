@@ -37,7 +37,7 @@ func (g *gateway) newTelemetry() (*telemetry, error) {
 	var faults [3]error
 	t.tracing, faults[0] = observe.NewTracing(observe.TracingConfig{TracerProvider: base.TracerProvider()})
 	t.metrics, faults[1] = observe.NewMetrics(observe.MetricsConfig{
-		MeterProvider: base.MeterProvider(), Pools: g.poolStates, Circuits: g.circuitStates, Streams: g.openStreams, Caches: g.memories,
+		MeterProvider: base.MeterProvider(), Pools: g.poolStates, Circuits: g.circuitStates, Streams: g.openStreams, Caches: g.memories, Rollouts: g.rolloutStates,
 	})
 	t.recent, faults[2] = observe.NewRecent(observe.RecentConfig{})
 	if err := errors.Join(faults[:]...); err != nil {

@@ -206,12 +206,15 @@ func (o *observed) watch(t *testing.T, cfg observe.TracingConfig) *watch {
 	require.NoError(t, err)
 	w.memory, err = cache.NewMemory(cache.MemoryConfig{})
 	require.NoError(t, err)
+	rollout, err := routing.NewRollout(routing.RolloutConfig{Model: "demo", Stable: "v1.2", Canary: "v1.3"})
+	require.NoError(t, err)
 	w.metrics, err = observe.NewMetrics(observe.MetricsConfig{
 		MeterProvider: o.telemetry.MeterProvider(),
 		Pools:         func() map[string][]balance.Status { return states(w.pools, (*balance.Pool).Status) },
 		Circuits:      func() map[string][]breaker.Status { return states(w.breakers, (*breaker.Group).Status) },
 		Streams:       func() map[string]int { return map[string]int{"chat": w.streams.Open()} },
 		Caches:        func() map[string]*cache.Memory { return map[string]*cache.Memory{"answers": w.memory} },
+		Rollouts:      func() []routing.RolloutStatus { return []routing.RolloutStatus{rollout.Status()} },
 	})
 	require.NoError(t, err)
 	o.recent, err = observe.NewRecent(observe.RecentConfig{})

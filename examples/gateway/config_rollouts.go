@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ginfer/ginfer/routing"
+)
+
+// Rollout raises the share of a new version step by step while it is measured to be no
+// worse than the old one, and takes all back when it is.
+type Rollout struct {
+	// Name tells it from others. Default: model and canary, as "demo:v1.3".
+	Name string `json:"name,omitempty"`
+	// Model of the two routes, as the table has it.
+	Model string `json:"model,omitempty"`
+	// Stable is the version that users have, Canary the one that they are to get. Both
+	// have a weight in the table; the rollout divides what the two add up to.
+	Stable string `json:"stable"`
+	Canary string `json:"canary"`
+	// Steps are the canary's shares in percent. Default 1, 5, 20, 100.
+	Steps []float64 `json:"steps,omitempty"`
+	// Dwell is the least time at a step. Default 10m.
+	Dwell Duration `json:"dwell,omitempty"`
+	// Interval is how often it is decided about going on. Default 10s.
+	Interval Duration `json:"interval,omitempty"`
+	// MinUsers of the canary must have been seen at a step. Default 500; -1: any number.
+	MinUsers int `json:"min_users,omitempty"`
+	// Patience is how long a step may take before somebody must decide. Default 2h; "off".
+	Patience Duration `json:"patience,omitempty"`
+	// Risk of rolling back a canary that is no worse. Default 0.01.
+	Risk float64 `json:"risk,omitempty"`
+	// Margin is by how much more often it may fail and still go on. Default 1.25.
+	Margin float64 `json:"margin,omitempty"`
+	// Tolerance is the same as a difference of shares. Default 0.02.
+	Tolerance float64 `json:"tolerance,omitempty"`
+	// Slow is an answer that begins so many times later than 95 % of the stable version's. Default 1.2.
+	Slow float64 `json:"slow,omitempty"`
+	// AwaitQuality waits at each step for enough verdicts at GROUP/feedback. Default false.
+	AwaitQuality bool `json:"await_quality,omitempty"`
+}
+
+func (cfg *Rollout) name() string {
+	if cfg.Name != "" {
+		return cfg.Name
+	}
+	return cfg.Model + ":" + cfg.Canary
+}
+
+// library is the rollout as package routing wants it.
+func (cfg *Rollout) library() routing.RolloutConfig {
+	steps := make([]float64, len(cfg.Steps))
+	for i, percent := range cfg.Steps {
+		steps[i] = percent / 100
+	}
+	return routing.RolloutConfig{
+		Name: cfg.name(), Model: cfg.Model, Stable: cfg.Stable, Canary: cfg.Canary, Steps: steps,
+		Dwell: time.Duration(cfg.Dwell), Interval: time.Duration(cfg.Interval), MinKeys: cfg.MinUsers, Patience: time.Duration(cfg.Patience), Risk: cfg.Risk,
+		Margin: cfg.Margin, Tolerance: cfg.Tolerance, Slow: cfg.Slow, AwaitQuality: cfg.AwaitQuality,
+	}
+}
+
+// rollouts checks what can be told without the tables.
+func (k *checker) rollouts(c *Config) {
+	if c.RolloutDir == "" {
+		c.RolloutDir = "rollouts"
+	}
+	var names []string
+	for i := range c.Groups {
+		g := &c.Groups[i]
+		if !g.has(stageRouting) || g.Routing == nil {
+			continue
+		}
+		for j := range g.Routing.Rollouts {
+			r := &g.Routing.Rollouts[j]
+			at := fmt.Sprintf("groups[%d].routing.rollouts[%d]", i, j)
+			if slices.Contains(names, r.name()) {
+				k.add(at+".name", "%q is another rollout's too", r.name())
+			}
+			names = append(names, r.name())
+			if _, err := routing.NewRollout(r.library()); err != nil {
+				k.addAll(at, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/redisstore"
+)
+
+// rollout is a rollout at work. It outlives a reload that does not change it.
+type rollout struct {
+	*routing.Rollout
+	group string
+	key   string // what it was made of
+	from  *progress
+	stop  context.CancelFunc
+}
+
+// progress is where it is kept how far rollouts are: in a folder, or in Redis, where
+// replicas share it.
+type progress struct {
+	routing.RolloutStore
+	key   string // what it was made of
+	close func()
+}
+
+// keepProgress makes the store of a configuration, or returns the one at work when that
+// is the same.
+func (g *gateway) keepProgress(cfg *Config, faults *checker) *progress {
+	text, _ := json.Marshal([]any{cfg.RolloutDir, cfg.Redis}) //nolint:gosec // with its password: it is compared and goes nowhere
+	if g.progress != nil && g.progress.key == string(text) {
+		return g.progress
+	}
+	if cfg.Redis == nil {
+		return &progress{RolloutStore: routing.NewFileStore(cfg.RolloutDir), key: string(text), close: func() {}}
+	}
+	client, err := connect(cfg.Redis, redisstore.Options(cfg.Redis.Addresses...))
+	if err == nil {
+		var s *redisstore.Store
+		if s, err = redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Redis.Prefix}); err == nil {
+			return &progress{RolloutStore: s, key: string(text), close: func() { _ = client.Close() }}
+		}
+	}
+	faults.addAll("redis", err)
+	return nil
+}
+
+// keepRollouts makes a group's rollouts; those that did not change are the ones at work.
+func (g *gateway) keepRollouts(ctx context.Context, cfg *Group, all *Config, p *parts) ([]*rollout, error) {
+	var out []*rollout
+	for i := range cfg.Routing.Rollouts {
+		r := &cfg.Routing.Rollouts[i]
+		text, _ := json.Marshal([]any{cfg.Path, r}) // plain values
+		if old := g.rollouts[r.name()]; old != nil && old.key == string(text) && old.from == p.progress {
+			out = append(out, old)
+			continue
+		}
+		made, err := g.newRollout(ctx, r, all, p)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, &rollout{Rollout: made, group: cfg.Path, key: string(text), from: p.progress})
+	}
+	return out, nil
+}
+
+func (g *gateway) newRollout(ctx context.Context, cfg *Rollout, all *Config, p *parts) (*routing.Rollout, error) {
+	config := cfg.library()
+	config.Store, config.OnEvent = p.progress, g.hooks.Rollout
+	if all.Redis != nil {
+		config.Replicas = all.Redis.Replicas
+	}
+	r, err := routing.NewRollout(config)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := r.Restore(ctx); err != nil { // it asks again; meanwhile the canary gets nothing
+		g.log.Error("rollout: its store does not answer", "rollout", cfg.name(), "error", err)
+	}
+	return r, nil
+}
+
+// startRollouts starts the new rollouts and stops those that are gone.
+func (g *gateway) startRollouts(ctx context.Context, a *app) {
+	next := make(map[string]*rollout)
+	for _, group := range a.groups {
+		for _, r := range group.rollouts {
+			next[r.Status().Name] = r
+		}
+	}
+	for name, old := range g.rollouts {
+		if next[name] != old {
+			old.stop()
+		}
+	}
+	for name, r := range next {
+		if g.rollouts[name] != r {
+			var loop context.Context
+			loop, r.stop = context.WithCancel(context.WithoutCancel(ctx))
+			go func() { _ = r.Run(loop) }() // ends with its context, without another error
+		}
+	}
+	if old := g.progress; old != nil && old != a.progress {
+		time.AfterFunc(time.Minute, old.close)
+	}
+	g.rollouts, g.progress = next, a.progress
+}
+
+// feedback takes what users tell of a version: {"model": "demo", "good": false}, sent to
+// GROUP/feedback, counts for the version that the user has.
+func feedback(cfg *Group) gin.HandlerFunc {
+	path := strings.TrimSuffix(cfg.Path, "/") + "/feedback"
+	return func(c *gin.Context) {
+		if c.Request.URL.Path != path || c.Request.Method != http.MethodPost {
+			return
+		}
+		var verdict struct {
+			Good *bool `json:"good"`
+		}
+		body := http.MaxBytesReader(c.Writer, c.Request.Body, 64<<10)
+		if json.NewDecoder(body).Decode(&verdict) != nil || verdict.Good == nil {
+			apierror.Abort(c, &apierror.Error{Status: http.StatusBadRequest, Code: "invalid_feedback", Message: `Send {"model": "…", "good": true} or false.`})
+			return
+		}
+		c.AbortWithStatusJSON(http.StatusOK, gin.H{"counted": routing.Judge(c.Request.Context(), *verdict.Good)})
+	}
+}
+
+// rolloutRow is a rollout as the private port tells of it.
+type rolloutRow struct {
+	Group string `json:"group"`
+	routing.RolloutStatus
+}
+
+// rolloutRows are those at work, in the order of the configuration.
+func (g *gateway) rolloutRows() []rolloutRow {
+	rows := []rolloutRow{}
+	if a := g.current.Load(); a != nil {
+		for _, group := range a.groups {
+			for _, r := range group.rollouts {
+				rows = append(rows, rolloutRow{r.group, r.Status()})
+			}
+		}
+	}
+	return rows
+}
+
+func (g *gateway) rolloutStates() []routing.RolloutStatus {
+	var states []routing.RolloutStatus
+	for _, row := range g.rolloutRows() {
+		states = append(states, row.RolloutStatus)
+	}
+	return states
+}
+
+func (g *gateway) getRollouts(c *gin.Context) { c.JSON(http.StatusOK, g.rolloutRows()) }
+
+// postRollout lets somebody decide: pause, resume, promote, rollback, restart.
+func (g *gateway) postRollout(c *gin.Context) {
+	for _, group := range g.current.Load().groups {
+		for _, r := range group.rollouts {
+			if r.Status().Name == c.Param("name") {
+				r.decide(c)
+				return
+			}
+		}
+	}
+	apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_rollout", Message: "There is no rollout of this name."})
+}
+
+func (r *rollout) decide(c *gin.Context) {
+	does := map[string]func(context.Context) error{
+		"pause": r.Pause, "resume": r.Resume, "promote": r.Promote, "rollback": r.RollBack, "restart": r.Restart,
+	}[c.Param("action")]
+	if does == nil {
+		apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_action", Message: "A rollout can pause, resume, promote, rollback and restart."})
+		return
+	}
+	if err := does(context.WithoutCancel(c.Request.Context())); err != nil {
+		apierror.Abort(c, &apierror.Error{Status: http.StatusConflict, Code: "not_now", Message: err.Error(), Err: err})
+		return
+	}
+	c.JSON(http.StatusOK, rolloutRow{r.group, r.Status()})
+}

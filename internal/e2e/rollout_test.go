@@ -1,0 +1,278 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/testkit/redistest"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// storyteller streams three tokens after a while; of every so many streams one breaks off.
+type storyteller struct {
+	*httptest.Server
+
+	asked    atomic.Int64
+	breaking atomic.Int64 // 0: none
+	pause    atomic.Int64 // before the first token
+}
+
+func newStoryteller(t *testing.T) *storyteller {
+	t.Helper()
+	m := new(storyteller)
+	m.Server = httptest.NewServer(m)
+	t.Cleanup(m.Close)
+	return m
+}
+
+func (m *storyteller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n, every := m.asked.Add(1), m.breaking.Load()
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "text/event-stream")
+	time.Sleep(time.Duration(m.pause.Load()))
+	for range 3 {
+		_, _ = io.WriteString(w, `data: {"choices":[{"index":0,"delta":{"content":"a"}}]}`+"\n\n")
+		_ = http.NewResponseController(w).Flush()
+	}
+	if every > 0 && n%every == 0 {
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = io.WriteString(w, "data: [DONE]\n\n")
+}
+
+const rolloutConfig = `{` + ports + `, %s
+	"upstreams": {
+		"old": {"endpoints": [{"url": %q}], "breaker": {"off": true}},
+		"new": {"endpoints": [{"url": %q}], "breaker": {"off": true}}
+	},
+	"groups": [{"path": "/v1", "stages": ["routing", "stream"], "routing": {
+		"sticky_header": "X-User-Id",
+		"table": {"salt": "e2e", "routes": [
+			{"model": "chat/large", "version": "old", "weight": 1},
+			{"model": "chat/large", "version": "new", "weight": 1, "fallback": ["old"]}
+		]},
+		"rollouts": [{"model": "chat/large", "stable": "old", "canary": "new", "steps": [20, 50, 100], "dwell": "1s", "interval": "200ms", "min_users": 50, "tolerance": 0.2, "risk": 0.02}]
+	}}]}`
+
+type rolloutRow struct {
+	Group, Name, State, Reason string
+	Step                       int
+	Share                      float64
+	Checks                     []struct {
+		Name      string  `json:"name"`
+		Stable    int     `json:"stable_keys"`
+		StableBad int     `json:"stable_bad"`
+		Canary    int     `json:"canary_keys"`
+		CanaryBad int     `json:"canary_bad"`
+		Evidence  float64 `json:"evidence"`
+	}
+}
+
+func (p *process) rollout() rolloutRow {
+	p.t.Helper()
+	status, text := p.admin(http.MethodGet, "/admin/rollouts", "")
+	require.Equal(p.t, http.StatusOK, status, text)
+	var rows []rolloutRow
+	require.NoError(p.t, json.Unmarshal([]byte(text), &rows))
+	require.Len(p.t, rows, 1)
+	return rows[0]
+}
+
+// decide does what somebody does by hand.
+func (p *process) decide(action string) (int, string) {
+	p.t.Helper()
+	return p.admin(http.MethodPost, "/admin/rollouts/"+url.PathEscape("chat/large:new")+"/"+action, "")
+}
+
+// users has so many ask, a stream each, and returns their versions.
+func (p *process) users(from, n int) map[string]string {
+	p.t.Helper()
+	versions, mu := make(map[string]string, n), sync.Mutex{}
+	var wg sync.WaitGroup
+	work := make(chan int)
+	for range 8 {
+		wg.Go(func() {
+			for i := range work {
+				user := strconv.Itoa(i)
+				req, _ := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(`{"model":"chat/large","stream":true}`))
+				req.Header.Set("Content-Type", "application/json")
+				req.Header.Set("X-User-Id", user)
+				res, err := http.DefaultClient.Do(req)
+				if !assert.NoError(p.t, err) {
+					continue
+				}
+				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
+				mu.Lock()
+				versions[user] = res.Header.Get("X-Model-Version")
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range n {
+		work <- from + i
+	}
+	close(work)
+	wg.Wait()
+	return versions
+}
+
+// A good version gets all users, step by step, and none of them loses it on the way; a
+// reload in between does not begin anew.
+func TestRolloutToItsEnd(t *testing.T) {
+	old, canary := newStoryteller(t), newStoryteller(t)
+	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL)
+	p := start(t, config)
+	had := map[string]bool{}
+	follow := func() {
+		for user, version := range p.users(0, 200) {
+			assert.False(t, had[user] && version == "old", "user %s lost the new version", user)
+			had[user] = had[user] || version == "new"
+		}
+	}
+	follow()
+	require.Equal(t, rolloutRow{Group: "/v1", Name: "chat/large:new", State: "running", Reason: "begun", Share: 0.2}, withoutChecks(p.rollout()))
+	next := 1000
+	deadline := time.Now().Add(time.Minute)
+	for p.rollout().State == "running" && time.Now().Before(deadline) {
+		if p.rollout().Step == 1 && strings.Contains(config, `"idle"`) == false {
+			config = strings.Replace(config, `"stages"`, `"stream": {"idle": "4m"}, "stages"`, 1)
+			p.write(config)
+		}
+		p.users(next, 400)
+		next += 400
+		follow()
+		time.Sleep(100 * time.Millisecond)
+	}
+	row := p.rollout()
+	require.Equal(t, "done", row.State, "%+v", row)
+	for _, version := range p.users(0, 50) {
+		require.Equal(t, "new", version)
+	}
+	_, metrics := p.admin(http.MethodGet, "/metrics", "")
+	require.Contains(t, metrics, `gateway_rollout_share{gateway_rollout="chat/large:new"`)
+	require.Regexp(t, `gateway_rollout_evidence\{gateway_rollout="chat/large:new",gateway_rollout_check="failures"`, metrics)
+	require.Contains(t, p.stderr.String(), "configuration reloaded")
+	require.Contains(t, p.stderr.String(), `"msg":"rollout done"`)
+}
+
+func withoutChecks(r rolloutRow) rolloutRow {
+	r.Checks = nil
+	return r
+}
+
+// A version whose streams break off after their first token is found out, although each
+// began with status 200, and stays taken back after a restart until somebody decides.
+func TestRolloutIsTakenBack(t *testing.T) {
+	old, canary := newStoryteller(t), newStoryteller(t)
+	canary.breaking.Store(3)
+	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, filepath.Join(t.TempDir(), "r")), old.URL, canary.URL)
+	p := start(t, config)
+	asked := 0
+	for ; asked < 2000 && p.rollout().State == "running"; asked += 40 {
+		p.users(asked, 40)
+	}
+	row := p.rollout()
+	require.Equal(t, "rolled_back", row.State, "%+v", row)
+	require.Contains(t, row.Reason, "failures: ")
+	t.Logf("after %d users: %s", asked, row.Reason)
+	for _, version := range p.users(0, 50) {
+		require.Equal(t, "old", version)
+	}
+	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), `"msg":"rollout rolled_back"`) }, 5*time.Second, 10*time.Millisecond)
+	time.Sleep(200 * time.Millisecond) // it is written at once, but not by the request that found out
+	p.signal(syscall.SIGKILL)
+	p.wait()
+
+	p = start(t, config)
+	require.Equal(t, "rolled_back", p.rollout().State)
+	status, text := p.decide("promote")
+	require.Equal(t, http.StatusConflict, status, text)
+	status, text = p.decide("nonsense")
+	require.Equal(t, http.StatusNotFound, status, text)
+	status, text = p.decide("restart")
+	require.Equal(t, http.StatusOK, status, text)
+	require.InDelta(t, 0.2, p.rollout().Share, 0)
+}
+
+// Users' verdicts count: two of three are unhappy with the new version.
+func TestRolloutFeedback(t *testing.T) {
+	old, canary := newStoryteller(t), newStoryteller(t)
+	p := start(t, fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL))
+	say := func(user, body string) (int, string) {
+		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, p.public+"/v1/feedback", strings.NewReader(body))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-User-Id", user)
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer func() { _ = res.Body.Close() }()
+		text, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		return res.StatusCode, string(text)
+	}
+	status, text := say("1", `{"model":"chat/large"}`)
+	require.Equal(t, http.StatusBadRequest, status, text)
+	status, text = p.decide("pause")
+	require.Equal(t, http.StatusOK, status, text)
+	i := 0
+	for user, version := range p.users(0, 300) {
+		if i++; p.rollout().State != "paused" {
+			break
+		}
+		status, text := say(user, fmt.Sprintf(`{"model":"chat/large","good":%t}`, version == "old" || i%3 == 0))
+		require.Equal(t, http.StatusOK, status, text)
+		require.JSONEq(t, `{"counted":true}`, text)
+	}
+	row := p.rollout()
+	require.Equal(t, "rolled_back", row.State, "%+v", row)
+	require.Contains(t, row.Reason, "quality: ")
+}
+
+// Two gateways on one Redis are at the same step.
+func TestRolloutOfTwoGateways(t *testing.T) {
+	old, canary := newStoryteller(t), newStoryteller(t)
+	server := redistest.Start(t)
+	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"redis": {"addresses": [%q], "replicas": 2, "timeout": "1s"},`, server.Addr), old.URL, canary.URL)
+	config = strings.Replace(config, `"dwell": "1s"`, `"dwell": "1h"`, 1)
+	one, two := start(t, config), start(t, config)
+	status, text := one.decide("promote")
+	require.Equal(t, http.StatusOK, status, text)
+	require.Eventually(t, func() bool { return two.rollout().Step == 1 }, 20*time.Second, 100*time.Millisecond)
+	require.Equal(t, one.users(0, 100), two.users(0, 100))
+	status, text = two.decide("rollback")
+	require.Equal(t, http.StatusOK, status, text)
+	require.Eventually(t, func() bool { return one.rollout().State == "rolled_back" }, 20*time.Second, 100*time.Millisecond)
+}
+
+// A rollout that its table does not fit is refused with the place.
+func TestRolloutConfig(t *testing.T) {
+	p := start(t, fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), "http://127.0.0.1:1", "http://127.0.0.1:1"))
+	bad := strings.Replace(p.rolloutFile(), `"canary": "new"`, `"canary": "newer", "slow": 0.5`, 1)
+	status, text := p.admin(http.MethodPut, "/admin/config", bad, "Content-Type", "application/json")
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+	require.Contains(t, text, "groups[0].routing.rollouts[0]: routing: RolloutConfig.Slow: 0.5")
+	bad = strings.Replace(p.rolloutFile(), `"canary": "new"`, `"canary": "newer"`, 1)
+	status, text = p.admin(http.MethodPut, "/admin/config", bad, "Content-Type", "application/json")
+	require.Equal(t, http.StatusUnprocessableEntity, status)
+	require.Contains(t, text, `no route of model \"chat/large\" gives version \"newer\" a weight`)
+	require.Equal(t, "running", p.rollout().State)
+}
+
+// rolloutFile is the configuration in force.
+func (p *process) rolloutFile() string {
+	_, text := p.admin(http.MethodGet, "/admin/config", "")
+	return text
+}
