@@ -63,17 +63,18 @@ func (x *exchange) answered(res *http.Response) {
 	res.Body = b
 }
 
-// report counts how the exchange ended, once. A client that left says nothing
-// about the endpoint, nor does a body that the caller did not want to the end.
+// report counts how the exchange ended, once. A client that left says nothing about
+// the endpoint, unless it has the whole answer, nor does a body that the caller
+// did not want to the end.
 func (x *exchange) report() {
 	x.closed.Do(func() {
 		verdict := attempt.From(x.ctx).Err()
 		switch {
+		case verdict == nil && x.err == nil && x.whole && x.status < 500:
+			x.pool.count(x.node, true) // a client that has everything may well be gone
 		case verdict == nil && (attempt.Abandoned(x.ctx) || x.err == nil && attempt.From(x.ctx).Late(x.status)):
 		case x.err != nil, verdict != nil, x.status >= 500:
 			x.pool.count(x.node, false)
-		case x.whole:
-			x.pool.count(x.node, true)
 		}
 	})
 }

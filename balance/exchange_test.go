@@ -94,6 +94,8 @@ func TestOutcome(t *testing.T) {
 		"body error":                        {answer: with(200, breaking()), want: "failure"},
 		"client left, transport error":      {answer: failing(context.Canceled), cancel: gone, before: true, want: "neither"},
 		"client left, body error":           {answer: with(200, breaking()), cancel: gone, want: "neither"},
+		"client left with the whole answer": {answer: with(200, ok()), cancel: gone, want: "success"},
+		"client left, not read":             {answer: with(200, ok()), cancel: gone, unread: true, want: "neither"},
 		"client left, 500":                  {answer: with(500, ok()), cancel: gone, want: "neither"},
 		"upstream too slow":                 {answer: failing(context.Canceled), cancel: attempt.ErrTimeout, before: true, want: "failure"},
 		"upstream too slow in its body":     {answer: with(200, breaking()), cancel: attempt.ErrTimeout, want: "failure"},

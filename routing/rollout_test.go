@@ -228,6 +228,23 @@ func TestRolloutIsNotTakenIn(t *testing.T) {
 			require.Zero(t, r.Status().Checks[0].CanaryKeys)
 		})
 	})
+	t.Run("clients leave with the whole answer", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}})
+			for i := range 200 {
+				ctx, cancel := context.WithCancel(t.Context())
+				res, err := r.router.Transport().RoundTrip(decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i)).WithContext(ctx)))
+				require.NoError(t, err)
+				_, _ = io.Copy(io.Discard, res.Body)
+				cancel()
+				_ = res.Body.Close()
+			}
+			c := r.Status().Checks[0]
+			require.Equal(t, 200, c.StableKeys+c.CanaryKeys)
+			require.Zero(t, c.StableBad+c.CanaryBad)
+		})
+	})
 	t.Run("by a condition", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

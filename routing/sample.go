@@ -67,21 +67,26 @@ func (m *measurement) follow(res *http.Response) {
 	}
 }
 
-// end tells the rollout once how the try went: not when the client left, which says
-// nothing, nor when it gave too little time. Any status from 400 on is a failure. What
-// is a client's own fault strikes both versions alike, and a version that refuses what
-// the other one takes must not pass.
+// end tells the rollout once how the try went. A client that left before the end of the
+// answer says nothing, nor does one that gave too little time. Any status from 400 on is
+// a failure: what is a client's own fault strikes both versions alike, and a version that
+// refuses what the other one takes must not pass.
 func (m *measurement) end(err error, whole bool, status int) {
 	m.once.Do(func() {
 		try := attempt.From(m.ctx)
 		verdict := try.Err()
+		f := finding{check: failures}
 		switch {
+		case err == nil && verdict == nil && whole && status < http.StatusBadRequest:
+			// A client that has everything may well be gone.
 		case verdict == nil && (attempt.Abandoned(m.ctx) || err == nil && try.Late(status) || isRefusal(err)):
+			return
 		case err != nil, verdict != nil, status >= http.StatusBadRequest, m.ctx.Err() != nil:
-			m.stage.rollout.learn(m.ctx, m.sample, finding{check: failures, bad: true, own: err == nil && verdict == nil && !isFailed(status)})
-		case whole:
-			m.stage.rollout.learn(m.ctx, m.sample, finding{check: failures})
+			f.bad, f.own = true, err == nil && verdict == nil && !isFailed(status)
+		default:
+			return // who wanted no more of it
 		}
+		m.stage.rollout.learn(m.ctx, m.sample, f)
 	})
 }
 
