@@ -62,8 +62,8 @@ func (q *Queue) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// AdminRoutes adds /queue and /queue/dead to a group that only operators reach.
-// They see everybody's dead letters, but not what was asked.
+// AdminRoutes adds /queue, /queue/batches and /queue/dead to a group that only operators
+// reach. They see everybody's batches and dead letters, but not what was asked.
 func (q *Queue) AdminRoutes(r gin.IRouter) {
 	r.GET("/queue", q.answer(func(c *gin.Context) error {
 		s, err := q.Status(c.Request.Context())
@@ -72,6 +72,7 @@ func (q *Queue) AdminRoutes(r gin.IRouter) {
 		}
 		return err
 	}))
+	r.GET("/queue/batches", q.answer(q.listAllBatches))
 	r.GET("/queue/dead", q.answer(q.listDead))
 	r.POST("/queue/dead/:number/replay", q.answer(q.replayDead))
 	r.DELETE("/queue/dead/:number", q.answer(q.deleteDead))
