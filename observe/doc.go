@@ -15,7 +15,7 @@
 //
 // # How the parts fit
 //
-// Each of [AccessLog], [Tracing], [Metrics] and [Recent] is a middleware that works
+// Each of [AccessLog], [Tracing], [Metrics], [Recent] and [Live] is a middleware that works
 // without the others. They stand first in the chain, before the recovery from panics,
 // so that they see its answer, in the order above: the span is in the context when
 // metrics are recorded, which then carry its trace as an exemplar.

@@ -23,10 +23,13 @@ const maxConfig = 4 << 20
 func (g *gateway) adminHandler() http.Handler {
 	r := gin.New()
 	r.UseRawPath = true // the names of rollouts may have slashes
-	r.Use(apierror.Recovery(g.logPanic))
+	r.Use(apierror.Recovery(g.logPanic), sameOrigin())
+	r.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/admin/") })
 	r.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	r.GET("/readyz", g.readyz)
 	admin := r.Group("/admin")
+	pageRoutes(admin)
+	admin.GET("/live", (&feed{g: g, queue: g.newQueueView()}).serve)
 	admin.GET("/config", g.getConfig)
 	admin.PUT("/config", g.putConfig)
 	admin.POST("/reload", g.postReload)

@@ -52,12 +52,15 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 	if a.store == nil || a.progress == nil {
 		return nil, src.explain(faults.faults)
 	}
+	if err := g.keepRollouts(ctx, cfg, &a.parts); err != nil {
+		faults.addAll("groups", err)
+	}
 	if err := g.startQueue(cfg.Queue); err != nil { //nolint:contextcheck // it lives as long as the process
 		faults.add("queue", "%v", err)
 		return nil, src.explain(faults.faults)
 	}
 	for i := range cfg.Groups {
-		group, err := g.newGroup(ctx, &cfg.Groups[i], cfg, &a.parts)
+		group, err := g.newGroup(&cfg.Groups[i], cfg, &a.parts) //nolint:contextcheck // requests bring their own
 		if err != nil {
 			faults.addAll(fmt.Sprintf("groups[%d]", i), err)
 			continue

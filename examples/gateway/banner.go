@@ -16,6 +16,7 @@ func banner(w io.Writer, p *ports, g *gateway) {
 private: %[2]s
 token: %[3]s
 config: %[4]s
+page: %[2]s/admin/
 
 Try:
   curl %[1]s/v1/models -H 'Authorization: Bearer %[3]s'

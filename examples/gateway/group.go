@@ -40,33 +40,20 @@ type parts struct {
 	answers *answers       // nil: nothing is cached
 	address *auth.IPFilter // tells clients' addresses
 
-	progress *progress // of rollouts
+	progress *progress             // of rollouts
+	rollouts map[string][]*rollout // by group
 }
 
 // newGroup puts a chain together, stage by stage.
-func (g *gateway) newGroup(ctx context.Context, cfg *Group, all *Config, p *parts) (*group, error) {
+func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 	out := &group{cfg: cfg}
 	gate, err := g.gate(cfg, all, p)
 	if err != nil {
 		return nil, err
 	}
-	var chain gin.HandlersChain
-	var transport http.RoundTripper
-	if cfg.has(stageRouting) {
-		if out.rollouts, err = g.keepRollouts(ctx, cfg, all, p); err != nil {
-			return nil, err
-		}
-		router, err := g.newRouter(cfg.Routing, p.pools, out.rollouts)
-		if err != nil {
-			return nil, err
-		}
-		chain = append(chain, router.Middleware())
-		if len(out.rollouts) > 0 {
-			chain = append(chain, feedback(cfg))
-		}
-		transport = router.Transport()
-	} else {
-		transport = p.pools[cfg.Upstream]
+	chain, transport, err := g.route(out, p)
+	if err != nil {
+		return nil, err
 	}
 	if cfg.has(stageLimits) {
 		if out.limits, err = g.keepLimits(cfg, all, p.store, p.address); err != nil {
@@ -96,6 +83,24 @@ func (g *gateway) newGroup(ctx context.Context, cfg *Group, all *Config, p *part
 		out.handler = g.withQueue(cfg, gate, out.handler)
 	}
 	return out, nil
+}
+
+// route is the stage that decides, and what carries out the decision.
+func (g *gateway) route(out *group, p *parts) (gin.HandlersChain, http.RoundTripper, error) {
+	cfg := out.cfg
+	if !cfg.has(stageRouting) {
+		return nil, p.pools[cfg.Upstream], nil
+	}
+	out.rollouts = p.rollouts[cfg.Path]
+	router, err := g.newRouter(cfg.Routing, p.pools, out.rollouts)
+	if err != nil {
+		return nil, nil, err
+	}
+	chain := gin.HandlersChain{router.Middleware()}
+	if len(out.rollouts) > 0 {
+		chain = append(chain, feedback(cfg))
+	}
+	return chain, router.Transport(), nil
 }
 
 // gate are the stages that say who may come in.

@@ -33,7 +33,7 @@ type progress struct {
 // keepProgress makes the store of a configuration, or returns the one at work when that
 // is the same.
 func (g *gateway) keepProgress(cfg *Config, faults *checker) *progress {
-	text, _ := json.Marshal([]any{cfg.RolloutDir, cfg.Redis}) //nolint:gosec // with its password: it is compared and goes nowhere
+	text, _ := json.Marshal([]any{cfg.RolloutDir, cfg.Redis})
 	if g.progress != nil && g.progress.key == string(text) {
 		return g.progress
 	}
@@ -51,23 +51,32 @@ func (g *gateway) keepProgress(cfg *Config, faults *checker) *progress {
 	return nil
 }
 
-// keepRollouts makes a group's rollouts; those that did not change are the ones at work.
-func (g *gateway) keepRollouts(ctx context.Context, cfg *Group, all *Config, p *parts) ([]*rollout, error) {
-	var out []*rollout
-	for i := range cfg.Routing.Rollouts {
-		r := &cfg.Routing.Rollouts[i]
-		text, _ := json.Marshal([]any{cfg.Path, r}) // plain values
-		if old := g.rollouts[r.name()]; old != nil && old.key == string(text) && old.from == p.progress {
-			out = append(out, old)
+// keepRollouts makes the groups' rollouts; those that did not change are the ones at work.
+func (g *gateway) keepRollouts(ctx context.Context, cfg *Config, p *parts) error {
+	p.rollouts = make(map[string][]*rollout)
+	for i := range cfg.Groups {
+		group := &cfg.Groups[i]
+		if !group.has(stageRouting) {
 			continue
 		}
-		made, err := g.newRollout(ctx, r, all, p)
-		if err != nil {
-			return nil, err
+		for j := range group.Routing.Rollouts {
+			r, err := g.keepRollout(ctx, group.Path, &group.Routing.Rollouts[j], cfg, p)
+			if err != nil {
+				return err
+			}
+			p.rollouts[group.Path] = append(p.rollouts[group.Path], r)
 		}
-		out = append(out, &rollout{Rollout: made, group: cfg.Path, key: string(text), from: p.progress})
 	}
-	return out, nil
+	return nil
+}
+
+func (g *gateway) keepRollout(ctx context.Context, group string, cfg *Rollout, all *Config, p *parts) (*rollout, error) {
+	text, _ := json.Marshal([]any{group, cfg}) // plain values
+	if old := g.rollouts[cfg.name()]; old != nil && old.key == string(text) && old.from == p.progress {
+		return old, nil
+	}
+	made, err := g.newRollout(ctx, cfg, all, p)
+	return &rollout{Rollout: made, group: group, key: string(text), from: p.progress}, err
 }
 
 func (g *gateway) newRollout(ctx context.Context, cfg *Rollout, all *Config, p *parts) (*routing.Rollout, error) {

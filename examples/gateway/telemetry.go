@@ -22,6 +22,7 @@ type telemetry struct {
 	tracing *observe.Tracing
 	metrics *observe.Metrics
 	recent  *observe.Recent
+	live    *observe.Live
 	hooks   observe.Hooks
 }
 
@@ -34,12 +35,13 @@ func (g *gateway) newTelemetry() (*telemetry, error) {
 	}
 	base.Install(g.log)
 	t := &telemetry{otel: base}
-	var faults [3]error
+	var faults [4]error
 	t.tracing, faults[0] = observe.NewTracing(observe.TracingConfig{TracerProvider: base.TracerProvider()})
 	t.metrics, faults[1] = observe.NewMetrics(observe.MetricsConfig{
 		MeterProvider: base.MeterProvider(), Pools: g.poolStates, Circuits: g.circuitStates, Streams: g.openStreams, Caches: g.memories, Rollouts: g.rolloutStates,
 	})
 	t.recent, faults[2] = observe.NewRecent(observe.RecentConfig{})
+	t.live, faults[3] = observe.NewLive(observe.LiveConfig{Window: 5 * time.Minute}) // the charts' width
 	if err := errors.Join(faults[:]...); err != nil {
 		return nil, errors.Join(err, base.Shutdown(context.Background()))
 	}
@@ -68,7 +70,7 @@ func (t *telemetry) write(cfg Log, logger *slog.Logger) error {
 
 // middlewares come before everything else of a group.
 func (t *telemetry) middlewares(route string) gin.HandlersChain {
-	return gin.HandlersChain{t.access.Middleware(), t.tracing.Middleware(), t.metrics.Middleware(), t.recent.Middleware(), observe.Route(route)}
+	return gin.HandlersChain{t.access.Middleware(), t.tracing.Middleware(), t.metrics.Middleware(), t.recent.Middleware(), t.live.Middleware(), observe.Route(route)}
 }
 
 // close sends what is left.

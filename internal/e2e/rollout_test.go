@@ -111,7 +111,8 @@ func (p *process) users(from, n int) map[string]string {
 				req.Header.Set("Content-Type", "application/json")
 				req.Header.Set("X-User-Id", user)
 				res, err := http.DefaultClient.Do(req)
-				if !assert.NoError(p.t, err) {
+				if err != nil {
+					p.t.Error(err)
 					continue
 				}
 				_, _ = io.Copy(io.Discard, res.Body)

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"io/fs"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+)
+
+// pageFiles is the page for people, with the library that draws its charts. It loads
+// nothing from elsewhere.
+//
+//go:embed page
+var pageFiles embed.FS
+
+// pageRoutes serves the page at the group's root.
+func pageRoutes(admin *gin.RouterGroup) {
+	_ = fs.WalkDir(pageFiles, "page", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := pageFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		path := "/" + strings.TrimPrefix(name, "page/")
+		if path == "/index.html" {
+			path = "/"
+		}
+		sum := sha256.Sum256(text)
+		tag := `"` + hex.EncodeToString(sum[:8]) + `"`
+		admin.GET(path, pageHeaders, func(c *gin.Context) {
+			c.Header("ETag", tag)
+			c.Header("Cache-Control", "no-cache")
+			http.ServeContent(c.Writer, c.Request, name, time.Time{}, bytes.NewReader(text))
+		})
+		return nil
+	}) // what is embedded can be read
+}
+
+// pageHeaders let the page load what comes from here alone, in no other page's frame.
+// uPlot places its parts by styles.
+func pageHeaders(c *gin.Context) {
+	c.Header("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'")
+	c.Header("X-Content-Type-Options", "nosniff")
+	c.Header("Referrer-Policy", "no-referrer")
+}
+
+// sameOrigin refuses what another site has a browser send: whoever reads that site can
+// reach this port, and must not change anything here without knowing. What is not a
+// browser passes.
+func sameOrigin() gin.HandlerFunc {
+	protection := http.NewCrossOriginProtection()
+	return func(c *gin.Context) {
+		if err := protection.Check(c.Request); err != nil {
+			apierror.Abort(c, &apierror.Error{Status: http.StatusForbidden, Code: "cross_site", Message: "Another site can't do this.", Err: err})
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package observe
+
+import (
+	"time"
+
+	"github.com/ginfer/ginfer/observe/internal/plain"
+)
+
+// RecentRequest is a request that ended, in a few words. What others chose of it is cut
+// to a bound, and has no characters that are not printable; it is no HTML.
+type RecentRequest struct {
+	Start   time.Time `json:"start"`
+	ID      string    `json:"id,omitempty"`
+	Trace   string    `json:"trace,omitempty"`
+	Method  string    `json:"method"`
+	Route   string    `json:"route"`
+	Status  int       `json:"status"`
+	Outcome string    `json:"outcome"`
+	// Error is the code of the error, Reason what it says; empty after a success.
+	Error  string `json:"error,omitempty"`
+	Reason string `json:"reason,omitempty"`
+	// Caller is named by RecentConfig.Subject.
+	Caller   string `json:"caller,omitempty"`
+	Model    string `json:"model,omitempty"`
+	Version  string `json:"version,omitempty"`
+	Endpoint string `json:"endpoint,omitempty"`
+	Cache    string `json:"cache,omitempty"`
+	Tries    int    `json:"tries,omitempty"`
+	Input    int64  `json:"input_tokens,omitempty"`
+	Output   int64  `json:"output_tokens,omitempty"`
+	// FirstToken and Duration are in milliseconds. FirstToken is that of streams.
+	FirstToken float64 `json:"first_token_ms,omitempty"`
+	Duration   float64 `json:"duration_ms"`
+}
+
+// Newest returns the latest requests that ended, the newest first: at most n, and at
+// most RecentConfig.Size. What is on the page of [Recent.Handler] is in more words.
+func (rt *Recent) Newest(n int) []RecentRequest {
+	rt.mu.Lock()
+	kept := rt.latest.newest()
+	rt.mu.Unlock()
+	kept = kept[:min(max(n, 0), len(kept))]
+	out := make([]RecentRequest, len(kept))
+	for i := range kept {
+		out[i] = rt.brief(&kept[i])
+	}
+	return out
+}
+
+func (rt *Recent) brief(e *entry) RecentRequest {
+	out := RecentRequest{
+		Start: e.start, ID: e.id, Method: e.method, Route: e.route, Status: e.status, Outcome: e.outcome,
+		Model: e.model, Version: e.version, Endpoint: e.endpoint, Cache: e.cache, Tries: e.tries,
+		FirstToken: milliseconds(e.firstToken()), Duration: milliseconds(e.duration),
+	}
+	if e.trace.IsValid() {
+		out.Trace = e.trace.String()
+	}
+	if e.outcome != outcomeSuccess {
+		out.Error, out.Reason = e.code, e.reason
+	}
+	if e.identity != nil && rt.cfg.Subject != nil {
+		out.Caller = plain.Clean(rt.cfg.Subject(e.identity), plain.Word)
+	}
+	if e.usage != nil {
+		out.Input, out.Output = e.usage.Input, e.usage.Output
+	}
+	return out
+}
