@@ -223,7 +223,7 @@ func (r *Rollout) consider(ctx context.Context) {
 func (r *Rollout) move(ctx context.Context, state RolloutState, step int, reason string) {
 	p := &r.progress
 	anew := step != p.Step || p.State == RolledBack && state != RolledBack
-	if anew || state != p.State && state == Running {
+	if anew || state != p.State {
 		p.Since = time.Now()
 	}
 	if anew {

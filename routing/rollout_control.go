@@ -58,7 +58,8 @@ type RolloutStatus struct {
 	// State is what it does, and Reason why.
 	State  RolloutState `json:"state"`
 	Reason string       `json:"reason"`
-	// Step is an index into Steps, Since when it began, Share what the canary gets.
+	// Step is an index into Steps, Since the time of the latest change of State or Step,
+	// Share what the canary gets.
 	Step  int       `json:"step"`
 	Steps []float64 `json:"steps"`
 	Since time.Time `json:"since"`

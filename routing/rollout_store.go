@@ -22,7 +22,8 @@ type Progress struct {
 	// State is what the rollout does, and Reason why.
 	State  RolloutState `json:"state"`
 	Reason string       `json:"reason"`
-	// Step is an index into the configuration's Steps; Since when it began.
+	// Step is an index into the configuration's Steps. Since is the time of the latest
+	// change of State or Step.
 	Step  int       `json:"step"`
 	Since time.Time `json:"since"`
 }

@@ -23,7 +23,7 @@ const maxConfig = 4 << 20
 func (g *gateway) adminHandler() http.Handler {
 	r := gin.New()
 	r.UseRawPath = true // the names of rollouts may have slashes
-	r.Use(apierror.Recovery(g.logPanic), sameOrigin())
+	r.Use(apierror.Recovery(g.logPanic), g.knownHost, sameOrigin())
 	r.GET("/", func(c *gin.Context) { c.Redirect(http.StatusFound, "/admin/") })
 	r.GET("/livez", func(c *gin.Context) { c.String(http.StatusOK, "ok\n") })
 	r.GET("/readyz", g.readyz)

@@ -80,6 +80,11 @@ type Private struct {
 	Address string `json:"address,omitempty"`
 	// TLS, when set, serves HTTPS. With client_ca nobody is served without a certificate of it.
 	TLS *TLS `json:"tls,omitempty"`
+	// Hosts are names by which it may be asked for. Addresses, names without a dot, and those
+	// of a cluster (.svc, .cluster.local, .internal) always may. Others are refused: a site
+	// whose name suddenly means this machine could read and change everything by its readers'
+	// browsers. Default none.
+	Hosts []string `json:"hosts,omitempty"`
 	// ContentionProfiles samples where goroutines wait, for the block and mutex profiles. It costs
 	// some speed. Default false.
 	ContentionProfiles bool `json:"contention_profiles,omitempty"`

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/apierror"
 )
 
 // pageFiles is the page for people, with the library that draws its charts. It loads
@@ -51,16 +50,4 @@ func pageHeaders(c *gin.Context) {
 	c.Header("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'")
 	c.Header("X-Content-Type-Options", "nosniff")
 	c.Header("Referrer-Policy", "no-referrer")
-}
-
-// sameOrigin refuses what another site has a browser send: whoever reads that site can
-// reach this port, and must not change anything here without knowing. What is not a
-// browser passes.
-func sameOrigin() gin.HandlerFunc {
-	protection := http.NewCrossOriginProtection()
-	return func(c *gin.Context) {
-		if err := protection.Check(c.Request); err != nil {
-			apierror.Abort(c, &apierror.Error{Status: http.StatusForbidden, Code: "cross_site", Message: "Another site can't do this.", Err: err})
-		}
-	}
 }

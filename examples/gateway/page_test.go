@@ -46,6 +46,25 @@ func asked(t *testing.T, method, url string, header ...string) (status int, head
 	return res.StatusCode, res.Header, string(text)
 }
 
+// A site whose name was made to mean this machine gets nothing.
+func TestPageRebinding(t *testing.T) {
+	t.Parallel()
+	g, _ := adminOf(t, `{`+upstreamA+`, "private": {"hosts": ["gw.example.com"]}, `+plainGroup+`}`)
+	for host, want := range map[string]int{
+		"127.0.0.1:9090": 200, "[::1]:9090": 200, "::1": 200, "localhost:9090": 200, "LOCALHOST": 200, "gateway-private:9090": 200,
+		"gw.ns.svc:9090": 200, "gw.ns.svc.cluster.local.": 200, "GW.example.com:9090": 200, "": 200,
+		"evil.example:9090": 421, "127.0.0.1.evil.example": 421, "gw.example.com.evil.example": 421, "svc.evil": 421,
+	} {
+		for _, path := range []string{"/livez", "/admin/config", "/admin/"} {
+			r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+			r.Host = host
+			w := httptest.NewRecorder()
+			g.adminHandler().ServeHTTP(w, r)
+			assert.Equal(t, want, w.Code, "%s %s", host, path)
+		}
+	}
+}
+
 // What another site has a browser send changes nothing; what is not a browser may.
 func TestPageCrossSite(t *testing.T) {
 	t.Parallel()

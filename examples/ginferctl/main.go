@@ -1,10 +1,11 @@
-// Command ginferctl works with the queue of a gateway from a terminal.
+// Command ginferctl works with the queue and the rollouts of a gateway from a terminal.
 //
 //	export GINFER_URL=https://gateway.example.com/v1 GINFER_TOKEN=...
 //	ginferctl batch submit requests.jsonl -watch
 //	ginferctl batch results batch_0198... -o answers.jsonl
 //	ginferctl jobs submit body.json -wait
 //	ginferctl dead list -admin http://127.0.0.1:9090/admin
+//	ginferctl rollouts promote chat:v2
 //
 // It uses nothing but the gateway's HTTP API.
 package main
@@ -67,6 +68,12 @@ func commands() []command {
 		{"dead replay", "ID|all", "try dead letters again (operators)", (*cli).replayDead},
 		{"dead delete", "ID", "drop a dead letter (operators)", (*cli).deleteDead},
 		{"status", "", "show how the queue is (operators)", (*cli).status},
+		{"rollouts list", "", "show how far releases are (operators)", (*cli).listRollouts},
+		{"rollouts pause", "NAME", "keep one at its step", decideRollout("pause")},
+		{"rollouts resume", "NAME", "let it go on", decideRollout("resume")},
+		{"rollouts promote", "NAME", "go on to the next step now", decideRollout("promote")},
+		{"rollouts rollback", "NAME", "take everything back now", decideRollout("rollback")},
+		{"rollouts restart", "NAME", "begin again", decideRollout("restart")},
 	}
 }
 

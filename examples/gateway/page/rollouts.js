@@ -37,7 +37,7 @@ function create(r) {
 
 const bad = (n, of) => (of ? `${n} of ${of} (${percent(n / of)})` : "–");
 
-// evidence is a bar on a logarithmic scale, from 0.01 to the limit.
+// evidence is a bar on a logarithmic scale, from 1, which says nothing, to the limit.
 function evidence(td, c) {
   if (!td.firstChild) {
     const bar = make("span", "bar");
@@ -45,7 +45,7 @@ function evidence(td, c) {
     bar.append(make("i"));
     td.append(bar, make("span"));
   }
-  const [bar, text] = td.children, least = 0.01;
+  const [bar, text] = td.children, least = 1;
   const part = Math.log(Math.max(c.evidence, least) / least) / Math.log(c.limit / least);
   bar.setAttribute("aria-valuenow", String(c.evidence));
   bar.setAttribute("aria-valuemax", String(c.limit));

@@ -51,7 +51,7 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, nc: nc, js: js, consumers: map[Lane]jetstream.Consumer{}}
 	for _, p := range s.plan() {
-		if err := s.again(ctx, func(ctx context.Context) (err error) {
+		if err := s.make(ctx, func(ctx context.Context) (err error) {
 			*p.into, err = js.CreateOrUpdateStream(ctx, p.StreamConfig)
 			return err
 		}); err != nil {
@@ -59,6 +59,12 @@ func Open(ctx context.Context, nc *nats.Conn, cfg Config) (*Store, error) {
 		}
 	}
 	return s, s.openState(ctx)
+}
+
+// make is again for what must not be left half done: a server that ends while it makes a
+// stream may not end it.
+func (s *Store) make(ctx context.Context, call func(context.Context) error) error {
+	return s.again(ctx, func(ctx context.Context) error { return once(context.WithoutCancel(ctx), call) })
 }
 
 // planned is a stream to be made.
@@ -95,7 +101,7 @@ func (s *Store) plan() []planned {
 }
 
 func (s *Store) openState(ctx context.Context) error {
-	return s.again(ctx, func(ctx context.Context) (err error) {
+	return s.make(ctx, func(ctx context.Context) (err error) {
 		s.state, err = s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: s.cfg.Name + "_state", TTL: s.cfg.RecordTTL, Replicas: s.cfg.Replicas})
 		if err == nil {
 			s.records, err = s.js.Stream(ctx, "KV_"+s.cfg.Name+"_state")
