@@ -55,5 +55,6 @@
 // ambiguous one (two models, a path with dot segments) with 400, and a Transport
 // without a decision fails (closed). A bad table is refused whole, with every
 // fault named, and the one before stays in force. A rollout whose store does
-// not answer stays as it is, and gives its canary nothing if it was never read.
+// not answer stays as it is, but for rolling back, and gives its canary nothing if
+// it was never read.
 package routing

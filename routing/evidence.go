@@ -30,12 +30,9 @@ var (
 // confidence is the probability with which a check that lets a rollout go on is right.
 const confidence = 0.95
 
-// A canary of which this many answers in a row failed, whoever asked, is rolled back
-// although too few users were seen for anything else, unless the stable version fails too.
-const (
-	deadRun   = 30
-	stableRun = 5
-)
+// early is the weight of a canary that is bad from the beginning. The rest is that of one
+// that was well until any of the failures: what it was like before says nothing then.
+const early = 0.95
 
 // finding is what was found out about a request.
 type finding struct {
@@ -68,13 +65,14 @@ type evidence struct {
 	step int
 	keys keySet
 
-	shares [maxSteps]float64            // of the steps, as they were
-	worse  [checks][len(ratios)]float64 // logarithms of likelihood ratios
-	fit    [checks][len(parts)]float64  // the same for: less than Margin times as likely
-	tried  [checks][2]int               // users at this step: stable, canary
-	bad    [checks][2]int
-	pace   pace
-	run    [2]int // failures in a row: stable, canary
+	shares  [maxSteps]float64            // of the steps, as they were
+	worse   [checks][len(ratios)]float64 // logarithms of likelihood ratios
+	weighed [checks]int                  // how many failures they are of
+	fit     [checks][len(parts)]float64  // at this step, the same for: less than Margin times as likely
+	tried   [checks][2]int               // users at this step: stable, canary
+	bad     [checks][2]int
+	pace    pace
+	streaks streaks
 }
 
 func newEvidence(cfg *RolloutConfig) *evidence {
@@ -83,22 +81,29 @@ func newEvidence(cfg *RolloutConfig) *evidence {
 	return e
 }
 
-// begin begins a step. What was found out at earlier ones stays, but for a rollout
-// that begins again.
+// begin begins a step. What was found out against the canary at earlier ones stays, but
+// for a rollout that begins again. That it is well is to be seen at every step: more users
+// may be more than it can take.
 func (e *evidence) begin(step int, anew bool) {
 	if anew {
 		*e = evidence{cfg: e.cfg, keys: keySet{users: make(map[uint64]user)}}
+		for check := range checks {
+			for i := range ratios {
+				e.worse[check][i] = math.Log(early)
+			}
+		}
 	}
 	e.step = step
 	e.shares[step] = e.cfg.Steps[step]
 	e.tried, e.bad = [checks][2]int{}, [checks][2]int{}
-	e.run = [2]int{}
+	e.fit = [checks][len(parts)]float64{}
+	e.streaks = streaks{}
 }
 
 // add takes a finding about a user, and returns why the canary must be rolled back, or "".
 func (e *evidence) add(key uint64, canary bool, f finding) string {
-	if f.check == failures && e.dead(canary, f) {
-		return fmt.Sprintf("failures: the last %d answers of the canary failed", e.run[1])
+	if f.check == failures && e.streaks.dead(key, canary, f, e.tried[failures][1], e.shares[e.step]) {
+		return fmt.Sprintf("failures: the last %d answers of the canary failed", e.streaks.failed[1])
 	}
 	return e.count(key, canary, f)
 }
@@ -112,7 +117,17 @@ func (e *evidence) began(key uint64, canary bool, after time.Duration) string {
 	if !known || e.keys.of(key).tried[latency] == e.mark() {
 		return ""
 	}
-	return e.count(key, canary, finding{check: latency, bad: after > limit})
+	return e.count(key, canary, finding{check: latency, bad: float64(after) > limit})
+}
+
+// waited takes how long a client had waited that left before the first byte: that may be
+// enough to know that this one was slow. Else nobody would stay to see that a canary is.
+func (e *evidence) waited(key uint64, canary bool, after time.Duration) string {
+	limit, known := e.pace.limit(e.cfg.Slow)
+	if !known || float64(after) <= limit || e.keys.of(key).tried[latency] == e.mark() {
+		return ""
+	}
+	return e.count(key, canary, finding{check: latency, bad: true})
 }
 
 // mark is how a user remembers this step.
@@ -171,8 +186,13 @@ func (e *evidence) weigh(check int, theta float64, canary bool) {
 		}
 		return 1 - p
 	}
+	since := 0.0 // the weight of a canary that is bad from here on
+	if n := float64(e.weighed[check]); n > 0 {
+		since = (1 - early) / (n * (n + 1))
+	}
+	e.weighed[check]++
 	for i, r := range ratios {
-		e.worse[check][i] += math.Log(likely(r) / likely(1))
+		e.worse[check][i] = logSum(e.worse[check][i], since) + math.Log(likely(r)/likely(1))
 	}
 	for i, part := range parts {
 		e.fit[check][i] += math.Log(likely(part*e.cfg.Margin) / likely(e.cfg.Margin))
@@ -186,6 +206,14 @@ func (e *evidence) limit(check int) float64 {
 	return float64(e.cfg.Replicas) / (e.cfg.Risk * riskShares[check])
 }
 
+// logSum is the logarithm of exp(log)+v.
+func logSum(log, v float64) float64 {
+	if log > 0 {
+		return log + math.Log1p(v*math.Exp(-log))
+	}
+	return math.Log(math.Exp(log) + v)
+}
+
 // meanExp is the mean of the exponentials.
 func meanExp(logs []float64) float64 {
 	sum := 0.0
@@ -193,19 +221,6 @@ func meanExp(logs []float64) float64 {
 		sum += math.Exp(min(l, 700)) // about the largest number
 	}
 	return sum / float64(len(logs))
-}
-
-// dead reports that the canary answers nobody, while the stable version does. What may
-// be a request's own fault does not count: a single user may be the only one to ask.
-func (e *evidence) dead(canary bool, f finding) bool {
-	arm := armOf(canary)
-	switch {
-	case !f.bad:
-		e.run[arm] = 0
-	case !f.own:
-		e.run[arm]++
-	}
-	return canary && e.run[1] >= deadRun && e.run[0] < stableRun
 }
 
 // enough reports whether the canary may go on: enough of its users were seen, and in
@@ -226,7 +241,7 @@ func (e *evidence) enough() bool {
 // Tolerance worse. The second holds its users against the stable version's rate as it was
 // seen, of which much more is known.
 func (e *evidence) ready(check int) bool {
-	const sure = 1 / (1 - confidence)
+	sure := float64(e.cfg.Replicas) / (1 - confidence) // any of them may go on
 	if meanExp(e.fit[check][:]) >= sure {
 		return true
 	}

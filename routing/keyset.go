@@ -62,7 +62,7 @@ func (p *pace) add(d time.Duration) {
 }
 
 // limit is from when on an answer is slow. It is looked at anew after every 32 answers.
-func (p *pace) limit(factor float64) (limit time.Duration, known bool) {
+func (p *pace) limit(factor float64) (limit float64, known bool) {
 	if p.n < minPace {
 		return 0, false
 	}
@@ -71,5 +71,5 @@ func (p *pace) limit(factor float64) (limit time.Duration, known bool) {
 		slices.Sort(sorted)
 		p.slow, p.counts = sorted[len(sorted)*95/100], p.n
 	}
-	return time.Duration(float64(p.slow) * factor), true
+	return float64(p.slow) * factor, true // may be more than a Duration has
 }

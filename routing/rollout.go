@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,8 @@ var ErrRollout = errors.New("routing: rollout")
 
 // RolloutConfig describes a Rollout. Stable and Canary are required.
 type RolloutConfig struct {
-	// Name tells it from others, in events and in Store. Default: model and canary.
+	// Name tells it from others, in events and, with both versions, in Store. Default:
+	// model and canary.
 	Name string
 	// Model, Stable and Canary are those of two routes of the table, as written there.
 	// Both have a weight and the same conditions, and the stable one comes first. What
@@ -24,12 +26,13 @@ type RolloutConfig struct {
 	// Steps are the canary's shares, rising, of the two routes' requests. Default
 	// 0.01, 0.05, 0.2, 1.
 	Steps []float64
-	// Dwell is the least time at a step. Default 10 minutes.
+	// Dwell is the least time at a step, since this replica is at it. It should be longer
+	// than answers take: one that ends at a later step does not count. Default 10 minutes.
 	Dwell time.Duration
 	// MinKeys is how many users of the canary must have been seen at a step before
 	// the next. Default 500; -1: any number will do.
 	MinKeys int
-	// Patience is how long a step may take; a rollout of which nothing certain is
+	// Patience is how long a step may take, counted as Dwell; a rollout of which nothing certain is
 	// known by then is held until somebody decides. Default 2 hours; -1: any time.
 	Patience time.Duration
 	// Risk is the probability with which a canary that is no worse is rolled back all
@@ -43,7 +46,8 @@ type RolloutConfig struct {
 	// Default 0.02.
 	Tolerance float64
 	// Slow is what makes an answer slow: its first byte later than so many times the
-	// 95th percentile of the stable version's last 512. Default 1.2.
+	// 95th percentile of the stable version's last 512, also if its client left before.
+	// Default 1.2.
 	Slow float64
 	// AwaitQuality has every step wait until [Judge] was told enough, too. Default
 	// false: bad verdicts roll back, and nobody waits for good ones.
@@ -84,8 +88,10 @@ type Rollout struct {
 
 	mu       sync.Mutex
 	progress Progress
-	loaded   bool // there is no Store, or it was asked
-	unsaved  bool // progress is not in Store
+	since    time.Time // when this replica began to watch the step, by its own clock
+	loaded   bool      // there is no Store, or it was asked
+	unsaved  bool      // progress is not in Store
+	sent     Progress  // what Store may have taken, although it did not say so
 	evidence *evidence
 }
 
@@ -103,8 +109,8 @@ func NewRollout(cfg RolloutConfig) (*Rollout, error) {
 		return nil, err
 	}
 	cfg.setDefaults()
-	r := &Rollout{cfg: cfg, wake: make(chan struct{}, 1), loaded: cfg.Store == nil, evidence: newEvidence(&cfg)}
-	r.progress = Progress{Since: time.Now(), Reason: "begun"}
+	r := &Rollout{cfg: cfg, wake: make(chan struct{}, 1), loaded: cfg.Store == nil, evidence: newEvidence(&cfg), since: time.Now()}
+	r.progress = Progress{Since: wallClock(), Reason: "begun", Share: cfg.Steps[0]}
 	r.publish()
 	return r, nil
 }
@@ -127,7 +133,7 @@ func (cfg *RolloutConfig) check() error {
 		name     string
 		v, least float64
 	}{{"Risk", cfg.Risk, 0}, {"Margin", cfg.Margin, 1}, {"Tolerance", cfg.Tolerance, 0}, {"Slow", cfg.Slow, 1}} {
-		fault(f.v != 0 && !(f.v > f.least), "%s: %v is not above %v", f.name, f.v, f.least) // nor is NaN
+		fault(f.v != 0 && !(f.v > f.least && f.v <= math.MaxFloat64), "%s: %v is not a number above %v", f.name, f.v, f.least)
 	}
 	fault(cfg.Risk > 0.5 || cfg.Tolerance > 1, "Risk is at most 0.5, and Tolerance at most 1")
 	fault(cfg.Dwell < 0 || cfg.Interval < 0 || cfg.Replicas < 0, "Dwell, Interval and Replicas must not be negative")
@@ -184,9 +190,9 @@ func (r *Rollout) Run(ctx context.Context) error {
 	for {
 		r.sync(ctx)
 		r.consider(ctx)
-		r.sync(ctx)
 		select {
 		case <-ctx.Done():
+			r.leave(ctx)
 			return ctx.Err()
 		case <-ticker.C:
 		case <-r.wake:
@@ -194,45 +200,83 @@ func (r *Rollout) Run(ctx context.Context) error {
 	}
 }
 
-// consider goes on to the next step, or holds, when it is time to.
+// consider goes on to the next step, or holds, when it is time to. Store is told first:
+// a replica that went on alone would have to take users back.
 func (r *Rollout) consider(ctx context.Context) {
 	r.mu.Lock()
-	if r.progress.State != Running || !r.loaded {
+	known := r.progress
+	next, due := r.due()
+	r.complete(&next)
+	r.mu.Unlock()
+	if !due || ctx.Err() != nil {
+		return
+	}
+	if r.cfg.Store != nil {
+		next.Revision++
+		if err := r.put(ctx, next); err != nil {
+			if !errors.Is(err, ErrConflict) { // another one was first, and is followed next
+				r.complain(ctx, err)
+			}
+			return
+		}
+	}
+	r.mu.Lock()
+	if r.progress != known { // it was rolled back, or told something, meanwhile
+		r.progress.Revision = next.Revision
 		r.mu.Unlock()
 		return
 	}
-	age, now := time.Since(r.progress.Since), r.current.Load()
+	r.enter(next)
+	e := r.event()
+	r.mu.Unlock()
+	r.notify(ctx, e)
+}
+
+// due is what it is time for. The caller holds mu.
+func (r *Rollout) due() (next Progress, due bool) {
+	next = r.progress
+	if next.State != Running || !r.loaded || r.unsaved {
+		return next, false
+	}
+	age := time.Since(r.since)
 	switch {
-	case now.share == 1: // there is nothing left to compare with
-		r.move(ctx, Done, r.progress.Step, "the last step is reached")
+	case r.current.Load().share == 1: // there is nothing left to compare with
+		next.State, next.Reason = Done, "the last step is reached"
 	case age >= r.cfg.Dwell && r.evidence.enough():
-		next := r.progress.Step + 1
-		if next == len(r.cfg.Steps) {
-			r.move(ctx, Done, r.progress.Step, "the last step was passed")
-			return
-		}
-		r.move(ctx, Running, next, fmt.Sprintf("step %d was passed", next))
+		r.goOn(&next, fmt.Sprintf("step %d was passed", next.Step+1))
 	case r.cfg.Patience > 0 && age >= r.cfg.Patience:
-		r.move(ctx, Held, r.progress.Step, fmt.Sprintf("nothing certain is known after %v", r.cfg.Patience))
+		next.State, next.Reason = Held, fmt.Sprintf("nothing certain is known after %v", r.cfg.Patience)
 	default:
-		r.mu.Unlock()
+		return next, false
+	}
+	return next, true
+}
+
+// goOn turns p into what comes after it.
+func (r *Rollout) goOn(p *Progress, reason string) {
+	p.Reason = reason
+	if p.State = Running; p.Step == len(r.cfg.Steps)-1 {
+		p.State = Done
+		return
+	}
+	p.Step++
+}
+
+// complete writes into a new progress what follows from its state and step. The caller
+// holds mu.
+func (r *Rollout) complete(next *Progress) {
+	next.Share = r.cfg.Steps[next.Step]
+	if old := &r.progress; next.State != old.State || next.Step != old.Step || next.Round != old.Round {
+		next.Since = wallClock()
 	}
 }
 
 // move changes the rollout and tells of it. The caller holds mu, which move unlocks.
-func (r *Rollout) move(ctx context.Context, state RolloutState, step int, reason string) {
-	p := &r.progress
-	anew := step != p.Step || p.State == RolledBack && state != RolledBack
-	if anew || state != p.State {
-		p.Since = time.Now()
-	}
-	if anew {
-		r.evidence.begin(step, step <= p.Step)
-	}
-	p.State, p.Step, p.Reason = state, step, reason
-	r.unsaved = true
-	r.publish()
-	e := RolloutEvent{Name: r.cfg.Name, State: state, Share: r.share(), Reason: reason}
+func (r *Rollout) move(ctx context.Context, next Progress) {
+	r.complete(&next)
+	r.enter(next)
+	r.unsaved = r.cfg.Store != nil
+	e := r.event()
 	r.mu.Unlock()
 	select {
 	case r.wake <- struct{}{}:
@@ -241,44 +285,56 @@ func (r *Rollout) move(ctx context.Context, state RolloutState, step int, reason
 	r.notify(ctx, e)
 }
 
+// enter puts another progress in place of the one before. The caller holds mu.
+func (r *Rollout) enter(next Progress) {
+	old := r.progress
+	anew := next.Round != old.Round || next.Step < old.Step
+	if anew || next.Step != old.Step {
+		r.evidence.begin(next.Step, anew)
+		r.since = time.Now()
+	}
+	if next.State == Running && old.State != Running {
+		r.since = time.Now()
+	}
+	r.progress = next
+	r.publish()
+}
+
+// event tells of the present state. The caller holds mu.
+func (r *Rollout) event() RolloutEvent {
+	return RolloutEvent{Name: r.cfg.Name, State: r.progress.State, Share: r.share(), Reason: r.progress.Reason}
+}
+
+// wallClock is now, such that it is equal to what is read back of it.
+func wallClock() time.Time { return time.Now().UTC().Round(0) }
+
+// notify tells of a change, which is about more than the request that brought it about.
 func (r *Rollout) notify(ctx context.Context, e RolloutEvent) {
 	if r.cfg.OnEvent != nil {
-		r.cfg.OnEvent(ctx, e)
+		r.cfg.OnEvent(context.WithoutCancel(ctx), e)
 	}
 }
 
-// learn takes a finding about one request of a user.
-func (r *Rollout) learn(ctx context.Context, s *sample, f finding) {
+// learn takes a finding about one request of a user, and reports whether it counts.
+func (r *Rollout) learn(ctx context.Context, s *sample, f finding) bool {
+	return r.take(ctx, s, func(e *evidence) string { return e.add(s.key, s.canary, f) })
+}
+
+// take has evidence added, unless it is of another step: who was there may have had
+// another version. It rolls back when there is a reason to.
+func (r *Rollout) take(ctx context.Context, s *sample, add func(*evidence) (reason string)) bool {
 	r.mu.Lock()
-	if !r.watches(s) {
+	if s.stage != r.current.Load() || s.stage.share <= 0 || s.stage.share >= 1 {
 		r.mu.Unlock()
-		return
+		return false
 	}
-	r.conclude(ctx, r.evidence.add(s.key, s.canary, f))
-}
-
-// began takes the time in which an answer began.
-func (r *Rollout) began(ctx context.Context, s *sample, after time.Duration) {
-	r.mu.Lock()
-	if !r.watches(s) {
-		r.mu.Unlock()
-		return
-	}
-	r.conclude(ctx, r.evidence.began(s.key, s.canary, after))
-}
-
-// watches reports whether a sample is of the present step: who was at another one may
-// have had another version. The caller holds mu.
-func (r *Rollout) watches(s *sample) bool {
-	return s.stage == r.current.Load() && s.stage.share > 0 && s.stage.share < 1
-}
-
-// conclude rolls back when there is a reason to. The caller holds mu, which conclude
-// unlocks.
-func (r *Rollout) conclude(ctx context.Context, reason string) {
+	reason := add(r.evidence)
 	if reason == "" || r.progress.State == Done {
 		r.mu.Unlock()
-		return
+		return true
 	}
-	r.move(ctx, RolledBack, r.progress.Step, reason)
+	next := r.progress
+	next.State, next.Reason = RolledBack, reason
+	r.move(ctx, next)
+	return true
 }

@@ -3,6 +3,7 @@ package routing
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -20,7 +21,7 @@ const (
 	Held
 	// RolledBack: the canary gets nothing.
 	RolledBack
-	// Done: the canary keeps the share of the last step.
+	// Done: the canary keeps the share of the last step, until RollBack.
 	Done
 )
 
@@ -93,7 +94,7 @@ func (r *Rollout) Status() RolloutStatus {
 	return RolloutStatus{
 		Name: r.cfg.Name, Model: r.cfg.Model, Stable: r.cfg.Stable, Canary: r.cfg.Canary,
 		State: r.progress.State, Reason: r.progress.Reason, Step: r.progress.Step,
-		Steps: r.cfg.Steps, Since: r.progress.Since, Share: r.share(), Checks: r.evidence.checks(),
+		Steps: slices.Clone(r.cfg.Steps), Since: r.progress.Since, Share: r.share(), Checks: r.evidence.checks(),
 	}
 }
 
@@ -106,7 +107,7 @@ func (r *Rollout) Pause(ctx context.Context) error {
 	})
 }
 
-// Resume lets it go on after Pause, or when it was held; its step begins anew.
+// Resume lets it go on after Pause, or when it was held; its step's time begins anew.
 func (r *Rollout) Resume(ctx context.Context) error {
 	return r.told(ctx, "resumed by hand", func(p *Progress) bool {
 		ok := p.State == Paused || p.State == Held
@@ -119,11 +120,7 @@ func (r *Rollout) Resume(ctx context.Context) error {
 func (r *Rollout) Promote(ctx context.Context) error {
 	return r.told(ctx, "promoted by hand", func(p *Progress) bool {
 		ok := p.State != RolledBack && p.State != Done
-		if p.State = Running; p.Step == len(r.cfg.Steps)-1 {
-			p.State = Done
-		} else {
-			p.Step++
-		}
+		r.goOn(p, p.Reason)
 		return ok
 	})
 }
@@ -137,11 +134,13 @@ func (r *Rollout) RollBack(ctx context.Context) error {
 	})
 }
 
-// Restart begins again at the first step, with nothing known.
+// Restart begins again at the first step, with nothing known. The users who have the
+// canary first are the same as before, as long as the table's salt is.
 func (r *Rollout) Restart(ctx context.Context) error {
 	return r.told(ctx, "restarted by hand", func(p *Progress) bool {
 		ok := p.State == RolledBack || p.State == Done
 		p.State, p.Step = Running, 0
+		p.Round++
 		return ok
 	})
 }
@@ -158,6 +157,7 @@ func (r *Rollout) told(ctx context.Context, reason string, change func(*Progress
 		defer r.mu.Unlock()
 		return fmt.Errorf("%w %q is %v", ErrRollout, r.cfg.Name, r.progress.State)
 	}
-	r.move(ctx, next.State, next.Step, reason)
+	next.Reason = reason
+	r.move(ctx, next)
 	return nil
 }

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,12 +20,16 @@ var ErrConflict = errors.New("routing: the rollout was changed by another replic
 type Progress struct {
 	// Revision is 1 for the first that was saved, and one more for each that followed.
 	Revision uint64 `json:"revision"`
+	// Round is how often it was restarted: what was known before counts no more.
+	Round int `json:"round,omitempty"`
 	// State is what the rollout does, and Reason why.
 	State  RolloutState `json:"state"`
 	Reason string       `json:"reason"`
-	// Step is an index into the configuration's Steps. Since is the time of the latest
+	// Step is an index into the configuration's Steps, Share what it gives the canary: who
+	// has other steps is at the last one that gives no more. Since is the time of the latest
 	// change of State or Step.
 	Step  int       `json:"step"`
+	Share float64   `json:"share"`
 	Since time.Time `json:"since"`
 }
 
@@ -50,42 +55,72 @@ func (r *Rollout) Restore(ctx context.Context) error {
 	return r.load(ctx)
 }
 
+// key is its name in Store: the next canary must not be taken for this one.
+func (r *Rollout) key() string { return r.cfg.Name + ":" + r.cfg.Stable + ":" + r.cfg.Canary }
+
 // load takes over what is in the store, if that is newer.
 func (r *Rollout) load(ctx context.Context) error {
-	p, err := r.cfg.Store.Load(ctx, r.cfg.Name)
+	p, err := r.get(ctx)
 	if err != nil {
-		return fmt.Errorf("routing: rollout %q: %w", r.cfg.Name, err)
+		return err
 	}
 	r.mu.Lock()
 	first := !r.loaded
 	r.loaded = true
-	if p.Revision == r.progress.Revision || r.unsaved { // it is known, or is not to stand
-		if first {
-			r.publish()
-		}
-		r.mu.Unlock()
+	if p.Revision > r.progress.Revision && !r.unsaved {
+		r.adopt(ctx, p)
 		return nil
 	}
-	r.adopt(ctx, p)
+	if p.Revision < r.progress.Revision { // it forgot something: what is known here stands
+		r.progress.Revision, r.unsaved = p.Revision, true
+	}
+	if first {
+		r.publish()
+	}
+	r.mu.Unlock()
 	return nil
 }
 
-// adopt puts another progress in place of the own. The caller holds mu, which adopt
+func (r *Rollout) get(ctx context.Context) (Progress, error) {
+	p, err := r.cfg.Store.Load(ctx, r.key())
+	if err != nil {
+		return p, fmt.Errorf("routing: rollout %q: %w", r.cfg.Name, err)
+	}
+	return p, nil
+}
+
+func (r *Rollout) put(ctx context.Context, p Progress) error {
+	err := r.cfg.Store.Save(ctx, r.key(), p)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, ErrConflict) {
+		r.mu.Lock()
+		r.sent = p
+		r.mu.Unlock()
+	}
+	return fmt.Errorf("routing: rollout %q: %w", r.cfg.Name, err)
+}
+
+// adopt puts another's progress in place of the own. The caller holds mu, which adopt
 // unlocks.
 func (r *Rollout) adopt(ctx context.Context, p Progress) {
-	p.Step = min(max(p.Step, 0), len(r.cfg.Steps)-1) // it may have had other steps
-	if p.Step != r.progress.Step || p.State != RolledBack && r.progress.State == RolledBack {
-		r.evidence.begin(p.Step, p.Step <= r.progress.Step)
+	p.Step = 0
+	for i, share := range r.cfg.Steps {
+		if share <= p.Share {
+			p.Step = i
+		}
 	}
-	r.progress, r.unsaved = p, false
-	r.publish()
-	e := RolloutEvent{Name: r.cfg.Name, State: p.State, Share: r.share(), Reason: p.Reason}
+	r.enter(p)
+	r.unsaved = false
+	e := r.event()
 	r.mu.Unlock()
 	r.notify(ctx, e)
 }
 
 // sync saves what changed here, and takes over what changed elsewhere. Of two changes
-// at once the one that was saved first stands, but that rolling back always does.
+// at once the one that was saved first stands, but that rolling back always does, and
+// pausing what only went on.
 func (r *Rollout) sync(ctx context.Context) {
 	if r.cfg.Store == nil || ctx.Err() != nil {
 		return
@@ -94,50 +129,86 @@ func (r *Rollout) sync(ctx context.Context) {
 	if err == nil {
 		err = r.load(ctx)
 	}
-	if err != nil && ctx.Err() == nil {
-		s := r.Status()
-		r.notify(ctx, RolloutEvent{Name: s.Name, State: s.State, Share: s.Share, Reason: s.Reason, Err: err})
-	}
+	r.complain(ctx, err)
 }
 
-func (r *Rollout) save(ctx context.Context) error {
+// lastSave bounds the saving of what changed right before the end.
+const lastSave = 2 * time.Second
+
+// leave saves what is not saved yet: who comes next must know.
+func (r *Rollout) leave(ctx context.Context) {
+	if r.cfg.Store == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSave)
+	defer cancel()
+	r.complain(ctx, r.save(ctx))
+}
+
+// complain tells that the store could not be asked.
+func (r *Rollout) complain(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
 	r.mu.Lock()
-	if !r.unsaved {
+	e := r.event()
+	r.mu.Unlock()
+	e.Err = err
+	r.notify(ctx, e)
+}
+
+// save saves what changed here. It tries more than once: others may save meanwhile.
+func (r *Rollout) save(ctx context.Context) (err error) {
+	for range 3 {
+		r.mu.Lock()
+		known, unsaved := r.progress, r.unsaved
+		r.mu.Unlock()
+		if !unsaved {
+			return nil
+		}
+		next := known
+		next.Revision++
+		if err = r.put(ctx, next); err == nil {
+			r.mu.Lock()
+			r.unsaved = r.progress != known
+			r.progress.Revision = next.Revision
+			r.mu.Unlock()
+			continue
+		}
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+		if failed := r.resolve(ctx); failed != nil {
+			return failed
+		}
+	}
+	return err
+}
+
+// resolve settles that another replica saved something first. What is still unsaved
+// after that is to stand.
+func (r *Rollout) resolve(ctx context.Context) error {
+	theirs, err := r.get(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	own := r.progress
+	switch {
+	case own.State == RolledBack && theirs.State != RolledBack, theirs.Revision <= own.Revision, theirs == r.sent:
+		r.progress.Revision = theirs.Revision
+		r.mu.Unlock()
+		return nil
+	case own.State == Paused && (theirs.State == Running || theirs.State == Held):
+		theirs.State, theirs.Reason = own.State, own.Reason
+		r.adopt(ctx, theirs)
+		r.mu.Lock()
+		r.unsaved = true
 		r.mu.Unlock()
 		return nil
 	}
-	known := r.progress
-	r.mu.Unlock()
-	next := known
-	next.Revision++
-	err := r.cfg.Store.Save(ctx, r.cfg.Name, next)
-	switch {
-	case errors.Is(err, ErrConflict):
-		return r.resolve(ctx)
-	case err != nil:
-		return fmt.Errorf("routing: rollout %q: %w", r.cfg.Name, err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.unsaved = r.progress != known
-	r.progress.Revision = next.Revision
+	r.adopt(ctx, theirs)
 	return nil
-}
-
-// resolve settles that another replica saved something first.
-func (r *Rollout) resolve(ctx context.Context) error {
-	theirs, err := r.cfg.Store.Load(ctx, r.cfg.Name)
-	if err != nil {
-		return fmt.Errorf("routing: rollout %q: %w", r.cfg.Name, err)
-	}
-	r.mu.Lock()
-	if r.progress.State != RolledBack || theirs.State == RolledBack {
-		r.adopt(ctx, theirs)
-		return nil
-	}
-	r.progress.Revision = theirs.Revision
-	r.mu.Unlock()
-	return r.save(ctx)
 }
 
 // NewFileStore returns a RolloutStore in a folder, a file for each rollout: for one
@@ -150,7 +221,7 @@ type fileStore struct {
 }
 
 func (s *fileStore) file(name string) string {
-	return filepath.Join(s.folder, fmt.Sprintf("%x.json", name))
+	return filepath.Join(s.folder, fmt.Sprintf("%x.json", sha256.Sum256([]byte(name)))) // of any length
 }
 
 // Load implements RolloutStore.

@@ -47,17 +47,27 @@ func (t transport) send(req *http.Request, d *Decision, i int) (*http.Response, 
 	if i == 0 && d.sample != nil {
 		m = d.sample.begin(out)
 	}
-	res, err := upstream.RoundTrip(out)
-	if err == nil {
-		res, err = hold.Answer(out, res) // a failure leads to the next target
-	}
+	res, err := call(upstream, out, m)
 	if err != nil {
-		m.failed(err)
 		return nil, err
 	}
 	m.follow(res)
 	t.sign(res, d, i, model)
 	return res, nil
+}
+
+func call(upstream http.RoundTripper, req *http.Request, m *measurement) (res *http.Response, err error) {
+	err = errPanic
+	defer func() {
+		if err != nil {
+			m.failed(err)
+		}
+	}()
+	answer, failure := upstream.RoundTrip(req)
+	if failure == nil {
+		answer, failure = hold.Answer(req, answer) // a failure leads to the next target
+	}
+	return answer, failure
 }
 
 // maxModelHeader bounds, in bytes, the model's name in a header: a client chose it.

@@ -19,7 +19,7 @@ type rollout struct {
 	group string
 	key   string // what it was made of
 	from  *progress
-	stop  context.CancelFunc
+	stop  func() // returns when what it knows is saved
 }
 
 // progress is where it is kept how far rollouts are: in a folder, or in Redis, where
@@ -112,15 +112,26 @@ func (g *gateway) startRollouts(ctx context.Context, a *app) {
 	}
 	for name, r := range next {
 		if g.rollouts[name] != r {
-			var loop context.Context
-			loop, r.stop = context.WithCancel(context.WithoutCancel(ctx))
-			go func() { _ = r.Run(loop) }() // ends with its context, without another error
+			r.start(context.WithoutCancel(ctx))
 		}
 	}
 	if old := g.progress; old != nil && old != a.progress {
 		time.AfterFunc(time.Minute, old.close)
 	}
 	g.rollouts, g.progress = next, a.progress
+}
+
+func (r *rollout) start(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = r.Run(ctx) // ends with its context, without another error
+	}()
+	r.stop = func() {
+		cancel()
+		<-done
+	}
 }
 
 // feedback takes what users tell of a version: {"model": "demo", "good": false}, sent to

@@ -6,9 +6,11 @@
 //	rollout, err := routing.NewRollout(routing.RolloutConfig{Store: store, Replicas: 2, ...})
 //
 // A server of version 5 or later, Sentinels, and a cluster will do. A rollout is one small
-// key without a time to live: a server that evicts keys (maxmemory-policy allkeys-…) may
-// forget it, and the rollout then begins anew at the step it is at.
+// key without a time to live. When the server forgets it (maxmemory-policy allkeys-…, or a
+// failover), a gateway that runs writes it again; only one that starts before that begins
+// at the first step.
 //
 // What happens on failure: a call fails within Config.Timeout. A rollout that was
-// restored goes on by what its own replica sees; one that was not gives its canary nothing.
+// restored stays at its step, and is still rolled back by what its own replica sees; one
+// that was not gives its canary nothing.
 package redisstore

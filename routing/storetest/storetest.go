@@ -25,7 +25,7 @@ func Run(t *testing.T, factory func(t *testing.T) routing.RolloutStore) {
 		none, err := s.Load(t.Context(), name)
 		require.NoError(t, err)
 		require.Zero(t, none)
-		want := routing.Progress{Revision: 1, State: routing.Held, Reason: "waited\n", Step: 2, Since: time.Unix(1700000000, 123).UTC()}
+		want := routing.Progress{Revision: 1, Round: 3, State: routing.Held, Reason: "waited\n", Step: 2, Share: 0.2, Since: time.Unix(1700000000, 123).UTC()}
 		require.NoError(t, s.Save(t.Context(), name, want))
 		got, err := s.Load(t.Context(), name)
 		require.NoError(t, err)

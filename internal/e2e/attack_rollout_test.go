@@ -1,0 +1,71 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/testkit/redistest"
+	"github.com/stretchr/testify/require"
+)
+
+// A canary that was taken back while Redis was down stays so, over a reload that changes
+// its rollout, a restart of the gateway, and a Redis that has forgotten everything.
+func TestAttackRolloutStaysTakenBack(t *testing.T) {
+	old, canary := newStoryteller(t), newStoryteller(t)
+	server := redistest.Start(t)
+	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"redis": {"addresses": [%q], "replicas": 1, "timeout": "1s"},`, server.Addr), old.URL, canary.URL)
+	slow := strings.Replace(config, `"interval": "200ms"`, `"interval": "1h"`, 1)
+	p := start(t, slow)
+	server.Kill()
+	status, text := p.decide("rollback")
+	require.Equal(t, http.StatusOK, status, text)
+	time.Sleep(1500 * time.Millisecond) // it could not be saved, and is tried again in an hour
+	server.Restart()
+	require.Eventually(t, func() bool {
+		status, _ = p.admin(http.MethodPut, "/admin/config", config, "Content-Type", "application/json")
+		return status == http.StatusOK
+	}, 10*time.Second, 100*time.Millisecond)
+	stays := func() {
+		t.Helper()
+		for range 10 {
+			time.Sleep(100 * time.Millisecond)
+			require.Equal(t, "rolled_back", p.rollout().State)
+			require.Zero(t, p.rollout().Share)
+		}
+	}
+	time.Sleep(time.Second)
+	stays()
+	server.MustDo("FLUSHALL")
+	stays()
+	server.Kill() // and it comes back empty
+	time.Sleep(time.Second)
+	server.Restart()
+	time.Sleep(2 * time.Second)
+	stays()
+	status, text = p.decide("restart")
+	require.Equal(t, http.StatusOK, status, text)
+	require.InDelta(t, 0.2, p.rollout().Share, 0)
+}
+
+// Other steps while a canary has 20 %: it does not get everything.
+func TestAttackRolloutOtherSteps(t *testing.T) {
+	old, canary := newStoryteller(t), newStoryteller(t)
+	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL)
+	config = strings.Replace(config, `"steps": [20, 50, 100], "dwell": "1s"`, `"steps": [1, 5, 20, 100], "dwell": "1h"`, 1)
+	p := start(t, config)
+	for range 2 {
+		status, text := p.decide("promote")
+		require.Equal(t, http.StatusOK, status, text)
+	}
+	require.Eventually(t, func() bool { return p.rollout().Step == 2 }, 5*time.Second, 10*time.Millisecond)
+	time.Sleep(300 * time.Millisecond)
+	status, text := p.admin(http.MethodPut, "/admin/config", strings.Replace(config, "[1, 5, 20, 100]", "[10, 100]", 1), "Content-Type", "application/json")
+	require.Equal(t, http.StatusOK, status, text)
+	time.Sleep(time.Second)
+	row := p.rollout()
+	require.Equal(t, "running", row.State)
+	require.InDelta(t, 0.1, row.Share, 1e-9)
+}
