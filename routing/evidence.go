@@ -30,9 +30,8 @@ var (
 // confidence is the probability with which a check that lets a rollout go on is right.
 const confidence = 0.95
 
-// early is the weight of a canary that is bad from the beginning. The rest is that of one
-// that was well until any of the failures: what it was like before says nothing then.
-const early = 0.95
+// leastWindow is the length of a window when Dwell is shorter.
+const leastWindow = time.Minute
 
 // finding is what was found out about a request.
 type finding struct {
@@ -58,16 +57,19 @@ func armOf(canary bool) int {
 // a conditional mixture sequential probability ratio test, as in Lindon et al., "Rapid
 // Regression Detection in Software Deployments through Sequential Testing" (KDD 2022).
 //
-// A user counts once at a step: one who fails again and again, or always, is no more
-// evidence than one who failed once.
+// A user counts once in a window: one who fails again and again, or always, is no more
+// evidence than one who failed once. Each step begins with a window, and after Dwell, or a
+// minute, there is another one, so that a canary that turns bad is found out although all users have
+// failed once by then. Window k is a test of its own with the part 1/(k(k+1)) of α; the
+// parts add up to 1.
 type evidence struct {
-	cfg  *RolloutConfig
-	step int
-	keys keySet
+	cfg    *RolloutConfig
+	step   int
+	window int // from 1, over all steps
+	opened time.Time
+	keys   keySet
 
-	shares  [maxSteps]float64            // of the steps, as they were
-	worse   [checks][len(ratios)]float64 // logarithms of likelihood ratios
-	weighed [checks]int                  // how many failures they are of
+	worse   [checks][len(ratios)]float64 // in this window, logarithms of likelihood ratios
 	fit     [checks][len(parts)]float64  // at this step, the same for: less than Margin times as likely
 	tried   [checks][2]int               // users at this step: stable, canary
 	bad     [checks][2]int
@@ -81,40 +83,44 @@ func newEvidence(cfg *RolloutConfig) *evidence {
 	return e
 }
 
-// begin begins a step. What was found out against the canary at earlier ones stays, but
-// for a rollout that begins again. That it is well is to be seen at every step: more users
+// begin begins a step. That the canary is well is to be seen at every step: more users
 // may be more than it can take.
 func (e *evidence) begin(step int, anew bool) {
 	if anew {
 		*e = evidence{cfg: e.cfg, keys: keySet{users: make(map[uint64]user)}}
-		for check := range checks {
-			for i := range ratios {
-				e.worse[check][i] = math.Log(early)
-			}
-		}
 	}
 	e.step = step
-	e.shares[step] = e.cfg.Steps[step]
 	e.tried, e.bad = [checks][2]int{}, [checks][2]int{}
 	e.fit = [checks][len(parts)]float64{}
 	e.streaks = streaks{}
+	e.open()
 }
+
+// open begins a window.
+func (e *evidence) open() {
+	e.window++
+	e.opened = time.Now()
+	e.worse = [checks][len(ratios)]float64{}
+}
+
+// share is the canary's.
+func (e *evidence) share() float64 { return e.cfg.Steps[e.step] }
 
 // add takes a finding about a user, and returns why the canary must be rolled back, or "".
 func (e *evidence) add(key uint64, canary bool, f finding) string {
-	if f.check == failures && e.streaks.dead(key, canary, f, e.tried[failures][1], e.shares[e.step]) {
+	if f.check == failures && e.streaks.dead(key, canary, f, e.tried[failures][1], e.share()) {
 		return fmt.Sprintf("failures: the last %d answers of the canary failed", e.streaks.failed[1])
 	}
 	return e.count(key, canary, f)
 }
 
-// began takes the time to a first byte, of which the first of a user at a step counts.
+// began takes the time to a first byte, of which a user's first in a window counts.
 func (e *evidence) began(key uint64, canary bool, after time.Duration) string {
 	limit, known := e.pace.limit(e.cfg.Slow)
 	if !canary {
 		e.pace.add(after)
 	}
-	if !known || e.keys.of(key).tried[latency] == e.mark() {
+	if !known {
 		return ""
 	}
 	return e.count(key, canary, finding{check: latency, bad: float64(after) > limit})
@@ -124,7 +130,7 @@ func (e *evidence) began(key uint64, canary bool, after time.Duration) string {
 // enough to know that this one was slow. Else nobody would stay to see that a canary is.
 func (e *evidence) waited(key uint64, canary bool, after time.Duration) string {
 	limit, known := e.pace.limit(e.cfg.Slow)
-	if !known || float64(after) <= limit || e.keys.of(key).tried[latency] == e.mark() {
+	if !known || float64(after) <= limit {
 		return ""
 	}
 	return e.count(key, canary, finding{check: latency, bad: true})
@@ -133,22 +139,23 @@ func (e *evidence) waited(key uint64, canary bool, after time.Duration) string {
 // mark is how a user remembers this step.
 func (e *evidence) mark() uint8 { return uint8(e.step + 1) } //nolint:gosec // steps are at most maxSteps
 
-// count takes a finding, once for each user and step.
+// count takes a finding, once for each user and window, and for each user and step.
 func (e *evidence) count(key uint64, canary bool, f finding) string {
 	if !e.keys.takes(key) {
 		return ""
 	}
-	u, arm := e.keys.of(key), armOf(canary)
+	if time.Since(e.opened) >= max(e.cfg.Dwell, leastWindow) {
+		e.open()
+	}
+	u := e.keys.of(key)
 	u.canary = canary
-	if u.tried[f.check] != e.mark() {
-		u.tried[f.check] = e.mark()
-		e.tried[f.check][arm]++
+	if f.bad && u.window[f.check] != e.window {
+		e.weigh(e.worse[f.check][:], ratios[:], 1, canary)
 	}
-	if f.bad && u.bad[f.check] != e.mark() {
-		e.weigh(f.check, e.theta(u, f.check), canary)
-		u.bad[f.check], u.wasCanary[f.check] = e.mark(), canary
-		e.bad[f.check][arm]++
+	if f.bad || f.check == latency { // of which the first counts, be it bad or not
+		u.window[f.check] = e.window
 	}
+	e.note(&u, f)
 	if e.keys.put(key, u) {
 		e.recount()
 	}
@@ -159,24 +166,26 @@ func (e *evidence) count(key uint64, canary bool, f finding) string {
 	return ""
 }
 
-// theta is how likely it is that a user is the canary's of whom nothing is known but
-// what was counted before. Of one who was the stable version's then, some were taken
-// since; one who was the canary's then still is, so that it says nothing: 1.
-func (e *evidence) theta(u user, check int) float64 {
-	now := e.shares[e.step]
-	switch {
-	case u.bad[check] == 0:
-		return now
-	case u.wasCanary[check]:
-		return 1
+// note counts a user once at this step.
+func (e *evidence) note(u *user, f finding) {
+	arm, first := armOf(u.canary), u.tried[f.check] != e.mark()
+	if first {
+		u.tried[f.check] = e.mark()
+		e.tried[f.check][arm]++
 	}
-	before := e.shares[u.bad[check]-1]
-	return (now - before) / (1 - before)
+	if !f.bad || u.bad[f.check] == e.mark() || f.check == latency && !first {
+		return
+	}
+	u.bad[f.check] = e.mark()
+	e.bad[f.check][arm]++
+	e.weigh(e.fit[f.check][:], parts[:], e.cfg.Margin, u.canary)
 }
 
-// weigh counts a user to whom something bad happened.
-func (e *evidence) weigh(check int, theta float64, canary bool) {
-	if theta <= 0 || theta >= 1 {
+// weigh counts a user to whom something bad happened: how much likelier that is when the
+// canary is ratio times unit as bad, than when it is unit times as bad.
+func (e *evidence) weigh(logs, ratios []float64, unit float64, canary bool) {
+	theta := e.share()
+	if theta >= 1 {
 		return
 	}
 	likely := func(ratio float64) float64 { // of what happened, at that ratio
@@ -186,32 +195,18 @@ func (e *evidence) weigh(check int, theta float64, canary bool) {
 		}
 		return 1 - p
 	}
-	since := 0.0 // the weight of a canary that is bad from here on
-	if n := float64(e.weighed[check]); n > 0 {
-		since = (1 - early) / (n * (n + 1))
-	}
-	e.weighed[check]++
 	for i, r := range ratios {
-		e.worse[check][i] = logSum(e.worse[check][i], since) + math.Log(likely(r)/likely(1))
-	}
-	for i, part := range parts {
-		e.fit[check][i] += math.Log(likely(part*e.cfg.Margin) / likely(e.cfg.Margin))
+		logs[i] += math.Log(likely(r*unit) / likely(unit))
 	}
 }
 
 // strength is the evidence that the canary is worse.
 func (e *evidence) strength(check int) float64 { return meanExp(e.worse[check][:]) }
 
+// limit is the strength that rolls back, in this window.
 func (e *evidence) limit(check int) float64 {
-	return float64(e.cfg.Replicas) / (e.cfg.Risk * riskShares[check])
-}
-
-// logSum is the logarithm of exp(log)+v.
-func logSum(log, v float64) float64 {
-	if log > 0 {
-		return log + math.Log1p(v*math.Exp(-log))
-	}
-	return math.Log(math.Exp(log) + v)
+	k := float64(e.window)
+	return k * (k + 1) * float64(e.cfg.Replicas) / (e.cfg.Risk * riskShares[check])
 }
 
 // meanExp is the mean of the exponentials.

@@ -79,7 +79,10 @@ func TestEvidenceOfUsersWhoAlwaysFail(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, uint64(run)))
 		e := routing.NewEvidence(t, routing.RolloutConfig{Steps: []float64{simShare, 1}})
 		rolledBack := false
-		for range 50_000 {
+		for i := range 50_000 {
+			if i%5_000 == 4_999 {
+				e.Window()
+			}
 			user := rng.Uint64N(users)
 			canary := rand.New(rand.NewPCG(user, uint64(run))).Float64() < simShare
 			bad := user < poisoned || rng.Float64() < 0.002

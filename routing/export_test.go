@@ -43,6 +43,9 @@ func (e *Evidence) Began(key uint64, canary bool, after time.Duration) string {
 // Next goes on to a step.
 func (e *Evidence) Next(step int) { e.e.begin(step, false) }
 
+// Window begins another one.
+func (e *Evidence) Window() { e.e.open() }
+
 // Checks is what it knows.
 func (e *Evidence) Checks() []RolloutCheck { return e.e.checks() }
 

@@ -11,11 +11,11 @@ import (
 const maxUsers = 1 << 17
 
 // user is what is remembered of one: whose it is, at which step, from 1, something was
-// last tried, and at which it was last found bad, and whose it was then.
+// last tried, and at which it was last bad, and in which window it last counted.
 type user struct {
 	canary     bool
 	tried, bad [checks]uint8
-	wasCanary  [checks]bool
+	window     [checks]int
 }
 
 // keySet is the users that were seen, or of so many that they do not fit a half, a

@@ -79,8 +79,8 @@ type RolloutCheck struct {
 	StableBad  int `json:"stable_bad"`
 	CanaryKeys int `json:"canary_keys"`
 	CanaryBad  int `json:"canary_bad"`
-	// Evidence that the canary is worse; at Limit it is rolled back. Without a
-	// difference it stays about or below 1.
+	// Evidence that the canary is worse, since the step began or at most one Dwell; at
+	// Limit it is rolled back. Without a difference it stays about or below 1.
 	Evidence float64 `json:"evidence"`
 	Limit    float64 `json:"limit"`
 	// Ready: enough is known to go on.

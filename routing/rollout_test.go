@@ -169,8 +169,8 @@ func TestRolloutOfABadVersion(t *testing.T) {
 		canary http.RoundTripper
 		reason string
 	}{
-		"answers nobody":       {upstream(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }), "failures: 3 of 3 users"},
-		"is not there":         {says("new", 404), "failures: 3 of 3 users"},
+		"answers nobody":       {upstream(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }), "failures: 4 of 4 users"},
+		"is not there":         {says("new", 404), "failures: 4 of 4 users"},
 		"fails now and then":   {failsEvery(5, says("new", 503)), "failures: "},
 		"breaks off":           {failsEvery(5, breaks(io.ErrUnexpectedEOF)), "failures: "},
 		"refuses what old can": {failsEvery(4, says("new", 400)), "failures: "},
