@@ -21,20 +21,37 @@ type exchange struct {
 	node *node
 	ctx  context.Context //nolint:containedctx // the request's own, asked for its end when the body is closed
 
-	left   sync.Once
-	closed sync.Once
-	status int
-	err    error // of the transport or of reading the body
-	whole  bool  // the body was read to its end
+	left     sync.Once
+	reported sync.Once
+	status   int
+
+	mu     sync.Mutex // a connection that was taken over is closed while it is read
+	err    error      // of the transport or of reading the body
+	whole  bool       // the body was read to its end
+	closed bool       // what is read then is no fault
 }
 
 // leave takes the exchange out of the in-flight count.
 func (x *exchange) leave() { x.left.Do(func() { x.node.inflight.Add(-1) }) }
 
 func (x *exchange) failed(err error) {
-	if x.err == nil {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err == nil && !x.closed {
 		x.err = err
 	}
+}
+
+func (x *exchange) ended() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.whole = true
+}
+
+func (x *exchange) close() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.closed = true
 }
 
 // rest leaves the endpoint alone for a time.
@@ -67,13 +84,16 @@ func (x *exchange) answered(res *http.Response) {
 // the endpoint, unless it has the whole answer, nor does a body that the caller
 // did not want to the end.
 func (x *exchange) report() {
-	x.closed.Do(func() {
+	x.reported.Do(func() {
+		x.mu.Lock()
+		err, whole := x.err, x.whole
+		x.mu.Unlock()
 		verdict := attempt.From(x.ctx).Err()
 		switch {
-		case verdict == nil && x.err == nil && x.whole && x.status < 500:
+		case verdict == nil && err == nil && whole && x.status < 500:
 			x.pool.count(x.node, true) // a client that has everything may well be gone
-		case verdict == nil && (attempt.Abandoned(x.ctx) || x.err == nil && attempt.From(x.ctx).Late(x.status)):
-		case x.err != nil, verdict != nil, x.status >= 500:
+		case verdict == nil && (attempt.Abandoned(x.ctx) || err == nil && attempt.From(x.ctx).Late(x.status)):
+		case err != nil, verdict != nil, x.status >= 500:
 			x.pool.count(x.node, false)
 		}
 	})
@@ -89,7 +109,7 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
 	case err == io.EOF: // one that is wrapped is no clean end
-		b.x.whole = true
+		b.x.ended()
 		b.x.leave()
 	case err != nil:
 		b.x.failed(err)
@@ -98,6 +118,7 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 func (b *body) Close() error {
+	b.x.close()
 	err := b.ReadCloser.Close()
 	b.x.leave()
 	b.x.report()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -241,4 +242,25 @@ func TestAnOrdinaryBodyIsNoWriter(t *testing.T) {
 	_, ok := res.Body.(io.Writer)
 	require.False(t, ok)
 	require.NoError(t, res.Body.Close())
+}
+
+// A connection that was taken over is closed by one goroutine while another reads.
+func TestUpgradeIsClosedWhileItIsRead(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: transport(func(*http.Request) (*http.Response, error) {
+		in, out := io.Pipe()
+		return with(http.StatusSwitchingProtocols, struct {
+			io.ReadCloser
+			io.Writer
+		}{in, out})(nil)
+	})})
+	for range 50 {
+		res, err := p.RoundTrip(request(t, ""))
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = io.Copy(io.Discard, res.Body) })
+		wg.Go(func() { _ = res.Body.Close() })
+		wg.Wait()
+	}
+	require.Zero(t, status(t, p, "e00").Failures, "its own close is no fault of the endpoint")
 }
