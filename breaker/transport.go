@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
@@ -89,7 +90,7 @@ type body struct {
 	req    *http.Request
 	permit *permit
 	begun  bool
-	ended  bool           // it was read to its end
+	ended  atomic.Bool    // it was read to its end; of a tunnel while it is closed
 	held   bool           // until it had content: see package hold
 	stream *usage.Scanner // nil: it is none
 	once   sync.Once
@@ -132,7 +133,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if !b.unsaid() {
 			b.end(b.whole())
 		}
-		b.ended = true
+		b.ended.Store(true)
 	default:
 		b.end(ofError(b.req, err))
 	}
@@ -185,7 +186,7 @@ func (b *body) Close() error {
 	case b.failed(), attempt.From(b.req.Context()).Err() != nil && !attempt.Abandoned(b.req.Context()):
 		o = failure
 	case b.erred(): // the request's own fault
-	case b.stream != nil && b.stream.Ended(), b.ended:
+	case b.stream != nil && b.stream.Ended(), b.ended.Load():
 		o = success
 	}
 	b.end(o)
