@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ginfer/ginfer/cache"
@@ -49,18 +48,11 @@ func Options(addrs ...string) *redis.UniversalOptions {
 
 // New checks cfg and returns a Store. It does not connect. The error joins every fault.
 func New(cfg Config) (*Store, error) {
-	_, err := redisclient.Check(cfg.Client)
-	faults := []error{err}
-	if cfg.Timeout < 0 {
-		faults = append(faults, errors.New("redisstore: Config.Timeout is negative"))
-	}
+	_, err := redisclient.Check(cfg.Client, cfg.Prefix, cfg.Timeout)
 	if cfg.MaxBytes < 0 {
-		faults = append(faults, errors.New("redisstore: Config.MaxBytes is negative"))
+		err = errors.Join(err, errors.New("redisstore: Config.MaxBytes is negative"))
 	}
-	if strings.ContainsAny(cfg.Prefix, "{}") {
-		faults = append(faults, errors.New("redisstore: Config.Prefix must not have braces: on a cluster they say where a key is"))
-	}
-	if err := errors.Join(faults...); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	cfg.Prefix = cmp.Or(cfg.Prefix, "ginfer")

@@ -4,6 +4,7 @@ package redisclient
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -25,9 +26,22 @@ func Options(buffer int, addrs ...string) *redis.UniversalOptions {
 	}
 }
 
-// Check wants a client that heeds deadlines, and of which it can tell. It reports
-// whether that is a cluster's.
-func Check(client redis.UniversalClient) (cluster bool, err error) {
+// Check checks what all stores have in their Config: a client that heeds deadlines, and
+// of which it can be told, a prefix without braces, and a timeout. The error joins every
+// fault. It reports whether the client is a cluster's.
+func Check(client redis.UniversalClient, prefix string, timeout time.Duration) (cluster bool, err error) {
+	cluster, err = checkClient(client)
+	faults := []error{err}
+	if strings.ContainsAny(prefix, "{}") {
+		faults = append(faults, errors.New("redisstore: Config.Prefix must not have braces: on a cluster they say where a key is"))
+	}
+	if timeout < 0 {
+		faults = append(faults, errors.New("redisstore: Config.Timeout is negative"))
+	}
+	return cluster, errors.Join(faults...)
+}
+
+func checkClient(client redis.UniversalClient) (cluster bool, err error) {
 	var heeds bool
 	switch c := client.(type) {
 	case nil:

@@ -18,13 +18,13 @@ func TestConfigFaults(t *testing.T) {
 	ring := redis.NewRing(&redis.RingOptions{ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = ring.Close() })
 	for want, cfg := range map[string]redisstore.Config{
-		"Config.Client is required":               {},
-		"needs ContextTimeoutEnabled: true":       {Client: open(t, deaf)},
-		"needs ContextTimeoutEnabled":             {Client: open(t, deafCluster)},
-		"a *redis.Ring won't do":                  {Client: ring},
-		"Timeout and Config.Hold must not be neg": {Client: good, Timeout: -1},
-		"must not be negative":                    {Client: good, Hold: -1},
-		"Config.Prefix must not have braces":      {Client: good, Prefix: "a{b"},
+		"Config.Client is required":          {},
+		"needs ContextTimeoutEnabled: true":  {Client: open(t, deaf)},
+		"needs ContextTimeoutEnabled":        {Client: open(t, deafCluster)},
+		"a *redis.Ring won't do":             {Client: ring},
+		"Config.Timeout is negative":         {Client: good, Timeout: -1},
+		"Config.Hold is negative":            {Client: good, Hold: -1},
+		"Config.Prefix must not have braces": {Client: good, Prefix: "a{b"},
 	} {
 		_, err := redisstore.New(cfg)
 		require.ErrorContains(t, err, want)

@@ -7,7 +7,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/redisclient"
@@ -62,12 +61,9 @@ func Options(addrs ...string) *redis.UniversalOptions {
 
 // New checks cfg and returns a Store. It does not connect.
 func New(cfg Config) (*Store, error) {
-	cluster, err := redisclient.Check(cfg.Client)
-	if cfg.Timeout < 0 || cfg.Hold < 0 {
-		err = errors.Join(err, errors.New("redisstore: Config.Timeout and Config.Hold must not be negative"))
-	}
-	if strings.ContainsAny(cfg.Prefix, "{}") {
-		err = errors.Join(err, errors.New("redisstore: Config.Prefix must not have braces: on a cluster they say where a key is"))
+	cluster, err := redisclient.Check(cfg.Client, cfg.Prefix, cfg.Timeout)
+	if cfg.Hold < 0 {
+		err = errors.Join(err, errors.New("redisstore: Config.Hold is negative"))
 	}
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/redisclient"
@@ -46,15 +45,7 @@ func Options(addrs ...string) *redis.UniversalOptions {
 
 // New checks cfg and returns a Store. It does not connect. The error joins every fault.
 func New(cfg Config) (*Store, error) {
-	_, err := redisclient.Check(cfg.Client)
-	faults := []error{err}
-	if cfg.Timeout < 0 {
-		faults = append(faults, errors.New("redisstore: Config.Timeout is negative"))
-	}
-	if strings.ContainsAny(cfg.Prefix, "{}") {
-		faults = append(faults, errors.New("redisstore: Config.Prefix must not have braces: on a cluster they say where a key is"))
-	}
-	if err := errors.Join(faults...); err != nil {
+	if _, err := redisclient.Check(cfg.Client, cfg.Prefix, cfg.Timeout); err != nil {
 		return nil, err
 	}
 	cfg.Prefix = cmp.Or(cfg.Prefix, "ginfer")
