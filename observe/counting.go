@@ -159,7 +159,19 @@ func (m *Metrics) routed(ctx context.Context, e *routing.Event) {
 		m.in.skipped.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyLacks, e.Lacks}}))
 	case routing.Swapped:
 		m.in.swaps.Add(ctx, 1)
+	case routing.Mirrored, routing.MirrorFull:
+		m.in.mirrored.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyOutcome, mirrorOutcome(e)}}))
 	}
+}
+
+func mirrorOutcome(e *routing.Event) string {
+	switch {
+	case e.Kind == routing.MirrorFull:
+		return "left_out"
+	case e.Err != nil, e.Status >= 500:
+		return outcomeFailure
+	}
+	return outcomeSuccess
 }
 
 // rolledOut counts a change of a rollout.

@@ -76,7 +76,7 @@ func (r *record) routed(ev *routing.Event) {
 				e.fallback = plain.Clean(ev.From, plain.Word)
 			}
 			e.version = plain.Clean(ev.Version, plain.Word)
-		case routing.Skipped, routing.Swapped:
+		case routing.Skipped, routing.Swapped, routing.Mirrored, routing.MirrorFull:
 		}
 	})
 }

@@ -42,6 +42,7 @@ type instruments struct {
 	skipped   metric.Int64Counter
 	swaps     metric.Int64Counter
 	rollouts  metric.Int64Counter
+	mirrored  metric.Int64Counter
 
 	limits      metric.Int64Counter
 	limitWait   metric.Float64Histogram
@@ -102,6 +103,7 @@ func (in *instruments) gateway(k *maker) {
 	in.fallbacks = k.counter("gateway.routing.fallbacks", "{request}", "Requests that fell back on another version.")
 	in.skipped = k.counter("gateway.routing.skipped", "{request}", "Versions passed over for what they can't do.")
 	in.swaps = k.counter("gateway.routing.swaps", "{swap}", "Tables put into force.")
+	in.mirrored = k.counter("gateway.routing.mirrored", "{request}", "Copies of requests sent to a mirror, and those left out.")
 	in.rollouts = k.counter("gateway.rollout.changes", "{change}", "Rollouts that went on, stopped or were rolled back.")
 	in.limits = k.counter("gateway.limit.decisions", "{request}", "Requests let in and refused.")
 	in.limitWait = k.histogram("gateway.limit.wait", "s", "Time that requests waited for their turn.", k.bounds.requests)

@@ -57,7 +57,7 @@ func walked(t *testing.T, capabilities [3]string, failing string, req *http.Requ
 				e = append(e, ev.Model+":"+ev.Version+"!"+ev.Lacks)
 			case routing.FellBack:
 				e = append(e, ev.From+">"+ev.Version)
-			case routing.Decided, routing.Swapped:
+			case routing.Decided, routing.Swapped, routing.Mirrored, routing.MirrorFull:
 			}
 		},
 	})

@@ -3,6 +3,7 @@ package routing
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"strings"
 	"time"
@@ -99,7 +100,7 @@ func (c chains) named(version, model string) (found Target, rivals []int) {
 	return found, rivals
 }
 
-// ambiguous finds fallbacks of which nobody can say what they mean.
+// ambiguous finds fallbacks and mirrors of which nobody can say what they mean.
 func (f *faults) ambiguous(t *Table) {
 	c := t.chains()
 	for i := range t.Routes {
@@ -107,10 +108,24 @@ func (f *faults) ambiguous(t *Table) {
 		if len(r.Fallback) > maxFallback { // a fault already
 			continue
 		}
-		for j, name := range r.Fallback {
+		for at, name := range r.others() {
 			if _, rivals := c.named(name, r.Model); rivals != nil {
-				f.add(fmt.Sprintf("routes[%d].fallback[%d]", i, j), "%q may be that of routes[%d] or of routes[%d], which differ", name, rivals[0], rivals[1])
+				f.add(fmt.Sprintf("routes[%d].%s", i, at), "%q may be that of routes[%d] or of routes[%d], which differ", name, rivals[0], rivals[1])
 			}
+		}
+	}
+}
+
+// others are the versions besides its own that a route names, by where it does.
+func (r *Route) others() iter.Seq2[string, string] {
+	return func(yield func(at, name string) bool) {
+		for j, name := range r.Fallback {
+			if !yield(fmt.Sprintf("fallback[%d]", j), name) {
+				return
+			}
+		}
+		if r.Mirror != nil {
+			yield("mirror.version", r.Mirror.Version)
 		}
 	}
 }
@@ -119,21 +134,22 @@ func (f *faults) ambiguous(t *Table) {
 func (t *Table) checkUpstreams(upstreams map[string]http.RoundTripper) error {
 	var f faults
 	c := t.chains()
+	known := strings.Join(sortedKeys(upstreams), ", ")
+	need := func(i int, at, upstream string) {
+		if upstreams[upstream] == nil {
+			f.add(fmt.Sprintf("routes[%d].%s", i, at), "there is no upstream %q; known: %s", upstream, known)
+		}
+	}
 	for i := range t.Routes {
-		for j, target := range c.of(&t.Routes[i]) {
-			if upstreams[target.Upstream] != nil {
-				continue
-			}
-			at := fmt.Sprintf("routes[%d].", i)
-			switch {
-			case j > 0:
-				at += fmt.Sprintf("fallback[%d]", j-1)
-			case t.Routes[i].Upstream != "":
-				at += "upstream"
-			default:
-				at += "version"
-			}
-			f.add(at, "there is no upstream %q; known: %s", target.Upstream, strings.Join(sortedKeys(upstreams), ", "))
+		r := &t.Routes[i]
+		own := "version"
+		if r.Upstream != "" {
+			own = "upstream"
+		}
+		need(i, own, r.target().Upstream)
+		for at, name := range r.others() {
+			target, _ := c.named(name, r.Model)
+			need(i, at, target.Upstream)
 		}
 	}
 	return errors.Join(f...)

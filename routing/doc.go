@@ -44,6 +44,9 @@
 //
 // The user is who the sticky header, else the identity, else a cookie says.
 //
+// A route may have a [Mirror], which gets copies of its requests and whose answers are
+// thrown away.
+//
 // A [Rollout] divides the weights of two of the routes by what it measures: the new
 // version gets more step by step while it is no worse, and nothing as soon as it is.
 //

@@ -159,6 +159,10 @@ func (p *parser) route(at string, v any, r *Route) {
 		"upstream_model": p.text(&r.UpstreamModel),
 		"fallback":       p.texts(&r.Fallback),
 		"fallback_after": p.duration(&r.FallbackAfter),
+		"mirror": func(at string, v any) {
+			r.Mirror = new(Mirror)
+			p.object(at, v, fields{"version": p.text(&r.Mirror.Version), "share": p.share(&r.Mirror.Share)})
+		},
 		"capabilities": func(at string, v any) {
 			c := new(Capabilities)
 			p.object(at, v, fields{
@@ -194,6 +198,16 @@ func (p *parser) number(dst **float64) func(string, any) {
 			p.faults.add(at, "must be a number")
 		}
 		*dst = &n
+	}
+}
+
+func (p *parser) share(dst *float64) func(string, any) {
+	return func(at string, v any) {
+		n, ok := v.(float64)
+		if !ok || n == 0 { // which would be the default
+			p.faults.add(at, "must be a number above 0")
+		}
+		*dst = n
 	}
 }
 

@@ -38,6 +38,7 @@ type entry struct {
 	arm    arm     // what a rollout measures there
 	chain  []Target
 	picky  bool // some target of a longer chain says what it can do
+	mirror *mirror
 }
 
 func compile(t Table, stages []*stage) *compiled {
@@ -46,6 +47,7 @@ func compile(t Table, stages []*stage) *compiled {
 	for i := range t.Routes {
 		r := &t.Routes[i]
 		entries[i] = newEntry(r, chains.of(r))
+		entries[i].mirror = chains.mirror(r)
 		c.models = c.models || r.Model != "" || r.UpstreamModel != ""
 		if r.Model != "" && !strings.HasSuffix(r.Model, "*") {
 			c.exact[r.Model] = new(plan)

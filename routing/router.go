@@ -66,6 +66,8 @@ type Config struct {
 	// answered: that one failed, or can't do what the request needs. Default
 	// X-Fallback-From; "-": none.
 	FallbackHeader string
+	// Mirror bounds the copies of requests to mirrors.
+	Mirror MirrorConfig
 	// ErrorHandler answers a request that has no route. Default [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
 	// OnEvent is told of decisions, fallbacks and versions that were passed over.
@@ -75,9 +77,10 @@ type Config struct {
 
 // Router decides and dispatches. It is safe for concurrent use.
 type Router struct {
-	cfg   Config
-	mu    sync.Mutex // held to change the table
-	table atomic.Pointer[compiled]
+	cfg     Config
+	mirrors *mirrors
+	mu      sync.Mutex // held to change the table
+	table   atomic.Pointer[compiled]
 }
 
 // Target is a version and where it runs.
@@ -106,6 +109,7 @@ type Decision struct {
 	chain  []Target   // Target, then what to fall back on
 	needs  *lazyNeeds // nil: no matter
 	sample *sample    // nil: no rollout measures it
+	mirror *mirror    // nil: it is not copied
 }
 
 // New checks cfg and returns a Router. The error joins every fault found.
@@ -118,7 +122,7 @@ func New(cfg Config) (*Router, error) {
 			return nil, fmt.Errorf("routing: Config.Upstreams[%q] is nil", name)
 		}
 	}
-	if err := errors.Join(cfg.checkNames(), cfg.checkBody()); err != nil {
+	if err := errors.Join(cfg.checkNames(), cfg.checkBody(), cfg.Mirror.check()); err != nil {
 		return nil, err
 	}
 	if cfg.MaxBody == 0 {
@@ -134,7 +138,7 @@ func New(cfg Config) (*Router, error) {
 	cfg.VersionHeader = orDefault(cfg.VersionHeader, "X-Model-Version")
 	cfg.ModelHeader = orDefault(cfg.ModelHeader, "X-Model")
 	cfg.FallbackHeader = orDefault(cfg.FallbackHeader, "X-Fallback-From")
-	r := &Router{cfg: cfg}
+	r := &Router{cfg: cfg, mirrors: newMirrors(cfg.Mirror)}
 	if err := r.install(cfg.Table); err != nil {
 		return nil, err
 	}
@@ -270,7 +274,7 @@ func (r *Router) decide(c *gin.Context) (*Decision, error) {
 	if e == nil {
 		return nil, noRoute(s.model)
 	}
-	d := &Decision{Target: e.chain[0], Model: s.model, chain: e.chain, sample: e.arm.sample(drawn)}
+	d := &Decision{Target: e.chain[0], Model: s.model, chain: e.chain, sample: e.arm.sample(drawn), mirror: e.mirror}
 	if e.picky {
 		d.needs = new(lazyNeeds)
 	}

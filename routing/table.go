@@ -58,6 +58,8 @@ type Route struct {
 	// the next one is asked, as "20s": a stream of a model its first content, JSON the
 	// whole. Default: the proxy's own limit for that.
 	FallbackAfter Duration `json:"fallback_after,omitempty"`
+	// Mirror gets copies of the requests. Nil: nobody does.
+	Mirror *Mirror `json:"mirror,omitempty"`
 }
 
 // Duration is written as "1m30s" in JSON.
@@ -155,6 +157,7 @@ func (f *faults) route(at string, r *Route) {
 		f.add(at+".capabilities.context", "%d is not within 0 and %d", c.Context, maxContext)
 	}
 	f.fallback(at, r)
+	f.mirror(at, r)
 	f.conditions(at+".conditions", &r.Conditions)
 }
 

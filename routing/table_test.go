@@ -185,6 +185,7 @@ func FuzzParseTable(f *testing.F) {
 	f.Add(`{"routes":[{"version":"a","weight":1,"conditions":{"headers":{"a":"b"}}},{"version":"b","weight":2,"fallback":["a"]}]}`)
 	f.Add(`{"salt":"x","routes":[{"model":"m","version":"a"}]}`)
 	f.Add(`{"routes":[{"model":"m","version":"a","capabilities":{"tools":true,"context":10},"fallback":["b"],"fallback_after":"1m"},{"model":"n","version":"b","capabilities":{}}]}`)
+	f.Add(`{"routes":[{"version":"a","mirror":{"version":"b","share":0.5}},{"model":"n","version":"b"}]}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		tab, err := routing.ParseTable([]byte(text))
 		if err != nil {
@@ -214,6 +215,9 @@ func named(tab routing.Table) map[string]http.RoundTripper {
 		r := &tab.Routes[i]
 		for _, name := range append([]string{r.Version, r.Upstream}, r.Fallback...) {
 			all[name] = says(name, 200)
+		}
+		if r.Mirror != nil {
+			all[r.Mirror.Version] = says("mirror", 200)
 		}
 	}
 	return all

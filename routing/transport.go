@@ -28,6 +28,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, &apierror.Error{Status: http.StatusInternalServerError, Code: "no_decision", Message: "The gateway did not decide on a model version.", Err: ErrNoDecision}
 	}
+	t.mirror(req, d)
 	return t.walk(req, d)
 }
 

@@ -238,8 +238,18 @@ type Routing struct {
 	StickyHeader string `json:"sticky_header,omitempty"`
 	// Table is the routing table.
 	Table json.RawMessage `json:"table"`
+	// Mirror bounds the copies of requests to the mirrors that the table names.
+	Mirror *Mirror `json:"mirror,omitempty"`
 	// Rollouts divide the weights of two routes of the table by what is measured.
 	Rollouts []Rollout `json:"rollouts,omitempty"`
+}
+
+// Mirror bounds the copies that are under way; a request beyond that is not copied.
+type Mirror struct {
+	// Concurrent is how many there may be at once. Default 16.
+	Concurrent int `json:"concurrent,omitempty"`
+	// Timeout ends one. Default 1m.
+	Timeout Duration `json:"timeout,omitempty"`
 }
 
 // Stream is the stage that guards streams.

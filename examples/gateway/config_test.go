@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -176,17 +177,19 @@ func TestReadme(t *testing.T) {
 			configs = append(configs, block[1])
 		}
 	}
-	t.Chdir(t.TempDir())
-	require.NoError(t, os.WriteFile("keys.json", []byte(`{"keys": []}`), 0o600))
 	cert, key := authority(t, "server")
-	require.NoError(t, os.WriteFile("tls.crt", cert, 0o600))
-	require.NoError(t, os.WriteFile("tls.key", key, 0o600))
-	for _, config := range configs {
-		if !strings.Contains(config, "upstreams") { // one group of a configuration
-			config = `{"upstreams": {"web": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}, "groups": [` + config + `]}`
-		}
-		_, err := load(t, write(t, "my.json", config))
-		require.NoError(t, err, config)
+	for i, config := range configs {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			for name, text := range map[string]string{"keys.json": `{"keys": []}`, "tls.crt": string(cert), "tls.key": string(key)} {
+				require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+			}
+			if !strings.Contains(config, `"groups"`) { // one group of a configuration
+				config = `{"upstreams": {"web": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}, "groups": [` + config + `]}`
+			}
+			_, err := load(t, write(t, "my.json", config))
+			require.NoError(t, err, config)
+		})
 	}
 }
 

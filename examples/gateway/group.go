@@ -29,6 +29,7 @@ type group struct {
 	streams *stream.Streams
 	proxy   *proxy.Proxy
 
+	router   *routing.Router // nil: the stage is off
 	rollouts []*rollout
 }
 
@@ -100,6 +101,7 @@ func (g *gateway) route(out *group, p *parts) (gin.HandlersChain, http.RoundTrip
 	if len(out.rollouts) > 0 {
 		chain = append(chain, feedback(cfg))
 	}
+	out.router = router
 	return chain, router.Transport(), nil
 }
 
@@ -174,7 +176,11 @@ func (g *gateway) newRouter(cfg *Routing, pools map[string]*pool, rollouts []*ro
 	for i, r := range rollouts {
 		shared[i] = r.Rollout
 	}
-	return routing.New(routing.Config{Table: table, Rollouts: shared, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf, OnEvent: g.hooks.Routing})
+	var mirror routing.MirrorConfig
+	if m := cfg.Mirror; m != nil {
+		mirror = routing.MirrorConfig{Concurrent: m.Concurrent, Timeout: time.Duration(m.Timeout)}
+	}
+	return routing.New(routing.Config{Table: table, Rollouts: shared, Mirror: mirror, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf, OnEvent: g.hooks.Routing})
 }
 
 // subject is the caller, but for the one token that all may share.
@@ -255,5 +261,9 @@ func prefixes(cidrs []string) []netip.Prefix {
 // drain waits until the group's streams and tunnels have ended; at the end of
 // ctx it ends them.
 func (g *group) drain(ctx context.Context) error {
-	return errors.Join(g.proxy.Drain(ctx), g.streams.Drain(ctx))
+	err := errors.Join(g.proxy.Drain(ctx), g.streams.Drain(ctx))
+	if g.router != nil {
+		err = errors.Join(err, g.router.Drain(ctx))
+	}
+	return err
 }

@@ -37,7 +37,7 @@ func rolloutPort(t *testing.T) string {
 func TestRollouts(t *testing.T) {
 	url := rolloutPort(t)
 	out, _ := good(t, url, "", "rollouts", "list")
-	assert.Regexp(t, `(?m)^meta/chat:v2 +running +1 % +0s +failures 1 of 200 +begun$`, out)
+	assert.Regexp(t, `(?m)^meta/chat:v2 +running +1 % +0s +failures 1 of 400 +begun$`, out)
 	for _, step := range []struct{ action, want string }{
 		{"pause", "meta/chat:v2 paused 1 %"},
 		{"resume", "meta/chat:v2 running 1 %"},

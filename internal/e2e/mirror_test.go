@@ -1,0 +1,39 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A mirror gets a copy of each request, marked as one, while clients have the other
+// version's answers; the gateway's end waits for the copies.
+func TestMirrorOfTheGateway(t *testing.T) {
+	old, shadow := newStoryteller(t), newStoryteller(t)
+	shadow.pause.Store(int64(300 * time.Millisecond))
+	var marked atomic.Int64
+	shadow.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Shadow") == "1" {
+			marked.Add(1)
+		}
+		shadow.ServeHTTP(w, r)
+	})
+	p := start(t, fmt.Sprintf(`{%s,
+		"upstreams": {"old": {"endpoints": [{"url": %q}]}, "new": {"endpoints": [{"url": %q}]}},
+		"groups": [{"path": "/v1", "stages": ["routing", "stream"], "routing": {
+			"mirror": {"concurrent": 64},
+			"table": {"routes": [{"model": "chat/large", "version": "old", "mirror": {"version": "new"}}]}}}]}`, ports, old.URL, shadow.URL))
+	for _, version := range p.users(0, 20) {
+		require.Equal(t, "old", version)
+	}
+	p.signal(syscall.SIGTERM)
+	require.Zero(t, p.wait())
+	require.EqualValues(t, 20, old.asked.Load())
+	require.EqualValues(t, 20, marked.Load())
+	require.EqualValues(t, 20, shadow.asked.Load())
+}
