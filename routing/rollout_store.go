@@ -270,8 +270,19 @@ func (s *fileStore) Save(ctx context.Context, name string, p Progress) error {
 		return err
 	}
 	unfinished := s.file(name) + ".new"
-	if err := os.WriteFile(unfinished, text, 0o600); err != nil {
+	if err := writeFile(unfinished, text); err != nil {
 		return err
 	}
 	return os.Rename(unfinished, s.file(name))
+}
+
+// writeFile is os.WriteFile that waits for the disk: a file that is renamed before its
+// text is there may be empty after a loss of power.
+func writeFile(name string, text []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // in a folder that the operator names
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
 }

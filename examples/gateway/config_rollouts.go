@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ginfer/ginfer/routing"
@@ -61,6 +62,17 @@ func (cfg *Rollout) library() routing.RolloutConfig {
 	}
 }
 
+// rollout adds the faults that the library finds, by the names that they have here.
+func (k *checker) rollout(at string, err error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return // there is none
+	}
+	for _, one := range joined.Unwrap() {
+		k.add(at, "%s", strings.ToLower(strings.TrimPrefix(one.Error(), "routing: RolloutConfig.")))
+	}
+}
+
 // rollouts checks what can be told without the tables.
 func (k *checker) rollouts(c *Config) {
 	if c.RolloutDir == "" {
@@ -79,9 +91,8 @@ func (k *checker) rollouts(c *Config) {
 				k.add(at+".name", "%q is another rollout's too", r.name())
 			}
 			names = append(names, r.name())
-			if _, err := routing.NewRollout(r.library()); err != nil {
-				k.addAll(at, err)
-			}
+			_, err := routing.NewRollout(r.library())
+			k.rollout(at, err)
 		}
 	}
 }

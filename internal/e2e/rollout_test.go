@@ -264,7 +264,7 @@ func TestRolloutConfig(t *testing.T) {
 	bad := strings.Replace(p.rolloutFile(), `"canary": "new"`, `"canary": "newer", "slow": 0.5`, 1)
 	status, text := p.admin(http.MethodPut, "/admin/config", bad, "Content-Type", "application/json")
 	require.Equal(t, http.StatusUnprocessableEntity, status)
-	require.Contains(t, text, "groups[0].routing.rollouts[0]: routing: RolloutConfig.Slow: 0.5")
+	require.Contains(t, text, "groups[0].routing.rollouts[0]: slow: 0.5")
 	bad = strings.Replace(p.rolloutFile(), `"canary": "new"`, `"canary": "newer"`, 1)
 	status, text = p.admin(http.MethodPut, "/admin/config", bad, "Content-Type", "application/json")
 	require.Equal(t, http.StatusUnprocessableEntity, status)
