@@ -18,10 +18,8 @@ func (m *Metrics) observe(meter metric.Meter) (metric.Registration, error) {
 	entries := k.observed("gateway.cache.entries", "{entry}", "Entries of a cache in memory.")
 	bytes := k.observed("gateway.cache.size", "By", "About how much memory they take.")
 	rollout := k.observed("gateway.rollout.state", "", "1 for the state that a rollout is in.")
-	share, err := meter.Float64ObservableGauge("gateway.rollout.share", metric.WithDescription("The canary's share of a rollout's requests, 0 to 1."))
-	k.faults = append(k.faults, err)
-	evidence, err := meter.Float64ObservableGauge("gateway.rollout.evidence", metric.WithDescription("The evidence that a canary is worse, as a part of what it takes to roll it back."))
-	k.faults = append(k.faults, err)
+	share := k.part("gateway.rollout.share", "The canary's share of a rollout's requests, 0 to 1.")
+	evidence := k.part("gateway.rollout.evidence", "The evidence that a canary is worse, as a part of what it takes to roll it back.")
 	if err := k.err(); err != nil {
 		return nil, err
 	}

@@ -180,4 +180,11 @@ func (k *maker) observed(name, unit, about string) metric.Int64ObservableGauge {
 	return g
 }
 
+// part is observed for what is within 0 and 1.
+func (k *maker) part(name, about string) metric.Float64ObservableGauge {
+	g, err := k.meter.Float64ObservableGauge(name, metric.WithDescription(about))
+	k.faults = append(k.faults, err)
+	return g
+}
+
 func (k *maker) err() error { return errors.Join(k.faults...) }

@@ -22,7 +22,7 @@ func TestAttackRolloutStaysTakenBack(t *testing.T) {
 	server.Kill()
 	status, text := p.decide("rollback")
 	require.Equal(t, http.StatusOK, status, text)
-	time.Sleep(1500 * time.Millisecond) // it could not be saved, and is tried again in an hour
+	awaitDown(t, p, 1) // it could not be saved, and is tried again in an hour
 	server.Restart()
 	require.Eventually(t, func() bool {
 		status, _ = p.admin(http.MethodPut, "/admin/config", config, "Content-Type", "application/json")
@@ -30,41 +30,48 @@ func TestAttackRolloutStaysTakenBack(t *testing.T) {
 	}, 10*time.Second, 100*time.Millisecond)
 	stays := func() {
 		t.Helper()
-		for range 10 {
-			time.Sleep(100 * time.Millisecond)
-			require.Equal(t, "rolled_back", p.rollout().State)
-			require.Zero(t, p.rollout().Share)
-		}
+		require.Eventually(t, func() bool {
+			saved, err := server.Do("HGET", "ginfer:rollout:chat/large:new:old:new", "progress")
+			return err == nil && strings.Contains(saved, `"state":"rolled_back"`)
+		}, 20*time.Second, 20*time.Millisecond, "it is saved")
+		require.Equal(t, "rolled_back", p.rollout().State)
+		require.Zero(t, p.rollout().Share)
 	}
-	time.Sleep(time.Second)
 	stays()
 	server.MustDo("FLUSHALL")
 	stays()
+	down := strings.Count(p.stderr.String(), storeDown)
 	server.Kill() // and it comes back empty
-	time.Sleep(time.Second)
+	awaitDown(t, p, down+1)
 	server.Restart()
-	time.Sleep(2 * time.Second)
 	stays()
 	status, text = p.decide("restart")
 	require.Equal(t, http.StatusOK, status, text)
 	require.InDelta(t, 0.2, p.rollout().Share, 0)
 }
 
+// storeDown is the line in the log when a rollout can't be saved or read.
+const storeDown = "rollout: its store does not answer"
+
+func awaitDown(t *testing.T, p *process, times int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), storeDown) >= times }, 20*time.Second, 20*time.Millisecond)
+}
+
 // Other steps while a canary has 20 %: it does not get everything.
 func TestAttackRolloutOtherSteps(t *testing.T) {
 	old, canary := newStoryteller(t), newStoryteller(t)
-	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL)
+	dir := t.TempDir()
+	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, dir), old.URL, canary.URL)
 	config = strings.Replace(config, `"steps": [20, 50, 100], "dwell": "1s"`, `"steps": [1, 5, 20, 100], "dwell": "1h"`, 1)
 	p := start(t, config)
 	for range 2 {
 		status, text := p.decide("promote")
 		require.Equal(t, http.StatusOK, status, text)
 	}
-	require.Eventually(t, func() bool { return p.rollout().Step == 2 }, 5*time.Second, 10*time.Millisecond)
-	time.Sleep(300 * time.Millisecond)
+	awaitSaved(t, dir, `"step":2`)
 	status, text := p.admin(http.MethodPut, "/admin/config", strings.Replace(config, "[1, 5, 20, 100]", "[10, 100]", 1), "Content-Type", "application/json")
 	require.Equal(t, http.StatusOK, status, text)
-	time.Sleep(time.Second)
 	row := p.rollout()
 	require.Equal(t, "running", row.State)
 	require.InDelta(t, 0.1, row.Share, 1e-9)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -156,7 +157,6 @@ func TestRolloutToItsEnd(t *testing.T) {
 		p.users(next, 400)
 		next += 400
 		follow()
-		time.Sleep(100 * time.Millisecond)
 	}
 	row := p.rollout()
 	require.Equal(t, "done", row.State, "%+v", row)
@@ -180,7 +180,8 @@ func withoutChecks(r rolloutRow) rolloutRow {
 func TestRolloutIsTakenBack(t *testing.T) {
 	old, canary := newStoryteller(t), newStoryteller(t)
 	canary.breaking.Store(3)
-	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, filepath.Join(t.TempDir(), "r")), old.URL, canary.URL)
+	dir := filepath.Join(t.TempDir(), "r")
+	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, dir), old.URL, canary.URL)
 	p := start(t, config)
 	asked := 0
 	for ; asked < 2000 && p.rollout().State == "running"; asked += 40 {
@@ -194,7 +195,7 @@ func TestRolloutIsTakenBack(t *testing.T) {
 		require.Equal(t, "old", version)
 	}
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), `"msg":"rollout rolled_back"`) }, 5*time.Second, 10*time.Millisecond)
-	time.Sleep(200 * time.Millisecond) // it is written at once, but not by the request that found out
+	awaitSaved(t, dir, `"state":"rolled_back"`) // at once, but not by the request that found out
 	p.signal(syscall.SIGKILL)
 	p.wait()
 
@@ -207,6 +208,19 @@ func TestRolloutIsTakenBack(t *testing.T) {
 	status, text = p.decide("restart")
 	require.Equal(t, http.StatusOK, status, text)
 	require.InDelta(t, 0.2, p.rollout().Share, 0)
+}
+
+// awaitSaved waits until the one rollout of a folder was saved with a text in it.
+func awaitSaved(t *testing.T, dir, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
+		if len(files) != 1 {
+			return false
+		}
+		saved, _ := os.ReadFile(files[0])
+		return strings.Contains(string(saved), text)
+	}, 10*time.Second, 10*time.Millisecond, text)
 }
 
 // Users' verdicts count: two of three are unhappy with the new version.

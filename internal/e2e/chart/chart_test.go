@@ -2,6 +2,7 @@
 package chart_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,9 +27,9 @@ type manifest struct {
 	Spec any
 }
 
-// render returns the chart's objects by kind and name. The test is skipped without
-// helm, unless GINFER_REQUIRE_DEPLOY=1 says that it must be there.
-func render(t *testing.T, args ...string) map[string]manifest {
+// template runs Helm. The test is skipped without it, unless GINFER_REQUIRE_DEPLOY=1 says
+// that it must be there.
+func template(t *testing.T, args ...string) (text string, err error) {
 	t.Helper()
 	helm, err := exec.LookPath("helm")
 	if err != nil {
@@ -38,11 +39,20 @@ func render(t *testing.T, args ...string) map[string]manifest {
 		t.Skip("helm is not installed")
 	}
 	cmd := exec.CommandContext(t.Context(), helm, append([]string{"template", "gw", chart}, args...)...)
-	cmd.Stderr = os.Stderr
-	text, err := cmd.Output()
-	require.NoError(t, err)
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return string(exit.Stderr), err
+	}
+	return string(out), err
+}
+
+// render returns the chart's objects by kind and name.
+func render(t *testing.T, args ...string) map[string]manifest {
+	t.Helper()
+	text, err := template(t, args...)
+	require.NoError(t, err, text)
 	out := map[string]manifest{}
-	for doc := range strings.SplitSeq("\n"+string(text), "\n---\n") {
+	for doc := range strings.SplitSeq("\n"+text, "\n---\n") {
 		var m manifest
 		require.NoError(t, yaml.Unmarshal([]byte(doc), &m), doc)
 		if m.Kind != "" {
@@ -91,4 +101,30 @@ func TestRules(t *testing.T) {
 	require.NoError(t, yaml.Unmarshal([]byte(text), &want))
 	assert.Equal(t, want, all[rules].Spec)
 	assert.NotContains(t, render(t), rules)
+}
+
+// A pod may take as long to end as its gateway does.
+func TestTerminationGrace(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]float64{
+		"":                                  135,
+		"config.drain.timeout=2m30s":        165,
+		"config.drain.timeout=1h":           3615,
+		"config.drain.delay=1500ms":         132,
+		"config.drain=null":                 40,
+		"terminationGracePeriodSeconds=600": 600,
+	} {
+		spec, _ := render(t, "--set", args)["Deployment gw-gateway"].Spec.(map[string]any)
+		pod, _ := spec["template"].(map[string]any)
+		pod, _ = pod["spec"].(map[string]any)
+		assert.InDelta(t, want, pod["terminationGracePeriodSeconds"], 0, args)
+	}
+	for args, want := range map[string]string{
+		"config.drain.timeout=soon":         `"soon" is no duration`,
+		"terminationGracePeriodSeconds=100": "it takes 135",
+	} {
+		text, err := template(t, "--set", args)
+		require.Error(t, err)
+		assert.Contains(t, text, want)
+	}
 }
