@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// maxSteps bounds the steps of a rollout; users remember theirs in seven bits.
+// maxSteps bounds the steps of a rollout; users remember theirs in a byte.
 const maxSteps = 100
 
 // What a rollout compares, and how its risk is divided.
 const (
 	failures = iota // some answer of a user failed
-	latency         // a user's first answer of a step was slow
+	latency         // a user's first answer of a window was slow
 	quality         // somebody judged a user's answer badly
 	checks
 )
@@ -59,9 +59,9 @@ func armOf(canary bool) int {
 //
 // A user counts once in a window: one who fails again and again, or always, is no more
 // evidence than one who failed once. Each step begins with a window, and after Dwell, or a
-// minute, there is another one, so that a canary that turns bad is found out although all users have
-// failed once by then. Window k is a test of its own with the part 1/(k(k+1)) of α; the
-// parts add up to 1.
+// minute, there is another one, so that a canary that turns bad is found out although all
+// users have failed once by then. Window k is a test of its own with the part 1/(k(k+1))
+// of α; the parts add up to 1.
 type evidence struct {
 	cfg    *RolloutConfig
 	step   int

@@ -32,8 +32,9 @@ type RolloutConfig struct {
 	// MinKeys is how many users of the canary must have been seen at a step before
 	// the next. Default 500; -1: any number will do.
 	MinKeys int
-	// Patience is how long a step may take, counted as Dwell; a rollout of which nothing certain is
-	// known by then is held until somebody decides. Default 2 hours; -1: any time.
+	// Patience is how long a step may take, counted as Dwell; a rollout of which nothing
+	// certain is known by then is held until somebody decides. Default 2 hours; -1: any
+	// time.
 	Patience time.Duration
 	// Risk is the probability with which a canary that is no worse is rolled back all
 	// the same, in the whole rollout, however often it is looked at. Default 0.01.

@@ -19,35 +19,12 @@ const (
 	shownBatches, shownLetters = 10, 20
 )
 
-// queueState is the queue on the page.
+// queueState is the queue on the page. The lists are what operators are answered, the
+// newest first.
 type queueState struct {
 	queue.Status
-	Batches []batchState `json:"batches"` // the newest first
-	Dead    []deadLetter `json:"dead"`
-}
-
-type batchState struct {
-	ID        string `json:"id"`
-	Tenant    string `json:"tenant"`
-	Status    string `json:"status"`
-	Endpoint  string `json:"endpoint"`
-	Model     string `json:"model,omitempty"`
-	CreatedAt int64  `json:"created_at"`
-	Counts    struct {
-		Total     int `json:"total"`
-		Completed int `json:"completed"`
-		Failed    int `json:"failed"`
-	} `json:"request_counts"`
-}
-
-type deadLetter struct {
-	ID        string `json:"id"`
-	Kind      string `json:"kind"`
-	Of        string `json:"of"`
-	Tenant    string `json:"tenant"`
-	Reason    string `json:"reason"`
-	Attempts  int    `json:"attempts"`
-	CreatedAt int64  `json:"created_at"`
+	Batches json.RawMessage `json:"batches"`
+	Dead    json.RawMessage `json:"dead"`
 }
 
 // queueView reads the queue for the page, by the same handlers that operators use.
@@ -62,7 +39,8 @@ func (g *gateway) newQueueView() *queueView {
 	if g.work == nil {
 		return nil
 	}
-	v := &queueView{work: g.work, api: gin.New(), last: queueState{Batches: []batchState{}, Dead: []deadLetter{}}}
+	none := json.RawMessage("[]")
+	v := &queueView{work: g.work, api: gin.New(), last: queueState{Batches: none, Dead: none}}
 	v.work.AdminRoutes(v.api)
 	return v
 }
@@ -87,14 +65,14 @@ func (v *queueView) state(ctx context.Context) *queueState {
 
 // latest asks a handler for the first of a list, and leaves it alone when there is no
 // answer.
-func latest[T any](ctx context.Context, api http.Handler, path string, n int, list *[]T) {
+func latest(ctx context.Context, api http.Handler, path string, n int, list *json.RawMessage) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path+"?limit="+strconv.Itoa(n), http.NoBody)
 	if err != nil {
 		return
 	}
 	w := &kept{header: http.Header{}, status: http.StatusOK}
 	api.ServeHTTP(w, req)
-	var page struct{ Data []T }
+	var page struct{ Data json.RawMessage }
 	if w.status == http.StatusOK && json.Unmarshal(w.body.Bytes(), &page) == nil && page.Data != nil {
 		*list = page.Data
 	}
