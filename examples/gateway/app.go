@@ -52,7 +52,7 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 	if a.store == nil || a.progress == nil {
 		return nil, src.explain(faults.faults)
 	}
-	if err := g.keepRollouts(ctx, cfg, &a.parts); err != nil {
+	if err := g.keepRollouts(cfg, &a.parts); err != nil {
 		faults.addAll("groups", err)
 	}
 	if err := g.startQueue(cfg.Queue); err != nil { //nolint:contextcheck // it lives as long as the process

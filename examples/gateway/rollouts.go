@@ -52,7 +52,7 @@ func (g *gateway) keepProgress(cfg *Config, faults *checker) *progress {
 }
 
 // keepRollouts makes the groups' rollouts; those that did not change are the ones at work.
-func (g *gateway) keepRollouts(ctx context.Context, cfg *Config, p *parts) error {
+func (g *gateway) keepRollouts(cfg *Config, p *parts) error {
 	p.rollouts = make(map[string][]*rollout)
 	for i := range cfg.Groups {
 		group := &cfg.Groups[i]
@@ -60,7 +60,7 @@ func (g *gateway) keepRollouts(ctx context.Context, cfg *Config, p *parts) error
 			continue
 		}
 		for j := range group.Routing.Rollouts {
-			r, err := g.keepRollout(ctx, group.Path, &group.Routing.Rollouts[j], cfg, p)
+			r, err := g.keepRollout(group.Path, &group.Routing.Rollouts[j], cfg, p)
 			if err != nil {
 				return err
 			}
@@ -70,34 +70,26 @@ func (g *gateway) keepRollouts(ctx context.Context, cfg *Config, p *parts) error
 	return nil
 }
 
-func (g *gateway) keepRollout(ctx context.Context, group string, cfg *Rollout, all *Config, p *parts) (*rollout, error) {
+func (g *gateway) keepRollout(group string, cfg *Rollout, all *Config, p *parts) (*rollout, error) {
 	text, _ := json.Marshal([]any{group, cfg}) // plain values
 	if old := g.rollouts[cfg.name()]; old != nil && old.key == string(text) && old.from == p.progress {
 		return old, nil
 	}
-	made, err := g.newRollout(ctx, cfg, all, p)
+	made, err := g.newRollout(cfg, all, p)
 	return &rollout{Rollout: made, group: group, key: string(text), from: p.progress}, err
 }
 
-func (g *gateway) newRollout(ctx context.Context, cfg *Rollout, all *Config, p *parts) (*routing.Rollout, error) {
+func (g *gateway) newRollout(cfg *Rollout, all *Config, p *parts) (*routing.Rollout, error) {
 	config := cfg.library()
 	config.Store, config.OnEvent = p.progress, g.hooks.Rollout
 	if all.Redis != nil {
 		config.Replicas = all.Redis.Replicas
 	}
-	r, err := routing.NewRollout(config)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := r.Restore(ctx); err != nil { // it asks again; meanwhile the canary gets nothing
-		g.log.Error("rollout: its store does not answer", "rollout", cfg.name(), "error", err)
-	}
-	return r, nil
+	return routing.NewRollout(config)
 }
 
-// startRollouts starts the new rollouts and stops those that are gone.
+// startRollouts stops the rollouts that are gone, which saves what they know, and then
+// reads it for the new ones, before they get a request.
 func (g *gateway) startRollouts(ctx context.Context, a *app) {
 	next := make(map[string]*rollout)
 	for _, group := range a.groups {
@@ -112,6 +104,7 @@ func (g *gateway) startRollouts(ctx context.Context, a *app) {
 	}
 	for name, r := range next {
 		if g.rollouts[name] != r {
+			g.restore(ctx, name, r)
 			r.start(context.WithoutCancel(ctx))
 		}
 	}
@@ -119,6 +112,14 @@ func (g *gateway) startRollouts(ctx context.Context, a *app) {
 		time.AfterFunc(time.Minute, old.close)
 	}
 	g.rollouts, g.progress = next, a.progress
+}
+
+func (g *gateway) restore(ctx context.Context, name string, r *rollout) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := r.Restore(ctx); err != nil { // it asks again; meanwhile the canary gets nothing
+		g.log.Error("rollout: its store does not answer", "rollout", name, "error", err)
+	}
 }
 
 func (r *rollout) start(ctx context.Context) {
