@@ -14,7 +14,7 @@ run: ## start the gateway with its demo model
 
 .PHONY: test
 test: ## run all tests, with the race detector and in random order
-	go test -race -shuffle=on ./...
+	scripts/test
 
 .PHONY: tools
 tools: ## install linter and formatter at the versions in tools/go.mod
