@@ -14,11 +14,11 @@ run: ## start the gateway with its demo model
 
 .PHONY: test
 test: ## run all tests, with the race detector and in random order
-	scripts/test
+	.ci/test
 
 .PHONY: tools
-tools: ## install linter and formatter at the versions in tools/go.mod
-	cd tools && GOBIN=$(GOBIN) go install tool
+tools: ## install linter and formatter at the versions in .ci/tools/go.mod
+	cd .ci/tools && GOBIN=$(GOBIN) go install tool
 
 .PHONY: npm
 npm: ## install what tests need of npm: an OpenID provider
@@ -40,7 +40,7 @@ vet: ## go vet
 .PHONY: tidy
 tidy: ## check that go.mod and go.sum say what is used
 	go mod tidy -diff
-	cd tools && go mod tidy -diff
+	cd .ci/tools && go mod tidy -diff
 
 .PHONY: build
 build: ## build every package and command
@@ -48,18 +48,18 @@ build: ## build every package and command
 
 .PHONY: copy-example
 copy-example: ## build a copy of examples/gateway in a module of its own
-	scripts/copy-example
+	.ci/copy-example
 
 .PHONY: consumer
 consumer: ## check what a module that imports ginfer gets in its go.sum
-	scripts/consumer
+	.ci/consumer
 
 .PHONY: readme
 readme: ## run the commands and build the snippets of README.md
-	scripts/readme
+	.ci/readme
 
 # These ask for different versions of Kubernetes' modules, so that no go.mod could have
-# both of them, as tools/go.mod has the others.
+# both of them, as .ci/tools/go.mod has the others.
 DEPLOY_TOOLS := helm.sh/helm/v4/cmd/helm@v4.3.1 sigs.k8s.io/kubectl-validate@v0.0.4
 
 .PHONY: deploy-tools
@@ -68,7 +68,7 @@ deploy-tools: ## install what checks the files in deploy/ (minutes)
 
 .PHONY: deploy
 deploy: ## check the image's build, the Helm chart and the Argo CD application
-	scripts/deploy
+	.ci/deploy
 
 .PHONY: pipeline-tools
 pipeline-tools: ## install what reads and runs .gitlab-ci.yml
@@ -76,7 +76,7 @@ pipeline-tools: ## install what reads and runs .gitlab-ci.yml
 
 .PHONY: pipeline
 pipeline: ## list the jobs of the GitLab pipeline, and run its build
-	scripts/pipeline
+	.ci/pipeline
 
 .PHONY: schema
 schema: ## write the JSON Schema of the gateway's configuration anew
@@ -92,8 +92,8 @@ bench-smoke: ## run each benchmark once, so that none rots
 
 .PHONY: profile
 profile: ## load the gateway with wrk and profile the same seconds, into profiles/
-	scripts/profile
+	.ci/profile
 
 .PHONY: fuzz
 fuzz: ## fuzz every parser for 20 s each
-	scripts/fuzz 20s
+	.ci/fuzz 20s
