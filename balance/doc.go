@@ -11,6 +11,9 @@
 // 500 and above, and bodies that broke off; a client that left is neither
 // failure nor success. A 429 or 503 with Retry-After rests the endpoint.
 //
+// [Cadence] follows the pace of the endpoints' streams, [Conversations] keeps chats where
+// their prefix is cached; the default, [LeastRequest], suits any traffic.
+//
 // What happens on failure: an endpoint that fails is avoided (success rate),
 // then ejected (outliers), or found sick (active checks). When more than half
 // are out, health no longer counts and all are used (open). A pool without any

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 
 	"github.com/ginfer/ginfer/balance"
 )
@@ -45,6 +46,49 @@ func ExampleNew() {
 	// Output:
 	// one 6
 	// two 2
+}
+
+func ExampleConversations() {
+	pool, err := balance.New(balance.Config{
+		Endpoints: []balance.Endpoint{{Name: "a", URL: "http://10.0.0.1:8000"}, {Name: "b", URL: "http://10.0.0.2:8000"}, {Name: "c", URL: "http://10.0.0.3:8000"}},
+		Policy:    balance.Conversations(),
+		Transport: transport(fine),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	client := &http.Client{Transport: pool}
+	chat := `{"role":"user","content":"hello"}`
+	for range 5 {
+		body := strings.NewReader(`{"model":"m","messages":[` + chat + `]}`)
+		res, err := client.Post("http://upstream/v1/chat/completions", "application/json", body)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		_ = res.Body.Close()
+		chat += `,{"role":"assistant","content":"hi"},{"role":"user","content":"go on"}`
+	}
+	together := 0
+	for _, s := range pool.Status() {
+		together = max(together, int(s.Requests))
+	}
+	fmt.Println(together, "of 5 turns together")
+	// Output: 5 of 5 turns together
+}
+
+func ExampleCadence() {
+	pool, err := balance.New(balance.Config{
+		Endpoints: []balance.Endpoint{{Name: "a", URL: "http://10.0.0.1:8000"}, {Name: "b", URL: "http://10.0.0.2:8000"}},
+		Policy:    balance.Cadence(),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(pool.Status()[0].Slowness)
+	// Output: 1
 }
 
 func ExampleHash() {

@@ -1,11 +1,13 @@
 package balance
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
@@ -22,6 +24,7 @@ type exchange struct {
 	ctx  context.Context //nolint:containedctx // the request's own, asked for its end when the body is closed
 
 	left     sync.Once
+	waits    atomic.Pointer[list.Element] // its place in line for a first event
 	reported sync.Once
 	status   int
 
@@ -32,7 +35,19 @@ type exchange struct {
 }
 
 // leave takes the exchange out of the in-flight count.
-func (x *exchange) leave() { x.left.Do(func() { x.node.inflight.Add(-1) }) }
+func (x *exchange) leave() {
+	x.left.Do(func() {
+		x.node.inflight.Add(-1)
+		x.begun()
+	})
+}
+
+// begun takes the exchange out of the line of those that wait for a first event.
+func (x *exchange) begun() {
+	if e := x.waits.Swap(nil); e != nil {
+		x.node.pace.answered(e)
+	}
+}
 
 func (x *exchange) failed(err error) {
 	x.mu.Lock()
@@ -72,6 +87,7 @@ func (x *exchange) answered(res *http.Response) {
 		res.Body = http.NoBody
 	}
 	x.whole = res.Body == http.NoBody || res.StatusCode == http.StatusSwitchingProtocols
+	x.paced(res)
 	b := &body{ReadCloser: res.Body, x: x}
 	if w, ok := res.Body.(io.Writer); ok {
 		res.Body = &duplexBody{body: b, Writer: w}

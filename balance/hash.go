@@ -35,8 +35,8 @@ func ByContext(f func(context.Context) (string, bool)) Key {
 // bodies up to its MaxBody; a longer one has no key.
 func ByBody(field string) Key {
 	return func(r *http.Request) (string, bool) {
-		b, ok := peek.Bytes(r)
-		if !ok || len(b) == 0 {
+		b, ok := peek.Whole(r)
+		if !ok {
 			return "", false
 		}
 		v, err := peek.String(b, field)
@@ -86,6 +86,11 @@ func Hash(cfg HashConfig) Policy {
 	cfg.VirtualNodes = orDefault(cfg.VirtualNodes, 2048)
 	return hashPolicy{cfg}
 }
+
+// Conversations keeps the turns of a conversation with a model together, by
+// [ByConversation], up to twice the mean load: then a prefix cache is worth more than an
+// even load.
+func Conversations() Policy { return Hash(HashConfig{Key: ByConversation(), LoadBound: 2}) }
 
 type hashPolicy struct{ HashConfig }
 

@@ -25,26 +25,29 @@ type leastRequest struct{}
 
 func (leastRequest) Picker([]Static) Picker { return leastRequest{} }
 
-func (leastRequest) Pick(_ *http.Request, c Candidates) int {
+func (leastRequest) Pick(_ *http.Request, c Candidates) int { return lowest(c, false) }
+
+// lowest finds the endpoint with the lowest cost, with or without the pace of its streams.
+func lowest(c Candidates, paced bool) int {
 	if c.Len() <= scanLimit {
-		return scan(c)
+		return scan(c, paced)
 	}
-	return twoChoices(c)
+	return twoChoices(c, paced)
 }
 
 // scan compares all, beginning at random so that ties are spread.
-func scan(c Candidates) int {
+func scan(c Candidates, paced bool) int {
 	in := c.view.in
 	if len(in) == 0 {
 		return -1
 	}
-	best, lowest := -1, math.Inf(1)
+	best, least := -1, math.Inf(1)
 	offset := rand.IntN(len(in)) //nolint:gosec // spreads load, is no secret
 	for _, part := range [2][]candidate{in[offset:], in[:offset]} {
 		for i := range part {
 			e := &part[i]
-			if v := e.cost(&c.now); v < lowest && !c.tried(e.node) {
-				best, lowest = e.index, v
+			if v := e.cost(&c.now, paced); v < least && !c.tried(e.node) {
+				best, least = e.index, v
 			}
 		}
 	}
@@ -52,12 +55,12 @@ func scan(c Candidates) int {
 }
 
 // twoChoices draws a few times for two that were not tried before it scans.
-func twoChoices(c Candidates) int {
+func twoChoices(c Candidates, paced bool) int {
 	a, b := draw(c), draw(c)
 	if a == nil || b == nil {
-		return scan(c)
+		return scan(c, paced)
 	}
-	if b.cost(&c.now) < a.cost(&c.now) {
+	if b.cost(&c.now, paced) < a.cost(&c.now, paced) {
 		return b.index
 	}
 	return a.index
@@ -77,8 +80,11 @@ func draw(c Candidates) *candidate {
 
 // cost leaves success out while there is no failure to remember: that is
 // nearly always, and saves a division and the clock.
-func (e *candidate) cost(now *int64) float64 {
+func (e *candidate) cost(now *int64, paced bool) float64 {
 	v := float64(e.node.inflight.Load()+1) * e.inverse
+	if paced {
+		v *= e.node.pace.slowness()
+	}
 	if e.node.success.clean() {
 		return v
 	}

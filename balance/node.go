@@ -21,6 +21,7 @@ type node struct {
 	requests atomic.Int64
 	failures atomic.Int64
 	success  ewma
+	pace     pace
 
 	draining atomic.Bool
 	sick     atomic.Bool  // failed its active checks
@@ -124,12 +125,15 @@ type Status struct {
 	Failures int64 `json:"failures"`
 	// Success is the recent share of exchanges that it did not fail.
 	Success float64 `json:"success"`
+	// Slowness is how many times slower than the pool's mean its streams are, with the
+	// policy [Cadence]; without it 1.
+	Slowness float64 `json:"slowness"`
 }
 
 func (n *node) status(now int64) Status {
 	s := Status{
 		Name: n.name, URL: n.url.String(), Weight: int(n.weight.Load()), Healthy: !n.sick.Load(), Draining: n.draining.Load(),
-		Inflight: n.inflight.Load(), Requests: n.requests.Load(), Failures: n.failures.Load(), Success: n.success.value(now),
+		Inflight: n.inflight.Load(), Requests: n.requests.Load(), Failures: n.failures.Load(), Success: n.success.value(now), Slowness: n.pace.slowness(),
 	}
 	if until := n.ejected.Load(); until > now {
 		s.EjectedUntil = time.Unix(0, until)

@@ -2,6 +2,7 @@ package balance_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 
 func pickPolicies() map[string]balance.Policy {
 	return map[string]balance.Policy{
-		"least_request": balance.LeastRequest(), "round_robin": balance.RoundRobin(),
+		"least_request": balance.LeastRequest(), "cadence": balance.Cadence(), "round_robin": balance.RoundRobin(),
 		"ring":       balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key")}),
 		"rendezvous": balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: balance.Rendezvous}),
 		"maglev":     balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: balance.Maglev}),
@@ -67,3 +68,41 @@ func busyPool(b *testing.B, policy balance.Policy) *balance.Pool {
 	}
 	return p
 }
+
+// BenchmarkStream reads streams of 1,000 events through a pool.
+func BenchmarkStream(b *testing.B) {
+	for name, policy := range map[string]balance.Policy{"least_request": balance.LeastRequest(), "cadence": balance.Cadence()} {
+		b.Run(name, func(b *testing.B) {
+			p := newPool(b, balance.Config{Endpoints: endpoints(4), Policy: policy, Transport: transport(func(*http.Request) (*http.Response, error) {
+				res := answer(http.StatusOK, "")
+				res.Header.Set("Content-Type", "text/event-stream")
+				res.Body = &ready{left: 1000}
+				return res, nil
+			})})
+			req, buf := request(b, ""), make([]byte, 512)
+			b.ReportAllocs()
+			for b.Loop() {
+				res, err := p.RoundTrip(req)
+				require.NoError(b, err)
+				for err == nil {
+					_, err = res.Body.Read(buf)
+				}
+				require.NoError(b, res.Body.Close())
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/read")
+		})
+	}
+}
+
+// ready is a stream whose events are all there.
+type ready struct{ left int }
+
+func (r *ready) Read(p []byte) (int, error) {
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	r.left--
+	return copy(p, tokenEvent), nil
+}
+
+func (*ready) Close() error { return nil }

@@ -7,7 +7,7 @@ import (
 )
 
 // Policy chooses an endpoint for each request. Those of this package are
-// [LeastRequest], [RoundRobin] and [Hash]; any other works as well.
+// [LeastRequest], [Cadence], [RoundRobin], [Hash] and [Conversations]; any other works as well.
 type Policy interface {
 	// Picker returns a picker for the endpoints, which keep their indexes for
 	// the picker's life. It is called anew when the set or a weight changes.

@@ -47,6 +47,7 @@ type Config struct {
 type Pool struct {
 	cfg    Config
 	notify func(Event)
+	paced  bool       // the policy compares how fast streams are
 	mu     sync.Mutex // held while the set changes
 	set    atomic.Pointer[set]
 	panic  atomic.Bool
@@ -57,6 +58,7 @@ type set struct {
 	nodes  []*node
 	picker Picker
 	view   atomic.Pointer[view]
+	paces  paces
 }
 
 // New checks cfg and returns a pool. The error joins every fault found.
@@ -79,6 +81,7 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{cfg: cfg, notify: notifier(cfg.OnEvent)}
+	_, p.paced = cfg.Policy.(interface{ paces() })
 	p.install(list)
 	return p, nil
 }
@@ -156,6 +159,9 @@ func (p *Pool) send(req *http.Request, n *node) (*http.Response, error) {
 	x := &exchange{pool: p, node: n, ctx: req.Context()}
 	n.inflight.Add(1)
 	n.requests.Add(1)
+	if p.paced && asksStream(req) {
+		x.waits.Store(n.pace.ask(time.Now().UnixNano()))
+	}
 	answered := false
 	defer func() {
 		if !answered { // also when the transport panics

@@ -15,10 +15,6 @@ import (
 	"github.com/ginfer/ginfer/internal/usage"
 )
 
-// maxMetered is the largest body, in bytes, of a request that is read when it is not
-// held in memory already.
-const maxMetered = 4 << 20
-
 // ErrAnswer: an answer says that it failed.
 var ErrAnswer = errors.New("stream: the answer says that it failed")
 
@@ -71,7 +67,7 @@ type metered struct {
 
 // RoundTrip implements http.RoundTripper.
 func (m metered) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, known := requestBody(req)
+	body, known := peek.Whole(req)
 	if !known {
 		return m.next.RoundTrip(req)
 	}
@@ -94,23 +90,6 @@ func (m metered) RoundTrip(req *http.Request) (*http.Response, error) {
 		res.ContentLength = -1
 	}
 	return res, nil
-}
-
-// requestBody returns the body of a request, if it is whole and not too long.
-func requestBody(req *http.Request) ([]byte, bool) {
-	if b, held := peek.Bytes(req); held {
-		return b, len(b) > 0
-	}
-	if req.GetBody == nil || req.ContentLength <= 0 || req.ContentLength > maxMetered {
-		return nil, false
-	}
-	again, err := req.GetBody()
-	if err != nil {
-		return nil, false
-	}
-	defer func() { _ = again.Close() }()
-	b, err := io.ReadAll(io.LimitReader(again, maxMetered))
-	return b, err == nil && int64(len(b)) == req.ContentLength
 }
 
 // outbound is the request as it is sent.

@@ -120,7 +120,7 @@ func (k *checker) upstream(path string, u Upstream) {
 }
 
 func (k *checker) policy(path string, u Upstream) {
-	k.oneOf(path+".policy", u.Policy, "", "least_request", "round_robin", "hash")
+	k.oneOf(path+".policy", u.Policy, "", "least_request", "cadence", "conversations", "round_robin", "hash")
 	if (u.Policy == "hash") != (u.Hash != nil) {
 		k.add(path+".hash", `"policy": "hash" and "hash" go together`)
 	}

@@ -125,7 +125,9 @@ type Memory struct {
 type Upstream struct {
 	// Endpoints are the servers.
 	Endpoints []Endpoint `json:"endpoints"`
-	// Policy is least_request (default), round_robin, or hash.
+	// Policy is least_request (default); cadence, which sees how fast each server's streams get their
+	// tokens; conversations, which keeps the turns of a chat on the server that has it in its prefix
+	// cache; round_robin; or hash.
 	Policy string `json:"policy,omitempty"`
 	// Hash says by what the hash policy keeps requests together.
 	Hash *Hash `json:"hash,omitempty"`

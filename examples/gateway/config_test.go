@@ -88,7 +88,7 @@ func TestBadConfig(t *testing.T) {
 		"no endpoints":       {strings.Replace(withUpstream(""), `{"url": "http://127.0.0.1:1"}`, ``, 1), `upstreams.a.endpoints: at least one is needed`},
 		"endpoint":           {strings.Replace(withUpstream(""), `http://`, `ftp://`, 1), `upstreams.a.endpoints[0].url: "ftp://127.0.0.1:1" is not a base URL`},
 		"weight":             {strings.Replace(withUpstream(""), `:1"`, `:1", "weight": -1`, 1), `upstreams.a.endpoints[0].weight: must not be negative`},
-		"policy":             {withUpstream(`, "policy": "random"`), `upstreams.a.policy: "random" is unknown; known: least_request, round_robin, hash`},
+		"policy":             {withUpstream(`, "policy": "random"`), `upstreams.a.policy: "random" is unknown; known: least_request, cadence, conversations, round_robin, hash`},
 		"hash without key":   {withUpstream(`, "policy": "hash"`), `upstreams.a.hash: "policy": "hash" and "hash" go together`},
 		"hash with two keys": {withUpstream(`, "policy": "hash", "hash": {"header": "a", "body": "b"}`), `upstreams.a.hash: exactly one of header and body`},
 		"protocol":           {withUpstream(`, "protocol": "http3"`), `upstreams.a.protocol: "http3" is unknown; known: http1, http2, h2c`},

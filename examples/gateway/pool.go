@@ -130,6 +130,10 @@ func (g *gateway) close() {
 // policy chooses among the endpoints of an upstream.
 func policy(cfg Upstream) balance.Policy {
 	switch cfg.Policy {
+	case "cadence":
+		return balance.Cadence()
+	case "conversations":
+		return balance.Conversations()
 	case "round_robin":
 		return balance.RoundRobin()
 	case "hash":

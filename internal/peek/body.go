@@ -169,6 +169,28 @@ func Bytes(req *http.Request) ([]byte, bool) {
 	return nil, req.Body == http.NoBody
 }
 
+// maxCopy is the largest body, in bytes, that is copied to be looked at.
+const maxCopy = 4 << 20
+
+// Whole returns the body of an outbound request when it is held in memory, else a copy
+// where there can be one (GetBody, as net/http sets it) of up to 4 MiB. It reports false
+// when there is none, or an empty one. The bytes must not be modified.
+func Whole(req *http.Request) ([]byte, bool) {
+	if b, held := Bytes(req); held {
+		return b, len(b) > 0
+	}
+	if req.GetBody == nil || req.ContentLength <= 0 || req.ContentLength > maxCopy {
+		return nil, false
+	}
+	again, err := req.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	defer func() { _ = again.Close() }()
+	b, err := io.ReadAll(io.LimitReader(again, maxCopy))
+	return b, err == nil && int64(len(b)) == req.ContentLength
+}
+
 // SetBytes makes b the body of an outbound request, with Content-Length and
 // GetBody. An empty b means no body.
 func SetBytes(req *http.Request, b []byte) {

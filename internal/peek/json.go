@@ -45,8 +45,8 @@ func Member(object []byte, key string) (start, end int, err error) {
 		}
 		found, start, end = true, m.start, m.end
 	}
-	if s.space(); s.i != len(s.b) {
-		return 0, 0, s.fault()
+	if err := s.end(); err != nil {
+		return 0, 0, err
 	}
 	if !found {
 		return 0, 0, fmt.Errorf("%q: %w", key, ErrNotFound)
@@ -204,4 +204,56 @@ func (s *scanner) scalar() bool {
 		s.i++
 	}
 	return s.i > start && json.Valid(s.b[start:s.i])
+}
+
+// Members calls f with each member of a JSON object, its name decoded, until f returns
+// false. The scan is as exact as [Member]'s.
+func Members(object []byte, f func(name string, value []byte) bool) error {
+	s := scanner{b: object}
+	if !s.take('{') {
+		return ErrSyntax
+	}
+	for first := true; !s.take('}'); first = false {
+		m, ok := s.member(first)
+		if !ok {
+			return s.fault()
+		}
+		var name string
+		if err := json.Unmarshal(m.name, &name); err != nil {
+			return s.fault()
+		}
+		if !f(name, object[m.start:m.end]) {
+			return nil
+		}
+	}
+	return s.end()
+}
+
+// Elements is [Members] for a JSON array.
+func Elements(array []byte, f func(value []byte) bool) error {
+	s := scanner{b: array}
+	if !s.take('[') {
+		return ErrSyntax
+	}
+	for first := true; !s.take(']'); first = false {
+		if !first && !s.take(',') {
+			return s.fault()
+		}
+		start, end, ok := s.value()
+		if !ok {
+			return s.fault()
+		}
+		if !f(array[start:end]) {
+			return nil
+		}
+	}
+	return s.end()
+}
+
+// end checks that nothing follows.
+func (s *scanner) end() error {
+	if s.space(); s.i != len(s.b) {
+		return s.fault()
+	}
+	return nil
 }

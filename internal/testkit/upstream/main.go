@@ -15,7 +15,7 @@ func main() {
 	address := flag.String("address", "127.0.0.1:18000", "where to listen")
 	flag.Parse()
 	server := &http.Server{Addr: *address, Handler: http.HandlerFunc(answer), ReadHeaderTimeout: 10 * time.Second}
-	log.Fatal(server.ListenAndServe()) //nolint:forbidigo // a command
+	log.Fatal(server.ListenAndServe())
 }
 
 const (

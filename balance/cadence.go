@@ -1,0 +1,33 @@
+package balance
+
+import (
+	"net/http"
+	"time"
+)
+
+// Cadence picks the endpoint where the next token is soonest: the one with the lowest
+// cost
+//
+//	(in-flight + 1) / (weight · success² · rate) · max(1 s, age)
+//
+// where rate is how many events its streams get each second, compared with the other
+// endpoints', and age how long the eldest stream has waited for its first one. So it sees
+// what other gateways send there, that a server is slow or at a halt, and which is faster,
+// without asking any of them. For pools that serve streams of tokens; without streams it is
+// [LeastRequest].
+func Cadence() Policy { return cadence{} }
+
+type cadence struct{}
+
+// paces tells the pool to watch its streams.
+func (cadence) paces() {}
+
+func (cadence) Picker([]Static) Picker { return cadence{} }
+
+func (cadence) Pick(_ *http.Request, c Candidates) int {
+	if c.now == 0 {
+		c.now = time.Now().UnixNano()
+	}
+	c.set.compare(c.now)
+	return lowest(c, true)
+}

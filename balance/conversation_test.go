@@ -1,0 +1,114 @@
+package balance_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func conversationKey(t *testing.T, body string) (string, bool) {
+	t.Helper()
+	return balance.ByConversation()(asking(t, body))
+}
+
+func TestByConversation(t *testing.T) {
+	t.Parallel()
+	const (
+		system = `{"role":"system","content":"be brief"}`
+		hello  = `{"role":"user","content":"hello"}`
+		later  = `{"role":"assistant","content":"hi"},{"role":"user","content":"more"}`
+	)
+	long := strings.Repeat("x", 2000)
+	tests := []struct {
+		name, one, two string
+		same           bool
+	}{
+		{"turns of a chat", `{"model":"m","messages":[` + system + `,` + hello + `]}`, `{"model":"m","messages":[` + system + `,` + hello + `,` + later + `],"temperature":1,"stream":true}`, true},
+		{"another first message", `{"messages":[` + system + `,` + hello + `]}`, `{"messages":[` + system + `,{"role":"user","content":"bye"}]}`, false},
+		{"another system prompt", `{"messages":[` + system + `,` + hello + `]}`, `{"messages":[` + hello + `]}`, false},
+		{"another model", `{"model":"a","messages":[` + hello + `]}`, `{"model":"b","messages":[` + hello + `]}`, false},
+		{"other tools", `{"messages":[` + hello + `],"tools":[]}`, `{"messages":[` + hello + `],"tools":[1]}`, false},
+		{"another cache key", `{"messages":[` + hello + `],"prompt_cache_key":"a"}`, `{"messages":[` + hello + `],"prompt_cache_key":"b"}`, false},
+		{"Anthropic's system", `{"system":"a","messages":[` + hello + `]}`, `{"system":"b","messages":[` + hello + `]}`, false},
+		{"Anthropic's turns", `{"system":"a","messages":[` + hello + `]}`, `{"system":"a","messages":[` + hello + `,` + later + `],"max_tokens":5}`, true},
+		{"an escaped role", `{"messages":[{"role":"us\u0065r","content":"hello"}]}`, `{"messages":[{"role":"us\u0065r","content":"hello"},` + later + `]}`, true},
+		{"responses, a text", `{"input":"hello","instructions":"x"}`, `{"input":"bye","instructions":"x"}`, false},
+		{"responses, turns", `{"input":[` + hello + `],"instructions":"x"}`, `{"input":[` + hello + `,` + later + `],"instructions":"x"}`, true},
+		{"a prompt that grows", `{"prompt":"` + long + `"}`, `{"prompt":"` + long + ` more"}`, true},
+		{"another prompt", `{"prompt":"a"}`, `{"prompt":"b"}`, false},
+		{"parts that move", `{"system":"a","tools":"b","messages":[]}`, `{"system":"a\u0000tools\u0000b","messages":[]}`, false},
+		{"no messages", `{"messages":[]}`, `{"messages":[]}`, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			one, ok := conversationKey(t, tt.one)
+			require.True(t, ok)
+			two, ok := conversationKey(t, tt.two)
+			require.True(t, ok)
+			assert.Equal(t, tt.same, one == two)
+		})
+	}
+}
+
+func TestByConversationWithoutKey(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		"", "x", "[]", `{"model":"m"}`, `{"messages":[}`, `{"messages":[]`, `{"messages":[]} x`, `{"messages":}`,
+		`{"input":"more","previous_response_id":"resp_1"}`,
+	} {
+		_, ok := conversationKey(t, body)
+		assert.False(t, ok, body)
+	}
+	_, ok := conversationKey(t, `{"input":"first","previous_response_id":null}`)
+	assert.True(t, ok)
+	_, ok = balance.ByConversation()(request(t, ""))
+	assert.False(t, ok, "no body")
+}
+
+// A request without a key goes where the load is least, and one with a key stays.
+func TestConversations(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, balance.Config{Endpoints: endpoints(5), Policy: balance.Conversations(), Transport: named(fine)})
+	homes := map[string]bool{}
+	for chat := range 50 {
+		first := ""
+		said := fmt.Sprintf(`{"role":"user","content":"question %d"}`, chat)
+		for range 3 {
+			host, err := send(t, p, asking(t, `{"messages":[`+said+`]}`))
+			require.NoError(t, err)
+			if first == "" {
+				first = host
+			}
+			require.Equal(t, first, host)
+			said += `,{"role":"assistant","content":"answer"},{"role":"user","content":"more"}`
+		}
+		homes[first] = true
+	}
+	assert.Len(t, homes, 5)
+}
+
+func FuzzByConversation(f *testing.F) {
+	f.Add(`{"messages":[{"role":"user","content":"hello"}]}`, `{"role":"assistant"}`)
+	f.Add(`{"input":[],"instructions":"\u0000"}`, `1`)
+	f.Add(`{"prompt":"x","system":[{"a":{}}]}`, `"`)
+	f.Fuzz(func(t *testing.T, body, more string) {
+		one, ok := conversationKey(t, body)
+		again, same := conversationKey(t, body)
+		require.Equal(t, ok, same)
+		require.Equal(t, one, again)
+		if ok {
+			require.Len(t, one, 16)
+		}
+		// What comes after the first message of the user changes nothing.
+		const turn = `{"messages":[{"role":"user","content":"x"}`
+		if with, ok := conversationKey(t, turn+`,`+more+`]}`); ok && !strings.ContainsAny(more, "{}[]\"\\") {
+			without, _ := conversationKey(t, turn+`]}`)
+			require.Equal(t, without, with)
+		}
+	})
+}

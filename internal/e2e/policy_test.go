@@ -1,0 +1,118 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// The turns of a chat meet the same server, through two gateways that do not know of each
+// other, although the model has another name there and usage is asked for on the way.
+func TestConversationsStay(t *testing.T) {
+	servers := make([]*model, 4)
+	var list []string
+	for i := range servers {
+		servers[i] = newModel(t, helloEvents)
+		list = append(list, fmt.Sprintf(`{"url": %q}`, servers[i].URL))
+	}
+	config := fmt.Sprintf(`{%s, "upstreams": {"a": {"policy": "conversations", "endpoints": [%s]}},
+		"groups": [{"path": "/v1", "stages": ["routing", "stream"], "routing": {"table": {"routes": [{"model": "m", "version": "v1", "upstream": "a", "upstream_model": "m-1"}]}}}]}`,
+		ports, strings.Join(list, ", "))
+	gateways := []*process{start(t, config), start(t, config)}
+	client := newClient(t, 2)
+	homes := map[int]bool{}
+	for chat := range 12 {
+		said := fmt.Sprintf(`{"role":"system","content":"be brief"},{"role":"user","content":"question %d"}`, chat)
+		home := -1
+		for turn := range 4 {
+			res, err := gateways[turn%2].chat(client, "u", `{"model":"m","stream":true,"messages":[`+said+`]}`)
+			require.NoError(t, err)
+			_, err = io.Copy(io.Discard, res.Body)
+			require.NoError(t, err)
+			require.NoError(t, res.Body.Close())
+			asked := -1
+			for i, s := range servers {
+				if s.calls.Swap(0) > 0 {
+					asked = i
+				}
+			}
+			if turn == 0 {
+				home = asked
+			}
+			require.Equal(t, home, asked, "turn %d of chat %d", turn, chat)
+			said += `,{"role":"assistant","content":"hello"},{"role":"user","content":"go on"}`
+		}
+		homes[home] = true
+	}
+	assert.Greater(t, len(homes), 1)
+}
+
+// ticking is a server that streams ten tokens, one every so often.
+func ticking(t *testing.T, every time.Duration) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for range 10 {
+			select {
+			case <-tick.C:
+			case <-r.Context().Done():
+				return
+			}
+			_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n")
+			w.(http.Flusher).Flush()
+		}
+		_, _ = io.WriteString(w, "data: [DONE]\n\n")
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Streams go where tokens come fast, and the private port says so.
+func TestCadencePrefersTheFast(t *testing.T) {
+	fast, slow := ticking(t, 20*time.Millisecond), ticking(t, 200*time.Millisecond)
+	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"policy": "cadence", "endpoints": [{"url": %q}, {"url": %q}]}},
+		"groups": [{"path": "/v1", "upstream": "a", "stages": ["stream"]}]}`, ports, fast.URL, slow.URL))
+	client := newClient(t, 8)
+	var users sync.WaitGroup
+	for range 8 {
+		users.Go(func() {
+			for range 6 {
+				res, err := p.chat(client, "u", `{"model":"m","stream":true,"messages":[]}`)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, err = io.Copy(io.Discard, res.Body)
+				assert.NoError(t, errors.Join(err, res.Body.Close()))
+			}
+		})
+	}
+	users.Wait()
+	var upstreams map[string][]struct {
+		URL      string  `json:"url"`
+		Requests int     `json:"requests"`
+		Slowness float64 `json:"slowness"`
+	}
+	code, text := p.admin(http.MethodGet, "/admin/upstreams", "")
+	require.Equal(t, http.StatusOK, code, text)
+	require.NoError(t, json.Unmarshal([]byte(text), &upstreams), text)
+	got := map[string]int{}
+	for _, e := range upstreams["a"] {
+		got[e.URL] = e.Requests
+		assert.NotZero(t, e.Slowness)
+	}
+	assert.Greater(t, got[fast.URL], 2*got[slow.URL], "%v", got)
+}
