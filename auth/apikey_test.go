@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/auth"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -284,4 +285,26 @@ func TestMTLS(t *testing.T) {
 	r.TLS = verified(cert)
 	_, err = own.Verify(r)
 	assert.ErrorIs(t, err, auth.ErrInvalid)
+}
+
+func TestMayUse(t *testing.T) {
+	t.Parallel()
+	use := func(id *auth.Identity) []bool {
+		may := []bool{}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+		require.NoError(t, err)
+		if id != nil {
+			r = as(r, id)
+		}
+		through(r, func(c *gin.Context) {
+			for _, model := range []string{"small-2", "large"} {
+				may = append(may, auth.MayUse(c.Request.Context(), model))
+			}
+		})
+		return may
+	}
+	assert.Equal(t, []bool{true, true}, use(&auth.Identity{Subject: "a"}))
+	assert.Equal(t, []bool{true, false}, use(&auth.Identity{Subject: "a", Models: []string{"small-*"}}))
+	assert.Equal(t, []bool{false, false}, use(&auth.Identity{Subject: "a", Models: []string{}}))
+	assert.Equal(t, []bool{false, false}, use(nil))
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -109,10 +110,21 @@ func requireModel(c *gin.Context, maxBody int64) error {
 	if err != nil {
 		return &apierror.Error{Status: http.StatusBadRequest, Code: "model_unclear", Message: "The request must name its model once, as a string, in a JSON object.", Err: err}
 	}
-	if !slices.ContainsFunc(id.Models, func(pattern string) bool { return allows(pattern, model) }) {
+	if !id.mayUse(model) {
 		return &apierror.Error{Status: http.StatusForbidden, Code: "model_not_allowed", Message: "The credential does not allow this model.", Err: ErrForbidden}
 	}
 	return nil
+}
+
+// MayUse reports whether the caller may use a model, as [RequireModel] has it; without an
+// identity it may not.
+func MayUse(ctx context.Context, model string) bool {
+	id, ok := FromContext(ctx)
+	return ok && id.mayUse(model)
+}
+
+func (id *Identity) mayUse(model string) bool {
+	return id.Models == nil || slices.ContainsFunc(id.Models, func(pattern string) bool { return allows(pattern, model) })
 }
 
 func allows(pattern, model string) bool {

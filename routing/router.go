@@ -29,6 +29,8 @@ var (
 	ErrNoDecision = errors.New("routing: no decision")
 	// ErrModel: the request's model can't be told. Answered with 400.
 	ErrModel = errors.New("routing: model unclear")
+
+	errNoModel = fmt.Errorf("%w for what names no model", ErrNoRoute)
 )
 
 // Config describes a Router. Table and Upstreams are required.
@@ -52,6 +54,9 @@ type Config struct {
 	// Cookie is set to keep an anonymous user at a version. Default "ginfer_id";
 	// "-": none is set, and the peer's address stands in.
 	Cookie string
+	// Usable reports whether the caller may use a model, for the list of models; see
+	// [Router.Middleware]. Default: all.
+	Usable func(ctx context.Context, model string) bool
 	// MaxBody is the largest body, in bytes, in which the model is looked for,
 	// when a route names models; a larger one is refused with 413. Default
 	// [DefaultMaxBody].
@@ -241,10 +246,17 @@ func TargetFrom(ctx context.Context) (Target, bool) {
 	return *t, true
 }
 
-// Middleware returns the handler that decides.
+// Middleware returns the handler that decides. When every route is for a model, it answers
+// what names none but asks which there are, by the table: GET …/models and
+// GET …/models/NAME, in the form of OpenAI and of Anthropic at once. It lists the names
+// that are [Config.Usable] and whose routes have conditions, but for path and method, that
+// the caller meets.
 func (r *Router) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		d, err := r.decide(c)
+		if errors.Is(err, errNoModel) && r.answerModels(c) {
+			return
+		}
 		if err != nil {
 			r.cfg.ErrorHandler(c, err)
 			return
@@ -283,7 +295,7 @@ func (r *Router) decide(c *gin.Context) (*Decision, error) {
 
 func noRoute(model string) error {
 	if model == "" {
-		return &apierror.Error{Status: http.StatusNotFound, Code: "no_route", Message: "No route takes this request.", Err: ErrNoRoute}
+		return &apierror.Error{Status: http.StatusNotFound, Code: "no_route", Message: "No route takes this request.", Err: errNoModel}
 	}
 	return &apierror.Error{Status: http.StatusNotFound, Code: "model_not_found", Message: fmt.Sprintf("The model %.100q does not exist or is not served here.", model), Err: ErrNoRoute}
 }

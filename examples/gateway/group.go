@@ -93,7 +93,7 @@ func (g *gateway) route(out *group, p *parts) (gin.HandlersChain, http.RoundTrip
 		return nil, p.pools[cfg.Upstream], nil
 	}
 	out.rollouts = p.rollouts[cfg.Path]
-	router, err := g.newRouter(cfg.Routing, p.pools, out.rollouts)
+	router, err := g.newRouter(cfg, p.pools, out.rollouts)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -163,7 +163,8 @@ func methods(cfg *Group) gin.HandlerFunc {
 	}
 }
 
-func (g *gateway) newRouter(cfg *Routing, pools map[string]*pool, rollouts []*rollout) (*routing.Router, error) {
+func (g *gateway) newRouter(group *Group, pools map[string]*pool, rollouts []*rollout) (*routing.Router, error) {
+	cfg := group.Routing
 	table, err := routing.ParseTable(cfg.Table)
 	if err != nil {
 		return nil, err
@@ -180,7 +181,14 @@ func (g *gateway) newRouter(cfg *Routing, pools map[string]*pool, rollouts []*ro
 	if m := cfg.Mirror; m != nil {
 		mirror = routing.MirrorConfig{Concurrent: m.Concurrent, Timeout: time.Duration(m.Timeout)}
 	}
-	return routing.New(routing.Config{Table: table, Rollouts: shared, Mirror: mirror, Upstreams: upstreams, StickyHeader: cfg.StickyHeader, Subject: subject, Tags: auth.TagsOf, OnEvent: g.hooks.Routing})
+	var usable func(context.Context, string) bool
+	if group.has(stageAuth) {
+		usable = auth.MayUse
+	}
+	return routing.New(routing.Config{
+		Table: table, Rollouts: shared, Mirror: mirror, Upstreams: upstreams, StickyHeader: cfg.StickyHeader,
+		Subject: subject, Tags: auth.TagsOf, Usable: usable, OnEvent: g.hooks.Routing,
+	})
 }
 
 // subject is the caller, but for the one token that all may share.

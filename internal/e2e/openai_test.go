@@ -19,8 +19,7 @@ const example = `{` + ports + `, "groups": [
 		{"model": "demo", "version": "v1.3", "conditions": {"headers": {"beta-user": "true"}}},
 		{"model": "demo", "version": "v1.2", "weight": 90},
 		{"model": "demo", "version": "v1.3", "weight": 10, "fallback": ["v1.2"]}]}},
-		"proxy": {"retry_posts": true}},
-	{"path": "/v1/models", "methods": ["GET"], "stages": ["auth"], "upstream": "v1.2"}]}`
+		"proxy": {"retry_posts": true}}]}`
 
 func newSDK(t *testing.T, p *process) openai.Client {
 	t.Helper()
@@ -44,6 +43,9 @@ func TestOpenAISDK(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, list.Data, 1)
 		assert.Equal(t, "demo", list.Data[0].ID)
+		one, err := sdk.Models.Get(t.Context(), "demo")
+		require.NoError(t, err)
+		assert.Equal(t, "demo", one.ID)
 	})
 	t.Run("completion and stream agree", func(t *testing.T) {
 		params := ask("Package http provides", 30)

@@ -1,0 +1,89 @@
+package routing
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+)
+
+// modelEntry is a model as the lists of OpenAI and of Anthropic have it, each of which
+// takes the other's members for unknown ones. Nobody here knows when it was made.
+type modelEntry struct {
+	ID          string `json:"id"`
+	Object      string `json:"object"`
+	Created     int    `json:"created"`
+	OwnedBy     string `json:"owned_by"`
+	Type        string `json:"type"`
+	DisplayName string `json:"display_name"`
+	CreatedAt   string `json:"created_at"`
+}
+
+func newModelEntry(id string) modelEntry {
+	return modelEntry{ID: id, Object: "model", OwnedBy: "gateway", Type: "model", DisplayName: id, CreatedAt: "1970-01-01T00:00:00Z"}
+}
+
+type modelList struct {
+	Object  string       `json:"object"`
+	Data    []modelEntry `json:"data"`
+	HasMore bool         `json:"has_more"`
+	FirstID string       `json:"first_id,omitempty"`
+	LastID  string       `json:"last_id,omitempty"`
+}
+
+// answerModels answers GET …/models and …/models/NAME by the table, for requests that no
+// route takes: without a model only a route for any model would. It reports whether the
+// request was one.
+func (r *Router) answerModels(c *gin.Context) bool {
+	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
+		return false
+	}
+	path := c.Request.URL.Path
+	if strings.HasSuffix(path, "/models") {
+		c.AbortWithStatusJSON(http.StatusOK, r.listModels(c))
+		return true
+	}
+	if _, name, ok := strings.Cut(path, "/models/"); ok && name != "" {
+		r.answerModel(c, name)
+		return true
+	}
+	return false
+}
+
+func (r *Router) answerModel(c *gin.Context, name string) {
+	for i := range r.Table().Routes {
+		if route := &r.Table().Routes[i]; route.Model != "" && route.forModel(name) && r.shows(c, route, name) {
+			c.AbortWithStatusJSON(http.StatusOK, newModelEntry(name))
+			return
+		}
+	}
+	r.cfg.ErrorHandler(c, noRoute(name))
+}
+
+func (r *Router) listModels(c *gin.Context) modelList {
+	list := modelList{Object: "list", Data: []modelEntry{}}
+	for i := range r.Table().Routes {
+		route := &r.Table().Routes[i]
+		name := route.Model
+		known := slices.ContainsFunc(list.Data, func(m modelEntry) bool { return m.ID == name })
+		if name != "" && !strings.HasSuffix(name, "*") && !known && r.shows(c, route, name) {
+			list.Data = append(list.Data, newModelEntry(name))
+		}
+	}
+	if n := len(list.Data); n > 0 {
+		list.FirstID, list.LastID = list.Data[0].ID, list.Data[n-1].ID
+	}
+	return list
+}
+
+// shows reports whether a route is there for the caller, wherever the path of what is asked
+// of the model later.
+func (r *Router) shows(c *gin.Context, route *Route, model string) bool {
+	if r.cfg.Usable != nil && !r.cfg.Usable(c.Request.Context(), model) {
+		return false
+	}
+	conditions := route.Conditions
+	conditions.Path, conditions.Methods = "", nil
+	return conditions.met(&subject{r: c.Request, tags: func() []string { return r.cfg.Tags(c.Request.Context()) }})
+}
