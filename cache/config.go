@@ -153,14 +153,17 @@ type HTTP struct {
 // Idempotency says how requests with an Idempotency-Key are treated
 // (draft-ietf-httpapi-idempotency-key-header): the same caller's same key gets the
 // recorded answer, and 422 with another body. Only whole answers with a status below 300
-// are recorded; everything else may be tried again. Another replica does not know what is
-// under way here, only what is recorded.
+// are recorded; everything else may be tried again. Replicas that share a store which is
+// [Claims] also know what is under way at another: a request waits until the answer is
+// recorded there, and has it then as a whole, or is begun again when it failed there, 30 s
+// after a crash. While the store is down each replica is on its own (open).
 type Idempotency struct {
 	// On switches it on.
 	On bool
 	// TTL is for how long an answer is recorded. Default 1 h, at most [MaxKeep].
 	TTL time.Duration
-	// Conflict answers a request with 409 while the first one with its key is under way.
+	// Conflict answers a request with 409 and Retry-After while the first one with its key
+	// is under way.
 	// Default: it gets the same answer.
 	Conflict bool
 	// Required refuses POST and PATCH without a key, with 400.

@@ -88,7 +88,7 @@ func (x *exchange) conflicts(f *flight) bool {
 		x.refuse(errReused())
 		return true
 	case x.cfg.Idempotency.Conflict:
-		x.refuse(refusal(http.StatusConflict, "idempotency_key_in_use", "A request with this Idempotency-Key is under way."))
+		x.refuse(errInUse())
 		return true
 	}
 	return false

@@ -25,6 +25,11 @@ func (x *exchange) lead(f *flight, r *reader) bool {
 	if done || moved {
 		return done
 	}
+	claimed, done := x.claim(f)
+	if done {
+		return true
+	}
+	defer claimed.release()
 	x.start, x.status.Detail = time.Now(), ""
 	x.forward(stale)
 	x.tell(x.client, x.event(Missed))

@@ -26,8 +26,8 @@ type Config struct {
 	MaxBytes int
 }
 
-// Store keeps entries in Redis, and tells of purges. It is a cache.Store and a
-// cache.Purges, and safe for concurrent use.
+// Store keeps entries in Redis, tells of purges, and knows who makes which answer. It is a
+// cache.Store, a cache.Purges and a cache.Claims, and safe for concurrent use.
 type Store struct {
 	cfg Config
 }
@@ -35,6 +35,7 @@ type Store struct {
 var (
 	_ cache.Store  = (*Store)(nil)
 	_ cache.Purges = (*Store)(nil)
+	_ cache.Claims = (*Store)(nil)
 )
 
 // Options returns settings for redis.NewUniversalClient by which a server that is

@@ -41,10 +41,23 @@ func TestPurges(t *testing.T) {
 	requireMortal(t, server)
 }
 
+func TestClaims(t *testing.T) {
+	server := redistest.Start(t)
+	storetest.RunClaims(t, func(t *testing.T) (here, there cache.Claims) {
+		t.Helper()
+		return patient(t, server.Addr), patient(t, server.Addr)
+	})
+	requireMortal(t, server)
+}
+
 func TestOnACluster(t *testing.T) {
 	nodes := redistest.StartCluster(t, 3) // takes seconds
 	storetest.Run(t, func(t *testing.T) cache.Store { t.Helper(); return patient(t, addrs(nodes)...) })
 	storetest.RunPurges(t, func(t *testing.T) (here, there cache.Purges) {
+		t.Helper()
+		return patient(t, addrs(nodes)...), patient(t, addrs(nodes)...)
+	})
+	storetest.RunClaims(t, func(t *testing.T) (here, there cache.Claims) {
 		t.Helper()
 		return patient(t, addrs(nodes)...), patient(t, addrs(nodes)...)
 	})

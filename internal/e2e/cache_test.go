@@ -33,6 +33,7 @@ func (p *process) text(client *http.Client, body string, header ...string) (answ
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
+	req.Host = req.Header.Get("Host") // "" is where it goes
 	res, err := client.Do(req)
 	require.NoError(p.t, err)
 	defer func() { _ = res.Body.Close() }()
@@ -136,4 +137,37 @@ func TestCacheOfTwoReplicas(t *testing.T) {
 		require.True(t, hit(one), "kept near")
 		require.True(t, hit(two))
 	}
+}
+
+// A request with an Idempotency-Key that comes again, at another gateway, while the model
+// still writes, is not sent to it twice.
+func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
+	var calls atomic.Int64
+	release := make(chan struct{})
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-release
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, full)
+	}))
+	t.Cleanup(upstream.Close)
+	server := redistest.Start(t)
+	config := fmt.Sprintf(`{%s, "redis": {"addresses": [%q], "replicas": 2, "timeout": "200ms"}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
+		"groups": [{"path": "/v1", "upstream": "a", "stages": ["cache", "stream"], "cache": {"idempotency": "1h"}}]}`, ports, server.Addr, upstream.URL)
+	gateways := []*process{start(t, config), start(t, config)}
+	client := newClient(t, 4)
+	body := strings.Replace(cold, `"temperature":0`, `"temperature":1`, 1) // no other policy keeps it
+	var clients sync.WaitGroup
+	for i := range 4 {
+		clients.Go(func() {
+			_, text := gateways[i%2].text(client, body, "Idempotency-Key", "order-1", "Host", "gateway.test")
+			assert.Equal(t, full, text)
+		})
+	}
+	require.Eventually(t, func() bool { return calls.Load() > 0 }, 10*time.Second, 10*time.Millisecond)
+	assert.Never(t, func() bool { return calls.Load() > 1 }, time.Second, 50*time.Millisecond)
+	close(release)
+	clients.Wait()
+	assert.EqualValues(t, 1, calls.Load())
 }

@@ -134,9 +134,11 @@ func TestTwoThousandStreamsLeaveNoGoroutine(t *testing.T) {
 	before := p.settled()
 	client := newClient(t, streams)
 	collect := open(t, p, client, streams, begun)
+	require.Eventually(t, func() bool { // the upstream has begun, and the gateway learns of it
+		_, routes := p.admin(http.MethodGet, "/admin/routes", "")
+		return strings.Contains(routes, fmt.Sprintf(`"open_streams":%d`, streams))
+	}, time.Minute, 10*time.Millisecond)
 	during := p.goroutines()
-	_, routes := p.admin(http.MethodGet, "/admin/routes", "")
-	assert.Contains(t, routes, fmt.Sprintf(`"open_streams":%d`, streams))
 	release()
 	assert.Equal(t, streams, collect(), "all are whole")
 	client.CloseIdleConnections()

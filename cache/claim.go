@@ -1,0 +1,158 @@
+package cache
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ginfer/ginfer/apierror"
+)
+
+const (
+	// claimFor is for how long a replica has a key that it says nothing of any more: it
+	// may have crashed.
+	claimFor = 30 * time.Second
+	// claimAgain is how often a request looks whether another replica has its answer.
+	claimAgain = 250 * time.Millisecond
+)
+
+// Claims is what a [Store] may be, too, that replicas share: it knows which of them makes
+// the answer of a key. Then a request with an Idempotency-Key that is under way at one
+// replica is not begun by another.
+type Claims interface {
+	// Claim gives the key to owner for ttl, and reports whether owner has it: nobody else
+	// had. Who has it gets it anew. An error wraps [ErrUnavailable].
+	Claim(ctx context.Context, key, owner string, ttl time.Duration) (bool, error)
+	// Release takes it from owner; from anybody else it takes nothing. What owner set under
+	// the key is there for others by then.
+	Release(ctx context.Context, key, owner string) error
+}
+
+// claim is a key that this replica has.
+type claim struct {
+	x      *exchange
+	claims Claims
+	owner  string
+	stop   context.CancelFunc
+	idle   sync.WaitGroup
+}
+
+// claim takes the key for a flight, or waits for the answer of the replica that has it.
+// Done: the request is answered. A store that does not answer lets it go on (open), as
+// what is recorded is not known either.
+func (x *exchange) claim(f *flight) (c *claim, done bool) {
+	claims, ok := x.cfg.Store.(Claims)
+	if !ok || x.policy != policy(x.idempotency) {
+		return nil, false
+	}
+	c = &claim{x: x, claims: claims, owner: rand.Text()}
+	for {
+		mine, err := claims.Claim(f.ctx, x.key, c.owner, claimFor)
+		switch {
+		case err != nil && f.ctx.Err() == nil:
+			x.failed(x.client, err)
+			return nil, false
+		case mine:
+			c.begin()
+		}
+		// The one that had it may have stored its answer after we looked.
+		if _, done, _ := x.leaderLookup(f); done {
+			c.release()
+			return nil, true
+		}
+		if mine {
+			return c, false
+		}
+		if x.cfg.Idempotency.Conflict {
+			x.refuse(errInUse())
+			return nil, true
+		}
+		select {
+		case <-time.After(claimAgain):
+		case <-f.ctx.Done(): // nobody waits any more
+			x.g.Abort()
+			return nil, true
+		}
+	}
+}
+
+// begin keeps the claim until it is released.
+func (c *claim) begin() {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.x.client))
+	c.stop = cancel
+	c.idle.Go(func() {
+		defer func() { _ = recover() }() // not on a request's goroutine: it would end the process
+		tick := time.NewTicker(claimFor / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_, _ = c.claims.Claim(ctx, c.x.key, c.owner, claimFor) // there is a next time
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// release gives the key back, if it was taken.
+func (c *claim) release() {
+	if c == nil || c.stop == nil {
+		return
+	}
+	c.stop()
+	c.idle.Wait()
+	ctx := context.WithoutCancel(c.x.client)
+	if err := c.claims.Release(ctx, c.x.key, c.owner); err != nil {
+		c.x.failed(ctx, err)
+	}
+}
+
+// errInUse: the key belongs to a request that is under way.
+func errInUse() error {
+	return &apierror.Error{Status: http.StatusConflict, Code: "idempotency_key_in_use", Message: "A request with this Idempotency-Key is under way.", RetryAfter: time.Second}
+}
+
+// Claim implements Claims by Far. Without it, or when it is no Claims, the key is
+// everybody's.
+func (t *Tiered) Claim(ctx context.Context, key, owner string, ttl time.Duration) (bool, error) {
+	claims, ok := t.cfg.Far.(Claims)
+	if !ok || t.isDown(ctx) {
+		return true, nil
+	}
+	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	mine, err := claims.Claim(limited, key, owner, ttl)
+	if err != nil {
+		t.fell(ctx, err)
+	}
+	return mine, err
+}
+
+// Release implements Claims. It waits until the entry of the key is written.
+func (t *Tiered) Release(ctx context.Context, key, owner string) error {
+	claims, ok := t.cfg.Far.(Claims)
+	if !ok {
+		return nil
+	}
+	t.mu.Lock()
+	f := t.fills[key]
+	t.mu.Unlock()
+	if f != nil {
+		<-f.done // its time is bounded
+	}
+	if t.isDown(ctx) {
+		return nil // it ends by itself
+	}
+	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	err := claims.Release(limited, key, owner)
+	if err != nil {
+		t.fell(ctx, err)
+	}
+	return err
+}
+
+var _ Claims = (*Tiered)(nil)
