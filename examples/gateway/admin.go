@@ -19,6 +19,16 @@ import (
 // maxConfig bounds a configuration sent to the admin port.
 const maxConfig = 4 << 20
 
+// openAdmin makes the private port's handler, anew when there is more to serve.
+func (g *gateway) openAdmin() {
+	h := g.adminHandler()
+	g.admin.Store(&h)
+}
+
+func (g *gateway) serveAdmin(w http.ResponseWriter, r *http.Request) {
+	(*g.admin.Load()).ServeHTTP(w, r)
+}
+
 // adminHandler serves the private port: health, configuration, state, profiles.
 func (g *gateway) adminHandler() http.Handler {
 	r := gin.New()

@@ -31,6 +31,7 @@ type gateway struct {
 	ready atomic.Bool
 
 	current atomic.Pointer[app]
+	admin   atomic.Pointer[http.Handler] // of the private port, once that is open
 	cert    atomic.Pointer[tls.Certificate]
 	// clientCAs are the authorities of client certificates; nil: none are asked for.
 	clientCAs atomic.Pointer[x509.CertPool]

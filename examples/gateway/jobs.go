@@ -52,6 +52,9 @@ func (g *gateway) startQueue(cfg *Queue) error {
 	}
 	w.done.Go(func() { g.ended("the queue", w.Run(ctx)) })
 	g.work = w
+	if g.admin.Load() != nil { // a reload brought it
+		g.openAdmin()
+	}
 	return nil
 }
 

@@ -40,7 +40,8 @@ func (g *gateway) listen() (*ports, error) {
 		_ = public.listener.Close()
 		return nil, err
 	}
-	private.server = &http.Server{Handler: g.adminHandler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: g.errorLog()}
+	g.openAdmin()
+	private.server = &http.Server{Handler: http.HandlerFunc(g.serveAdmin), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: g.errorLog()}
 	if files := cfg.Private.TLS; files != nil {
 		if _, err := privateTLS(files); err != nil {
 			return nil, errors.Join(fmt.Errorf("private.tls: %w", err), public.listener.Close(), private.listener.Close())

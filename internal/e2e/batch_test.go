@@ -71,3 +71,22 @@ func TestBatchByOpenAISDK(t *testing.T) {
 	_, text = p.admin(http.MethodGet, "/metrics", "")
 	assert.Contains(t, text, "gateway_queue")
 }
+
+// A queue that a reload brings is there for callers and for operators.
+func TestQueueByReload(t *testing.T) {
+	config := func(queue, group string) string {
+		return fmt.Sprintf(`{%s, %s "upstreams": {"a": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}, "groups": [{"path": "/v1", "upstream": "a"%s}]}`, ports, queue, group)
+	}
+	p := start(t, config("", ""))
+	code, _ := p.admin(http.MethodGet, "/admin/queue", "")
+	require.Equal(t, http.StatusNotFound, code)
+	p.write(config(fmt.Sprintf(`"queue": {"dir": %q},`, t.TempDir()), `, "queue": true`))
+	require.Eventually(t, func() bool {
+		code, _ := p.admin(http.MethodGet, "/admin/queue", "")
+		return code == http.StatusOK
+	}, faultPatience, 50*time.Millisecond)
+	client := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token))
+	list, err := client.Batches.List(t.Context(), openai.BatchListParams{})
+	require.NoError(t, err)
+	assert.Empty(t, list.Data)
+}
