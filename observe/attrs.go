@@ -46,6 +46,7 @@ const (
 	keyReason     = attribute.Key("gateway.reason")
 	keyLimiter    = attribute.Key("gateway.limiter")
 	keyLimit      = attribute.Key("gateway.limit")
+	keyShadow     = attribute.Key("gateway.limit.shadow")
 	keyDecision   = attribute.Key("gateway.decision")
 	keyCache      = attribute.Key("gateway.cache")
 	keyCacheName  = attribute.Key("gateway.cache.name")

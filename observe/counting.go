@@ -200,6 +200,8 @@ func (m *Metrics) limited(ctx context.Context, name string, e *ratelimit.Event) 
 		m.limitTokens(ctx, limiter, "reserved", e.Tokens)
 	case ratelimit.Refused:
 		m.in.limits.Add(ctx, 1, m.sets.of(labels{limiter, {keyDecision, "refused"}, {keyLimit, m.labels.of(e.Limit)}}))
+	case ratelimit.WouldRefuse:
+		m.in.limits.Add(ctx, 1, m.sets.of(labels{limiter, {keyDecision, "would_refuse"}, {keyLimit, m.labels.of(e.Limit)}}))
 	case ratelimit.Settled:
 		m.limitTokens(ctx, limiter, "spent", e.Tokens)
 	case ratelimit.StoreDown:

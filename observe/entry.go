@@ -50,6 +50,7 @@ type entry struct {
 	fallback        string // the version that failed
 	cache, notCache string // what the cache did, and why it did nothing
 	limit           string // that refused
+	shadow          string // the limit that would have refused
 	waited          time.Duration
 
 	usage     *stream.Usage // of the try that answered; nil: none is known

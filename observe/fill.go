@@ -94,6 +94,8 @@ func (r *record) limited(ev *ratelimit.Event) {
 			e.waited += ev.Wait
 		case ratelimit.Refused:
 			e.limit = plain.Clean(ev.Limit, plain.Word)
+		case ratelimit.WouldRefuse:
+			e.shadow = plain.Clean(ev.Limit, plain.Word)
 		}
 	})
 }

@@ -105,7 +105,7 @@ func (in *instruments) gateway(k *maker) {
 	in.swaps = k.counter("gateway.routing.swaps", "{swap}", "Tables put into force.")
 	in.mirrored = k.counter("gateway.routing.mirrored", "{request}", "Copies of requests sent to a mirror, and those left out.")
 	in.rollouts = k.counter("gateway.rollout.changes", "{change}", "Rollouts that went on, stopped or were rolled back.")
-	in.limits = k.counter("gateway.limit.decisions", "{request}", "Requests let in and refused.")
+	in.limits = k.counter("gateway.limit.decisions", "{request}", "Requests let in and refused, or that limits in the shadow would have.")
 	in.limitWait = k.histogram("gateway.limit.wait", "s", "Time that requests waited for their turn.", k.bounds.requests)
 	in.limitTokens = k.counter("gateway.limit.tokens", "{token}", "Tokens reserved and spent.")
 	in.limitDown = k.gauge("gateway.limit.store.down", "", "1 while a shared store does not answer.")

@@ -79,6 +79,7 @@ func (l *line) exchange(e *entry) {
 	l.text(string(keyCache), e.cache)
 	l.text("gateway.cache.reason", e.notCache)
 	l.text(string(keyLimit), e.limit)
+	l.text(string(keyShadow), e.shadow)
 	if e.usage != nil {
 		l.number(string(keyInput), e.usage.Input)
 		l.number(string(keyOutput), e.usage.Output)

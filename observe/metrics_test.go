@@ -168,17 +168,19 @@ func TestMetricsOfEvents(t *testing.T) {
 			tell := h.Limit("chat")
 			tell(ctx, ratelimit.Event{Kind: ratelimit.Allowed, Wait: time.Second, Tokens: 10})
 			tell(ctx, ratelimit.Event{Kind: ratelimit.Refused, Limit: "rpm", Key: "alice"})
+			tell(ctx, ratelimit.Event{Kind: ratelimit.WouldRefuse, Limit: "try", Key: "alice"})
 			tell(ctx, ratelimit.Event{Kind: ratelimit.Settled, Tokens: 8})
 			tell(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: errors.New("x")})
 			tell(ctx, ratelimit.Event{Kind: ratelimit.Changed, Concurrency: 21})
 		}, map[string]float64{
-			"gateway.limit.decisions{gateway.decision=allowed,gateway.limiter=chat}":                   1,
-			"gateway.limit.decisions{gateway.decision=refused,gateway.limit=rpm,gateway.limiter=chat}": 1,
-			"gateway.limit.wait{gateway.limiter=chat}":                                                 1,
-			"gateway.limit.tokens{gateway.limiter=chat,gateway.state=reserved}":                        10,
-			"gateway.limit.tokens{gateway.limiter=chat,gateway.state=spent}":                           8,
-			"gateway.limit.store.down{gateway.limiter=chat}":                                           1,
-			"gateway.limit.concurrency{gateway.limiter=chat}":                                          21,
+			"gateway.limit.decisions{gateway.decision=allowed,gateway.limiter=chat}":                        1,
+			"gateway.limit.decisions{gateway.decision=refused,gateway.limit=rpm,gateway.limiter=chat}":      1,
+			"gateway.limit.decisions{gateway.decision=would_refuse,gateway.limit=try,gateway.limiter=chat}": 1,
+			"gateway.limit.wait{gateway.limiter=chat}":                                                      1,
+			"gateway.limit.tokens{gateway.limiter=chat,gateway.state=reserved}":                             10,
+			"gateway.limit.tokens{gateway.limiter=chat,gateway.state=spent}":                                8,
+			"gateway.limit.store.down{gateway.limiter=chat}":                                                1,
+			"gateway.limit.concurrency{gateway.limiter=chat}":                                               21,
 		}},
 		"a store that is back": {func(ctx context.Context, h observe.Hooks) {
 			h.Limit("x")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown})

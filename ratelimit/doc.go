@@ -16,6 +16,9 @@
 // In the chain they come after auth, whose [auth.Subject] and [auth.Tenant] are keys,
 // and before everything that costs something.
 //
+// A limit that is new can stand in the shadow first (Config.Shadow): it tells whom it would
+// refuse.
+//
 // Buckets are kept in a [Store]: in [Memory], or in Redis by package redisstore, where
 // replicas share them, behind a [Shared] that goes on in an outage. Request limits borrow from a shared store ahead of need, so
 // that few requests wait for it, and never more is let in than the limits say.

@@ -19,19 +19,21 @@ const (
 	StoreUp
 	// Changed: the limit on concurrency is another.
 	Changed
+	// WouldRefuse: limits in the shadow would have turned a request away.
+	WouldRefuse
 )
 
 // Event tells of a decision, or of a change.
 type Event struct {
 	// Kind says what happened.
 	Kind Kind
-	// Limit is, in Refused, the name of the limit that refused.
+	// Limit is, in Refused and WouldRefuse, the name of the limit that refused.
 	Limit string
-	// Key is, in Refused, whose bucket it was. It may be personal, and there may be
+	// Key is, in Refused and WouldRefuse, whose bucket it was. It may be personal, and there may be
 	// any number of them: it is no label for a metric.
 	Key string
-	// Wait is, in Allowed, how long the request waited; in Refused, when it may try
-	// again.
+	// Wait is, in Allowed, how long the request waited; in Refused and WouldRefuse, when
+	// it may try again.
 	Wait time.Duration
 	// Tokens are, in Allowed and Settled, what was reserved and what was spent.
 	Tokens int64
@@ -39,6 +41,6 @@ type Event struct {
 	Estimated bool
 	// Concurrency is, in Changed, the limit now.
 	Concurrency int
-	// Err is why, in Refused and StoreDown.
+	// Err is why, in Refused, WouldRefuse and StoreDown.
 	Err error
 }

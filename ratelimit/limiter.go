@@ -33,6 +33,9 @@ type Config struct {
 	Lease time.Duration
 	// Wait lets requests wait for their turn. Default: they are refused at once.
 	Wait Wait
+	// Shadow counts and tells whom it would refuse, and refuses nobody: to try limits out
+	// before they hold. It shows no headers, and does not go with Wait. Default false.
+	Shadow bool
 	// HideHeaders leaves RateLimit and x-ratelimit-* out of answers; Retry-After
 	// remains. Default false.
 	HideHeaders bool
@@ -61,6 +64,9 @@ type call struct {
 func New(cfg Config) (*Limiter, error) {
 	all, both := allLimits(cfg.Limits, Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst})
 	limits, err := compile(all, defaults{name: "requests", seconds: 1})
+	if cfg.Shadow && cfg.Wait.Max > 0 {
+		err = errors.Join(err, errors.New("ratelimit: Config.Shadow and Config.Wait exclude each other"))
+	}
 	if err := errors.Join(both, err, cfg.Wait.complete()); err != nil {
 		return nil, err
 	}
@@ -122,19 +128,29 @@ func (l *Limiter) handle(c *gin.Context) error {
 	ctx := c.Request.Context()
 	waited, err := l.take(c, one)
 	if err != nil {
-		l.notify(ctx, Event{Kind: Refused, Err: err})
-		return err
+		return l.refused(ctx, Event{Err: err})
 	}
-	if !l.cfg.HideHeaders {
+	if !l.cfg.HideHeaders && !l.cfg.Shadow {
 		setHeaders(c.Writer.Header(), "requests", one)
 	}
 	if i := refusal(one.charges); i >= 0 {
-		err := one.limits[i].refuse(&one.charges[i], "requests")
-		l.notify(ctx, Event{Kind: Refused, Limit: one.charges[i].Limit, Key: one.charges[i].Key, Wait: one.charges[i].Wait, Err: err})
-		return err
+		charge := &one.charges[i]
+		return l.refused(ctx, Event{Limit: charge.Limit, Key: charge.Key, Wait: charge.Wait, Err: one.limits[i].refuse(charge, "requests")})
 	}
 	l.notify(ctx, Event{Kind: Allowed, Wait: waited})
 	return nil
+}
+
+// refused tells of a refusal, and returns its error: none in the shadow.
+func (l *Limiter) refused(ctx context.Context, e Event) error {
+	if l.cfg.Shadow {
+		e.Kind = WouldRefuse
+		l.notify(ctx, e)
+		return nil
+	}
+	e.Kind = Refused
+	l.notify(ctx, e)
+	return e.Err
 }
 
 // take takes at once, or after a wait. A refusal stands in the charges.

@@ -23,15 +23,16 @@ const (
 
 type reservationKey struct{}
 
-// Report says what a request spent, in tokens, to the [Tokens] that it passed, if
-// it did: for usage that the answer to the client does not show, as that of a
+// Report says what a request spent, in tokens, to every [Tokens] that it passed: for usage that the answer to the client does not show, as that of a
 // second try, and for answers that cost nothing, as those of a cache. Several
 // reports add up. When there is one, the answer's own usage does not count. Its
 // shape fits the meter of package stream. It is safe for concurrent use, also after
 // the request has ended.
 func Report(ctx context.Context, input, output int64) {
 	if r, ok := ctx.Value(reservationKey{}).(*reservation); ok {
-		r.report(ctx, input, output)
+		for ; r != nil; r = r.outer {
+			r.report(ctx, input, output)
+		}
 	}
 }
 
@@ -39,6 +40,7 @@ func Report(ctx context.Context, input, output int64) {
 type reservation struct {
 	call
 	tokens        *Tokens
+	outer         *reservation // of another Tokens that the request passed before; nil: there was none
 	request       usage.Request
 	input, output int64 // as estimated
 	reserved      int64 // their cost

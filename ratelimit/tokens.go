@@ -28,6 +28,9 @@ type TokensConfig struct {
 	// MaxBody is the largest body, in bytes, that is read for an estimate; a larger
 	// one counts as one of this length. Default 4 MiB.
 	MaxBody int64
+	// Shadow counts and tells whom it would refuse, and refuses nobody: to try limits out
+	// before they hold. It shows no headers. Default false.
+	Shadow bool
 	// HideHeaders leaves RateLimit and x-ratelimit-* out of answers; Retry-After
 	// remains. Default false.
 	HideHeaders bool
@@ -93,6 +96,7 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 		}
 		inner := c.Writer
 		w := &meter{ResponseWriter: inner, reservation: r}
+		r.outer, _ = c.Request.Context().Value(reservationKey{}).(*reservation)
 		ctx := context.WithValue(c.Request.Context(), reservationKey{}, r)
 		c.Writer, c.Request = w, c.Request.WithContext(ctx)
 		defer r.keepAlive()()
@@ -107,7 +111,8 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 	}
 }
 
-// reserve takes the estimated cost; nil for a request that costs nothing.
+// reserve takes the estimated cost; nil for a request that costs nothing, or is over a
+// limit in the shadow.
 func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
 	request, ok, err := t.request(c)
 	if !ok {
@@ -116,8 +121,9 @@ func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
 	r := &reservation{tokens: t, request: request}
 	r.input, r.output = t.estimates.of(&request)
 	r.reserved = max(t.cost(r.input, r.output), 1)
+	ctx := c.Request.Context()
 	if err := r.fill(c, t.limits, r.reserved); err != nil {
-		return nil, err
+		return nil, t.refused(ctx, Event{Err: err})
 	}
 	if len(r.charges) == 0 {
 		return nil, nil //nolint:nilnil // no limit applies, and no fault
@@ -125,19 +131,29 @@ func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
 	for i := range r.charges {
 		r.charges[i].Hold = true
 	}
-	ctx := c.Request.Context()
 	if err := t.store.Take(ctx, r.charges); err != nil {
-		return nil, unavailable(ctx, err)
+		return nil, t.refused(ctx, Event{Err: unavailable(ctx, err)})
 	}
-	if !t.cfg.HideHeaders {
+	if !t.cfg.HideHeaders && !t.cfg.Shadow {
 		setHeaders(c.Writer.Header(), "tokens", &r.call)
 	}
 	if i := refusal(r.charges); i >= 0 {
-		err := r.limits[i].refuse(&r.charges[i], "tokens")
-		t.notify(ctx, Event{Kind: Refused, Limit: r.charges[i].Limit, Key: r.charges[i].Key, Wait: r.charges[i].Wait, Tokens: r.reserved, Err: err})
-		return nil, err
+		charge := &r.charges[i]
+		return nil, t.refused(ctx, Event{Limit: charge.Limit, Key: charge.Key, Wait: charge.Wait, Tokens: r.reserved, Err: r.limits[i].refuse(charge, "tokens")})
 	}
 	return r, nil
+}
+
+// refused tells of a refusal, and returns its error: none in the shadow.
+func (t *Tokens) refused(ctx context.Context, e Event) error {
+	if t.cfg.Shadow {
+		e.Kind = WouldRefuse
+		t.notify(ctx, e)
+		return nil
+	}
+	e.Kind = Refused
+	t.notify(ctx, e)
+	return e.Err
 }
 
 // request reads what there is to estimate by; ok is false for a request without

@@ -49,6 +49,8 @@ type Limit struct {
 	// Tag makes the limit one for callers with this tag, NoTag one for those without.
 	Tag   string `json:"tag,omitempty"`
 	NoTag string `json:"no_tag,omitempty"`
+	// Shadow counts and tells whom the limit would refuse, in log and metrics, and refuses nobody. Default false.
+	Shadow bool `json:"shadow,omitempty"`
 }
 
 // Wait lets requests over a rate wait for their turn, shared fairly between tenants.

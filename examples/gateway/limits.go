@@ -134,27 +134,37 @@ func (g *gateway) keepLimits(cfg *Group, all *Config, s *store, address *auth.IP
 }
 
 func (g *gateway) addRequests(l *limits, cfg *Group, all *Config, s *store, address *auth.IPFilter) error {
-	some := pick(cfg, all, "requests", address)
-	if len(some) == 0 {
-		return nil
-	}
-	limiter, err := ratelimit.New(ratelimit.Config{Limits: some, Store: s.buckets, Wait: wait(cfg), OnEvent: g.hooks.Limit(cfg.Path)})
-	if err == nil {
+	for _, shadow := range []bool{false, true} {
+		some := pick(cfg, all, "requests", shadow, address)
+		if len(some) == 0 {
+			continue
+		}
+		config := ratelimit.Config{Limits: some, Store: s.buckets, Shadow: shadow, OnEvent: g.hooks.Limit(cfg.Path)}
+		if !shadow {
+			config.Wait = wait(cfg)
+		}
+		limiter, err := ratelimit.New(config)
+		if err != nil {
+			return err
+		}
 		l.chain = append(l.chain, limiter.Middleware())
 	}
-	return err
+	return nil
 }
 
 func (g *gateway) addTokens(l *limits, cfg *Group, all *Config, s *store, address *auth.IPFilter) error {
-	some := pick(cfg, all, "tokens", address)
-	if len(some) == 0 {
-		return nil
-	}
-	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: some, Store: s.buckets, OnEvent: g.hooks.Limit(cfg.Path)})
-	if err == nil {
+	for _, shadow := range []bool{false, true} {
+		some := pick(cfg, all, "tokens", shadow, address)
+		if len(some) == 0 {
+			continue
+		}
+		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: some, Store: s.buckets, Shadow: shadow, OnEvent: g.hooks.Limit(cfg.Path)})
+		if err != nil {
+			return err
+		}
 		l.chain = append(l.chain, tokens.Middleware())
 	}
-	return err
+	return nil
 }
 
 func (g *gateway) addConcurrency(l *limits, cfg *Group) (err error) {
@@ -173,12 +183,12 @@ func (g *gateway) addConcurrency(l *limits, cfg *Group) (err error) {
 	return nil
 }
 
-// pick are the group's limits of one unit.
-func pick(cfg *Group, all *Config, unit string, address *auth.IPFilter) []ratelimit.Limit {
+// pick are the group's limits of one unit, those that hold or those in the shadow.
+func pick(cfg *Group, all *Config, unit string, shadow bool, address *auth.IPFilter) []ratelimit.Limit {
 	var out []ratelimit.Limit
 	for _, name := range cfg.Limits {
 		l := all.Limits[name]
-		if l.Unit != unit {
+		if l.Unit != unit || l.Shadow != shadow {
 			continue
 		}
 		period := map[string]ratelimit.Period{"day": ratelimit.Day, "month": ratelimit.Month}[l.Period]

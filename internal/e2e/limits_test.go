@@ -189,3 +189,22 @@ func TestGatewaysShareLimits(t *testing.T) {
 	require.Eventually(t, func() bool { return status(a) == http.StatusOK }, 10*time.Second, 100*time.Millisecond, "emptied, everything is full")
 	assert.NotContains(t, server.MustDo("KEYS", "*"), "shared", "no secret in a key")
 }
+
+// A limit in the shadow refuses nobody, and log and metrics tell whom it would have met.
+func TestShadowLimits(t *testing.T) {
+	upstream := echoing(t)
+	const limits = `"held": {"unit": "requests", "by": "everybody", "rate": "1000/s"}, "try": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 2},
+		"tokens": {"unit": "tokens", "by": "everybody", "rate": "1/h", "burst": 1}`
+	shadowed := strings.NewReplacer(`"burst": 2`, `"burst": 2, "shadow": true`, `"burst": 1`, `"burst": 1, "shadow": true`).Replace(limits)
+	p := start(t, limited(shadowed, `"limits": ["held", "try", "tokens"]`, upstream.URL))
+	client := newClient(t, 1)
+	for range 5 {
+		res := p.with(client, small, "Authorization", "Bearer "+p.token)
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		require.NotContains(t, strings.Join(res.Header["Ratelimit"], ""), "try")
+	}
+	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), `"gateway.limit.shadow":"t`) == 4 }, faultPatience, 10*time.Millisecond)
+	_, metrics := p.admin(http.MethodGet, "/metrics", "")
+	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="try",gateway_limiter="/v1".*\} 3`, metrics)
+	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="tokens",gateway_limiter="/v1".*\} 4`, metrics)
+}

@@ -1,0 +1,94 @@
+package ratelimit_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// In the shadow nobody is refused, whatever speaks against it, and it is told whom that
+// would have met.
+func TestShadow(t *testing.T) {
+	t.Parallel()
+	noKey := func(*gin.Context) (string, error) { return "", errors.New("no key") }
+	down := newShared(t)
+	down.set(ratelimit.ErrUnavailable)
+	tests := map[string]struct {
+		key   func(*gin.Context) (string, error)
+		store ratelimit.Store
+		would int
+		limit string
+	}{
+		"over the limit": {key: ratelimit.Everybody, would: 4, limit: "try"},
+		"no key":         {key: noKey, would: 5},
+		"no store":       {key: ratelimit.Everybody, store: down, would: 5},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for unit, chain := range map[string]func(*events) gin.HandlerFunc{
+				"requests": func(told *events) gin.HandlerFunc {
+					return limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Lease: -1, Shadow: true, OnEvent: told.on}).Middleware()
+				},
+				"tokens": func(told *events) gin.HandlerFunc {
+					return tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Shadow: true, OnEvent: told.on}).Middleware()
+				},
+			} {
+				told := &events{}
+				h := app(chain(told), asJSON(http.StatusOK, answer))
+				for range 5 {
+					w := post(t.Context(), h, question)
+					require.Equal(t, http.StatusOK, w.Code, unit)
+					require.Empty(t, w.Header().Get("RateLimit")+w.Header().Get("Retry-After"), unit)
+				}
+				would := told.of(ratelimit.WouldRefuse)
+				assert.Len(t, would, tt.would, unit)
+				for _, e := range would {
+					require.Error(t, e.Err)
+					assert.Equal(t, tt.limit, e.Limit)
+				}
+				assert.Empty(t, told.of(ratelimit.Refused), unit)
+				assert.Len(t, told.of(ratelimit.Allowed), 5-tt.would, unit)
+			}
+		})
+	}
+	_, err := ratelimit.New(ratelimit.Config{Key: ratelimit.Everybody, Rate: 1, Shadow: true, Wait: ratelimit.Wait{Max: time.Second}})
+	require.ErrorContains(t, err, "exclude each other")
+}
+
+// A body that can't be read is a fault of the request, not of a limit.
+func TestShadowReadsTheBody(t *testing.T) {
+	t.Parallel()
+	h := app(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1, Shadow: true}).Middleware())
+	r := httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(errors.New("cut")))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	assert.Equal(t, http.StatusBadRequest, w.Code)
+}
+
+// What is reported reaches all that a request passed.
+func TestReportReachesAll(t *testing.T) {
+	t.Parallel()
+	outer, inner := &events{}, &events{}
+	one := func(told *events) gin.HandlerFunc {
+		return tokens(t, ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1, Burst: 1000, OnEvent: told.on}).Middleware()
+	}
+	h := app(one(outer), one(inner), func(c *gin.Context) {
+		ratelimit.Report(c.Request.Context(), 7, 8)
+		c.String(http.StatusOK, "hit")
+	})
+	post(t.Context(), h, question)
+	for _, told := range []*events{outer, inner} {
+		settled := told.of(ratelimit.Settled)
+		require.Len(t, settled, 1)
+		assert.EqualValues(t, 15, settled[0].Tokens)
+	}
+}
