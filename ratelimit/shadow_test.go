@@ -47,7 +47,7 @@ func TestShadow(t *testing.T) {
 				for range 5 {
 					w := post(t.Context(), h, question)
 					require.Equal(t, http.StatusOK, w.Code, unit)
-					require.Empty(t, w.Header().Get("RateLimit")+w.Header().Get("Retry-After"), unit)
+					require.Empty(t, w.Header().Get("Ratelimit")+w.Header().Get("Retry-After"), unit)
 				}
 				would := told.of(ratelimit.WouldRefuse)
 				assert.Len(t, would, tt.would, unit)

@@ -148,6 +148,7 @@ func (k *checker) group(path string, g *Group, known []string) {
 		g.Stages = g.configured()
 	}
 	k.destination(path, g, known)
+	k.cors(path+".cors", g.CORS)
 	if g.Proxy.Tries < 0 || g.Proxy.Tries > 10 {
 		k.add(path+".proxy.tries", "must be 1 to 10")
 	}

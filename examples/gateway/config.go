@@ -210,6 +210,8 @@ type Group struct {
 	Stages []string `json:"stages,omitempty"`
 	// IP refuses addresses.
 	IP *IP `json:"ip,omitempty"`
+	// CORS lets pages of other origins call from a browser. Default: they can't.
+	CORS *CORS `json:"cors,omitempty"`
 	// Scopes that a caller must have, all of them.
 	Scopes []string `json:"scopes,omitempty"`
 	// Limits are the names of those that hold here.

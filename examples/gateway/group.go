@@ -72,6 +72,9 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 		return nil, err
 	}
 	chain = append(chain, out.streams.Middleware())
+	if cfg.CORS != nil {
+		transport = ownOrigins{transport}
+	}
 	relay, err := g.newProxy(cfg, all, p.authn, transport)
 	if err != nil {
 		return nil, err
@@ -83,6 +86,7 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 		out.inner = g.engine(cfg.Path, slices.Concat(gin.HandlersChain{auth.RequireModel(auth.RequireModelConfig{})}, chain))
 		out.handler = g.withQueue(cfg, gate, out.handler)
 	}
+	out.handler = allowOrigins(cfg, out.handler)
 	return out, nil
 }
 
