@@ -11,10 +11,12 @@ import (
 //	(in-flight + 1) / (weight · success² · rate) · max(1 s, age)
 //
 // where rate is how many events its streams get each second, compared with the other
-// endpoints', and age how long the eldest stream has waited for its first one. So it sees
+// endpoints', and age how long the eldest stream that none overtook has waited for its first
+// one, up to 10 s: a stream that is stuck alone takes no endpoint away. So it sees
 // what other gateways send there, that a server is slow or at a halt, and which is faster,
 // without asking any of them. For pools that serve streams of tokens; without streams it is
-// [LeastRequest].
+// [LeastRequest]. It must be the Config's Policy itself: within another one nobody watches
+// streams.
 func Cadence() Policy { return cadence{} }
 
 type cadence struct{}

@@ -11,6 +11,10 @@ import (
 // promptBytes is how much of a prompt without messages tells conversations apart.
 const promptBytes = 1024
 
+// maxOpening is how many messages, and how many parts of each, are looked at: a body may
+// have millions.
+const maxOpening = 64
+
 // ByConversation takes the key from what all turns of a conversation with a model begin
 // with: the model's name, tools, system prompt and the first message of the user, in the
 // form of OpenAI's chat completions and responses or Anthropic's messages; of a completion
@@ -19,8 +23,9 @@ const promptBytes = 1024
 // know of each other. A prompt_cache_key is part of the key.
 //
 // A request has no key when its body is not one of these, is longer than the proxy's
-// MaxBody (without a proxy: than 4 MiB, or without GetBody), or goes on with an answer that only a server knows
-// (previous_response_id).
+// MaxBody (without a proxy: than 4 MiB, or without GetBody), or goes on with an answer that only
+// a server knows (previous_response_id). Of one that goes on with a conversation that a
+// server knows, that is the key.
 func ByConversation() Key { return conversation }
 
 func conversation(r *http.Request) (string, bool) {
@@ -44,8 +49,10 @@ type conversationKey struct {
 
 func (k *conversationKey) member(name string, value []byte) bool {
 	switch name {
-	case "model", "tools", "functions", "system", "instructions", "prompt_cache_key", "conversation":
+	case "model", "tools", "functions", "system", "instructions", "prompt_cache_key":
 		k.add(name, value)
+	case "conversation":
+		return k.known(name, value)
 	case "messages", "input":
 		k.found = true
 		k.opening(name, value)
@@ -64,11 +71,60 @@ func (k *conversationKey) opening(name string, messages []byte) {
 		k.add(name, messages)
 		return
 	}
+	n := 0
 	_ = peek.Elements(messages, func(message []byte) bool { // the scan of the object has found it well
-		k.add(name, message)
+		k.message(message)
 		role, err := peek.String(message, "role")
-		return err != nil || role != "user"
+		n++
+		return n < maxOpening && (err != nil || role != "user")
 	})
+}
+
+// known makes the key of what a server knows the conversation by: a turn says only what is
+// new. It reports whether more matters.
+func (k *conversationKey) known(name string, value []byte) bool {
+	if string(value) == "null" {
+		return true
+	}
+	k.found = true
+	k.sum.Reset()
+	k.add(name, value)
+	return false
+}
+
+// message adds what a message says.
+func (k *conversationKey) message(message []byte) {
+	err := peek.Members(message, func(name string, value []byte) bool {
+		if name != "content" || value[0] != '[' {
+			k.add(name, value)
+			return true
+		}
+		n := 0
+		_ = peek.Elements(value, func(part []byte) bool { // as above
+			k.part(part)
+			n++
+			return n < maxOpening
+		})
+		return true
+	})
+	if err != nil {
+		k.add("", message)
+	}
+}
+
+// part adds a part of a message, but where a cache shall end (Anthropic's cache_control):
+// that moves on with each turn.
+func (k *conversationKey) part(part []byte) {
+	k.add("part", nil)
+	err := peek.Members(part, func(name string, value []byte) bool {
+		if name != "cache_control" {
+			k.add(name, value)
+		}
+		return true
+	})
+	if err != nil {
+		k.add("", part)
+	}
 }
 
 // add keeps parts apart, whatever is in them: JSON has no zero byte.

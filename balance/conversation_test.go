@@ -41,6 +41,13 @@ func TestByConversation(t *testing.T) {
 		{"a prompt that grows", `{"prompt":"` + long + `"}`, `{"prompt":"` + long + ` more"}`, true},
 		{"another prompt", `{"prompt":"a"}`, `{"prompt":"b"}`, false},
 		{"parts that move", `{"system":"a","tools":"b","messages":[]}`, `{"system":"a\u0000tools\u0000b","messages":[]}`, false},
+		{"a cache's end that moves", `{"messages":[{"role":"user","content":[{"type":"text","text":"hello","cache_control":{"type":"ephemeral"}}]}]}`, `{"messages":[{"role":"user","content":[{"type":"text","text":"hello"}]},` + later + `]}`, true},
+		{"other parts", `{"messages":[{"role":"user","content":["a"]}]}`, `{"messages":[{"role":"user","content":["b"]}]}`, false},
+		{"parts that are one", `{"messages":[{"role":"user","content":[{"a":1},{"b":2}]}]}`, `{"messages":[{"role":"user","content":[{"a":1,"b":2}]}]}`, false},
+		{"messages that are none", `{"messages":["a"]}`, `{"messages":["b"]}`, false},
+		{"a conversation that a server knows", `{"model":"m","conversation":"c","input":"hello"}`, `{"input":"more","conversation":"c"}`, true},
+		{"another one", `{"input":"hello","conversation":"c"}`, `{"input":"hello","conversation":"d"}`, false},
+		{"none", `{"input":"hello","conversation":null}`, `{"input":"more","conversation":null}`, false},
 		{"no messages", `{"messages":[]}`, `{"messages":[]}`, true},
 	}
 	for _, tt := range tests {
@@ -68,6 +75,21 @@ func TestByConversationWithoutKey(t *testing.T) {
 	assert.True(t, ok)
 	_, ok = balance.ByConversation()(request(t, ""))
 	assert.False(t, ok, "no body")
+}
+
+// However many messages and parts there are, some are enough.
+func TestByConversationIsBounded(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		`{"messages":[{"role":"x"}` + strings.Repeat(`,{"role":"x"}`, 100) + `%s]}`,
+		`{"messages":[{"role":"user","content":[1` + strings.Repeat(`,1`, 100) + `%s]}]}`,
+	} {
+		one, ok := conversationKey(t, fmt.Sprintf(body, ""))
+		require.True(t, ok)
+		two, ok := conversationKey(t, fmt.Sprintf(body, ",2"))
+		require.True(t, ok)
+		assert.Equal(t, one, two)
+	}
 }
 
 // A request without a key goes where the load is least, and one with a key stays.

@@ -38,14 +38,21 @@ type exchange struct {
 func (x *exchange) leave() {
 	x.left.Do(func() {
 		x.node.inflight.Add(-1)
-		x.begun()
+		x.unlisted()
 	})
 }
 
-// begun takes the exchange out of the line of those that wait for a first event.
+// unlisted takes the exchange out of the line of those that wait for a first event.
+func (x *exchange) unlisted() {
+	if e := x.waits.Swap(nil); e != nil {
+		x.node.pace.gone(e)
+	}
+}
+
+// begun is unlisted by the first event.
 func (x *exchange) begun() {
 	if e := x.waits.Swap(nil); e != nil {
-		x.node.pace.answered(e)
+		x.node.pace.begun(e)
 	}
 }
 

@@ -26,15 +26,24 @@ const (
 	// fastest bounds how much faster than the mean an endpoint may look: what a slow
 	// client left in a connection's buffer is read at any speed.
 	fastest = 4
-	// patience is how long anybody may wait for a first event.
+	// patience is how long anybody may wait for a first event, and the longest silence that
+	// one stream, on average, is believed to show an endpoint's: longer it may be its own.
 	patience = time.Second
+	// longest bounds the age in the line for a first event, and how long a wait for another
+	// was: an endpoint is asked again some time, or nobody would see that only that one stream
+	// was stuck.
+	longest = 10 * patience
+	// faintest is the mean, in events a second, below which nothing is known of streams.
+	faintest = 1e-3
+	// atOnce is how soon comes what was in a buffer.
+	atOnce = 100 * time.Microsecond
 )
 
 // pace is how fast the streams of an endpoint are, as seen from here: events for each
 // second that a stream waited for one, and how long the eldest waits for its first.
 type pace struct {
 	mu      sync.Mutex
-	waiting list.List // of int64: when streams were asked for that have no event yet
+	waiting list.List // of int64: when streams were asked for that have no event yet, nor were overtaken
 	events  float64
 	seconds float64
 	faded   int64 // when both were
@@ -51,10 +60,25 @@ func (p *pace) ask(now int64) *list.Element {
 	return p.waiting.PushBack(now)
 }
 
-// answered notes that a stream has begun, or will not.
-func (p *pace) answered(e *list.Element) {
+// gone notes that a stream will not begin, or is none.
+func (p *pace) gone(e *list.Element) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.waiting.Remove(e)
+}
+
+// begun notes a stream's first event. What those wait for that were asked for earlier is
+// not the endpoint then, but something of their own.
+func (p *pace) begun(e *list.Element) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	asked, _ := e.Value.(int64)
+	for first := p.waiting.Front(); first != nil; first = p.waiting.Front() {
+		if before, _ := first.Value.(int64); before >= asked {
+			break
+		}
+		p.waiting.Remove(first)
+	}
 	p.waiting.Remove(e)
 }
 
@@ -66,19 +90,16 @@ func (p *pace) block(now int64) {
 	p.since += now
 }
 
-// unblock adds events that came in the time from last to now. When most of it was the
-// reader's own, the events say nothing about the endpoint.
-func (p *pace) unblock(events int, last, begin, now int64) {
+// unblock adds events, and the seconds in which they came, if they say something about the
+// endpoint.
+func (p *pace) unblock(begin, now int64, events int, seconds float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.blocked--
 	p.since -= begin
-	if 2*(now-begin) < now-last {
-		return
-	}
 	p.fade(now)
 	p.events += float64(events)
-	p.seconds += time.Duration(now - last).Seconds()
+	p.seconds += seconds
 }
 
 // fade forgets. The caller holds p.mu.
@@ -89,19 +110,34 @@ func (p *pace) fade(now int64) {
 	p.faded = now
 }
 
-// look returns what was seen until now, with the waiting of those that are blocked, and
-// how long the eldest has waited for its first event.
-func (p *pace) look(now int64) (events, seconds float64, eldest time.Duration) {
+// seen is what was seen of an endpoint's streams.
+type seen struct {
+	events, seconds float64
+	eldest          time.Duration // how long it has waited for its first event
+}
+
+// look returns what was seen until now, with the waiting of those that are blocked.
+func (p *pace) look(now int64) (s seen) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fade(now)
 	if first := p.waiting.Front(); first != nil {
 		asked, _ := first.Value.(int64)
-		eldest = time.Duration(now - asked)
+		s.eldest = time.Duration(now - asked)
 	}
 	// Both products are too large for an int64 and wrap; their difference does not.
 	pending := time.Duration(p.blocked*now - p.since)
-	return p.events, p.seconds + max(pending.Seconds(), 0), eldest
+	s.events, s.seconds = p.events, p.seconds+min(max(pending, 0), time.Duration(p.blocked)*patience).Seconds()
+	return s
+}
+
+// factor is how many times slower than the mean an endpoint is.
+func (s seen) factor(mean float64) float64 {
+	factor := max(1, float64(min(s.eldest, longest))/float64(patience))
+	if mean < faintest {
+		return factor
+	}
+	return factor * max(mean*(s.seconds+pacePrior)/(s.events+mean*pacePrior), 1/float64(fastest))
 }
 
 // slowness is the factor for picks.
@@ -121,26 +157,16 @@ func (s *set) compare(now int64) {
 	if since := now - last; since >= 0 && since < int64(paceEvery) || !s.paces.last.CompareAndSwap(last, now) {
 		return
 	}
-	type seen struct {
-		events, seconds float64
-		eldest          time.Duration
-	}
 	list := make([]seen, len(s.nodes))
 	events, seconds := 0.0, 0.0
 	for i, n := range s.nodes {
-		e := &list[i]
-		e.events, e.seconds, e.eldest = n.pace.look(now)
-		events += e.events
-		seconds += e.seconds
+		list[i] = n.pace.look(now)
+		events += list[i].events
+		seconds += list[i].seconds
 	}
 	mean := events / max(seconds, 1e-9)
 	for i, n := range s.nodes {
-		e := &list[i]
-		factor := max(1, float64(e.eldest)/float64(patience))
-		if mean > 0 {
-			factor *= max(mean*(e.seconds+pacePrior)/(e.events+mean*pacePrior), 1/float64(fastest))
-		}
-		n.pace.factor.Store(math.Float64bits(factor))
+		n.pace.factor.Store(math.Float64bits(list[i].factor(mean)))
 	}
 }
 
@@ -161,14 +187,15 @@ func asksStream(req *http.Request) bool {
 // pacedBody is the body of a stream whose endpoint's pace is watched.
 type pacedBody struct {
 	io.ReadCloser
-	x    *exchange
-	last int64 // when the event before came; 0: there was none
+	x      *exchange
+	last   int64 // when the event before came; 0: there was none
+	behind bool  // the reader was busy, and what comes is from a buffer
 }
 
-func (b *pacedBody) Read(p []byte) (int, error) {
+func (b *pacedBody) Read(p []byte) (n int, err error) {
 	if b.last == 0 {
-		n, err := b.ReadCloser.Read(p)
-		if bytes.Contains(p[:n], []byte(dataField)) {
+		n, err = b.ReadCloser.Read(p)
+		if eventsIn(p[:n]) > 0 {
 			b.last = time.Now().UnixNano()
 			b.x.begun()
 		}
@@ -176,24 +203,50 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	}
 	begin := time.Now().UnixNano()
 	b.x.node.pace.block(begin)
-	n, err := b.ReadCloser.Read(p)
-	now := time.Now().UnixNano()
-	b.x.node.pace.unblock(bytes.Count(p[:n], []byte(dataField)), b.last, begin, now)
-	b.last = now
-	return n, err
+	defer func() { // also when it panics
+		now := time.Now().UnixNano()
+		if b.tells(begin, now) {
+			b.x.node.pace.unblock(begin, now, eventsIn(p[:n]), min(time.Duration(now-b.last), longest).Seconds())
+		} else {
+			b.x.node.pace.unblock(begin, now, 0, 0)
+		}
+		b.last = now
+	}()
+	return b.ReadCloser.Read(p)
 }
 
-// dataField is what an event that says something has; a comment has none.
-const dataField = "data:"
+// tells reports whether what was read says something about the endpoint: not when most of
+// the time was the reader's own, or nobody knows, nor then until it has to wait again.
+func (b *pacedBody) tells(begin, now int64) bool {
+	waited := now - begin
+	switch {
+	case now < b.last || 2*waited < now-b.last: // the clock may have been set
+		b.behind = true
+	case waited >= int64(atOnce):
+		b.behind = false
+	}
+	return !b.behind
+}
 
-// paced wraps the body of a stream.
+// eventsIn counts the events that say something: a comment has no data. What is in an event
+// has no line end.
+func eventsIn(p []byte) int {
+	n := bytes.Count(p, []byte("\ndata:"))
+	if bytes.HasPrefix(p, []byte("data:")) {
+		n++
+	}
+	return n
+}
+
+// paced wraps the body of a stream. One that is compressed can't be watched.
 func (x *exchange) paced(res *http.Response) {
 	if !x.pool.paced {
 		return
 	}
-	if _, duplex := res.Body.(io.Writer); !duplex && sse.Is(res.Header.Get("Content-Type")) {
+	_, duplex := res.Body.(io.Writer)
+	if !duplex && sse.Is(res.Header.Get("Content-Type")) && res.Header.Get("Content-Encoding") == "" {
 		res.Body = &pacedBody{ReadCloser: res.Body, x: x}
 	} else {
-		x.begun()
+		x.unlisted()
 	}
 }

@@ -159,15 +159,15 @@ func (p *Pool) send(req *http.Request, n *node) (*http.Response, error) {
 	x := &exchange{pool: p, node: n, ctx: req.Context()}
 	n.inflight.Add(1)
 	n.requests.Add(1)
-	if p.paced && asksStream(req) {
-		x.waits.Store(n.pace.ask(time.Now().UnixNano()))
-	}
 	answered := false
 	defer func() {
 		if !answered { // also when the transport panics
 			x.leave()
 		}
 	}()
+	if p.paced && asksStream(req) {
+		x.waits.Store(n.pace.ask(time.Now().UnixNano()))
+	}
 	res, err := n.transport.RoundTrip(n.outbound(req, p.cfg.PreserveHost))
 	if refused, ok := errors.AsType[*attempt.NotSentError](err); ok {
 		n.requests.Add(-1)

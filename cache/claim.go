@@ -30,52 +30,68 @@ type Claims interface {
 	Release(ctx context.Context, key, owner string) error
 }
 
-// claim is a key that this replica has.
+// claim is a key that this replica has, or wants.
 type claim struct {
 	x      *exchange
 	claims Claims
 	owner  string
-	stop   context.CancelFunc
+	stop   context.CancelFunc // nil: it was not taken
 	idle   sync.WaitGroup
 }
 
 // claim takes the key for a flight, or waits for the answer of the replica that has it.
 // Done: the request is answered. A store that does not answer lets it go on (open), as
 // what is recorded is not known either.
-func (x *exchange) claim(f *flight) (c *claim, done bool) {
+func (x *exchange) claim(f *flight) (taken *claim, done bool) {
 	claims, ok := x.cfg.Store.(Claims)
 	if !ok || x.policy != policy(x.idempotency) {
 		return nil, false
 	}
-	c = &claim{x: x, claims: claims, owner: rand.Text()}
+	c := &claim{x: x, claims: claims, owner: rand.Text()}
+	defer func() {
+		if taken == nil { // also when a store or a handler of errors panics
+			c.release()
+		}
+	}()
 	for {
-		mine, err := claims.Claim(f.ctx, x.key, c.owner, claimFor)
-		switch {
-		case err != nil && f.ctx.Err() == nil:
-			x.failed(x.client, err)
-			return nil, false
-		case mine:
-			c.begin()
+		mine, open := c.ask(f)
+		if open {
+			return c, false
 		}
 		// The one that had it may have stored its answer after we looked.
 		if _, done, _ := x.leaderLookup(f); done {
-			c.release()
 			return nil, true
 		}
-		if mine {
+		switch {
+		case f.ctx.Err() != nil: // nobody waits any more
+			x.g.Abort()
+			return nil, true
+		case mine:
 			return c, false
-		}
-		if x.cfg.Idempotency.Conflict {
+		case x.cfg.Idempotency.Conflict:
 			x.refuse(errInUse())
 			return nil, true
 		}
 		select {
 		case <-time.After(claimAgain):
-		case <-f.ctx.Done(): // nobody waits any more
+		case <-f.ctx.Done():
 			x.g.Abort()
 			return nil, true
 		}
 	}
+}
+
+// ask asks for the key. Open: the store does not answer one who still waits.
+func (c *claim) ask(f *flight) (mine, open bool) {
+	mine, err := c.claims.Claim(f.ctx, c.x.key, c.owner, claimFor)
+	if mine || err != nil { // after an error nobody knows
+		c.begin()
+	}
+	if err == nil || f.ctx.Err() != nil {
+		return mine, false
+	}
+	c.x.failed(c.x.client, err)
+	return false, true
 }
 
 // begin keeps the claim until it is released.
@@ -97,7 +113,7 @@ func (c *claim) begin() {
 	})
 }
 
-// release gives the key back, if it was taken.
+// release gives the key back, if it may have been taken.
 func (c *claim) release() {
 	if c == nil || c.stop == nil {
 		return
@@ -128,6 +144,11 @@ func (t *Tiered) Claim(ctx context.Context, key, owner string, ttl time.Duration
 	if err != nil {
 		t.fell(ctx, err)
 	}
+	if mine {
+		t.mu.Lock()
+		t.claimed[key] = owner
+		t.mu.Unlock()
+	}
 	return mine, err
 }
 
@@ -139,6 +160,9 @@ func (t *Tiered) Release(ctx context.Context, key, owner string) error {
 	}
 	t.mu.Lock()
 	f := t.fills[key]
+	if t.claimed[key] == owner {
+		delete(t.claimed, key)
+	}
 	t.mu.Unlock()
 	if f != nil {
 		<-f.done // its time is bounded

@@ -31,7 +31,7 @@ type TieredConfig struct {
 	// Timeout bounds each call to Far. Default 50 ms, at most 150 ms.
 	Timeout time.Duration
 	// Fills is how many writes to Far are under way at most; beyond that an entry stays
-	// near only. Default 64.
+	// near only, but for one whose key was claimed. Default 64.
 	Fills int
 	// OnEvent is told when Far goes down and comes back. Optional.
 	OnEvent func(context.Context, Event)
@@ -50,9 +50,10 @@ type Tiered struct {
 	mu      sync.Mutex
 	down    bool
 	probing bool
-	probe   time.Time        // when to ask again
-	fills   map[string]*fill // writes under way
-	idle    chan struct{}    // closed when the last one ends; nil: nobody waits
+	probe   time.Time         // when to ask again
+	fills   map[string]*fill  // writes under way
+	claimed map[string]string // owners of keys that Far has given to this process
+	idle    chan struct{}     // closed when the last one ends; nil: nobody waits
 }
 
 // fill is a write to Far.
@@ -89,7 +90,7 @@ func NewTiered(cfg TieredConfig) (*Tiered, error) {
 	if cfg.Fills == 0 {
 		cfg.Fills = 64
 	}
-	return &Tiered{cfg: cfg, fills: map[string]*fill{}}, nil
+	return &Tiered{cfg: cfg, fills: map[string]*fill{}, claimed: map[string]string{}}, nil
 }
 
 // Get implements Store. A far store that does not answer has nothing.
@@ -130,7 +131,7 @@ func (t *Tiered) Set(ctx context.Context, key string, e *Entry) error {
 	switch {
 	case f != nil:
 		f.entry = e
-	case len(t.fills) >= t.cfg.Fills:
+	case len(t.fills) >= t.cfg.Fills && t.claimed[key] == "": // others wait for what was claimed
 		err = errFills
 	default:
 		f = &fill{entry: e, done: make(chan struct{})}

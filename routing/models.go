@@ -34,26 +34,30 @@ type modelList struct {
 
 // answerModels answers GET …/models and …/models/NAME by the table, for requests that no
 // route takes: without a model only a route for any model would. It reports whether the
-// request was one.
+// request was one. A table that names no model says nothing of models.
 func (r *Router) answerModels(c *gin.Context) bool {
 	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
 		return false
 	}
+	routes := r.Table().Routes // one table, whatever is put into force meanwhile
+	if !slices.ContainsFunc(routes, func(route Route) bool { return route.Model != "" }) {
+		return false
+	}
 	path := c.Request.URL.Path
-	if strings.HasSuffix(path, "/models") {
-		c.AbortWithStatusJSON(http.StatusOK, r.listModels(c))
+	if _, name, ok := strings.Cut(path, "/models/"); ok { // names have slashes, too
+		r.answerModel(c, routes, name)
 		return true
 	}
-	if _, name, ok := strings.Cut(path, "/models/"); ok && name != "" {
-		r.answerModel(c, name)
+	if strings.HasSuffix(path, "/models") {
+		c.AbortWithStatusJSON(http.StatusOK, r.listModels(c, routes))
 		return true
 	}
 	return false
 }
 
-func (r *Router) answerModel(c *gin.Context, name string) {
-	for i := range r.Table().Routes {
-		if route := &r.Table().Routes[i]; route.Model != "" && route.forModel(name) && r.shows(c, route, name) {
+func (r *Router) answerModel(c *gin.Context, routes []Route, name string) {
+	for i := range routes {
+		if route := &routes[i]; route.Model != "" && route.forModel(name) && r.shows(c, route, name) {
 			c.AbortWithStatusJSON(http.StatusOK, newModelEntry(name))
 			return
 		}
@@ -61,13 +65,13 @@ func (r *Router) answerModel(c *gin.Context, name string) {
 	r.cfg.ErrorHandler(c, noRoute(name))
 }
 
-func (r *Router) listModels(c *gin.Context) modelList {
-	list := modelList{Object: "list", Data: []modelEntry{}}
-	for i := range r.Table().Routes {
-		route := &r.Table().Routes[i]
+func (r *Router) listModels(c *gin.Context, routes []Route) modelList {
+	list, known := modelList{Object: "list", Data: []modelEntry{}}, map[string]bool{}
+	for i := range routes {
+		route := &routes[i]
 		name := route.Model
-		known := slices.ContainsFunc(list.Data, func(m modelEntry) bool { return m.ID == name })
-		if name != "" && !strings.HasSuffix(name, "*") && !known && r.shows(c, route, name) {
+		if name != "" && !strings.HasSuffix(name, "*") && !known[name] && r.shows(c, route, name) {
+			known[name] = true
 			list.Data = append(list.Data, newModelEntry(name))
 		}
 	}

@@ -53,6 +53,7 @@ func TestModelList(t *testing.T) {
 		{"one", "/v1/models/large", nil, 200, "large"},
 		{"one with a slash", "/v1/models/org/small", nil, 200, "org/small"},
 		{"one with an escaped slash", "/v1/models/org%2Fsmall", nil, 200, "org/small"},
+		{"one whose name ends so", "/v1/models/gpt-/models", nil, 200, "gpt-/models"},
 		{"one by a pattern", "/v1/models/gpt-4o", nil, 200, "gpt-4o"},
 		{"one under a condition", "/v1/models/beta", nil, 404, "model_not_found"},
 		{"one that it may not use", "/v1/models/secret", nil, 404, "model_not_found"},
@@ -103,4 +104,38 @@ func TestModelListEmpty(t *testing.T) {
 	t.Parallel()
 	w, _ := askModels(t, routing.Config{Table: table(t, `{"routes":[{"model":"gpt-*","version":"a"}]}`), Upstreams: upstreams("a")}, http.MethodGet, "/v1/models")
 	assert.JSONEq(t, `{"object":"list","data":[],"has_more":false}`, w.Body.String())
+}
+
+// A table without models says nothing of them, whatever a path ends with.
+func TestModelListOfATableWithoutModels(t *testing.T) {
+	t.Parallel()
+	cfg := routing.Config{Table: table(t, `{"routes":[{"version":"a","conditions":{"path":"/cars/*"}}]}`), Upstreams: upstreams("a")}
+	for _, path := range []string{"/shop/models", "/shop/models/t"} {
+		w, passed := askModels(t, cfg, http.MethodGet, path)
+		assert.False(t, passed)
+		assert.Equal(t, http.StatusNotFound, w.Code)
+		assert.Contains(t, w.Body.String(), "no_route")
+	}
+}
+
+// A table that is put into force meanwhile is for the next request.
+func TestModelListWhileTheTableChanges(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/v1/models", "/v1/models/b"} {
+		var r *routing.Router
+		long := table(t, `{"routes":[{"model":"a","version":"x"},{"model":"b","version":"x"},{"model":"b","version":"x","conditions":{"headers":{"h":"1"}}}]}`)
+		short := table(t, `{"routes":[{"model":"c","version":"x"}]}`)
+		r = newRouter(t, routing.Config{Table: long, Upstreams: upstreams("x"), Usable: func(context.Context, string) bool {
+			assert.NoError(t, r.SetTable(short)) //nolint:contextcheck // it takes none
+			return path == "/v1/models"
+		}})
+		e := gin.New()
+		e.GET("/*path", r.Middleware())
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		assert.NotEqual(t, http.StatusInternalServerError, w.Code)
+		if path == "/v1/models" {
+			assert.Contains(t, w.Body.String(), `"b"`)
+		}
+	}
 }

@@ -218,8 +218,8 @@ func Members(object []byte, f func(name string, value []byte) bool) error {
 		if !ok {
 			return s.fault()
 		}
-		var name string
-		if err := json.Unmarshal(m.name, &name); err != nil {
+		name, ok := nameOf(m.name)
+		if !ok {
 			return s.fault()
 		}
 		if !f(name, object[m.start:m.end]) {
@@ -227,6 +227,15 @@ func Members(object []byte, f func(name string, value []byte) bool) error {
 		}
 	}
 	return s.end()
+}
+
+// nameOf decodes a quoted name. Most have no escapes, and a body may have very many.
+func nameOf(quoted []byte) (name string, ok bool) {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1]), true
+	}
+	err := json.Unmarshal(quoted, &name)
+	return name, err == nil
 }
 
 // Elements is [Members] for a JSON array.
