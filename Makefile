@@ -21,8 +21,9 @@ tools: ## install linter and formatter at the versions in .ci/tools/go.mod
 	cd .ci/tools && GOBIN=$(GOBIN) go install tool
 
 .PHONY: npm
-npm: ## install what tests need of npm: an OpenID provider
+npm: ## install what tests need of npm: an OpenID provider, and clients
 	npm ci --prefix internal/e2e/oidc --no-audit --no-fund --loglevel=error
+	npm ci --prefix internal/e2e/clients --no-audit --no-fund --loglevel=error
 
 .PHONY: lint
 lint: ## check style, and which package imports which

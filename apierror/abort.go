@@ -17,11 +17,11 @@ var ErrUnknown = errors.New("apierror: no error given")
 const cutGrace = time.Second
 
 // Abort answers with an RFC 9457 problem that has an OpenAI "error" member.
-// In a committed event stream it sends the OpenAI form as an event. It is the
-// default ErrorHandler of every package.
+// In a committed event stream it sends what [Event] returns. It is the default
+// ErrorHandler of every package.
 func Abort(c *gin.Context, err error) {
 	if c.Writer.Written() {
-		abort(c, err, openAIShape())
+		abort(c, err, streamShape())
 		return
 	}
 	abort(c, err, defaultShape())

@@ -72,6 +72,7 @@ func overAll(t *testing.T, name string, test func(t *testing.T, proto string)) {
 }
 
 const (
+	streamEvent    = "event: error\n" + `data: {"type":"error","error":{"message":"No.","type":"server_error","param":null,"code":"upstream"}}` + "\n\n"
 	openAIEvent    = `data: {"error":{"message":"No.","type":"server_error","param":null,"code":"upstream"}}` + "\n\n"
 	anthropicEvent = "event: error\n" + `data: {"type":"error","error":{"type":"api_error","message":"No."}}` + "\n\n"
 	problemEvent   = "event: error\n" + `data: {"type":"about:blank","title":"Bad Gateway","status":502,"detail":"No.","code":"upstream"}` + "\n\n"
@@ -79,7 +80,7 @@ const (
 
 func TestCommitted(t *testing.T) {
 	t.Parallel()
-	events := map[string]string{"Abort": openAIEvent, "OpenAI": openAIEvent, "Anthropic": anthropicEvent, "Problem": problemEvent}
+	events := map[string]string{"Abort": streamEvent, "OpenAI": openAIEvent, "Anthropic": anthropicEvent, "Problem": problemEvent}
 	tests := []struct {
 		name, contentType, length, written string
 		event                              bool

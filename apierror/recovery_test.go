@@ -57,7 +57,7 @@ func faulty(value any) { panic(value) }
 
 func TestRecoveryAfterCommit(t *testing.T) {
 	t.Parallel()
-	const event = `data: {"error":{"message":"An internal error occurred.","type":"server_error","param":null,"code":"internal_error"}}` + "\n\n"
+	const event = "event: error\n" + `data: {"type":"error","error":{"message":"An internal error occurred.","type":"server_error","param":null,"code":"internal_error"}}` + "\n\n"
 	for contentType, want := range map[string]string{"text/event-stream": "data: a\n\n" + event, "text/plain": "data: a\n\n"} {
 		overAll(t, contentType, func(t *testing.T, proto string) {
 			t.Helper()

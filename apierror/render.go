@@ -65,6 +65,19 @@ func defaultShape() shape {
 	}}
 }
 
+// streamBody is read by the SDKs of OpenAI, which look for the member, and of Anthropic,
+// which look for the event's name and the type.
+type streamBody struct {
+	Type  string      `json:"type"`
+	Error openAIError `json:"error"`
+}
+
+// streamShape is for everybody. Its name keeps it from pages with an EventSource that take
+// what has no name for theirs: their onerror is called.
+func streamShape() shape {
+	return shape{contentType: "application/json", eventName: "error", body: func(e *Error) any { return streamBody{Type: "error", Error: e.openAI()} }}
+}
+
 func openAIShape() shape {
 	return shape{contentType: "application/json", body: func(e *Error) any { return openAIBody{e.openAI()} }}
 }
@@ -99,10 +112,10 @@ func (s shape) event(e *Error) []byte {
 }
 
 // Event returns err as the server-sent event that [Abort] would write into a
-// committed stream: one data line with an OpenAI "error" object, a blank line,
-// and no [DONE].
+// committed stream: its name, "error", one data line with an OpenAI "error" object that
+// has Anthropic's "type" beside it, a blank line, and no [DONE].
 func Event(err error) []byte {
-	return openAIShape().event(From(err))
+	return streamShape().event(From(err))
 }
 
 // setRetry writes the headers that HTTP clients and the OpenAI and Anthropic

@@ -234,14 +234,14 @@ func TestEntityHeaders(t *testing.T) {
 
 func TestEvent(t *testing.T) {
 	t.Parallel()
-	const unknown = `data: {"error":{"message":"An internal error occurred.","type":"server_error","param":null,"code":"internal_error"}}` + "\n\n"
+	const unknown = "event: error\n" + `data: {"type":"error","error":{"message":"An internal error occurred.","type":"server_error","param":null,"code":"internal_error"}}` + "\n\n"
 	tests := []struct {
 		name string
 		err  error
 		want string
 	}{
-		{"its own", fmt.Errorf("a: %w", &apierror.Error{Status: 502, Code: "upstream", Err: errors.New("secret")}), `data: {"error":{"message":"Bad Gateway","type":"server_error","param":null,"code":"upstream"}}` + "\n\n"},
-		{"lines in the message end no line of the event", &apierror.Error{Message: "a\r\n\ndata: [DONE]\n\n"}, `data: {"error":{"message":"a\r\n\ndata: [DONE]\n\n","type":"server_error","param":null,"code":"server_error"}}` + "\n\n"},
+		{"its own", fmt.Errorf("a: %w", &apierror.Error{Status: 502, Code: "upstream", Err: errors.New("secret")}), "event: error\n" + `data: {"type":"error","error":{"message":"Bad Gateway","type":"server_error","param":null,"code":"upstream"}}` + "\n\n"},
+		{"lines in the message end no line of the event", &apierror.Error{Message: "a\r\n\ndata: [DONE]\n\n"}, "event: error\n" + `data: {"type":"error","error":{"message":"a\r\n\ndata: [DONE]\n\n","type":"server_error","param":null,"code":"server_error"}}` + "\n\n"},
 		{"unknown", errors.New("secret"), unknown},
 		{"none", nil, unknown},
 	}

@@ -90,7 +90,7 @@ func sseCut(text string) func(net.Conn, *http.Request) {
 // [DONE] is never said.
 func TestCutEventStream(t *testing.T) {
 	t.Parallel()
-	const event = `data: {"error":{"message":"The upstream server broke the connection or sent an invalid answer.",` +
+	const event = "event: error\n" + `data: {"type":"error","error":{"message":"The upstream server broke the connection or sent an invalid answer.",` +
 		`"type":"server_error","param":null,"code":"upstream_error"}}` + "\n\n"
 	for name, c := range map[string]struct {
 		text string
@@ -151,7 +151,7 @@ func TestCutEventStreamBeforeAnyEvent(t *testing.T) {
 			defer func() { _ = res.Body.Close() }()
 			require.Equal(t, 200, res.StatusCode)
 			body, err := io.ReadAll(res.Body)
-			require.True(t, strings.HasPrefix(string(body), `data: {"error":`), string(body))
+			require.True(t, strings.HasPrefix(string(body), "event: error\ndata: {\"type\":\"error\",\"error\":"), string(body))
 			requireCut(t, h2, err)
 
 			r = setup{raw: sseCut(""), h2: h2}.start(t)
@@ -173,7 +173,7 @@ func TestCutSilentEventStream(t *testing.T) {
 	}
 	r := setup{raw: silent, config: proxy.Config{Timeouts: proxy.Timeouts{Idle: 50 * time.Millisecond}}}.start(t)
 	a := r.get(t)
-	require.True(t, strings.HasPrefix(a.body, "data: 1\n\ndata: {\"error\":"), a.body)
+	require.True(t, strings.HasPrefix(a.body, "data: 1\n\nevent: error\ndata: {\"type\":\"error\",\"error\":"), a.body)
 	require.Contains(t, a.body, `"code":"upstream_timeout"`)
 	requireCut(t, false, a.err)
 	require.ErrorIs(t, r.events.next(t).Err, proxy.ErrTimeout)

@@ -108,7 +108,7 @@ func TestNoHeartbeat(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	const told = `data: {"error":{"message":"The stream was ended by a time limit.","type":"server_error","param":null,"code":"stream_timeout"}}` + "\n\n"
+	const told = "event: error\n" + `data: {"type":"error","error":{"message":"The stream was ended by a time limit.","type":"server_error","param":null,"code":"stream_timeout"}}` + "\n\n"
 	tests := []struct {
 		name  string
 		cfg   stream.Config

@@ -35,7 +35,7 @@ func TestWriter(t *testing.T) {
 		{"done", (*stream.Writer).Done, "data: [DONE]\n\n"},
 		{"error", func(w *stream.Writer) error {
 			return w.Error(&apierror.Error{Status: 503, Code: "busy", Message: "Busy."})
-		}, `data: {"error":{"message":"Busy.","type":"server_error","param":null,"code":"busy"}}` + "\n\n"},
+		}, "event: error\n" + `data: {"type":"error","error":{"message":"Busy.","type":"server_error","param":null,"code":"busy"}}` + "\n\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
