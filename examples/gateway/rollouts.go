@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -82,10 +84,46 @@ func (g *gateway) keepRollout(group string, cfg *Rollout, all *Config, p *parts)
 func (g *gateway) newRollout(cfg *Rollout, all *Config, p *parts) (*routing.Rollout, error) {
 	config := cfg.library()
 	config.Store, config.OnEvent = p.progress, g.hooks.Rollout
+	if old := g.rollouts[cfg.name()]; old != nil && old.from != p.progress {
+		config.Store = newSuccessor(p.progress, old.Rollout)
+	}
 	if all.Redis != nil {
 		config.Replicas = all.Redis.Replicas
 	}
 	return routing.NewRollout(config)
+}
+
+// successor is a new store that knows nothing yet of what another one kept: it begins with
+// how far the rollout is, so that a canary that was taken back stays so.
+type successor struct {
+	routing.RolloutStore
+	before atomic.Pointer[routing.Rollout] // nil: the store knows by now
+}
+
+func newSuccessor(store routing.RolloutStore, before *routing.Rollout) *successor {
+	s := &successor{RolloutStore: store}
+	s.before.Store(before)
+	return s
+}
+
+func (s *successor) Load(ctx context.Context, name string) (routing.Progress, error) {
+	p, err := s.RolloutStore.Load(ctx, name)
+	before := s.before.Load()
+	if err != nil || before == nil {
+		return p, err
+	}
+	was := before.Status()
+	unread := was.State == routing.Running && was.Share == 0
+	if p.Revision == 0 && !unread && name == was.Name+":"+was.Stable+":"+was.Canary {
+		p = routing.Progress{Revision: 1, State: was.State, Reason: was.Reason, Step: was.Step, Share: was.Share, Since: was.Since}
+		if err = s.Save(ctx, name, p); errors.Is(err, routing.ErrConflict) { // another replica did it
+			p, err = s.RolloutStore.Load(ctx, name)
+		}
+	}
+	if err == nil {
+		s.before.Store(nil)
+	}
+	return p, err
 }
 
 // startRollouts stops the rollouts that are gone, which saves what they know, and then

@@ -286,6 +286,36 @@ func TestRolloutConfig(t *testing.T) {
 	require.Equal(t, "running", p.rollout().State)
 }
 
+// Who moves to where rollouts are kept takes along how far they are: what was taken back
+// stays so.
+func TestRolloutMoves(t *testing.T) {
+	config := func(where string) string {
+		return fmt.Sprintf(rolloutConfig, where, "http://127.0.0.1:1", "http://127.0.0.1:1")
+	}
+	p := start(t, config(fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir())))
+	status, text := p.decide("promote")
+	require.Equal(t, http.StatusOK, status, text)
+	status, text = p.decide("rollback")
+	require.Equal(t, http.StatusOK, status, text)
+	before := p.rollout()
+	server := redistest.Start(t)
+	for _, where := range []string{fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), fmt.Sprintf(`"redis": {"addresses": [%q], "replicas": 1, "timeout": "1s"},`, server.Addr)} {
+		_, revision := p.admin(http.MethodGet, "/admin/routes", "")
+		p.write(config(where))
+		require.Eventually(t, func() bool {
+			_, now := p.admin(http.MethodGet, "/admin/routes", "")
+			return now != revision
+		}, 20*time.Second, 20*time.Millisecond)
+		after := p.rollout()
+		require.Equal(t, "rolled_back", after.State)
+		require.Equal(t, before.Reason, after.Reason)
+		require.Zero(t, after.Share)
+	}
+	status, text = p.decide("restart")
+	require.Equal(t, http.StatusOK, status, text)
+	require.Equal(t, "running", p.rollout().State)
+}
+
 // rolloutFile is the configuration in force.
 func (p *process) rolloutFile() string {
 	_, text := p.admin(http.MethodGet, "/admin/config", "")
