@@ -152,8 +152,8 @@ type HTTP struct {
 
 // Idempotency says how requests with an Idempotency-Key are treated
 // (draft-ietf-httpapi-idempotency-key-header): the same caller's same key gets the
-// recorded answer, and 422 with another body. Only whole answers with a status below 300
-// are recorded; everything else may be tried again. Replicas that share a store which is
+// recorded answer, and 422 with another body. Only whole answers with a status below 300,
+// and of no more than Config.MaxEntry, are recorded; everything else may be tried again. Replicas that share a store which is
 // [Claims] also know what is under way at another: a request waits until the answer is
 // recorded there, and has it then as a whole, or is begun again when it failed there, 30 s
 // after a crash. While the store is down each replica is on its own (open).

@@ -126,8 +126,14 @@ func (k *checker) policy(path string, u Upstream) {
 	}
 	if h := u.Hash; h != nil {
 		k.oneOf(path+".hash.algorithm", h.Algorithm, "", "ring", "rendezvous", "maglev")
-		if (h.Header == "") == (h.Body == "") {
-			k.add(path+".hash", "exactly one of header and body is needed")
+		keys := 0
+		for _, given := range []bool{h.Header != "", h.Body != "", h.Subject} {
+			if given {
+				keys++
+			}
+		}
+		if keys != 1 {
+			k.add(path+".hash", "exactly one of header, body and subject is needed")
 		}
 	}
 }

@@ -156,12 +156,14 @@ type Endpoint struct {
 	Weight int `json:"weight,omitempty"`
 }
 
-// Hash is where the key of the hash policy comes from: exactly one of the first two.
+// Hash is where the key of the hash policy comes from: exactly one of the first three.
 type Hash struct {
 	// Header is the name of a request header.
 	Header string `json:"header,omitempty"`
 	// Body is the name of a top-level field of the JSON body, a string.
 	Body string `json:"body,omitempty"`
+	// Subject is the caller, as the auth stage knows it.
+	Subject bool `json:"subject,omitempty"`
 	// Algorithm is ring (default), rendezvous or maglev.
 	Algorithm string `json:"algorithm,omitempty"`
 }

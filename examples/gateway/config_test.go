@@ -90,7 +90,7 @@ func TestBadConfig(t *testing.T) {
 		"weight":             {strings.Replace(withUpstream(""), `:1"`, `:1", "weight": -1`, 1), `upstreams.a.endpoints[0].weight: must not be negative`},
 		"policy":             {withUpstream(`, "policy": "random"`), `upstreams.a.policy: "random" is unknown; known: least_request, cadence, conversations, round_robin, hash`},
 		"hash without key":   {withUpstream(`, "policy": "hash"`), `upstreams.a.hash: "policy": "hash" and "hash" go together`},
-		"hash with two keys": {withUpstream(`, "policy": "hash", "hash": {"header": "a", "body": "b"}`), `upstreams.a.hash: exactly one of header and body`},
+		"hash with two keys": {withUpstream(`, "policy": "hash", "hash": {"header": "a", "body": "b"}`), `upstreams.a.hash: exactly one of header, body and subject`},
 		"cors":               {withGroup(`, "cors": {"origins": []}`), `groups[0].cors.origins: at least one is needed`},
 		"cors path":          {withGroup(`, "cors": {"origins": ["https://a.example/"]}`), `groups[0].cors.origins[0]: "https://a.example/" is not an origin`},
 		"cors in a name":     {withGroup(`, "cors": {"origins": ["https://a*.example"]}`), `groups[0].cors.origins[0]: "https://a*.example" is not an origin`},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/proxy"
@@ -138,8 +139,11 @@ func policy(cfg Upstream) balance.Policy {
 		return balance.RoundRobin()
 	case "hash":
 		key := balance.ByHeader(cfg.Hash.Header)
-		if cfg.Hash.Body != "" {
+		switch {
+		case cfg.Hash.Body != "":
 			key = balance.ByBody(cfg.Hash.Body)
+		case cfg.Hash.Subject:
+			key = balance.ByContext(auth.SubjectOf)
 		}
 		algorithm := map[string]balance.Algorithm{"rendezvous": balance.Rendezvous, "maglev": balance.Maglev}[cfg.Hash.Algorithm]
 		return balance.Hash(balance.HashConfig{Key: key, Algorithm: algorithm})

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,4 +117,27 @@ func TestCadencePrefersTheFast(t *testing.T) {
 		assert.NotZero(t, e.Slowness)
 	}
 	assert.Greater(t, got[fast.URL], 2*got[slow.URL], "%v", got)
+}
+
+// A caller meets the same server, by who it is.
+func TestHashBySubject(t *testing.T) {
+	servers := []*model{newModel(t, helloEvents), newModel(t, helloEvents), newModel(t, helloEvents)}
+	file := filepath.Join(t.TempDir(), "keys.json")
+	var keys []string
+	for i := range 12 {
+		keys = append(keys, newKey(t, "-file", file, "-subject", fmt.Sprintf("user-%d", i)))
+	}
+	p := start(t, fmt.Sprintf(`{%s, "auth": {"keys": %q}, "upstreams": {"a": {"policy": "hash", "hash": {"subject": true}, "endpoints": [{"url": %q}, {"url": %q}, {"url": %q}]}},
+		"groups": [{"path": "/v1", "upstream": "a"}]}`, ports, file, servers[0].URL, servers[1].URL, servers[2].URL))
+	client := newClient(t, 1)
+	homes := map[int]bool{}
+	for _, key := range keys {
+		for range 3 {
+			require.Equal(t, http.StatusOK, p.with(client, small, "X-Api-Key", key).StatusCode)
+		}
+		home := slices.IndexFunc(servers, func(s *model) bool { return s.calls.Swap(0) == 3 })
+		require.GreaterOrEqual(t, home, 0)
+		homes[home] = true
+	}
+	assert.Greater(t, len(homes), 1)
 }
