@@ -21,9 +21,6 @@ func Cadence() Policy { return cadence{} }
 
 type cadence struct{}
 
-// paces tells the pool to watch its streams.
-func (cadence) paces() {}
-
 func (cadence) Picker([]Static) Picker { return cadence{} }
 
 func (cadence) Pick(_ *http.Request, c Candidates) int {

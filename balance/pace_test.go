@@ -189,10 +189,7 @@ func TestCadenceOfABacklog(t *testing.T) {
 		advance(2 * time.Second)
 		go swallow(res)
 		advance(60 * time.Millisecond)
-		balance.Pick(p, asking(t, streamed))
-		for _, s := range p.Status() {
-			assert.InDelta(t, 1, s.Slowness, 0.2, s.Name)
-		}
+		assertAlike(t, p, 0.2)
 		cancel()
 		advance(5 * time.Second)
 	})
@@ -219,10 +216,7 @@ func TestCadenceCountsEvents(t *testing.T) {
 			begin(ctx, t, p)
 		}
 		advance(2 * time.Second)
-		balance.Pick(p, asking(t, streamed))
-		for _, s := range p.Status() {
-			assert.InDelta(t, 1, s.Slowness, 0.1, s.Name)
-		}
+		assertAlike(t, p, 0.1)
 		cancel()
 		advance(5 * time.Second)
 	})
@@ -242,10 +236,7 @@ func TestCadenceOfCompressedStreams(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		begin(ctx, t, p)
 		advance(9 * time.Second)
-		balance.Pick(p, asking(t, streamed))
-		for _, s := range p.Status() {
-			assert.InDelta(t, 1, s.Slowness, 0.01, s.Name)
-		}
+		assertAlike(t, p, 0.01)
 		cancel()
 		advance(5 * time.Second)
 	})
@@ -271,10 +262,7 @@ func TestCadenceForgetsWhoPanicked(t *testing.T) {
 			begin(t.Context(), t, p)
 		}
 		advance(10 * time.Second)
-		balance.Pick(p, asking(t, streamed))
-		for _, s := range p.Status() {
-			assert.InDelta(t, 1, s.Slowness, 0.1, s.Name)
-		}
+		assertAlike(t, p, 0.1)
 		advance(30 * time.Second)
 	})
 }
@@ -338,4 +326,13 @@ func TestCadenceGetBodyPanics(t *testing.T) {
 	req.GetBody = func() (io.ReadCloser, error) { panic("body") }
 	require.Panics(t, func() { _, _ = p.RoundTrip(req) }) //nolint:bodyclose // there is none
 	assert.Zero(t, status(t, p, "e00").Inflight)
+}
+
+// assertAlike looks again, and finds no endpoint slower than the others.
+func assertAlike(t *testing.T, p *balance.Pool, delta float64) {
+	t.Helper()
+	balance.Pick(p, asking(t, streamed))
+	for _, s := range p.Status() {
+		assert.InDelta(t, 1, s.Slowness, delta, s.Name)
+	}
 }

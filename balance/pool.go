@@ -81,7 +81,7 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{cfg: cfg, notify: notifier(cfg.OnEvent)}
-	_, p.paced = cfg.Policy.(interface{ paces() })
+	_, p.paced = cfg.Policy.(cadence)
 	p.install(list)
 	return p, nil
 }
