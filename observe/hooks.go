@@ -46,7 +46,10 @@ func (h Hooks) Usage(ctx context.Context, u stream.Usage) {
 }
 
 // Token fits stream.MeterConfig.OnToken.
-func (h Hooks) Token(ctx context.Context, pause time.Duration) { h.Metrics.token(ctx, pause) }
+func (h Hooks) Token(ctx context.Context, pause time.Duration) {
+	recordOf(ctx).token()
+	h.Metrics.token(ctx, pause)
+}
 
 // Stream fits stream.Config.OnEvent.
 func (h Hooks) Stream(ctx context.Context, e stream.Event) {

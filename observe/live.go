@@ -41,6 +41,8 @@ type Live struct {
 type flight struct {
 	before, after *flight
 	record        *record
+	counted       int64 // of its output tokens
+	until         int64 // the second in which it was last looked
 }
 
 // maxLive bounds LiveConfig.Window.
@@ -95,6 +97,23 @@ func (l *Live) land(f *flight, e *entry) {
 	f.before.after, f.after.before = f.after, f.before
 	l.all.add(second, e)
 	l.of(e.version, second).add(second, e)
+	if e.usage != nil {
+		begin := l.second(e.start.Add(e.firstToken()))
+		l.write(f, e.version, begin, second, e.usage.Output)
+	}
+}
+
+// write counts the output tokens of a request up to a total that are not counted yet, in
+// the seconds since it was last looked, or since the first. The caller holds mu.
+func (l *Live) write(f *flight, version string, begin, second, total int64) {
+	n := total - f.counted
+	if n <= 0 {
+		return
+	}
+	begin = max(begin, f.until)
+	l.all.write(begin, second, n)
+	l.of(version, second).write(begin, second, n)
+	f.counted, f.until = total, second
 }
 
 // second is the number of a moment's second, from 0.

@@ -15,8 +15,9 @@ type LiveFigures struct {
 	Failure  float64 `json:"failure"`
 	Canceled float64 `json:"canceled"`
 	Refused  float64 `json:"refused"`
-	// InputTokens and OutputTokens are those of a second, counted when their requests
-	// end.
+	// InputTokens and OutputTokens are those of a second. Input counts when its request
+	// ends; output when it comes, by the events of streams ([Hooks.Token]) and by what
+	// answers say of it in the end, spread over the time that they took.
 	InputTokens  float64 `json:"input_tokens"`
 	OutputTokens float64 `json:"output_tokens"`
 	// FirstToken is the time to the first token.
@@ -73,6 +74,11 @@ func (l *Live) Snapshot() LiveNow {
 	var flights []*record
 	for f := l.flights.after; f != &l.flights; f = f.after {
 		flights = append(flights, f.record)
+		if seen := f.record.tokens.Load(); seen > f.counted {
+			version, began := f.record.now()
+			l.write(f, version, l.second(began), second, seen)
+		}
+		f.until = second
 	}
 	out.LiveFigures = l.all.figures(first, n)
 	for name, s := range l.versions {
@@ -95,7 +101,7 @@ func (n *LiveNow) fly(flights []*record, most int) {
 		at[n.Versions[i].Version] = i
 	}
 	for _, r := range flights {
-		version := r.versionNow()
+		version, _ := r.now()
 		i, ok := at[version]
 		if !ok {
 			if len(at) >= most {
@@ -111,10 +117,11 @@ func (n *LiveNow) fly(flights []*record, most int) {
 	}
 }
 
-func (r *record) versionNow() string {
+// now is the version that a request under way is for, and when it began.
+func (r *record) now() (version string, began time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.entry.version
+	return r.entry.version, r.entry.start
 }
 
 // History returns the figures of every second of Window that there was, the oldest

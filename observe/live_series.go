@@ -24,14 +24,10 @@ func newSeries(seconds int64) *series { return &series{seconds: make([]bucket, s
 
 // add counts a request that ended in a second.
 func (s *series) add(second int64, e *entry) {
-	b := &s.seconds[second%int64(len(s.seconds))]
-	if b.second > second {
-		return // it waited for the lock longer than everything is kept
+	b := s.at(second)
+	if b == nil {
+		return
 	}
-	if b.second != second {
-		*b = bucket{second: second}
-	}
-	s.last = max(s.last, second)
 	switch e.outcome {
 	case outcomeSuccess:
 		b.success++
@@ -44,10 +40,34 @@ func (s *series) add(second int64, e *entry) {
 	}
 	if e.usage != nil {
 		b.input += e.usage.Input
-		b.output += e.usage.Output
 	}
 	if first := e.firstToken(); first > 0 {
 		b.times.add(first)
+	}
+}
+
+// at is the bucket of a second; nil when that is longer ago than everything is kept.
+func (s *series) at(second int64) *bucket {
+	b := &s.seconds[second%int64(len(s.seconds))]
+	if b.second > second {
+		return nil
+	}
+	if b.second != second {
+		*b = bucket{second: second}
+	}
+	s.last = max(s.last, second)
+	return b
+}
+
+// write spreads output tokens evenly over seconds.
+func (s *series) write(begin, end, n int64) {
+	begin = max(begin, end-int64(len(s.seconds))+1)
+	for second := begin; second <= end; second++ {
+		part := n / (end - second + 1)
+		if b := s.at(second); b != nil {
+			b.output += part
+		}
+		n -= part
 	}
 }
 

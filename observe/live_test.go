@@ -275,3 +275,64 @@ func BenchmarkLive(b *testing.B) {
 		}
 	})
 }
+
+// waiting is a stream that waits in line for 10 s and takes 20 s then, of 400 tokens in
+// 201 events.
+func waiting(c *gin.Context) {
+	ctx := c.Request.Context()
+	observe.Hooks{}.Routing(ctx, routing.Event{Kind: routing.Decided, Model: "m", Version: "v"})
+	time.Sleep(10 * time.Second)
+	for range 200 {
+		time.Sleep(100 * time.Millisecond)
+		observe.Hooks{}.Token(ctx, 100*time.Millisecond)
+	}
+	observe.Hooks{}.Usage(ctx, stream.Usage{Stream: true, Events: 201, Output: 400})
+	observe.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Try: 1, FirstByte: 10 * time.Second, Duration: 30 * time.Second})
+}
+
+// total is how many tokens the last minute had.
+func total(live *observe.Live) (n float64) {
+	for _, p := range live.History() {
+		n += p.OutputTokens
+	}
+	return n
+}
+
+// Tokens count when they come, as far as events tell, and in the end all of them have.
+func TestLiveTokensWhileTheyCome(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		live := newLive(t, observe.LiveConfig{Average: time.Second})
+		go ask(post(), live.Middleware(), waiting)
+		for second := 1; second < 29; second++ {
+			time.Sleep(time.Second)
+			now := live.Snapshot()
+			switch {
+			case second <= 10:
+				assert.Zero(t, now.OutputTokens, "it waits")
+			case second > 12:
+				assert.InDelta(t, 10, now.OutputTokens, 1.1, "after %d s", second)
+				assert.InDelta(t, 10, now.Versions[0].OutputTokens, 1.1)
+			}
+		}
+		time.Sleep(4 * time.Second)
+		assert.InDelta(t, 400, total(live), 1e-9)
+	})
+}
+
+// Without anybody who looks they are spread over the time of their stream when it ends.
+func TestLiveTokensAfterwards(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		live := newLive(t, observe.LiveConfig{Average: time.Second})
+		ask(post(), live.Middleware(), waiting)
+		time.Sleep(2 * time.Second)
+		history := live.History()
+		require.Len(t, history, 32)
+		for _, p := range history[12:29] {
+			assert.InDelta(t, 20, p.OutputTokens, 2)
+		}
+		assert.Zero(t, history[5].OutputTokens, "it waited")
+		assert.InDelta(t, 400, total(live), 1e-9)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -17,6 +18,8 @@ import (
 // request is long over.
 type record struct {
 	writer writer // of the access log
+
+	tokens atomic.Int64 // events of its answer with text, but the first
 
 	mu    sync.Mutex
 	entry entry // guarded
@@ -73,6 +76,13 @@ func (r *record) snapshot() entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.entry
+}
+
+// token counts one more.
+func (r *record) token() {
+	if r != nil {
+		r.tokens.Add(1)
+	}
 }
 
 // Route names the route of the requests that pass: a route group, say. Without it
