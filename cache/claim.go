@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -41,7 +42,8 @@ type claim struct {
 
 // claim takes the key for a flight, or waits for the answer of the replica that has it.
 // Done: the request is answered. A store that does not answer lets it go on (open), as
-// what is recorded is not known either.
+// what is recorded is not known either; but who waits already waits on, for as long as the
+// other replica may have the key.
 func (x *exchange) claim(f *flight) (taken *claim, done bool) {
 	claims, ok := x.cfg.Store.(Claims)
 	if !ok || x.policy != policy(x.idempotency) {
@@ -53,10 +55,14 @@ func (x *exchange) claim(f *flight) (taken *claim, done bool) {
 			c.release()
 		}
 	}()
+	var others time.Time // when another replica had it
 	for {
 		mine, open := c.ask(f)
-		if open {
+		switch {
+		case open && time.Since(others) >= claimFor:
 			return c, false
+		case !open && !mine:
+			others = time.Now()
 		}
 		// The one that had it may have stored its answer after we looked.
 		if _, done, _ := x.leaderLookup(f); done {
@@ -90,12 +96,17 @@ func (c *claim) ask(f *flight) (mine, open bool) {
 	if err == nil || f.ctx.Err() != nil {
 		return mine, false
 	}
-	c.x.failed(c.x.client, err)
+	if !errors.Is(err, errFarDown) { // that was told
+		c.x.failed(c.x.client, err)
+	}
 	return false, true
 }
 
 // begin keeps the claim until it is released.
 func (c *claim) begin() {
+	if c.stop != nil {
+		return
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.x.client))
 	c.stop = cancel
 	c.idle.Go(func() {
@@ -135,8 +146,11 @@ func errInUse() error {
 // everybody's.
 func (t *Tiered) Claim(ctx context.Context, key, owner string, ttl time.Duration) (bool, error) {
 	claims, ok := t.cfg.Far.(Claims)
-	if !ok || t.isDown(ctx) {
+	if !ok {
 		return true, nil
+	}
+	if t.isDown(ctx) {
+		return false, errFarDown
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()

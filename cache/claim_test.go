@@ -176,6 +176,17 @@ func TestOneKeyOnTwoReplicas(t *testing.T) {
 				}
 			},
 		},
+		{
+			name: "who waits goes on so without the store", cfg: idempotent(nil), body: warm, code: 200, same: true, calls: 1, took: 4 * time.Second,
+			change: func(w *twin) {
+				time.AfterFunc(2*time.Second, func() { w.store.down.Store(true) })
+				time.AfterFunc(2500*time.Millisecond, func() { w.store.down.Store(false) })
+			},
+		},
+		{
+			name: "as long as the other may have it", cfg: idempotent(nil), body: warm, code: 200, calls: 2, took: 36 * time.Second,
+			change: func(w *twin) { time.AfterFunc(2*time.Second, func() { w.store.down.Store(true) }) },
+		},
 		{name: "without the store each is alone", cfg: idempotent(nil), change: func(w *twin) { w.store.down.Store(true) }, body: warm, code: 200, calls: 2, took: 3 * time.Second},
 	}
 	for _, tt := range tests {

@@ -19,6 +19,9 @@ const (
 	probeKey = "is-it-back"
 )
 
+// errFarDown: the far store is known to be down.
+var errFarDown = fmt.Errorf("%w: the far store is down", ErrUnavailable)
+
 // errFills: more is to be written than the far store takes.
 var errFills = errors.New("cache: too many writes under way to the far store")
 
@@ -195,7 +198,7 @@ func (t *Tiered) Delete(ctx context.Context, key string) error {
 		_ = t.cfg.Near.Delete(ctx, key)
 	}
 	if t.isDown(ctx) {
-		return fmt.Errorf("%w: the far store is down", ErrUnavailable)
+		return errFarDown
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
