@@ -35,8 +35,8 @@ func storeAt(tb testing.TB, addr string) *redisstore.Store {
 
 var scriptCalls = regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`)
 
-// calls is how many scripts a server has run.
-func calls(server *redistest.Server) int {
+// scripts is how many a server has run.
+func scripts(server *redistest.Server) int {
 	m := scriptCalls.FindStringSubmatch(server.MustDo("INFO", "commandstats"))
 	if m == nil {
 		return 0
@@ -62,7 +62,7 @@ func share(tb testing.TB, d time.Duration) sharing {
 		r.GET("/", limits.Middleware(), func(c *gin.Context) { c.Status(http.StatusOK) })
 		handlers = append(handlers, r)
 	}
-	before := calls(server)
+	before := scripts(server)
 	var sent atomic.Int64
 	var mu sync.Mutex
 	var admitted []time.Duration
@@ -99,7 +99,7 @@ func share(tb testing.TB, d time.Duration) sharing {
 	require.Greater(tb, float64(sent.Load()), 2*rate*d.Seconds(), "the load was sent")
 	return sharing{
 		admitted:   float64(len(admitted)) / (rate*took + burst),
-		perRequest: float64(calls(server)-before) / float64(sent.Load()),
+		perRequest: float64(scripts(server)-before) / float64(sent.Load()),
 		worst:      float64(worst) / (rate + burst),
 	}
 }
