@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -77,7 +78,7 @@ func (g *gateway) status() reloadState {
 // getConfig returns the configuration in force as it was written.
 func (g *gateway) getConfig(c *gin.Context) {
 	status := g.status()
-	c.Header("ETag", `"`+status.Revision+`"`)
+	c.Header("ETag", status.tag())
 	c.Header("X-Config-Source", status.Source)
 	c.Data(http.StatusOK, "application/json", g.current.Load().source.text)
 }
@@ -86,11 +87,6 @@ func (g *gateway) getConfig(c *gin.Context) {
 // until the file changes or the gateway ends. If-Match guards against
 // overwriting somebody else's change.
 func (g *gateway) putConfig(c *gin.Context) {
-	status := g.status()
-	if want := c.GetHeader("If-Match"); want != "" && want != "*" && want != `"`+status.Revision+`"` {
-		apierror.Abort(c, &apierror.Error{Status: http.StatusPreconditionFailed, Code: "changed_meanwhile", Message: "The configuration is at revision " + status.Revision + " by now."})
-		return
-	}
 	// A page in the operator's browser can't send this type without asking first.
 	if mediaType, _, err := mime.ParseMediaType(c.ContentType()); err != nil || mediaType != "application/json" {
 		apierror.Abort(c, &apierror.Error{Status: http.StatusUnsupportedMediaType, Code: "not_json", Message: "Send application/json."})
@@ -101,7 +97,7 @@ func (g *gateway) putConfig(c *gin.Context) {
 		apierror.Abort(c, err)
 		return
 	}
-	g.answer(c, g.apply(context.WithoutCancel(c.Request.Context()), source{name: "admin API", text: text}))
+	g.answer(c, g.apply(context.WithoutCancel(c.Request.Context()), source{name: "admin API", text: text}, c.GetHeader("If-Match")))
 }
 
 // postReload reads the file again.
@@ -110,12 +106,16 @@ func (g *gateway) postReload(c *gin.Context) {
 }
 
 func (g *gateway) answer(c *gin.Context, err error) {
+	if errors.Is(err, errChanged) {
+		apierror.Abort(c, &apierror.Error{Status: http.StatusPreconditionFailed, Code: "changed_meanwhile", Message: "The configuration is at revision " + g.status().Revision + " by now."})
+		return
+	}
 	if err != nil {
 		apierror.Abort(c, &apierror.Error{Status: http.StatusUnprocessableEntity, Code: "bad_config", Message: err.Error()})
 		return
 	}
 	status := g.status()
-	c.Header("ETag", `"`+status.Revision+`"`)
+	c.Header("ETag", status.tag())
 	c.JSON(http.StatusOK, status)
 }
 

@@ -55,7 +55,7 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 	if err := g.keepRollouts(cfg, &a.parts); err != nil {
 		faults.addAll("groups", err)
 	}
-	if err := g.startQueue(cfg.Queue); err != nil { //nolint:contextcheck // it lives as long as the process
+	if a.work, err = g.keepWork(cfg.Queue); err != nil {
 		faults.add("queue", "%v", err)
 		return nil, src.explain(faults.faults)
 	}
@@ -79,6 +79,7 @@ func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, err
 // under way still use of it goes on working.
 func (g *gateway) startParts(ctx context.Context, a *app) {
 	g.startPools(ctx, a.pools)
+	g.startWork(a.work) //nolint:contextcheck // it lives as long as the process
 	if old := g.authn; old != a.authn {
 		if old != nil {
 			old.stop()
@@ -136,16 +137,21 @@ const longest = time.Hour
 // pathParameters are what servlet containers cut off before they resolve a path.
 var pathParameters = regexp.MustCompile(`;[^/]*`)
 
-// find returns the group with the longest path that takes the request. Double
-// slashes count as one and path parameters as nothing, so that a server that
-// reads paths so can't be reached through another group.
-func (a *app) find(path string) *group {
+// plain is a path with double slashes as one and path parameters as nothing.
+func plain(path string) string {
 	if strings.Contains(path, ";") {
 		path = pathParameters.ReplaceAllString(path, "")
 	}
 	for strings.Contains(path, "//") {
 		path = strings.ReplaceAll(path, "//", "/")
 	}
+	return path
+}
+
+// find returns the group with the longest path that takes the request, read plainly, so
+// that a server that reads paths so can't be reached through another group.
+func (a *app) find(path string) *group {
+	path = plain(path)
 	for _, group := range a.groups {
 		prefix := strings.TrimSuffix(group.cfg.Path, "/")
 		if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || rest[0] == '/') {

@@ -89,3 +89,12 @@ func TestAttackNamesLikeFields(t *testing.T) {
 		"groups": [{"path": "/", "upstream": "a", "limits": ["IP"], "wait": {"max": "1s", "priority": {"Master": 1}}}]}`))
 	require.NoError(t, err)
 }
+
+// A configuration that is refused leaves no queue behind, which nothing could change then.
+func TestAttackQueueOfARefusedConfig(t *testing.T) {
+	t.Parallel()
+	g, err := load(t, write(t, "my.json", fmt.Sprintf(`{%s, "queue": {"dir": %q},
+		"groups": [{"path": "/", "queue": true, "routing": {"table": {"routes": [{"version": "zz"}]}}}]}`, upstreamA, filepath.Join(t.TempDir(), "queue"))))
+	require.ErrorContains(t, err, `there is no upstream "zz"`)
+	assert.Nil(t, g.work)
+}

@@ -41,6 +41,7 @@ func TestBadConfig(t *testing.T) {
 		"syntax":             {"{\n\"groups\": [,]}", `:2: invalid character ','`},
 		"cut off":            {`{"groups": [`, `:1: the text ends too early`},
 		"text after":         {withGroup("") + "{}", `:1: text after the end`},
+		"nothing but depth":  {strings.Repeat("[", 5000), `:1: too deep`},
 		"field twice":        {withGroup(`, "path": "/x"`), `:1: groups[0].path: appears twice`},
 		"unknown field":      {"{\"groups\": [{\n\"pth\": \"/\"}]}", `:2: groups[0].pth: unknown field`},
 		"another case":       {"{\n\"Groups\": []}", `:2: Groups: unknown field; "groups" is meant?`},

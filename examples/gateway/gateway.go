@@ -6,11 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
@@ -60,6 +62,9 @@ type reloadState struct {
 	LastError string `json:"last_error,omitempty"`
 }
 
+// tag is the revision as an ETag.
+func (s reloadState) tag() string { return `"` + s.Revision + `"` }
+
 func newGateway(log *slog.Logger, path string) *gateway {
 	return &gateway{log: log, path: path, token: newToken(), pools: map[string]*pool{}}
 }
@@ -82,7 +87,7 @@ func (g *gateway) observed() error {
 func (g *gateway) load(ctx context.Context) error {
 	src, err := readConfig(g.path)
 	if err == nil {
-		err = g.apply(ctx, src)
+		err = g.apply(ctx, src, "")
 	}
 	if err != nil {
 		g.mu.Lock()
@@ -92,10 +97,17 @@ func (g *gateway) load(ctx context.Context) error {
 	return err
 }
 
-// apply puts a configuration into force, or refuses it whole.
-func (g *gateway) apply(ctx context.Context, src source) error {
+// errChanged: the configuration is not the one that was to be replaced.
+var errChanged = errors.New("the configuration is another one by now")
+
+// apply puts a configuration into force, or refuses it whole. It replaces only one with
+// the tag that is expected; "" and "*" are any.
+func (g *gateway) apply(ctx context.Context, src source, expected string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if expected != "" && expected != "*" && expected != g.state.tag() {
+		return errChanged
+	}
 	revision := revisionOf(src.text)
 	if g.current.Load() != nil && revision == g.state.Revision {
 		g.state.LastError = ""
@@ -131,8 +143,16 @@ func revisionOf(text []byte) string {
 	return hex.EncodeToString(sum[:6])
 }
 
+// bodyPatience is how long a client may take with a body that nobody reads.
+const bodyPatience = 10 * time.Second
+
 // ServeHTTP serves the public port with whatever is current.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 && r.ProtoMajor == 1 {
+		// Before net/http sends a refusal it reads what is left of the body, for as long as
+		// that takes. Who wants the body sets bounds of its own.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
+	}
 	a := g.enter()
 	defer a.inflight.Add(-1)
 	if !g.ready.Load() && r.ProtoMajor == 1 {

@@ -38,6 +38,7 @@ type parts struct {
 	pools   map[string]*pool
 	authn   *authn
 	store   *store
+	work    *work          // nil: there is no queue
 	answers *answers       // nil: nothing is cached
 	address *auth.IPFilter // tells clients' addresses
 
@@ -45,17 +46,46 @@ type parts struct {
 	rollouts map[string][]*rollout // by group
 }
 
-// newGroup puts a chain together, stage by stage.
+// newGroup puts a group together: its gate, and the chain behind it.
 func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 	out := &group{cfg: cfg}
-	gate, err := g.gate(cfg, all, p)
+	known, err := g.known(cfg, p)
 	if err != nil {
 		return nil, err
 	}
-	chain, transport, err := g.route(out, p)
+	gate, err := g.gate(cfg, all, known)
 	if err != nil {
 		return nil, err
 	}
+	chain, err := g.chain(out, all, p)
+	if err != nil {
+		return nil, err
+	}
+	out.handler = g.engine(cfg.Path, slices.Concat(gate, chain))
+	if cfg.Queue {
+		inner, err := g.gate(cfg, all, nil) // a job may come from another group
+		if err != nil {
+			return nil, err
+		}
+		out.inner = g.engine(cfg.Path, slices.Concat(inner, chain))
+		out.handler = g.withQueue(cfg, p.work, append(gate, out.streams.Middleware()), out.handler)
+	}
+	out.handler = allowOrigins(cfg, out.handler)
+	return out, nil
+}
+
+// chain is what requests pass that were let in, stage by stage.
+func (g *gateway) chain(out *group, all *Config, p *parts) (gin.HandlersChain, error) {
+	cfg := out.cfg
+	var chain gin.HandlersChain
+	if cfg.has(stageAuth) {
+		chain = append(chain, auth.RequireModel(auth.RequireModelConfig{}))
+	}
+	decide, transport, err := g.route(out, p)
+	if err != nil {
+		return nil, err
+	}
+	chain = append(chain, decide...)
 	if cfg.has(stageLimits) {
 		if out.limits, err = g.keepLimits(cfg, all, p.store, p.address); err != nil {
 			return nil, err
@@ -71,23 +101,13 @@ func (g *gateway) newGroup(cfg *Group, all *Config, p *parts) (*group, error) {
 	if out.streams, err = stream.New(g.guards(cfg)); err != nil {
 		return nil, err
 	}
-	chain = append(chain, out.streams.Middleware())
 	if cfg.CORS != nil {
 		transport = ownOrigins{transport}
 	}
-	relay, err := g.newProxy(cfg, all, p.authn, transport)
-	if err != nil {
+	if out.proxy, err = g.newProxy(cfg, all, p.authn, transport); err != nil {
 		return nil, err
 	}
-	out.proxy = relay
-	chain = append(chain, relay.Handler())
-	out.handler = g.engine(cfg.Path, slices.Concat(gate, chain))
-	if cfg.Queue {
-		out.inner = g.engine(cfg.Path, slices.Concat(gin.HandlersChain{auth.RequireModel(auth.RequireModelConfig{})}, chain))
-		out.handler = g.withQueue(cfg, gate, out.handler)
-	}
-	out.handler = allowOrigins(cfg, out.handler)
-	return out, nil
+	return append(chain, out.streams.Middleware(), out.proxy.Handler()), nil
 }
 
 // route is the stage that decides, and what carries out the decision.
@@ -109,8 +129,20 @@ func (g *gateway) route(out *group, p *parts) (gin.HandlersChain, http.RoundTrip
 	return chain, router.Transport(), nil
 }
 
-// gate are the stages that say who may come in.
-func (g *gateway) gate(cfg *Group, all *Config, p *parts) (gin.HandlersChain, error) {
+// known is the stage that says who calls.
+func (g *gateway) known(cfg *Group, p *parts) (gin.HandlersChain, error) {
+	if !cfg.has(stageAuth) {
+		return nil, nil
+	}
+	authn, err := auth.New(auth.Config{Verifiers: p.authn.verifiers, OnEvent: g.hooks.Auth})
+	if err != nil {
+		return nil, err
+	}
+	return gin.HandlersChain{authn.Middleware()}, nil
+}
+
+// gate are the stages that say who may come in. The caller of a job is known already.
+func (g *gateway) gate(cfg *Group, all *Config, known gin.HandlersChain) (gin.HandlersChain, error) {
 	chain := gin.HandlersChain{methods(cfg)}
 	if cfg.has(stageIP) && cfg.IP != nil {
 		filter, err := auth.NewIPFilter(auth.IPFilterConfig{Allow: cfg.IP.Allow, Deny: cfg.IP.Deny, TrustedProxies: all.TrustedProxies, OnEvent: g.hooks.Address})
@@ -119,18 +151,11 @@ func (g *gateway) gate(cfg *Group, all *Config, p *parts) (gin.HandlersChain, er
 		}
 		chain = append(chain, filter.Middleware())
 	}
-	if !cfg.has(stageAuth) {
-		return chain, nil
-	}
-	authn, err := auth.New(auth.Config{Verifiers: p.authn.verifiers, OnEvent: g.hooks.Auth})
-	if err != nil {
-		return nil, err
-	}
-	chain = append(chain, authn.Middleware())
-	if len(cfg.Scopes) > 0 {
+	chain = append(chain, known...)
+	if cfg.has(stageAuth) && len(cfg.Scopes) > 0 {
 		chain = append(chain, auth.Require(cfg.Scopes...))
 	}
-	return append(chain, auth.RequireModel(auth.RequireModelConfig{})), nil
+	return chain, nil
 }
 
 // guards are the limits of the stream stage. When it is off, clients that do

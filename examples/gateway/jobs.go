@@ -23,39 +23,47 @@ type queueConnect = func(context.Context) (*nats.Conn, error)
 // work is the queue with what it is kept in. It lives as long as the process.
 type work struct {
 	*queue.Queue
-	key  string // what it was made of
-	stop context.CancelFunc
-	done sync.WaitGroup
+	key   string           // what it was made of
+	store *embedded.Server // nil: it is elsewhere
+	stop  context.CancelFunc
+	done  sync.WaitGroup
 }
 
-// startQueue starts the queue that the first configuration with one describes.
-func (g *gateway) startQueue(cfg *Queue) error {
+// keepWork is the queue that the first configuration with one describes; nil: there is
+// none.
+func (g *gateway) keepWork(cfg *Queue) (*work, error) {
 	text, _ := json.Marshal(cfg) // plain values
 	if cfg == nil || g.work != nil {
 		if g.work != nil && g.work.key != string(text) {
 			g.log.Warn("a change of the queue needs a restart")
 		}
-		return nil
+		return g.work, nil
 	}
 	w := &work{key: string(text)}
 	connect, store, err := g.queueStore(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if w.Queue, err = g.newQueue(cfg, connect); err != nil {
-		return err
+	w.store = store
+	w.Queue, err = g.newQueue(cfg, connect)
+	return w, err
+}
+
+// startWork starts a queue that is new.
+func (g *gateway) startWork(w *work) {
+	if w == g.work {
+		return
 	}
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(context.Background())
-	if store != nil {
-		w.done.Go(func() { g.ended("the queue's store", store.Run(ctx)) })
+	if w.store != nil {
+		w.done.Go(func() { g.ended("the queue's store", w.store.Run(ctx)) })
 	}
 	w.done.Go(func() { g.ended("the queue", w.Run(ctx)) })
 	g.work = w
 	if g.admin.Load() != nil { // a reload brought it
 		g.openAdmin()
 	}
-	return nil
 }
 
 func (g *gateway) ended(what string, err error) {
@@ -90,7 +98,7 @@ func (g *gateway) newQueue(cfg *Queue, connect queueConnect) (*queue.Queue, erro
 	}
 	config := queue.Config{
 		Connect: connect, Replicas: cfg.Replicas, Workers: cfg.Workers, TenantWorkers: cfg.TenantWorkers,
-		Owner: auth.Subject, Tenant: auth.Tenant, Identity: identity, Attach: attach,
+		Owner: auth.Subject, Tenant: auth.Tenant, Identity: identity, Attach: attach, Headers: []string{"X-Forwarded-For"}, // the gate looks again
 		Handler: http.HandlerFunc(g.carryOut), Spare: g.spare,
 		Window: time.Duration(cfg.Window), ResultTTL: time.Duration(cfg.Keep), FileTTL: time.Duration(cfg.Keep), DeadTTL: time.Duration(cfg.Keep),
 		OnEvent: watch.Event,
@@ -125,7 +133,8 @@ func attach(ctx context.Context, kept []byte) context.Context {
 	return auth.NewContext(ctx, id)
 }
 
-// carryOut serves a request of the queue by the chain of its group, behind its gate.
+// carryOut serves a request of the queue by the chain of its group, which need not be
+// the one that took it.
 func (g *gateway) carryOut(w http.ResponseWriter, r *http.Request) {
 	a := g.enter()
 	defer a.inflight.Add(-1)
@@ -149,16 +158,17 @@ func (g *gateway) spare() int {
 }
 
 // withQueue answers the queue's own paths in a group, and all others by its chain.
-func (g *gateway) withQueue(cfg *Group, gate gin.HandlersChain, chain http.Handler) http.Handler {
+func (g *gateway) withQueue(cfg *Group, w *work, gate gin.HandlersChain, chain http.Handler) http.Handler {
 	r := gin.New()
 	_ = r.SetTrustedProxies(nil)
 	r.Use(g.middlewares(cfg.Path)...)
 	r.Use(apierror.Recovery(g.logPanic))
 	r.NoRoute(append(gate, nowhere)...)
-	g.work.Routes(r.Group(cfg.Path, gate...))
+	w.Routes(r.Group(cfg.Path, gate...))
 	prefix := strings.TrimSuffix(cfg.Path, "/")
 	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		first, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(q.URL.Path, prefix), "/"), "/")
+		// What an upstream may read as such a path is ours as well.
+		first, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(plain(q.URL.Path), prefix), "/"), "/")
 		if first == "files" || first == "batches" || first == "jobs" {
 			r.ServeHTTP(w, q)
 			return

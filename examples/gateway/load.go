@@ -227,15 +227,26 @@ type indexer struct {
 	lines  map[string]int
 	ends   map[string]int64
 	faults []fault
+
+	depth   int
+	counted int64 // lines are counted up to here
+	newline int
 }
+
+// maxDepth is more than any configuration needs. Paths grow with each level, so that
+// nothing but brackets would take all memory.
+const maxDepth = 100
 
 func (x *indexer) value(path string) error {
 	tok, err := x.dec.Token()
 	if err != nil {
 		return err
 	}
-	x.ends[path] = x.dec.InputOffset()
-	x.lines[path] = lineAt(x.text, x.ends[path])
+	if x.depth++; x.depth > maxDepth {
+		return errors.New("too deep")
+	}
+	defer func() { x.depth-- }()
+	x.ends[path], x.lines[path] = x.dec.InputOffset(), x.line()
 	switch tok {
 	case json.Delim('{'):
 		return x.object(path)
@@ -245,8 +256,16 @@ func (x *indexer) value(path string) error {
 	return nil
 }
 
+// line is that of the latest token.
+func (x *indexer) line() int {
+	at := x.dec.InputOffset()
+	x.newline += bytes.Count(x.text[x.counted:at], []byte("\n"))
+	x.counted = at
+	return 1 + x.newline
+}
+
 func (x *indexer) object(path string) error {
-	var seen []string
+	seen := map[string]bool{}
 	for x.dec.More() {
 		tok, err := x.dec.Token()
 		if err != nil {
@@ -254,10 +273,10 @@ func (x *indexer) object(path string) error {
 		}
 		name := fmt.Sprint(tok)
 		inner := strings.TrimPrefix(path+"."+name, ".")
-		if slices.Contains(seen, name) {
-			x.faults = append(x.faults, fault{path: inner, line: lineAt(x.text, x.dec.InputOffset()), reason: "appears twice"})
+		if seen[name] {
+			x.faults = append(x.faults, fault{path: inner, line: x.line(), reason: "appears twice"})
 		}
-		seen = append(seen, name)
+		seen[name] = true
 		if err := x.value(inner); err != nil {
 			return err
 		}

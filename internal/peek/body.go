@@ -139,6 +139,13 @@ func newGuarded(w http.ResponseWriter, body io.Reader) guarded {
 	return guarded{r: body, conn: http.NewResponseController(w), start: time.Now()}
 }
 
+// Guarded is the request's body for one who reads it piece by piece: a client that drips
+// it in is dropped as by [Body].
+func Guarded(c *gin.Context) io.ReadCloser {
+	g := newGuarded(c.Writer, c.Request.Body)
+	return &partial{&g, c.Request.Body}
+}
+
 type guarded struct {
 	r     io.Reader
 	conn  *http.ResponseController

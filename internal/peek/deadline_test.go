@@ -54,8 +54,10 @@ func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-		body := peek.Guard(w, strings.NewReader(text(1200)))
-		time.Sleep(time.Second) // the clock begins with Guard
+		c, _ := gin.CreateTestContext(w)
+		c.Request = httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text(1200)))
+		body := peek.Guarded(c)
+		time.Sleep(time.Second) // the clock begins with Guarded
 		for range 3 {
 			_, err := body.Read(make([]byte, 600))
 			if err != nil {

@@ -1,0 +1,86 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// dial opens a connection and sends the beginning of a request.
+func (p *process) dial(text string) net.Conn {
+	p.t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.public, "http://"))
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() { _ = conn.Close() })
+	require.NoError(p.t, conn.SetDeadline(time.Now().Add(time.Minute)))
+	_, err = io.WriteString(conn, text)
+	require.NoError(p.t, err)
+	return conn
+}
+
+func startSlow(t *testing.T) (p *process, key string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keys.json")
+	key = newKey(t, "-file", file, "-subject", "alice")
+	return start(t, fmt.Sprintf(`{%s, "auth": {"keys": %q}, "queue": {"dir": %q}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
+		"groups": [{"path": "/v1", "upstream": "a", "queue": true, "stream": {"write_timeout": "200ms"}, "cors": {"origins": ["https://app.example.com"]}}]}`,
+		ports, file, t.TempDir(), echoing(t).URL)), key
+}
+
+// A client that never sends the body it announced is dropped, also when nobody wants that
+// body: net/http reads it before it sends a refusal.
+func TestAttackBodyThatNeverComes(t *testing.T) {
+	p, key := startSlow(t)
+	const form = "Content-Type: multipart/form-data; boundary=b\r\n"
+	begun := time.Now()
+	conns := map[string]net.Conn{}
+	for name, head := range map[string]string{
+		"nobody's":         "POST /v1/chat/completions HTTP/1.1\r\n",
+		"nobody's, chunks": "POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+		"no route":         "POST /nowhere HTTP/1.1\r\n",
+		"preflight":        "OPTIONS /v1/x HTTP/1.1\r\nOrigin: https://app.example.com\r\nAccess-Control-Request-Method: POST\r\n",
+		"file":             "POST /v1/files HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\n" + form,
+		"no such job":      "POST /v1/jobs/x/cancel HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\n",
+	} {
+		if !strings.Contains(head, "chunked") {
+			head += "Content-Length: 1000\r\n"
+		}
+		conns[name] = p.dial(head + "Host: x\r\n\r\n")
+	}
+	for name, conn := range conns {
+		text, err := io.ReadAll(conn)
+		require.NoError(t, err, "%s: closed by the gateway, not by our deadline", name)
+		assert.Contains(t, string(text), "HTTP/1.1 ", name)
+	}
+	assert.Less(t, time.Since(begun), 40*time.Second)
+}
+
+// A client that does not read a file is dropped.
+func TestAttackFileThatNobodyReads(t *testing.T) {
+	p, key := startSlow(t)
+	client := newClient(t, 1)
+	form := "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n" +
+		strings.Repeat("x", 32<<20) + "\r\n--b--\r\n"
+	id := ""
+	require.Eventually(t, func() bool { // the queue's store is starting
+		code, text := p.ask(client, http.MethodPost, "/v1/files", key, form, "Content-Type", "multipart/form-data; boundary=b")
+		_, id, _ = strings.Cut(text, `"id":"`)
+		id, _, _ = strings.Cut(id, `"`)
+		return code == http.StatusOK
+	}, faultPatience, 50*time.Millisecond)
+	p.dial("GET /v1/files/" + id + "/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + "\r\n\r\n")
+	reading := func() bool {
+		_, text := p.admin(http.MethodGet, "/debug/pprof/goroutine?debug=1", "")
+		return strings.Contains(text, "readContent")
+	}
+	require.Eventually(t, reading, faultPatience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return !reading() }, 10*time.Second, 50*time.Millisecond)
+}
