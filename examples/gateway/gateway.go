@@ -143,15 +143,20 @@ func revisionOf(text []byte) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// bodyPatience is how long a client may take with a body that nobody reads.
-const bodyPatience = 10 * time.Second
+// patience is how long a client may take with a body that nobody reads, and with the end
+// of an answer.
+const patience = 10 * time.Second
 
 // ServeHTTP serves the public port with whatever is current.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength != 0 && r.ProtoMajor == 1 {
+	switch {
+	case r.ProtoMajor == 2:
+		// What is left to be sent waits for a window that the client may never open.
+		defer func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) }()
+	case r.ContentLength != 0:
 		// Before net/http sends a refusal it reads what is left of the body, for as long as
 		// that takes. Who wants the body sets bounds of its own.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyPatience))
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
 	}
 	a := g.enter()
 	defer a.inflight.Add(-1)

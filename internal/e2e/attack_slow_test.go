@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // dial opens a connection and sends the beginning of a request.
@@ -61,6 +64,35 @@ func TestAttackBodyThatNeverComes(t *testing.T) {
 		assert.Contains(t, string(text), "HTTP/1.1 ", name)
 	}
 	assert.Less(t, time.Since(begun), 40*time.Second)
+}
+
+// A client that gives its answers no room over HTTP/2 is dropped, also when it is nobody's.
+func TestAttackClosedWindows(t *testing.T) {
+	upstream := echoing(t)
+	p := start(t, fmt.Sprintf(`{"public": {"address": "127.0.0.1:0", "h2c": true}, "private": {"address": "127.0.0.1:0"},
+		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a"}]}`, upstream.URL))
+	idle := p.settled()
+	conn := p.dial(http2.ClientPreface)
+	require.NoError(t, conn.SetDeadline(time.Now().Add(faultPatience)))
+	framer := http2.NewFramer(conn, conn)
+	require.NoError(t, framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize}))
+	const n = 90
+	for i := range uint32(n) {
+		var head bytes.Buffer
+		fields := hpack.NewEncoder(&head)
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", []string{"/v1/x", "/nowhere"}[i%2]}} {
+			require.NoError(t, fields.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
+		}
+		require.NoError(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: head.Bytes(), EndStream: true, EndHeaders: true}))
+	}
+	for reset := 0; reset < n; {
+		frame, err := framer.ReadFrame()
+		require.NoError(t, err)
+		if frame.Header().Type == http2.FrameRSTStream {
+			reset++
+		}
+	}
+	require.Eventually(t, func() bool { return p.goroutines() < idle+n/2 }, faultPatience, 50*time.Millisecond)
 }
 
 // A client that does not read a file is dropped.
