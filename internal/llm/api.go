@@ -1,0 +1,158 @@
+package llm
+
+import (
+	"net/http"
+	"strings"
+)
+
+// API is the kind of call that a request makes.
+type API uint8
+
+// The kinds. Of Unknown nothing is known.
+const (
+	Unknown API = iota
+	Chat
+	Completions
+	Responses
+	Messages
+	Gemini
+	Ollama
+	LlamaCPP
+	TGI
+	Cohere
+	Transcription
+	Speech
+	Embeddings
+	Images
+	Realtime
+	// Free are calls that generate nothing: counting tokens, tokenizing, moderation.
+	Free
+	apis
+)
+
+// String is the name in logs.
+func (a API) String() string {
+	return [apis]string{
+		"unknown", "chat", "completions", "responses", "messages", "gemini", "ollama", "llama.cpp", "tgi", "cohere",
+		"transcription", "speech", "embeddings", "images", "realtime", "free",
+	}[a]
+}
+
+// endings are the last segments of the paths of each API, the longest first.
+//
+//nolint:gochecknoglobals // a constant
+var endings = [...]struct {
+	path string
+	api  API
+}{
+	{"/chat/completions", Chat},
+	{"/messages/count_tokens", Free},
+	{"/responses/input_tokens", Free},
+	{"/audio/transcriptions", Transcription},
+	{"/audio/translations", Transcription},
+	{"/audio/speech", Speech},
+	{"/images/generations", Images},
+	{"/images/edits", Images},
+	{"/images/variations", Images},
+	{"/api/chat", Ollama},
+	{"/api/generate", Ollama},
+	{"/api/embeddings", Embeddings},
+	{"/api/embed", Embeddings},
+	{"/v2/chat", Cohere},
+	{"/v2/embed", Embeddings},
+	{"/generate_stream", TGI},
+	{"/generate", TGI},
+	{"/completions", Completions},
+	{"/completion", LlamaCPP},
+	{"/infill", LlamaCPP},
+	{"/responses", Responses},
+	{"/messages", Messages},
+	{"/embeddings", Embeddings},
+	{"/moderations", Free},
+	{"/tokenize", Free},
+	{"/detokenize", Free},
+	{"/apply-template", Free},
+}
+
+// Of is the API that a request calls, by its method and path. Prefixes do not matter:
+// /openai/v1/chat/completions is Chat.
+func Of(method, path string) API {
+	path = strings.TrimSuffix(path, "/")
+	if method != http.MethodPost {
+		if strings.HasSuffix(path, "/realtime") {
+			return Realtime
+		}
+		return Unknown
+	}
+	if api, ok := ofGemini(path); ok {
+		return api
+	}
+	for i := range endings {
+		if strings.HasSuffix(path, endings[i].path) {
+			return endings[i].api
+		}
+	}
+	return Unknown
+}
+
+// ofGemini reads the verb behind the last colon of a path.
+func ofGemini(path string) (API, bool) {
+	i := strings.LastIndexByte(path, ':')
+	if i < 0 {
+		return Unknown, false
+	}
+	switch path[i+1:] {
+	case "generateContent", "streamGenerateContent":
+		return Gemini, true
+	case "embedContent", "batchEmbedContents", "asyncBatchEmbedContent":
+		return Embeddings, true
+	case "countTokens", "computeTokens":
+		return Free, true
+	}
+	return Unknown, false
+}
+
+// ModelInPath finds a model's name in a path: of a deployment (Azure OpenAI), of Gemini's
+// models/NAME:verb, and of Bedrock's model/NAME/invoke. "" where there is none.
+func ModelInPath(path string) string {
+	if rest, ok := after(path, "/deployments/"); ok {
+		name, _, _ := strings.Cut(rest, "/")
+		return name
+	}
+	if rest, ok := after(path, "/models/"); ok {
+		if i := strings.LastIndexByte(rest, ':'); i > 0 && !strings.Contains(rest, "/") {
+			return rest[:i]
+		}
+	}
+	if rest, ok := after(path, "/model/"); ok {
+		if name, verb, cut := strings.Cut(rest, "/"); cut && (strings.HasPrefix(verb, "invoke") || strings.HasPrefix(verb, "converse")) {
+			return name
+		}
+	}
+	return ""
+}
+
+func after(path, part string) (string, bool) {
+	i := strings.LastIndex(path, part)
+	if i < 0 {
+		return "", false
+	}
+	return path[i+len(part):], true
+}
+
+// Generates reports whether a successful response to the API has content: one without any
+// is a failure.
+func (a API) Generates() bool {
+	switch a {
+	case Chat, Completions, Responses, Messages, Gemini, Ollama, LlamaCPP, TGI, Cohere:
+		return true
+	default:
+		return false
+	}
+}
+
+// Converts reports whether the API's JSON can be made of its stream, and the other way.
+func (a API) Converts() bool { return a == Chat || a == Completions || a == Messages }
+
+// HasStreamOptions reports whether a stream of the API can be asked for usage.
+func (a API) HasStreamOptions() bool { return a == Chat || a == Completions }

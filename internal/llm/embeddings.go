@@ -1,0 +1,31 @@
+package llm
+
+import "strings"
+
+// embeddings are those of OpenAI, Ollama and Cohere. They have no output.
+//
+//nolint:gochecknoglobals // a constant
+var embeddings = dialect{
+	api: Embeddings, typed: noTypes,
+	fields: join(
+		fields{{"data", choices}, {"prompt_eval_count", promptCount}, {"meta.billed_units.input_tokens", promptCount}},
+		at("usage", counts),
+	),
+}
+
+// images are OpenAI's /images/generations, /edits and /variations.
+//
+//nolint:gochecknoglobals // a constant
+var images = dialect{
+	api: Images, owes: true,
+	fields: join(
+		fields{{"data", choices}, {"data[].b64_json", inMedia}, {"data[].url", says}, {"b64_json", inMedia}},
+		at("usage", counts),
+	),
+	typed: func(name string) kind {
+		if strings.HasSuffix(name, ".completed") {
+			return ending
+		}
+		return untold
+	},
+}

@@ -1,0 +1,380 @@
+package llm
+
+import "strings"
+
+const done = "[DONE]"
+
+// event is what is known of an event, or of a whole JSON text, while it passes.
+type event struct {
+	lines   int // of data
+	head    [len(done)]byte
+	headed  int
+	name    word
+	isError bool
+	content bool
+	ended   bool // it is terminal
+	kind    kind
+	choices int    // absent, empty, filled
+	choice  int    // the index of the one that passes
+	over    bool   // that one says why it ended
+	usage   [2]int // where its usage stands in the JSON
+	letters int64  // of text that counts only if the API is known at its end
+	stop    bool   // the splitter is to stop at its end
+}
+
+const (
+	noChoices = iota
+	emptyChoices
+	someChoices
+)
+
+// Piece implements [Sink].
+func (s *Scanner) Piece(f Field, p []byte) {
+	switch f {
+	case Data:
+		if p == nil {
+			s.event.lines++
+			p = []byte("\n")
+			if s.event.lines == 1 {
+				return
+			}
+		}
+		s.data(p)
+	case EventName:
+		if p == nil {
+			s.event.name.n = 0
+		}
+		s.event.name.add(p)
+	}
+}
+
+// data takes a piece of the data of an event.
+func (s *Scanner) data(p []byte) {
+	if s.event.headed < len(done) {
+		s.event.headed += copy(s.event.head[s.event.headed:], p)
+		if string(s.event.head[:s.event.headed]) == done {
+			s.event.ended = true
+		}
+	}
+	s.json.write(p)
+	if s.json.state == broken && s.event.isError {
+		s.kept.say(p)
+	}
+}
+
+// LineEnd implements [Sink].
+func (s *Scanner) LineEnd(f Field) {
+	if f == EventName && string(s.event.name.bytes()) == "error" {
+		s.event.isError = true
+	}
+}
+
+// EventEnd implements [Sink].
+func (s *Scanner) EventEnd() (stop bool) {
+	stop = s.event.stop
+	s.endEvent()
+	s.event.stop = stop
+	return stop
+}
+
+// endEvent judges the event that is complete.
+func (s *Scanner) endEvent() {
+	e := &s.event
+	s.admit()
+	switch {
+	case e.isError && !s.remote:
+		s.failed = true
+	case e.ended, e.kind == ending:
+		s.terminal = true
+	}
+	if e.kind == failing {
+		s.terminal = true
+	}
+	s.open()
+	s.last = Event{Content: e.content, Error: e.isError, Choices: e.choices == someChoices, NoChoices: e.choices == emptyChoices, Usage: e.usage}
+	*e = event{}
+	s.number++
+	s.json.reset()
+}
+
+// open decides how the response begins.
+func (s *Scanner) open() {
+	e := &s.event
+	if s.opening != Silent {
+		return
+	}
+	switch {
+	case e.content:
+		s.opening = Begun
+	case e.isError && !s.remote:
+		s.opening = Failed
+	case e.ended && e.headed > 0: // [DONE]
+	case e.lines == 0 && s.form == eventStream: // a comment
+		return
+	case e.kind != untold, e.choices != noChoices:
+		s.said = true
+	case s.json.state == broken && s.form == jsonLines:
+		return
+	default:
+		s.opening = Begun // of a kind that is not known
+	}
+	if s.opening == Silent && s.said && s.terminal { // it has nothing to say
+		s.opening = Begun
+	}
+}
+
+// admit counts the text of an event of which only its end shows that it is of a model.
+func (s *Scanner) admit() {
+	if s.event.letters == 0 || s.api == Unknown {
+		return
+	}
+	n := s.event.letters
+	s.event.letters = 0
+	s.wrote(n)
+}
+
+// wrote counts text.
+func (s *Scanner) wrote(n int64) {
+	s.letters += n
+	s.event.content = true
+	if s.written != s.number {
+		s.written = s.number
+		s.texts++
+	}
+}
+
+// text implements owner.
+func (s *Scanner) text(n *node, p []byte) {
+	switch n.role {
+	case inText, inReasoning, refusal:
+		s.phase = PhaseText
+		if n.role == refusal {
+			s.finish |= FinishFiltered
+		}
+	case inCall:
+		s.phase = PhaseWork
+	case inWhole:
+		if s.form != jsonBody {
+			s.terminal = true
+			return
+		}
+	case inMedia:
+		s.event.content = true
+		return
+	case inMessage, inFault, inLoose:
+		s.event.isError = s.event.isError || n.role != inLoose
+		if n.role != inFault {
+			s.kept.say(p)
+		}
+		return
+	default:
+		return
+	}
+	if s.api == Unknown {
+		if n.api != Chat && n.api != Completions && n.api != Gemini {
+			s.event.letters += int64(len(p))
+			return
+		}
+		s.api = n.api
+	}
+	s.wrote(int64(len(p)))
+}
+
+// closed implements owner.
+func (s *Scanner) closed(n *node, empty bool, start, end int) {
+	switch n.role {
+	case says:
+		s.event.content = s.event.content || !empty
+	case calls:
+		if !empty {
+			s.event.content = true
+			s.finish |= HadCalls
+			s.phase = PhaseWork
+		}
+	case choices:
+		s.event.choices = someChoices
+		if empty {
+			s.event.choices = emptyChoices
+		}
+	case choice:
+		s.chose()
+	case usageRoot:
+		s.event.usage = [2]int{start, end}
+	}
+	if n == s.words.root && s.form == jsonBody {
+		s.endJSON()
+	}
+}
+
+// chose ends a choice.
+func (s *Scanner) chose() {
+	if s.event.choice < 64 {
+		bit := uint64(1) << s.event.choice
+		s.choices[0] |= bit
+		if s.event.over {
+			s.choices[1] |= bit
+		}
+	}
+	s.event.choice, s.event.over = 0, false
+}
+
+// endJSON ends a response that is one JSON text.
+func (s *Scanner) endJSON() {
+	s.admit()
+	s.terminal = true
+	s.failed = s.failed || s.event.isError
+	s.open()
+}
+
+// value implements owner.
+func (s *Scanner) value(n *node, v []byte, start, end int) {
+	switch n.role {
+	case says:
+		s.event.content = s.event.content || !isNull(v)
+	case eventType:
+		s.typed(string(v))
+	case objectType:
+		s.object(string(v))
+	case finish:
+		s.stopped(v)
+	case finished:
+		if string(v) == "true" {
+			s.event.kind, s.event.content = ending, true
+		}
+	case rpc:
+		s.remote = true
+	case choiceIndex:
+		i, _ := count(v)
+		s.event.choice = int(i)
+	case status:
+		s.status(string(v))
+	case usageRoot:
+		s.event.usage = [2]int{start, end}
+	case errorRoot, errorType, errorCode, looseType, looseCode:
+		s.fault(n.role, v)
+	case itemType, blockType:
+		s.part(n.role, v)
+	case incomplete:
+		if string(v) == "content_filter" {
+			s.finish |= FinishFiltered
+		}
+	default:
+		s.count(n.role, v)
+	}
+}
+
+// typed takes the type of an event, or of a response.
+func (s *Scanner) typed(name string) {
+	if name == "error" {
+		s.event.isError = true
+		return
+	}
+	k, api := s.words.typed(name)
+	if k == untold {
+		return
+	}
+	s.event.kind = max(s.event.kind, k)
+	if s.api == Unknown && name != "ping" && name != "keepalive" {
+		s.api = api
+	}
+	switch k {
+	case working:
+		s.event.content, s.phase = true, PhaseWork
+	case closing:
+		s.phase = PhaseWork
+	case failing:
+		s.event.isError = true
+	}
+}
+
+func (s *Scanner) object(name string) {
+	switch name {
+	case "error":
+		s.event.isError = true
+	case "response":
+		if s.api == Unknown {
+			s.api = Responses
+		}
+	}
+}
+
+// status takes that of a response of the Responses API.
+func (s *Scanner) status(name string) {
+	switch name {
+	case "completed":
+		s.finish |= FinishStop
+	case "incomplete", "cancelled":
+		s.finish |= FinishOther
+	}
+}
+
+// stopped takes why a choice ended. Only what is known to be an end is a proper one:
+// servers also say "abort".
+func (s *Scanner) stopped(v []byte) {
+	if isNull(v) || string(v) == "FINISH_REASON_UNSPECIFIED" {
+		return
+	}
+	switch strings.ToLower(string(v)) {
+	case "stop", "length", "eos", "eos_token", "stop_sequence", "end_turn", "max_tokens", "complete", "pause_turn":
+		s.finish |= FinishStop
+	case "tool_calls", "function_call", "tool_use", "tool_call":
+		s.finish |= FinishCalls | HadCalls
+	case "content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety":
+		s.finish |= FinishFiltered
+	default:
+		s.finish |= FinishOther
+	}
+	s.event.content, s.event.over = true, true
+	if !s.chooses() {
+		s.choices[0], s.choices[1] = 1, 1
+	}
+}
+
+// chooses reports whether the API has choices that end each for itself.
+func (s *Scanner) chooses() bool {
+	switch s.api {
+	case Unknown, Chat, Completions, Gemini:
+		return true
+	default:
+		return false
+	}
+}
+
+// part takes the type of a part of the output.
+func (s *Scanner) part(r role, v []byte) {
+	switch string(v) {
+	case "text", "output_text", "message", "reasoning", "reasoning_text", "summary_text", "thinking", "redacted_thinking":
+		return
+	case "tool_use", "function_call", "custom_tool_call":
+		s.finish |= HadCalls
+	case "refusal":
+		s.finish |= FinishFiltered
+	default:
+		s.finish |= ServerTools
+	}
+	if r == blockType {
+		s.event.content = true
+	}
+	s.phase = PhaseWork
+}
+
+// fault takes a part of an error.
+func (s *Scanner) fault(r role, v []byte) {
+	if isNull(v) {
+		return
+	}
+	switch r {
+	case errorRoot:
+		s.kept.say(v)
+	case errorType, looseType:
+		s.kept.kind.set(v)
+	case errorCode, looseCode:
+		s.kept.code.set(v)
+	}
+	if r == errorRoot || r == errorType || r == errorCode {
+		s.event.isError = true
+	}
+}
+
+// isNull reports whether a value says nothing.
+func isNull(v []byte) bool { return len(v) == 0 && v != nil || string(v) == "null" }

@@ -1,0 +1,277 @@
+package llm
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// owner is told what stands where in a JSON text.
+type owner interface {
+	// text is called with a piece of a string, as it means, or with the digits of a
+	// number, at n or anywhere within it.
+	text(n *node, p []byte)
+	// value is called with a whole value whose role wants one. It is valid until value
+	// returns, and nil if it is too long to be anything known. It stands at [start, end) of
+	// what was written since reset.
+	value(n *node, v []byte, start, end int)
+	// closed is called when the object or array at n is complete.
+	closed(n *node, empty bool, start, end int)
+}
+
+// lexer reads one JSON object or array that comes in pieces. It is exact for every valid
+// text (RFC 8259); it does not find every fault of an invalid one.
+type lexer struct {
+	owner owner
+	root  *node
+	// names is called with each name of the root object, and where it stands with its
+	// quotes; values with where each value of the root is. Nil: not wanted.
+	names  func(name []byte, start, end int)
+	values func(start, end int)
+
+	state   state
+	stack   [16]frame // no more are looked into
+	depth   int
+	skipped int   // objects and arrays open that are not looked into
+	at      *node // of the value that comes, or that is skipped
+
+	pos   int  // bytes read since reset
+	start int  // where the value that is read began
+	name  int  // where the name that is read began
+	outer int  // where the value in the root began
+	bare  bool // nothing was in the object or array that is skipped
+
+	use    use  // of the string that is being read
+	word   word // the name or value that is being read
+	escape int  // escapeNone, escapeBegun, or how many hex digits are missing
+	char   rune // the digits so far
+
+	decoded [utf8.UTFMax]byte // the character of an escape
+}
+
+type frame struct {
+	at    *node
+	start int
+	list  bool
+	full  bool // it has a member or an element
+}
+
+type state uint8
+
+const (
+	beforeRoot state = iota
+	beforeName
+	beforeColon
+	beforeValue
+	afterValue
+	inString
+	inScalar
+	inSkipped
+	complete
+	broken
+)
+
+// reset makes ready for the next text.
+func (l *lexer) reset() {
+	l.state, l.depth, l.skipped, l.pos = beforeRoot, 0, 0, 0
+}
+
+// write takes the next piece, up to the end of the text, and returns what follows that.
+func (l *lexer) write(p []byte) []byte {
+	for len(p) > 0 && l.state != complete && l.state != broken {
+		before := l.state
+		rest := l.step(p)
+		l.pos += len(p) - len(rest)
+		if l.values != nil && l.state == afterValue && before != afterValue && l.depth == 1 {
+			l.values(l.outer, l.pos)
+		}
+		p = rest
+	}
+	return p
+}
+
+func (l *lexer) step(p []byte) []byte {
+	switch l.state {
+	case inString:
+		return l.str(p)
+	case inScalar:
+		return l.scalar(p)
+	case inSkipped:
+		return l.skip(p)
+	default:
+		return l.mark(p)
+	}
+}
+
+// mark takes the byte that begins, parts or ends values.
+func (l *lexer) mark(p []byte) []byte {
+	c := p[0]
+	switch {
+	case c == ' ' || c == '\n' || c == '\t' || c == '\r':
+	case l.state == beforeValue:
+		return l.begin(p)
+	case c == '"' && l.state == beforeName:
+		l.name = l.pos
+		l.quote(asName)
+	case c == ':' && l.state == beforeColon:
+		l.state = beforeValue
+	case c == ',' && l.state == afterValue:
+		l.expect()
+	case c == '}' && l.state != beforeColon, c == ']' && l.state == afterValue:
+		l.close(c == ']')
+	case l.state == beforeRoot && (c == '{' || c == '[' && l.root.element != nil):
+		l.at, l.start = l.root, l.pos
+		l.open(c == '[')
+	case l.state == beforeRoot && bytes.IndexByte([]byte("\ufeff"), c) >= 0: // byte order mark
+	default:
+		l.state = broken
+	}
+	return p[1:]
+}
+
+// begin takes the first byte of a value, but not that of a scalar.
+func (l *lexer) begin(p []byte) []byte {
+	l.start = l.pos
+	if l.depth == 1 {
+		l.outer = l.pos
+	}
+	if p[0] != ']' {
+		l.stack[l.depth-1].full = true
+	}
+	switch c := p[0]; c {
+	case '"':
+		if l.wants() {
+			l.quote(asValue)
+		} else {
+			l.quote(asText)
+		}
+	case '{', '[':
+		l.open(c == '[')
+	case ']': // of an empty array
+		l.close(true)
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 't', 'f', 'n', 'N', 'I':
+		l.word.n = 0
+		l.state = inScalar
+		return p
+	default:
+		l.state = broken
+	}
+	return p[1:]
+}
+
+// wants reports whether a string or a scalar at l.at is a value, not text.
+func (l *lexer) wants() bool { return l.at != nil && l.at.role > values }
+
+// open enters the object or array at l.at.
+func (l *lexer) open(list bool) {
+	if !l.at.inner() || l.depth == len(l.stack) {
+		l.skipped, l.state, l.bare = 1, inSkipped, true
+		return
+	}
+	l.stack[l.depth] = frame{at: l.at, start: l.start, list: list}
+	l.depth++
+	l.expect()
+}
+
+// expect the next element or name.
+func (l *lexer) expect() {
+	top := &l.stack[l.depth-1]
+	if top.list {
+		l.at, l.state = top.at.element, beforeValue
+	} else {
+		l.state = beforeName
+	}
+}
+
+func (l *lexer) close(list bool) {
+	if l.depth == 0 || l.stack[l.depth-1].list != list {
+		l.state = broken
+		return
+	}
+	l.depth--
+	top := &l.stack[l.depth]
+	l.state = afterValue
+	if l.depth == 0 {
+		l.state = complete
+	}
+	l.owner.closed(top.at, !top.full, top.start, l.pos+1)
+}
+
+// skip takes what is within an object or array that is not looked into.
+func (l *lexer) skip(p []byte) []byte {
+	n := bytes.IndexAny(p, `"{}[]`)
+	if n < 0 {
+		l.scalars(p)
+		return nil
+	}
+	l.scalars(p[:n])
+	switch p[n] {
+	case '"':
+		l.bare = false
+		l.quote(asText)
+	case '{', '[':
+		l.bare = false
+		l.skipped++
+	case '}', ']':
+		if l.skipped--; l.skipped == 0 {
+			l.state = afterValue
+			if l.at != nil {
+				l.owner.closed(l.at, l.bare, l.start, l.pos+n+1)
+			}
+		}
+	}
+	return p[n+1:]
+}
+
+// scalar takes a number, true, false or null.
+func (l *lexer) scalar(p []byte) []byte {
+	n := 0
+	for n < len(p) && !endsScalar(p[n]) {
+		n++
+	}
+	if l.wants() {
+		l.word.add(p[:n])
+	} else {
+		l.digits(p[:n])
+	}
+	if n == len(p) {
+		return nil
+	}
+	l.state = afterValue
+	if l.wants() {
+		l.owner.value(l.at, l.word.bytes(), l.start, l.pos+n)
+	}
+	return p[n:]
+}
+
+func endsScalar(c byte) bool {
+	return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\n' || c == '\t' || c == '\r'
+}
+
+// scalars takes what stands between strings, objects and arrays that are skipped.
+func (l *lexer) scalars(p []byte) {
+	l.bare = l.bare && len(bytes.TrimSpace(p)) == 0
+	l.digits(p)
+}
+
+// digits takes those of numbers for text: a prompt may be a list of tokens.
+func (l *lexer) digits(p []byte) {
+	if l.at == nil || l.at.role == ignored {
+		return
+	}
+	n := 0
+	for i, c := range p {
+		if c >= '0' && c <= '9' {
+			n++
+			continue
+		}
+		l.text(p[i-n : i])
+		n = 0
+	}
+	l.text(p[len(p)-n:])
+}
+
+func (l *lexer) text(p []byte) {
+	if len(p) > 0 && l.at != nil && l.at.role != ignored {
+		l.owner.text(l.at, p)
+	}
+}

@@ -1,0 +1,170 @@
+package llm
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// What looking up a member can find.
+var (
+	// ErrNotFound: the object has no such member.
+	ErrNotFound = errors.New("no such member")
+	// ErrDuplicate: it has more than one, or one in another case, and parsers
+	// differ in which counts (Go's own does not look at the case).
+	ErrDuplicate = errors.New("member appears more than once, or in another case")
+	// ErrSyntax: this is not a JSON object.
+	ErrSyntax = errors.New("not a JSON object")
+	// ErrType: the value is not of the wanted type.
+	ErrType = errors.New("not a string")
+)
+
+// Span is a part of a text: from Start to before End. The zero value is none.
+type Span struct{ Start, End int }
+
+// Of cuts the part out.
+func (s Span) Of(text []byte) []byte { return text[s.Start:s.End] }
+
+// IsZero reports whether there is none.
+func (s Span) IsZero() bool { return s.End == 0 }
+
+// nobody is the owner of texts of which only the outline matters.
+type nobody struct{}
+
+func (nobody) text(*node, []byte)            {}
+func (nobody) value(*node, []byte, int, int) {}
+func (nobody) closed(*node, bool, int, int)  {}
+
+// outline is the root of such texts.
+//
+//nolint:gochecknoglobals // a constant
+var (
+	anything  = &node{}
+	ofObjects = &node{others: anything}
+	ofArrays  = &node{element: anything}
+)
+
+// Member finds the value of a top-level member of a JSON object. Names are compared after
+// escapes. The scan is exact for every valid JSON text (RFC 8259); it does not find every
+// fault of an invalid one.
+func Member(object []byte, key string) (Span, error) {
+	var found Span
+	var err error
+	matches := false
+	l := lexer{owner: nobody{}, root: ofObjects}
+	l.names = func(_ []byte, start, end int) {
+		same, folded := isName(object[start:end], key)
+		if (same || folded) && (!found.IsZero() || !same) {
+			err = fmt.Errorf("%q: %w", key, ErrDuplicate)
+		}
+		matches = same
+	}
+	l.values = func(start, end int) {
+		if matches {
+			found = Span{start, end}
+		}
+	}
+	if fault := l.whole(object); fault != nil {
+		return Span{}, fault
+	}
+	if err == nil && found.IsZero() {
+		err = fmt.Errorf("%q: %w", key, ErrNotFound)
+	}
+	return found, err
+}
+
+// String is [Member] for a value that must be a JSON string; it is decoded.
+func String(object []byte, key string) (string, error) {
+	span, err := Member(object, key)
+	if err != nil {
+		return "", err
+	}
+	return text(span.Of(object), key)
+}
+
+func text(value []byte, key string) (string, error) {
+	if value[0] != '"' {
+		return "", fmt.Errorf("%q: %w", key, ErrType)
+	}
+	var v string
+	if err := json.Unmarshal(value, &v); err != nil {
+		return "", fmt.Errorf("%q: %w", key, ErrSyntax)
+	}
+	return v, nil
+}
+
+// Members calls f with each member of a JSON object, its name decoded, until f returns
+// false. The scan is as exact as [Member]'s.
+func Members(object []byte, f func(name string, value []byte) bool) error {
+	var name string
+	var err error
+	on := true
+	l := lexer{owner: nobody{}, root: ofObjects}
+	l.names = func(_ []byte, start, end int) {
+		if on && err == nil {
+			name, err = nameOf(object[start:end])
+		}
+	}
+	l.values = func(start, end int) {
+		if on = on && err == nil && f(name, object[start:end]); !on && err == nil {
+			l.state = complete
+		}
+	}
+	fault := l.whole(object)
+	if !on && err == nil {
+		return nil
+	}
+	return errors.Join(err, fault)
+}
+
+// Elements is [Members] for a JSON array.
+func Elements(array []byte, f func(value []byte) bool) error {
+	on := true
+	l := lexer{owner: nobody{}, root: ofArrays}
+	l.values = func(start, end int) {
+		if on = f(array[start:end]); !on {
+			l.state = complete
+		}
+	}
+	fault := l.whole(array)
+	if !on {
+		return nil
+	}
+	return fault
+}
+
+// whole reads a whole text.
+func (l *lexer) whole(b []byte) error {
+	rest := l.write(b)
+	if l.state != complete || len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
+		return fmt.Errorf("%w: fault at byte %d", ErrSyntax, l.pos)
+	}
+	return nil
+}
+
+// isName compares a quoted name with key, exactly and regardless of case. Most
+// names have no escapes.
+func isName(quoted []byte, key string) (same, folded bool) {
+	inner := quoted[1 : len(quoted)-1]
+	if bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner) == key, bytes.EqualFold(inner, []byte(key))
+	}
+	var name string
+	if json.Unmarshal(quoted, &name) != nil {
+		return false, true // a lenient parser may read anything into it
+	}
+	return name == key, strings.EqualFold(name, key)
+}
+
+// nameOf decodes a quoted name. Most have no escapes, and a body may have very many.
+func nameOf(quoted []byte) (name string, err error) {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1]), nil
+	}
+	if err = json.Unmarshal(quoted, &name); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrSyntax, err)
+	}
+	return name, nil
+}

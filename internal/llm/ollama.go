@@ -1,0 +1,36 @@
+package llm
+
+// ollama is its native /api/chat and /api/generate, whose stream has a JSON text a line.
+//
+//nolint:gochecknoglobals // a constant
+var ollama = dialect{
+	api: Ollama, owes: true, typed: noTypes,
+	fields: fields{
+		{"message", choices},
+		{"message.content", inText},
+		{"message.thinking", inReasoning},
+		{"message.tool_calls", calls},
+		{"message.tool_calls[].function.name", inCall},
+		{"message.tool_calls[].function.arguments", inCall},
+		{"message.images", says},
+		{"response", inText},
+		{"thinking", inReasoning},
+		{"done", finished},
+		{"done_reason", finish},
+		{"prompt_eval_count", promptCount},
+		{"eval_count", outputCount},
+	},
+}
+
+// llamaCPP is the llama.cpp server's own /completion and /infill.
+//
+//nolint:gochecknoglobals // a constant
+var llamaCPP = dialect{
+	api: LlamaCPP, owes: true, typed: noTypes,
+	fields: fields{
+		{"content", inText},
+		{"stop", finished},
+		{"tokens_evaluated", promptCount},
+		{"tokens_predicted", outputCount},
+	},
+}

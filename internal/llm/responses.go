@@ -1,0 +1,58 @@
+package llm
+
+import "strings"
+
+// responses is OpenAI's Responses API. Its events have the whole response in them at the
+// begin and at the end.
+//
+//nolint:gochecknoglobals // a constant
+var responses = dialect{
+	api: Responses, owes: true,
+	fields: join(
+		fields{
+			{"delta", inText},
+			{"output", choices},
+			{"output[].content[].text", inText},
+			{"output[].content[].refusal", refusal},
+			{"output[].summary[].text", inReasoning},
+			{"output[].type", itemType},
+			{"output[].name", inCall},
+			{"output[].arguments", inCall},
+			{"output[].input", inCall},
+			{"output[].result", inMedia},
+			{"status", status},
+			{"response.status", status},
+			{"response.output[].type", itemType},
+			{"response.output[].content[].type", itemType},
+			{"response.error.message", inMessage},
+			{"response.error.code", errorCode},
+			{"response.incomplete_details.reason", incomplete},
+			{"incomplete_details.reason", incomplete},
+			{"item.type", itemType},
+			{"part.type", itemType},
+			{"message", inLoose},
+		},
+		at("usage", counts), at("response.usage", counts),
+	),
+	typed: func(name string) kind {
+		switch name {
+		case "response.created", "response.queued", "response.in_progress", "response.output_item.added", "response.content_part.added",
+			"response.reasoning_summary_part.added", "ping", "keepalive":
+			return silent
+		case "response.completed", "response.incomplete", "response.cancelled":
+			return ending
+		case "response.failed":
+			return failing
+		}
+		rest, ok := strings.CutPrefix(name, "response.")
+		switch {
+		case !ok:
+			return untold
+		case strings.HasSuffix(rest, ".done"):
+			return closing
+		case strings.Contains(rest, "_call.") || strings.Contains(rest, "_call_"):
+			return working
+		}
+		return untold
+	},
+}

@@ -1,0 +1,127 @@
+package llm
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// use is what a string is read for.
+type use uint8
+
+const (
+	asText use = iota
+	asName
+	asValue
+)
+
+const (
+	escapeNone  = 0
+	escapeBegun = -1
+)
+
+func (l *lexer) quote(u use) {
+	l.use, l.word.n, l.escape = u, 0, escapeNone
+	l.state = inString
+}
+
+// str takes a piece of a string, up to its end. Each byte is looked at a fixed
+// number of times, whatever it is.
+func (l *lexer) str(p []byte) []byte {
+	for read := 0; ; {
+		end := bytes.IndexByte(p[read:], '"')
+		if end < 0 {
+			l.piece(p[read:])
+			return nil
+		}
+		l.piece(p[read : read+end])
+		read += end + 1
+		if l.escape != escapeBegun {
+			l.unquote(read)
+			return p[read:]
+		}
+		l.unescape('"')
+	}
+}
+
+// piece takes a piece that has no quotation mark.
+func (l *lexer) piece(p []byte) {
+	for len(p) > 0 {
+		if l.escape != escapeNone {
+			l.unescape(p[0])
+			p = p[1:]
+			continue
+		}
+		n := bytes.IndexByte(p, '\\')
+		if n < 0 {
+			l.take(p)
+			return
+		}
+		l.take(p[:n])
+		l.escape = escapeBegun
+		p = p[n+1:]
+	}
+}
+
+// unescape takes a byte of an escape.
+func (l *lexer) unescape(c byte) {
+	if l.escape == escapeBegun {
+		l.escape = escapeNone
+		switch c {
+		case 'u':
+			l.escape, l.char = 4, 0
+		case '"', '\\', '/':
+			l.decoded[0] = c
+			l.take(l.decoded[:1])
+		default: // a control character: no name has one, nor which matters
+			l.decoded[0] = ' '
+			l.take(l.decoded[:1])
+		}
+		return
+	}
+	l.char = l.char<<4 | hex(c)
+	l.escape--
+	if l.escape == 0 {
+		l.take(l.decoded[:utf8.EncodeRune(l.decoded[:], l.char)])
+	}
+}
+
+func hex(c byte) rune {
+	switch {
+	case c >= '0' && c <= '9':
+		return rune(c - '0')
+	case c >= 'a' && c <= 'f':
+		return rune(c - 'a' + 10)
+	case c >= 'A' && c <= 'F':
+		return rune(c - 'A' + 10)
+	default:
+		return 0
+	}
+}
+
+// take takes what a part of a string means.
+func (l *lexer) take(b []byte) {
+	if l.use == asText {
+		l.text(b)
+	} else {
+		l.word.add(b)
+	}
+}
+
+// unquote ends a string that was read so far in this step.
+func (l *lexer) unquote(read int) {
+	switch {
+	case l.skipped > 0:
+		l.state = inSkipped
+	case l.use == asName:
+		l.state = beforeColon
+		l.at = l.stack[l.depth-1].at.member(l.word.bytes())
+		if l.names != nil && l.depth == 1 {
+			l.names(l.word.bytes(), l.name, l.pos+read)
+		}
+	default:
+		l.state = afterValue
+		if l.use == asValue {
+			l.owner.value(l.at, l.word.bytes(), l.start, l.pos+read)
+		}
+	}
+}
