@@ -1,0 +1,37 @@
+package exchange
+
+import (
+	"net/http"
+	"strings"
+)
+
+// credentialHeaders are where clients put their credentials.
+//
+//nolint:gochecknoglobals // a constant
+var credentialHeaders = [...]string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Ocp-Apim-Subscription-Key"}
+
+// Credentials are those of a request, in a form that can be compared: its headers, and the
+// key of its query.
+func Credentials(r *http.Request) string {
+	var b strings.Builder
+	for _, name := range credentialHeaders {
+		for _, v := range r.Header[name] {
+			b.WriteString(v)
+			b.WriteByte(0)
+		}
+	}
+	if r.URL != nil && (strings.Contains(r.URL.RawQuery, "key=") || strings.Contains(r.URL.RawQuery, "access_token=")) {
+		b.WriteString(r.URL.RawQuery)
+	}
+	return b.String()
+}
+
+// isOperators reports whether a request goes upstream with other credentials than the
+// client's own.
+func (x *Exchange) isOperators(out *http.Request) bool {
+	if !x.Known {
+		return false
+	}
+	sent := Credentials(out)
+	return sent != "" && sent != x.Credentials
+}
