@@ -21,7 +21,7 @@ func BenchmarkGenerate(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tok/s")
 }
 
-// BenchmarkGenerateShort measures an answer of 64 tokens, the default.
+// BenchmarkGenerateShort measures a text of 64 tokens.
 func BenchmarkGenerateShort(b *testing.B) {
 	g := bundled(b, "v2").NewGenerator()
 	b.ReportAllocs()

@@ -11,7 +11,7 @@ import (
 )
 
 func ExampleNew() {
-	model, err := demomodel.New(demomodel.Config{Version: "v2", Name: "godoc"})
+	model, err := demomodel.New(demomodel.Config{Version: "v2", Name: "demo"})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -19,7 +19,7 @@ func ExampleNew() {
 	server := httptest.NewServer(model)
 	defer server.Close()
 
-	const body = `{"model":"godoc","prompt":"Close closes the","max_tokens":5,"temperature":0}`
+	const body = `{"model":"demo","prompt":"A token is","max_tokens":5,"temperature":0}`
 	resp, err := server.Client().Post(server.URL+"/v1/completions", "application/json", strings.NewReader(body))
 	if err != nil {
 		fmt.Println(err)
@@ -41,10 +41,10 @@ func ExampleNew() {
 		return
 	}
 	fmt.Println(resp.StatusCode == http.StatusOK)
-	fmt.Printf("Close closes the%s… (%s)\n", answer.Choices[0].Text, answer.Choices[0].Finish)
+	fmt.Printf("A token is%s… (%s)\n", answer.Choices[0].Text, answer.Choices[0].Finish)
 	fmt.Println(answer.Usage.Total, "tokens")
 	// Output:
 	// true
-	// Close closes the same value of the same… (length)
-	// 13 tokens
+	// A token is a piece of text,… (length)
+	// 9 tokens
 }

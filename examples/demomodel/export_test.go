@@ -55,16 +55,20 @@ type Generator struct{ g *generator }
 // NewGenerator returns a generator.
 func (m *Model) NewGenerator() *Generator { return &Generator{newGenerator(m.m, 0)} }
 
-// Step reads a token and chooses the next.
+// Step reads a token and chooses the next, the first of another text where one
+// ends.
 func (g *Generator) Step() error {
-	_, err := g.g.next(context.Background())
+	token, err := g.g.next(context.Background(), true)
+	if err == nil && token == tokenEnd {
+		_, err = g.g.restart(context.Background())
+	}
 	return err
 }
 
 // Start prepares for steps.
 func (g *Generator) Start(temperature float64) error {
 	g.g.sampler.reset(sampling{temperature: temperature, topP: 0.95, seed: 1})
-	_, err := g.g.read(context.Background(), []string{"Package"})
+	_, err := g.g.read(context.Background(), []string{"A gateway"})
 	return err
 }
 

@@ -19,6 +19,7 @@ type task struct {
 	maxTokens int
 	stop      []string
 	trim      bool // drop spaces before the first word
+	ignoreEOS bool // begin another text where the model ends one
 }
 
 // outcome is what there is to say about a written text.
@@ -51,9 +52,16 @@ func (g *generator) run(ctx context.Context, t task, emit func(text string) erro
 	}
 	out := output{stop: t.stop, trim: t.trim, emit: emit}
 	for result.completion < t.maxTokens {
-		token, err := g.next(ctx)
+		token, err := g.next(ctx, result.completion > 0)
+		if err == nil && token == tokenEnd && t.ignoreEOS {
+			token, err = g.restart(ctx)
+		}
 		if err != nil {
 			return result, err
+		}
+		if token == tokenEnd {
+			result.finish = finishStop
+			break
 		}
 		result.completion++
 		stopped, err := out.write(g.words.text[token])
@@ -99,26 +107,29 @@ func (g *generator) tokens(prompt []string) []int {
 	return tokens
 }
 
-// next chooses the next token. When the model ends its sentence it begins
-// another, which has at least one token.
-func (g *generator) next(ctx context.Context) (int, error) {
+// next chooses the next token. It is tokenEnd where the model ends its text,
+// which it does only where mayEnd is set: a text has at least one token.
+func (g *generator) next(ctx context.Context, mayEnd bool) (int, error) {
 	if err := g.pause(ctx); err != nil {
 		return 0, err
 	}
 	if err := g.decoder.feed(ctx, g.last); err != nil {
 		return 0, err
 	}
-	token := g.sampler.pick(g.decoder.predict(), g.last != tokenBegin)
-	if token == tokenEnd {
-		for _, t := range [...]int{tokenEnd, tokenBegin} {
-			if err := g.decoder.feed(ctx, t); err != nil {
-				return 0, err
-			}
+	g.last = g.sampler.pick(g.decoder.predict(), mayEnd)
+	return g.last, nil
+}
+
+// restart begins another text after tokenEnd and chooses its first token. It is
+// part of the same step as the end and so takes no delay of its own.
+func (g *generator) restart(ctx context.Context) (int, error) {
+	for _, t := range [...]int{tokenEnd, tokenBegin} {
+		if err := g.decoder.feed(ctx, t); err != nil {
+			return 0, err
 		}
-		token = g.sampler.pick(g.decoder.predict(), false)
 	}
-	g.last = token
-	return token, nil
+	g.last = g.sampler.pick(g.decoder.predict(), false)
+	return g.last, nil
 }
 
 // pause waits for the delay.

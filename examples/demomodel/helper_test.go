@@ -15,6 +15,8 @@ import (
 const (
 	chatPath = "/v1/chat/completions"
 	textPath = "/v1/completions"
+
+	question = "What is a gateway?"
 )
 
 // object is a JSON object of a request.

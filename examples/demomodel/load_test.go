@@ -66,7 +66,7 @@ func cut(n int) func([]byte) []byte { return func(data []byte) []byte { return d
 func TestTinyWeights(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{Weights: tiny(), Version: "ignored", Name: "tiny"})
-	r := ask(t, s, textPath, object{"model": "tiny", "prompt": "a", "max_tokens": 100})
+	r := ask(t, s, textPath, object{"model": "tiny", "prompt": "a", "max_tokens": 100, "ignore_eos": true})
 	assert.Equal(t, 100, r.Usage.Completion)
 }
 

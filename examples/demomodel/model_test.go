@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const sample = "Read reads up to len(b) bytes from the File and stores them in b. It returns the number of bytes read and any error encountered."
+const sample = "A gateway stands in front of your model servers and decides who may ask what. It checks the caller, picks a healthy server, and passes the answer on as it is written."
 
 // weights returns a bundled weights file.
 func weights(tb testing.TB, version string) []byte {
@@ -29,23 +29,21 @@ func bundled(tb testing.TB, version string) *demomodel.Model {
 	return m
 }
 
-// The expected losses of the sample are those of an independent decoder. The
-// validation set had 4.11 and 3.24.
-func TestLaterCheckpointIsBetter(t *testing.T) {
+// The expected losses are those of an independent decoder. The first text is of
+// the corpus, the second like its stories, the third unknown.
+func TestLosses(t *testing.T) {
 	t.Parallel()
 	v1, v2 := bundled(t, "v1"), bundled(t, "v2")
-	assert.InDelta(t, 4.528, v1.NLL(sample), 0.01)
-	assert.InDelta(t, 3.503, v2.NLL(sample), 0.01)
-	for _, s := range []string{
-		"Close closes the connection and returns an error if the connection is already closed.",
-		"NewServer returns a new server that listens on the given address.",
-		"The caller must hold the lock before this function is called.",
-		"If the value is not found, the second result is false.",
-		"A Client sends requests and waits for the response. It is safe for concurrent use by multiple goroutines.",
+	for _, tc := range []struct {
+		text   string
+		v1, v2 float64
+	}{
+		{sample, 0.325, 0.190},
+		{"Once upon a time a curious hedgehog lived in a garden with high walls.", 2.759, 2.567},
+		{"Read reads up to len(b) bytes from the File and stores them in b.", 9.600, 9.446},
 	} {
-		before, after := v1.NLL(s), v2.NLL(s)
-		assert.Less(t, after, before-0.5, s)
-		assert.Less(t, before, 4.5, s)
+		assert.InDelta(t, tc.v1, v1.NLL(tc.text), 0.01, tc.text)
+		assert.InDelta(t, tc.v2, v2.NLL(tc.text), 0.01, tc.text)
 	}
 }
 
@@ -78,13 +76,13 @@ func TestEncode(t *testing.T) {
 	}{
 		{"empty", "", nil},
 		{"word", "the", []string{" the"}},
-		{"words", "returns the number", []string{" returns", " the", " number"}},
+		{"words", "picks a healthy server", []string{" picks", " a", " healthy", " server"}},
 		{"repeated", "tttt", []string{" t", "t", "t", "t"}},
 		{"byte fallback", "\n", []string{" ", "\n"}},
 		{"space mark", "▁", []string{" ", "\xe2", "\x96", "\x81"}},
 		{"emoji", "😀", []string{" ", "\xf0", "\x9f", "\x98", "\x80"}},
 		{"not UTF-8", "\xff", []string{" ", "\xff"}},
-		{"name of a byte", "<0x41>", []string{" <", "0", "x", "4", "1", ">"}},
+		{"name of a byte", "<0x41>", []string{" ", "<", "0", "x", "4", "1", ">"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// chatPrompt returns the texts of the messages.
+// chatPrompt returns the texts of the messages and an empty one after them: in
+// training a response was a text of its own.
 func (q *request) chatPrompt() ([]string, *apiError) {
 	if len(q.Messages) == 0 {
 		return nil, invalid("messages", codeMissing, "'messages' must hold at least one message.")
 	}
-	prompt := make([]string, len(q.Messages))
+	prompt := make([]string, len(q.Messages)+1)
 	for i, m := range q.Messages {
 		at := fmt.Sprintf("messages[%d]", i)
 		if !slices.Contains([]string{"system", "developer", "user", "assistant", "tool"}, m.Role) {

@@ -26,7 +26,7 @@ type client struct {
 // is answered.
 func enter(t *testing.T, h http.Handler, tokens int) *client {
 	t.Helper()
-	r := newPost(t, chatPath, chat("The", object{"max_tokens": tokens}))
+	r := newPost(t, chatPath, chat(question, object{"max_tokens": tokens, "ignore_eos": true}))
 	ctx, leave := context.WithCancel(r.Context())
 	c := &client{w: httptest.NewRecorder(), leave: leave, done: make(chan struct{})}
 	go func() {
@@ -139,7 +139,7 @@ func TestCancelledBeforehand(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, newPost(t, chatPath, chat("The", nil)).WithContext(ctx))
+	s.ServeHTTP(w, newPost(t, chatPath, chat(question, nil)).WithContext(ctx))
 	refused(t, w, 499, "", "request_cancelled")
 }
 
@@ -173,11 +173,11 @@ func TestLeavingWhileServed(t *testing.T) {
 func TestManyClients(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{Slots: 3})
-	want, _ := say(t, s, chat("The", object{"seed": 1, "max_tokens": 8}))
+	want, _ := say(t, s, chat(question, object{"seed": 1, "max_tokens": 8}))
 	var wg sync.WaitGroup
 	for range 24 {
 		wg.Go(func() {
-			w := post(t, s, chatPath, chat("The", object{"seed": 1, "max_tokens": 8}))
+			w := post(t, s, chatPath, chat(question, object{"seed": 1, "max_tokens": 8}))
 			assert.Contains(t, w.Body.String(), want)
 		})
 	}

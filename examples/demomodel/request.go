@@ -13,7 +13,7 @@ import (
 const (
 	maxBody            = 1 << 20
 	maxTokensLimit     = 4096
-	maxTokensDefault   = 64
+	maxTokensDefault   = 256
 	temperatureLimit   = 2.0
 	temperatureDefault = 0.7
 	topPDefault        = 1.0
@@ -32,6 +32,7 @@ type request struct {
 	N                   *int            `json:"n"`
 	Seed                *int64          `json:"seed"`
 	Stop                json.RawMessage `json:"stop"`
+	IgnoreEOS           bool            `json:"ignore_eos"`
 	Stream              bool            `json:"stream"`
 	StreamOptions       *struct {
 		IncludeUsage bool `json:"include_usage"`
@@ -71,7 +72,11 @@ func (q *request) task() (task, *apiError) {
 	if err != nil {
 		return task{}, err
 	}
-	t := task{maxTokens: maxTokens, sampling: sampling{temperature: temperatureDefault, topP: topPDefault, seed: rand.Uint64()}} //nolint:gosec // no secret
+	t := task{
+		maxTokens: maxTokens,
+		ignoreEOS: q.IgnoreEOS,
+		sampling:  sampling{temperature: temperatureDefault, topP: topPDefault, seed: rand.Uint64()}, //nolint:gosec // no secret
+	}
 	if q.Temperature != nil {
 		t.temperature = *q.Temperature
 	}

@@ -73,36 +73,40 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	}
 }
 
+// whatIsAGateway is what v2 says to [question] at temperature 0.
+const whatIsAGateway = "A gateway is the one door through which all requests reach your models. " +
+	"It checks the caller, picks a healthy server, and passes the answer on as it is written. " +
+	"Limits, caching, retries and routing live there, so your servers can stay simple."
+
 func TestChat(t *testing.T) {
 	t.Parallel()
-	r := ask(t, newServer(t, demomodel.Config{}), chatPath, chat("Read reads", object{"seed": 1}))
+	r := ask(t, newServer(t, demomodel.Config{}), chatPath, chat(question, object{"temperature": 0}))
 	assert.True(t, strings.HasPrefix(r.ID, "chatcmpl-"), r.ID)
 	assert.Equal(t, "chat.completion", r.Object)
 	assert.Positive(t, r.Created)
 	assert.Equal(t, "demo", r.Model)
 	assert.Regexp(t, "^fp_[0-9a-f]{8}$", r.Fingerprint)
 	assert.Equal(t, "assistant", r.Choices[0].Message.Role)
-	assert.NotEmpty(t, r.Choices[0].Message.Content)
-	assert.False(t, strings.HasPrefix(r.Choices[0].Message.Content, " "))
-	assert.Equal(t, "length", *r.Choices[0].Finish)
-	assert.Equal(t, 64, r.Usage.Completion)
+	assert.Equal(t, whatIsAGateway, r.Choices[0].Message.Content)
+	assert.Equal(t, "stop", *r.Choices[0].Finish)
+	assert.Equal(t, 53, r.Usage.Completion, "without the end of the text")
 }
 
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
-	r := ask(t, s, textPath, object{"model": "demo", "prompt": "Close closes the", "temperature": 0, "max_tokens": 5})
+	r := ask(t, s, textPath, object{"model": "demo", "prompt": "A token is", "temperature": 0, "max_tokens": 5})
 	assert.True(t, strings.HasPrefix(r.ID, "cmpl-"), r.ID)
 	assert.Equal(t, "text_completion", r.Object)
-	assert.Equal(t, " same value of the same", r.Choices[0].Text)
-	list := ask(t, s, textPath, object{"model": "demo", "prompt": []string{"Close closes the"}, "temperature": 0, "max_tokens": 5})
+	assert.Equal(t, " a piece of text,", r.Choices[0].Text)
+	list := ask(t, s, textPath, object{"model": "demo", "prompt": []string{"A token is"}, "temperature": 0, "max_tokens": 5})
 	assert.Equal(t, r.Choices, list.Choices)
 	assert.NotEqual(t, r.ID, list.ID)
 }
 
 func TestVersionsDiffer(t *testing.T) {
 	t.Parallel()
-	body := chat("Read reads", object{"temperature": 0, "max_tokens": 20})
+	body := chat(question, object{"temperature": 0})
 	v1 := ask(t, newServer(t, demomodel.Config{Version: "v1"}), chatPath, body)
 	v2 := ask(t, newServer(t, demomodel.Config{Version: "v2"}), chatPath, body)
 	latest := ask(t, newServer(t, demomodel.Config{}), chatPath, body)
@@ -112,12 +116,54 @@ func TestVersionsDiffer(t *testing.T) {
 	assert.Equal(t, v2.Fingerprint, latest.Fingerprint)
 }
 
+// The versions know the same; v2 says more of it.
+func TestLaterVersionSaysMore(t *testing.T) {
+	t.Parallel()
+	v1, v2 := newServer(t, demomodel.Config{Version: "v1"}), newServer(t, demomodel.Config{Version: "v2"})
+	for _, content := range []string{
+		question, "What is a circuit breaker?", "Why do I get a 429?", "How does streaming work?", "Tell me a joke", "Tell me a story about a fox",
+	} {
+		body := chat(content, object{"temperature": 0})
+		short, long := ask(t, v1, chatPath, body), ask(t, v2, chatPath, body)
+		assert.Equal(t, "stop", *short.Choices[0].Finish, content)
+		assert.Equal(t, "stop", *long.Choices[0].Finish, content)
+		assert.Greater(t, float64(long.Usage.Completion), 1.3*float64(short.Usage.Completion), content)
+	}
+}
+
+func TestIgnoreEOS(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, demomodel.Config{})
+	const n = 120
+	short := ask(t, s, chatPath, chat(question, object{"temperature": 0, "max_tokens": n}))
+	assert.Equal(t, "stop", *short.Choices[0].Finish)
+	long := ask(t, s, chatPath, chat(question, object{"temperature": 0, "max_tokens": n, "ignore_eos": true}))
+	assert.Equal(t, "length", *long.Choices[0].Finish)
+	assert.Equal(t, n, long.Usage.Completion)
+	assert.True(t, strings.HasPrefix(long.Choices[0].Message.Content, short.Choices[0].Message.Content+" "), "other texts follow")
+
+	all := ask(t, s, chatPath, chat(question, object{"temperature": 0, "max_tokens": short.Usage.Completion}))
+	assert.Equal(t, short.Choices[0].Message, all.Choices[0].Message)
+	assert.Equal(t, "length", *all.Choices[0].Finish, "the end was not reached")
+}
+
+// A message begins a text of its own: it is not continued.
+func TestChatIsAnsweredAndTextContinued(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, demomodel.Config{})
+	const begin = "A gateway stands in"
+	text := ask(t, s, textPath, object{"model": "demo", "prompt": begin, "temperature": 0})
+	assert.True(t, strings.HasPrefix(text.Choices[0].Text, " front of your model servers"), text.Choices[0].Text)
+	said, _ := say(t, s, chat(begin, object{"temperature": 0}))
+	assert.Regexp(t, "^[A-Z]", said)
+}
+
 func TestSeedAndTemperature(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
 	text := func(fields object) string {
-		fields["max_tokens"] = 16
-		got, _ := say(t, s, chat("Package", fields))
+		fields["max_tokens"] = 64
+		got, _ := say(t, s, chat("Tell me a story", fields))
 		return got
 	}
 	seeded, unseeded := text(object{"seed": 5}), text(object{})
@@ -132,9 +178,9 @@ func TestSeedAndTemperature(t *testing.T) {
 func TestAnswersAreIndependent(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{Slots: 1})
-	first, _ := say(t, s, chat("Package", object{"seed": 5}))
-	say(t, s, chat("Something else", object{"seed": 6, "max_tokens": 70}))
-	again, _ := say(t, s, chat("Package", object{"seed": 5}))
+	first, _ := say(t, s, chat(question, object{"seed": 5}))
+	say(t, s, chat("Tell me a story", object{"seed": 6, "max_tokens": 150, "ignore_eos": true}))
+	again, _ := say(t, s, chat(question, object{"seed": 5}))
 	assert.Equal(t, first, again)
 }
 
@@ -143,10 +189,10 @@ func TestUsage(t *testing.T) {
 	s := newServer(t, demomodel.Config{})
 	count := len(bundled(t, "v2").Encode(sample)) + 1 // and the begin of the text
 	for _, n := range []int{1, 7, 64} {
-		r := ask(t, s, chatPath, chat(sample, object{"max_completion_tokens": n}))
-		assert.Equal(t, count, r.Usage.Prompt)
+		r := ask(t, s, chatPath, chat(sample, object{"max_completion_tokens": n, "ignore_eos": true}))
+		assert.Equal(t, count+2, r.Usage.Prompt, "and the marks between the texts")
 		assert.Equal(t, n, r.Usage.Completion)
-		assert.Equal(t, count+n, r.Usage.Total)
+		assert.Equal(t, count+2+n, r.Usage.Total)
 	}
 	r := ask(t, s, textPath, object{"model": "demo", "prompt": "", "max_tokens": 1})
 	assert.Equal(t, 1, r.Usage.Prompt)
@@ -158,8 +204,8 @@ func TestUsage(t *testing.T) {
 func TestLongerThanTheContext(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
-	const n = 200
-	body := chat(strings.Repeat("the file ", 100), object{"seed": 3, "max_tokens": n})
+	const n = 400
+	body := chat(strings.Repeat("the gateway ", 200), object{"seed": 3, "max_tokens": n, "ignore_eos": true})
 	r := ask(t, s, chatPath, body)
 	assert.Equal(t, n, r.Usage.Completion)
 	text := r.Choices[0].Message.Content
@@ -174,15 +220,15 @@ func TestMessages(t *testing.T) {
 	ask1 := func(messages any) reply {
 		return ask(t, s, chatPath, object{"model": "demo", "messages": messages, "temperature": 0, "max_tokens": 8})
 	}
-	plain := ask1([]object{{"role": "user", "content": "Read reads\nthe file"}})
-	parts := ask1([]object{{"role": "user", "content": []object{{"type": "text", "text": "Read  reads"}, {"type": "text", "text": "the file"}}}})
+	plain := ask1([]object{{"role": "user", "content": "What is\na gateway?"}})
+	parts := ask1([]object{{"role": "user", "content": []object{{"type": "text", "text": "What  is"}, {"type": "text", "text": "a gateway?"}}}})
 	assert.Equal(t, plain.Choices, parts.Choices)
 	assert.Equal(t, plain.Usage, parts.Usage)
 
 	longer := ask1([]object{
 		{"role": "system", "content": "Be brief."},
 		{"role": "assistant", "content": nil},
-		{"role": "user", "content": "Read reads the file"},
+		{"role": "user", "content": question},
 	})
 	assert.Greater(t, longer.Usage.Prompt, plain.Usage.Prompt)
 }
@@ -190,19 +236,19 @@ func TestMessages(t *testing.T) {
 func TestStop(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
-	fields := func(stop any) object { return object{"seed": 11, "max_tokens": 24, "stop": stop} }
-	full, finish := say(t, s, chat("The", fields(nil)))
+	fields := func(stop any) object { return object{"seed": 11, "max_tokens": 24, "ignore_eos": true, "stop": stop} }
+	full, finish := say(t, s, chat(question, fields(nil)))
 	require.Equal(t, "length", finish)
 	for at := 10; at < 40; at += 7 { // wherever tokens begin and end
 		word := full[at : at+8]
 		want, _, _ := strings.Cut(full, word)
 		for _, stop := range []any{word, []string{"never seen", word}} {
-			got, finish := say(t, s, chat("The", fields(stop)))
+			got, finish := say(t, s, chat(question, fields(stop)))
 			assert.Equal(t, want, got)
 			assert.Equal(t, "stop", finish)
 		}
 	}
-	r := ask(t, s, chatPath, chat("The", fields(full[:3])))
+	r := ask(t, s, chatPath, chat(question, fields(full[:3])))
 	assert.Empty(t, r.Choices[0].Message.Content)
 	assert.Less(t, r.Usage.Completion, 6)
 }

@@ -20,16 +20,17 @@ func TestChatStream(t *testing.T) {
 		name   string
 		fields object
 	}{
-		{"length", object{"seed": 4}},
-		{"longer than the context", object{"seed": 4, "max_tokens": 150}},
+		{"until the model ends", object{"seed": 4}},
+		{"length", object{"seed": 4, "max_tokens": 9}},
+		{"longer than the context", object{"seed": 4, "max_tokens": 300, "ignore_eos": true}},
 		{"stop", object{"seed": 4, "stop": "e"}},
 		{"greedy", object{"temperature": 0}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			want := ask(t, s, chatPath, chat("The file", tc.fields))
+			want := ask(t, s, chatPath, chat(question, tc.fields))
 			tc.fields["stream"] = true
-			list := events(t, post(t, s, chatPath, chat("The file", tc.fields)))
+			list := events(t, post(t, s, chatPath, chat(question, tc.fields)))
 
 			first, last := parse(t, list[0]), parse(t, list[len(list)-1])
 			assert.Equal(t, "assistant", first.Choices[0].Delta.Role)
@@ -52,7 +53,7 @@ func TestChatStream(t *testing.T) {
 func TestTextStream(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
-	body := object{"model": "demo", "prompt": "The file", "seed": 4, "stop": []string{". "}}
+	body := object{"model": "demo", "prompt": question, "seed": 4, "stop": []string{". "}}
 	want := ask(t, s, textPath, body)
 	body["stream"] = true
 	var text strings.Builder
@@ -70,8 +71,8 @@ func TestTextStream(t *testing.T) {
 func TestStreamUsage(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
-	want := ask(t, s, chatPath, chat("The file", object{"max_tokens": 9}))
-	list := events(t, post(t, s, chatPath, chat("The file", object{
+	want := ask(t, s, chatPath, chat(question, object{"max_tokens": 9}))
+	list := events(t, post(t, s, chatPath, chat(question, object{
 		"max_tokens": 9, "stream": true, "stream_options": object{"include_usage": true},
 	})))
 	for _, e := range list[:len(list)-1] {
@@ -102,7 +103,7 @@ func TestCancelEndsAStreamWithinOneToken(t *testing.T) {
 	s := newServer(t, demomodel.Config{Slots: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &leaver{ResponseWriter: httptest.NewRecorder(), after: 5, leave: func() error { cancel(); return nil }}
-	s.ServeHTTP(w, newPost(t, chatPath, chat("The", object{"stream": true, "max_tokens": 4096})).WithContext(ctx))
+	s.ServeHTTP(w, newPost(t, chatPath, chat(question, object{"stream": true, "max_tokens": 4096, "ignore_eos": true})).WithContext(ctx))
 	assert.Equal(t, 5, w.events)
 	assert.JSONEq(t, `{"status":"ok","running":0,"waiting":0}`, get(s, "/health").Body.String())
 }
@@ -113,7 +114,7 @@ func TestBrokenConnectionEndsAStream(t *testing.T) {
 	for _, after := range []int{1, 2, 6, 7, 8, 9} { // the role, texts, the end, the usage and the mark
 		w := &leaver{ResponseWriter: httptest.NewRecorder(), after: after, leave: func() error { return errors.New("gone") }}
 		body := object{
-			"model": "demo", "messages": chat("The", nil)["messages"], "stream": true, "seed": 1, "max_tokens": 5,
+			"model": "demo", "messages": chat(question, nil)["messages"], "stream": true, "seed": 1, "max_tokens": 5,
 			"stream_options": object{"include_usage": true},
 		}
 		s.ServeHTTP(w, newPost(t, chatPath, body))
@@ -126,7 +127,7 @@ func TestStreamOverHTTP(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewServer(newServer(t, demomodel.Config{}))
 	defer srv.Close()
-	req := newPost(t, chatPath, chat("The", object{"stream": true, "max_tokens": 3}))
+	req := newPost(t, chatPath, chat(question, object{"stream": true, "max_tokens": 3}))
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+chatPath, req.Body)
 	require.NoError(t, err)
 	resp, err := srv.Client().Do(req)

@@ -16,7 +16,7 @@ import (
 func TestInvalidRequests(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
-	one := func(fields object) object { return chat("The", fields) }
+	one := func(fields object) object { return chat(question, fields) }
 	message := func(m object) object {
 		return object{"model": "demo", "messages": []object{{"role": "user", "content": "x"}, m}}
 	}
@@ -55,6 +55,7 @@ func TestInvalidRequests(t *testing.T) {
 		{"stop with null", one(object{"stop": []any{"a", nil}}), "stop", "invalid_type"},
 		{"five stops", one(object{"stop": []string{"a", "b", "c", "d", "e"}}), "stop", "invalid_value"},
 		{"empty stop", one(object{"stop": ""}), "stop", "invalid_value"},
+		{"ignore_eos of another type", one(object{"ignore_eos": 1}), "ignore_eos", "invalid_type"},
 		{"stream of another type", one(object{"stream": "yes"}), "stream", "invalid_type"},
 		{"stream_options without stream", one(object{"stream_options": object{}}), "stream_options", "invalid_value"},
 		{"include_usage of another type", one(object{"stream": true, "stream_options": object{"include_usage": 1}}), "stream_options.include_usage", "invalid_type"},
@@ -120,8 +121,8 @@ func TestBody(t *testing.T) {
 func TestAllFields(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
-	ask(t, s, chatPath, chat("The", object{
+	ask(t, s, chatPath, chat(question, object{
 		"max_tokens": 4, "max_completion_tokens": nil, "temperature": 2, "top_p": 1, "n": 1, "seed": -1,
-		"stop": []string{"a", "b", "c", "d"}, "stream": false, "stream_options": nil, "user": "me", "tools": []int{},
+		"stop": []string{"a", "b", "c", "d"}, "ignore_eos": false, "stream": false, "stream_options": nil, "user": "me", "tools": []int{},
 	}))
 }
