@@ -1,13 +1,14 @@
 // Package demomodel is a very small language model that answers as an OpenAI
 // API does. It lets the examples show real inference (real tokens, a real
-// queue, versions of really different quality) with nothing to install.
+// queue, versions that really differ) with nothing to install.
 //
 //	model, err := demomodel.New(demomodel.Config{Version: "v2"})
 //	http.ListenAndServe("127.0.0.1:8000", model)
 //
-// The model has 0.54 million parameters in 4 layers and was trained on the doc
-// comments of the Go standard library, so it sounds like them and knows
-// nothing. Version v1 is an early checkpoint and v2 the final one.
+// The model has 0.64 million parameters in 4 layers and was trained on text
+// written for it. It responds to short English questions about gateways, makes
+// small talk, tells little stories, and says so where it knows nothing. Version
+// v1 is terse, with one sentence; v2 is full, with two or three.
 //
 // # Routes
 //
@@ -18,12 +19,20 @@
 //	GET  /health                {"status":"ok"} with the load
 //
 // Understood are model, messages or prompt, max_tokens, max_completion_tokens,
-// temperature, top_p, stop, seed, n (1 only), stream and stream_options. Other
-// fields are ignored. The same weights, seed and request give the same text.
+// temperature, top_p, stop, seed, n (1 only), stream, stream_options and
+// ignore_eos. Other fields are ignored. The same weights, seed and request give
+// the same text.
 //
-// The model ends a sentence after some twenty tokens. It then begins another,
-// until max_tokens or a stop string. It reads the last 64 tokens of a prompt,
-// while usage counts all of them.
+// The model ends a text by itself, v1 after some 15 tokens, v2 after some 50 and
+// stories after some 100, unless max_tokens (default 256) or a stop string comes
+// first. The end is no token of the usage. With "ignore_eos": true, as vLLM has
+// it, the model begins further texts until max_tokens or a stop string, for load
+// tests that need long responses.
+//
+// The model reads the last 128 tokens of a prompt, while usage counts all of
+// them. Roles are not told apart, and earlier messages of a chat hardly matter.
+// A text completion is continued; a question in it gets its response on the same
+// line.
 //
 // # Load
 //

@@ -16,10 +16,10 @@ var weights embed.FS
 var ErrConfig = errors.New("demomodel: invalid config")
 
 // Config says which model to serve, and how much of it. The zero value serves
-// the final checkpoint as "demo".
+// version "v2" as "demo".
 type Config struct {
-	// Version of the model: "v1", an early checkpoint, or "v2", the final one.
-	// Default "v2".
+	// Version of the model: "v1", which says one sentence, or "v2", which says
+	// two or three. Default "v2".
 	Version string
 
 	// Weights are those of another model, in the format of weights/README.md.
@@ -29,7 +29,7 @@ type Config struct {
 	// Name of the model in requests and answers. Default "demo".
 	Name string
 
-	// Slots is how many requests generate at a time. Each takes 0.4 MB and, at
+	// Slots is how many requests generate at a time. Each takes 0.8 MB and, at
 	// its best, one core. Default 4.
 	Slots int
 

@@ -22,7 +22,7 @@ func TestChatStream(t *testing.T) {
 	}{
 		{"until the model ends", object{"seed": 4}},
 		{"length", object{"seed": 4, "max_tokens": 9}},
-		{"longer than the context", object{"seed": 4, "max_tokens": 300, "ignore_eos": true}},
+		{"longer than the context", object{"seed": 4, "max_tokens": 260, "ignore_eos": true}},
 		{"stop", object{"seed": 4, "stop": "e"}},
 		{"greedy", object{"temperature": 0}},
 	} {

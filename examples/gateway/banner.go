@@ -20,7 +20,7 @@ page: %[2]s/admin/
 
 Try:
   curl %[1]s/v1/models -H 'Authorization: Bearer %[3]s'
-  curl %[1]s/v1/chat/completions -H 'Authorization: Bearer %[3]s' -H 'Content-Type: application/json' -d '{"model":"demo","messages":[{"role":"user","content":"Package http provides"}],"max_tokens":40}'
-  curl -N %[1]s/v1/chat/completions -H 'Authorization: Bearer %[3]s' -H 'Content-Type: application/json' -H 'X-User-Id: alice' -d '{"model":"demo","stream":true,"messages":[{"role":"user","content":"Read reads up to"}]}'
+  curl %[1]s/v1/chat/completions -H 'Authorization: Bearer %[3]s' -H 'Content-Type: application/json' -d '{"model":"demo","messages":[{"role":"user","content":"What is a gateway?"}]}'
+  curl -N %[1]s/v1/chat/completions -H 'Authorization: Bearer %[3]s' -H 'Content-Type: application/json' -H 'X-User-Id: alice' -d '{"model":"demo","stream":true,"messages":[{"role":"user","content":"What is a gateway?"}]}'
 `, public, private, token, g.current.Load().source.name)
 }

@@ -26,6 +26,9 @@ func newSDK(t *testing.T, p *process) openai.Client {
 	return openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token), option.WithHTTPClient(newClient(t, 16)))
 }
 
+// ignoreEOS keeps the demo model writing until its limit of tokens.
+func ignoreEOS() option.RequestOption { return option.WithJSONSet("ignore_eos", true) }
+
 func ask(prompt string, maxTokens int64) openai.ChatCompletionNewParams {
 	return openai.ChatCompletionNewParams{
 		Model: "demo", MaxTokens: openai.Int(maxTokens), Seed: openai.Int(7),
@@ -48,11 +51,12 @@ func TestOpenAISDK(t *testing.T) {
 		assert.Equal(t, "demo", one.ID)
 	})
 	t.Run("completion and stream agree", func(t *testing.T) {
-		params := ask("Package http provides", 30)
+		params := ask("What is a gateway?", 30)
 		whole, err := sdk.Chat.Completions.New(t.Context(), params, option.WithHeader("beta-user", "true"))
 		require.NoError(t, err)
 		require.Len(t, whole.Choices, 1)
 		assert.NotEmpty(t, whole.Choices[0].Message.Content)
+		assert.Contains(t, strings.ToLower(whole.Choices[0].Message.Content), "gateway")
 		assert.EqualValues(t, 30, whole.Usage.CompletionTokens)
 
 		params.StreamOptions.IncludeUsage = openai.Bool(true)
@@ -65,6 +69,12 @@ func TestOpenAISDK(t *testing.T) {
 		assert.Equal(t, whole.Choices[0].Message.Content, acc.Choices[0].Message.Content)
 		assert.Equal(t, whole.Usage.TotalTokens, acc.Usage.TotalTokens)
 	})
+	t.Run("the model ends by itself", func(t *testing.T) {
+		whole, err := sdk.Chat.Completions.New(t.Context(), ask("What is a gateway?", 256))
+		require.NoError(t, err)
+		assert.Equal(t, "stop", whole.Choices[0].FinishReason)
+		assert.True(t, strings.HasSuffix(whole.Choices[0].Message.Content, "."), whole.Choices[0].Message.Content)
+	})
 	t.Run("versions", func(t *testing.T) {
 		var res *http.Response
 		for range 5 {
@@ -75,7 +85,7 @@ func TestOpenAISDK(t *testing.T) {
 	})
 	t.Run("cancel", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		stream := sdk.Chat.Completions.NewStreaming(ctx, ask("Read reads", 4096))
+		stream := sdk.Chat.Completions.NewStreaming(ctx, ask("What is a gateway?", 4096), ignoreEOS())
 		require.True(t, stream.Next())
 		require.Equal(t, 1, p.inflight())
 		cancel()
