@@ -23,10 +23,10 @@
 // ignore_eos. Other fields are ignored. The same weights, seed and request give
 // the same text.
 //
-// The model ends a text by itself, v1 after some 15 tokens, v2 after some 50 and
-// stories after some 100, unless max_tokens (default 256) or a stop string comes
-// first. The end is no token of the usage. With "ignore_eos": true, as vLLM has
-// it, the model begins further texts until max_tokens or a stop string, for load
+// The model ends a text by itself, v1 after some 15 tokens, v2 after some 50, and
+// a story after some 60 or 100, unless max_tokens (default 256) or a stop string
+// comes first. Usage does not count the end. With "ignore_eos": true, as in vLLM,
+// the model begins further texts until max_tokens or a stop string, for load
 // tests that need long responses.
 //
 // The model reads the last 128 tokens of a prompt, while usage counts all of
