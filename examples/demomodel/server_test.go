@@ -148,7 +148,7 @@ func TestIgnoreEOS(t *testing.T) {
 }
 
 // A message begins a text of its own: it is not continued.
-func TestChatIsAnsweredAndTextContinued(t *testing.T) {
+func TestTextIsContinuedAndChatIsNot(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, demomodel.Config{})
 	const begin = "A gateway stands in"
