@@ -33,6 +33,9 @@ type Exchange struct {
 	// Spend takes one extra upstream call from the proxy's budget and reports whether there
 	// was one. Nil means an unlimited budget.
 	Spend func() bool
+	// Managed: the caller surely closes every response. Of an exchange that is not, an
+	// attempt ends with its request's context at the latest.
+	Managed bool
 	// Upload returns why the client's body broke off, or nil. Nil: it is held in memory.
 	Upload func() error
 

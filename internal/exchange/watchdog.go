@@ -59,6 +59,8 @@ type watchdog struct {
 
 // arm begins a wait of at most d, or until the limits of the whole.
 func (w *watchdog) arm(l Limit, now time.Time, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	deadline, which := w.total, LimitTotal
 	if !w.content.IsZero() && (deadline.IsZero() || w.content.Before(deadline)) {
 		deadline, which = w.content, LimitFirstContent
@@ -71,12 +73,26 @@ func (w *watchdog) arm(l Limit, now time.Time, d time.Duration) {
 	if deadline.IsZero() {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.deadline, w.which = deadline, which
 	if w.fires.IsZero() || deadline.Before(w.fires) {
 		w.wake(deadline.Sub(now))
 	}
+}
+
+// expect bounds the time to the first content.
+func (w *watchdog) expect(by time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.content.IsZero() || by.Before(w.content) {
+		w.content = by
+	}
+}
+
+// hasContent lifts that bound.
+func (w *watchdog) hasContent() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.content = time.Time{}
 }
 
 // wake has the timer fire after d. The caller holds mu.

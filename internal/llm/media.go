@@ -79,3 +79,7 @@ func formOf(h http.Header) form {
 	}
 	return unreadable
 }
+
+// Declared reports whether the header says that the response is one of the forms that are
+// read.
+func (s *Scanner) Declared() bool { return s.form != unreadable }

@@ -1,0 +1,101 @@
+package exchange
+
+import "time"
+
+// hooks are what layers want to hear of an attempt.
+type hooks struct {
+	content []func(at time.Time)
+	event   []func(n int64, at time.Time)
+	end     []func(*End)
+}
+
+// take empties the hooks of an attempt that has ended.
+func (h *hooks) take() hooks {
+	out := *h
+	*h = hooks{}
+	return out
+}
+
+// ended calls the hooks of the end. One that panics does not stop the others.
+func (h hooks) ended(e *End) { each(h.end, func(f func(*End)) { f(e) }) }
+
+// each calls do for all of list, also when one panics, which goes on afterwards.
+func each[F any](list []F, do func(F)) {
+	for i, f := range list {
+		func() {
+			done := false
+			defer func() {
+				if !done {
+					each(list[i+1:], do)
+				}
+			}()
+			do(f)
+			done = true
+		}()
+	}
+}
+
+// OnContent has f called at the attempt's first content: of a stream of a model the first
+// event that says something, of JSON its end, of any other body the first byte, of an
+// upgraded connection the handshake. An error has none.
+func (a *Attempt) OnContent(f func(at time.Time)) {
+	a.mu.Lock()
+	at := a.content
+	if at.IsZero() && !a.ended {
+		a.hooks.content = append(a.hooks.content, f)
+	}
+	a.mu.Unlock()
+	if !at.IsZero() {
+		f(at)
+	}
+}
+
+// OnEvent has f called when events with content came, after each read: with how many there
+// were so far.
+func (a *Attempt) OnEvent(f func(n int64, at time.Time)) {
+	a.mu.Lock()
+	n, at := a.events, a.content
+	if !a.ended {
+		a.hooks.event = append(a.hooks.event, f)
+	}
+	a.mu.Unlock()
+	if n > 0 {
+		f(n, at)
+	}
+}
+
+// OnEnd has f called at the attempt's end.
+func (a *Attempt) OnEnd(f func(*End)) {
+	a.mu.Lock()
+	ended := a.ended
+	if !ended {
+		a.hooks.end = append(a.hooks.end, f)
+	}
+	a.mu.Unlock()
+	if ended {
+		f(&a.end)
+	}
+}
+
+// began notes the first content.
+func (a *Attempt) began(at time.Time) {
+	a.mu.Lock()
+	if !a.content.IsZero() || a.ended {
+		a.mu.Unlock()
+		return
+	}
+	a.content = at
+	a.dog.hasContent()
+	list := a.hooks.content
+	a.hooks.content = nil
+	a.mu.Unlock()
+	each(list, func(f func(time.Time)) { f(at) })
+}
+
+// ended calls the exchange's hooks.
+func (x *Exchange) ended(a *Attempt) {
+	x.mu.Lock()
+	list := x.onEnd
+	x.mu.Unlock()
+	each(list, func(f func(*Attempt, *End)) { f(a, &a.end) })
+}
