@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -116,7 +116,7 @@ func TestOwnDeadlineInARace(t *testing.T) {
 			if res != nil && req.Header.Get("X-Request-Timeout") != "" {
 				body := res.Body
 				res.Body = &ending{body, func(error) { //nolint:contextcheck // it has the request's
-					if attempt.Abandoned(req.Context()) && attempt.From(req.Context()).Err() == nil {
+					if v := exchange.Current(req.Context()).Verdict(); v.Outcome == exchange.Canceled && v.Blame == exchange.Client {
 						f.mu.Lock()
 						defer f.mu.Unlock()
 						abandoned++

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -25,7 +25,7 @@ func TestNoHedgeAfterAFallback(t *testing.T) {
 		cfg := hedged(f, ev)
 		cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
 			if req.Context().Value(exchangeKey{}) == 1 {
-				attempt.From(req.Context()).MakeLast()
+				exchange.From(req.Context()).Finalize()
 			}
 			return f.RoundTrip(req)
 		})
@@ -54,7 +54,7 @@ func TestHedgeUserPanics(t *testing.T) {
 			next := c.Transport
 			c.Transport = transport(func(req *http.Request) (*http.Response, error) {
 				res, err := next.RoundTrip(req)
-				if err == nil && *armed && attempt.From(req.Context()).Hedge() {
+				if err == nil && *armed && exchange.Current(req.Context()).Hedge() {
 					res.Body = &ending{res.Body, func(error) { panic("oops") }, req.Context()}
 				}
 				return res, err
@@ -107,8 +107,8 @@ func TestBeatenTryPanics(t *testing.T) {
 			if req.Context().Value(exchangeKey{}) != 1 {
 				return f.RoundTrip(req)
 			}
-			if attempt.From(req.Context()).Number() == 1 {
-				attempt.From(req.Context()).SetOthers(1)
+			if exchange.Current(req.Context()).Number() == 1 {
+				exchange.Current(req.Context()).SetOthers(1)
 				<-req.Context().Done()
 				panic("oops")
 			}
@@ -135,7 +135,7 @@ func TestPanicEndsTheHedge(t *testing.T) {
 			if req.Context().Value(exchangeKey{}) != 1 {
 				return f.RoundTrip(req)
 			}
-			if try := attempt.From(req.Context()); try.Number() == 1 {
+			if try := exchange.Current(req.Context()); try.Number() == 1 {
 				try.SetOthers(1)
 				<-time.After(time.Second)
 				panic("oops")

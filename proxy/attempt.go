@@ -1,143 +1,106 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
+	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"os"
 	"time"
 
-	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/hold"
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/peek"
 	"github.com/ginfer/ginfer/internal/retryafter"
-	"github.com/ginfer/ginfer/internal/sse"
 )
 
-// smallBody is how much of an unwanted answer is read so that its connection
-// can be used again.
-const smallBody = 4 << 10
-
-// try is one call of the transport.
-type try struct {
-	attempt.Try
-	req    *http.Request
-	cancel context.CancelCauseFunc
-	dog    watchdog
-	start  time.Time
-	head   time.Duration // from start to where the answer began
-
-	firstByte time.Duration // how long it may take to begin
-	idle      time.Duration // how long it may pause while it is held back
+// attempt is one call of the transport. Layers below may have made others in its place:
+// see [exchange.Attempt.Latest].
+type attempt struct {
+	*exchange.Attempt
+	req *http.Request
 }
 
-// release frees the try's timer and context. It may be called twice.
-func (t *try) release() {
-	t.dog.stop()
-	t.cancel(nil)
+// release ends what the attempt and those in its place still wait for.
+func (t *attempt) release() { t.cancel(nil) }
+
+// cancel ends what the attempt and those in its place wait for.
+func (t *attempt) cancel(cause error) {
+	t.Cancel(cause)
+	t.Latest().Cancel(cause)
 }
 
-// Alive implements attempt.Owner.
-func (t *try) Alive() { t.dog.arm(limitIdle, time.Now(), t.idle) }
-
-// Cancel implements attempt.Owner.
-func (t *try) Cancel(cause error) { t.cancel(cause) }
-
-// Anew implements attempt.Owner. The total limit always holds.
-func (t *try) Anew(limited bool) {
-	t.dog.disarm()
-	if limited {
-		t.dog.arm(limitFirstByte, time.Now(), t.firstByte)
-		return
+// share says what the layers below may ask of the exchange.
+func (x *call) share() {
+	x.x, x.c.Request = exchange.Of(x.c.Request)
+	x.x.Managed = true
+	x.x.API, x.x.Tools = x.asks.API, x.asks.Tools
+	x.x.Credentials, x.x.Known = exchange.Credentials(x.c.Request), true
+	x.x.Repeats = func(a *exchange.Attempt, v exchange.Verdict) bool { return x.repeats(a, v) }
+	x.x.Spend = func() bool { return x.p.budget.spend(time.Now()) }
+	if x.upload != nil {
+		x.x.Upload = x.upload.failed
 	}
-	t.dog.arm(limitTotal, time.Now(), 0)
+	t := x.timeouts
+	x.x.Limits = exchange.Limits{
+		Connect: max(t.Connect, 0), FirstByte: max(t.FirstByte, 0), FirstContent: max(t.FirstContent, 0), Idle: max(t.Idle, 0), Stall: max(t.Stall, 0),
+		Deadline: x.deadline, Hurried: x.hurried, Late: x.late,
+		// Models are asked by requests with a body. The stream of any other may be silent for
+		// long, and its client wait to see it open. So may that of a tool (MCP): what it
+		// streams meanwhile may be comments alone.
+		Prefetch: t.Hold >= 0 && len(x.body) > 0 && !x.asks.RPC, Hold: t.Hold,
+	}
+	x.x.OnEnd(x.attempted)
 }
 
-// attempts makes tries until one is to be answered with.
-func (x *exchange) attempts() (*http.Response, error) {
+// run makes attempts until one is to be responded with.
+func (x *call) run() (*http.Response, error) {
 	x.p.budget.request(x.start)
 	if x.p.hedges != nil {
 		x.p.hedges.request(x.start)
 	}
-	x.share()
 	x.class = x.p.class(x.c) // once: a gin.Context is not for the goroutine of a hedge
 	if !x.hasTime(x.start) {
 		return nil, refusal(http.StatusGatewayTimeout, "deadline_too_close", "An answer would not begin within the time that the request gives.", ErrDeadline)
 	}
-	for n := 1; ; n = int(x.tries.Load()) + 1 {
-		t, res, err := x.makeTry(x.begin(n))
-		wait, again := x.again(&t.Try, res, err)
-		if !again || !x.hasTime(time.Now().Add(wait)) || !x.shared.Spend() {
+	for {
+		t, res, err := x.make(x.begin())
+		wait, again := x.again(t, res)
+		if !again || !x.hasTime(time.Now().Add(wait)) || !x.x.Spend() {
 			return x.decide(t, res, err)
 		}
-		x.giveUp(t, res, err)
+		giveUp(res)
 		if err := sleep(x.c.Request.Context(), wait); err != nil {
 			return nil, clientError(x.c.Request.Context())
 		}
 	}
 }
 
-// share says what the layers below may ask of the exchange.
-func (x *exchange) share() {
-	x.shared.Repeats = func(t *attempt.Try, res *http.Response, err error) bool {
-		_, again := x.again(t, res, err)
-		return again
-	}
-	x.shared.Spend = func() bool { return x.p.budget.spend(time.Now()) }
-	x.shared.Connect, x.shared.FirstByte = x.timeouts.Connect, max(x.timeouts.FirstByte, 0)
-	// Models are asked by requests with a body. The stream of any other may be silent
-	// for long, and its client wait to see it open.
-	x.shared.Held, x.shared.Hold = x.timeouts.Hold >= 0 && len(x.body) > 0 && !isRemoteCall(x.body), x.timeouts.Hold
-}
-
-// isRemoteCall reports whether a body is of JSON-RPC, one call or several. So tools are
-// called (MCP): what they stream meanwhile may be comments alone.
-func isRemoteCall(body []byte) bool {
-	const name = "jsonrpc"
-	if !bytes.Contains(body, []byte(`"`+name+`"`)) {
-		return false
-	}
-	_, _, err := peek.Member(body, name)
-	return err == nil || bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("["))
-}
-
-func (x *exchange) begin(n int) *try {
-	t := &x.first
-	if n > 1 {
-		t = &try{start: time.Now()}
-	}
-	x.shared.Begin(&t.Try, n)
+func (x *call) begin() *attempt {
+	t := new(attempt)
+	t.Attempt, t.req = x.x.Begin(x.out.WithContext(x.c.Request.Context()))
 	x.equip(t, x.early.w != nil)
-	x.try = t
+	x.attempt = t
 	return t
 }
 
-// beginHedge makes a try beside the first one.
-func (x *exchange) beginHedge() *try {
-	t := &try{start: time.Now()}
-	x.shared.BeginHedge(&t.Try, int(x.tries.Load())+1)
+// beginHedge makes an attempt beside the first one.
+func (x *call) beginHedge() *attempt {
+	t := new(attempt)
+	t.Attempt, t.req = x.x.BeginHedge(x.out.WithContext(x.c.Request.Context()))
 	x.equip(t, false)
 	return t
 }
 
-// equip gives a try its request and its limits.
-func (x *exchange) equip(t *try, early bool) {
-	x.tries.Add(1)
-	ctx, cancel := context.WithCancelCause(x.c.Request.Context())
-	t.cancel, t.dog.cancel, t.dog.total, t.dog.hurried = cancel, cancel, x.deadline, x.hurried
-	t.firstByte, t.idle = x.timeouts.FirstByte, x.timeouts.Idle
-	t.Own(t)
-	ctx = attempt.With(ctx, &t.Try)
+// equip gives an attempt its body.
+func (x *call) equip(t *attempt, early bool) {
+	x.attempts.Add(1)
 	if early {
-		ctx = httptrace.WithClientTrace(ctx, &x.early.trace)
+		t.req = t.req.WithContext(httptrace.WithClientTrace(t.req.Context(), &x.early.trace))
 	}
-	t.req = x.out.WithContext(ctx)
 	if x.asked {
-		x.tellDeadline(t.req, t.start)
+		x.tellDeadline(t.req, t.Began())
 	}
 	switch {
 	case x.upload != nil:
@@ -150,56 +113,74 @@ func (x *exchange) equip(t *try, early bool) {
 	}
 }
 
-// roundTrip makes the call and waits until the answer has begun well.
-func (x *exchange) roundTrip(t *try) (*http.Response, error) {
-	t.dog.arm(limitFirstByte, t.start, t.firstByte)
-	defer t.dog.disarm()
-	res, err := x.p.cfg.Transport.RoundTrip(t.req)
+// roundTrip makes the attempt and waits until its response has begun.
+func (x *call) roundTrip(t *attempt) (*http.Response, error) {
+	res, err := t.Do(t.req, x.p.cfg.Transport)
+	last := t.Latest()
 	if err != nil {
+		last.Finish(err) // also when no layer did: nothing was sent
 		return nil, err
-	}
-	if res.Body == nil {
-		res.Body = http.NoBody
 	}
 	if res.StatusCode < 101 || res.StatusCode > 999 {
+		err = fmt.Errorf("invalid status code %d", res.StatusCode)
+		last.Note(exchange.Verdict{Outcome: exchange.Failure, Blame: exchange.Endpoint, Repeatable: true, Err: err})
 		_ = res.Body.Close()
-		return nil, errors.New("invalid status code")
-	}
-	if res, err = hold.Answer(t.req, res); err != nil {
 		return nil, err
 	}
-	t.head = time.Since(t.start)
-	if res.StatusCode < 400 {
-		x.took(t, sse.Is(res.Header.Get("Content-Type")))
+	last.Prefetch()
+	if v := last.Verdict(); res.StatusCode < 400 && v.Outcome == exchange.Success {
+		x.took(t, llm.IsStream(res.Header))
 	}
 	return res, nil
 }
 
-// again decides whether a try that ended so is repeated, and after what wait.
-// It takes nothing from the budget.
-func (x *exchange) again(t *attempt.Try, res *http.Response, err error) (time.Duration, bool) {
-	p := &x.p.retry
-	if err == nil && !p.isFailure(res.StatusCode) || t.Last() || x.upload != nil || x.clientGone() || x.outOfTime() {
-		return 0, false
+// isFailure reports whether an attempt went so that another one may take its place.
+func (p *retryPolicy) isFailure(v exchange.Verdict, res *http.Response) bool {
+	if !v.Repeatable || v.Elsewhere {
+		return false
 	}
-	if t.Number() >= p.tries {
-		return 0, false
+	if res != nil && res.StatusCode >= http.StatusBadRequest {
+		return p.repeats(res.StatusCode)
 	}
-	if _, own := errors.AsType[*apierror.Error](err); own && !errors.Is(err, ErrTimeout) { // said by a part of the gateway: asking again changes nothing
-		return 0, false
-	}
-	if !isDial(err) && !p.repeat(x.c.Request) {
-		return 0, false
-	}
-	return p.pause(t, res, time.Now())
+	return v.Outcome == exchange.Failure
 }
 
-// pause is the wait before the next try. It honours Retry-After unless the
-// next try goes to another endpoint; a 429 with neither goes to the client,
+// repeats is what layers below ask: whether the proxy would make another attempt at the
+// same upstream.
+func (x *call) repeats(a *exchange.Attempt, v exchange.Verdict) bool {
+	var res *http.Response
+	if status := a.Status(); status > 0 {
+		res = &http.Response{StatusCode: status, Header: a.Header()}
+	}
+	_, again := x.follows(a, v, res)
+	return again
+}
+
+// again decides whether an attempt that went so is repeated, and after what wait. It takes
+// nothing from the budget.
+func (x *call) again(t *attempt, res *http.Response) (time.Duration, bool) {
+	last := t.Latest()
+	return x.follows(last, last.Verdict(), res)
+}
+
+func (x *call) follows(a *exchange.Attempt, v exchange.Verdict, res *http.Response) (time.Duration, bool) {
+	p := &x.p.retry
+	n := int(x.attempts.Load())
+	if x.x.Final() || x.upload != nil || n >= p.tries || x.clientGone() || x.outOfTime() || !p.isFailure(v, res) {
+		return 0, false
+	}
+	if !v.Unsent && !p.repeat(x.c.Request) {
+		return 0, false
+	}
+	return p.pause(n, a.Others(), res, time.Now())
+}
+
+// pause is the wait after the attempt of this number. It honours Retry-After unless the
+// next one goes to another endpoint; a 429 with neither goes to the client,
 // who was told nothing that would help.
-func (p *retryPolicy) pause(t *attempt.Try, res *http.Response, now time.Time) (time.Duration, bool) {
-	wait := p.wait(t.Number())
-	if res == nil || t.Others() > 0 {
+func (p *retryPolicy) pause(number, others int, res *http.Response, now time.Time) (time.Duration, bool) {
+	wait := p.wait(number)
+	if res == nil || others > 0 {
 		return wait, true
 	}
 	after, told := retryafter.Parse(res.Header, now)
@@ -209,75 +190,99 @@ func (p *retryPolicy) pause(t *attempt.Try, res *http.Response, now time.Time) (
 	return max(wait, after), after <= p.maxRetryAfter
 }
 
-func (x *exchange) outOfTime() bool {
+func (x *call) outOfTime() bool {
 	return !x.deadline.IsZero() && !time.Now().Before(x.deadline)
 }
 
-// decide turns the last try into what the client gets.
-func (x *exchange) decide(t *try, res *http.Response, err error) (*http.Response, error) {
-	if err == nil {
-		x.firstByte = t.start.Add(t.head).Sub(x.start)
+// decide turns the last attempt into what the client gets. A response goes to it as it is,
+// when that says more than we can.
+func (x *call) decide(t *attempt, res *http.Response, err error) (*http.Response, error) {
+	last := t.Latest()
+	v := last.Verdict()
+	if err == nil && !hides(v, res.StatusCode) {
+		x.firstByte = time.Since(x.start)
 		return res, nil
 	}
-	err = x.explain(t, err)
-	x.tried(t, nil, err, 0)
-	return nil, err
+	giveUp(res)
+	if err == nil {
+		err = v.Err
+	}
+	return nil, x.explain(v, err)
 }
 
-// explain finds out whose fault an error was.
-func (x *exchange) explain(t *try, err error) error {
-	cause := context.Cause(t.req.Context())
-	if errors.Is(err, ErrBeaten) || errors.Is(cause, ErrBeaten) {
+// hides reports whether a response is not for the client: it has nothing, only says that
+// its server failed, or that the operator's credential was refused.
+func hides(v exchange.Verdict, status int) bool {
+	switch {
+	case v.Outcome == exchange.Canceled:
+		return true
+	case v.Blame == exchange.Credential && v.Elsewhere && status != http.StatusTooManyRequests:
+		return true
+	case status >= http.StatusBadRequest:
+		return false
+	}
+	return v.Outcome == exchange.Failure && (v.Bad() || errors.Is(v.Err, exchange.ErrCut))
+}
+
+// explain says in the proxy's words why an attempt ended so.
+func (x *call) explain(v exchange.Verdict, err error) error {
+	limit, slow := errors.AsType[*exchange.TimeoutError](v.Err)
+	switch {
+	case errors.Is(v.Err, ErrBeaten):
 		return ErrBeaten
-	}
-	if x.upload != nil && errors.Is(x.upload.failed(), os.ErrDeadlineExceeded) {
-		return x.upload.failed() // it ended the context as well; the client is still there
-	}
-	if x.clientGone() {
-		return clientError(x.c.Request.Context())
-	}
-	if x.upload != nil && x.upload.failed() != nil {
+	case v.Blame == exchange.Client && errors.Is(v.Err, ErrBody):
+		return v.Err // the client may still be there
+	case v.Blame == exchange.Client && x.upload != nil && errors.Is(x.upload.failed(), os.ErrDeadlineExceeded):
 		return x.upload.failed()
-	}
-	if errors.Is(cause, ErrTimeout) || errors.Is(cause, ErrDeadline) {
-		return cause
+	case x.clientGone():
+		return clientError(x.c.Request.Context())
+	case errors.Is(v.Err, ErrDeadline):
+		return deadlineError()
+	case slow:
+		return timeoutError(limit.Limit)
+	case v.Blame == exchange.Credential:
+		return credentialError(v.Err)
 	}
 	return upstreamError(err)
 }
 
-// giveUp ends a try that will be repeated.
-func (x *exchange) giveUp(t *try, res *http.Response, err error) {
+// giveUp closes a response that is not wanted.
+func giveUp(res *http.Response) {
 	if res != nil {
-		if res.ContentLength >= 0 && res.ContentLength <= smallBody {
-			t.dog.arm(limitIdle, time.Now(), time.Second)
-			_, _ = io.CopyN(io.Discard, res.Body, smallBody)
-		}
 		_ = res.Body.Close()
-	} else {
-		err = x.explain(t, err)
 	}
-	x.tried(t, res, err, 0)
-	t.release()
 }
 
-// tried tells of a finished try, of whose answer so many bytes went to the client.
-func (x *exchange) tried(t *try, res *http.Response, err error, bytes int64) {
+// attempted reports a finished attempt.
+func (x *call) attempted(a *exchange.Attempt, end *exchange.End) {
 	if x.p.cfg.OnEvent == nil {
 		return
 	}
-	e := Event{Kind: Tried, Try: t.Number(), Hedge: t.Hedge(), Endpoint: t.Endpoint(), Err: err, Duration: time.Since(t.start), Bytes: bytes}
-	if res != nil {
-		e.Status, e.FirstByte = res.StatusCode, t.head
+	e := Event{Kind: Tried, Try: a.Number(), Hedge: a.Hedge(), Endpoint: a.Endpoint(), Status: end.Status, Duration: end.Over.Sub(end.Start)}
+	if !end.Head.IsZero() {
+		e.FirstByte = end.Head.Sub(end.Start)
 	}
-	switch {
-	case errors.Is(err, ErrClientClosed), errors.Is(err, ErrBody), errors.Is(err, ErrBeaten), errors.Is(err, ErrDeadline):
-		e.Outcome = Canceled
-	case err != nil:
-		e.Outcome = Failure
-	case e.Status >= 500:
-		e.Outcome, e.Err = Failure, statusError(e.Status)
+	if end.Stream && !end.Content.IsZero() {
+		e.FirstByte = end.Content.Sub(end.Start)
 	}
+	if x.committed && a == x.attempt.Latest() {
+		e.Bytes = end.Bytes
+	}
+	e.Outcome, e.Err = x.outcomeOf(end.Verdict, end.Status)
 	x.notify(e)
+}
+
+// outcomeOf is a verdict in the proxy's words.
+func (x *call) outcomeOf(v exchange.Verdict, status int) (Outcome, error) {
+	switch {
+	case v.Outcome == exchange.Success:
+		return Success, nil
+	case v.Outcome == exchange.Canceled:
+		return Canceled, x.explain(v, v.Err)
+	case status >= http.StatusInternalServerError:
+		return Failure, statusError(status)
+	}
+	return Failure, x.explain(v, v.Err)
 }
 
 // sleep waits for d, or until ctx ends.

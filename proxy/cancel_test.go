@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/require"
 )
@@ -103,21 +103,20 @@ func TestClientLeavesWithoutFault(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
-		var verdict error
-		var abandoned bool
+		var verdict exchange.Verdict
 		ev := newEvents()
 		p := newProxy(t, proxy.Config{OnEvent: ev.on, Transport: transport(func(req *http.Request) (*http.Response, error) {
 			res, err := dripping(time.Second, 100)(req)
 			res.Body = onClose{res.Body, func() {
-				verdict, abandoned = attempt.From(req.Context()).Err(), attempt.Abandoned(req.Context())
+				verdict = exchange.Current(req.Context()).Verdict()
 			}}
 			return res, err
 		})})
 		time.AfterFunc(3*time.Second+time.Second/2, leave)
 		w := serve(p, request(t, http.MethodGet, nil).WithContext(ctx))
 		require.Equal(t, "xxx", w.Body.String(), "nothing is added")
-		require.NoError(t, verdict)
-		require.True(t, abandoned)
+		require.Equal(t, exchange.Canceled, verdict.Outcome)
+		require.Equal(t, exchange.Client, verdict.Blame)
 		requireNeutral(t, ev)
 	})
 }
@@ -130,7 +129,7 @@ func TestVerdict(t *testing.T) {
 		err  error
 	}{
 		"whole":  {strings.NewReader("x"), nil},
-		"broken": {io.MultiReader(strings.NewReader("x"), broken{}), proxy.ErrUpstream},
+		"broken": {io.MultiReader(strings.NewReader("x"), broken{}), io.ErrUnexpectedEOF},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -138,7 +137,7 @@ func TestVerdict(t *testing.T) {
 			serve(newProxy(t, proxy.Config{Transport: transport(func(req *http.Request) (*http.Response, error) {
 				res := said(200, "")
 				res.ContentLength = -1
-				res.Body = onClose{io.NopCloser(c.body), func() { verdict = attempt.From(req.Context()).Err() }}
+				res.Body = onClose{io.NopCloser(c.body), func() { verdict = exchange.Current(req.Context()).Verdict().Err }}
 				return res, nil
 			})}), request(t, http.MethodGet, nil))
 			require.ErrorIs(t, verdict, c.err)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 // before it, or the client read too slowly for the whole to end in time. It counts as
 // neither success nor failure: else clients could have every endpoint taken out by
 // asking for answers at once. Answered with 504.
-var ErrDeadline = attempt.ErrDeadline
+var ErrDeadline = exchange.ErrDeadline
 
 func deadlineError() error {
 	return refusal(http.StatusGatewayTimeout, "deadline_exceeded", "The time that the request gives has passed.", fmt.Errorf("%w passed", ErrDeadline))
@@ -84,7 +84,7 @@ func clampTimeout(d float64) time.Duration {
 }
 
 // bound works out when the exchange must have ended.
-func (x *exchange) bound() error {
+func (x *call) bound() error {
 	limit := x.timeouts.Total
 	d, err := asked(x.c.Request.Header)
 	if err != nil {
@@ -94,7 +94,7 @@ func (x *exchange) bound() error {
 		x.asked = true
 		if limit <= 0 || d < limit {
 			limit, x.hurried = d, true
-			x.shared.Hurried = x.timeouts.FirstByte <= 0 || d < x.timeouts.FirstByte
+			x.late = x.timeouts.FirstByte <= 0 || d < x.timeouts.FirstByte
 		}
 	}
 	if limit > 0 {
@@ -105,7 +105,7 @@ func (x *exchange) bound() error {
 
 // hasTime reports whether a try that began now could begin to answer before the
 // deadline: half of its kind take no longer.
-func (x *exchange) hasTime(now time.Time) bool {
+func (x *call) hasTime(now time.Time) bool {
 	if x.deadline.IsZero() {
 		return true
 	}
@@ -118,7 +118,7 @@ func (x *exchange) hasTime(now time.Time) bool {
 }
 
 // tellDeadline passes on how much time is left, in the forms that the client used.
-func (x *exchange) tellDeadline(out *http.Request, now time.Time) {
+func (x *call) tellDeadline(out *http.Request, now time.Time) {
 	left := max(x.deadline.Sub(now), time.Millisecond)
 	out.Header = out.Header.Clone()
 	if out.Header.Get(timeoutHeader) != "" {

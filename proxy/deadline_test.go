@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -169,12 +169,16 @@ type chained struct {
 }
 
 func (c *chained) RoundTrip(req *http.Request) (*http.Response, error) {
-	for try := attempt.From(req.Context()); ; {
+	for {
+		a, req := exchange.Start(req)
 		c.calls++
-		res, err := c.next(req)
-		try.SetOthers(2)
-		if !try.Final(res, err) || !try.Spend() {
+		res, err := a.Do(req, c.next)
+		a.SetOthers(2)
+		if x := a.Exchange(); x.Repeats(a, a.Verdict()) || !x.Spend() {
 			return res, err
+		}
+		if err == nil {
+			_ = res.Body.Close()
 		}
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"net/http"
 
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/hold"
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // What can go wrong with an exchange, for errors.Is on the error that the
@@ -19,7 +19,7 @@ var (
 	// or the protocol. Answered with 502.
 	ErrUpstream = errors.New("proxy: upstream failed")
 	// ErrTimeout: one of the Timeouts passed. Answered with 504.
-	ErrTimeout = attempt.ErrTimeout
+	ErrTimeout = exchange.ErrTimeout
 	// ErrClientClosed: the client left. It counts as neither success nor failure.
 	ErrClientClosed = errors.New("proxy: client closed the request")
 	// ErrLoop: the request has been here before. Answered with 508.
@@ -45,15 +45,15 @@ func upstreamError(err error) error {
 		return err
 	}
 	if errors.Is(err, ErrTimeout) { // a limit of a layer below
-		return timeoutError(limitFirstByte)
+		return timeoutError(exchange.LimitFirstByte)
 	}
 	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() { // connecting, or a limit of the transport's own
 		return refusal(http.StatusGatewayTimeout, "upstream_timeout", "The upstream server took too long (no connection or answer in time).",
 			fmt.Errorf("%w: %w: %w", ErrTimeout, ErrUpstream, err))
 	}
 	code, message := "upstream_error", "The upstream server broke the connection or sent an invalid answer."
-	if errors.Is(err, hold.ErrNoContent) {
-		message = "The upstream server failed before its answer began."
+	if isUnbegun(err) {
+		message = "The upstream server failed before its response began."
 	}
 	if isDial(err) {
 		code, message = "upstream_unreachable", "The upstream server could not be reached."
@@ -61,9 +61,21 @@ func upstreamError(err error) error {
 	return refusal(http.StatusBadGateway, code, message, fmt.Errorf("%w: %w", ErrUpstream, err))
 }
 
-func timeoutError(l limit) error {
+func timeoutError(l exchange.Limit) error {
 	return refusal(http.StatusGatewayTimeout, "upstream_timeout", "The upstream server took too long ("+l.String()+").",
 		fmt.Errorf("%w: %s", ErrTimeout, l))
+}
+
+// isUnbegun reports whether a response failed that was kept back.
+func isUnbegun(err error) bool {
+	_, said := errors.AsType[*llm.Error](err)
+	return said || errors.Is(err, exchange.ErrEmpty) || errors.Is(err, exchange.ErrNoJSON)
+}
+
+// credentialError is for the operator's credential that was refused. What the upstream
+// said may name it, and stays inside.
+func credentialError(err error) error {
+	return refusal(http.StatusBadGateway, "upstream_credential", "The upstream server did not accept the gateway's credential.", fmt.Errorf("%w: %w", ErrUpstream, err))
 }
 
 // clientError says why the client's context ended.

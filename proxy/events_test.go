@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/require"
 )
@@ -98,7 +98,7 @@ func TestEvents(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ev := newEvents()
 				serve(newProxy(t, proxy.Config{OnEvent: ev.on, Retry: proxy.Retry{Backoff: -1}, Transport: transport(func(req *http.Request) (*http.Response, error) {
-					try := attempt.From(req.Context())
+					try := exchange.Current(req.Context())
 					try.Use("e" + string(rune('0'+try.Number())))
 					return c.tries[try.Number()-1](req)
 				})}), request(t, http.MethodGet, nil))

@@ -48,7 +48,7 @@ func asksUpgrade(h http.Header) bool {
 }
 
 // outbound builds the request that every try sends, without its body.
-func (x *exchange) outbound() *http.Request {
+func (x *call) outbound() *http.Request {
 	in := x.c.Request
 	out := &http.Request{
 		Method: in.Method, URL: x.p.target(in.URL), Host: in.Host, Header: x.outHeader(in),
@@ -86,7 +86,7 @@ func (p *Proxy) target(in *url.URL) *url.URL {
 
 // outTrailer is what may follow the body upstream. Of an upload only the names
 // are known yet: its trailers pass if all of them may.
-func (x *exchange) outTrailer(in http.Header) http.Header {
+func (x *call) outTrailer(in http.Header) http.Header {
 	if len(in) == 0 {
 		return nil
 	}
@@ -105,7 +105,7 @@ func (x *exchange) outTrailer(in http.Header) http.Header {
 	return nil
 }
 
-func (x *exchange) outHeader(in *http.Request) http.Header {
+func (x *call) outHeader(in *http.Request) http.Header {
 	own := new([5]string) // one allocation for the values that this hop adds
 	h := make(http.Header, len(in.Header)+len(own))
 	drop := listed(in.Header)

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,12 +8,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/peek"
-	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// ErrBeaten is why a try was given up that was slower than one beside it.
-var ErrBeaten = errors.New("proxy: another try was faster")
+// ErrBeaten is the cause of an attempt that was given up because another was faster.
+var ErrBeaten = exchange.ErrBeaten
 
 // Hedge says when a second try is begun beside a first one that is slow to begin its
 // answer. The one whose first content comes first is relayed; the other is cancelled.
@@ -51,22 +50,22 @@ func (h *Hedge) resolve() (*Hedge, error) {
 
 // race is a slow try and the one beside it.
 type race struct {
-	x     *exchange
-	first *try
+	x     *call
+	first *attempt
 	timer *time.Timer
 	done  chan struct{} // closed when the second one ended, or was not begun
 
 	mu     sync.Mutex
-	second *try // nil: none was begun
-	winner *try
+	second *attempt // nil: none was begun
+	winner *attempt
 	ended  bool           // the first one did, and did not win
 	res    *http.Response // of the second, if it won
 	panic  any            // of the second; set before done is closed
 }
 
-// makeTry carries out a try, and another one beside it if that is slow. It returns
+// make carries out a try, and another one beside it if that is slow. It returns
 // the one that counts.
-func (x *exchange) makeTry(t *try) (*try, *http.Response, error) {
+func (x *call) make(t *attempt) (*attempt, *http.Response, error) {
 	after, hedged := x.hedgeAfter(t)
 	if !hedged {
 		res, err := x.roundTrip(t)
@@ -84,12 +83,12 @@ func (x *exchange) makeTry(t *try) (*try, *http.Response, error) {
 }
 
 // hedgeAfter is when t counts as slow; false when it is not hedged.
-func (x *exchange) hedgeAfter(t *try) (time.Duration, bool) {
+func (x *call) hedgeAfter(t *attempt) (time.Duration, bool) {
 	h := x.p.hedge
 	if h == nil || t.Number() > 1 || x.upload != nil || x.upgrade != "" || !x.p.retry.repeat(x.c.Request) || !x.wantsStream() {
 		return 0, false
 	}
-	return x.pace().quantile(t.start, h.Quantile)
+	return x.pace().quantile(t.Began(), h.Quantile)
 }
 
 // hedge makes the second try, on a goroutine of its own.
@@ -102,7 +101,7 @@ func (r *race) hedge() {
 	}()
 	now := time.Now()
 	// One that is the last has been to several versions: not once more to the first.
-	if r.first.Others() == 0 || r.first.Last() || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.shared.Spend() {
+	if r.first.Others() == 0 || r.x.x.Final() || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.x.Spend() {
 		return
 	}
 	t := r.x.beginHedge()
@@ -111,19 +110,22 @@ func (r *race) hedge() {
 		return
 	}
 	res, err := r.roundTrip(t)
-	well := err == nil && !r.x.p.retry.isFailure(res.StatusCode)
-	if well && r.win(t) {
+	if err == nil && r.x.isWell(t, res) && r.win(t) {
 		r.res = res
 		return
 	}
-	if well {
-		err = ErrBeaten
-	}
-	r.x.giveUp(t, res, err)
+	giveUp(res)
+	t.release()
+}
+
+// isWell reports whether an attempt has a response to relay.
+func (x *call) isWell(t *attempt, res *http.Response) bool {
+	v := t.Latest().Verdict()
+	return !x.p.retry.isFailure(v, res) && !hides(v, res.StatusCode)
 }
 
 // roundTrip makes the call. A panic here would end the process: nobody above recovers.
-func (r *race) roundTrip(t *try) (res *http.Response, err error) {
+func (r *race) roundTrip(t *attempt) (res *http.Response, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			res, err = nil, fmt.Errorf("proxy: a hedge panicked: %v\n%s", v, debug.Stack())
@@ -147,7 +149,7 @@ func (r *race) stop() {
 	}
 	r.mu.Unlock()
 	<-r.done
-	if r.res != nil && r.x.try != r.second {
+	if r.res != nil && r.x.attempt != r.second {
 		r.second.cancel(ErrBeaten)
 		_ = r.res.Body.Close()
 		r.second.release()
@@ -155,7 +157,7 @@ func (r *race) stop() {
 }
 
 // begin notes the second try, unless the first one has won meanwhile.
-func (r *race) begin(t *try) bool {
+func (r *race) begin(t *attempt) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.winner != nil {
@@ -167,7 +169,7 @@ func (r *race) begin(t *try) bool {
 
 // win reports whether t is the first to have begun its answer. The other one, while
 // it is under way, is cancelled.
-func (r *race) win(t *try) bool {
+func (r *race) win(t *attempt) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.winner != nil {
@@ -184,8 +186,8 @@ func (r *race) win(t *try) bool {
 }
 
 // end takes how the first try ended, and says which one counts.
-func (r *race) end(res *http.Response, err error) (*try, *http.Response, error) {
-	if err == nil && !r.x.p.retry.isFailure(res.StatusCode) && r.win(r.first) {
+func (r *race) end(res *http.Response, err error) (*attempt, *http.Response, error) {
+	if err == nil && r.x.isWell(r.first, res) && r.win(r.first) {
 		return r.first, res, nil
 	}
 	beaten := r.lost()
@@ -195,10 +197,10 @@ func (r *race) end(res *http.Response, err error) (*try, *http.Response, error) 
 	}
 	if beaten {
 		r.x.took(r.first, true) // it would have taken longer still
-		err = ErrBeaten
 	}
-	r.x.giveUp(r.first, res, err)
-	r.x.try = r.second
+	giveUp(res)
+	r.first.release()
+	r.x.attempt = r.second
 	return r.second, r.res, nil
 }
 
@@ -211,24 +213,16 @@ func (r *race) lost() bool {
 }
 
 // wantsStream reports whether the request asks for a stream of events.
-func (x *exchange) wantsStream() bool {
-	if x.stream == nil {
-		v := sse.Is(x.c.Request.Header.Get("Accept"))
-		if !v && bytes.Contains(x.body, []byte(`"stream"`)) {
-			start, end, err := peek.Member(x.body, "stream")
-			v = err == nil && string(x.body[start:end]) == "true"
-		}
-		x.stream = &v
-	}
-	return *x.stream
+func (x *call) wantsStream() bool {
+	return x.asks.Stream || llm.IsEventStream(x.c.Request.Header.Get("Accept"))
 }
 
 // pace is that of requests like this one; nil if none was answered.
-func (x *exchange) pace() *pace {
+func (x *call) pace() *pace {
 	return x.p.paces.find(paceKey{class: x.class, stream: x.wantsStream()})
 }
 
 // took remembers how long a try took to begin its answer.
-func (x *exchange) took(t *try, stream bool) {
-	x.p.paces.of(paceKey{class: x.class, stream: stream}).add(time.Now(), time.Since(t.start))
+func (x *call) took(t *attempt, stream bool) {
+	x.p.paces.of(paceKey{class: x.class, stream: stream}).add(time.Now(), time.Since(t.Began()))
 }

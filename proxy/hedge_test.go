@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -29,7 +29,7 @@ type fleet struct {
 type exchangeKey struct{}
 
 func (f *fleet) RoundTrip(req *http.Request) (*http.Response, error) {
-	t := attempt.From(req.Context())
+	t := exchange.Current(req.Context())
 	t.SetOthers(f.others)
 	n, _ := req.Context().Value(exchangeKey{}).(int)
 	name := strconv.Itoa(n) + "/" + strconv.Itoa(t.Number())
@@ -198,8 +198,8 @@ func TestHedgeFails(t *testing.T) {
 		ev := newEvents()
 		f := &fleet{delay: usual, others: 1}
 		tr := transport(func(req *http.Request) (*http.Response, error) {
-			if attempt.From(req.Context()).Number() == 1 && req.Context().Value(exchangeKey{}) == 1 {
-				attempt.From(req.Context()).SetOthers(1)
+			if exchange.Current(req.Context()).Number() == 1 && req.Context().Value(exchangeKey{}) == 1 {
+				exchange.Current(req.Context()).SetOthers(1)
 				return after(150*time.Millisecond, fails(io.ErrUnexpectedEOF))(req)
 			}
 			return f.RoundTrip(req)
@@ -249,8 +249,8 @@ func TestHedgePanics(t *testing.T) {
 				f.delay = func(exchange, _ int) time.Duration { return time.Duration(100+400*exchange) * time.Millisecond }
 				cfg := hedged(f, ev)
 				cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
-					if req.Context().Value(exchangeKey{}) == 1 && attempt.From(req.Context()).Number() == c.try {
-						attempt.From(req.Context()).SetOthers(1)
+					if req.Context().Value(exchangeKey{}) == 1 && exchange.Current(req.Context()).Number() == c.try {
+						exchange.Current(req.Context()).SetOthers(1)
 						<-time.After(time.Duration(3-c.try) * 100 * time.Millisecond)
 						panic("oops")
 					}

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -91,7 +91,7 @@ func text(s string) piece { return piece{0, s} }
 // inTurn gives the tries to transports in turn. The last one goes on.
 func inTurn(others int, list ...transport) transport {
 	return func(req *http.Request) (*http.Response, error) {
-		t := attempt.From(req.Context())
+		t := exchange.Current(req.Context())
 		t.SetOthers(others)
 		t.Use(string(rune('a' + t.Number())))
 		return list[min(t.Number(), len(list))-1](req)

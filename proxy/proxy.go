@@ -143,8 +143,7 @@ func (p *Proxy) SetTimeouts(t Timeouts) error {
 func (p *Proxy) Timeouts() Timeouts { return *p.timeouts.Load() }
 
 func (p *Proxy) handle(c *gin.Context) {
-	x := &exchange{p: p, c: c, start: time.Now(), timeouts: p.timeouts.Load(), outcome: Failure, err: errUnfinished}
-	x.first.start = x.start
+	x := &call{p: p, c: c, start: time.Now(), timeouts: p.timeouts.Load(), outcome: Failure, err: errUnfinished}
 	defer x.end()
 	if err := p.refuse(c.Request); err != nil {
 		x.fail(err)
@@ -154,7 +153,7 @@ func (p *Proxy) handle(c *gin.Context) {
 		x.fail(err)
 		return
 	}
-	res, err := x.attempts() //nolint:bodyclose // relay and tunnel close it
+	res, err := x.run() //nolint:bodyclose // relay and tunnel close it
 	if err != nil {
 		x.fail(err)
 		return

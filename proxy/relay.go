@@ -12,42 +12,34 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/sse"
-	"github.com/ginfer/ginfer/internal/usage"
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // bufferSize is one read of an answer's body.
 const bufferSize = 32 << 10
 
-// relay sends the answer to the client and reports the exchange's outcome to
-// whoever waits for the body to be closed.
-func (x *exchange) relay(res *http.Response) {
+// relay sends the response to the client.
+func (x *call) relay(res *http.Response) {
 	defer func() { _ = res.Body.Close() }() // also when a writer panics
-	events := sse.Is(res.Header.Get("Content-Type"))
+	events := llm.IsEventStream(res.Header.Get("Content-Type"))
 	x.commit(res, events)
-	var f *follower
-	if events {
-		f = x.follow(res)
-	}
-	err := x.copyBody(res, f)
+	var between llm.Splitter
+	between.Reset(nil)
+	err := x.copyBody(res, events, &between)
 	if err == nil {
 		x.sendTrailers(res)
 		x.finish(res)
 		return
 	}
 	x.settle(err)
-	if x.outcome == Failure {
-		x.try.Fail(err)
-	}
-	x.tried(x.try, res, err, x.bytes)
 	switch {
 	case errors.Is(err, ErrClientClosed):
 		apierror.Cut(x.c, err)
-	case events && f.between.At() && res.Header.Get("Content-Encoding") == "":
+	case events && between.Between() && !llm.Encoded(res.Header):
 		begun := x.c.Writer.Written()
 		x.p.cfg.ErrorHandler(x.c, err)
-		if begun { // whatever the handler did, this answer is not complete
+		if begun { // whatever the handler did, this response is not complete
 			apierror.Cut(x.c, nil)
 		}
 	default:
@@ -55,21 +47,19 @@ func (x *exchange) relay(res *http.Response) {
 	}
 }
 
-// finish ends an exchange whose answer went through whole.
-func (x *exchange) finish(res *http.Response) {
-	x.c.Writer.WriteHeaderNow() // an empty answer; gin would replace its Content-Type
-	x.outcome, x.err = Success, nil
-	switch said := x.try.Err(); {
-	case res.StatusCode >= 500:
-		x.outcome, x.err = Failure, statusError(res.StatusCode)
-	case said != nil: // by an event: the client knows
-		x.outcome, x.err = Failure, fmt.Errorf("%w: %w", ErrUpstream, said)
+// finish ends an exchange whose response went through whole.
+func (x *call) finish(res *http.Response) {
+	x.c.Writer.WriteHeaderNow() // an empty response; gin would replace its Content-Type
+	_ = res.Body.Close()        // of one without an end, as to HEAD, this is it
+	v := x.attempt.Latest().Verdict()
+	x.outcome, x.err = x.outcomeOf(v, res.StatusCode)
+	if x.outcome == Failure && res.StatusCode < http.StatusInternalServerError { // an event says so: the client knows
+		x.err = fmt.Errorf("%w: %w", ErrUpstream, v.Err)
 	}
-	x.tried(x.try, res, x.err, x.bytes)
 }
 
 // commit writes the head of the answer.
-func (x *exchange) commit(res *http.Response, events bool) {
+func (x *call) commit(res *http.Response, events bool) {
 	x.early.stop()
 	x.committed = true
 	h := x.c.Writer.Header()
@@ -98,7 +88,7 @@ func (x *exchange) commit(res *http.Response, events bool) {
 
 // copyBody relays the body. It flushes whenever a read came back short: then
 // nothing more was buffered, and the client should have what there is.
-func (x *exchange) copyBody(res *http.Response, f *follower) error {
+func (x *call) copyBody(res *http.Response, events bool, between *llm.Splitter) error {
 	head := lateHead{w: x.c.Writer}
 	if res.ContentLength < 0 && x.c.Request.Method != http.MethodHead {
 		head.timer = time.AfterFunc(headDelay, head.flush)
@@ -107,25 +97,29 @@ func (x *exchange) copyBody(res *http.Response, f *follower) error {
 	buf := x.p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
 	defer x.p.buffers.Put(buf)
 	for {
-		asked := time.Now()
-		if err := x.readTooSlowly(asked); err != nil {
+		if err := x.readTooSlowly(time.Now()); err != nil {
 			return err
 		}
-		x.try.dog.arm(limitIdle, asked, f.limit(x.timeouts))
 		n, readErr := res.Body.Read(buf[:])
-		x.try.dog.disarm()
 		head.stop()
 		if n > 0 {
 			if err := x.copyPart(buf[:n]); err != nil {
+				x.attempt.Latest().Note(exchange.Verdict{Outcome: exchange.Canceled, Blame: exchange.Client, Err: err})
 				return err
 			}
-			f.saw(buf[:n], asked)
+			if events {
+				between.Write(buf[:n])
+			}
 		}
 		switch {
 		case readErr == io.EOF: // one that is wrapped is no clean end
-			return x.bodyEnded(f)
+			return x.bodyEnded()
 		case readErr != nil:
-			return x.explain(x.try, readErr)
+			v := x.attempt.Latest().Verdict()
+			if v.Err == nil { // it was whole but for the transport's end
+				return nil
+			}
+			return x.explain(v, readErr)
 		case n < len(buf):
 			x.c.Writer.Flush()
 		}
@@ -134,16 +128,15 @@ func (x *exchange) copyBody(res *http.Response, f *follower) error {
 
 // readTooSlowly ends an exchange whose time passed while the gateway waited for its
 // client to read. The upstream is told that it was given up, not that it failed.
-func (x *exchange) readTooSlowly(now time.Time) error {
+func (x *call) readTooSlowly(now time.Time) error {
 	if x.bytes == 0 || x.deadline.IsZero() || now.Before(x.deadline) {
 		return nil
 	}
-	err := deadlineError()
-	x.try.cancel(err)
-	return err
+	x.attempt.cancel(ErrDeadline)
+	return deadlineError()
 }
 
-func (x *exchange) copyPart(b []byte) error {
+func (x *call) copyPart(b []byte) error {
 	if _, err := x.c.Writer.Write(b); err != nil {
 		return x.clientFault(err)
 	}
@@ -184,60 +177,21 @@ func (h *lateHead) stop() {
 	h.over = true
 }
 
-// follower follows a stream of events while it is relayed. Nil, of other answers, does
-// nothing.
-type follower struct {
-	between sse.Boundary
-	pauses  gaps
-	scanner *usage.Scanner // nil: a layer below reads it
-}
-
-func (x *exchange) follow(res *http.Response) *follower {
-	f := new(follower)
-	if !x.try.Watched() {
-		f.scanner = new(usage.Scanner)
-		f.scanner.Reset(res.Header)
-	}
-	return f
-}
-
-// limit is how long the answer may pause.
-func (f *follower) limit(t *Timeouts) time.Duration {
-	if f == nil {
-		return t.Idle
-	}
-	return f.pauses.limit(t)
-}
-
-// saw takes what was read, and since when it was waited for.
-func (f *follower) saw(p []byte, since time.Time) {
-	if f == nil {
-		return
-	}
-	f.pauses.add(time.Since(since))
-	f.between.Write(p)
-	if f.scanner != nil {
-		_, _ = f.scanner.Write(p) // never fails
-	}
-}
-
-// bodyEnded catches an upload that broke while the answer came through whole, and a
-// stream of a model that lacks its last event: a client would take it for whole.
-func (x *exchange) bodyEnded(f *follower) error {
-	if f != nil && f.scanner != nil {
-		x.try.Judge(f.scanner, true)
-	}
+// bodyEnded catches an upload that broke while the response came through whole, and a
+// response that lacks its end: a client would take it for whole.
+func (x *call) bodyEnded() error {
 	if x.upload != nil && x.upload.failed() != nil {
 		return x.upload.failed()
 	}
-	if err := x.try.Err(); errors.Is(err, attempt.ErrCut) {
-		return upstreamError(err)
+	v := x.attempt.Latest().Verdict()
+	if v.Outcome == exchange.Failure && errors.Is(v.Err, exchange.ErrCut) && v.Bad() {
+		return upstreamError(v.Err)
 	}
 	return nil
 }
 
 // clientFault explains a failed write.
-func (x *exchange) clientFault(err error) error {
+func (x *call) clientFault(err error) error {
 	if x.clientGone() {
 		return clientError(x.c.Request.Context())
 	}
@@ -248,7 +202,7 @@ func (x *exchange) clientFault(err error) error {
 }
 
 // sendTrailers passes on what came after the body.
-func (x *exchange) sendTrailers(res *http.Response) {
+func (x *call) sendTrailers(res *http.Response) {
 	h := x.c.Writer.Header()
 	for name, values := range res.Trailer {
 		if !mayTrail(name) {

@@ -104,4 +104,4 @@ func (p *retryPolicy) wait(n int) time.Duration {
 	return rand.N(bound + 1) //nolint:gosec // spreads load, is no secret
 }
 
-func (p *retryPolicy) isFailure(status int) bool { return slices.Contains(p.statuses, status) }
+func (p *retryPolicy) repeats(status int) bool { return slices.Contains(p.statuses, status) }

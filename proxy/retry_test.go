@@ -16,7 +16,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -229,7 +229,7 @@ func TestRetryAfter(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c.retry.Tries = 2
 				tr := &calls{next: func(req *http.Request) (*http.Response, error) {
-					attempt.From(req.Context()).SetOthers(c.others)
+					exchange.Current(req.Context()).SetOthers(c.others)
 					return status(503, "Retry-After", c.value)(req)
 				}}
 				w := serve(newProxy(t, proxy.Config{Transport: tr, Retry: c.retry}), request(t, http.MethodGet, nil))
@@ -251,7 +251,7 @@ func TestTooManyRequestsElsewhere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := &calls{next: func(req *http.Request) (*http.Response, error) {
-			try := attempt.From(req.Context())
+			try := exchange.Current(req.Context())
 			try.SetOthers(2 - try.Number())
 			return said(429, ""), nil
 		}}
@@ -358,12 +358,13 @@ func TestBudgetIsSharedWithLayersBelow(t *testing.T) {
 	t.Parallel()
 	granted := 0
 	tr := transport(func(req *http.Request) (*http.Response, error) {
-		try := attempt.From(req.Context())
-		for try.Spend() {
+		a := exchange.Current(req.Context())
+		for a.Exchange().Spend() {
 			granted++
 		}
-		assert.False(t, try.Final(nil, errDial), "the proxy would try again, if it could")
-		assert.True(t, try.Final(said(200, ""), nil))
+		failed := exchange.Verdict{Outcome: exchange.Failure, Blame: exchange.Endpoint, Repeatable: true, Err: errDial}
+		assert.True(t, a.Exchange().Repeats(a, failed), "the proxy would repeat it, if it could")
+		assert.False(t, a.Exchange().Repeats(a, exchange.Verdict{}))
 		return nil, errDial
 	})
 	ev := newEvents()

@@ -2,7 +2,6 @@ package proxy_test
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -11,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/require"
 )
@@ -184,7 +183,7 @@ func TestConnectTimeoutReachesTheTransport(t *testing.T) {
 	for set, want := range map[time.Duration]time.Duration{0: 5 * time.Second, time.Second: time.Second, -1: -1} {
 		var got time.Duration
 		p := newProxy(t, proxy.Config{Timeouts: proxy.Timeouts{Connect: set}, Transport: transport(func(req *http.Request) (*http.Response, error) {
-			got = attempt.From(req.Context()).ConnectTimeout()
+			got = exchange.Current(req.Context()).ConnectTimeout()
 			return said(200, ""), nil
 		})})
 		serve(p, request(t, http.MethodGet, nil))
@@ -201,9 +200,6 @@ func TestTimeoutIsNoAbandonment(t *testing.T) {
 		p := newProxy(t, proxy.Config{Retry: proxy.Retry{Tries: 1}, Transport: transport(func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			cause = context.Cause(req.Context())
-			if attempt.Abandoned(req.Context()) {
-				return nil, errors.New("abandoned")
-			}
 			return nil, req.Context().Err()
 		})})
 		require.Equal(t, 504, serve(p, request(t, http.MethodGet, nil)).Code)

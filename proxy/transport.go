@@ -11,7 +11,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/h1"
 )
 
@@ -121,7 +121,7 @@ func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 // dial honours the connect timeout of the exchange that asked.
 func dial(d *net.Dialer) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if limit := attempt.From(ctx).ConnectTimeout(); limit > 0 {
+		if limit := exchange.Current(ctx).ConnectTimeout(); limit > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, limit)
 			defer cancel()

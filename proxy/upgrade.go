@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // upgradeType returns the protocol that the client may switch to. Only
@@ -24,31 +26,28 @@ func upgradeType(r *http.Request) string {
 }
 
 // tunnel joins the client's and the upstream's connection after a 101.
-func (x *exchange) tunnel(res *http.Response) {
+func (x *call) tunnel(res *http.Response) {
 	defer func() { _ = res.Body.Close() }()
 	upstream, ok := res.Body.(io.ReadWriteCloser)
 	if !ok || x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
 		err := upstreamError(fmt.Errorf("switched to %q, asked for %q", res.Header.Get("Upgrade"), x.upgrade))
-		x.try.Fail(err)
-		x.tried(x.try, res, err, 0)
+		x.attempt.Latest().Note(exchange.Verdict{Outcome: exchange.Failure, Blame: exchange.Endpoint, Err: err})
 		x.fail(err)
 		return
 	}
 	client, err := x.hijack(res)
 	if err != nil {
 		x.settle(errors.Join(ErrClientClosed, err))
-		x.tried(x.try, res, x.err, 0)
 		_ = x.c.Error(err)
 		return
 	}
 	t := newTunnel(client, upstream, x.timeouts.Tunnel)
 	x.p.tunnels.add(t)
 	defer x.p.tunnels.remove(t)
-	stop := context.AfterFunc(x.try.req.Context(), t.close)
+	stop := context.AfterFunc(x.attempt.Latest().Context(), t.close)
 	defer stop()
 	x.bytes = t.run()
 	x.outcome, x.err = Success, nil
-	x.tried(x.try, res, nil, x.bytes)
 }
 
 // client is a hijacked connection and what was read of it before.
@@ -60,7 +59,7 @@ type client struct {
 func (c client) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
 // hijack takes the client's connection over and sends the 101 on it.
-func (x *exchange) hijack(res *http.Response) (*client, error) {
+func (x *call) hijack(res *http.Response) (*client, error) {
 	x.early.stop()
 	h := x.c.Writer.Header()
 	copyHeader(h, res.Header)

@@ -371,7 +371,7 @@ func (a *Attempt) facts() *facts {
 	s := &a.scanner
 	f := &facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, eof: a.eof, closed: a.closed,
-		hurried: a.limits.Hurried, invalid: a.invalid, operate: a.operate, grpc: -1,
+		late: a.limits.Late, invalid: a.invalid, operate: a.operate, grpc: -1,
 		generates: a.api.Generates() && a.status == http.StatusOK, begun: !a.content.IsZero(),
 	}
 	if a.outer.Err() != nil {
@@ -393,4 +393,18 @@ func (a *Attempt) facts() *facts {
 		f.cut, f.finished, f.said = s.Cut(), s.Finished(), s.Failure()
 	}
 	return f
+}
+
+// Status is that of the response; 0: there is none yet.
+func (a *Attempt) Status() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.status
+}
+
+// Header is that of the response; nil: there is none yet. It must not be changed.
+func (a *Attempt) Header() http.Header {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.header
 }

@@ -193,7 +193,7 @@ type Limits struct {
 	Idle, Stall time.Duration
 	// Deadline is when everything must have ended; zero: at any time.
 	Deadline time.Time
-	// Hurried: Deadline is the client's own. That an upstream can't respond by then is no
-	// failure.
-	Hurried bool
+	// Hurried: Deadline is the client's own: that an upstream can't respond by then is no
+	// failure. Late: it gives less time than the gateway would, so that a 504 says the same.
+	Hurried, Late bool
 }

@@ -22,7 +22,7 @@ type facts struct {
 	panic   bool
 	eof     bool // the body was read to its end
 	closed  bool // and this before that
-	hurried bool
+	late    bool // the client gives too little time
 	invalid bool // the request could not have been sent
 	operate bool // it went with the operator's credential
 	grpc    int  // grpc-status; -1: none
@@ -108,7 +108,7 @@ func (f *facts) refused() Verdict {
 	if f.status >= http.StatusInternalServerError {
 		v.Outcome = Failure
 	}
-	if f.status == http.StatusGatewayTimeout && f.hurried {
+	if f.status == http.StatusGatewayTimeout && f.late {
 		return Verdict{Outcome: Canceled, Blame: Client, Err: err}
 	}
 	switch kind := f.kind(); kind {
@@ -213,7 +213,7 @@ func (f *facts) called() Verdict {
 		v.Blame, v.Repeatable = Endpoint, !f.begun
 	case 4: // DEADLINE_EXCEEDED
 		v.Blame = Endpoint
-		if f.hurried {
+		if f.late {
 			return Verdict{Outcome: Canceled, Blame: Client, Err: v.Err}
 		}
 	case 8: // RESOURCE_EXHAUSTED

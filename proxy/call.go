@@ -9,20 +9,22 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/peek"
 	"github.com/ginfer/ginfer/internal/urlpath"
 )
 
-// exchange is one client request on its way through the proxy.
-type exchange struct {
+// call is one client request on its way through the proxy.
+type call struct {
 	p        *Proxy
 	c        *gin.Context
 	start    time.Time
 	timeouts *Timeouts
 
-	shared  attempt.Exchange
-	out     *http.Request // what every try sends
+	x       *exchange.Exchange
+	asks    *llm.Request  // what the request says
+	out     *http.Request // what every attempt sends
 	body    []byte        // when whole
 	upload  *upload       // when not whole
 	upgrade string        // protocol asked for
@@ -31,13 +33,12 @@ type exchange struct {
 	deadline time.Time // when it must have ended; zero: at any time
 	asked    bool      // the client said how long it waits
 	hurried  bool      // and deadline is what it said
+	late     bool      // and that is less than what the gateway would give
 	class    string    // of requests that take alike to begin
-	stream   *bool     // it wants a stream of events; nil: not looked at
-	race     *race     // nil: no try was begun beside another
+	race     *race     // nil: no attempt was begun beside another
 
-	first     try
-	try       *try // the latest, or the one that won
-	tries     atomic.Int32
+	attempt   *attempt // the latest, or the one that won
+	attempts  atomic.Int32
 	committed bool
 	firstByte time.Duration
 	bytes     int64
@@ -62,7 +63,7 @@ func (p *Proxy) refuse(r *http.Request) error {
 
 // prepare reads the body, if it is short enough, and builds what every try
 // sends.
-func (x *exchange) prepare() error {
+func (x *call) prepare() error {
 	r := x.c.Request
 	x.upgrade = upgradeType(r)
 	if err := x.bound(); err != nil {
@@ -78,10 +79,11 @@ func (x *exchange) prepare() error {
 		}
 		return errors.Join(ErrBody, err)
 	}
-	x.body = body
+	x.body, x.asks = body, llm.ReadRequest(r, body)
 	if !whole {
 		x.upload = newUpload(x.c, x.p.cfg.MaxBody < 0, x.timeouts.Idle)
 	}
+	x.share()
 	x.out = x.outbound()
 	if x.p.cfg.Rewrite != nil {
 		x.p.cfg.Rewrite(x.c, x.out)
@@ -90,10 +92,10 @@ func (x *exchange) prepare() error {
 }
 
 // clientGone reports that nobody waits for the answer any more.
-func (x *exchange) clientGone() bool { return x.c.Request.Context().Err() != nil }
+func (x *call) clientGone() bool { return x.c.Request.Context().Err() != nil }
 
 // fail answers with err, if anybody is there to hear it.
-func (x *exchange) fail(err error) {
+func (x *call) fail(err error) {
 	x.settle(err)
 	x.early.stop()
 	x.giveUpConnection()
@@ -107,7 +109,7 @@ func (x *exchange) fail(err error) {
 
 // giveUpConnection has the server close an HTTP/1 connection of which an
 // upload was not read to its end: what follows it is no request.
-func (x *exchange) giveUpConnection() {
+func (x *call) giveUpConnection() {
 	if x.upload != nil && !x.upload.ended.Load() && x.c.Request.ProtoMajor == 1 {
 		x.c.Writer.Header().Set("Connection", "close")
 	}
@@ -115,9 +117,9 @@ func (x *exchange) giveUpConnection() {
 
 // settle records how the exchange ended. Faults of the client and of the
 // request itself are no failure of an upstream.
-func (x *exchange) settle(err error) {
+func (x *call) settle(err error) {
 	x.err = err
-	if x.try == nil || errors.Is(err, ErrClientClosed) || errors.Is(err, ErrBody) || errors.Is(err, ErrDeadline) {
+	if x.attempt == nil || errors.Is(err, ErrClientClosed) || errors.Is(err, ErrBody) || errors.Is(err, ErrDeadline) {
 		x.outcome = Canceled
 		return
 	}
@@ -126,14 +128,14 @@ func (x *exchange) settle(err error) {
 
 // end frees what the exchange holds and tells of it. It runs also when a
 // handler panics.
-func (x *exchange) end() {
+func (x *call) end() {
 	x.early.stop()
 	x.giveUpConnection() // before whoever recovers from a panic answers
 	if x.upload != nil {
 		x.upload.stop()
 	}
-	if x.try != nil {
-		x.try.release()
+	if x.attempt != nil {
+		x.attempt.release()
 	}
 	if x.race != nil {
 		x.race.stop()
@@ -145,13 +147,14 @@ func (x *exchange) end() {
 		return
 	}
 	e := Event{Kind: Finished, Status: x.c.Writer.Status(), Outcome: x.outcome, Err: x.err, FirstByte: x.firstByte, Duration: time.Since(x.start), Bytes: x.bytes}
-	if x.try != nil {
-		e.Try, e.Endpoint, e.Hedge = int(x.tries.Load()), x.try.Endpoint(), x.try.Hedge()
+	if x.attempt != nil {
+		last := x.attempt.Latest()
+		e.Try, e.Endpoint, e.Hedge = int(x.attempts.Load()), last.Endpoint(), last.Hedge()
 	}
 	x.notify(e)
 }
 
-func (x *exchange) notify(e Event) {
+func (x *call) notify(e Event) {
 	if x.p.cfg.OnEvent != nil {
 		x.p.cfg.OnEvent(context.WithoutCancel(x.c.Request.Context()), e)
 	}
