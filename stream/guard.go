@@ -280,6 +280,9 @@ func (g *guard) finish(ctx context.Context, panicked bool) {
 	if g.begun && !g.cut {
 		g.deadline(serverDeadline(ctx)) // the connection's next answer may be another's
 	}
+	if g.h2 && g.stream && !g.cut && ctx.Err() != nil {
+		_ = g.explain(g.resetReason()) // nobody writes any more
+	}
 	g.broken = g.cut
 	g.cut = true
 	g.mu.Unlock()
@@ -290,6 +293,28 @@ func (g *guard) finish(ctx context.Context, panicked bool) {
 	if g.streams.cfg.OnEvent != nil {
 		g.streams.cfg.OnEvent(context.WithoutCancel(ctx), Event{Duration: time.Since(g.start), Bytes: g.bytes, Heartbeats: g.beats, Err: g.err})
 	}
+}
+
+// resetReason is why HTTP/2 closed the stream, from the server's own writer: gin's keeps
+// errors of flushes to itself. A deadline can pass after its write returned, since the
+// server hears of a deadline's end later; the next flush then fails at once, well before
+// its own deadline. Deadlines of the handler's own are not the client's slowness.
+func (g *guard) resetReason() error {
+	if !g.limit.IsZero() && time.Now().After(g.limit) {
+		return nil
+	}
+	var w http.ResponseWriter = g.ResponseWriter
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = outer.Unwrap()
+	}
+	if f, ok := w.(interface{ FlushError() error }); ok {
+		return f.FlushError()
+	}
+	return nil
 }
 
 // serverDeadline is the one that the server itself would have set.

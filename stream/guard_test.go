@@ -209,7 +209,7 @@ func TestSlowClientOfSmallEvents(t *testing.T) {
 	t.Parallel()
 	for _, h2 := range []bool{false, true} {
 		ended := make(chan stream.Event, 1)
-		s, err := stream.New(stream.Config{WriteTimeout: 100 * time.Millisecond, OnEvent: func(_ context.Context, e stream.Event) { ended <- e }})
+		s, err := stream.New(stream.Config{WriteTimeout: 500 * time.Millisecond, OnEvent: func(_ context.Context, e stream.Event) { ended <- e }})
 		require.NoError(t, err)
 		srv := start(t, h2, s.Middleware(), func(c *gin.Context) {
 			out := stream.NewWriter(c.Writer)
@@ -221,6 +221,63 @@ func TestSlowClientOfSmallEvents(t *testing.T) {
 		require.ErrorIs(t, (<-ended).Err, stream.ErrSlowClient, "HTTP/2: %v", h2)
 		_ = res.Body.Close()
 		srv.CloseClientConnections()
+	}
+}
+
+// heldUp is a writer on a machine that is held up at the second event until the server
+// resets the stream at its write deadline.
+type heldUp struct {
+	gin.ResponseWriter
+	reset  <-chan struct{}
+	writes int
+}
+
+func (h *heldUp) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+func (h *heldUp) Write(p []byte) (int, error) {
+	if h.writes++; h.writes == 2 {
+		<-h.reset
+	}
+	return h.ResponseWriter.Write(p)
+}
+
+// Over HTTP/2 a write deadline resets the stream although the write itself only filled a
+// buffer, and the flush after it fails long before its own deadline. A deadline that the
+// handler set, and that passes in silence, says nothing of the client.
+func TestResetByAPastWriteDeadline(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		handler func(*gin.Context, *stream.Writer)
+		want    error
+	}{
+		"the guard's": {want: stream.ErrSlowClient, handler: func(c *gin.Context, out *stream.Writer) {
+			for c.Request.Context().Err() == nil && out.Data("b") == nil {
+			}
+		}},
+		"the handler's": {handler: func(c *gin.Context, _ *stream.Writer) {
+			_ = http.NewResponseController(c.Writer).SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+			<-c.Request.Context().Done()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan stream.Event, 1)
+			s, err := stream.New(stream.Config{WriteTimeout: 500 * time.Millisecond, OnEvent: func(_ context.Context, e stream.Event) { ended <- e }})
+			require.NoError(t, err)
+			hold := func(c *gin.Context) { c.Writer = &heldUp{ResponseWriter: c.Writer, reset: c.Request.Context().Done()} }
+			srv := start(t, true, hold, s.Middleware(), func(c *gin.Context) {
+				out := stream.NewWriter(c.Writer)
+				_ = out.Data("a")
+				tt.handler(c, out)
+			})
+			_, err = get(t, srv)
+			require.Error(t, err, "the stream was reset")
+			if e := <-ended; tt.want == nil {
+				require.NoError(t, e.Err)
+			} else {
+				require.ErrorIs(t, e.Err, tt.want)
+			}
+		})
 	}
 }
 
