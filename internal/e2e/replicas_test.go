@@ -141,9 +141,9 @@ func heldUp() func() time.Duration {
 func tokensAt(tb testing.TB, overload float64) (utilisation, worst, allowed float64) {
 	tb.Helper()
 	const minute, perMinute, burst, replicas = 3 * time.Second, 30_000, 5_000, 4
-	const late = 20 * time.Millisecond // by which tokens may be booked after they were charged,
-	held := heldUp()                   // and by which this machine holds everybody up
-	server := redistest.Start(tb)
+	const late = 20 * time.Millisecond // by which tokens may be booked after they were charged
+	server := redistest.Start(tb)      // skips, so nothing may run before it
+	held := heldUp()                   // by which this machine holds everybody up
 	load := &chatter.Load{Random: rand.New(rand.NewPCG(1, 2)), Input: 100, Output: 75, Speed: 10 * time.Millisecond}
 	var handlers []http.Handler
 	for range replicas {
