@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,7 +24,9 @@ func keyCommand(args []string, stdout, stderr io.Writer) int {
 	tags := flags.String("tags", "", "what kind of caller it is, separated by commas")
 	models := flags.String("models", "", "models that it may use, separated by commas; * at the end matches any rest (default: all)")
 	life := flags.Duration("for", 0, "how long it is good, as 720h (default: for ever)")
-	if err := flags.Parse(args); err != nil {
+	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	} else if err != nil {
 		return exitConfig
 	}
 	if *file == "" || e.Subject == "" || flags.NArg() > 0 || *life < 0 {

@@ -6,7 +6,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,39 +21,29 @@ import (
 const (
 	exitOK     = 0 // drained, nothing was cut
 	exitFailed = 1 // could not start, or streams had to be cut at the end
-	exitConfig = 2 // bad flags or configuration
+	exitConfig = 2 // bad arguments or configuration
 )
 
 func main() {
+	gin.SetMode(gin.ReleaseMode)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, signals))
 }
 
-func run(args []string, stdout, stderr io.Writer, signals <-chan os.Signal) int {
-	gin.SetMode(gin.ReleaseMode)
-	if len(args) > 0 && args[0] == "key" {
-		return keyCommand(args[1:], stdout, stderr)
-	}
-	flags := flag.NewFlagSet("gateway", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	path := flags.String("config", "", "configuration `file`, JSON or YAML; reloaded when it changes (default: built in)")
-	check := flags.Bool("check", false, "check the configuration and exit")
-	verbose := flags.Bool("v", false, "log more: what the parts decide")
-	if err := flags.Parse(args); err != nil {
-		return exitConfig
-	}
+// serveCommand runs the gateway until a signal, or only checks its configuration.
+func serveCommand(o *options, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	g := newGateway(newLogger(stderr, *verbose), *path)
+	g := newGateway(newLogger(stderr, o.verbose), o.config)
 	redis.SetLogger(redisLog{g.log}) // for the whole process, as the client has it
 	defer g.close()
 	if err := g.load(ctx); err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
 		return exitConfig
 	}
-	if *check {
+	if o.check {
 		_, _ = fmt.Fprintln(stdout, "the configuration is good")
 		return exitOK
 	}

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,10 +31,22 @@ func main() {
 	c := &cli{env: os.Getenv, in: os.Stdin, out: os.Stdout, info: os.Stderr, poll: time.Second}
 	err := c.run(ctx, os.Args[1:])
 	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	code := exitCode(err)
+	if code != 0 {
 		fmt.Fprintln(os.Stderr, "ginferctl:", err)
-		os.Exit(1) //nolint:gocritic // stop was called
 	}
+	os.Exit(code) //nolint:gocritic // stop was called
+}
+
+// exitCode is 2 for wrong arguments and 1 for whatever else failed.
+func exitCode(err error) int {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errUsage), errors.Is(err, errArgs), errors.Is(err, errFlags):
+		return 2
+	}
+	return 1
 }
 
 // cli is one call of the command.
@@ -121,6 +134,7 @@ func or(a, b string) string {
 var (
 	errUsage  = errors.New("no such command")
 	errArgs   = errors.New("wrong number of arguments")
+	errFlags  = errors.New("wrong flags")
 	errFailed = errors.New("it did not end well")
 	errEarly  = errors.New("it is not done yet")
 )
@@ -129,7 +143,7 @@ func (c *cli) run(ctx context.Context, args []string) error {
 	cmd, rest := find(args)
 	if cmd == nil {
 		c.usage()
-		if len(args) > 0 && (args[0] == "help" || strings.HasPrefix(args[0], "-h") || args[0] == "--help") {
+		if len(args) == 1 && slices.Contains([]string{"help", "-h", "-help", "--help"}, args[0]) {
 			return nil
 		}
 		return errUsage
@@ -137,7 +151,7 @@ func (c *cli) run(ctx context.Context, args []string) error {
 	f := c.flags(cmd)
 	positional, err := parse(f, rest)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errFlags, err)
 	}
 	if want := len(strings.Fields(cmd.args)); len(positional) != want {
 		f.Usage()

@@ -182,11 +182,7 @@ func TestErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"nothing", nil, "no such command"},
-		{"an unknown command", []string{"batch", "eat"}, "no such command"},
-		{"no file", []string{"batch", "submit"}, "wrong number"},
 		{"a file that is not there", []string{"batch", "submit", "/none"}, "no such file"},
-		{"an unknown flag", []string{"jobs", "list", "-x"}, "not defined"},
 		{"a bad token", []string{"jobs", "list", "-token", "x"}, "The credential is not valid. (invalid_api_key, status 401)"},
 		{"an unknown batch", []string{"batch", "watch", "batch_x"}, "There is no such batch"},
 		{"no JSON", []string{"jobs", "submit", "-"}, "no JSON"},
@@ -195,13 +191,38 @@ func TestErrors(t *testing.T) {
 	for _, tt := range tests {
 		_, _, err := call(t, url, "{", tt.args...)
 		require.ErrorContains(t, err, tt.want, tt.name)
+		assert.Equal(t, 1, exitCode(err), tt.name)
 	}
 	_, info, err := call(t, url, "", "help")
 	require.NoError(t, err)
 	assert.Contains(t, info, "batch watch ID")
 	_, info, err = call(t, url, "", "batch", "watch", "-h")
 	require.Error(t, err)
+	assert.Zero(t, exitCode(err))
 	assert.Contains(t, info, "usage: ginferctl batch watch ID")
+}
+
+// What is no command, argument or flag is refused, with the usage.
+func TestWrongArguments(t *testing.T) {
+	for name, tt := range map[string]struct {
+		args        []string
+		want, usage string
+	}{
+		"nothing":               {nil, "no such command", "usage: ginferctl COMMAND"},
+		"an unknown command":    {[]string{"foo"}, "no such command", "usage: ginferctl COMMAND"},
+		"an unknown subcommand": {[]string{"batch", "eat"}, "no such command", "usage: ginferctl COMMAND"},
+		"a word after help":     {[]string{"help", "batch"}, "no such command", "usage: ginferctl COMMAND"},
+		"what begins like help": {[]string{"-host"}, "no such command", "usage: ginferctl COMMAND"},
+		"no file":               {[]string{"batch", "submit"}, "wrong number", "usage: ginferctl batch submit FILE"},
+		"a word too many":       {[]string{"jobs", "list", "foo"}, "wrong number", "usage: ginferctl jobs list"},
+		"a word after a flag":   {[]string{"status", "-limit", "1", "foo"}, "wrong number", "usage: ginferctl status"},
+		"an unknown flag":       {[]string{"jobs", "list", "-x"}, "not defined", "usage: ginferctl jobs list"},
+	} {
+		_, info, err := call(t, "http://127.0.0.1:1", "", tt.args...)
+		require.ErrorContains(t, err, tt.want, name)
+		assert.Contains(t, info, tt.usage, name)
+		assert.Equal(t, 2, exitCode(err), name)
+	}
 }
 
 // What others wrote can't move the cursor.
