@@ -16,6 +16,10 @@ run: ## start the gateway with its demo model
 test: ## run all tests, with the race detector and in random order
 	.ci/test
 
+.PHONY: test-bare
+test-bare: ## run all tests as on a machine that has Go and nothing else
+	.ci/test-bare
+
 .PHONY: tools
 tools: ## install linter and formatter at the versions in .ci/tools/go.mod
 	cd .ci/tools && GOBIN=$(GOBIN) go install tool
