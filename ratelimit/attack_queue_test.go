@@ -220,7 +220,7 @@ func TestAttackPanicBehindTheQueue(t *testing.T) {
 	}
 	r := gin.New()
 	r.Use(gin.RecoveryWithWriter(io.Discard), limiter(t, ratelimit.Config{
-		Key: byUser, Rate: 100, Burst: 1, Store: over(t, &panics{shared: newShared(t)}, ratelimit.SharedConfig{Replicas: 1}), Lease: -1, Wait: ratelimit.Wait{Max: time.Second},
+		Key: byUser, Rate: 2, Burst: 1, Store: over(t, &panics{shared: newShared(t)}, ratelimit.SharedConfig{Replicas: 1}), Lease: -1, Wait: ratelimit.Wait{Max: 10 * time.Second},
 	}).Middleware())
 	r.GET("/", func(*gin.Context) {})
 	ask(r, "a")
