@@ -198,7 +198,7 @@ func TestJobExpires(t *testing.T) {
 	a := quick(t, func(cfg *queue.Config) {
 		cfg.Spare, cfg.OnEvent, cfg.Window = func() int { return int(spare.Load()) }, seen.on, 300*time.Millisecond
 	})
-	asked, picked := a.submit(job(1)), a.submit(job(2))
+	picked, asked := a.submit(job(1)), a.submit(job(2)) // so that both have expired when the client of one hears it
 	got := a.want(http.StatusOK, http.MethodGet, "/v1/jobs/"+asked+"?wait=10s", "")
 	assert.Equal(t, "expired", got.str("status"), "its client is told although no worker is free")
 	spare.Store(1)
