@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-const usage = `usage: gateway [run] [flags]   start the gateway
+const usage = `usage: gateway [run] [flags]   serve requests
        gateway check [flags]   check the configuration and exit
        gateway key [flags]     make an API key
        gateway version         print the version
