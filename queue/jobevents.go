@@ -38,7 +38,7 @@ func (q *Queue) jobEvents(c *gin.Context) error {
 	for err == nil && !p.done {
 		err = q.follow(c.Request.Context(), store, rec, time.Now().Add(heartbeat), p.tell)
 		if err == nil && !p.done {
-			err = p.write(": still here\n\n")
+			err = p.write(": still here\n")
 		}
 	}
 	if errors.Is(err, errGone) || errors.Is(err, context.Canceled) {

@@ -16,8 +16,9 @@ import (
 	"github.com/ginfer/ginfer/internal/sse"
 )
 
-// heartbeat is the shortest comment.
-const heartbeat = ":\n\n"
+// heartbeat is the shortest comment. No blank line follows it: a decoder that dispatches
+// at every blank line would see an event without data.
+const heartbeat = ":\n"
 
 // endGrace is how long a client may take to hear why its stream ends.
 const endGrace = time.Second

@@ -200,7 +200,7 @@ func TestByteOrderMarkAfterAHeartbeat(t *testing.T) {
 			require.NoError(t, err)
 			assert.Equal(t, 12, n)
 		})
-		assert.Equal(t, ":\n\ndata: a\n\n", w.body.String())
+		assert.Equal(t, ":\ndata: a\n\n", w.body.String())
 	})
 }
 

@@ -108,4 +108,12 @@ func serve(w http.ResponseWriter, r *http.Request, handlers ...gin.HandlerFunc) 
 	e.ServeHTTP(w, r)
 }
 
-func beats(body string) int { return strings.Count(body, ":\n\n") }
+// beats counts the heartbeats: lines that are a colon and nothing else.
+func beats(body string) (n int) {
+	for line := range strings.Lines(body) {
+		if line == ":\n" {
+			n++
+		}
+	}
+	return n
+}

@@ -50,7 +50,7 @@ func TestHeartbeat(t *testing.T) {
 			require.NoError(t, out.Data("a"))
 			assert.Equal(t, 1, s.Open())
 			require.NoError(t, pause(c, 46*time.Second))
-			assert.Equal(t, "data: a\n\n:\n\n:\n\n:\n\n", w.seen())
+			assert.Equal(t, "data: a\n\n:\n:\n:\n", w.seen())
 			assert.NoError(t, out.Data("b"))
 			assert.NoError(t, pause(c, 14*time.Second)) // the clock begins anew
 			assert.Equal(t, 3, beats(w.seen()))
@@ -80,7 +80,7 @@ func TestHeartbeatNeverInsideAnEvent(t *testing.T) {
 			_, _ = c.Writer.WriteString("\n")
 			assert.NoError(t, pause(c, 40*time.Second))
 		})
-		assert.Equal(t, "data: {\"a\":1}\n\n:\n\n:\n\n", w.seen())
+		assert.Equal(t, "data: {\"a\":1}\n\n:\n:\n", w.seen())
 	})
 }
 
@@ -120,7 +120,7 @@ func TestLimits(t *testing.T) {
 	}{
 		{"idle", stream.Config{Heartbeat: -1, Idle: time.Minute}, "data: a\n\n", 2 * time.Minute, time.Minute, stream.ErrIdle, "data: a\n\n" + told},
 		{"total", stream.Config{Heartbeat: -1, Total: 95 * time.Second}, "data: a\n\n", 60 * time.Second, 95 * time.Second, stream.ErrTotal, "data: a\n\ndata: x\n\n" + told},
-		{"heartbeats are not activity", stream.Config{Heartbeat: 40 * time.Second, Idle: time.Minute}, "data: a\n\n", time.Hour, time.Minute, stream.ErrIdle, "data: a\n\n:\n\n" + told},
+		{"heartbeats are not activity", stream.Config{Heartbeat: 40 * time.Second, Idle: time.Minute}, "data: a\n\n", time.Hour, time.Minute, stream.ErrIdle, "data: a\n\n:\n" + told},
 		{"within an event nothing is added", stream.Config{Heartbeat: -1, Idle: time.Minute}, "data: a", time.Hour, time.Minute, stream.ErrIdle, "data: a"},
 		{"default idle", stream.Config{Heartbeat: -1}, "data: a\n\n", time.Hour, 5 * time.Minute, stream.ErrIdle, "data: a\n\n" + told},
 	}
@@ -360,6 +360,60 @@ func BenchmarkGuard(b *testing.B) {
 					c.Writer.Flush()
 				}
 			})...)
+		})
+	}
+}
+
+// dispatches is what a decoder makes of a stream that dispatches at every blank line,
+// whatever came before it, as openai-go did from 1.12 to 3.40.
+func dispatches(body string) []string {
+	var events []string
+	data := ""
+	for line := range strings.Lines(body) {
+		name, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+		switch {
+		case strings.TrimRight(line, "\r\n") == "":
+			events, data = append(events, data), ""
+		case name == "data":
+			data += strings.TrimPrefix(value, " ") + "\n"
+		}
+	}
+	return events
+}
+
+// What is added between events must not be an event to any decoder.
+func TestNothingAddedIsAnEvent(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		parts []string // with a heartbeat between them where one is possible
+		want  []string
+		beats int
+	}{
+		"LF":                               {[]string{"data: a\n\n", "data: b\n\n"}, []string{"a\n", "b\n"}, 2},
+		"CRLF":                             {[]string{"data: a\r\n\r\n", "data: b\r\n\r\n"}, []string{"a\n", "b\n"}, 2},
+		"a blank line in two":              {[]string{"data: a\n", "\n", "data: b\n\n"}, []string{"a\n", "b\n"}, 2},
+		"CRLF, the blank line in two":      {[]string{"data: a\r\n\r", "\ndata: b\r\n\r\n"}, []string{"a\n", "b\n"}, 2},
+		"an event in pieces":               {[]string{"event: x\n", "data: a", "b\ndata: c\n", "\n"}, []string{"ab\nc\n"}, 1},
+		"before the first event":           {[]string{"", "data: a\n\n"}, []string{"a\n"}, 2},
+		"after a comment of the handler's": {[]string{": x\n", "data: a\n\n"}, []string{"a\n"}, 2},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, event := newStreams(t, stream.Config{})
+				w := newConn()
+				serve(w, request(), s.Middleware(), func(c *gin.Context) {
+					c.Header("Content-Type", "text/event-stream")
+					for _, part := range tt.parts {
+						_, _ = c.Writer.WriteString(part)
+						c.Writer.Flush()
+						require.NoError(t, pause(c, 16*time.Second))
+					}
+				})
+				assert.Equal(t, tt.want, dispatches(w.seen()), "%q", w.seen())
+				assert.Equal(t, tt.beats, event().Heartbeats)
+			})
 		})
 	}
 }

@@ -53,11 +53,12 @@ func (w *Writer) JSON(v any) error {
 	return w.Send(Message{Data: string(b)})
 }
 
-// Comment writes a comment, which clients ignore.
+// Comment writes a comment, which clients ignore. No blank line follows it: some clients
+// take each blank line for the end of an event, and fail at one without data.
 func (w *Writer) Comment(text string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.write(append(appendLines(w.buf[:0], "", text), '\n'))
+	return w.write(appendLines(w.buf[:0], "", text))
 }
 
 // Retry tells the client how long to wait before it connects again.

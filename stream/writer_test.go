@@ -30,7 +30,7 @@ func TestWriter(t *testing.T) {
 			return w.Send(stream.Message{ID: "1", Event: "e", Data: "d", Retry: 1500 * time.Millisecond})
 		}, "id: 1\nevent: e\nretry: 1500\ndata: d\n\n"},
 		{"JSON", func(w *stream.Writer) error { return w.JSON(map[string]int{"a": 1}) }, "data: {\"a\":1}\n\n"},
-		{"comment", func(w *stream.Writer) error { return w.Comment("a\nb") }, ": a\n: b\n\n"},
+		{"comment", func(w *stream.Writer) error { return w.Comment("a\nb") }, ": a\n: b\n"},
 		{"retry", func(w *stream.Writer) error { return w.Retry(2 * time.Second) }, "retry: 2000\n\n"},
 		{"done", (*stream.Writer).Done, "data: [DONE]\n\n"},
 		{"error", func(w *stream.Writer) error {
