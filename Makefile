@@ -29,6 +29,17 @@ npm: ## install what tests need of npm: an OpenID provider, and clients
 	npm ci --prefix internal/e2e/oidc --no-audit --no-fund --loglevel=error
 	npm ci --prefix internal/e2e/clients --no-audit --no-fund --loglevel=error
 
+.PHONY: agents
+agents: ## install the agents that tests run behind the gateway, of npm too (800 MB)
+	npm ci --prefix internal/e2e/agents --no-audit --no-fund --loglevel=error
+
+# Releases of an SDK that tests run have modules of their own.
+SDKS := openai112 openai316 openainew
+
+.PHONY: sdks
+sdks: ## download the SDKs for Go that tests run
+	for sdk in $(SDKS); do go -C internal/e2e/$$sdk mod download; done
+
 .PHONY: lint
 lint: ## check style, and which package imports which
 	$(LINT) run ./...
@@ -46,6 +57,7 @@ vet: ## go vet
 tidy: ## check that go.mod and go.sum say what is used
 	go mod tidy -diff
 	cd .ci/tools && go mod tidy -diff
+	for sdk in $(SDKS); do go -C internal/e2e/$$sdk mod tidy -diff; done
 
 .PHONY: build
 build: ## build every package and command

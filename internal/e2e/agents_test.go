@@ -1,0 +1,145 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// needAgents skips a machine without the agents, unless it must have them.
+func needAgents(t *testing.T) {
+	t.Helper()
+	_, err := exec.LookPath("node")
+	if err == nil {
+		_, err = os.Stat(filepath.Join("agents", "node_modules", ".bin", "codex"))
+	}
+	if err == nil {
+		return
+	}
+	const want = "no agents: they need Node.js and `make agents`: %v"
+	if os.Getenv("GINFER_REQUIRE_AGENTS") == "1" {
+		t.Fatalf(want, err)
+	}
+	t.Skipf(want, err)
+}
+
+// turn is what an agent made of one.
+type turn struct{ said, failed string }
+
+// anyFailure is wanted where the words are the agent's own.
+const anyFailure = "*"
+
+// differences says where the turn failed otherwise than with these words, or is not whole.
+func (u turn) differences(failure string) (wrong []string) {
+	switch {
+	case failure == "" && (u.said != "hello" || u.failed != ""):
+	case failure == anyFailure && u.failed == "":
+	case failure != anyFailure && !strings.Contains(strings.ToLower(u.failed), failure):
+	default:
+		return nil
+	}
+	return []string{fmt.Sprintf("want failure %q, got %+v", failure, u)}
+}
+
+// runAgent runs one for a turn, in an empty home and with no other environment.
+func runAgent(t *testing.T, env []string, name string, args ...string) (stdout []byte) {
+	t.Helper()
+	program, err := filepath.Abs(filepath.Join("agents", "node_modules", ".bin", name))
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Dir = t.TempDir()
+	home := t.TempDir()
+	cmd.Env = append([]string{"HOME=" + home, "CODEX_HOME=" + home, "PATH=" + os.Getenv("PATH")}, env...)
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	stdout, err = cmd.Output()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%v\n%s\n%s", err, stdout, log.String())
+		}
+	})
+	return stdout
+}
+
+// runCodex runs OpenAI's, which streams the Responses API.
+func runCodex(t *testing.T, p *process, prefix, model string) (u turn) {
+	t.Helper()
+	provider := fmt.Sprintf(`model_providers.gateway={name="gateway", base_url=%q, env_key="TOKEN", wire_api="responses", request_max_retries=0, stream_max_retries=0}`, p.public+prefix+"/v1")
+	out := runAgent(t, []string{"TOKEN=" + p.token}, "codex", "exec", "--skip-git-repo-check", "--ephemeral", "--json",
+		"-c", "model_provider=gateway", "-c", "model="+model, "-c", provider, "hi")
+	for line := range strings.Lines(string(out)) {
+		var e struct {
+			Item  struct{ Type, Text string }
+			Error struct{ Message string } // of turn.failed
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+		if e.Item.Type == "agent_message" {
+			u.said += e.Item.Text
+		}
+		u.failed += e.Error.Message
+	}
+	return u
+}
+
+// runClaudeCode runs Anthropic's, which streams the Messages API.
+func runClaudeCode(t *testing.T, p *process, prefix, model string) turn {
+	t.Helper()
+	out := runAgent(t, []string{
+		"ANTHROPIC_BASE_URL=" + p.public + prefix, "ANTHROPIC_AUTH_TOKEN=" + p.token, "CLAUDE_CODE_MAX_RETRIES=0",
+		"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK=1", "DISABLE_AUTOUPDATER=1",
+	}, "claude", "-p", "hi", "--model", model, "--output-format", "json")
+	var got struct {
+		Result  string
+		IsError bool `json:"is_error"`
+	}
+	require.NoError(t, json.Unmarshal(out, &got), "%s", out)
+	if got.IsError {
+		return turn{failed: got.Result}
+	}
+	return turn{said: got.Result}
+}
+
+// Agents take one turn each: whole streams with heartbeats in them, and every way to fail.
+func TestAgents(t *testing.T) {
+	t.Parallel()
+	needAgents(t)
+	for name, agent := range map[string]struct {
+		api      string
+		run      func(t *testing.T, p *process, prefix, model string) turn
+		failures map[string]string
+	}{
+		"codex": {"responses", runCodex, map[string]string{
+			"whole": "", "pauses": "", "early": "", "cut": anyFailure, "late": "quota exceeded",
+			"quota": "quota exceeded", "quota-event": "quota exceeded", "context": "context window", "context-event": "context window",
+		}},
+		"claude": {"messages", runClaudeCode, map[string]string{
+			"whole": "", "pauses": "", "early": "", "unmarked": "", "cut": anyFailure, "late": "exceeded your quota",
+			"quota": "exceeded your quota", "quota-event": "exceeded your quota", "context": "too long", "context-event": "too long",
+		}},
+	} {
+		p := startScripted(t, scripted(t).URL)
+		for model, failure := range agent.failures {
+			t.Run(name+"/"+model, func(t *testing.T) {
+				t.Parallel()
+				prefix := map[string]string{"early": "/early"}[model]
+				wrong := agent.run(t, p, prefix, model).differences(failure)
+				if agent.api == "responses" && model == "cut" { // it shows no difference between a cut and response.failed
+					require.Empty(t, wrong)
+					return
+				}
+				right(t, agent.api+"/"+model, wrong)
+			})
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package e2e_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// scene is one request that a program in clients or openai… makes with its SDK.
+type scene struct {
+	Name, API, Base, Model string
+	Stream, Usage          bool
+	Extra                  map[string]any `json:",omitempty"`
+}
+
+// outcome is what the SDK made of the response.
+type outcome struct {
+	Text, Finish, Tool string
+	Usage              int
+	Failed             string // code of a response.failed
+	Error              *raised
+}
+
+type raised struct {
+	Class   string
+	Status  int
+	Code    string
+	Message string
+}
+
+// models are those of the scripted upstream.
+var models = []string{"whole", "pauses", "early", "unmarked", "cut", "late", "tools", "quota", "context", "quota-event", "context-event"}
+
+// scenes are those of every API. Heartbeats begin before the first event where the path
+// says early.
+func scenes(p *process) (all []scene) {
+	tools := map[string]any{
+		"chat":      map[string]any{"type": "function", "function": map[string]any{"name": "add", "parameters": map[string]any{"type": "object"}}},
+		"responses": map[string]any{"type": "function", "name": "add", "parameters": map[string]any{"type": "object"}, "strict": false},
+		"messages":  map[string]any{"name": "add", "input_schema": map[string]any{"type": "object"}},
+	}
+	for api, tool := range tools {
+		for _, model := range models {
+			s := scene{Name: api + "/" + model, API: api, Base: p.public + "/v1", Model: model, Stream: true}
+			switch model {
+			case "early":
+				s.Base = p.public + "/early/v1"
+			case "tools":
+				s.Extra = map[string]any{"tools": []any{tool}}
+			}
+			if model != "unmarked" || api != "responses" { // whose last event is the response
+				all = append(all, s)
+			}
+		}
+		all = append(all, scene{Name: api + "/json", API: api, Base: p.public + "/v1", Model: "whole"})
+	}
+	return append(all, scene{Name: "chat/usage", API: "chat", Base: p.public + "/v1", Model: "whole", Stream: true, Usage: true})
+}
+
+// startScripted runs a gateway of its own before the scripts: one that fails for one SDK is
+// none of another's. Each script has an upstream, and so a circuit.
+func startScripted(t *testing.T, upstream string) *process {
+	t.Helper()
+	var upstreams, routes []string
+	for _, m := range models {
+		upstreams = append(upstreams, fmt.Sprintf(`%q: {"endpoints": [{"url": %q}]}`, m, upstream))
+		routes = append(routes, fmt.Sprintf(`{"model": %q, "version": "%[1]s-1", "upstream": %[1]q}`, m))
+	}
+	const group = `{"path": %q, "stream": {"heartbeat": "10ms"}, "proxy": {%s}, "routing": {"table": {"routes": [%s]}}}`
+	return start(t, fmt.Sprintf(`{%s, "upstreams": {%s}, "groups": [%s, %s]}`, ports, strings.Join(upstreams, ", "),
+		fmt.Sprintf(group, "/v1", "", strings.Join(routes, ", ")), fmt.Sprintf(group, "/early/v1", `"hold": "10ms"`, strings.Join(routes, ", "))))
+}
+
+// run calls a program with the scenes and returns what it prints.
+func (p *process) run(t *testing.T, dir string, into any, program string, args ...string) {
+	t.Helper()
+	in, err := json.Marshal(scenes(p))
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TOKEN="+p.token)
+	cmd.Stdin = bytes.NewReader(in)
+	stderr := &lockedBuffer{}
+	cmd.Stderr = stderr
+	out, err := cmd.Output()
+	require.NoError(t, err, stderr.String())
+	require.NoError(t, json.Unmarshal(out, into), "%s", out)
+}
+
+// SDKs for Go, each release in a module of its own.
+func TestSDKsForGo(t *testing.T) {
+	t.Parallel()
+	for _, module := range []string{"openai112", "openai316", "openainew"} {
+		t.Run(module, func(t *testing.T) {
+			t.Parallel()
+			program := buildSDK(t, module)
+			p := startScripted(t, scripted(t).URL)
+			var got map[string]outcome
+			p.run(t, "", &got, program)
+			judge(t, module, got, "chat", "responses")
+		})
+	}
+}
+
+// The programs are one: what differs is the SDK's release.
+func TestSDKProgramsAreCopies(t *testing.T) {
+	t.Parallel()
+	read := func(module, path string) string {
+		b, err := os.ReadFile(filepath.Join(module, "main.go"))
+		require.NoError(t, err)
+		return strings.NewReplacer(module, "openai", path, "github.com/openai/openai-go").Replace(string(b))
+	}
+	newest := read("openainew", "github.com/openai/openai-go/v3")
+	assert.Equal(t, newest, read("openai316", "github.com/openai/openai-go/v3"))
+	assert.Equal(t, newest, read("openai112", "github.com/openai/openai-go"))
+}
+
+// buildSDK builds a module's program of what is on the machine already. It skips one that
+// lacks it, unless it must have it.
+func buildSDK(t *testing.T, module string) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), module)
+	args := []string{"build", "-o", program}
+	if module != "openainew" { // which has been compiled for this module already
+		args = append(args, "-gcflags=github.com/openai/openai-go/...=-N -l") // half the time
+	}
+	cmd := exec.CommandContext(t.Context(), "go", append(args, ".")...)
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOWORK=off", "GOFLAGS=-mod=readonly")
+	out, err := cmd.CombinedOutput()
+	if err != nil && bytes.Contains(out, []byte("GOPROXY=off")) && os.Getenv("GINFER_REQUIRE_SDKS") != "1" {
+		t.Skipf("no SDK: it needs `make sdks`: %s", out)
+	}
+	require.NoError(t, err, "%s", out)
+	return program
+}
+
+func TestSDKsForJavaScript(t *testing.T) {
+	t.Parallel()
+	needClients(t)
+	p := startScripted(t, scripted(t).URL)
+	var got map[string]map[string]outcome
+	p.run(t, "clients", &got, "node", "sdks.mjs")
+	judge(t, "openai", got["openai"], "chat", "responses")
+	judge(t, "anthropic", got["anthropic"], "messages")
+	judge(t, "vercel", got["vercel"], "chat", "responses", "messages")
+}
+
+// A stream that pauses everywhere has comments between its events, and is else as it was.
+func TestHeartbeatsAddOnlyComments(t *testing.T) {
+	t.Parallel()
+	p := startScripted(t, scripted(t).URL)
+	for _, s := range scenes(p) {
+		if s.Model != "pauses" && s.Model != "early" {
+			continue
+		}
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			api := map[string]struct {
+				path string
+				wire *wire
+			}{"chat": {"/chat/completions", chatWire()}, "responses": {"/responses", responsesWire()}, "messages": {"/messages", messagesWire()}}[s.API]
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Base+api.path, strings.NewReader(fmt.Sprintf(`{"model": %q, "stream": true}`, s.Model)))
+			require.NoError(t, err)
+			req.Header.Set("Authorization", "Bearer "+p.token)
+			req.Header.Set("Content-Type", "application/json")
+			res, err := newClient(t, 0).Do(req)
+			require.NoError(t, err)
+			defer func() { _ = res.Body.Close() }()
+			body, err := io.ReadAll(res.Body)
+			require.NoError(t, err)
+			events := strings.Join(api.wire.events(api.wire.text, false), "\n\n") + "\n\n"
+			var rest strings.Builder
+			beats := 0
+			for line := range strings.Lines(string(body)) {
+				if line == ":\n" {
+					beats++
+					continue
+				}
+				rest.WriteString(line)
+			}
+			assert.Equal(t, events, rest.String())
+			assert.Greater(t, beats, 3)
+			assert.NotContains(t, string(body), "\n:\n\n", "no event without data")
+			assert.Equal(t, s.Model == "early", strings.HasPrefix(string(body), ":\n"))
+		})
+	}
+}
