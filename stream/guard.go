@@ -34,6 +34,7 @@ type guard struct {
 	streams *Streams
 	cancel  context.CancelCauseFunc
 	h2      bool
+	plain   bool // its clients know no comments
 
 	life sync.Mutex // guards done; taken alone
 	done bool       // the handler has returned: the writer is the server's again

@@ -55,10 +55,10 @@ func (g *guard) untilDue(now time.Time) time.Duration {
 	return next
 }
 
-// beat sends a heartbeat, unless the stream stands within an event.
+// beat sends a heartbeat, unless the stream stands within an event or none may be sent.
 func (g *guard) beat(now time.Time) {
 	g.lastWrite = now
-	if g.packed || !g.between.At() {
+	if g.packed || g.plain || !g.between.At() {
 		return
 	}
 	g.deadline(g.nextDeadline())

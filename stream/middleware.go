@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ var (
 
 // Config says how streams are guarded. Zero means the default, negative means off.
 type Config struct {
-	// Heartbeat is the silence after which a comment is sent. Default 15 s.
+	// Heartbeat is the silence after which a comment is sent, but to clients of Gemini's
+	// API, which know none. Default 15 s.
 	Heartbeat time.Duration
 	// WriteTimeout is how long one write to the client may take, in answers of
 	// any type. Default 10 s.
@@ -82,7 +84,7 @@ func (s *Streams) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		inner := c.Writer
 		ctx, cancel := context.WithCancelCause(c.Request.Context())
-		g := &guard{ResponseWriter: inner, streams: s, cancel: cancel, h2: c.Request.ProtoMajor == 2}
+		g := &guard{ResponseWriter: inner, streams: s, cancel: cancel, h2: c.Request.ProtoMajor == 2, plain: knowsNoComments(c.Request.URL.Path)}
 		c.Request = c.Request.WithContext(ctx)
 		c.Writer = g
 		s.begin()
@@ -188,6 +190,10 @@ func (s *Streams) done() {
 		s.empty = nil
 	}
 }
+
+// knowsNoComments reports whether clients of the API at the path take what does not begin with
+// "data:" for no event: with a comment before it, Google's SDKs drop an event or fail.
+func knowsNoComments(path string) bool { return strings.HasSuffix(path, ":streamGenerateContent") }
 
 func orDefault(v, def time.Duration) time.Duration {
 	if v == 0 {

@@ -124,6 +124,7 @@ func judge(t *testing.T, client string, got map[string]outcome, apis ...string) 
 			continue
 		}
 		t.Run(client+"/"+s.Name, func(t *testing.T) {
+			t.Parallel()
 			o, ok := got[s.Name]
 			if !assert.True(t, ok, "the program has not run it") {
 				return
