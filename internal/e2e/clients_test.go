@@ -121,7 +121,7 @@ func needClients(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
 	if err == nil {
-		_, err = os.Stat(filepath.Join("clients", "node_modules", "@ai-sdk", "openai")) // of the latest dependencies
+		_, err = os.Stat(filepath.Join("clients", "node_modules", "@google", "genai")) // of the latest dependencies
 	}
 	if err == nil {
 		return

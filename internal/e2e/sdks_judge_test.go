@@ -22,7 +22,7 @@ var unmended = map[string]string{
 
 // wants is what a client must make of a scene.
 func wants(client, api, name string) outcome {
-	finish := map[string]string{"chat": "stop", "responses": "completed", "messages": "end_turn"}[api]
+	finish := map[string]string{"chat": "stop", "responses": "completed", "messages": "end_turn", "gemini": "STOP"}[api]
 	if client == "vercel" {
 		finish = "stop"
 	}

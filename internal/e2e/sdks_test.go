@@ -64,7 +64,9 @@ func scenes(p *process) (all []scene) {
 		}
 		all = append(all, scene{Name: api + "/json", API: api, Base: p.public + "/v1", Model: "whole"})
 	}
-	return append(all, scene{Name: "chat/usage", API: "chat", Base: p.public + "/v1", Model: "whole", Stream: true, Usage: true})
+	return append(all, scene{Name: "chat/usage", API: "chat", Base: p.public + "/v1", Model: "whole", Stream: true, Usage: true},
+		scene{Name: "gemini/whole", API: "gemini", Base: p.public + "/gemini", Model: "whole", Stream: true},
+		scene{Name: "gemini/pauses", API: "gemini", Base: p.public + "/gemini", Model: "pauses", Stream: true})
 }
 
 // startScripted runs a gateway of its own before the scripts: one that fails for one SDK is
@@ -77,7 +79,8 @@ func startScripted(t *testing.T, upstream string) *process {
 		routes = append(routes, fmt.Sprintf(`{"model": %q, "version": "%[1]s-1", "upstream": %[1]q}`, m))
 	}
 	const group = `{"path": %q, "stream": {"heartbeat": "10ms"}, "proxy": {%s}, "routing": {"table": {"routes": [%s]}}}`
-	return start(t, fmt.Sprintf(`{%s, "upstreams": {%s}, "groups": [%s, %s]}`, ports, strings.Join(upstreams, ", "),
+	return start(t, fmt.Sprintf(`{%s, "upstreams": {%s}, "groups": [%s, %s, {"path": "/gemini",
+		"stages": ["stream"], "upstream": "whole", "stream": {"heartbeat": "10ms"}, "proxy": {"strip_prefix": true}}]}`, ports, strings.Join(upstreams, ", "),
 		fmt.Sprintf(group, "/v1", "", strings.Join(routes, ", ")), fmt.Sprintf(group, "/early/v1", `"hold": "10ms"`, strings.Join(routes, ", "))))
 }
 
@@ -153,6 +156,7 @@ func TestSDKsForJavaScript(t *testing.T) {
 	p.run(t, "clients", &got, "node", "sdks.mjs")
 	judge(t, "openai", got["openai"], "chat", "responses")
 	judge(t, "anthropic", got["anthropic"], "messages")
+	judge(t, "google", got["google"], "gemini")
 	judge(t, "vercel", got["vercel"], "chat", "responses", "messages")
 }
 
@@ -161,7 +165,7 @@ func TestHeartbeatsAddOnlyComments(t *testing.T) {
 	t.Parallel()
 	p := startScripted(t, scripted(t).URL)
 	for _, s := range scenes(p) {
-		if s.Model != "pauses" && s.Model != "early" {
+		if s.Model != "pauses" && s.Model != "early" || s.API == "gemini" {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {

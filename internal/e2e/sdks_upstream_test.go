@@ -22,6 +22,7 @@ func scripted(t *testing.T) *httptest.Server {
 		mux.HandleFunc("POST "+path, form.serve)
 		mux.HandleFunc("POST /early"+path, form.serve)
 	}
+	mux.HandleFunc("POST /{version}/models/{call}", gemini)
 	s := httptest.NewServer(mux)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	t.Cleanup(s.Close)
@@ -130,6 +131,17 @@ func messagesWire() *wire {
 		context: `{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8 maximum"}}`,
 		event:   typed,
 	}
+}
+
+// gemini streams as Google's API does, which has no mark of the end.
+func gemini(w http.ResponseWriter, r *http.Request) {
+	const part = `data: {"candidates":[{"content":{"role":"model","parts":[{"text":%q}]},"index":0%s}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5}}`
+	events := []string{fmt.Sprintf(part, "hel", ""), fmt.Sprintf(part, "lo", `,"finishReason":"STOP"`)}
+	if strings.HasPrefix(r.PathValue("call"), "pauses:") {
+		falter(w, r, events)
+		return
+	}
+	tell(w, events...)
 }
 
 // serve plays the script that the model names.

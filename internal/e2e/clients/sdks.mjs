@@ -5,6 +5,7 @@
 import { readFileSync } from "node:fs";
 import OpenAI from "openai";
 import Anthropic from "@anthropic-ai/sdk";
+import { GoogleGenAI } from "@google/genai";
 import { generateText, jsonSchema, streamText, tool } from "ai";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createOpenAI } from "@ai-sdk/openai";
@@ -72,6 +73,15 @@ const anthropic = async (s, r) => {
   Object.assign(r, { finish: res.stop_reason, usage: res.usage.input_tokens + res.usage.output_tokens });
 };
 
+const google = async (s, r) => {
+  const client = new GoogleGenAI({ apiKey: token, httpOptions: { baseUrl: s.Base } });
+  for await (const part of await client.models.generateContentStream({ model: s.Model, contents: "hi" })) {
+    r.text += part.text ?? "";
+    r.finish = part.candidates?.[0]?.finishReason ?? r.finish;
+    r.usage = part.usageMetadata?.totalTokenCount ?? r.usage;
+  }
+};
+
 // vercel calls one of the providers of Vercel's AI SDK.
 const vercel = (model) => async (s, r) => {
   const tools = s.Extra?.tools && { add: tool({ inputSchema: jsonSchema({ type: "object", properties: {} }) }) };
@@ -92,6 +102,7 @@ const vercel = (model) => async (s, r) => {
 const clients = {
   openai: { chat: openai, responses: openaiResponses },
   anthropic: { messages: anthropic },
+  google: { gemini: google },
   vercel: {
     chat: vercel((s) => createOpenAICompatible({ name: "gateway", baseURL: s.Base, apiKey: token, includeUsage: s.Usage })(s.Model)),
     responses: vercel((s) => createOpenAI({ baseURL: s.Base, apiKey: token })(s.Model)),
