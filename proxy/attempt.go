@@ -36,6 +36,7 @@ func (x *call) share() {
 	x.x, x.c.Request = exchange.Of(x.c.Request)
 	x.x.Managed = true
 	x.x.API, x.x.Tools = x.asks.API, x.asks.Tools
+	x.x.Generates = x.asks.Generates()
 	x.x.Credentials, x.x.Known = exchange.Credentials(x.c.Request), true
 	x.x.Repeats = func(a *exchange.Attempt, v exchange.Verdict) bool { return x.repeats(a, v) }
 	x.x.Spend = func() bool { return x.p.budget.spend(time.Now()) }
@@ -44,7 +45,7 @@ func (x *call) share() {
 	}
 	t := x.timeouts
 	x.x.Limits = exchange.Limits{
-		Connect: max(t.Connect, 0), FirstByte: max(t.FirstByte, 0), FirstContent: max(t.FirstContent, 0), Idle: max(t.Idle, 0), Stall: max(t.Stall, 0),
+		Connect: t.Connect, FirstByte: max(t.FirstByte, 0), FirstContent: max(t.FirstContent, 0), Idle: max(t.Idle, 0), Stall: max(t.Stall, 0),
 		Deadline: x.deadline, Hurried: x.hurried, Late: x.late,
 		// Models are asked by requests with a body. The stream of any other may be silent for
 		// long, and its client wait to see it open. So may that of a tool (MCP): what it
@@ -71,6 +72,7 @@ func (x *call) run() (*http.Response, error) {
 			return x.decide(t, res, err)
 		}
 		giveUp(res)
+		x.report(nil)
 		if err := sleep(x.c.Request.Context(), wait); err != nil {
 			return nil, clientError(x.c.Request.Context())
 		}
@@ -253,7 +255,14 @@ func giveUp(res *http.Response) {
 	}
 }
 
-// attempted reports a finished attempt.
+// ended is an attempt that was not reported yet.
+type ended struct {
+	attempt *exchange.Attempt
+	event   Event
+}
+
+// attempted takes a finished attempt. It is reported when it is known what the client got
+// of it.
 func (x *call) attempted(a *exchange.Attempt, end *exchange.End) {
 	if x.p.cfg.OnEvent == nil {
 		return
@@ -265,11 +274,25 @@ func (x *call) attempted(a *exchange.Attempt, end *exchange.End) {
 	if end.Stream && !end.Content.IsZero() {
 		e.FirstByte = end.Content.Sub(end.Start)
 	}
-	if x.committed && a == x.attempt.Latest() {
-		e.Bytes = end.Bytes
-	}
 	e.Outcome, e.Err = x.outcomeOf(end.Verdict, end.Status)
-	x.notify(e)
+	x.mu.Lock()
+	x.ended = append(x.ended, ended{a, e})
+	x.mu.Unlock()
+}
+
+// report reports the attempts that have ended, of which relayed, if any, is the one whose
+// response went to the client.
+func (x *call) report(relayed *exchange.Attempt) {
+	x.mu.Lock()
+	list := x.ended
+	x.ended = nil
+	x.mu.Unlock()
+	for _, one := range list {
+		if one.attempt == relayed {
+			one.event.Bytes = x.bytes
+		}
+		x.notify(one.event)
+	}
 }
 
 // outcomeOf is a verdict in the proxy's words.

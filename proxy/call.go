@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,8 @@ type call struct {
 
 	attempt   *attempt // the latest, or the one that won
 	attempts  atomic.Int32
+	mu        sync.Mutex
+	ended     []ended // attempts that are to be reported
 	committed bool
 	firstByte time.Duration
 	bytes     int64
@@ -145,6 +148,9 @@ func (x *call) end() {
 	}
 	if x.p.cfg.OnEvent == nil {
 		return
+	}
+	if x.attempt != nil {
+		x.report(x.attempt.Latest())
 	}
 	e := Event{Kind: Finished, Status: x.c.Writer.Status(), Outcome: x.outcome, Err: x.err, FirstByte: x.firstByte, Duration: time.Since(x.start), Bytes: x.bytes}
 	if x.attempt != nil {

@@ -17,6 +17,9 @@ type Exchange struct {
 	Caller uint64
 	// API is the one that is called.
 	API llm.API
+	// Generates: the call generates text, so that a response without any failed. It need not
+	// be set where the API says so.
+	Generates bool
 	// Tools: the request has some. A model may then be silent while it works on arguments.
 	Tools bool
 	// Shadow: the attempts are evidence for nothing, and charged to nobody.
