@@ -34,9 +34,11 @@ var faults = fields{
 	{"error.code", errorCode},
 	{"error.http_status_code", errorCode},
 	{"error.*", inFault},
+	{"error[]", inFault},
 	{"error_type", looseType},
 	{"code", looseCode},
 	{"detail", inLoose},
+	{"message", inLoose},
 	{"type", eventType},
 	{"object", objectType},
 	{"jsonrpc", rpc},
@@ -120,7 +122,7 @@ func ready(dialects ...*dialect) *vocabulary {
 //
 //nolint:gochecknoglobals // constants
 var vocabularies = [apis]*vocabulary{
-	Unknown:       ready(&chat, &completions, &responses, &messages, &gemini),
+	Unknown:       ready(&chat, &completions, &responses, &messages, &geminiEvents),
 	Chat:          ready(&chat),
 	Completions:   ready(&completions),
 	Responses:     ready(&responses),

@@ -68,6 +68,8 @@ type kept struct {
 	n          int
 }
 
+func (k *kept) reset() { k.kind.n, k.code.n, k.n = 0, 0, 0 }
+
 func (k *kept) say(p []byte) { k.n += copy(k.message[k.n:], p) }
 
 func (k *kept) error() *Error {

@@ -1,6 +1,9 @@
 package llm
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 const done = "[DONE]"
 
@@ -14,12 +17,12 @@ type event struct {
 	content bool
 	ended   bool // it is terminal
 	kind    kind
-	choices int    // absent, empty, filled
-	choice  int    // the index of the one that passes
-	over    bool   // that one says why it ended
-	usage   [2]int // where its usage stands in the JSON
-	letters int64  // of text that counts only if the API is known at its end
-	stop    bool   // the splitter is to stop at its end
+	choices int      // absent, empty, filled
+	choice  int      // the index of the one that passes
+	over    bool     // that one says why it ended
+	usage   [2]int   // where its usage stands in the JSON
+	letters [2]int64 // of text that counts only if the API is Responses, or Messages
+	stop    bool     // the splitter is to stop at its end
 }
 
 const (
@@ -57,9 +60,20 @@ func (s *Scanner) data(p []byte) {
 		}
 	}
 	s.json.write(p)
-	if s.json.state == broken && s.event.isError {
-		s.kept.say(p)
+	if s.event.isError && s.json.state == broken && s.json.first != '{' {
+		s.say(p)
 	}
+}
+
+// say takes a piece of what an error says.
+func (s *Scanner) say(p []byte) {
+	if s.failed {
+		return
+	}
+	if s.kept.n == 0 {
+		p = bytes.TrimLeft(p, " \r\n")
+	}
+	s.kept.say(p)
 }
 
 // LineEnd implements [Sink].
@@ -73,6 +87,7 @@ func (s *Scanner) LineEnd(f Field) {
 func (s *Scanner) EventEnd() (stop bool) {
 	stop = s.event.stop
 	s.endEvent()
+	s.json.reset()
 	s.event.stop = stop
 	return stop
 }
@@ -81,20 +96,16 @@ func (s *Scanner) EventEnd() (stop bool) {
 func (s *Scanner) endEvent() {
 	e := &s.event
 	s.admit()
-	switch {
-	case e.isError && !s.remote:
-		s.failed = true
-	case e.ended, e.kind == ending:
-		s.terminal = true
+	s.terminal = s.Terminal()
+	s.failed = s.failed || e.isError && !s.remote
+	if !s.failed {
+		s.kept.reset()
 	}
-	if e.kind == failing {
-		s.terminal = true
-	}
+	s.content = s.content || e.content
 	s.open()
 	s.last = Event{Content: e.content, Error: e.isError, Choices: e.choices == someChoices, NoChoices: e.choices == emptyChoices, Usage: e.usage}
 	*e = event{}
 	s.number++
-	s.json.reset()
 }
 
 // open decides how the response begins.
@@ -108,10 +119,10 @@ func (s *Scanner) open() {
 		s.opening = Begun
 	case e.isError && !s.remote:
 		s.opening = Failed
-	case e.ended && e.headed > 0: // [DONE]
+	case e.ended: // [DONE]
 	case e.lines == 0 && s.form == eventStream: // a comment
 		return
-	case e.kind != untold, e.choices != noChoices:
+	case e.kind >= silent, e.choices != noChoices:
 		s.said = true
 	case s.json.state == broken && s.form == jsonLines:
 		return
@@ -125,12 +136,17 @@ func (s *Scanner) open() {
 
 // admit counts the text of an event of which only its end shows that it is of a model.
 func (s *Scanner) admit() {
-	if s.event.letters == 0 || s.api == Unknown {
-		return
+	var n int64
+	switch s.api {
+	case Responses:
+		n = s.event.letters[0]
+	case Messages:
+		n = s.event.letters[1]
 	}
-	n := s.event.letters
-	s.event.letters = 0
-	s.wrote(n)
+	s.event.letters = [2]int64{}
+	if n > 0 {
+		s.wrote(n)
+	}
 }
 
 // wrote counts text.
@@ -146,16 +162,16 @@ func (s *Scanner) wrote(n int64) {
 // text implements owner.
 func (s *Scanner) text(n *node, p []byte) {
 	switch n.role {
-	case inText, inReasoning, refusal:
+	case inText, inReasoning:
 		s.phase = PhaseText
-		if n.role == refusal {
-			s.finish |= FinishFiltered
-		}
+	case refusal:
+		s.phase = PhaseText
+		s.finish |= FinishFiltered
 	case inCall:
 		s.phase = PhaseWork
+		s.finish |= HadCalls
 	case inWhole:
 		if s.form != jsonBody {
-			s.terminal = true
 			return
 		}
 	case inMedia:
@@ -164,15 +180,19 @@ func (s *Scanner) text(n *node, p []byte) {
 	case inMessage, inFault, inLoose:
 		s.event.isError = s.event.isError || n.role != inLoose
 		if n.role != inFault {
-			s.kept.say(p)
+			s.say(p)
 		}
 		return
 	default:
 		return
 	}
 	if s.api == Unknown {
-		if n.api != Chat && n.api != Completions && n.api != Gemini {
-			s.event.letters += int64(len(p))
+		switch n.api {
+		case Responses:
+			s.event.letters[0] += int64(len(p))
+			return
+		case Messages:
+			s.event.letters[1] += int64(len(p))
 			return
 		}
 		s.api = n.api
@@ -201,8 +221,13 @@ func (s *Scanner) closed(n *node, empty bool, start, end int) {
 	case usageRoot:
 		s.event.usage = [2]int{start, end}
 	}
-	if n == s.words.root && s.form == jsonBody {
-		s.endJSON()
+	switch {
+	case s.form != jsonBody:
+	case n == s.words.root:
+		s.terminal = true
+		s.endEvent()
+	case n == s.words.root.element && s.json.depth == 1:
+		s.endEvent() // of a stream that is an array
 	}
 }
 
@@ -218,27 +243,20 @@ func (s *Scanner) chose() {
 	s.event.choice, s.event.over = 0, false
 }
 
-// endJSON ends a response that is one JSON text.
-func (s *Scanner) endJSON() {
-	s.admit()
-	s.terminal = true
-	s.failed = s.failed || s.event.isError
-	s.open()
-}
-
 // value implements owner.
 func (s *Scanner) value(n *node, v []byte, start, end int) {
 	switch n.role {
 	case says:
-		s.event.content = s.event.content || !isNull(v)
+		s.event.content = s.event.content || !s.isNull(v)
 	case eventType:
 		s.typed(string(v))
 	case objectType:
 		s.object(string(v))
-	case finish:
-		s.stopped(v)
+	case finish, finishAll:
+		s.stopped(n.role, v)
 	case finished:
-		if string(v) == "true" {
+		s.event.kind = max(s.event.kind, silent)
+		if !s.json.quoted && string(v) == "true" {
 			s.event.kind, s.event.content = ending, true
 		}
 	case rpc:
@@ -254,13 +272,26 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 		s.fault(n.role, v)
 	case itemType, blockType:
 		s.part(n.role, v)
+	case inWhole:
+		s.whole()
 	case incomplete:
 		if string(v) == "content_filter" {
 			s.finish |= FinishFiltered
 		}
 	default:
-		s.count(n.role, v)
+		if !s.json.quoted {
+			s.count(n.role, v)
+		}
 	}
+}
+
+// whole ends the text that says all that was said before.
+func (s *Scanner) whole() {
+	if s.form == jsonBody {
+		s.event.kind = max(s.event.kind, told)
+		return
+	}
+	s.event.kind, s.event.content = ending, true
 }
 
 // typed takes the type of an event, or of a response.
@@ -271,6 +302,7 @@ func (s *Scanner) typed(name string) {
 	}
 	k, api := s.words.typed(name)
 	if k == untold {
+		s.fault(looseType, []byte(name))
 		return
 	}
 	s.event.kind = max(s.event.kind, k)
@@ -308,10 +340,10 @@ func (s *Scanner) status(name string) {
 	}
 }
 
-// stopped takes why a choice ended. Only what is known to be an end is a proper one:
-// servers also say "abort".
-func (s *Scanner) stopped(v []byte) {
-	if isNull(v) || string(v) == "FINISH_REASON_UNSPECIFIED" {
+// stopped takes why a choice, or all of it, ended. Only what is known to be an end is a
+// proper one: servers also say "abort".
+func (s *Scanner) stopped(r role, v []byte) {
+	if s.isNull(v) || string(v) == "FINISH_REASON_UNSPECIFIED" {
 		return
 	}
 	switch strings.ToLower(string(v)) {
@@ -324,19 +356,11 @@ func (s *Scanner) stopped(v []byte) {
 	default:
 		s.finish |= FinishOther
 	}
-	s.event.content, s.event.over = true, true
-	if !s.chooses() {
-		s.choices[0], s.choices[1] = 1, 1
-	}
-}
-
-// chooses reports whether the API has choices that end each for itself.
-func (s *Scanner) chooses() bool {
-	switch s.api {
-	case Unknown, Chat, Completions, Gemini:
-		return true
-	default:
-		return false
+	s.event.content = true
+	if r == finish {
+		s.event.over = true
+	} else {
+		s.choices = [2]uint64{1, 1}
 	}
 }
 
@@ -360,20 +384,41 @@ func (s *Scanner) part(r role, v []byte) {
 
 // fault takes a part of an error.
 func (s *Scanner) fault(r role, v []byte) {
-	if isNull(v) {
+	if s.failed || s.isNull(v) {
 		return
 	}
+	k := &s.kept
 	switch r {
 	case errorRoot:
-		s.kept.say(v)
-	case errorType, looseType:
-		s.kept.kind.set(v)
-	case errorCode, looseCode:
-		s.kept.code.set(v)
+		if !s.json.quoted && bytes.IndexAny(v, "123456789") < 0 {
+			return // it says that there is none
+		}
+		s.say(v)
+	case errorType:
+		if n, ok := count(v); ok && n >= 100 && k.code.n == 0 { // its status, and no name
+			k.code.set(v)
+		} else {
+			k.kind.set(v)
+		}
+	case errorCode:
+		k.code.set(v)
+	case looseType:
+		if k.kind.n == 0 {
+			k.kind.set(v)
+		}
+		return
+	case looseCode:
+		if k.code.n == 0 {
+			k.code.set(v)
+		}
+		return
 	}
-	if r == errorRoot || r == errorType || r == errorCode {
-		s.event.isError = true
-	}
+	s.event.isError = true
+}
+
+// isNull reports whether the value that is reported says nothing.
+func (s *Scanner) isNull(v []byte) bool {
+	return len(v) == 0 && v != nil || !s.json.quoted && string(v) == "null"
 }
 
 // isNull reports whether a value says nothing.

@@ -23,6 +23,8 @@ const (
 	inTools     // of a request: what the model may call
 	inSchema    // of a request: what its response must fit
 	inSource    // of a request: the text, URL or base64 data of a source
+	turn        // of a request: an element of the messages
+	turns
 
 	// Values that are kept while they are short, whole.
 	values
@@ -33,7 +35,8 @@ const (
 	choiceIndex
 	eventType
 	objectType
-	finish    // why the generation ended
+	finish    // why a choice ended
+	finishAll // why the generation ended
 	finished  // true: it did
 	rpc       // the version of JSON-RPC
 	status    // of a response of the Responses API
@@ -66,8 +69,6 @@ const (
 	mediaPart // an object or a URL
 	imagePart
 	streamOptions
-	turn // an element of the messages
-	turns
 	source
 	turnRole
 	roles

@@ -10,6 +10,9 @@ var gemini = dialect{
 }
 
 //nolint:gochecknoglobals // a constant
+var geminiEvents = dialect{api: Gemini, owes: true, typed: noTypes, fields: geminiChunk}
+
+//nolint:gochecknoglobals // a constant
 var geminiChunk = fields{
 	{"candidates", choices},
 	{"candidates[]", choice},
@@ -24,7 +27,7 @@ var geminiChunk = fields{
 	{"candidates[].content.parts[].thought", ignored},
 	{"candidates[].content.parts[].*", says},
 	{"candidates[].finishReason", finish},
-	{"promptFeedback.blockReason", finish},
+	{"promptFeedback.blockReason", finishAll},
 	{"usageMetadata", usageRoot},
 	{"usageMetadata.promptTokenCount", promptCount},
 	{"usageMetadata.toolUsePromptTokenCount", ignored},

@@ -2,6 +2,7 @@ package llm
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -18,6 +19,9 @@ type owner interface {
 	closed(n *node, empty bool, start, end int)
 }
 
+// mark is the byte order mark.
+const mark = "\ufeff"
+
 // lexer reads one JSON object or array that comes in pieces. It is exact for every valid
 // text (RFC 8259); it does not find every fault of an invalid one.
 type lexer struct {
@@ -27,6 +31,11 @@ type lexer struct {
 	// quotes; values with where each value of the root is. Nil: not wanted.
 	names  func(name []byte, start, end int)
 	values func(start, end int)
+
+	only   byte // '{' or '[': the root must be one; 0: either
+	first  byte // of the text
+	list   bool // the root is an array
+	quoted bool // the value that is reported is a string
 
 	state   state
 	stack   [16]frame // no more are looked into
@@ -72,21 +81,25 @@ const (
 
 // reset makes ready for the next text.
 func (l *lexer) reset() {
-	l.state, l.depth, l.skipped, l.pos = beforeRoot, 0, 0, 0
+	l.state, l.depth, l.skipped, l.pos, l.first = beforeRoot, 0, 0, 0, 0
 }
 
 // write takes the next piece, up to the end of the text, and returns what follows that.
 func (l *lexer) write(p []byte) []byte {
 	for len(p) > 0 && l.state != complete && l.state != broken {
-		before := l.state
 		rest := l.step(p)
 		l.pos += len(p) - len(rest)
-		if l.values != nil && l.state == afterValue && before != afterValue && l.depth == 1 {
-			l.values(l.outer, l.pos)
-		}
 		p = rest
 	}
 	return p
+}
+
+// after ends a value, which ended before end.
+func (l *lexer) after(end int) {
+	l.state = afterValue
+	if l.values != nil && l.depth == 1 {
+		l.values(l.outer, end)
+	}
 }
 
 func (l *lexer) step(p []byte) []byte {
@@ -116,13 +129,16 @@ func (l *lexer) mark(p []byte) []byte {
 		l.state = beforeValue
 	case c == ',' && l.state == afterValue:
 		l.expect()
-	case c == '}' && l.state != beforeColon, c == ']' && l.state == afterValue:
+	case c == '}' && (l.state == afterValue || l.state == beforeName && !l.stack[l.depth-1].full), c == ']' && l.state == afterValue:
 		l.close(c == ']')
-	case l.state == beforeRoot && (c == '{' || c == '[' && l.root.element != nil):
-		l.at, l.start = l.root, l.pos
-		l.open(c == '[')
-	case l.state == beforeRoot && bytes.IndexByte([]byte("\ufeff"), c) >= 0: // byte order mark
+	case l.state == beforeRoot && (c == '{' || c == '[') && (l.only == 0 || l.only == c):
+		l.at, l.start, l.first, l.list = l.root, l.pos, c, c == '['
+		l.enter(l.list)
+	case l.state == beforeRoot && l.pos < len(mark) && c == mark[l.pos]:
 	default:
+		if l.state == beforeRoot {
+			l.first = c
+		}
 		l.state = broken
 	}
 	return p[1:]
@@ -147,16 +163,25 @@ func (l *lexer) begin(p []byte) []byte {
 	case '{', '[':
 		l.open(c == '[')
 	case ']': // of an empty array
+		if l.stack[l.depth-1].full {
+			l.state = broken
+			return p[1:]
+		}
 		l.close(true)
-	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 't', 'f', 'n', 'N', 'I':
+	default:
+		if !beginsScalar(c) {
+			l.state = broken
+			break
+		}
 		l.word.n = 0
 		l.state = inScalar
 		return p
-	default:
-		l.state = broken
 	}
 	return p[1:]
 }
+
+// beginsScalar: NaN and Infinity are Python's.
+func beginsScalar(c byte) bool { return strings.IndexByte("-0123456789tfnNI", c) >= 0 }
 
 // wants reports whether a string or a scalar at l.at is a value, not text.
 func (l *lexer) wants() bool { return l.at != nil && l.at.role > values }
@@ -167,6 +192,10 @@ func (l *lexer) open(list bool) {
 		l.skipped, l.state, l.bare = 1, inSkipped, true
 		return
 	}
+	l.enter(list)
+}
+
+func (l *lexer) enter(list bool) {
 	l.stack[l.depth] = frame{at: l.at, start: l.start, list: list}
 	l.depth++
 	l.expect()
@@ -189,11 +218,14 @@ func (l *lexer) close(list bool) {
 	}
 	l.depth--
 	top := &l.stack[l.depth]
-	l.state = afterValue
 	if l.depth == 0 {
 		l.state = complete
+	} else {
+		l.after(l.pos + 1)
 	}
-	l.owner.closed(top.at, !top.full, top.start, l.pos+1)
+	if top.at != nil {
+		l.owner.closed(top.at, !top.full, top.start, l.pos+1)
+	}
 }
 
 // skip takes what is within an object or array that is not looked into.
@@ -213,7 +245,7 @@ func (l *lexer) skip(p []byte) []byte {
 		l.skipped++
 	case '}', ']':
 		if l.skipped--; l.skipped == 0 {
-			l.state = afterValue
+			l.after(l.pos + n + 1)
 			if l.at != nil {
 				l.owner.closed(l.at, l.bare, l.start, l.pos+n+1)
 			}
@@ -236,8 +268,9 @@ func (l *lexer) scalar(p []byte) []byte {
 	if n == len(p) {
 		return nil
 	}
-	l.state = afterValue
-	if l.wants() {
+	l.after(l.pos + n)
+	if l.wants() && l.state == afterValue {
+		l.quoted = false
 		l.owner.value(l.at, l.word.bytes(), l.start, l.pos+n)
 	}
 	return p[n:]

@@ -20,9 +20,9 @@ var messages = dialect{
 			{"delta.text", inText},
 			{"delta.thinking", inReasoning},
 			{"delta.partial_json", inCall},
-			{"delta.stop_reason", finish},
-			{"stop_reason", finish},
-			{"message.stop_reason", finish},
+			{"delta.stop_reason", finishAll},
+			{"stop_reason", finishAll},
+			{"message.stop_reason", finishAll},
 		},
 		at("usage", counts), at("message.usage", counts),
 	),
@@ -34,7 +34,7 @@ var messages = dialect{
 			return closing
 		case "message_stop":
 			return ending
-		case "message_delta":
+		case "message_delta", "message":
 			return told
 		}
 		return untold

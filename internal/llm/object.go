@@ -41,9 +41,8 @@ func (nobody) closed(*node, bool, int, int)  {}
 //
 //nolint:gochecknoglobals // a constant
 var (
-	anything  = &node{}
-	ofObjects = &node{others: anything}
-	ofArrays  = &node{element: anything}
+	anything = &node{}
+	outlines = &node{others: anything, element: anything}
 )
 
 // Member finds the value of a top-level member of a JSON object. Names are compared after
@@ -53,7 +52,7 @@ func Member(object []byte, key string) (Span, error) {
 	var found Span
 	var err error
 	matches := false
-	l := lexer{owner: nobody{}, root: ofObjects}
+	l := lexer{owner: nobody{}, root: outlines, only: '{'}
 	l.names = func(_ []byte, start, end int) {
 		same, folded := isName(object[start:end], key)
 		if (same || folded) && (!found.IsZero() || !same) {
@@ -62,17 +61,34 @@ func Member(object []byte, key string) (Span, error) {
 		matches = same
 	}
 	l.values = func(start, end int) {
-		if matches {
+		switch {
+		case !isValue(object[start:end]):
+			l.state = broken
+		case matches:
 			found = Span{start, end}
 		}
 	}
-	if fault := l.whole(object); fault != nil {
+	fault := l.whole(object)
+	switch {
+	case err != nil:
+		return Span{}, err
+	case fault != nil:
 		return Span{}, fault
+	case found.IsZero():
+		return Span{}, fmt.Errorf("%q: %w", key, ErrNotFound)
 	}
-	if err == nil && found.IsZero() {
-		err = fmt.Errorf("%q: %w", key, ErrNotFound)
+	return found, nil
+}
+
+// isValue reports whether a value at the top is none that is misspelt. What is within
+// strings, objects and arrays is not looked at.
+func isValue(v []byte) bool {
+	switch v[0] {
+	case '"', '{', '[':
+		return true
+	default:
+		return json.Valid(v)
 	}
-	return found, err
 }
 
 // String is [Member] for a value that must be a JSON string; it is decoded.
@@ -101,15 +117,20 @@ func Members(object []byte, f func(name string, value []byte) bool) error {
 	var name string
 	var err error
 	on := true
-	l := lexer{owner: nobody{}, root: ofObjects}
+	l := lexer{owner: nobody{}, root: outlines, only: '{'}
 	l.names = func(_ []byte, start, end int) {
 		if on && err == nil {
 			name, err = nameOf(object[start:end])
 		}
 	}
 	l.values = func(start, end int) {
-		if on = on && err == nil && f(name, object[start:end]); !on && err == nil {
-			l.state = complete
+		switch {
+		case err != nil || !isValue(object[start:end]):
+			l.state = broken
+		case on:
+			if on = f(name, object[start:end]); !on {
+				l.state = complete
+			}
 		}
 	}
 	fault := l.whole(object)
@@ -122,9 +143,11 @@ func Members(object []byte, f func(name string, value []byte) bool) error {
 // Elements is [Members] for a JSON array.
 func Elements(array []byte, f func(value []byte) bool) error {
 	on := true
-	l := lexer{owner: nobody{}, root: ofArrays}
+	l := lexer{owner: nobody{}, root: outlines, only: '['}
 	l.values = func(start, end int) {
-		if on = f(array[start:end]); !on {
+		if !isValue(array[start:end]) {
+			l.state = broken
+		} else if on = f(array[start:end]); !on {
 			l.state = complete
 		}
 	}
@@ -135,11 +158,24 @@ func Elements(array []byte, f func(value []byte) bool) error {
 	return fault
 }
 
-// whole reads a whole text.
+// whole reads a whole text, which must be JSON alone.
 func (l *lexer) whole(b []byte) error {
-	rest := l.write(b)
-	if l.state != complete || len(bytes.TrimLeft(rest, " \t\r\n")) > 0 {
-		return fmt.Errorf("%w: fault at byte %d", ErrSyntax, l.pos)
+	if bytes.HasPrefix(b, []byte(mark)) {
+		return fmt.Errorf("%w: a byte order mark", ErrSyntax)
+	}
+	return l.all(b)
+}
+
+func (l *lexer) all(b []byte) error {
+	rest := bytes.TrimLeft(l.write(b), " \t\r\n")
+	if l.state == inScalar && l.depth == 1 {
+		l.after(l.pos)
+	}
+	switch {
+	case l.state == broken:
+		return fmt.Errorf("%w: fault at byte %d", ErrSyntax, max(l.pos-1, 0))
+	case l.state != complete || len(rest) > 0:
+		return fmt.Errorf("%w: fault at byte %d", ErrSyntax, len(b)-len(rest))
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ var ollama = dialect{
 		{"response", inText},
 		{"thinking", inReasoning},
 		{"done", finished},
-		{"done_reason", finish},
+		{"done_reason", finishAll},
 		{"prompt_eval_count", promptCount},
 		{"eval_count", outputCount},
 	},

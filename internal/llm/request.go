@@ -116,9 +116,9 @@ func looksLikeJSON(body []byte) bool {
 // readJSON reads a JSON object.
 func (q *Request) readJSON(body []byte) {
 	r := reader{Request: q, body: body}
-	r.json.owner, r.json.root = &r, requests
+	r.json.owner, r.json.root, r.json.only = &r, requests, '{'
 	r.json.names, r.json.values = r.named, r.member
-	if err := r.json.whole(body); err != nil {
+	if err := r.json.all(body); err != nil {
 		*q = Request{API: q.API, N: 1, ModelFault: err, InputBytes: int64(len(body)), RPC: isBatch(body)}
 		return
 	}
@@ -128,7 +128,7 @@ func (q *Request) readJSON(body []byte) {
 	if r.models > 1 || r.folded {
 		q.Model, q.ModelFault = "", ErrDuplicate
 	}
-	if !r.known {
+	if !r.known && r.strange {
 		q.InputBytes += min(int64(len(body)), unknownBytes)
 	}
 }
@@ -149,14 +149,16 @@ type reader struct {
 	isModel bool // of the member that is read
 	options bool // and that
 	known   bool // something in it is for a model to read
+	strange bool // it has a member that no API has
 
 	held  int64 // bytes of a source's data
 	plain bool  // they are text
 }
 
 // named takes a name of the object.
-func (r *reader) named(_ []byte, start, end int) {
+func (r *reader) named(name []byte, start, end int) {
 	r.members++
+	r.strange = r.strange || requests.member(name) == nil
 	same, folded := isName(r.body[start:end], "model")
 	r.folded = r.folded || folded && !same
 	r.isModel = same
@@ -169,6 +171,8 @@ func (r *reader) named(_ []byte, start, end int) {
 // member takes where a value of the object stands.
 func (r *reader) member(start, end int) {
 	switch {
+	case !isValue(r.body[start:end]):
+		r.json.state = broken
 	case r.isModel:
 		r.ModelAt = Span{start, end}
 		r.Model, r.ModelFault = text(r.body[start:end], "model")
@@ -187,7 +191,7 @@ func (r *reader) text(n *node, p []byte) {
 		r.Tools = true
 	case inSchema:
 		r.Schema = true
-	case inPrompt:
+	case inPrompt, turn, turns:
 		r.known = true
 	default:
 		return
@@ -196,10 +200,10 @@ func (r *reader) text(n *node, p []byte) {
 }
 
 func (r *reader) value(n *node, v []byte, start, end int) {
+	bare := !r.json.quoted
 	switch n.role {
 	case imagePart:
-		r.media(v)
-		r.Vision = true
+		r.Vision = r.media(v) || r.Vision
 	case mediaPart:
 		r.media(v)
 	case partType:
@@ -209,25 +213,29 @@ func (r *reader) value(n *node, v []byte, start, end int) {
 	case sourceType:
 		r.plain = string(v) == "text"
 	case stream:
-		r.Stream = string(v) == "true"
+		r.Stream = bare && string(v) == "true"
 	case includeUsage:
-		r.IncludeUsage, r.IncludeUsageAt = string(v) == "true", Span{start, end}
+		r.IncludeUsage, r.IncludeUsageAt = bare && string(v) == "true", Span{start, end}
 	case maxOutput:
-		n, _ := count(v)
-		r.MaxOutput = max(r.MaxOutput, n)
+		if n, ok := count(v); ok && bare {
+			r.MaxOutput = max(r.MaxOutput, n)
+		}
 	case times:
-		n, _ := count(v)
-		r.N = max(r.N, n)
+		if n, ok := count(v); ok && bare {
+			r.N = max(r.N, n)
+		}
 	case rpc:
 		r.RPC = true
 	}
 }
 
-func (r *reader) media(v []byte) {
-	if !isNull(v) {
-		r.known = true
-		r.InputBytes += mediaBytes
+func (r *reader) media(v []byte) bool {
+	if isNull(v) {
+		return false
 	}
+	r.known = true
+	r.InputBytes += mediaBytes
+	return true
 }
 
 // isImage: a part of this type is an image, wherever its data is.

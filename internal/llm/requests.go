@@ -24,27 +24,53 @@ func makeRequests() *node {
 		{"best_of", times},
 		{"jsonrpc", rpc},
 
-		{"prompt", inPrompt}, {"suffix", inPrompt}, {"instructions", inPrompt}, {"inputs", inPrompt},
-		{"input_prefix", inPrompt}, {"input_suffix", inPrompt}, {"query", inPrompt}, {"documents", inPrompt}, {"texts", inPrompt},
-		{"message", inPrompt}, {"chat_history", inPrompt}, {"preamble", inPrompt},
+		{"prompt", inPrompt},
+		{"suffix", inPrompt},
+		{"instructions", inPrompt},
+		{"inputs", inPrompt},
+		{"input_prefix", inPrompt},
+		{"input_suffix", inPrompt},
+		{"query", inPrompt},
+		{"documents", inPrompt},
+		{"texts", inPrompt},
+		{"message", inPrompt},
+		{"chat_history", inPrompt},
+		{"preamble", inPrompt},
 		{"prompt_cache_key", ignored},
 
-		{"tools", inTools}, {"functions", inTools},
-		{"response_format", ignored}, {"response_format.type", formatType}, {"response_format.json_schema", inSchema}, {"response_format.schema", inSchema},
-		{"output_format.type", formatType}, {"output_format.schema", inSchema},
-		{"text.format.type", formatType}, {"text.format.schema", inSchema},
-		{"output_config.format.type", formatType}, {"output_config.format.schema", inSchema},
-		{"generationConfig.responseSchema", inSchema}, {"generationConfig.responseJsonSchema", inSchema},
-		{"guided_json", inSchema}, {"structured_outputs.json", inSchema}, {"json_schema", inSchema},
+		{"tools", inPrompt},
+		{"tools[]", inTools},
+		{"functions", inPrompt},
+		{"functions[]", inTools},
+		{"response_format", ignored},
+		{"response_format.type", formatType},
+		{"response_format.json_schema", inSchema},
+		{"response_format.schema", inSchema},
+		{"output_format.type", formatType},
+		{"output_format.schema", inSchema},
+		{"text.format.type", formatType},
+		{"text.format.schema", inSchema},
+		{"output_config.format.type", formatType},
+		{"output_config.format.schema", inSchema},
+		{"generationConfig.responseSchema", inSchema},
+		{"generationConfig.responseJsonSchema", inSchema},
+		{"guided_json", inSchema},
+		{"structured_outputs.json", inSchema},
+		{"json_schema", inSchema},
 
 		{"images[]", imagePart},
-		{"systemInstruction.parts[].text", inPrompt}, {"system_instruction.parts[].text", inPrompt},
+		{"systemInstruction.parts[].text", inPrompt},
+		{"system_instruction.parts[].text", inPrompt},
 		{"contents[]", turn},
 		{"contents[].parts[].text", inPrompt},
-		{"contents[].parts[].functionCall", inPrompt}, {"contents[].parts[].functionResponse", inPrompt},
-		{"contents[].parts[].inlineData.data", mediaPart}, {"contents[].parts[].inline_data.data", mediaPart},
-		{"contents[].parts[].fileData.fileUri", mediaPart}, {"contents[].parts[].file_data.file_uri", mediaPart},
-		{"content.parts[].text", inPrompt}, {"requests[].content.parts[].text", inPrompt},
+		{"contents[].parts[].functionCall", inPrompt},
+		{"contents[].parts[].functionResponse", inPrompt},
+		{"contents[].parts[].inlineData.data", mediaPart},
+		{"contents[].parts[].inline_data.data", mediaPart},
+		{"contents[].parts[].fileData.fileUri", mediaPart},
+		{"contents[].parts[].file_data.file_uri", mediaPart},
+		{"content.parts[].text", inPrompt},
+		{"requests[].content.parts[].text", inPrompt},
 	}}
 	root := tree(&d)
 	root.link("messages", listOf(turns, message()))
@@ -65,7 +91,7 @@ func listOf(r role, element *node) *node {
 
 // message is an element of messages, or an item of the Responses API's input.
 func message() *node {
-	m := &node{role: turn}
+	m := &node{role: turn, element: &node{role: inPrompt}} // prompts may be lists of tokens
 	m.link("role", &node{role: turnRole})
 	m.parts()
 	return m
@@ -99,6 +125,7 @@ func (n *node) parts() {
 			place.link(name, address(mediaPart))
 		}
 		place.link("file_data", &node{role: mediaPart})
+		place.link("file_id", &node{role: mediaPart})
 		place.link("images", &node{element: &node{role: imagePart}})
 		place.link("source", sourceOf(list))
 	}
@@ -107,7 +134,7 @@ func (n *node) parts() {
 // address is a text or an object that has one, or data.
 func address(r role) *node {
 	n := &node{role: r}
-	for _, name := range [...]string{"url", "data", "file_data"} {
+	for _, name := range [...]string{"url", "data", "file_data", "file_id"} {
 		n.link(name, &node{role: r})
 	}
 	return n
@@ -118,6 +145,7 @@ func sourceOf(list *node) *node {
 	n := &node{role: source}
 	n.link("data", &node{role: inSource})
 	n.link("url", &node{role: inSource})
+	n.link("file_id", &node{role: inSource})
 	n.link("type", &node{role: sourceType})
 	n.link("content", list)
 	return n

@@ -30,7 +30,6 @@ var responses = dialect{
 			{"incomplete_details.reason", incomplete},
 			{"item.type", itemType},
 			{"part.type", itemType},
-			{"message", inLoose},
 		},
 		at("usage", counts), at("response.usage", counts),
 	),
@@ -53,6 +52,6 @@ var responses = dialect{
 		case strings.Contains(rest, "_call.") || strings.Contains(rest, "_call_"):
 			return working
 		}
-		return untold
+		return told
 	},
 }

@@ -28,6 +28,7 @@ type Scanner struct {
 	failed   bool
 	remote   bool // it is of JSON-RPC, whose errors are responses
 	said     bool // an event of a known kind passed
+	content  bool // there was some
 	kept     kept
 	last     Event
 }
@@ -88,7 +89,7 @@ const (
 // Reset makes ready for the response to a call of api with this header.
 func (s *Scanner) Reset(api API, h http.Header) {
 	*s = Scanner{words: vocabularies[api], api: api, form: formOf(h), number: 1}
-	s.json.owner, s.json.root, s.json.state = s, s.words.root, beforeRoot
+	s.json.owner, s.json.root = s, s.words.root
 	s.events.Reset(s)
 	for i := range s.counts {
 		s.counts[i] = -1
@@ -102,6 +103,9 @@ func (s *Scanner) Write(p []byte) (int, error) {
 		s.events.Write(p)
 	case jsonBody:
 		s.json.write(p)
+		if s.json.state == broken && s.opening == Silent && !s.NotJSON() {
+			s.opening = Begun // further on it may be what lenient readers take
+		}
 	case jsonLines:
 		s.lines(p)
 	case unreadable:
@@ -130,11 +134,13 @@ func (s *Scanner) lines(p []byte) {
 		switch s.json.state {
 		case complete:
 			s.endEvent()
+			s.json.reset()
 		case broken:
 			end := find(p, '\n', 0, len(p))
 			p = p[end:]
 			if len(p) > 0 {
 				s.endEvent()
+				s.json.reset()
 			}
 		}
 	}
@@ -144,9 +150,22 @@ func (s *Scanner) lines(p []byte) {
 func (s *Scanner) API() API { return s.api }
 
 // Readable is false if nothing can be known of the response: it is compressed, of another
-// type, or not JSON although it says so.
+// type, or not JSON of the API although it says so.
 func (s *Scanner) Readable() bool {
-	return s.form != unreadable && (s.form != jsonBody || s.json.state != broken)
+	switch {
+	case s.form == unreadable:
+		return false
+	case s.form == jsonBody:
+		return s.json.state != broken && (!s.json.list || s.json.root.element != nil)
+	}
+	return true
+}
+
+// NotJSON reports whether the response says that it is JSON, and its first byte shows that
+// it is none.
+func (s *Scanner) NotJSON() bool {
+	c := s.json.first
+	return s.form == jsonBody && s.json.state == broken && c != '{' && c != '[' && c != '"' && !beginsScalar(c)
 }
 
 // Stream reports whether the response is a stream of events, in either framing.
@@ -174,12 +193,14 @@ func (s *Scanner) Phase() Phase { return s.phase }
 func (s *Scanner) Finish() Finish { return s.finish }
 
 // Terminal reports whether the last event of the API passed, or the end of the JSON.
-func (s *Scanner) Terminal() bool { return s.terminal }
+func (s *Scanner) Terminal() bool {
+	return s.terminal || s.event.ended || s.event.kind >= ending
+}
 
 // Finished reports whether something said that the generation finished: the terminal event,
 // a reason to stop of each choice that began, or the end of the JSON.
 func (s *Scanner) Finished() bool {
-	return s.terminal || s.choices[1] != 0 && s.choices[0]&^s.choices[1] == 0
+	return s.Terminal() || s.choices[1] != 0 && s.choices[0]&^s.choices[1] == 0
 }
 
 // Cut reports whether the response, which has ended, lacks its end: it is a stream whose
@@ -189,7 +210,7 @@ func (s *Scanner) Cut() bool {
 		return s.json.state != complete && s.json.state != broken && s.json.state != beforeRoot
 	}
 	d := s.words.dialects[s.api]
-	return d != nil && d.owes && s.texts > 0 && !s.Finished()
+	return d != nil && d.owes && (s.content || s.event.content) && !s.Finished()
 }
 
 // Empty reports whether there was nothing but white space, comments and [DONE].
@@ -198,7 +219,7 @@ func (s *Scanner) Empty() bool {
 	case jsonBody:
 		return s.json.state == beforeRoot
 	case eventStream, jsonLines:
-		return !s.said && s.opening == Silent
+		return !s.said && s.opening == Silent && s.event == event{}
 	}
 	return false
 }
@@ -206,7 +227,7 @@ func (s *Scanner) Empty() bool {
 // Failure is the error that the response says it is; nil if it is none. An error of
 // JSON-RPC is a response.
 func (s *Scanner) Failure() *Error {
-	if !s.failed || s.remote {
+	if !s.failed && !s.event.isError || s.remote {
 		return nil
 	}
 	return s.kept.error()

@@ -7,16 +7,16 @@ type Field uint8
 
 // The fields.
 const (
+	unnamed Field = iota // its name is being read
+
 	// Comment is a line that begins with a colon.
-	Comment Field = iota
+	Comment
 	Data
 	EventName
 	ID
 	Retry
 	// OtherField is one that the standard does not know.
 	OtherField
-
-	unnamed // its name is being read
 )
 
 // Sink gets what a [Splitter] finds.
@@ -46,7 +46,7 @@ type Splitter struct {
 }
 
 // Reset makes ready for another stream.
-func (s *Splitter) Reset(sink Sink) { *s = Splitter{Sink: sink, field: unnamed} }
+func (s *Splitter) Reset(sink Sink) { *s = Splitter{Sink: sink} }
 
 // Between reports whether something may be put in here: a comment, or an event.
 func (s *Splitter) Between() bool { return !s.inLine && !s.open }
@@ -56,10 +56,9 @@ func (s *Splitter) Between() bool { return !s.inLine && !s.open }
 func (s *Splitter) Write(p []byte) int {
 	if s.Sink == nil {
 		if bytes.HasSuffix(p, []byte("\n\n")) { // a blank line, whatever came before
-			s.inLine, s.open, s.skipLF, s.begun = false, false, false, true
+			*s = Splitter{begun: true}
 			return len(p)
 		}
-		s.field = max(s.field, unnamed)
 	}
 	lf := -1 // the next one, from read on
 	for read := 0; read < len(p); {

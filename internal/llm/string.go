@@ -119,9 +119,14 @@ func (l *lexer) unquote(read int) {
 			l.names(l.word.bytes(), l.name, l.pos+read)
 		}
 	default:
-		l.state = afterValue
-		if l.use == asValue {
+		l.after(l.pos + read)
+		switch {
+		case l.use == asValue:
+			l.quoted = true
 			l.owner.value(l.at, l.word.bytes(), l.start, l.pos+read)
+		case l.at != nil && l.at.role == inWhole:
+			l.quoted = true
+			l.owner.value(l.at, nil, l.start, l.pos+read)
 		}
 	}
 }

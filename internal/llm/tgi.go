@@ -13,7 +13,7 @@ var tgi = dialect{
 var tgiText = fields{
 	{"token.text", inText},
 	{"generated_text", inWhole},
-	{"details.finish_reason", finish},
+	{"details.finish_reason", finishAll},
 	{"details.generated_tokens", outputCount},
 	{"details.prefill_tokens", promptCount},
 }
