@@ -81,99 +81,24 @@ func (k *kept) error() *Error {
 	return e
 }
 
-// kinds are the names by which servers call their errors, as types and as codes, in lower
-// case.
-//
-//nolint:gochecknoglobals // a constant
-var kinds = map[string]Kind{
-	"context_length_exceeded": ContextLength, "exceed_context_size_error": ContextLength, "context_window_exceeded": ContextLength,
-	"string_above_max_length": ContextLength, "model_context_window_exceeded": ContextLength,
-
-	"insufficient_quota": Quota, "billing_error": Quota, "billing_hard_limit_reached": Quota, "billing_not_active": Quota,
-	"quota_exceeded": Quota, "insufficient_balance": Quota, "credits_exhausted": Quota,
-
-	"rate_limit_error": Rate, "rate_limit_exceeded": Rate, "too_many_requests": Rate, "resource_exhausted": Rate, "rate_limited": Rate,
-
-	"authentication_error": Auth, "permission_error": Auth, "permission_denied": Auth, "unauthenticated": Auth, "invalid_api_key": Auth,
-	"unauthorized": Auth, "account_deactivated": Auth, "forbidden": Auth, "invalid_token": Auth,
-
-	"overloaded_error": Overloaded, "overloaded": Overloaded, "engine_overloaded": Overloaded, "unavailable": Overloaded, "slow_down": Overloaded,
-	"service_unavailable": Overloaded, "model_overloaded": Overloaded, "capacity_exceeded": Overloaded,
-
-	"server_error": ServerFault, "api_error": ServerFault, "internal_error": ServerFault, "internal_server_error": ServerFault,
-	"internalservererror": ServerFault, "internal": ServerFault, "deadline_exceeded": ServerFault, "timeout_error": ServerFault,
-	"generation": ServerFault, "incomplete_generation": ServerFault,
-
-	"invalid_request_error": BadRequest, "not_found_error": BadRequest, "request_too_large": BadRequest, "badrequesterror": BadRequest,
-	"notfounderror": BadRequest, "content_filter": BadRequest, "content_policy_violation": BadRequest, "invalid_prompt": BadRequest,
-	"validation": BadRequest, "invalid_argument": BadRequest, "failed_precondition": BadRequest, "out_of_range": BadRequest,
-	"not_found": BadRequest, "unimplemented": BadRequest, "model_not_found": BadRequest, "unprocessable_entity": BadRequest,
-	"invalid_image": BadRequest, "invalid_value": BadRequest, "unsupported_value": BadRequest, "missing_required_parameter": BadRequest,
-	"unknown_parameter": BadRequest, "unsupported_parameter": BadRequest, "validationerror": BadRequest, "responsible_ai_policy_violation": BadRequest,
-}
-
-// Classify finds out what an error is about, by what names it most exactly: its code, its
-// type, its message where that is plain, its status. Status is that of the response, or the
-// one named in the error; 0 is none.
-func Classify(status int, typ, code, message string) Kind {
-	if k := kinds[strings.ToLower(code)]; k == ContextLength || k == Quota {
-		return k
+// ReadError is what a response with a status of 400 or more says, or the beginning of its
+// body. It is an error whatever the body is. A body that says that it failed counts for any
+// status.
+func ReadError(status int, h http.Header, body []byte) *Error {
+	s := Scanner{}
+	s.Reset(Unknown, h)
+	s.keeps = true
+	if s.form == jsonLines || s.form == unreadable && !Encoded(h) && looksLikeJSON(body) {
+		s.form = jsonBody // servers forget to name it
 	}
-	if k := kinds[strings.ToLower(typ)]; k == ContextLength || k == Quota {
-		return k
+	_, _ = s.Write(body) // never fails
+	e := s.kept.error()
+	if name, _, _ := strings.Cut(h.Get("X-Amzn-Errortype"), ":"); name != "" && e.Type == "" {
+		e.Type = name
 	}
-	if isTooLong(message) && status < http.StatusInternalServerError {
-		return ContextLength
+	if e.Status == 0 || status >= http.StatusBadRequest {
+		e.Status = status
 	}
-	named, err := strconv.Atoi(code)
-	if err == nil && named >= 400 && named <= 599 {
-		if k := ofStatus(named); k != UnknownKind {
-			return k
-		}
-	}
-	for _, name := range [...]string{code, typ} {
-		if k := kinds[strings.ToLower(name)]; k != UnknownKind {
-			return k
-		}
-	}
-	return ofStatus(status)
-}
-
-// isTooLong knows the words of servers that have no code for it.
-func isTooLong(message string) bool {
-	m := strings.ToLower(message)
-	for _, words := range [...]string{
-		"maximum context length", "context window", "context length", "prompt is too long", "input is too long", "exceeds the available context",
-		"must have less than", "too many input tokens", "input token count", "exceeds the maximum number of tokens", "reduce the length of the messages",
-	} {
-		if strings.Contains(m, words) {
-			return true
-		}
-	}
-	return false
-}
-
-// ofStatus is what a status alone says.
-func ofStatus(status int) Kind {
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return Auth
-	case http.StatusPaymentRequired:
-		return Quota
-	case http.StatusTooManyRequests:
-		return Rate
-	case http.StatusRequestTimeout:
-		return UnknownKind
-	case http.StatusNotImplemented:
-		return BadRequest
-	case http.StatusServiceUnavailable, 529:
-		return Overloaded
-	}
-	switch {
-	case status >= 400 && status < 500:
-		return BadRequest
-	case status >= 500 && status <= 599:
-		return ServerFault
-	}
-	return UnknownKind
+	e.Kind = Classify(e.Status, e.Type, e.Code, e.Message)
+	return e
 }

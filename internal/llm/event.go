@@ -98,10 +98,13 @@ func (s *Scanner) endEvent() {
 	s.admit()
 	s.terminal = s.Terminal()
 	s.failed = s.failed || e.isError && !s.remote
-	if !s.failed {
+	if !s.failed && !s.keeps {
 		s.kept.reset()
 	}
 	s.content = s.content || e.content
+	if e.kind == working || e.kind == closing {
+		s.phase = PhaseWork
+	}
 	s.open()
 	s.last = Event{Content: e.content, Error: e.isError, Choices: e.choices == someChoices, NoChoices: e.choices == emptyChoices, Usage: e.usage}
 	*e = event{}

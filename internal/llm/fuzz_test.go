@@ -89,8 +89,8 @@ func FuzzRequest(f *testing.F) {
 		require.True(t, got.JSON, "valid JSON is read to its end")
 		model, err := llm.String(body, "model")
 		require.Equal(t, model, got.Model)
-		if !errors.Is(err, llm.ErrNotFound) {
-			require.ErrorIs(t, err, got.ModelFault)
+		for _, fault := range []error{llm.ErrDuplicate, llm.ErrType, llm.ErrSyntax} {
+			require.Equal(t, errors.Is(err, fault), errors.Is(got.ModelFault, fault), "%v", fault)
 		}
 		if bytes.IndexByte(body, '\\') < 0 {
 			checkNeeds(t, body, got)

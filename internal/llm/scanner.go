@@ -30,6 +30,7 @@ type Scanner struct {
 	said     bool // an event of a known kind passed
 	content  bool // there was some
 	kept     kept
+	keeps    bool // what looks like an error is one
 	last     Event
 }
 

@@ -1,0 +1,183 @@
+package llm
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// named are the names by which servers call their errors, as types and as codes. Those of
+// one line are spelt as [plain] spells them.
+//
+//nolint:gochecknoglobals // a constant
+var named = kindsOf(map[Kind]string{
+	ContextLength: "contextlengthexceeded exceedcontextsize contextwindowexceeded modelcontextwindowexceeded contextlength",
+
+	Quota: "insufficientquota billing billinghardlimitreached billingnotactive quotaexceeded insufficientbalance insufficientcredits creditsexhausted " +
+		"creditlimit creditlimitexceeded exceededcurrentquota arrearage paymentrequired",
+
+	Rate: "ratelimit ratelimitexceeded ratelimitreached toomanyrequests resourceexhausted ratelimited throttling throttled servicequotaexceeded requestthrottled " +
+		"throttling.ratequota throttling.allocationquota",
+
+	Auth: "authentication permission permissiondenied unauthenticated invalidapikey unauthorized accountdeactivated forbidden invalidtoken accessdenied " +
+		"invalidauthentication requestforbidden unsupportedcountryregionterritory unrecognizedclient expiredtoken incorrectapikey missingapikey",
+
+	Overloaded: "overloaded engineoverloaded unavailable slowdown serviceunavailable modeloverloaded capacityexceeded servicetiercapacityexceeded nocapacity " +
+		"modelnotready healthcheck unhealthy",
+
+	ServerFault: "server internalserver internal deadlineexceeded timeout generation incompletegeneration modelstream modelerror modelstreamerror modeltimeout gatewaytimeout " +
+		"badgateway enginedead vllmengine",
+
+	BadRequest: "notfound requesttoolarge contentfilter contentpolicyviolation invalidprompt failedprecondition outofrange unimplemented modelnotfound " +
+		"unprocessableentity invalidimage invalidvalue unsupportedvalue missingrequiredparameter unknownparameter unsupportedparameter " +
+		"responsibleaipolicyviolation deploymentnotfound invalidmodel stringabovemaxlength arrayabovemaxlength imagegenerationuser template tool " +
+		"notsupported resourcenotfound methodnotallowed datainspectionfailed invalidparameter moderationblocked previousresponsenotfound",
+})
+
+// vague are names that say no more than that something was wrong: what else is known goes
+// before them.
+//
+//nolint:gochecknoglobals // a constant
+var vague = kindsOf(map[Kind]string{
+	BadRequest:  "invalidrequest badrequest validation invalidargument invalidrequestmessageorder invalidrequestinvalidargs",
+	ServerFault: "api",
+})
+
+func kindsOf(names map[Kind]string) map[string]Kind {
+	out := map[string]Kind{}
+	for kind, all := range names {
+		for name := range strings.FieldsSeq(all) {
+			out[name] = kind
+		}
+	}
+	return out
+}
+
+// plain makes one spelling of rate_limit_error, RateLimitError and rate-limit-exception.
+func plain(name string) string {
+	if len(name) > 64 {
+		return ""
+	}
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r == '_' || r == '-' || r == ' ':
+			return -1
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
+	return strings.TrimSuffix(strings.TrimSuffix(name, "error"), "exception")
+}
+
+// Classify finds out what an error is about, by what names it most exactly: its code or
+// its type, its message where that is plain, its status. Status is that of the response, or
+// the one named in the error; 0 is none.
+func Classify(status int, typ, code, message string) Kind {
+	names := [...]string{plain(code), plain(typ)}
+	for _, name := range names {
+		if k := named[name]; k == ContextLength || k == Quota {
+			return k
+		}
+	}
+	for _, name := range names {
+		if k := named[name]; k != UnknownKind {
+			return k
+		}
+	}
+	if k := ofMessage(message); k != UnknownKind && status < http.StatusInternalServerError {
+		return k
+	}
+	for _, s := range [...]int{statusIn(code), statusIn(typ), status} {
+		if k := ofStatus(s); k != UnknownKind && k != BadRequest && k != ServerFault {
+			return k
+		}
+	}
+	for _, name := range names {
+		if k := vague[name]; k != UnknownKind {
+			return k
+		}
+	}
+	for _, s := range [...]int{statusIn(code), statusIn(typ), status} {
+		if k := ofStatus(s); k != UnknownKind {
+			return k
+		}
+	}
+	return UnknownKind
+}
+
+// statusIn is the status of an error that a code is; 0 if it is none.
+func statusIn(code string) int {
+	if n, err := strconv.Atoi(code); err == nil && n >= 400 && n <= 599 {
+		return n
+	}
+	return 0
+}
+
+// words are those of servers that have no code for what happened.
+//
+//nolint:gochecknoglobals // a constant
+var words = [...]struct {
+	text string
+	kind Kind
+}{
+	{"maximum context length", ContextLength},
+	{"context window", ContextLength},
+	{"context length", ContextLength},
+	{"context size", ContextLength},
+	{"context limit", ContextLength},
+	{"prompt is too long", ContextLength},
+	{"input is too long", ContextLength},
+	{"must have less than", ContextLength},
+	{"`max_new_tokens` must be", ContextLength},
+	{"too many input tokens", ContextLength},
+	{"too many tokens: ", ContextLength},
+	{"input token count", ContextLength},
+	{"exceeds the maximum number of tokens", ContextLength},
+	{"reduce the length of the messages", ContextLength},
+	{"longer than the maximum model length", ContextLength},
+
+	{"credit balance is too low", Quota},
+	{"insufficient balance", Quota},
+	{"insufficient credits", Quota},
+
+	{"api key not valid", Auth},
+	{"incorrect api key", Auth},
+}
+
+func ofMessage(message string) Kind {
+	m := strings.ToLower(message)
+	for _, w := range words {
+		if strings.Contains(m, w.text) {
+			return w.kind
+		}
+	}
+	return UnknownKind
+}
+
+// ofStatus is what a status alone says.
+func ofStatus(status int) Kind {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return Auth
+	case http.StatusPaymentRequired:
+		return Quota
+	case http.StatusTooManyRequests:
+		return Rate
+	case http.StatusRequestTimeout:
+		return UnknownKind
+	case http.StatusFailedDependency: // of TGI, whose generation failed
+		return ServerFault
+	case http.StatusNotImplemented:
+		return BadRequest
+	case http.StatusServiceUnavailable, 529:
+		return Overloaded
+	}
+	switch {
+	case status >= 400 && status < 500:
+		return BadRequest
+	case status >= 500 && status <= 599:
+		return ServerFault
+	}
+	return UnknownKind
+}
