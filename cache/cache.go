@@ -19,7 +19,7 @@ const maxRounds = 6
 type Cache struct {
 	cfg         Config
 	near        func(key string, now time.Time) *Entry // what needs no waiting; nil: there is none
-	llm         *llm
+	llm         *llmPolicy
 	http        *httpPolicy
 	idempotency *idempotency
 	fields      map[string]field
@@ -45,7 +45,7 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{cfg: cfg, llm: &llm{}, http: &httpPolicy{}, idempotency: &idempotency{}}
+	c := &Cache{cfg: cfg, llm: &llmPolicy{}, http: &httpPolicy{}, idempotency: &idempotency{}}
 	c.scratches.New = newScratch
 	c.fields = knownFields(cfg.LLM)
 	c.keyHeaders = allKeyHeaders(cfg.KeyHeaders)

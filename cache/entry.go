@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // Entry is an answer that is kept, and what it takes to know whether it still holds. It
@@ -43,7 +43,7 @@ type Entry struct {
 	Mark string
 }
 
-func isStream(h http.Header) bool { return sse.Is(h.Get("Content-Type")) }
+func isStream(h http.Header) bool { return llm.IsEventStream(h.Get("Content-Type")) }
 
 // stream reports whether the body is one of server-sent events.
 func (e *Entry) stream() bool { return isStream(e.Header) }

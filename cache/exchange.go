@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/cache/internal/answer"
 	"github.com/ginfer/ginfer/cache/internal/directive"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // plan is what is known of a request before it is answered.
@@ -22,7 +22,7 @@ type plan struct {
 	mark    string // what else an entry must have been made for
 	refetch bool   // the client wants no entry, but an answer may be stored
 
-	api    answer.API
+	api    llm.API
 	stream bool // wanted
 	usage  bool // wanted, at the end of the stream
 	query  *Query
@@ -128,7 +128,7 @@ func (x *exchange) bypass(forward, reason string) {
 	x.pass()
 }
 
-// pass lets the handlers answer, and marks the answer.
+// pass lets the handlers answer, and marks the llm.
 func (x *exchange) pass() {
 	s := &stamp{ResponseWriter: x.w, x: x}
 	x.g.Writer = s

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ginfer/ginfer/cache/internal/answer"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // maxKey bounds an Idempotency-Key.
@@ -32,7 +32,7 @@ func (x *exchange) planIdempotency(s *scratch) (reason string, err error) {
 	if upgrades(x.req) {
 		return "upgrade", nil
 	}
-	x.policy, x.api = x.idempotency, answer.Of(x.req.URL.Path)
+	x.policy, x.api = x.idempotency, llm.Of(x.req.Method, x.req.URL.Path)
 	body, reason, err := x.ownBody(s)
 	if err != nil || reason != "" {
 		return reason, err
@@ -128,7 +128,7 @@ func (*idempotency) admit(_ *exchange, _ *flight, h *head) (share outcome, reaso
 
 func (*idempotency) conclude(x *exchange, f *flight, body []byte) (e *Entry, reason string) {
 	stream := isStream(f.head.header)
-	if (stream || isJSON(f.head.header.Get("Content-Type"))) && !answer.Ended(x.api, stream, body) {
+	if (stream || isJSON(f.head.header.Get("Content-Type"))) && !llm.Ended(x.api, stream, body) {
 		return nil, "incomplete"
 	}
 	now := time.Now()

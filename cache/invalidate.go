@@ -6,14 +6,14 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/ginfer/ginfer/cache/internal/answer"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // invalidate forgets what an unsafe request changed, if it succeeded (RFC 9111 §4.4): the
 // answers of its own address, and those that it names. Other replicas' own copies end
 // with their time.
 func (x *exchange) invalidate(status int) {
-	if x.cfg.HTTP.Off || status >= http.StatusBadRequest || isSafe(x.req.Method) || answer.Of(x.req.URL.Path) != answer.Other {
+	if x.cfg.HTTP.Off || status >= http.StatusBadRequest || isSafe(x.req.Method) || llm.Of(x.req.Method, x.req.URL.Path) != llm.Unknown {
 		return // inference changes nothing
 	}
 	x.forgetAddress(x.req.URL)

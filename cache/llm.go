@@ -6,18 +6,18 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ginfer/ginfer/cache/internal/answer"
 	"github.com/ginfer/ginfer/cache/internal/directive"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// llm is the policy for requests to models.
-type llm struct{}
+// llmPolicy is the policy for requests to models.
+type llmPolicy struct{}
 
-func (*llm) String() string { return "llm" }
+func (*llmPolicy) String() string { return "llm" }
 
 // planLLM looks at a request to a model. A reason says that it is not cached.
 func (x *exchange) planLLM(s *scratch) (reason string, err error) {
-	x.policy, x.api = x.llm, answer.Of(x.req.URL.Path)
+	x.policy, x.api = x.llm, llm.Of(x.req.Method, x.req.URL.Path)
 	optIn := ""
 	if name := x.cfg.LLM.OptIn; name != "" {
 		optIn = x.req.Header.Get(name)
@@ -41,7 +41,7 @@ func (x *exchange) planLLM(s *scratch) (reason string, err error) {
 	}
 	m := &s.body
 	x.model, x.stream, x.usage = m.model, m.stream, m.usage
-	if !m.settled && x.api != answer.Embedding && !x.cfg.LLM.Sampled && !strings.EqualFold(optIn, "on") {
+	if !m.settled && x.api != llm.Embeddings && !x.cfg.LLM.Sampled && !strings.EqualFold(optIn, "on") {
 		return "temperature", nil
 	}
 	x.findVersion()
@@ -73,7 +73,7 @@ func (x *exchange) ask(s *scratch, body []byte) {
 	x.query = &Query{Partition: base64.RawURLEncoding.EncodeToString(base[:]), Model: x.model, Prompt: append([]byte(nil), prompt...)}
 }
 
-func (*llm) judge(x *exchange, e *Entry, now time.Time) (verdict, error) {
+func (*llmPolicy) judge(x *exchange, e *Entry, now time.Time) (verdict, error) {
 	if e.stream() != x.stream && !x.api.Converts() {
 		return useless, nil
 	}
@@ -89,12 +89,12 @@ func (*llm) judge(x *exchange, e *Entry, now time.Time) (verdict, error) {
 	return validate, nil // an error may still be worse
 }
 
-func (*llm) render(x *exchange, e *Entry, now time.Time) (a rendered, ok bool) {
+func (*llmPolicy) render(x *exchange, e *Entry, now time.Time) (a rendered, ok bool) {
 	a = rendered{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.Born), 0)}
-	openAI := x.api == answer.Chat || x.api == answer.Completion
+	openAI := x.api == llm.Chat || x.api == llm.Completions
 	switch stream := e.stream(); {
 	case stream && x.stream && openAI && !x.usage:
-		a.body = answer.WithoutUsage(e.Body)
+		a.body = llm.WithoutUsage(e.Body)
 		return a, true
 	case stream == x.stream:
 		return a, true
@@ -103,14 +103,14 @@ func (*llm) render(x *exchange, e *Entry, now time.Time) (a rendered, ok bool) {
 	a.header = http.Header{"Content-Type": {"application/json"}}
 	if x.stream {
 		a.header = http.Header{"Content-Type": {"text/event-stream"}, "Cache-Control": {"no-cache, no-transform"}, "X-Accel-Buffering": {"no"}}
-		a.body, err = answer.ToStream(x.api, e.Body, x.usage)
+		a.body, err = llm.ToStream(x.api, e.Body, x.usage)
 	} else {
-		a.body, err = answer.ToJSON(x.api, e.Body)
+		a.body, err = llm.ToJSON(x.api, e.Body)
 	}
 	return a, err == nil
 }
 
-func (*llm) fits(x *exchange, f *flight) outcome {
+func (*llmPolicy) fits(x *exchange, f *flight) outcome {
 	switch {
 	case f.head.status != http.StatusOK, isStream(f.head.header) == x.stream:
 		return live
@@ -120,13 +120,13 @@ func (*llm) fits(x *exchange, f *flight) outcome {
 	return alone
 }
 
-func (*llm) outgoing(x *exchange, _ *Entry) *http.Request {
+func (*llmPolicy) outgoing(x *exchange, _ *Entry) *http.Request {
 	req := x.req.Clone(x.req.Context())
 	req.Header.Del("Accept-Encoding") // what is packed can't be looked at
 	return req
 }
 
-func (*llm) admit(x *exchange, f *flight, h *head) (share outcome, reason string) {
+func (*llmPolicy) admit(x *exchange, f *flight, h *head) (share outcome, reason string) {
 	encoding := h.header.Get("Content-Encoding")
 	for name := range h.header {
 		if !isOfAnswer(name) {
@@ -169,8 +169,8 @@ func isOfAnswer(name string) bool {
 	return false
 }
 
-func (*llm) conclude(x *exchange, f *flight, body []byte) (e *Entry, reason string) {
-	if err := answer.Check(x.api, isStream(f.head.header), body, x.cfg.LLM.ToolCalls); err != nil {
+func (*llmPolicy) conclude(x *exchange, f *flight, body []byte) (e *Entry, reason string) {
+	if err := llm.Check(x.api, isStream(f.head.header), body, x.cfg.LLM.ToolCalls); err != nil {
 		return nil, err.Error()
 	}
 	l, now := &x.cfg.LLM, time.Now()

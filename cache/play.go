@@ -10,8 +10,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/cache/internal/answer"
-	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // errSlow: the client was too far behind.
@@ -29,7 +28,7 @@ func (x *exchange) sendHead(status int, mark string) {
 
 // play tells the client what is on a tape, from the beginning and as it comes. The error
 // is why it was not told all of it.
-func (x *exchange) play(f *flight, r *reader, filter *answer.Unusaged) error {
+func (x *exchange) play(f *flight, r *reader, filter *llm.Unusaged) error {
 	defer f.tape.leave(r)
 	flush := http.NewResponseController(x.w)
 	h2 := x.req.ProtoMajor == 2
@@ -66,7 +65,7 @@ func (x *exchange) play(f *flight, r *reader, filter *answer.Unusaged) error {
 	}
 }
 
-func (x *exchange) playEnd(f *flight, filter *answer.Unusaged, err error) error {
+func (x *exchange) playEnd(f *flight, filter *llm.Unusaged, err error) error {
 	if filter != nil {
 		if _, werr := x.w.Write(filter.End()); werr != nil {
 			return werr
@@ -107,7 +106,7 @@ func (x *exchange) finish(f *flight, err error) {
 	case err == nil || x.client.Err() != nil:
 	case errors.Is(err, errCut), errors.Is(err, errShort):
 		apierror.Cut(x.g, nil) // whatever was to be said of it has been said
-	case errors.Is(err, errPanic) && sse.Is(x.w.Header().Get("Content-Type")) && f.between():
+	case errors.Is(err, errPanic) && llm.IsEventStream(x.w.Header().Get("Content-Type")) && f.between():
 		x.cfg.ErrorHandler(x.g, unavailable(err))
 		apierror.Cut(x.g, nil)
 	default:
@@ -122,12 +121,12 @@ func (f *flight) between() bool {
 	if f.tape.base > 0 {
 		return false
 	}
-	var b sse.Boundary
+	var b llm.Splitter
 	b.Write(f.tape.buf)
-	return b.At()
+	return b.Between()
 }
 
-// unavailable is what a client is told that followed a leader without an answer.
+// unavailable is what a client is told that followed a leader without an llm.
 func unavailable(err error) error {
 	return &apierror.Error{
 		Status: http.StatusServiceUnavailable, Code: "upstream_failed", RetryAfter: time.Second,

@@ -8,7 +8,7 @@ import "strings"
 var embeddings = dialect{
 	api: Embeddings, typed: noTypes,
 	fields: join(
-		fields{{"data", choices}, {"prompt_eval_count", promptCount}, {"meta.billed_units.input_tokens", promptCount}},
+		fields{{"data", choices}, {"embeddings", choices}, {"embedding", choices}, {"prompt_eval_count", promptCount}, {"meta.billed_units.input_tokens", promptCount}},
 		at("usage", counts),
 	),
 }
@@ -19,7 +19,7 @@ var embeddings = dialect{
 var images = dialect{
 	api: Images, owes: true,
 	fields: join(
-		fields{{"data", choices}, {"data[].b64_json", inMedia}, {"data[].url", says}, {"b64_json", inMedia}},
+		fields{{"data", choices}, {"embeddings", choices}, {"embedding", choices}, {"data[].b64_json", inMedia}, {"data[].url", says}, {"b64_json", inMedia}},
 		at("usage", counts),
 	),
 	typed: func(name string) kind {

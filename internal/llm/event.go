@@ -18,7 +18,8 @@ type event struct {
 	ended   bool // it is terminal
 	kind    kind
 	choices int      // absent, empty, filled
-	choice  int      // the index of the one that passes
+	choice  int      // the index of the one that passes; -1: it has none
+	nth     int      // how many passed
 	over    bool     // that one says why it ended
 	usage   [2]int   // where its usage stands in the JSON
 	letters [2]int64 // of text that counts only if the API is Responses, or Messages
@@ -96,6 +97,10 @@ func (s *Scanner) EventEnd() (stop bool) {
 func (s *Scanner) endEvent() {
 	e := &s.event
 	s.admit()
+	s.trails = s.trails || s.terminal && e.lines > 0
+	s.odd = s.odd || e.lines > 0 && !e.ended && s.json.state != complete
+	s.faulty = s.faulty || e.isError
+	s.lastKind = e.kind
 	s.terminal = s.Terminal()
 	s.failed = s.failed || e.isError && !s.remote
 	if !s.failed && !s.keeps {
@@ -107,7 +112,7 @@ func (s *Scanner) endEvent() {
 	}
 	s.open()
 	s.last = Event{Content: e.content, Error: e.isError, Choices: e.choices == someChoices, NoChoices: e.choices == emptyChoices, Usage: e.usage}
-	*e = event{}
+	*e = event{choice: -1}
 	s.number++
 }
 
@@ -236,6 +241,10 @@ func (s *Scanner) closed(n *node, empty bool, start, end int) {
 
 // chose ends a choice.
 func (s *Scanner) chose() {
+	if s.event.choice < 0 { // it does not say which one it is
+		s.event.choice = s.event.nth
+	}
+	s.event.nth++
 	if s.event.choice < 64 {
 		bit := uint64(1) << s.event.choice
 		s.choices[0] |= bit
@@ -243,7 +252,7 @@ func (s *Scanner) chose() {
 			s.choices[1] |= bit
 		}
 	}
-	s.event.choice, s.event.over = 0, false
+	s.event.choice, s.event.over = -1, false
 }
 
 // value implements owner.
@@ -262,6 +271,8 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 		if !s.json.quoted && string(v) == "true" {
 			s.event.kind, s.event.content = ending, true
 		}
+	case choices, choice:
+		s.odd = s.odd || !s.isNull(v) // a text where a list is due
 	case rpc:
 		s.remote = true
 	case choiceIndex:
@@ -276,7 +287,7 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 	case itemType, blockType:
 		s.part(n.role, v)
 	case inWhole:
-		s.whole()
+		s.restated()
 	case incomplete:
 		if string(v) == "content_filter" {
 			s.finish |= FinishFiltered
@@ -288,8 +299,8 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 	}
 }
 
-// whole ends the text that says all that was said before.
-func (s *Scanner) whole() {
+// restated ends the text that says all that was said before.
+func (s *Scanner) restated() {
 	if s.form == jsonBody {
 		s.event.kind = max(s.event.kind, told)
 		return
@@ -350,7 +361,7 @@ func (s *Scanner) stopped(r role, v []byte) {
 		return
 	}
 	switch strings.ToLower(string(v)) {
-	case "stop", "length", "eos", "eos_token", "stop_sequence", "end_turn", "max_tokens", "complete", "pause_turn":
+	case "stop", "length", "eos", "eos_token", "stop_sequence", "end_turn", "max_tokens", "complete":
 		s.finish |= FinishStop
 	case "tool_calls", "function_call", "tool_use", "tool_call":
 		s.finish |= FinishCalls | HadCalls

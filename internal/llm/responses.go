@@ -16,6 +16,7 @@ var responses = dialect{
 			{"output[].content[].refusal", refusal},
 			{"output[].summary[].text", inReasoning},
 			{"output[].type", itemType},
+			{"output[].content[].type", itemType},
 			{"output[].name", inCall},
 			{"output[].arguments", inCall},
 			{"output[].input", inCall},

@@ -29,6 +29,10 @@ type Scanner struct {
 	remote   bool // it is of JSON-RPC, whose errors are responses
 	said     bool // an event of a known kind passed
 	content  bool // there was some
+	faulty   bool // an error passed, of JSON-RPC too
+	odd      bool // an event, or a part of it, is not what the API has
+	trails   bool // data came after the terminal event
+	lastKind kind // of the event that ended last
 	kept     kept
 	keeps    bool // what looks like an error is one
 	last     Event
@@ -89,7 +93,7 @@ const (
 
 // Reset makes ready for the response to a call of api with this header.
 func (s *Scanner) Reset(api API, h http.Header) {
-	*s = Scanner{words: vocabularies[api], api: api, form: formOf(h), number: 1}
+	*s = Scanner{words: vocabularies[api], api: api, form: formOf(h), number: 1, event: event{choice: -1}}
 	s.json.owner, s.json.root = s, s.words.root
 	s.events.Reset(s)
 	for i := range s.counts {
@@ -220,7 +224,7 @@ func (s *Scanner) Empty() bool {
 	case jsonBody:
 		return s.json.state == beforeRoot
 	case eventStream, jsonLines:
-		return !s.said && s.opening == Silent && s.event == event{}
+		return !s.said && s.opening == Silent && s.event == event{choice: -1}
 	}
 	return false
 }

@@ -1,15 +1,45 @@
-package answer
+package llm
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 )
+
+// ErrForm is returned when a response can't be said in the other form without loss.
+var ErrForm = errors.New("llm: no other form")
+
+// ToJSON is what a whole stream says, as JSON. Usage is in it if the stream has it. It
+// fails with [ErrForm].
+func ToJSON(a API, body []byte) ([]byte, error) {
+	switch a {
+	case Chat, Completions:
+		return openAIToJSON(a, body)
+	case Messages:
+		return messagesToJSON(body)
+	default:
+		return nil, ErrForm
+	}
+}
+
+// ToStream is what a JSON response says, as a stream. Usage says whether an OpenAI stream
+// ends with what was counted. It fails with [ErrForm].
+func ToStream(a API, body []byte, usage bool) ([]byte, error) {
+	switch a {
+	case Chat, Completions:
+		return openAIToStream(a, body, usage)
+	case Messages:
+		return messagesToStream(body)
+	default:
+		return nil, ErrForm
+	}
+}
 
 // maxHeld bounds the part of an event that is kept until the rest of it comes.
 const maxHeld = 1 << 20
 
-// Unusaged passes an OpenAI stream on without the event that tells the usage, for a
-// client that did not ask for it. Its zero value stands at the beginning.
+// Unusaged passes an OpenAI stream on without the event that has the usage, for a client
+// that did not ask for it. Its zero value stands at the beginning.
 type Unusaged struct {
 	held  []byte
 	begun bool
@@ -30,7 +60,7 @@ func (u *Unusaged) Add(p []byte) []byte {
 		if !ok {
 			break
 		}
-		if !tellsUsage(ev.Data) {
+		if !hasUsageOnly(ev.Data) {
 			out = append(out, ev.Raw...)
 		}
 	}
@@ -46,8 +76,8 @@ func (u *Unusaged) Add(p []byte) []byte {
 // End returns what is left, when nothing more will come.
 func (u *Unusaged) End() []byte { return u.held }
 
-// WithoutUsage is a whole stream without the event that tells the usage. It is the
-// same slice if there is none.
+// WithoutUsage is a whole stream without the event that has the usage. It is the same
+// slice if there is none.
 func WithoutUsage(stream []byte) []byte {
 	if !bytes.Contains(stream, []byte(`"usage"`)) {
 		return stream
@@ -62,7 +92,7 @@ func WithoutUsage(stream []byte) []byte {
 			return stream
 		case !ok:
 			return append(out, stream[from:]...)
-		case tellsUsage(ev.Data):
+		case hasUsageOnly(ev.Data):
 			out = append(out, stream[from:at-len(ev.Raw)]...)
 			from = at
 			if out == nil {
@@ -72,9 +102,9 @@ func WithoutUsage(stream []byte) []byte {
 	}
 }
 
-// tellsUsage reports whether an event is the one that comes only if it was asked for:
+// hasUsageOnly reports whether an event is the one that comes only if it was asked for:
 // usage, and no choice.
-func tellsUsage(data []byte) bool {
+func hasUsageOnly(data []byte) bool {
 	if !bytes.Contains(data, []byte(`"usage"`)) {
 		return false
 	}
@@ -82,8 +112,8 @@ func tellsUsage(data []byte) bool {
 		Choices *[]json.RawMessage `json:"choices"`
 		Usage   json.RawMessage    `json:"usage"`
 	}
-	return json.Unmarshal(data, &c) == nil && c.Choices != nil && len(*c.Choices) == 0 && !isNull(c.Usage)
+	return json.Unmarshal(data, &c) == nil && c.Choices != nil && len(*c.Choices) == 0 && !isAbsent(c.Usage)
 }
 
-// isNull: absent, or null.
-func isNull(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }
+// isAbsent: not there, or null.
+func isAbsent(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }

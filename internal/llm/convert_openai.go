@@ -1,4 +1,4 @@
-package answer
+package llm
 
 import (
 	"encoding/json"
@@ -11,12 +11,12 @@ import (
 // joined is what the events of an OpenAI stream say together.
 type joined struct {
 	api     API
-	top     fields
+	top     members
 	choices map[int]*joinedChoice
 }
 
 type joinedChoice struct {
-	rest     fields // members that are not added up
+	rest     members // members that are not added up
 	texts    map[string]*strings.Builder
 	role     string
 	calls    map[int]*call
@@ -26,13 +26,13 @@ type joinedChoice struct {
 
 // call is one call of a tool.
 type call struct {
-	rest      fields
+	rest      members
 	name      string
 	arguments strings.Builder
 }
 
 func openAIToJSON(a API, body []byte) ([]byte, error) {
-	j := joined{api: a, top: fields{}, choices: map[int]*joinedChoice{}}
+	j := joined{api: a, top: members{}, choices: map[int]*joinedChoice{}}
 	e := NewEvents(body)
 	for {
 		ev, ok := e.Next()
@@ -51,7 +51,7 @@ func openAIToJSON(a API, body []byte) ([]byte, error) {
 
 // add takes one event.
 func (j *joined) add(data []byte) error {
-	f, err := readFields(data)
+	f, err := readMembers(data)
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (j *joined) add(data []byte) error {
 		}
 		c := j.choices[n]
 		if c == nil {
-			c = &joinedChoice{rest: fields{}, texts: map[string]*strings.Builder{}, calls: map[int]*call{}, logprobs: map[string][]json.RawMessage{}}
+			c = &joinedChoice{rest: members{}, texts: map[string]*strings.Builder{}, calls: map[int]*call{}, logprobs: map[string][]json.RawMessage{}}
 			j.choices[n] = c
 		}
 		if err := c.add(j.api, one); err != nil {
@@ -79,17 +79,17 @@ func (j *joined) add(data []byte) error {
 	return nil
 }
 
-func (c *joinedChoice) add(a API, one fields) error {
+func (c *joinedChoice) add(a API, one members) error {
 	if err := c.addLogprobs(one["logprobs"]); err != nil {
 		return err
 	}
-	if a == Completion {
+	if a == Completions {
 		if err := c.addText("text", one); err != nil {
 			return err
 		}
 	}
-	if !isNull(one["delta"]) {
-		delta, err := readFields(one["delta"])
+	if !isAbsent(one["delta"]) {
+		delta, err := readMembers(one["delta"])
 		if err != nil {
 			return err
 		}
@@ -105,10 +105,10 @@ func (c *joinedChoice) add(a API, one fields) error {
 }
 
 // addDelta takes what a chat adds. What it does not know it can't add up.
-func (c *joinedChoice) addDelta(delta fields) (err error) {
+func (c *joinedChoice) addDelta(delta members) (err error) {
 	for name, v := range delta {
 		switch {
-		case isNull(v) || err != nil:
+		case isAbsent(v) || err != nil:
 		case name == "role":
 			c.role, err = delta.text("role")
 		case name == "content", name == "refusal", name == "reasoning_content", name == "reasoning":
@@ -124,7 +124,7 @@ func (c *joinedChoice) addDelta(delta fields) (err error) {
 	return err
 }
 
-func (c *joinedChoice) addText(name string, f fields) error {
+func (c *joinedChoice) addText(name string, f members) error {
 	s, err := f.text(name)
 	if err != nil {
 		return err
@@ -136,7 +136,7 @@ func (c *joinedChoice) addText(name string, f fields) error {
 	return nil
 }
 
-func (c *joinedChoice) addCalls(delta fields) error {
+func (c *joinedChoice) addCalls(delta members) error {
 	all, err := delta.list("tool_calls")
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (c *joinedChoice) addCalls(delta fields) error {
 			return err
 		}
 		if c.calls[n] == nil {
-			c.calls[n] = &call{rest: fields{}}
+			c.calls[n] = &call{rest: members{}}
 		}
 		if err := c.calls[n].add(one["function"]); err != nil {
 			return err
@@ -168,10 +168,10 @@ func (c *joinedChoice) addFunction(v json.RawMessage) error {
 
 // add takes a part of a function's name and arguments.
 func (c *call) add(function json.RawMessage) error {
-	if isNull(function) {
+	if isAbsent(function) {
 		return nil
 	}
-	f, err := readFields(function)
+	f, err := readMembers(function)
 	if err != nil {
 		return err
 	}
@@ -189,20 +189,20 @@ func (c *call) add(function json.RawMessage) error {
 }
 
 func (c *call) function() json.RawMessage {
-	return newWriter().text("name", c.name).text("arguments", c.arguments.String()).end()
+	return newObject().text("name", c.name).text("arguments", c.arguments.String()).end()
 }
 
 // addLogprobs adds lists to lists.
 func (c *joinedChoice) addLogprobs(v json.RawMessage) error {
-	if isNull(v) {
+	if isAbsent(v) {
 		return nil
 	}
-	f, err := readFields(v)
+	f, err := readMembers(v)
 	if err != nil {
 		return err
 	}
 	for name, v := range f {
-		if isNull(v) {
+		if isAbsent(v) {
 			continue
 		}
 		var more []json.RawMessage
@@ -222,7 +222,7 @@ func (j *joined) json() ([]byte, error) {
 	for _, n := range slices.Sorted(maps.Keys(j.choices)) {
 		all = append(all, j.choices[n].json(j.api, n))
 	}
-	w := newWriter().raw("id", j.top["id"])
+	w := newObject().raw("id", j.top["id"])
 	if j.api == Chat {
 		w.text("object", "chat.completion")
 	} else {
@@ -233,7 +233,7 @@ func (j *joined) json() ([]byte, error) {
 }
 
 func (c *joinedChoice) json(a API, n int) json.RawMessage {
-	w := newWriter().index(n)
+	w := newObject().index(n)
 	if a == Chat {
 		w.raw("message", c.message())
 	} else {
@@ -241,7 +241,7 @@ func (c *joinedChoice) json(a API, n int) json.RawMessage {
 	}
 	logprobs := json.RawMessage("null")
 	if len(c.logprobs) > 0 {
-		w := newWriter()
+		w := newObject()
 		for _, name := range slices.Sorted(maps.Keys(c.logprobs)) {
 			w.raw(name, list(c.logprobs[name]...))
 		}
@@ -262,7 +262,7 @@ func (c *joinedChoice) message() json.RawMessage {
 	if role == "" {
 		role = "assistant"
 	}
-	w := newWriter().text("role", role)
+	w := newObject().text("role", role)
 	calls := len(c.calls) > 0 || c.function != nil
 	if content := c.textOf("content"); content == "" && calls {
 		w.raw("content", json.RawMessage("null"))
@@ -281,7 +281,7 @@ func (c *joinedChoice) message() json.RawMessage {
 		var all []json.RawMessage
 		for _, n := range slices.Sorted(maps.Keys(c.calls)) {
 			one := c.calls[n]
-			all = append(all, newWriter().all(one.rest).raw("function", one.function()).end())
+			all = append(all, newObject().all(one.rest).raw("function", one.function()).end())
 		}
 		w.raw("tool_calls", list(all...))
 	}

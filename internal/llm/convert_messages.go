@@ -1,4 +1,4 @@
-package answer
+package llm
 
 import (
 	"bytes"
@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// message puts the events of an Anthropic stream together.
-type message struct {
-	top    fields
-	usage  fields
+// joinedMessage puts the events of an Anthropic stream together.
+type joinedMessage struct {
+	top    members
+	usage  members
 	blocks []*openBlock
 	ended  bool
 }
 
 // openBlock is a part of the content.
 type openBlock struct {
-	start     fields
+	start     members
 	texts     map[string]*strings.Builder // by the member they belong to
 	input     strings.Builder
 	hasInput  bool
@@ -25,7 +25,7 @@ type openBlock struct {
 }
 
 func messagesToJSON(body []byte) ([]byte, error) {
-	m := message{usage: fields{}}
+	m := joinedMessage{usage: members{}}
 	e := NewEvents(body)
 	for !m.ended {
 		ev, ok := e.Next()
@@ -35,7 +35,7 @@ func messagesToJSON(body []byte) ([]byte, error) {
 		if len(ev.Data) == 0 {
 			continue
 		}
-		f, err := readFields(ev.Data)
+		f, err := readMembers(ev.Data)
 		if err != nil {
 			return nil, err
 		}
@@ -46,7 +46,7 @@ func messagesToJSON(body []byte) ([]byte, error) {
 	return m.json()
 }
 
-func (m *message) event(f fields) error {
+func (m *joinedMessage) event(f members) error {
 	kind, err := f.text("type")
 	if err != nil {
 		return err
@@ -69,18 +69,18 @@ func (m *message) event(f fields) error {
 	return fmt.Errorf("%w: an event is %.40q", ErrForm, kind)
 }
 
-func (m *message) start(v json.RawMessage) (err error) {
-	if m.top, err = readFields(v); err != nil {
+func (m *joinedMessage) start(v json.RawMessage) (err error) {
+	if m.top, err = readMembers(v); err != nil {
 		return err
 	}
 	return m.addUsage(m.top["usage"])
 }
 
-func (m *message) addUsage(v json.RawMessage) error {
-	if isNull(v) {
+func (m *joinedMessage) addUsage(v json.RawMessage) error {
+	if isAbsent(v) {
 		return nil
 	}
-	f, err := readFields(v)
+	f, err := readMembers(v)
 	if err != nil {
 		return err
 	}
@@ -88,12 +88,12 @@ func (m *message) addUsage(v json.RawMessage) error {
 	return nil
 }
 
-func (m *message) block(f fields) error {
+func (m *joinedMessage) block(f members) error {
 	n, err := f.index()
 	if err != nil {
 		return err
 	}
-	start, err := readFields(f["content_block"])
+	start, err := readMembers(f["content_block"])
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (m *message) block(f fields) error {
 	return nil
 }
 
-func (m *message) delta(f fields) error {
+func (m *joinedMessage) delta(f members) error {
 	n, err := f.index()
 	if err != nil {
 		return err
@@ -112,14 +112,14 @@ func (m *message) delta(f fields) error {
 	if n >= len(m.blocks) {
 		return fmt.Errorf("%w: no such block", ErrForm)
 	}
-	delta, err := readFields(f["delta"])
+	delta, err := readMembers(f["delta"])
 	if err != nil {
 		return err
 	}
 	return m.blocks[n].add(delta)
 }
 
-func (b *openBlock) add(delta fields) error {
+func (b *openBlock) add(delta members) error {
 	kind, err := delta.text("type")
 	if err != nil {
 		return err
@@ -143,7 +143,7 @@ func (b *openBlock) add(delta fields) error {
 	return fmt.Errorf("%w: a delta is %.40q", ErrForm, kind)
 }
 
-func (b *openBlock) addText(name string, delta fields) error {
+func (b *openBlock) addText(name string, delta members) error {
 	s, err := delta.text(name)
 	if err != nil {
 		return err
@@ -160,8 +160,8 @@ func (b *openBlock) addText(name string, delta fields) error {
 	return nil
 }
 
-func (m *message) end(f fields) error {
-	delta, err := readFields(f["delta"])
+func (m *joinedMessage) end(f members) error {
+	delta, err := readMembers(f["delta"])
 	if err != nil || m.top == nil {
 		return fmt.Errorf("%w: message_delta", ErrForm)
 	}
@@ -174,7 +174,7 @@ func (m *message) end(f fields) error {
 	return m.addUsage(f["usage"])
 }
 
-func (m *message) json() ([]byte, error) {
+func (m *joinedMessage) json() ([]byte, error) {
 	if m.top == nil {
 		return nil, fmt.Errorf("%w: no message_start", ErrForm)
 	}
@@ -186,17 +186,17 @@ func (m *message) json() ([]byte, error) {
 		}
 		content = append(content, one)
 	}
-	w := newWriter().raw("id", m.top["id"]).raw("type", m.top["type"]).raw("role", m.top["role"]).raw("model", m.top["model"]).raw("content", list(content...))
+	w := newObject().raw("id", m.top["id"]).raw("type", m.top["type"]).raw("role", m.top["role"]).raw("model", m.top["model"]).raw("content", list(content...))
 	w.all(m.top, "id", "type", "role", "model", "content", "usage")
 	if len(m.usage) > 0 {
-		w.raw("usage", newWriter().all(m.usage).end())
+		w.raw("usage", newObject().all(m.usage).end())
 	}
 	return w.end(), nil
 }
 
 func (b *openBlock) json() (json.RawMessage, error) {
 	for name, text := range b.texts {
-		b.start[name] = quote(text.String())
+		b.start[name] = quoted(text.String())
 	}
 	if b.hasInput && b.input.Len() > 0 {
 		if !json.Valid([]byte(b.input.String())) {
@@ -207,12 +207,12 @@ func (b *openBlock) json() (json.RawMessage, error) {
 	if len(b.citations) > 0 {
 		b.start["citations"] = list(b.citations...)
 	}
-	return newWriter().raw("type", b.start["type"]).all(b.start, "type").end(), nil
+	return newObject().raw("type", b.start["type"]).all(b.start, "type").end(), nil
 }
 
 // messagesToStream writes a message as the events that would have told it.
 func messagesToStream(body []byte) ([]byte, error) {
-	top, err := readFields(body)
+	top, err := readMembers(body)
 	if err != nil {
 		return nil, err
 	}
@@ -221,41 +221,41 @@ func messagesToStream(body []byte) ([]byte, error) {
 		return nil, err
 	}
 	null := json.RawMessage("null")
-	usage := fields{}
-	if !isNull(top["usage"]) {
-		if usage, err = readFields(top["usage"]); err != nil {
+	usage := members{}
+	if !isAbsent(top["usage"]) {
+		if usage, err = readMembers(top["usage"]); err != nil {
 			return nil, err
 		}
 	}
 	var out bytes.Buffer
-	begin := newWriter().all(top, "content", "usage", "stop_reason", "stop_sequence").raw("content", list()).raw("stop_reason", null).raw("stop_sequence", null)
+	begin := newObject().all(top, "content", "usage", "stop_reason", "stop_sequence").raw("content", list()).raw("stop_reason", null).raw("stop_sequence", null)
 	if len(usage) > 0 {
-		begin.raw("usage", newWriter().all(usage).end())
+		begin.raw("usage", newObject().all(usage).end())
 	}
-	writeEvent(&out, "message_start", newWriter().text("type", "message_start").raw("message", begin.end()))
+	writeEvent(&out, "message_start", newObject().text("type", "message_start").raw("message", begin.end()))
 	for i, block := range content {
 		if err := writeBlock(&out, i, block); err != nil {
 			return nil, err
 		}
 	}
-	delta := newWriter().raw("stop_reason", top["stop_reason"]).raw("stop_sequence", top["stop_sequence"])
-	end := newWriter().text("type", "message_delta").raw("delta", delta.end())
+	delta := newObject().raw("stop_reason", top["stop_reason"]).raw("stop_sequence", top["stop_sequence"])
+	end := newObject().text("type", "message_delta").raw("delta", delta.end())
 	if len(usage) > 0 {
-		end.raw("usage", newWriter().raw("output_tokens", usage["output_tokens"]).end())
+		end.raw("usage", newObject().raw("output_tokens", usage["output_tokens"]).end())
 	}
 	writeEvent(&out, "message_delta", end)
-	writeEvent(&out, "message_stop", newWriter().text("type", "message_stop"))
+	writeEvent(&out, "message_stop", newObject().text("type", "message_stop"))
 	return out.Bytes(), nil
 }
 
-func writeEvent(out *bytes.Buffer, name string, w *writer) {
+func writeEvent(out *bytes.Buffer, name string, w *objectWriter) {
 	out.WriteString("event: " + name + "\ndata: ")
 	_ = json.Compact(out, w.end()) // it has been read, and has no line end now
 	out.WriteString("\n\n")
 }
 
 // writeBlock writes the events of one part of the content.
-func writeBlock(out *bytes.Buffer, n int, block fields) error {
+func writeBlock(out *bytes.Buffer, n int, block members) error {
 	kind, err := block.text("type")
 	if err != nil {
 		return err
@@ -264,48 +264,48 @@ func writeBlock(out *bytes.Buffer, n int, block fields) error {
 	if err != nil {
 		return err
 	}
-	writeEvent(out, "content_block_start", newWriter().text("type", "content_block_start").index(n).raw("content_block", start))
+	writeEvent(out, "content_block_start", newObject().text("type", "content_block_start").index(n).raw("content_block", start))
 	for _, delta := range deltas {
-		writeEvent(out, "content_block_delta", newWriter().text("type", "content_block_delta").index(n).raw("delta", delta))
+		writeEvent(out, "content_block_delta", newObject().text("type", "content_block_delta").index(n).raw("delta", delta))
 	}
-	writeEvent(out, "content_block_stop", newWriter().text("type", "content_block_stop").index(n))
+	writeEvent(out, "content_block_stop", newObject().text("type", "content_block_stop").index(n))
 	return nil
 }
 
 // cutBlock cuts a part of the content into its beginning and what is added then.
-func cutBlock(kind string, block fields) (start json.RawMessage, deltas []json.RawMessage, err error) {
+func cutBlock(kind string, block members) (start json.RawMessage, deltas []json.RawMessage, err error) {
 	switch kind {
 	case "text":
 		return cutText(block, "text", "text_delta", "citations")
 	case "thinking":
 		start, deltas, err = cutText(block, "thinking", "thinking_delta", "signature")
-		if v := block["signature"]; err == nil && !isNull(v) {
-			deltas = append(deltas, newWriter().text("type", "signature_delta").raw("signature", v).end())
+		if v := block["signature"]; err == nil && !isAbsent(v) {
+			deltas = append(deltas, newObject().text("type", "signature_delta").raw("signature", v).end())
 		}
 		return start, deltas, err
 	case "redacted_thinking":
-		return newWriter().all(block).end(), nil, nil
+		return newObject().all(block).end(), nil, nil
 	case "tool_use":
 		input := block["input"]
-		if isNull(input) {
+		if isAbsent(input) {
 			input = json.RawMessage("{}")
 		}
 		for _, piece := range pieces(string(input)) {
-			deltas = append(deltas, newWriter().text("type", "input_json_delta").text("partial_json", piece).end())
+			deltas = append(deltas, newObject().text("type", "input_json_delta").text("partial_json", piece).end())
 		}
-		return newWriter().all(block, "input").raw("input", json.RawMessage("{}")).end(), deltas, nil
+		return newObject().all(block, "input").raw("input", json.RawMessage("{}")).end(), deltas, nil
 	}
 	return nil, nil, fmt.Errorf("%w: a block is %.40q", ErrForm, kind)
 }
 
 // cutText cuts a part that is a text. Citations follow it.
-func cutText(block fields, name, delta, later string) (start json.RawMessage, deltas []json.RawMessage, err error) {
+func cutText(block members, name, delta, later string) (start json.RawMessage, deltas []json.RawMessage, err error) {
 	text, err := block.text(name)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, piece := range pieces(text) {
-		deltas = append(deltas, newWriter().text("type", delta).text(name, piece).end())
+		deltas = append(deltas, newObject().text("type", delta).text(name, piece).end())
 	}
 	if later == "citations" {
 		all, err := block.list(later)
@@ -313,8 +313,8 @@ func cutText(block fields, name, delta, later string) (start json.RawMessage, de
 			return nil, nil, err
 		}
 		for _, one := range all {
-			deltas = append(deltas, newWriter().text("type", "citations_delta").raw("citation", newWriter().all(one).end()).end())
+			deltas = append(deltas, newObject().text("type", "citations_delta").raw("citation", newObject().all(one).end()).end())
 		}
 	}
-	return newWriter().all(block, name, later).text(name, "").end(), deltas, nil
+	return newObject().all(block, name, later).text(name, "").end(), deltas, nil
 }

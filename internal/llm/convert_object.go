@@ -1,4 +1,4 @@
-package answer
+package llm
 
 import (
 	"encoding/json"
@@ -8,12 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// fields are the members of an object, as they were sent.
-type fields map[string]json.RawMessage
+// members are those of an object, as they were sent.
+type members map[string]json.RawMessage
 
-// readFields reads an object.
-func readFields(data []byte) (fields, error) {
-	var f fields
+// readMembers reads an object.
+func readMembers(data []byte) (members, error) {
+	var f members
 	if err := json.Unmarshal(data, &f); err != nil || f == nil {
 		return nil, fmt.Errorf("%w: not an object", ErrForm)
 	}
@@ -21,17 +21,17 @@ func readFields(data []byte) (fields, error) {
 }
 
 // merge takes over what other has and is not null. Of two the later counts.
-func (f fields) merge(other fields) {
+func (f members) merge(other members) {
 	for name, v := range other {
-		if !isNull(v) {
+		if !isAbsent(v) {
 			f[name] = v
 		}
 	}
 }
 
 // text is a member that is a string; null is "".
-func (f fields) text(name string) (s string, err error) {
-	if isNull(f[name]) {
+func (f members) text(name string) (s string, err error) {
+	if isAbsent(f[name]) {
 		return "", nil
 	}
 	if json.Unmarshal(f[name], &s) != nil {
@@ -41,9 +41,9 @@ func (f fields) text(name string) (s string, err error) {
 }
 
 // index is which one of several it is, and 0 if it does not say.
-func (f fields) index() (n int, err error) {
+func (f members) index() (n int, err error) {
 	v := f["index"]
-	if isNull(v) {
+	if isAbsent(v) {
 		return 0, nil
 	}
 	if json.Unmarshal(v, &n) != nil || n < 0 || n > 1<<16 {
@@ -53,40 +53,40 @@ func (f fields) index() (n int, err error) {
 }
 
 // list is a member that is a list of objects; null is an empty one.
-func (f fields) list(name string) (all []fields, err error) {
-	if isNull(f[name]) {
+func (f members) list(name string) (all []members, err error) {
+	if isAbsent(f[name]) {
 		return nil, nil
 	}
-	if json.Unmarshal(f[name], &all) != nil || slices.ContainsFunc(all, func(one fields) bool { return one == nil }) {
+	if json.Unmarshal(f[name], &all) != nil || slices.ContainsFunc(all, func(one members) bool { return one == nil }) {
 		return nil, fmt.Errorf("%w: %s is no list of objects", ErrForm, name)
 	}
 	return all, nil
 }
 
 // writer writes an object, member by member.
-type writer struct{ b []byte }
+type objectWriter struct{ b []byte }
 
-func newWriter() *writer { return &writer{b: []byte{'{'}} }
+func newObject() *objectWriter { return &objectWriter{b: []byte{'{'}} }
 
 // raw adds a member that is JSON already, if there is one.
-func (w *writer) raw(name string, v json.RawMessage) *writer {
+func (w *objectWriter) raw(name string, v json.RawMessage) *objectWriter {
 	if len(v) == 0 {
 		return w
 	}
 	if len(w.b) > 1 {
 		w.b = append(w.b, ',')
 	}
-	w.b = append(append(w.b, quote(name)...), ':')
+	w.b = append(append(w.b, quoted(name)...), ':')
 	w.b = append(w.b, v...)
 	return w
 }
 
-func (w *writer) text(name, s string) *writer { return w.raw(name, quote(s)) }
+func (w *objectWriter) text(name, s string) *objectWriter { return w.raw(name, quoted(s)) }
 
-func (w *writer) index(n int) *writer { return w.raw("index", fmt.Append(nil, n)) }
+func (w *objectWriter) index(n int) *objectWriter { return w.raw("index", fmt.Append(nil, n)) }
 
 // all adds the members that have none of the names, in order.
-func (w *writer) all(f fields, but ...string) *writer {
+func (w *objectWriter) all(f members, but ...string) *objectWriter {
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		if !slices.Contains(but, name) {
 			w.raw(name, f[name])
@@ -95,7 +95,7 @@ func (w *writer) all(f fields, but ...string) *writer {
 	return w
 }
 
-func (w *writer) end() json.RawMessage { return append(w.b, '}') }
+func (w *objectWriter) end() json.RawMessage { return append(w.b, '}') }
 
 // list joins values to an array.
 func list(values ...json.RawMessage) json.RawMessage {
@@ -109,7 +109,7 @@ func list(values ...json.RawMessage) json.RawMessage {
 	return append(out, ']')
 }
 
-func quote(s string) json.RawMessage {
+func quoted(s string) json.RawMessage {
 	b, _ := json.Marshal(s) // a string can be marshalled
 	return b
 }

@@ -1,4 +1,4 @@
-package answer
+package llm
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 // chunks writes the events of an OpenAI stream.
 type chunks struct {
 	api  API
-	head fields // members that each event has
+	head members // members that each event has
 	out  bytes.Buffer
 }
 
@@ -20,7 +20,7 @@ func always() []string {
 }
 
 func openAIToStream(a API, body []byte, usage bool) ([]byte, error) {
-	top, err := readFields(body)
+	top, err := readMembers(body)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func openAIToStream(a API, body []byte, usage bool) ([]byte, error) {
 		return nil, fmt.Errorf("%w: no choices", ErrForm)
 	}
 	c := chunks{api: a}
-	var extra fields // with the first event
+	var extra members // with the first event
 	c.head, extra = splitTop(top)
 	for i, one := range all {
 		n, err := one.index()
@@ -43,16 +43,16 @@ func openAIToStream(a API, body []byte, usage bool) ([]byte, error) {
 			return nil, err
 		}
 	}
-	if usage && !isNull(top["usage"]) {
-		c.event(list(), fields{"usage": top["usage"]})
+	if usage && !isAbsent(top["usage"]) {
+		c.event(list(), members{"usage": top["usage"]})
 	}
 	c.out.WriteString("data: [DONE]\n\n")
 	return c.out.Bytes(), nil
 }
 
 // splitTop tells what each event has from what comes once.
-func splitTop(top fields) (head, extra fields) {
-	head, extra = fields{}, fields{}
+func splitTop(top members) (head, extra members) {
+	head, extra = members{}, members{}
 	for name, v := range top {
 		switch {
 		case slices.Contains(always(), name):
@@ -65,32 +65,32 @@ func splitTop(top fields) (head, extra fields) {
 }
 
 // event writes one event.
-func (c *chunks) event(choices json.RawMessage, extra fields) {
+func (c *chunks) event(choices json.RawMessage, extra members) {
 	object := "chat.completion.chunk"
-	if c.api == Completion {
+	if c.api == Completions {
 		object = "text_completion"
 	}
-	w := newWriter().raw("id", c.head["id"]).text("object", object).all(c.head, "id")
+	w := newObject().raw("id", c.head["id"]).text("object", object).all(c.head, "id")
 	c.out.WriteString("data: ")
 	_ = json.Compact(&c.out, w.raw("choices", choices).all(extra).end()) // it has been read, and has no line end now
 	c.out.WriteString("\n\n")
 }
 
 // choice writes the events of one choice.
-func (c *chunks) choice(n int, one, extra fields) error {
+func (c *chunks) choice(n int, one, extra members) error {
 	logprobs, reason := one["logprobs"], one["finish_reason"]
-	rest := fields{}
+	rest := members{}
 	rest.merge(one)
 	for _, name := range []string{"index", "message", "text", "logprobs", "finish_reason"} {
 		delete(rest, name)
 	}
-	if isNull(reason) {
+	if isAbsent(reason) {
 		return fmt.Errorf("%w: no finish_reason", ErrForm)
 	}
-	if c.api == Completion {
+	if c.api == Completions {
 		return c.completion(n, one, extra, rest)
 	}
-	message, err := readFields(one["message"])
+	message, err := readMembers(one["message"])
 	if err != nil {
 		return err
 	}
@@ -101,29 +101,29 @@ func (c *chunks) choice(n int, one, extra fields) error {
 	null := json.RawMessage("null")
 	for i, delta := range deltas {
 		with := null
-		if i == 1 && !isNull(logprobs) { // with the first text
+		if i == 1 && !isAbsent(logprobs) { // with the first text
 			with, logprobs = logprobs, nil
 		}
-		c.event(list(newWriter().index(n).raw("delta", delta).raw("logprobs", with).raw("finish_reason", null).end()), extra)
+		c.event(list(newObject().index(n).raw("delta", delta).raw("logprobs", with).raw("finish_reason", null).end()), extra)
 		extra = nil
 	}
-	if isNull(logprobs) {
+	if isAbsent(logprobs) {
 		logprobs = null
 	}
-	c.event(list(newWriter().index(n).raw("delta", json.RawMessage("{}")).raw("logprobs", logprobs).raw("finish_reason", reason).all(rest).end()), extra)
+	c.event(list(newObject().index(n).raw("delta", json.RawMessage("{}")).raw("logprobs", logprobs).raw("finish_reason", reason).all(rest).end()), extra)
 	return nil
 }
 
 // completion writes the events of a choice that is a text.
-func (c *chunks) completion(n int, one, extra, rest fields) error {
+func (c *chunks) completion(n int, one, extra, rest members) error {
 	text, err := one.text("text")
 	if err != nil {
 		return err
 	}
 	all := pieces(text)
 	for i, piece := range all {
-		w := newWriter().index(n).text("text", piece)
-		if i == 0 && !isNull(one["logprobs"]) {
+		w := newObject().index(n).text("text", piece)
+		if i == 0 && !isAbsent(one["logprobs"]) {
 			w.raw("logprobs", one["logprobs"])
 		} else {
 			w.raw("logprobs", json.RawMessage("null"))
@@ -140,12 +140,12 @@ func (c *chunks) completion(n int, one, extra, rest fields) error {
 }
 
 // deltasOf cuts a message into what a stream would add, the role first.
-func deltasOf(message fields) (deltas []json.RawMessage, err error) {
+func deltasOf(message members) (deltas []json.RawMessage, err error) {
 	role, err := message.text("role")
 	if err != nil {
 		return nil, err
 	}
-	deltas = append(deltas, newWriter().text("role", role).text("content", "").end())
+	deltas = append(deltas, newObject().text("role", role).text("content", "").end())
 	for _, name := range []string{"reasoning_content", "reasoning", "content", "refusal"} {
 		text, err := message.text(name)
 		if err != nil {
@@ -155,7 +155,7 @@ func deltasOf(message fields) (deltas []json.RawMessage, err error) {
 			continue
 		}
 		for _, piece := range pieces(text) {
-			deltas = append(deltas, newWriter().text(name, piece).end())
+			deltas = append(deltas, newObject().text(name, piece).end())
 		}
 	}
 	if err := onlyKnown(message); err != nil {
@@ -167,22 +167,22 @@ func deltasOf(message fields) (deltas []json.RawMessage, err error) {
 	}
 	for i, one := range calls {
 		delete(one, "index")
-		deltas = append(deltas, newWriter().raw("tool_calls", list(newWriter().index(i).all(one).end())).end())
+		deltas = append(deltas, newObject().raw("tool_calls", list(newObject().index(i).all(one).end())).end())
 	}
-	if v := message["function_call"]; !isNull(v) {
-		deltas = append(deltas, newWriter().raw("function_call", v).end())
+	if v := message["function_call"]; !isAbsent(v) {
+		deltas = append(deltas, newObject().raw("function_call", v).end())
 	}
 	return deltas, nil
 }
 
 // onlyKnown wants a message that has nothing but what a stream can tell.
-func onlyKnown(message fields) error {
+func onlyKnown(message members) error {
 	for name, v := range message {
 		switch name {
 		case "role", "content", "refusal", "reasoning", "reasoning_content", "tool_calls", "function_call":
 			continue
 		}
-		if !isNull(v) && string(v) != "[]" {
+		if !isAbsent(v) && string(v) != "[]" {
 			return fmt.Errorf("%w: message has %.40q", ErrForm, name)
 		}
 	}

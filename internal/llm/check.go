@@ -1,0 +1,123 @@
+package llm
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// Why a response is not worth keeping.
+var (
+	ErrIncomplete = errors.New("incomplete")
+	ErrFailed     = errors.New("error")
+	ErrFiltered   = errors.New("content-filter")
+	ErrToolCalls  = errors.New("tool-calls")
+	ErrUnreadable = errors.New("unreadable")
+)
+
+// Check reports why a whole response is not worth keeping, or nil. Calls of tools are
+// worth it only if so said; what a server's own tool found is true for a moment only.
+func Check(a API, stream bool, body []byte, toolCalls bool) error {
+	if !stream && !json.Valid(body) {
+		return ErrIncomplete
+	}
+	s := scanned(a, stream, body)
+	if err := s.whole(a, stream); err != nil {
+		return err
+	}
+	switch {
+	case s.finish&FinishFiltered != 0:
+		return ErrFiltered
+	case s.finish&FinishOther != 0:
+		return ErrIncomplete
+	case s.finish&ServerTools != 0, s.finish&(HadCalls|FinishCalls) != 0 && !toolCalls:
+		return ErrToolCalls
+	}
+	return nil
+}
+
+// Ended reports whether a response came to its end and is no error, whatever it says. Of a
+// stream that means that its terminal event has passed, and nothing follows it.
+func Ended(a API, stream bool, body []byte) bool {
+	if !stream && len(body) == 0 {
+		return true
+	}
+	if !stream && !json.Valid(body) {
+		return false
+	}
+	s := scanned(a, stream, body)
+	return !s.isFault() && (!stream || s.terminal && !s.trails && s.Between())
+}
+
+// scanned is a scanner that has read a whole response.
+func scanned(a API, stream bool, body []byte) *Scanner {
+	var s Scanner
+	s.Reset(a, nil)
+	s.form = jsonBody
+	if stream {
+		s.form = eventStream
+	}
+	_, _ = s.Write(body) // never fails
+	return &s
+}
+
+// isFault reports whether anything says that it failed, in JSON-RPC too.
+func (s *Scanner) isFault() bool { return s.failed || s.faulty }
+
+// whole reports why a response is not whole.
+func (s *Scanner) whole(a API, stream bool) error {
+	switch {
+	case s.isFault():
+		return ErrFailed
+	case s.odd:
+		return ErrUnreadable
+	case stream:
+		return s.wholeStream(a)
+	}
+	switch a {
+	case Chat, Completions:
+		if s.choices[0] == 0 || s.choices[0] != s.choices[1] {
+			return ErrIncomplete
+		}
+	case Responses:
+		if s.finish&FinishStop == 0 {
+			return ErrIncomplete
+		}
+	case Messages:
+		if s.lastKind != told {
+			return ErrUnreadable
+		}
+		if s.choices[1] == 0 {
+			return ErrIncomplete
+		}
+	case Embeddings:
+		if !s.last.Choices {
+			return ErrIncomplete
+		}
+	}
+	return nil
+}
+
+func (s *Scanner) wholeStream(a API) error {
+	switch a {
+	case Chat, Completions, Messages:
+		switch {
+		case s.trails:
+			return ErrUnreadable
+		case !s.terminal || !s.Between() || s.choices[0] == 0 || s.choices[0] != s.choices[1]:
+			return ErrIncomplete
+		}
+	case Responses:
+		switch {
+		case s.trails:
+			return ErrUnreadable
+		case !s.terminal || !s.Between() || s.finish&FinishStop == 0:
+			return ErrIncomplete
+		}
+	default:
+		if s.number == 1 {
+			return ErrIncomplete
+		}
+		return ErrUnreadable
+	}
+	return nil
+}
