@@ -11,7 +11,7 @@ type API uint8
 // The kinds. Of Unknown nothing is known.
 const (
 	Unknown API = iota
-	Chat
+	Chat        // this and what follows, up to Cohere, generate text
 	Completions
 	Responses
 	Messages
@@ -143,12 +143,7 @@ func after(path, part string) (string, bool) {
 // Generates reports whether a successful response to the API has content: one without any
 // is a failure.
 func (a API) Generates() bool {
-	switch a {
-	case Chat, Completions, Responses, Messages, Gemini, Ollama, LlamaCPP, TGI, Cohere:
-		return true
-	default:
-		return false
-	}
+	return a >= Chat && a <= Cohere
 }
 
 // Converts reports whether the API's JSON can be made of its stream, and the other way.

@@ -72,52 +72,24 @@ func (s *Scanner) whole(a API, stream bool) error {
 		return ErrUnreadable
 	case stream:
 		return s.wholeStream(a)
-	}
-	switch a {
-	case Chat, Completions:
-		if s.choices[0] == 0 || s.choices[0] != s.choices[1] {
-			return ErrIncomplete
-		}
-	case Responses:
-		if s.finish&FinishStop == 0 {
-			return ErrIncomplete
-		}
-	case Messages:
-		if s.lastKind != told {
-			return ErrUnreadable
-		}
-		if s.choices[1] == 0 {
-			return ErrIncomplete
-		}
-	case Embeddings:
-		if !s.last.Choices {
-			return ErrIncomplete
-		}
+	case a == Messages && s.lastKind != told:
+		return ErrUnreadable
+	case a.Converts() && !s.stops(), a == Responses && s.finish&FinishStop == 0, a == Embeddings && !s.last.Choices:
+		return ErrIncomplete
 	}
 	return nil
 }
 
+// stops reports whether there are choices, and each said why it ended.
+func (s *Scanner) stops() bool { return s.choices[0] != 0 && s.choices[0] == s.choices[1] }
+
 func (s *Scanner) wholeStream(a API) error {
-	switch a {
-	case Chat, Completions, Messages:
-		switch {
-		case s.trails:
-			return ErrUnreadable
-		case !s.terminal || !s.Between() || s.choices[0] == 0 || s.choices[0] != s.choices[1]:
-			return ErrIncomplete
-		}
-	case Responses:
-		switch {
-		case s.trails:
-			return ErrUnreadable
-		case !s.terminal || !s.Between() || s.finish&FinishStop == 0:
-			return ErrIncomplete
-		}
-	default:
-		if s.number == 1 {
-			return ErrIncomplete
-		}
+	known := a.Converts() || a == Responses
+	switch {
+	case known && s.trails, !known && s.number > 1:
 		return ErrUnreadable
+	case !s.terminal, !s.Between(), a.Converts() && !s.stops(), a == Responses && s.finish&FinishStop == 0:
+		return ErrIncomplete
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"strings"
@@ -74,36 +75,25 @@ func plain(name string) string {
 // its type, its message where that is plain, its status. Status is that of the response, or
 // the one named in the error; 0 is none.
 func Classify(status int, typ, code, message string) Kind {
-	names := [...]string{plain(code), plain(typ)}
-	for _, name := range names {
-		if k := named[name]; k == ContextLength || k == Quota {
-			return k
-		}
+	codeName, typeName := plain(code), plain(typ)
+	byCode, byType := named[codeName], named[typeName]
+	if byType == ContextLength || byType == Quota {
+		byCode = cmp.Or(exact(byCode), byType)
 	}
-	for _, name := range names {
-		if k := named[name]; k != UnknownKind {
-			return k
-		}
+	byMessage := UnknownKind
+	if status < http.StatusInternalServerError {
+		byMessage = ofMessage(message)
 	}
-	if k := ofMessage(message); k != UnknownKind && status < http.StatusInternalServerError {
-		return k
+	byStatus := cmp.Or(ofStatus(statusIn(code)), ofStatus(statusIn(typ)), ofStatus(status))
+	return cmp.Or(byCode, byType, byMessage, exact(byStatus), vague[codeName], vague[typeName], byStatus)
+}
+
+// exact is a kind that says more than whose fault it was.
+func exact(k Kind) Kind {
+	if k == BadRequest || k == ServerFault {
+		return UnknownKind
 	}
-	for _, s := range [...]int{statusIn(code), statusIn(typ), status} {
-		if k := ofStatus(s); k != UnknownKind && k != BadRequest && k != ServerFault {
-			return k
-		}
-	}
-	for _, name := range names {
-		if k := vague[name]; k != UnknownKind {
-			return k
-		}
-	}
-	for _, s := range [...]int{statusIn(code), statusIn(typ), status} {
-		if k := ofStatus(s); k != UnknownKind {
-			return k
-		}
-	}
-	return UnknownKind
+	return k
 }
 
 // statusIn is the status of an error that a code is; 0 if it is none.

@@ -12,27 +12,25 @@ var ErrForm = errors.New("llm: no other form")
 // ToJSON is what a whole stream says, as JSON. Usage is in it if the stream has it. It
 // fails with [ErrForm].
 func ToJSON(a API, body []byte) ([]byte, error) {
-	switch a {
-	case Chat, Completions:
-		return openAIToJSON(a, body)
-	case Messages:
+	switch {
+	case a == Messages:
 		return messagesToJSON(body)
-	default:
-		return nil, ErrForm
+	case a.Converts():
+		return openAIToJSON(a, body)
 	}
+	return nil, ErrForm
 }
 
 // ToStream is what a JSON response says, as a stream. Usage says whether an OpenAI stream
 // ends with what was counted. It fails with [ErrForm].
 func ToStream(a API, body []byte, usage bool) ([]byte, error) {
-	switch a {
-	case Chat, Completions:
-		return openAIToStream(a, body, usage)
-	case Messages:
+	switch {
+	case a == Messages:
 		return messagesToStream(body)
-	default:
-		return nil, ErrForm
+	case a.Converts():
+		return openAIToStream(a, body, usage)
 	}
+	return nil, ErrForm
 }
 
 // maxHeld bounds the part of an event that is kept until the rest of it comes.

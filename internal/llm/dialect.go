@@ -14,13 +14,13 @@ type dialect struct {
 type kind uint8
 
 const (
-	untold  kind = iota
-	told         // of the API, and no more is known
-	silent       // nothing was said yet
-	working      // a tool, a search or code is at work: content, and silence may follow
-	closing      // a part of the content is complete: silence may follow
-	ending       // the generation is finished
-	failing      // it failed
+	untold  = iota
+	told    // of the API, and no more is known
+	silent  // nothing was said yet
+	working // a tool, a search or code is at work: content, and silence may follow
+	closing // a part of the content is complete: silence may follow
+	ending  // the generation is finished
+	failing // it failed
 )
 
 // Members of errors, which all APIs share.

@@ -1,13 +1,13 @@
 package llm_test
 
-import "github.com/ginfer/ginfer/internal/llm"
+import (
+	"strings"
+
+	"github.com/ginfer/ginfer/internal/llm"
+)
 
 func lines(api llm.API, name, want string, all ...string) dialectCase {
-	text := ""
-	for _, line := range all {
-		text += line + "\n"
-	}
-	return dialectCase{name, api, linesType, text, want}
+	return dialectCase{name, api, linesType, strings.Join(append(all, ""), "\n"), want}
 }
 
 func messagesCases() []dialectCase {

@@ -34,17 +34,14 @@ const (
 
 // Piece implements [Sink].
 func (s *Scanner) Piece(f Field, p []byte) {
-	switch f {
-	case Data:
-		if p == nil {
-			s.event.lines++
-			p = []byte("\n")
-			if s.event.lines == 1 {
-				return
-			}
+	switch {
+	case f == Data && p == nil:
+		if s.event.lines++; s.event.lines > 1 {
+			s.data([]byte("\n"))
 		}
+	case f == Data:
 		s.data(p)
-	case EventName:
+	case f == EventName:
 		if p == nil {
 			s.event.name.n = 0
 		}
@@ -145,16 +142,24 @@ func (s *Scanner) open() {
 // admit counts the text of an event of which only its end shows that it is of a model.
 func (s *Scanner) admit() {
 	var n int64
-	switch s.api {
-	case Responses:
-		n = s.event.letters[0]
-	case Messages:
-		n = s.event.letters[1]
+	if pending := s.event.pending(s.api); pending != nil {
+		n = *pending
 	}
 	s.event.letters = [2]int64{}
 	if n > 0 {
 		s.wrote(n)
 	}
+}
+
+// pending counts the text of an API that is not known by a place alone.
+func (e *event) pending(a API) *int64 {
+	if a == Responses {
+		return &e.letters[0]
+	}
+	if a == Messages {
+		return &e.letters[1]
+	}
+	return nil
 }
 
 // wrote counts text.
@@ -195,12 +200,8 @@ func (s *Scanner) text(n *node, p []byte) {
 		return
 	}
 	if s.api == Unknown {
-		switch n.api {
-		case Responses:
-			s.event.letters[0] += int64(len(p))
-			return
-		case Messages:
-			s.event.letters[1] += int64(len(p))
+		if pending := s.event.pending(n.api); pending != nil {
+			*pending += int64(len(p))
 			return
 		}
 		s.api = n.api
@@ -404,7 +405,7 @@ func (s *Scanner) fault(r role, v []byte) {
 	k := &s.kept
 	switch r {
 	case errorRoot:
-		if !s.json.quoted && bytes.IndexAny(v, "123456789") < 0 {
+		if !s.json.quoted && !bytes.ContainsAny(v, "123456789") {
 			return // it says that there is none
 		}
 		s.say(v)

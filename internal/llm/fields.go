@@ -6,7 +6,7 @@ import "strings"
 type role uint8
 
 const (
-	ignored role = iota
+	ignored = iota
 
 	// Strings of any length, which are reported in pieces. Objects and arrays there are
 	// not looked into: all that is in them counts.

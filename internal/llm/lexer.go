@@ -67,7 +67,7 @@ type frame struct {
 type state uint8
 
 const (
-	beforeRoot state = iota
+	beforeRoot = iota
 	beforeName
 	beforeColon
 	beforeValue
@@ -131,17 +131,24 @@ func (l *lexer) mark(p []byte) []byte {
 		l.expect()
 	case c == '}' && (l.state == afterValue || l.state == beforeName && !l.stack[l.depth-1].full), c == ']' && l.state == afterValue:
 		l.close(c == ']')
-	case l.state == beforeRoot && (c == '{' || c == '[') && (l.only == 0 || l.only == c):
-		l.at, l.start, l.first, l.list = l.root, l.pos, c, c == '['
-		l.enter(l.list)
-	case l.state == beforeRoot && l.pos < len(mark) && c == mark[l.pos]:
+	case l.state == beforeRoot:
+		l.beginRoot(c)
 	default:
-		if l.state == beforeRoot {
-			l.first = c
-		}
 		l.state = broken
 	}
 	return p[1:]
+}
+
+// beginRoot takes the first byte of the text.
+func (l *lexer) beginRoot(c byte) {
+	switch {
+	case (c == '{' || c == '[') && (l.only == 0 || l.only == c):
+		l.at, l.start, l.first, l.list = l.root, l.pos, c, c == '['
+		l.enter(l.list)
+	case l.pos < len(mark) && c == mark[l.pos]:
+	default:
+		l.first, l.state = c, broken
+	}
 }
 
 // begin takes the first byte of a value, but not that of a scalar.

@@ -31,9 +31,9 @@ func passes(contentType string, pieces ...string) bool {
 		return true
 	case llm.UnknownKind:
 		return !s.Stream()
-	default:
-		return false
+	case llm.Rate, llm.Overloaded, llm.ServerFault:
 	}
+	return false
 }
 
 // cuts calls f with the text whole, cut in two at every place, and in single bytes.

@@ -2,79 +2,81 @@ package llm
 
 // requests are the places in the JSON of requests, of all APIs.
 //
-//nolint:gochecknoglobals // a constant
+//nolint:gochecknoglobals // constants
 var requests = makeRequests()
 
+//nolint:gochecknoglobals // a constant
+var requestFields = fields{
+	{"model", ignored},
+	{"stream", stream},
+	{"stream_options", streamOptions},
+	{"stream_options.include_usage", includeUsage},
+	{"max_tokens", maxOutput},
+	{"max_completion_tokens", maxOutput},
+	{"max_output_tokens", maxOutput},
+	{"max_new_tokens", maxOutput},
+	{"n_predict", maxOutput},
+	{"options.num_predict", maxOutput},
+	{"parameters.max_new_tokens", maxOutput},
+	{"generationConfig.maxOutputTokens", maxOutput},
+	{"generationConfig.candidateCount", times},
+	{"n", times},
+	{"best_of", times},
+	{"jsonrpc", rpc},
+
+	{"prompt", inPrompt},
+	{"suffix", inPrompt},
+	{"instructions", inPrompt},
+	{"inputs", inPrompt},
+	{"input_prefix", inPrompt},
+	{"input_suffix", inPrompt},
+	{"query", inPrompt},
+	{"documents", inPrompt},
+	{"texts", inPrompt},
+	{"message", inPrompt},
+	{"chat_history", inPrompt},
+	{"preamble", inPrompt},
+	{"prompt_cache_key", ignored},
+
+	{"tools", inPrompt},
+	{"tools[]", inTools},
+	{"functions", inPrompt},
+	{"functions[]", inTools},
+	{"response_format", ignored},
+	{"response_format.type", formatType},
+	{"response_format.json_schema", inSchema},
+	{"response_format.schema", inSchema},
+	{"output_format.type", formatType},
+	{"output_format.schema", inSchema},
+	{"text.format.type", formatType},
+	{"text.format.schema", inSchema},
+	{"output_config.format.type", formatType},
+	{"output_config.format.schema", inSchema},
+	{"generationConfig.responseSchema", inSchema},
+	{"generationConfig.responseJsonSchema", inSchema},
+	{"guided_json", inSchema},
+	{"structured_outputs.json", inSchema},
+	{"json_schema", inSchema},
+
+	{"images[]", imagePart},
+	{"systemInstruction.parts[].text", inPrompt},
+	{"system_instruction.parts[].text", inPrompt},
+	{"contents[]", turn},
+	{"contents[].parts[].text", inPrompt},
+	{"contents[].parts[].functionCall", inPrompt},
+	{"contents[].parts[].functionResponse", inPrompt},
+	{"contents[].parts[].inlineData.data", mediaPart},
+	{"contents[].parts[].inline_data.data", mediaPart},
+	{"contents[].parts[].fileData.fileUri", mediaPart},
+	{"contents[].parts[].file_data.file_uri", mediaPart},
+	{"content.parts[].text", inPrompt},
+	{"requests[].content.parts[].text", inPrompt},
+}
+
 func makeRequests() *node {
-	d := dialect{fields: fields{
-		{"model", ignored},
-		{"stream", stream},
-		{"stream_options", streamOptions},
-		{"stream_options.include_usage", includeUsage},
-		{"max_tokens", maxOutput},
-		{"max_completion_tokens", maxOutput},
-		{"max_output_tokens", maxOutput},
-		{"max_new_tokens", maxOutput},
-		{"n_predict", maxOutput},
-		{"options.num_predict", maxOutput},
-		{"parameters.max_new_tokens", maxOutput},
-		{"generationConfig.maxOutputTokens", maxOutput},
-		{"generationConfig.candidateCount", times},
-		{"n", times},
-		{"best_of", times},
-		{"jsonrpc", rpc},
-
-		{"prompt", inPrompt},
-		{"suffix", inPrompt},
-		{"instructions", inPrompt},
-		{"inputs", inPrompt},
-		{"input_prefix", inPrompt},
-		{"input_suffix", inPrompt},
-		{"query", inPrompt},
-		{"documents", inPrompt},
-		{"texts", inPrompt},
-		{"message", inPrompt},
-		{"chat_history", inPrompt},
-		{"preamble", inPrompt},
-		{"prompt_cache_key", ignored},
-
-		{"tools", inPrompt},
-		{"tools[]", inTools},
-		{"functions", inPrompt},
-		{"functions[]", inTools},
-		{"response_format", ignored},
-		{"response_format.type", formatType},
-		{"response_format.json_schema", inSchema},
-		{"response_format.schema", inSchema},
-		{"output_format.type", formatType},
-		{"output_format.schema", inSchema},
-		{"text.format.type", formatType},
-		{"text.format.schema", inSchema},
-		{"output_config.format.type", formatType},
-		{"output_config.format.schema", inSchema},
-		{"generationConfig.responseSchema", inSchema},
-		{"generationConfig.responseJsonSchema", inSchema},
-		{"guided_json", inSchema},
-		{"structured_outputs.json", inSchema},
-		{"json_schema", inSchema},
-
-		{"images[]", imagePart},
-		{"systemInstruction.parts[].text", inPrompt},
-		{"system_instruction.parts[].text", inPrompt},
-		{"contents[]", turn},
-		{"contents[].parts[].text", inPrompt},
-		{"contents[].parts[].functionCall", inPrompt},
-		{"contents[].parts[].functionResponse", inPrompt},
-		{"contents[].parts[].inlineData.data", mediaPart},
-		{"contents[].parts[].inline_data.data", mediaPart},
-		{"contents[].parts[].fileData.fileUri", mediaPart},
-		{"contents[].parts[].file_data.file_uri", mediaPart},
-		{"content.parts[].text", inPrompt},
-		{"requests[].content.parts[].text", inPrompt},
-	}}
-	root := tree(&d)
-	root.link("messages", listOf(turns, message()))
-	root.link("input", listOf(turns, message()))
+	root := tree(&dialect{fields: requestFields})
+	root.link("messages", listOf(message()))
+	root.link("input", listOf(message()))
 	root.link("system", content())
 	return root
 }
@@ -85,7 +87,7 @@ func (n *node) link(name string, to *node) {
 }
 
 // listOf is a text, or a list of these, or of what is a part itself.
-func listOf(r role, element *node) *node {
+func listOf(element *node) *node {
 	return &node{role: inPrompt, element: element, names: element.names, members: element.members}
 }
 
@@ -101,7 +103,7 @@ func message() *node {
 func content() *node {
 	p := &node{role: inPrompt}
 	p.parts()
-	return listOf(inPrompt, p)
+	return listOf(p)
 }
 
 // parts are the members of a message, and of a part of its content.

@@ -157,13 +157,10 @@ func (s *Scanner) API() API { return s.api }
 // Readable is false if nothing can be known of the response: it is compressed, of another
 // type, or not JSON of the API although it says so.
 func (s *Scanner) Readable() bool {
-	switch {
-	case s.form == unreadable:
-		return false
-	case s.form == jsonBody:
+	if s.form == jsonBody {
 		return s.json.state != broken && (!s.json.list || s.json.root.element != nil)
 	}
-	return true
+	return s.form != unreadable
 }
 
 // NotJSON reports whether the response says that it is JSON, and its first byte shows that
@@ -225,6 +222,7 @@ func (s *Scanner) Empty() bool {
 		return s.json.state == beforeRoot
 	case eventStream, jsonLines:
 		return !s.said && s.opening == Silent && s.event == event{choice: -1}
+	case unreadable:
 	}
 	return false
 }

@@ -77,19 +77,25 @@ func (s *Splitter) Write(p []byte) int {
 		if end == len(p) {
 			return end
 		}
-		read = end + 1
 		stop := s.endLine()
-		if p[end] == '\r' {
-			s.skipLF = read == len(p)
-			if !s.skipLF && p[read] == '\n' {
-				read++
-			}
-		}
-		if stop {
+		if read = s.behind(p, end); stop {
 			return read
 		}
 	}
 	return len(p)
+}
+
+// behind is where the next line begins, whose end stands at end.
+func (s *Splitter) behind(p []byte, end int) int {
+	next := end + 1
+	switch {
+	case p[end] == '\n':
+	case next == len(p):
+		s.skipLF = true
+	case p[next] == '\n':
+		next++
+	}
+	return next
 }
 
 // find is where c is in p[from:to]; to if it is not there.
