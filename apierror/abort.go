@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // ErrUnknown stands in when a handler is called with a nil error or *Error.
@@ -16,15 +16,16 @@ var ErrUnknown = errors.New("apierror: no error given")
 // the client, but a client that does not read must not hold the handler.
 const cutGrace = time.Second
 
-// Abort answers with an RFC 9457 problem that has an OpenAI "error" member.
-// In a committed event stream it sends what [Event] returns. It is the default
-// ErrorHandler of every package.
+// Abort responds with an RFC 9457 problem that has an OpenAI "error" member, or with the
+// error of the API that the request calls where that has another form: Anthropic's
+// messages, Gemini, Ollama. In a committed event stream it sends what [EventFor] returns,
+// in Ollama's a line. It is the default ErrorHandler of every package.
 func Abort(c *gin.Context, err error) {
 	if c.Writer.Written() {
-		abort(c, err, streamShape())
+		abort(c, err, shapeOf(streamAPI(c.Request, c.Writer.Header().Get("Content-Type"))))
 		return
 	}
-	abort(c, err, defaultShape())
+	abort(c, err, shapeOf(apiOf(c.Request)))
 }
 
 // OpenAI answers as the OpenAI API does: {"error":{message,type,param,code}}.
@@ -32,7 +33,7 @@ func OpenAI(c *gin.Context, err error) { abort(c, err, openAIShape()) }
 
 // Anthropic answers as the Anthropic API does:
 // {"type":"error","error":{type,message}}, in a stream as "event: error".
-func Anthropic(c *gin.Context, err error) { abort(c, err, anthropicShape()) }
+func Anthropic(c *gin.Context, err error) { abort(c, err, shapeOf(llm.Messages)) }
 
 // Problem answers with an RFC 9457 problem and nothing else.
 func Problem(c *gin.Context, err error) { abort(c, err, problemShape()) }
@@ -44,11 +45,18 @@ func abort(c *gin.Context, err error, s shape) {
 		render(c, e, s)
 		return
 	}
-	if sse.Is(c.Writer.Header().Get("Content-Type")) {
+	if takesEvent(c, s) {
 		// A failed write means that the client is gone: there is nobody to tell.
 		_, _ = c.Writer.Write(s.event(e))
 	}
 	cut(c)
+}
+
+// takesEvent reports whether the committed response is a stream that an error event can
+// end.
+func takesEvent(c *gin.Context, s shape) bool {
+	contentType := c.Writer.Header().Get("Content-Type")
+	return llm.IsEventStream(contentType) || s.lines && llm.IsJSONLines(contentType)
 }
 
 // Cut ends a committed answer so that the client sees it broken: HTTP/1.1
@@ -81,7 +89,7 @@ func render(c *gin.Context, e *Error, s shape) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Type", s.contentType)
 	c.Writer.WriteHeader(e.status())
-	_, _ = c.Writer.Write(s.json(e))
+	_, _ = c.Writer.Write(s.body(e))
 }
 
 func cut(c *gin.Context) {

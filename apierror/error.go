@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // StatusClientClosed is the status recorded when the client left before an
@@ -97,18 +99,7 @@ func (e *Error) openAIType() string {
 	if e.Type != "" {
 		return e.Type
 	}
-	switch s := e.status(); {
-	case s == http.StatusUnauthorized:
-		return "authentication_error"
-	case s == http.StatusForbidden:
-		return "permission_error"
-	case s == http.StatusTooManyRequests:
-		return "rate_limit_error"
-	case s < 500:
-		return "invalid_request_error"
-	default:
-		return "server_error"
-	}
+	return llm.OpenAIType(e.status())
 }
 
 func (e *Error) code() string {
@@ -118,28 +109,9 @@ func (e *Error) code() string {
 	return e.openAIType()
 }
 
-func (e *Error) anthropicType() string {
-	switch s := e.status(); s {
-	case http.StatusUnauthorized:
-		return "authentication_error"
-	case http.StatusForbidden:
-		return "permission_error"
-	case http.StatusNotFound:
-		return "not_found_error"
-	case http.StatusRequestEntityTooLarge:
-		return "request_too_large"
-	case http.StatusTooManyRequests:
-		return "rate_limit_error"
-	case http.StatusGatewayTimeout:
-		return "timeout_error"
-	case http.StatusServiceUnavailable, StatusOverloaded:
-		return "overloaded_error"
-	default:
-		if s < 500 {
-			return "invalid_request_error"
-		}
-		return "api_error"
-	}
+// text is the error in the words of no API yet.
+func (e *Error) text() llm.ErrorText {
+	return llm.ErrorText{Status: e.status(), Type: e.openAIType(), Code: e.code(), Message: e.message()}
 }
 
 func title(status int) string {

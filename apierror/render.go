@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // longWait is the wait beyond which SDKs should give up: the OpenAI clients
@@ -14,42 +16,22 @@ const longWait = time.Minute
 // shape is one way of writing an error.
 type shape struct {
 	contentType string
-	eventName   string
-	body        func(*Error) any
-}
-
-type openAIError struct {
-	Message string  `json:"message"`
-	Type    string  `json:"type"`
-	Param   *string `json:"param"`
-	Code    string  `json:"code"`
+	body        func(*Error) []byte
+	event       func(*Error) []byte // in a committed stream
+	lines       bool                // which has a JSON text a line
 }
 
 type openAIBody struct {
-	Error openAIError `json:"error"`
+	Error llm.OpenAIError `json:"error"`
 }
 
 type problemBody struct {
-	Type   string       `json:"type"`
-	Title  string       `json:"title"`
-	Status int          `json:"status"`
-	Detail string       `json:"detail"`
-	Code   string       `json:"code"`
-	Error  *openAIError `json:"error,omitempty"`
-}
-
-type anthropicBody struct {
-	Type  string         `json:"type"`
-	Error anthropicError `json:"error"`
-}
-
-type anthropicError struct {
-	Type    string `json:"type"`
-	Message string `json:"message"`
-}
-
-func (e *Error) openAI() openAIError {
-	return openAIError{Message: e.message(), Type: e.openAIType(), Code: e.code()}
+	Type   string           `json:"type"`
+	Title  string           `json:"title"`
+	Status int              `json:"status"`
+	Detail string           `json:"detail"`
+	Code   string           `json:"code"`
+	Error  *llm.OpenAIError `json:"error,omitempty"`
 }
 
 func (e *Error) problem() problemBody {
@@ -57,65 +39,82 @@ func (e *Error) problem() problemBody {
 	return problemBody{Type: "about:blank", Title: title(e.status()), Status: e.status(), Detail: e.message(), Code: e.code()}
 }
 
-func defaultShape() shape {
-	return shape{contentType: "application/problem+json", body: func(e *Error) any {
-		p, o := e.problem(), e.openAI()
-		p.Error = &o
-		return p
-	}}
-}
-
-// streamBody is read by the SDKs of OpenAI, which look for the member, and of Anthropic,
-// which look for the event's name and the type.
-type streamBody struct {
-	Type  string      `json:"type"`
-	Error openAIError `json:"error"`
-}
-
-// streamShape is for everybody. Its name keeps it from pages with an EventSource that take
-// what has no name for theirs: their onerror is called.
-func streamShape() shape {
-	return shape{contentType: "application/json", eventName: "error", body: func(e *Error) any { return streamBody{Type: "error", Error: e.openAI()} }}
+// shapeOf is that of the API that a request calls: an RFC 9457 problem with an OpenAI
+// error, or the API's own form where it has another.
+func shapeOf(api llm.API) shape {
+	s := shape{
+		lines:       api == llm.Ollama,
+		contentType: "application/problem+json",
+		body: func(e *Error) []byte {
+			p, o := e.problem(), e.text().OpenAI()
+			p.Error = &o
+			return encode(p)
+		},
+		event: func(e *Error) []byte { return llm.ErrorEvent(api, e.text()) },
+	}
+	if llm.ErrorBody(api, llm.ErrorText{}) != nil {
+		s.contentType = "application/json"
+		s.body = func(e *Error) []byte { return llm.ErrorBody(api, e.text()) }
+	}
+	return s
 }
 
 func openAIShape() shape {
-	return shape{contentType: "application/json", body: func(e *Error) any { return openAIBody{e.openAI()} }}
-}
-
-func anthropicShape() shape {
-	return shape{contentType: "application/json", eventName: "error", body: func(e *Error) any {
-		return anthropicBody{Type: "error", Error: anthropicError{Type: e.anthropicType(), Message: e.message()}}
-	}}
+	body := func(e *Error) []byte { return encode(openAIBody{e.text().OpenAI()}) }
+	return shape{contentType: "application/json", body: body, event: func(e *Error) []byte { return event("", body(e)) }}
 }
 
 func problemShape() shape {
-	return shape{contentType: "application/problem+json", eventName: "error", body: func(e *Error) any { return e.problem() }}
+	body := func(e *Error) []byte { return encode(e.problem()) }
+	return shape{contentType: "application/problem+json", body: body, event: func(e *Error) []byte { return event("error", body(e)) }}
 }
 
-func (s shape) json(e *Error) []byte {
-	b, err := json.Marshal(s.body(e))
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
 	if err != nil { // plain structs of strings and ints: cannot happen
 		return []byte(`{"error":{"message":"internal error","type":"server_error","param":null,"code":"internal_error"}}`)
 	}
 	return b
 }
 
-// event is the error as a server-sent event.
-func (s shape) event(e *Error) []byte {
+// event is a server-sent event.
+func event(name string, data []byte) []byte {
 	var out []byte
-	if s.eventName != "" {
-		out = append(out, "event: "+s.eventName+"\n"...)
+	if name != "" {
+		out = append(out, "event: "+name+"\n"...)
 	}
-	out = append(out, "data: "...)
-	out = append(out, s.json(e)...)
+	out = append(append(out, "data: "...), data...)
 	return append(out, "\n\n"...)
 }
 
-// Event returns err as the server-sent event that [Abort] would write into a
-// committed stream: its name, "error", one data line with an OpenAI "error" object that
-// has Anthropic's "type" beside it, a blank line, and no [DONE].
-func Event(err error) []byte {
-	return streamShape().event(From(err))
+// Event returns err as the server-sent event that [Abort] would write into a committed
+// stream of an API without an error event of its own: its name, "error", one data line
+// with an OpenAI "error" object that has Anthropic's "type" beside it, a blank line, and no
+// [DONE].
+func Event(err error) []byte { return llm.ErrorEvent(llm.Unknown, From(err).text()) }
+
+// EventFor is [Event] in the form of the API that the request calls: Anthropic's error,
+// the Responses API's response.failed, Gemini's error.
+func EventFor(r *http.Request, err error) []byte {
+	return llm.ErrorEvent(streamAPI(r, "text/event-stream"), From(err).text())
+}
+
+// apiOf is the API that a request calls.
+func apiOf(r *http.Request) llm.API {
+	if r == nil || r.URL == nil {
+		return llm.Unknown
+	}
+	return llm.Of(r.Method, r.URL.Path)
+}
+
+// streamAPI is the API whose error event goes into a stream of a type. One whose streams
+// have another framing has none.
+func streamAPI(r *http.Request, contentType string) llm.API {
+	api := apiOf(r)
+	if llm.IsJSONLines(contentType) != (api == llm.Ollama) {
+		return llm.Unknown
+	}
+	return api
 }
 
 // setRetry writes the headers that HTTP clients and the OpenAI and Anthropic

@@ -1,0 +1,215 @@
+package llm
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// ErrorText is an error of the gateway's own, in the words of no API yet.
+type ErrorText struct {
+	Status  int    // HTTP
+	Type    string // of OpenAI's kind. Default: by Status
+	Code    string // Default: Type
+	Message string
+	// Sequence is the number of the event, where the API counts them.
+	Sequence int64
+}
+
+// OpenAIType is the type that OpenAI's APIs give an error with a status.
+func OpenAIType(status int) string {
+	switch {
+	case status == http.StatusUnauthorized:
+		return "authentication_error"
+	case status == http.StatusForbidden:
+		return "permission_error"
+	case status == http.StatusTooManyRequests:
+		return "rate_limit_error"
+	case status < http.StatusInternalServerError:
+		return "invalid_request_error"
+	default:
+		return "server_error"
+	}
+}
+
+// AnthropicType is the type that Anthropic's API gives an error with a status.
+func AnthropicType(status int) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "authentication_error"
+	case http.StatusForbidden:
+		return "permission_error"
+	case http.StatusNotFound:
+		return "not_found_error"
+	case http.StatusRequestEntityTooLarge:
+		return "request_too_large"
+	case http.StatusTooManyRequests:
+		return "rate_limit_error"
+	case http.StatusGatewayTimeout:
+		return "timeout_error"
+	case http.StatusServiceUnavailable, statusOverloaded:
+		return "overloaded_error"
+	}
+	if status < http.StatusInternalServerError {
+		return "invalid_request_error"
+	}
+	return "api_error"
+}
+
+// statusOverloaded is Anthropic's.
+const statusOverloaded = 529
+
+// googleStatus is the name that Google's APIs give a status.
+func googleStatus(status int) string {
+	switch status {
+	case http.StatusUnauthorized:
+		return "UNAUTHENTICATED"
+	case http.StatusForbidden:
+		return "PERMISSION_DENIED"
+	case http.StatusNotFound:
+		return "NOT_FOUND"
+	case http.StatusConflict:
+		return "ABORTED"
+	case http.StatusTooManyRequests:
+		return "RESOURCE_EXHAUSTED"
+	case http.StatusNotImplemented:
+		return "UNIMPLEMENTED"
+	case http.StatusBadGateway, http.StatusServiceUnavailable, statusOverloaded:
+		return "UNAVAILABLE"
+	case http.StatusGatewayTimeout:
+		return "DEADLINE_EXCEEDED"
+	}
+	if status < http.StatusInternalServerError {
+		return "INVALID_ARGUMENT"
+	}
+	return "INTERNAL"
+}
+
+// OpenAIError is the error object of OpenAI's APIs.
+type OpenAIError struct {
+	Message string  `json:"message"`
+	Type    string  `json:"type"`
+	Param   *string `json:"param"`
+	Code    string  `json:"code"`
+}
+
+// openAIEvent is read by the SDKs of OpenAI, which look for the member, and of Anthropic,
+// which look for the event's name and the type.
+type openAIEvent struct {
+	Type  string      `json:"type"`
+	Error OpenAIError `json:"error"`
+}
+
+type anthropicError struct {
+	Type  string `json:"type"`
+	Error struct {
+		Type    string `json:"type"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+type googleError struct {
+	Error struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Status  string `json:"status"`
+	} `json:"error"`
+}
+
+// failedResponse is the terminal event of the Responses API that clients wait for.
+type failedResponse struct {
+	Type     string `json:"type"`
+	Sequence int64  `json:"sequence_number"`
+	Response struct {
+		ID     string `json:"id"`
+		Object string `json:"object"`
+		Status string `json:"status"`
+		Error  struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		} `json:"error"`
+		Incomplete *struct{}  `json:"incomplete_details"`
+		Output     []struct{} `json:"output"`
+		Usage      *struct{}  `json:"usage"`
+	} `json:"response"`
+}
+
+// OpenAI is the error as an object of OpenAI's APIs.
+func (e ErrorText) OpenAI() OpenAIError {
+	out := OpenAIError{Message: e.Message, Type: e.Type, Code: e.Code}
+	if out.Type == "" {
+		out.Type = OpenAIType(e.Status)
+	}
+	if out.Code == "" {
+		out.Code = out.Type
+	}
+	return out
+}
+
+func (e ErrorText) anthropic() (out anthropicError) {
+	out.Type = "error"
+	out.Error.Type, out.Error.Message = AnthropicType(e.Status), e.Message
+	return out
+}
+
+func (e ErrorText) google() (out googleError) {
+	out.Error.Code, out.Error.Message, out.Error.Status = e.Status, e.Message, googleStatus(e.Status)
+	return out
+}
+
+func (e ErrorText) failedResponse() (out failedResponse) {
+	out.Type, out.Sequence = "response.failed", e.Sequence
+	r := &out.Response
+	r.Object, r.Status, r.Output = "response", "failed", []struct{}{}
+	r.Error.Code, r.Error.Message = e.OpenAI().Code, e.Message
+	return out
+}
+
+// ErrorBody is the error as a whole response of the API, in JSON; nil if the API has no
+// form of its own.
+func ErrorBody(api API, e ErrorText) []byte {
+	switch {
+	case api == Messages:
+		return encode(e.anthropic())
+	case api == Gemini:
+		return encode(e.google())
+	case api == Ollama:
+		return encode(map[string]string{"error": e.Message})
+	}
+	return nil
+}
+
+// ErrorEvent is the error as the last event of a stream of the API, in its own form. That
+// of an API without one is for everybody: its name, "error", keeps it from pages with an
+// EventSource that take what has no name for theirs, whose onerror is called. Ollama's is a
+// line of JSON.
+func ErrorEvent(api API, e ErrorText) []byte {
+	switch {
+	case api == Messages:
+		return namedEvent("error", e.anthropic())
+	case api == Responses:
+		return namedEvent("response.failed", e.failedResponse())
+	case api == Gemini:
+		return namedEvent("", e.google())
+	case api == Ollama:
+		return append(ErrorBody(api, e), '\n')
+	}
+	return namedEvent("error", openAIEvent{Type: "error", Error: e.OpenAI()})
+}
+
+func namedEvent(name string, data any) []byte {
+	var out []byte
+	if name != "" {
+		out = append(out, "event: "+name+"\n"...)
+	}
+	out = append(out, "data: "...)
+	out = append(out, encode(data)...)
+	return append(out, "\n\n"...)
+}
+
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil { // plain structs of strings and ints: cannot happen
+		return []byte(`{"error":{"message":"internal error","type":"server_error","param":null,"code":"internal_error"}}`)
+	}
+	return b
+}
