@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // heartbeat is the shortest comment. No blank line follows it: a decoder that dispatches
@@ -32,6 +32,7 @@ var past = time.Unix(1, 0) //nolint:gochecknoglobals // a constant
 type guard struct {
 	gin.ResponseWriter
 	streams *Streams
+	req     *http.Request // as it came
 	cancel  context.CancelCauseFunc
 	h2      bool
 	plain   bool // its clients know no comments
@@ -44,7 +45,7 @@ type guard struct {
 	begun   bool // the head is written
 	stream  bool // and says text/event-stream
 	packed  bool // with an encoding or a length: nothing can be put in
-	between sse.Boundary
+	between llm.Splitter
 	timer   *time.Timer
 	cut     bool      // no more can be written
 	broken  bool      // and that was so before the handler returned
@@ -216,7 +217,7 @@ func (g *guard) deadline(t time.Time) {
 func (g *guard) begin() {
 	g.begun = true
 	h := g.Header()
-	g.stream = sse.Is(h.Get("Content-Type")) && g.ResponseWriter.Status() == http.StatusOK
+	g.stream = llm.IsEventStream(h.Get("Content-Type")) && g.ResponseWriter.Status() == http.StatusOK
 	if !g.stream {
 		return
 	}
@@ -236,7 +237,7 @@ func (g *guard) wrote(p []byte) {
 	if !g.stream {
 		return
 	}
-	g.between.Write(p)
+	_ = g.between.Write(p) // takes all: nobody stops it
 	g.bytes += int64(len(p))
 	g.lastEvent = time.Now()
 	g.lastWrite = g.lastEvent
@@ -275,7 +276,7 @@ func (g *guard) finish(ctx context.Context, panicked bool) {
 		g.timer.Stop()
 		g.timer = nil
 	}
-	if panicked && g.stream && !g.cut && (g.packed || !g.between.At()) {
+	if panicked && g.stream && !g.cut && (g.packed || !g.between.Between()) {
 		g.cut = true // nobody may add an event within an event
 		g.deadline(past)
 	}

@@ -58,7 +58,7 @@ func (g *guard) untilDue(now time.Time) time.Duration {
 // beat sends a heartbeat, unless the stream stands within an event or none may be sent.
 func (g *guard) beat(now time.Time) {
 	g.lastWrite = now
-	if g.packed || g.plain || !g.between.At() {
+	if g.packed || g.plain || !g.between.Between() {
 		return
 	}
 	g.deadline(g.nextDeadline())
@@ -94,6 +94,14 @@ func (g *guard) hurry() {
 	}
 }
 
+// errorEvent is what the client of the request's API understands.
+func (g *guard) errorEvent(err error) []byte {
+	if g.streams.cfg.ErrorEvent != nil {
+		return g.streams.cfg.ErrorEvent(err)
+	}
+	return apierror.EventFor(g.req, err)
+}
+
 // end tells the client why, cuts the connection and cancels the request. The
 // caller holds mu.
 func (g *guard) end(reason error) {
@@ -106,9 +114,9 @@ func (g *guard) end(reason error) {
 		cause = errors.Join(e, attempt.ErrTimeout) // the upstream's fault, not the client's
 	}
 	g.err = cause
-	if !g.packed && g.between.At() {
+	if !g.packed && g.between.Between() {
 		g.deadline(time.Now().Add(endGrace))
-		_, _ = g.ResponseWriter.Write(g.streams.cfg.ErrorEvent(e))
+		_, _ = g.ResponseWriter.Write(g.errorEvent(e))
 		_ = g.flush()
 	}
 	g.cut = true

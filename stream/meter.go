@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/peek"
-	"github.com/ginfer/ginfer/internal/sse"
 	"github.com/ginfer/ginfer/internal/usage"
 )
 
@@ -133,7 +133,7 @@ type tally struct {
 
 func (t *tally) answered(res *http.Response) {
 	t.status = res.StatusCode
-	t.stream = sse.Is(res.Header.Get("Content-Type"))
+	t.stream = llm.IsEventStream(res.Header.Get("Content-Type"))
 	t.scanner.Reset(res.Header)
 	if t.stream {
 		attempt.From(t.ctx).Watch()

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/apierror"
 )
 
 // Why a stream was ended.
@@ -38,7 +37,7 @@ type Config struct {
 	// Total ends a stream of this age. Default off.
 	Total time.Duration
 	// ErrorEvent is what a stream is told that is ended by a limit: one whole
-	// event. Default [apierror.Event]. It must be safe for concurrent use.
+	// event. Default [apierror.EventFor]. It must be safe for concurrent use.
 	ErrorEvent func(error) []byte
 	// OnEvent is told of every stream that ended. Optional.
 	OnEvent func(context.Context, Event)
@@ -61,9 +60,6 @@ func New(cfg Config) (*Streams, error) {
 	cfg.Heartbeat = orDefault(cfg.Heartbeat, 15*time.Second)
 	cfg.WriteTimeout = orDefault(cfg.WriteTimeout, 10*time.Second)
 	cfg.Idle = orDefault(cfg.Idle, 5*time.Minute)
-	if cfg.ErrorEvent == nil {
-		cfg.ErrorEvent = apierror.Event
-	}
 	if cfg.Idle > 0 && cfg.Heartbeat >= cfg.Idle {
 		return nil, fmt.Errorf("stream: Config.Heartbeat %v must be shorter than Config.Idle %v", cfg.Heartbeat, cfg.Idle)
 	}
@@ -84,7 +80,7 @@ func (s *Streams) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		inner := c.Writer
 		ctx, cancel := context.WithCancelCause(c.Request.Context())
-		g := &guard{ResponseWriter: inner, streams: s, cancel: cancel, h2: c.Request.ProtoMajor == 2, plain: knowsNoComments(c.Request.URL.Path)}
+		g := &guard{ResponseWriter: inner, streams: s, req: c.Request, cancel: cancel, h2: c.Request.ProtoMajor == 2, plain: knowsNoComments(c.Request.URL.Path)}
 		c.Request = c.Request.WithContext(ctx)
 		c.Writer = g
 		s.begin()

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // DefaultMaxMessage bounds one message, and one line, of a [Reader].
@@ -17,7 +19,7 @@ const DefaultMaxMessage = 1 << 20
 // ErrTooLong: a line or a message was longer than the reader's bound.
 var ErrTooLong = errors.New("stream: message too long")
 
-const firstBuffer = 4 << 10
+const bufferSize = 4 << 10
 
 // Reader reads messages from a stream of server-sent events by the rules of the
 // WHATWG standard: one byte order mark is skipped, lines end with LF, CR or
@@ -31,21 +33,21 @@ type Reader struct {
 	src   io.Reader
 	bound int
 
-	buf    []byte
-	start  int // of what is unread in buf
-	looked int // up to here, no line end was found
-	skipLF bool
-	begun  bool // the first line was read
-	err    error
+	buf   []byte
+	start int // of what is unread in buf
+	split llm.Splitter
+	err   error
 
 	id     string // the latest seen
 	lastID string // the latest of a whole message
 	retry  time.Duration
 
-	fields  bool // a field of an unfinished message was read
 	event   string
+	value   []byte // of a line that is not data
 	data    []byte
 	hasData bool
+	message Message // that is complete
+	ready   bool    // it is there
 }
 
 // NewReader returns a Reader whose lines and messages may have maxMessage bytes
@@ -54,26 +56,28 @@ func NewReader(r io.Reader, maxMessage int) *Reader {
 	if maxMessage <= 0 {
 		maxMessage = DefaultMaxMessage
 	}
-	return &Reader{src: r, bound: maxMessage}
+	out := &Reader{src: r, bound: maxMessage}
+	out.split.Reset(sink{out})
+	return out
 }
 
 // Next returns the next message. At the end of the stream the error is io.EOF,
 // or io.ErrUnexpectedEOF when it ended within a message. Every error stays.
 func (r *Reader) Next() (Message, error) {
 	for {
-		line, err := r.line()
-		if err != nil {
-			return Message{}, err
-		}
-		if len(line) > 0 {
-			if err := r.field(line); err != nil {
-				return Message{}, err
+		if r.start < len(r.buf) {
+			r.start += r.split.Write(r.buf[r.start:])
+			r.checkLine()
+			if r.ready {
+				r.ready = false
+				return r.message, nil
 			}
 			continue
 		}
-		if m, ok := r.dispatch(); ok {
-			return m, nil
+		if r.err != nil {
+			return Message{}, r.end()
 		}
+		r.fill()
 	}
 }
 
@@ -100,68 +104,15 @@ func (r *Reader) LastID() string { return r.lastID }
 // named; 0 when it named none.
 func (r *Reader) Retry() time.Duration { return r.retry }
 
-// line returns the next line without its end. It is valid until the next call.
-func (r *Reader) line() ([]byte, error) {
-	for {
-		r.skip()
-		end := bytes.IndexAny(r.buf[r.looked:], "\r\n")
-		if end < 0 {
-			r.looked = len(r.buf)
-		} else {
-			end += r.looked
-			r.looked = end
-		}
-		if r.looked-r.start > r.bound {
-			return nil, r.tooLong("line")
-		}
-		if end >= 0 {
-			return r.take(end), nil
-		}
-		if r.err != nil {
-			return nil, r.end()
-		}
-		r.fill()
-	}
-}
-
-// skip drops the LF of a CRLF, when it is there.
-func (r *Reader) skip() {
-	if !r.skipLF || r.start == len(r.buf) {
-		return
-	}
-	if r.buf[r.start] == '\n' {
-		r.start++
-		r.looked = max(r.looked, r.start)
-	}
-	r.skipLF = false
-}
-
-// take cuts off the line that ends at index end.
-func (r *Reader) take(end int) []byte {
-	line := r.buf[r.start:end]
-	r.skipLF = r.buf[end] == '\r'
-	r.start, r.looked = end+1, end+1
-	if !r.begun {
-		r.begun = true
-		line = bytes.TrimPrefix(line, []byte("\ufeff"))
-	}
-	return line
-}
-
-// fill reads once, after making room.
+// fill reads once, when all that came before is read.
 func (r *Reader) fill() {
-	if r.start > 0 {
-		n := copy(r.buf, r.buf[r.start:])
-		r.buf, r.looked, r.start = r.buf[:n], r.looked-r.start, 0
+	if r.buf == nil {
+		r.buf = make([]byte, 0, bufferSize)
 	}
-	if len(r.buf) == cap(r.buf) {
-		grown := make([]byte, len(r.buf), max(2*cap(r.buf), firstBuffer))
-		copy(grown, r.buf)
-		r.buf = grown
-	}
+	r.start = 0
 	for range 100 { // a reader that returns nothing for ever is broken
-		n, err := r.src.Read(r.buf[len(r.buf):cap(r.buf)])
-		r.buf, r.err = r.buf[:len(r.buf)+n], err
+		n, err := r.src.Read(r.buf[:cap(r.buf)])
+		r.buf, r.err = r.buf[:n], err
 		if n > 0 || err != nil {
 			return
 		}
@@ -172,44 +123,70 @@ func (r *Reader) fill() {
 // end is the error after the last line.
 func (r *Reader) end() error {
 	//nolint:errorlint // one that is wrapped is no clean end
-	if r.err == io.EOF && (r.fields || r.start < len(r.buf)) {
+	if r.err == io.EOF && !r.split.Between() {
 		r.err = io.ErrUnexpectedEOF
-		r.fields, r.buf, r.start, r.looked = false, nil, 0, 0
 	}
+	r.buf = nil
 	return r.err
 }
 
-func (r *Reader) tooLong(what string) error {
+func (r *Reader) tooLong(what string) {
 	r.err = fmt.Errorf("%w: a %s of more than %d bytes", ErrTooLong, what, r.bound)
-	r.buf, r.start, r.looked = nil, 0, 0
-	return r.err
+	r.buf, r.start, r.data = nil, 0, nil
 }
 
-// field takes a line that is not blank.
-func (r *Reader) field(line []byte) error {
-	if line[0] == ':' {
-		return nil
+// checkLine bounds the line that is read.
+func (r *Reader) checkLine() {
+	if !errors.Is(r.err, ErrTooLong) && r.split.Line() > r.bound {
+		r.tooLong("line")
 	}
-	r.fields = true
-	name, value, _ := bytes.Cut(line, []byte(":"))
-	value = bytes.TrimPrefix(value, []byte(" "))
-	switch string(name) {
-	case "data":
-		if len(r.data)+len(value) >= r.bound {
-			return r.tooLong("message")
-		}
-		r.data = append(append(r.data, value...), '\n')
+}
+
+// sink is a Reader as its splitter sees it.
+type sink struct{ *Reader }
+
+// Piece implements llm.Sink.
+func (r sink) Piece(f llm.Field, p []byte) {
+	switch {
+	case f == llm.Data:
+		r.data = append(r.data, p...)
+	case p == nil:
+		r.value = r.value[:0]
+	case f == llm.EventName || f == llm.ID || f == llm.Retry:
+		r.value = append(r.value, p...)
+	}
+}
+
+// LineEnd implements llm.Sink.
+func (r sink) LineEnd(f llm.Field) {
+	r.checkLine()
+	switch {
+	case f == llm.Data && len(r.data) >= r.bound && !errors.Is(r.err, ErrTooLong):
+		r.tooLong("message")
+	case f == llm.Data:
+		r.data = append(r.data, '\n')
 		r.hasData = true
-	case "event":
-		r.event = string(value)
-	case "id":
-		if bytes.IndexByte(value, 0) < 0 {
-			r.id = string(value)
-		}
-	case "retry":
-		r.setRetry(string(value))
+	case f == llm.EventName:
+		r.event = string(r.value)
+	case f == llm.ID && bytes.IndexByte(r.value, 0) < 0:
+		r.id = string(r.value)
+	case f == llm.Retry:
+		r.setRetry(string(r.value))
 	}
-	return nil
+}
+
+// EventEnd implements llm.Sink.
+func (r sink) EventEnd() (stop bool) {
+	if errors.Is(r.err, ErrTooLong) {
+		return true
+	}
+	r.lastID = r.id
+	if r.hasData {
+		r.message = Message{ID: r.lastID, Event: r.event, Retry: r.retry, Data: string(r.data[:len(r.data)-1])}
+	}
+	r.ready = r.hasData
+	r.event, r.data, r.hasData = "", r.data[:0], false
+	return r.ready
 }
 
 // setRetry takes digits and nothing else.
@@ -220,16 +197,4 @@ func (r *Reader) setRetry(v string) {
 	if ms, err := strconv.ParseInt(v, 10, 64); err == nil && ms <= int64(24*time.Hour/time.Millisecond) {
 		r.retry = time.Duration(ms) * time.Millisecond
 	}
-}
-
-// dispatch ends a message at its blank line.
-func (r *Reader) dispatch() (Message, bool) {
-	r.lastID = r.id
-	m := Message{ID: r.lastID, Event: r.event, Retry: r.retry}
-	ok := r.hasData
-	if ok {
-		m.Data = string(r.data[:len(r.data)-1])
-	}
-	r.event, r.data, r.hasData, r.fields = "", r.data[:0], false, false
-	return m, ok
 }

@@ -43,6 +43,7 @@ type Splitter struct {
 	space  bool // a space that comes now is none of the value
 	skipLF bool // the last byte was CR: an LF belongs to it
 	begun  bool // past the first line
+	length int  // of the line so far
 }
 
 // Reset makes ready for another stream.
@@ -50,6 +51,10 @@ func (s *Splitter) Reset(sink Sink) { *s = Splitter{Sink: sink} }
 
 // Between reports whether something may be put in here: a comment, or an event.
 func (s *Splitter) Between() bool { return !s.inLine && !s.open }
+
+// Line is the length of the line that is read, so far; at [Sink.LineEnd], of the one that
+// ends.
+func (s *Splitter) Line() int { return s.length }
 
 // Write takes the next bytes, up to the end of an event at which the sink stops, and
 // returns how many it took.
@@ -112,6 +117,7 @@ func (s *Splitter) line(p []byte) {
 		return
 	}
 	s.inLine = true
+	s.length += len(p)
 	if s.field == unnamed {
 		colon := bytes.IndexByte(p, ':')
 		if colon < 0 {
@@ -177,12 +183,13 @@ func (s *Splitter) endLine() (stop bool) {
 	}
 	field := s.field
 	s.field, s.name.n, s.begun, s.inLine, s.space = unnamed, 0, true, false, false
-	if blank {
+	switch {
+	case blank:
 		s.open = false
-		return s.Sink != nil && s.Sink.EventEnd()
-	}
-	if s.Sink != nil {
+		stop = s.Sink != nil && s.Sink.EventEnd()
+	case s.Sink != nil:
 		s.Sink.LineEnd(field)
 	}
-	return false
+	s.length = 0
+	return stop
 }
