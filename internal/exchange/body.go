@@ -1,87 +1,117 @@
 package exchange
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// writer is what a connection can do besides, that was switched to another protocol.
-type writer interface{ io.Writer }
-
-// body is the response's, of one attempt: it reads, scans and ends once.
+// body is the response's, of one attempt: it reads, scans and ends once. Close may be called
+// beside Read.
 type body struct {
-	a   *Attempt
-	res *http.Response
-	src io.ReadCloser
+	a      *Attempt
+	res    *http.Response
+	src    io.ReadCloser
+	length int64 // that is announced
+	timed  bool  // there are limits
+	sse    bool  // it is a stream of server-sent events that can be read
+	grpc   bool
 
-	fetched *prefetched // what was read ahead; nil: nothing is left of it
-	filter  *filtering  // nil: events pass as they come
+	fetched atomic.Pointer[prefetched] // what was read ahead; nil: nothing is left of it
+	filter  *filtering                 // nil: events pass as they come
 	pauses  gaps
 	once    sync.Once
+	closed  atomic.Bool
 }
 
 func newBody(a *Attempt, res *http.Response) *body {
-	return &body{a: a, res: res, src: res.Body}
+	l, contentType := &a.limits, res.Header.Get("Content-Type")
+	return &body{
+		a: a, res: res, src: res.Body, length: res.ContentLength,
+		timed: l.Idle > 0 || l.Stall > 0 || l.FirstContent > 0 || l.FirstByte > 0 || !l.Deadline.IsZero(),
+		sse:   a.scans && llm.IsEventStream(contentType) && !llm.Encoded(res.Header),
+		grpc:  llm.IsGRPC(contentType),
+	}
 }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
-	if b.fetched != nil {
-		n, err, left := b.fetched.read(p)
-		if !left {
-			b.fetched = nil
-		}
-		if n > 0 || err != nil {
+	switch {
+	case b.closed.Load():
+		return 0, http.ErrBodyReadAfterClose
+	case len(p) == 0:
+		return 0, nil
+	}
+	if f := b.fetched.Load(); f != nil {
+		if n, err := f.read(p); n > 0 || err != nil {
 			return n, err
 		}
+		b.fetched.CompareAndSwap(f, nil)
 	}
 	return b.pass(p)
 }
 
 // pass reads what may go on.
 func (b *body) pass(p []byte) (int, error) {
-	b.a.mu.Lock()
-	f := b.a.filter
-	b.a.mu.Unlock()
-	if f == nil || !b.a.scans || !b.a.scanner.Stream() {
+	if !b.sse {
 		return b.pull(p, nil)
 	}
 	if b.filter == nil {
-		b.filter = &filtering{decide: f, pull: b.pull, scanner: &b.a.scanner}
+		b.a.mu.Lock()
+		decide := b.a.filter
+		b.a.mu.Unlock()
+		if decide == nil {
+			return b.pull(p, nil)
+		}
+		b.filter = &filtering{decide: decide, b: b}
 	}
 	return b.filter.read(p)
 }
 
-// pull reads from upstream, within the limits, and looks at what came. At the end of each
-// event it calls atEvent with where that is in what was read.
-func (b *body) pull(p []byte, atEvent func(end int, e llm.Event)) (int, error) {
+// pull reads from upstream, within the limits, and looks at what came. The filter, if there
+// is one, gets each event that ended.
+func (b *body) pull(p []byte, f *filtering) (int, error) {
 	a := b.a
 	asked := time.Now()
-	if !a.limits.isZero() {
+	if b.timed {
 		a.dog.arm(LimitIdle, asked, b.limit())
 	}
-	n, err := b.src.Read(p)
-	if !a.limits.isZero() {
-		a.dog.disarm()
+	n, err := b.read(p)
+	now := time.Now()
+	if b.timed {
+		a.dog.disarm(now)
 	}
 	if n > 0 {
-		now := time.Now()
 		if a.limits.Stall > 0 && a.scanner.Stream() {
 			b.pauses.add(now.Sub(asked))
 		}
-		a.saw(p[:n], now, atEvent)
+		a.saw(p[:n], now, f)
 	}
 	switch {
-	case err == io.EOF: // one that is wrapped is no clean end
+	case err == io.EOF: //nolint:errorlint // one that is wrapped is no clean end
 		a.finish(func() { a.eof = true })
 	case err != nil:
 		a.finish(func() { a.err = err })
 	}
+	return n, err
+}
+
+// read is that of the source. A panic ends the attempt, and goes on.
+func (b *body) read(p []byte) (int, error) {
+	returned := false
+	defer func() {
+		if !returned {
+			b.a.finish(func() { b.a.panicked = true })
+		}
+	}()
+	n, err := b.src.Read(p)
+	returned = true
 	return n, err
 }
 
@@ -96,68 +126,80 @@ func (b *body) limit() time.Duration {
 }
 
 // saw looks at what was read.
-func (a *Attempt) saw(p []byte, now time.Time, atEvent func(end int, e llm.Event)) {
+func (a *Attempt) saw(p []byte, now time.Time, f *filtering) {
 	a.mu.Lock()
 	a.bytes += int64(len(p))
-	if a.ended || !a.scans {
-		first := !a.scans && a.status < http.StatusBadRequest
-		a.mu.Unlock()
-		if first {
-			a.began(now)
-		}
-		return
-	}
-	if atEvent == nil {
+	a.blank = a.blank && len(bytes.TrimLeft(p, " \t\r\n")) == 0
+	switch {
+	case !a.scans:
+	case f != nil:
+		a.scanEvents(p, f)
+	default:
 		_, _ = a.scanner.Write(p) // never fails
-	} else {
-		a.scanEvents(p, atEvent)
 	}
-	begun := a.content.IsZero() && a.status < http.StatusBadRequest && (a.scanner.Opening() == llm.Begun || !a.scanner.Declared())
+	begun := a.content.IsZero() && a.status < http.StatusBadRequest && a.hasContent()
 	n := a.scanner.Events()
-	var run []func(int64, time.Time)
-	if n > a.events {
-		a.events = n
-		run = a.hooks.event
-	}
+	more := n > a.events && !a.ended
+	a.events = n
+	list := a.hooks.event
 	a.mu.Unlock()
 	if begun {
 		a.began(now)
 	}
-	if run != nil {
-		each(run, func(f func(int64, time.Time)) { f(n, now) })
-		a.x.event(a, n)
+	if more {
+		defer a.x.event(a, n) // also when a hook panics
+		each(list, func(f func(int64, time.Time)) { f(n, now) })
 	}
 }
 
-func (a *Attempt) scanEvents(p []byte, atEvent func(end int, e llm.Event)) {
+// hasContent reports whether what was read says something: of what can't be read anything
+// but white space does. The caller holds a.mu.
+func (a *Attempt) hasContent() bool {
+	if a.scans && a.scanner.Declared() {
+		return a.scanner.Opening() == llm.Begun
+	}
+	return !a.blank
+}
+
+// scanEvents has the filter decide on each event that ends in p. The caller holds a.mu,
+// the filter does not.
+func (a *Attempt) scanEvents(p []byte, f *filtering) {
 	for at := 0; at < len(p); {
 		n, ended := a.scanner.WriteEvent(p[at:])
 		at += n
 		if ended {
-			atEvent(at, a.scanner.LastEvent())
+			e := a.scanner.LastEvent()
+			a.mu.Unlock()
+			f.event(at, e)
+			a.mu.Lock()
 		}
 	}
-}
-
-func (x *Exchange) event(a *Attempt, n int64) {
-	x.mu.Lock()
-	list := x.onEvent
-	x.mu.Unlock()
-	each(list, func(f func(*Attempt, int64)) { f(a, n) })
 }
 
 // Close implements io.Closer.
 func (b *body) Close() error {
 	var err error
 	b.once.Do(func() {
-		if b.fetched != nil {
-			b.fetched.close(b.a.stop)
+		b.closed.Store(true)
+		defer b.a.release()
+		defer func() { err = b.src.Close() }() // also when a hook panics
+		if f := b.fetched.Load(); f != nil {
+			f.close(b.a.stop)
 		}
-		b.a.finish(func() { b.a.closed = true })
-		err = b.src.Close()
-		b.a.stop(nil)
+		b.a.finish(func() {
+			b.a.eof = b.length > 0 && b.a.bytes == b.length
+			b.a.closed = !b.a.eof
+		})
 	})
 	return err
+}
+
+// face is the body as the caller gets it.
+func (b *body) face() io.ReadCloser {
+	if _, ok := b.src.(io.Writer); ok && b.res.StatusCode == http.StatusSwitchingProtocols {
+		return duplex{b}
+	}
+	return b
 }
 
 // duplex is the body of an upgraded connection.
@@ -168,14 +210,35 @@ func (d duplex) Write(p []byte) (int, error) {
 	return d.src.(io.Writer).Write(p) //nolint:forcetypeassert // only such a body is one
 }
 
+type closeWriter interface{ CloseWrite() error }
+
 // CloseWrite passes the end of one direction on, where that is possible.
 func (d duplex) CloseWrite() error {
-	if c, ok := d.src.(interface{ CloseWrite() error }); ok {
+	if c, ok := d.src.(closeWriter); ok {
 		return c.CloseWrite()
 	}
 	return errors.ErrUnsupported
 }
 
-func (l *Limits) isZero() bool {
-	return l.Idle <= 0 && l.Deadline.IsZero() && l.FirstContent <= 0 && l.FirstByte <= 0
+// rejoin gives an upgraded connection back what a layer between hid when it wrapped the
+// body: that it can be written, and that one direction can end before the other.
+func (b *body) rejoin(res *http.Response) {
+	d, ok := b.face().(duplex)
+	if !ok {
+		return
+	}
+	w, writes := res.Body.(io.Writer)
+	if _, ok := res.Body.(closeWriter); ok && writes {
+		return
+	}
+	if !writes {
+		w = d
+	}
+	res.Body = rejoined{res.Body, w, d}
+}
+
+type rejoined struct {
+	io.ReadCloser
+	io.Writer
+	closeWriter
 }

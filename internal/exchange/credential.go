@@ -26,12 +26,25 @@ func Credentials(r *http.Request) string {
 	return b.String()
 }
 
-// isOperators reports whether a request goes upstream with other credentials than the
-// client's own.
-func (x *Exchange) isOperators(out *http.Request) bool {
+// sender is whose credential a request goes upstream with.
+type sender uint8
+
+const (
+	nobody sender = iota // there is none, or it is not known whose
+	client
+	operator
+)
+
+// sender finds out whose credential the request has.
+func (x *Exchange) sender(out *http.Request) sender {
 	if !x.Known {
-		return false
+		return nobody
 	}
-	sent := Credentials(out)
-	return sent != "" && sent != x.Credentials
+	switch Credentials(out) {
+	case "":
+		return nobody
+	case x.Credentials:
+		return client
+	}
+	return operator
 }

@@ -9,16 +9,6 @@ type hooks struct {
 	end     []func(*End)
 }
 
-// take empties the hooks of an attempt that has ended.
-func (h *hooks) take() hooks {
-	out := *h
-	*h = hooks{}
-	return out
-}
-
-// ended calls the hooks of the end. One that panics does not stop the others.
-func (h hooks) ended(e *End) { each(h.end, func(f func(*End)) { f(e) }) }
-
 // each calls do for all of list, also when one panics, which goes on afterwards.
 func each[F any](list []F, do func(F)) {
 	for i, f := range list {
@@ -36,8 +26,8 @@ func each[F any](list []F, do func(F)) {
 }
 
 // OnContent has f called at the attempt's first content: of a stream of a model the first
-// event that says something, of JSON its end, of any other body the first byte, of an
-// upgraded connection the handshake. An error has none.
+// event that says something, of JSON its end, of any other body the first byte that is no
+// white space, of an upgraded connection the handshake. An error has none.
 func (a *Attempt) OnContent(f func(at time.Time)) {
 	a.mu.Lock()
 	at := a.content
@@ -90,6 +80,14 @@ func (a *Attempt) began(at time.Time) {
 	a.hooks.content = nil
 	a.mu.Unlock()
 	each(list, func(f func(time.Time)) { f(at) })
+}
+
+// event calls the exchange's hooks.
+func (x *Exchange) event(a *Attempt, n int64) {
+	x.mu.Lock()
+	list := x.onEvent
+	x.mu.Unlock()
+	each(list, func(f func(*Attempt, int64)) { f(a, n) })
 }
 
 // ended calls the exchange's hooks.

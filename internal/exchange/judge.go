@@ -5,133 +5,114 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"strconv"
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/llm"
 )
-
-// facts are what is known of an attempt when it is judged.
-type facts struct {
-	status  int
-	err     error // of the transport or of reading the body; nil: none
-	cause   error // of the attempt's context
-	gone    error // of the client's context: why nobody waits any more; nil: somebody does
-	upload  error // of the client's body
-	noted   *Verdict
-	panic   bool
-	eof     bool // the body was read to its end
-	closed  bool // and this before that
-	late    bool // the client gives too little time
-	invalid bool // the request could not have been sent
-	operate bool // it went with the operator's credential
-	grpc    int  // grpc-status; -1: none
-
-	generates bool // the API does
-	declared  bool // the response says that it is JSON or a stream
-	empty     bool
-	broken    bool // it says it is JSON, and is not
-	cut       bool
-	finished  bool
-	begun     bool // it had content
-	said      *llm.Error
-}
 
 // judge decides how an attempt ended, whose fault that was, and whether another may do
 // better. It is the one place that does.
 func judge(f *facts) Verdict {
 	switch {
 	case f.panic:
-		return Verdict{Failure, Gateway, false, false, false, ErrPanic}
+		return Verdict{Outcome: Failure, Blame: Gateway, Err: ErrPanic}
 	case f.noted != nil:
 		return *f.noted
 	case f.status == 0:
-		return f.unanswered()
+		return f.without()
 	case f.status == http.StatusSwitchingProtocols:
 		return Verdict{}
+	case f.grpc > 0:
+		return f.called()
 	case f.status >= http.StatusBadRequest:
 		return f.refused()
+	case f.said != nil:
+		return f.failed()
 	}
-	return f.answered()
+	return f.with()
 }
 
 // given is the verdict on an attempt that was given up, and whether it was.
 func (f *facts) given() (Verdict, bool) {
+	timeout, _ := errors.AsType[*TimeoutError](f.cause)
 	switch {
 	case errors.Is(f.cause, ErrBeaten):
 		return Verdict{Outcome: Canceled, Err: ErrBeaten}, true
 	case f.upload != nil:
 		return Verdict{Outcome: Canceled, Blame: Client, Err: f.upload}, true
-	case f.gone != nil && errors.Is(f.gone, ErrTimeout), errors.Is(f.gone, context.DeadlineExceeded):
+	case errors.Is(f.gone, ErrTimeout), errors.Is(f.gone, context.DeadlineExceeded):
 		return Verdict{Outcome: Failure, Blame: Endpoint, Err: f.gone}, true
 	case f.gone != nil:
 		return Verdict{Outcome: Canceled, Blame: Client, Err: f.gone}, true
-	case errors.Is(f.cause, ErrDeadline):
+	case errors.Is(f.cause, ErrDeadline), timeout != nil && timeout.Client:
 		return Verdict{Outcome: Canceled, Blame: Client, Err: f.cause}, true
 	case errors.Is(f.cause, ErrTimeout):
 		return Verdict{Outcome: Failure, Blame: Endpoint, Repeatable: true, Err: f.cause}, true
+	case f.cause != nil: // somebody called it off
+		return Verdict{Outcome: Canceled, Err: f.cause}, true
+	case errors.Is(f.err, context.Canceled): // in a layer between
+		return Verdict{Outcome: Canceled, Err: f.err}, true
 	}
 	return Verdict{}, false
 }
 
-// unanswered judges an attempt without a response.
-func (f *facts) unanswered() Verdict {
+// without judges an attempt without a response.
+func (f *facts) without() Verdict {
 	if v, ok := f.given(); ok {
 		v.Unsent = isDial(f.err)
 		return v
 	}
+	v := Verdict{Outcome: Failure, Err: f.err}
 	own, isOwn := errors.AsType[*apierror.Error](f.err)
 	switch {
-	case isOwn && own.Status >= 400 && own.Status < 500:
-		return Verdict{Outcome: Failure, Blame: Request, Err: f.err}
-	case f.err == nil: // closed before it was made
+	case f.err == nil: // given up before it was made
 		return Verdict{Outcome: Canceled, Err: ErrClosed}
-	case f.invalid:
-		return Verdict{Outcome: Failure, Blame: Request, Err: f.err}
 	case IsRefused(f.err):
-		return Verdict{Outcome: Failure, Blame: Nobody, Repeatable: true, Unsent: true, Err: f.err}
+		v.Repeatable, v.Unsent = true, true
+	case f.invalid, isOwn && own.Status >= 400 && own.Status < 500:
+		v.Blame = Request
+	case errors.Is(f.err, ErrTimeout):
+		v.Blame, v.Repeatable = Endpoint, true
+	case isOwn && own.Status != http.StatusBadGateway && own.Status != http.StatusGatewayTimeout:
+		v.Blame = Gateway // a layer of ours has no way to go on
+	default:
+		v.Blame, v.Repeatable, v.Unsent = Endpoint, !isOwn, isDial(f.err)
 	}
-	return Verdict{Outcome: Failure, Blame: Endpoint, Repeatable: !isOwn || errors.Is(f.err, ErrTimeout), Unsent: isDial(f.err), Err: f.err}
+	return v
 }
 
 // isDial reports that no connection came about: nothing was sent.
 func isDial(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
+	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
 }
 
 // refused judges a response whose status says that it is an error. One below 500 is
 // nobody's failure.
 func (f *facts) refused() Verdict {
-	err := error(&StatusError{f.status})
-	v := Verdict{Err: err}
-	if f.status >= http.StatusInternalServerError {
-		v.Outcome = Failure
-	}
-	if f.status == http.StatusGatewayTimeout && f.late {
+	err := &StatusError{f.status}
+	isFault := f.status >= http.StatusInternalServerError
+	switch {
+	case f.upload != nil: // it responds to what broke off
+		return Verdict{Outcome: Canceled, Blame: Client, Err: f.upload}
+	case f.status == http.StatusGatewayTimeout && f.hurried:
 		return Verdict{Outcome: Canceled, Blame: Client, Err: err}
 	}
-	switch kind := f.kind(); kind {
-	case llm.Rate, llm.Quota:
-		v.Blame, v.Repeatable = Credential, true
-		v.Elsewhere = kind == llm.Quota
-	case llm.Auth:
-		v.Blame, v.Repeatable, v.Elsewhere = Request, false, false
-		if f.operate {
-			v.Blame, v.Repeatable, v.Elsewhere = Credential, true, true
-		}
-	case llm.ContextLength, llm.BadRequest:
-		v.Blame = Request
-		if f.operate && f.status == http.StatusNotFound && kind == llm.BadRequest {
-			v.Repeatable, v.Elsewhere = true, true
-		}
-	case llm.Overloaded, llm.ServerFault:
-		v.Blame, v.Repeatable = Endpoint, true
-	case llm.UnknownKind:
-		v.Repeatable = true
-		if f.status >= http.StatusInternalServerError {
+	v := f.about(f.kind())
+	v.Err = err
+	switch {
+	case isFault:
+		v.Outcome = Failure
+		if v.Blame == Nobody {
 			v.Blame = Endpoint
 		}
+	case f.status == http.StatusTooManyRequests && v.Blame == Endpoint:
+		v.Blame = Credential
+	case v.Blame == Endpoint:
+		v.Blame = Nobody
+	}
+	if f.status == http.StatusNotFound && v.Blame == Request && f.sender == operator { // that upstream has not got it
+		v.Repeatable, v.Elsewhere = true, true
 	}
 	return v
 }
@@ -144,16 +125,42 @@ func (f *facts) kind() llm.Kind {
 	return llm.Classify(f.status, f.said.Type, f.said.Code, f.said.Message)
 }
 
-// answered judges a response whose status is good.
-func (f *facts) answered() Verdict {
-	if f.grpc > 0 {
-		return f.called()
+// about is whose an error of this kind is, and who may do better.
+func (f *facts) about(k llm.Kind) Verdict {
+	switch k {
+	case llm.Rate:
+		return Verdict{Blame: Credential, Repeatable: true}
+	case llm.Quota: // of the client's own credential nothing is left anywhere
+		return Verdict{Blame: Credential, Repeatable: f.sender != client, Elsewhere: f.sender != client}
+	case llm.Auth:
+		if f.sender == operator {
+			return Verdict{Blame: Credential, Repeatable: true, Elsewhere: true}
+		}
+		return Verdict{Blame: Request}
+	case llm.ContextLength, llm.BadRequest:
+		return Verdict{Blame: Request}
+	case llm.Overloaded, llm.ServerFault:
+		return Verdict{Blame: Endpoint, Repeatable: true}
+	case llm.UnknownKind:
 	}
-	if f.said != nil {
-		return f.failed()
+	return Verdict{Repeatable: true}
+}
+
+// failed judges a response with a good status that says that it failed.
+func (f *facts) failed() Verdict {
+	if f.upload != nil {
+		return Verdict{Outcome: Canceled, Blame: Client, Err: f.upload}
 	}
-	whole := f.eof && !f.cut
-	if whole && !(f.generates && f.declared && (f.empty || f.broken)) || f.finished && !f.cut && (f.eof || f.closed || f.err != nil) {
+	v := f.about(f.said.Kind)
+	v.Outcome, v.Err = Failure, f.said
+	v.Repeatable = v.Repeatable && !f.begun
+	return v
+}
+
+// with judges a response whose status is good.
+func (f *facts) with() Verdict {
+	nothing := f.generates && (f.empty || f.broken)
+	if !f.cut && !nothing && (f.eof || f.finished) {
 		return Verdict{}
 	}
 	if v, ok := f.given(); ok {
@@ -171,7 +178,7 @@ func (f *facts) answered() Verdict {
 		if !f.generates && !f.begun { // JSON of an unknown kind
 			v.Blame = Nobody
 		}
-	case f.eof && f.broken:
+	case f.eof:
 		v.Err = ErrNoJSON
 	case f.closed:
 		return Verdict{Outcome: Canceled, Err: ErrClosed}
@@ -181,58 +188,29 @@ func (f *facts) answered() Verdict {
 	return v
 }
 
-// failed judges a response that says that it failed.
-func (f *facts) failed() Verdict {
-	v := Verdict{Outcome: Failure, Repeatable: !f.begun, Err: f.said}
-	switch f.said.Kind {
-	case llm.BadRequest, llm.ContextLength:
-		v.Blame, v.Repeatable = Request, false
-	case llm.Quota, llm.Rate:
-		v.Blame = Credential
-		v.Elsewhere = f.said.Kind == llm.Quota
-	case llm.Auth:
-		v.Blame, v.Elsewhere = Request, f.operate
-		v.Repeatable = v.Repeatable && f.operate
-		if f.operate {
-			v.Blame = Credential
-		}
-	case llm.Overloaded, llm.ServerFault:
-		v.Blame = Endpoint
-	case llm.UnknownKind:
-	}
-	return v
-}
-
 // called judges a call of gRPC by its status (google.rpc.Code).
 func (f *facts) called() Verdict {
-	v := Verdict{Outcome: Failure, Err: &GRPCError{f.grpc}}
+	err := &GRPCError{f.grpc}
+	v := Verdict{Outcome: Failure, Err: err}
+	if given, ok := f.given(); ok && given.Blame != Endpoint {
+		return given
+	}
 	switch f.grpc {
 	case 1: // CANCELLED
-		return Verdict{Outcome: Canceled, Blame: Client, Err: v.Err}
+		return Verdict{Outcome: Canceled, Err: err}
 	case 2, 13, 14: // UNKNOWN, INTERNAL, UNAVAILABLE
 		v.Blame, v.Repeatable = Endpoint, !f.begun
 	case 4: // DEADLINE_EXCEEDED
+		if f.hurried || f.late {
+			return Verdict{Outcome: Canceled, Blame: Client, Err: err}
+		}
 		v.Blame = Endpoint
-		if f.late {
-			return Verdict{Outcome: Canceled, Blame: Client, Err: v.Err}
+	case 7, 16: // PERMISSION_DENIED, UNAUTHENTICATED
+		if f.sender == operator {
+			v.Blame, v.Repeatable, v.Elsewhere = Credential, !f.begun, true
 		}
 	case 8: // RESOURCE_EXHAUSTED
 		v.Blame, v.Repeatable = Credential, !f.begun
-	default:
-		v.Blame = Request
 	}
 	return v
-}
-
-// grpcStatus reads the status of a call from the trailer, or from the header of a response
-// without a body; -1: there is none.
-func grpcStatus(header, trailer http.Header) int {
-	for _, h := range [...]http.Header{trailer, header} {
-		if v := h["Grpc-Status"]; len(v) > 0 {
-			if n, err := strconv.Atoi(v[0]); err == nil {
-				return n
-			}
-		}
-	}
-	return -1
 }

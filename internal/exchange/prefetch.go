@@ -2,9 +2,7 @@ package exchange
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -18,46 +16,45 @@ const (
 	// evidenceSize and evidenceTime bound what is read of an error.
 	evidenceSize = 64 << 10
 	evidenceTime = time.Second
+	// closeTime is how long a read that was called off may take.
+	closeTime = time.Second
 )
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }} //nolint:gochecknoglobals // a pool
 
 // Prefetch reads the response's body until it has begun to say something, where the limits
 // ask for that, and what an error says in any case; then the verdict on the attempt so far
-// is worth asking for. What was read stays to be read. A second call does nothing. Whoever
-// may replace the attempt calls it.
+// is worth asking for. What was read stays to be read. A second call does nothing, and
+// neither does one after the body was read. Whoever may replace the attempt calls it.
 func (a *Attempt) Prefetch() {
 	a.mu.Lock()
 	b := a.body
-	limit, wanted := a.prefetches()
-	if a.open || b == nil || a.ended {
-		wanted = false
-	}
-	a.open = true
-	refused := a.status >= http.StatusBadRequest
-	a.mu.Unlock()
-	if !wanted {
+	if b == nil || a.open || a.ended || a.bytes > 0 {
+		a.mu.Unlock()
 		return
 	}
-	b.fetched = &prefetched{b: b, enough: a.hasOpened}
-	if refused {
-		b.fetched.size, b.fetched.enough = evidenceSize, func() bool { return false }
+	a.open = true
+	f := &prefetched{b: b, size: bufferSize, enough: a.hasOpened, step: make(chan struct{}, 1), done: make(chan struct{})}
+	limit, wanted := a.prefetches()
+	if a.status >= http.StatusBadRequest {
+		f.size, f.enough = evidenceSize, func() bool { return false }
 	}
-	b.fetched.open(limit)
+	a.mu.Unlock()
+	if wanted {
+		f.open(limit)
+	}
 }
 
-// prefetches reports whether the body is to be read ahead, and for how long. The caller
-// holds a.mu.
+// prefetches reports whether the body is to be read ahead, and for how long; 0: as long as
+// it takes. The caller holds a.mu.
 func (a *Attempt) prefetches() (limit time.Duration, wanted bool) {
 	switch {
 	case !a.scans:
 		return 0, false
 	case a.status >= http.StatusBadRequest:
 		return evidenceTime, true
-	case !a.limits.Prefetch || a.status != http.StatusOK || !a.scanner.Declared():
-		return 0, false
 	}
-	return max(a.limits.Hold, 0), true
+	return max(a.limits.Hold, 0), a.limits.Prefetch && a.status == http.StatusOK && a.scanner.Declared()
 }
 
 // hasOpened reports whether enough was read to decide on the attempt.
@@ -70,18 +67,19 @@ func (a *Attempt) hasOpened() bool {
 // prefetched is what was read ahead of a body.
 type prefetched struct {
 	b      *body
-	size   int // most bytes; 0: bufferSize
+	size   int // most bytes
 	enough func() bool
+	step   chan struct{} // gets one after each read
+	done   chan struct{} // closed when no more is read ahead
 
-	mu      sync.Mutex
-	pooled  *[bufferSize]byte
-	buf     []byte
-	start   int
-	end     int
-	err     error
-	passing bool          // it is read already: no more is to be read ahead
-	step    chan struct{} // gets one after each read; nil: nobody reads beside
-	done    chan struct{} // closed when nobody does any more
+	mu       sync.Mutex
+	pooled   *[bufferSize]byte
+	buf      []byte
+	start    int
+	end      int
+	err      error
+	panicked any  // what the read ahead panicked with
+	passing  bool // it is read already: no more is to be read ahead
 }
 
 // open reads ahead, at most for limit: then the response passes as it is, and a read under
@@ -89,41 +87,58 @@ type prefetched struct {
 func (f *prefetched) open(limit time.Duration) {
 	f.pooled = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
 	f.buf = f.pooled[:]
-	f.size = max(f.size, bufferSize)
+	f.b.fetched.Store(f)
 	if limit <= 0 {
-		for f.advance() {
-		}
+		f.readAhead()
 		return
 	}
-	f.step, f.done = make(chan struct{}, 1), make(chan struct{})
-	go f.readAhead()
+	go func() {
+		defer func() { // nobody above this goroutine recovers: it goes on in the reader's
+			f.mu.Lock()
+			f.panicked = recover()
+			f.mu.Unlock()
+			close(f.done)
+		}()
+		f.readAll()
+	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-f.done:
-		f.step, f.done = nil, nil
+		f.goOn()
 	case <-timer.C:
-		f.mu.Lock()
-		f.passing = true
-		f.mu.Unlock()
+		f.pass()
 	}
 }
 
 func (f *prefetched) readAhead() {
 	defer close(f.done)
-	defer func() { // nobody above this goroutine recovers
-		if v := recover(); v != nil {
-			f.mu.Lock()
-			f.err = fmt.Errorf("%w: %v\n%s", ErrPanic, v, debug.Stack())
-			f.mu.Unlock()
-			f.b.a.finish(func() { f.b.a.err = f.err })
-		}
-	}()
+	f.readAll()
+}
+
+func (f *prefetched) readAll() {
 	for f.advance() {
 		select {
 		case f.step <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// pass has the read under way be the last one.
+func (f *prefetched) pass() {
+	f.mu.Lock()
+	f.passing = true
+	f.mu.Unlock()
+}
+
+// goOn panics as the goroutine did that read ahead.
+func (f *prefetched) goOn() {
+	f.mu.Lock()
+	v := f.panicked
+	f.mu.Unlock()
+	if v != nil {
+		panic(v)
 	}
 }
 
@@ -139,35 +154,33 @@ func (f *prefetched) advance() bool {
 		return false
 	}
 	n, err := f.b.pass(room)
+	enough := f.enough()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.end += n
 	f.err = err
-	return err == nil && !f.passing && !f.enough()
+	return err == nil && !f.passing && !enough
 }
 
-// read takes of what was read, waiting for a read under way. Left is false when nothing
-// will be.
-func (f *prefetched) read(p []byte) (n int, err error, left bool) { //nolint:revive // left is no result of a reader
+// read takes of what was read, waiting for a read under way. It returns 0 and no error when
+// nothing is left.
+func (f *prefetched) read(p []byte) (int, error) {
 	for {
+		over := f.isOver() // before looking: nothing comes after it
 		f.mu.Lock()
-		if f.start < f.end {
-			n = copy(p, f.buf[f.start:f.end])
-			f.start += n
-		}
-		drained, over := f.start == f.end, f.done == nil || isClosed(f.done)
-		if over {
-			err = f.err
+		n := copy(p, f.buf[f.start:f.end])
+		f.start += n
+		drained, err := f.start == f.end, f.err
+		if drained && over {
+			f.giveBack()
 		}
 		f.mu.Unlock()
 		switch {
-		case n > 0 && !(drained && over && err == nil):
-			return n, nil, true
-		case drained && over && err == nil:
-			f.giveBack()
-			return n, nil, false
+		case n > 0:
+			return n, nil
 		case over:
-			return 0, err, true
+			f.goOn()
+			return 0, err
 		}
 		select {
 		case <-f.step:
@@ -176,30 +189,39 @@ func (f *prefetched) read(p []byte) (n int, err error, left bool) { //nolint:rev
 	}
 }
 
-func isClosed(ch chan struct{}) bool {
+func (f *prefetched) isOver() bool {
 	select {
-	case <-ch:
+	case <-f.done:
 		return true
 	default:
 		return false
 	}
 }
 
+// giveBack gives the buffer back. The caller holds mu.
 func (f *prefetched) giveBack() {
 	if f.pooled != nil {
 		buffers.Put(f.pooled)
-		f.pooled, f.buf = nil, nil
 	}
+	f.pooled, f.buf, f.start, f.end = nil, nil, 0, 0
 }
 
-// close ends a read under way: layers below are not to be closed while they are read.
+// close ends a read under way: layers below are not to be closed while they are read, but
+// for one that does not heed its context.
 func (f *prefetched) close(cancel context.CancelCauseFunc) {
-	if f.done != nil && !isClosed(f.done) {
-		cancel(nil)
-		<-f.done
+	f.pass()
+	if !f.isOver() {
+		cancel(ErrClosed)
+		timer := time.NewTimer(closeTime)
+		defer timer.Stop()
+		select {
+		case <-f.done:
+		case <-timer.C:
+			return // it still has the buffer
+		}
 	}
 	f.mu.Lock()
-	f.start, f.end, f.err = 0, 0, http.ErrBodyReadAfterClose
-	f.mu.Unlock()
+	defer f.mu.Unlock()
+	f.err, f.panicked = http.ErrBodyReadAfterClose, nil
 	f.giveBack()
 }

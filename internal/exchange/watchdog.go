@@ -34,7 +34,11 @@ func (l Limit) String() string {
 }
 
 // TimeoutError is ErrTimeout with the limit that passed.
-type TimeoutError struct{ Limit Limit }
+type TimeoutError struct {
+	Limit Limit
+	// Client: it was mostly the client's pauses that took the time.
+	Client bool
+}
 
 func (e *TimeoutError) Error() string { return fmt.Sprintf("%v: %v", ErrTimeout, e.Limit) }
 
@@ -46,6 +50,7 @@ func (e *TimeoutError) Unwrap() error { return ErrTimeout }
 // timer operation. It stands still while the gateway waits for the client instead.
 type watchdog struct {
 	cancel  context.CancelCauseFunc
+	start   time.Time
 	total   time.Time // when everything must have ended; zero: no limit
 	content time.Time // when the first content must have come; zero: no limit, or it has
 	hurried bool      // total is the client's own limit: no upstream is to blame
@@ -55,12 +60,27 @@ type watchdog struct {
 	fires    time.Time // when timer does; zero: it does not
 	deadline time.Time // of the wait; zero: nothing is waited for
 	which    Limit
+	idle     time.Time // since when the upstream waits for the gateway; zero: it does not
+	paused   time.Duration
+	over     bool
+}
+
+// pauseShare is which part of the whole time the client's pauses may take, before it is they
+// that the whole took too long for.
+const pauseShare = 10
+
+func (w *watchdog) begin(cancel context.CancelCauseFunc, l *Limits, start time.Time) {
+	w.cancel, w.start, w.total, w.hurried = cancel, start, l.Deadline, l.Hurried
 }
 
 // arm begins a wait of at most d, or until the limits of the whole.
 func (w *watchdog) arm(l Limit, now time.Time, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.over {
+		return
+	}
+	w.resume(now)
 	deadline, which := w.total, LimitTotal
 	if !w.content.IsZero() && (deadline.IsZero() || w.content.Before(deadline)) {
 		deadline, which = w.content, LimitFirstContent
@@ -70,12 +90,23 @@ func (w *watchdog) arm(l Limit, now time.Time, d time.Duration) {
 			deadline, which = end, l
 		}
 	}
-	if deadline.IsZero() {
+	w.deadline, w.which = deadline, which
+	if !deadline.IsZero() && (w.fires.IsZero() || deadline.Before(w.fires)) {
+		w.wake(deadline.Sub(now))
+	}
+}
+
+// resume ends a pause of the gateway's own, which the upstream is not charged for. The
+// caller holds mu.
+func (w *watchdog) resume(now time.Time) {
+	if w.idle.IsZero() {
 		return
 	}
-	w.deadline, w.which = deadline, which
-	if w.fires.IsZero() || deadline.Before(w.fires) {
-		w.wake(deadline.Sub(now))
+	pause := now.Sub(w.idle)
+	w.idle = time.Time{}
+	w.paused += pause
+	if !w.content.IsZero() {
+		w.content = w.content.Add(pause)
 	}
 }
 
@@ -105,17 +136,21 @@ func (w *watchdog) wake(d time.Duration) {
 	w.timer.Reset(max(d, 0))
 }
 
-func (w *watchdog) disarm() {
+// disarm ends a wait.
+func (w *watchdog) disarm(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.deadline = time.Time{}
+	if w.idle.IsZero() {
+		w.idle = now
+	}
 }
 
 // stop disarms for good.
 func (w *watchdog) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.deadline = time.Time{}
+	w.deadline, w.over = time.Time{}, true
 	if w.timer != nil {
 		w.timer.Stop()
 	}
@@ -128,13 +163,15 @@ func (w *watchdog) fire() {
 	if w.deadline.IsZero() {
 		return
 	}
-	if left := time.Until(w.deadline); left > 0 {
+	now := time.Now()
+	if left := w.deadline.Sub(now); left > 0 {
 		w.wake(left)
 		return
 	}
-	if w.hurried && w.which == LimitTotal {
+	isTotal := w.which == LimitTotal
+	if w.hurried && isTotal {
 		w.cancel(ErrDeadline)
 		return
 	}
-	w.cancel(&TimeoutError{w.which})
+	w.cancel(&TimeoutError{Limit: w.which, Client: isTotal && w.paused > now.Sub(w.start)/pauseShare})
 }

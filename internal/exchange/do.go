@@ -1,0 +1,194 @@
+package exchange
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// errNothing is the error of a transport that returns neither a response nor an error.
+var errNothing = errors.New("the transport returned no response and no error")
+
+// Do calls next and takes care of what it returns: an error or a panic ends the attempt, a
+// response's body is wrapped, once for each attempt. A refusal before anything was sent is
+// no end.
+func (a *Attempt) Do(req *http.Request, next http.RoundTripper) (*http.Response, error) {
+	a.enter()
+	returned := false
+	defer func() {
+		if !returned {
+			defer a.leave(true)
+			a.finish(func() { a.panicked = true })
+		}
+	}()
+	a.dog.arm(LimitFirstByte, a.start, a.limits.FirstByte)
+	res, err := next.RoundTrip(req)
+	returned = true
+	a.dog.disarm(time.Now())
+	if res == nil && err == nil {
+		err = errNothing
+	}
+	switch {
+	case IsRefused(err):
+		a.leave(false)
+		return nil, err
+	case err != nil:
+		defer a.leave(true)
+		a.sent(req, err)
+		a.finish(func() { a.err = err })
+		return nil, err
+	}
+	a.leave(false)
+	a.sent(req, nil)
+	a.respond(req, res)
+	return res, nil
+}
+
+func (a *Attempt) enter() {
+	a.mu.Lock()
+	a.calls++
+	a.mu.Unlock()
+}
+
+// leave ends a call of Do. The context of an attempt that failed is released by the
+// outermost one: a layer between may still look at it, before it repeats.
+func (a *Attempt) leave(failed bool) {
+	a.mu.Lock()
+	a.calls--
+	outermost := a.calls == 0
+	a.mu.Unlock()
+	if failed && outermost {
+		a.release()
+	}
+}
+
+// release gives up the contexts of an attempt that is over, and of those before it.
+func (a *Attempt) release() {
+	for ; a != nil; a = a.last {
+		a.stop(nil)
+	}
+}
+
+// sent looks at what went upstream: the innermost layer sees it last, and is asked first.
+func (a *Attempt) sent(req *http.Request, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.body != nil || a.ended {
+		return
+	}
+	a.sender = a.x.sender(req)
+	a.invalid = err != nil && !isDial(err) && (!isValid(req) || isTooMuch(err))
+	a.late = len(req.Header["Grpc-Timeout"]) > 0
+}
+
+// isValid reports whether a request can be written at all.
+func isValid(req *http.Request) bool {
+	if req.URL == nil || strings.ContainsFunc(req.Method, func(r rune) bool { return !httpguts.IsTokenRune(r) }) {
+		return false
+	}
+	if strings.ContainsFunc(req.URL.RawQuery, func(r rune) bool { return r <= ' ' || r == 0x7f }) || !httpguts.ValidHostHeader(req.Host) {
+		return false
+	}
+	for name, values := range req.Header {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return false
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// isTooMuch reports that the client's headers are longer than the server takes: HTTP/2
+// finds that out before it sends them, and has no name for it.
+func isTooMuch(err error) bool {
+	return strings.Contains(err.Error(), "request header list larger than peer's advertised limit")
+}
+
+// respond takes the response.
+func (a *Attempt) respond(req *http.Request, res *http.Response) {
+	upgraded := res.StatusCode == http.StatusSwitchingProtocols
+	a.mu.Lock()
+	if a.body != nil || a.ended {
+		b := a.body
+		a.mu.Unlock()
+		if upgraded && b != nil {
+			b.rejoin(res)
+		}
+		return
+	}
+	a.head, a.status, a.header = time.Now(), res.StatusCode, res.Header
+	if res.Body == nil {
+		res.Body = http.NoBody
+	}
+	bodiless := req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
+	a.scanner.Reset(a.api, res.Header)
+	a.scans = !upgraded && !bodiless
+	a.body = newBody(a, res)
+	if a.body.grpc {
+		a.grpc = grpcStatus(res.Header)
+	}
+	if a.patience > 0 && a.limits.Prefetch && a.scanner.Stream() {
+		a.dog.expect(a.start.Add(a.patience))
+	}
+	empty := isEmpty(res)
+	res.Body = a.body.face()
+	a.mu.Unlock()
+	switch {
+	case upgraded:
+		a.dog.stop()
+		a.began(a.head)
+	case bodiless, empty:
+		a.finish(func() { a.eof = true })
+	}
+}
+
+// isEmpty reports whether the response surely has no body. A length of 0 may be one that
+// nobody set.
+func isEmpty(res *http.Response) bool {
+	return res.Body == http.NoBody || res.ContentLength == 0 && (res.ProtoMajor > 1 || res.Header.Get("Content-Length") == "0")
+}
+
+// finish ends the attempt, once: update is called with a.mu held.
+func (a *Attempt) finish(update func()) {
+	a.mu.Lock()
+	if a.ended {
+		a.mu.Unlock()
+		return
+	}
+	update()
+	v := judge(a.facts())
+	a.ended = true
+	a.end = a.ending(v)
+	list, unwatch := a.hooks.end, a.unwatch
+	a.hooks = hooks{}
+	a.mu.Unlock()
+	a.dog.stop()
+	if unwatch != nil {
+		unwatch()
+	}
+	defer a.x.ended(a) // also when a hook panics
+	each(list, func(f func(*End)) { f(&a.end) })
+}
+
+// ending is the End with this verdict. The caller holds a.mu.
+func (a *Attempt) ending(v Verdict) End {
+	s := &a.scanner
+	usage, counted := s.Usage()
+	api := a.api
+	if a.body != nil {
+		api = s.API()
+	}
+	return End{
+		Verdict: v, Attempt: a, Status: a.status, Header: a.header, Said: s.Failure(),
+		Stream: s.Stream(), Whole: a.eof && !s.Cut() || s.Terminal(), Readable: s.Readable(),
+		Usage: usage, Counted: counted, Delivered: s.Delivered(), Events: s.Events(), Finish: s.Finish(), API: api,
+		Start: a.start, Head: a.head, Content: a.content, Over: time.Now(), Bytes: a.bytes,
+	}
+}

@@ -1,0 +1,80 @@
+package exchange
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/ginfer/ginfer/internal/llm"
+)
+
+// facts are what is known of an attempt when it is judged.
+type facts struct {
+	status  int
+	err     error // of the transport or of reading the body; nil: none
+	cause   error // of the attempt's context
+	gone    error // of the client's context: why nobody waits any more; nil: somebody does
+	upload  error // of the client's body
+	noted   *Verdict
+	panic   bool
+	eof     bool // the body was read to its end
+	closed  bool // and this before that
+	hurried bool // the client's own deadline is in force
+	late    bool // the request has one for its server
+	invalid bool // the request could not have been sent
+	sender  sender
+	grpc    int // grpc-status; -1: none
+
+	generates bool // the API does
+	declared  bool // the response says that it is JSON or a stream
+	empty     bool
+	broken    bool // it says it is JSON, and is not
+	cut       bool
+	finished  bool
+	begun     bool // it had content
+	said      *llm.Error
+}
+
+// facts are what is known now. The caller holds a.mu.
+func (a *Attempt) facts() *facts {
+	s := &a.scanner
+	f := &facts{
+		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
+		hurried: a.limits.Hurried, late: a.late, invalid: a.invalid, sender: a.sender, grpc: a.grpc,
+		generates: a.api.Generates() && a.status == http.StatusOK, begun: !a.content.IsZero(),
+	}
+	if a.outer.Err() != nil {
+		f.gone = context.Cause(a.outer)
+	}
+	if a.x.Upload != nil {
+		f.upload = a.x.Upload()
+	}
+	if a.body == nil {
+		return f
+	}
+	if a.body.grpc && a.eof { // before that the transport may write the trailer
+		if n := grpcStatus(a.body.res.Trailer); n != noGRPC {
+			f.grpc = n
+		}
+	}
+	if a.scans {
+		f.declared = s.Declared()
+		f.empty = a.blank || f.declared && s.Empty()
+		f.broken = f.declared && !s.Readable()
+		f.cut, f.finished, f.said = s.Cut(), s.Finished(), s.Failure()
+	}
+	return f
+}
+
+const noGRPC = -1
+
+// grpcStatus reads the status of a call from a trailer, or from the header of a response
+// without a body.
+func grpcStatus(h http.Header) int {
+	if v := h["Grpc-Status"]; len(v) > 0 {
+		if n, err := strconv.Atoi(v[0]); err == nil && n >= 0 {
+			return n
+		}
+	}
+	return noGRPC
+}

@@ -1,0 +1,94 @@
+package exchange
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/llm"
+)
+
+// Start returns the attempt that req belongs to, and the request that carries it: the one
+// under way, or a new one. A request that carries an ended attempt begins one beside it.
+// Who gets a new one sees to its end: by Do, by the response's Close, or by Finish where
+// all that Do returned were refusals.
+func Start(req *http.Request) (*Attempt, *http.Request) {
+	a := Current(req.Context())
+	switch {
+	case a == nil:
+		x, _ := req.Context().Value(exchangeKey{}).(*Exchange)
+		if x == nil {
+			x = new(Exchange)
+		}
+		return x.Begin(req)
+	case !a.isEnded():
+		return a, req
+	}
+	return a.follow(req)
+}
+
+// Begin makes a new attempt, whatever req carries.
+func (x *Exchange) Begin(req *http.Request) (*Attempt, *http.Request) {
+	return x.begin(req, req.Context(), nil, false)
+}
+
+// BeginHedge is Begin for an attempt beside another one that is slow.
+func (x *Exchange) BeginHedge(req *http.Request) (*Attempt, *http.Request) {
+	return x.begin(req, req.Context(), nil, true)
+}
+
+// follow makes the attempt after one that ended.
+func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
+	b, req := a.x.begin(req, a.outer, a, a.hedge)
+	a.mu.Lock()
+	a.next = b
+	a.mu.Unlock()
+	return b, req
+}
+
+// begin makes an attempt that lives as long as outer. The context of its request has the
+// values of the one that req has.
+func (x *Exchange) begin(req *http.Request, outer context.Context, last *Attempt, hedge bool) (*Attempt, *http.Request) { //nolint:contextcheck // req's context and outer end together
+	a := &Attempt{
+		x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), limits: x.Limits, api: x.API,
+		last: last, grpc: noGRPC, blank: true,
+	}
+	path := ""
+	if req.URL != nil {
+		path = req.URL.Path
+	}
+	if api := llm.Of(req.Method, path); api != llm.Unknown {
+		a.api = api
+	}
+	a.ctx, a.stop = context.WithCancelCause(outer)
+	if last != nil {
+		a.ctx = life{a.ctx, req.Context()}
+	}
+	a.dog.begin(a.stop, &a.limits, a.start)
+	if a.limits.FirstContent > 0 && a.api.Generates() {
+		a.dog.expect(a.start.Add(a.limits.FirstContent))
+	}
+	if !x.Managed && outer.Done() != nil {
+		a.mu.Lock() // it may end at once
+		a.unwatch = context.AfterFunc(outer, func() { a.finish(func() {}) })
+		a.mu.Unlock()
+	}
+	return a, req.WithContext(context.WithValue(a.ctx, attemptKey{}, a))
+}
+
+// life is the context of an attempt that follows an ended one: it has the values of the
+// request that carried that one, and lives as long as what began it.
+type life struct {
+	context.Context //nolint:containedctx // it is a context itself
+
+	values context.Context //nolint:containedctx // as above
+}
+
+// Value implements context.Context. Package context asks for the innermost context that can
+// be cancelled, to find out why it was: that is this one, not the ended attempt's.
+func (l life) Value(key any) any {
+	if v := l.Context.Value(key); v == l.Context {
+		return v
+	}
+	return l.values.Value(key)
+}
