@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/llm"
@@ -98,7 +99,8 @@ func (f *facts) refused() Verdict {
 	case f.status == http.StatusGatewayTimeout && f.hurried:
 		return Verdict{Outcome: Canceled, Blame: Client, Err: err}
 	}
-	v := f.about(f.kind())
+	kind := f.kind()
+	v := f.about(kind)
 	v.Err = err
 	switch {
 	case isFault:
@@ -111,7 +113,7 @@ func (f *facts) refused() Verdict {
 	case v.Blame == Endpoint:
 		v.Blame = Nobody
 	}
-	if f.status == http.StatusNotFound && v.Blame == Request && f.sender == operator { // that upstream has not got it
+	if f.status == http.StatusNotFound && kind == llm.BadRequest && f.sender == operator { // that upstream has not got it
 		v.Repeatable, v.Elsewhere = true, true
 	}
 	return v
@@ -122,8 +124,15 @@ func (f *facts) kind() llm.Kind {
 	if f.said == nil {
 		return llm.Classify(f.status, "", "", "")
 	}
-	return llm.Classify(f.status, f.said.Type, f.said.Code, f.said.Message)
+	typ, code := f.said.Type, f.said.Code
+	if f.status >= http.StatusUnauthorized && f.status <= http.StatusForbidden { // which says more than this
+		typ, code = strings.TrimPrefix(typ, vague), strings.TrimPrefix(code, vague)
+	}
+	return llm.Classify(f.status, typ, code, f.said.Message)
 }
+
+// vague is what some servers call any error.
+const vague = "invalid_request_error"
 
 // about is whose an error of this kind is, and who may do better.
 func (f *facts) about(k llm.Kind) Verdict {

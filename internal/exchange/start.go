@@ -29,17 +29,17 @@ func Start(req *http.Request) (*Attempt, *http.Request) {
 
 // Begin makes a new attempt, whatever req carries.
 func (x *Exchange) Begin(req *http.Request) (*Attempt, *http.Request) {
-	return x.begin(req, req.Context(), nil, false)
+	return x.begin(req.Context(), req, nil, false)
 }
 
 // BeginHedge is Begin for an attempt beside another one that is slow.
 func (x *Exchange) BeginHedge(req *http.Request) (*Attempt, *http.Request) {
-	return x.begin(req, req.Context(), nil, true)
+	return x.begin(req.Context(), req, nil, true)
 }
 
 // follow makes the attempt after one that ended.
 func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
-	b, req := a.x.begin(req, a.outer, a, a.hedge)
+	b, req := a.x.begin(a.outer, req, a, a.hedge)
 	a.mu.Lock()
 	a.next = b
 	a.mu.Unlock()
@@ -48,7 +48,7 @@ func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
 
 // begin makes an attempt that lives as long as outer. The context of its request has the
 // values of the one that req has.
-func (x *Exchange) begin(req *http.Request, outer context.Context, last *Attempt, hedge bool) (*Attempt, *http.Request) { //nolint:contextcheck // req's context and outer end together
+func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt, hedge bool) (*Attempt, *http.Request) {
 	a := &Attempt{
 		x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), limits: x.Limits, api: x.API,
 		last: last, grpc: noGRPC, blank: true,
@@ -73,7 +73,7 @@ func (x *Exchange) begin(req *http.Request, outer context.Context, last *Attempt
 		a.unwatch = context.AfterFunc(outer, func() { a.finish(func() {}) })
 		a.mu.Unlock()
 	}
-	return a, req.WithContext(context.WithValue(a.ctx, attemptKey{}, a))
+	return a, req.WithContext(context.WithValue(a.ctx, attemptKey{}, a)) //nolint:contextcheck // it has outer's end
 }
 
 // life is the context of an attempt that follows an ended one: it has the values of the
