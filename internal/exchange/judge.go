@@ -168,7 +168,7 @@ func (f *facts) failed() Verdict {
 
 // with judges a response whose status is good.
 func (f *facts) with() Verdict {
-	nothing := f.generates && (f.empty || f.broken)
+	nothing := f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
 	if !f.cut && !nothing && (f.eof || f.finished) {
 		return Verdict{}
 	}
@@ -182,13 +182,13 @@ func (f *facts) with() Verdict {
 		v.Err = f.err
 	case f.eof && f.empty:
 		v.Err = ErrEmpty
-	case f.eof && f.cut:
+	case f.eof && f.broken:
+		v.Err = ErrNoJSON
+	case f.eof:
 		v.Err = ErrCut
 		if !f.generates && !f.begun { // JSON of an unknown kind
 			v.Blame = Nobody
 		}
-	case f.eof:
-		v.Err = ErrNoJSON
 	case f.closed:
 		return Verdict{Outcome: Canceled, Err: ErrClosed}
 	default: // it is under way
