@@ -59,7 +59,9 @@ func TestOwnDeadlineIsNoFailure(t *testing.T) {
 					if w.Code != 429 {
 						assert.Equal(t, proxy.Canceled, e.Outcome)
 						require.ErrorIs(t, e.Err, proxy.ErrDeadline)
-						assert.Contains(t, w.Body.String(), "deadline_exceeded")
+						if name != "held JSON" || hold == 0 { // else it had passed: it is cut
+							assert.Contains(t, w.Body.String(), "deadline_exceeded")
+						}
 						assert.Equal(t, proxy.Canceled, ev.tries()[0].Outcome)
 					}
 				})

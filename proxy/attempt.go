@@ -46,7 +46,7 @@ func (x *call) share() {
 	t := x.timeouts
 	x.x.Limits = exchange.Limits{
 		Connect: t.Connect, FirstByte: max(t.FirstByte, 0), FirstContent: max(t.FirstContent, 0), Idle: max(t.Idle, 0), Stall: max(t.Stall, 0),
-		Deadline: x.deadline, Hurried: x.hurried, Late: x.late,
+		Deadline: x.deadline, Hurried: x.hurried, Ample: x.ample,
 		// Models are asked by requests with a body. The stream of any other may be silent for
 		// long, and its client wait to see it open. So may that of a tool (MCP): what it
 		// streams meanwhile may be comments alone.

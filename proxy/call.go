@@ -34,7 +34,7 @@ type call struct {
 	deadline time.Time // when it must have ended; zero: at any time
 	asked    bool      // the client said how long it waits
 	hurried  bool      // and deadline is what it said
-	late     bool      // and that is less than what the gateway would give
+	ample    bool      // and that is no less than what the gateway would give
 	class    string    // of requests that take alike to begin
 	race     *race     // nil: no attempt was begun beside another
 

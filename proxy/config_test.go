@@ -72,7 +72,7 @@ func TestConfigFaults(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	t.Parallel()
 	p := newProxy(t, proxy.Config{Transport: status(200)})
-	require.Equal(t, proxy.Timeouts{Connect: 5 * time.Second, FirstByte: 2 * time.Minute, Idle: time.Minute, Stall: 15 * time.Second, Total: time.Hour, Tunnel: time.Hour}, p.Timeouts())
+	require.Equal(t, proxy.Timeouts{Connect: 5 * time.Second, FirstByte: 2 * time.Minute, FirstContent: 5 * time.Minute, Idle: 5 * time.Minute, Stall: time.Minute, Total: time.Hour, Tunnel: time.Hour}, p.Timeouts())
 }
 
 func TestTransportFaults(t *testing.T) {

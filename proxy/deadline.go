@@ -94,7 +94,7 @@ func (x *call) bound() error {
 		x.asked = true
 		if limit <= 0 || d < limit {
 			limit, x.hurried = d, true
-			x.late = x.timeouts.FirstByte <= 0 || d < x.timeouts.FirstByte
+			x.ample = x.timeouts.FirstByte > 0 && d >= x.timeouts.FirstByte
 		}
 	}
 	if limit > 0 {

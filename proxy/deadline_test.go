@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"testing"
@@ -128,6 +129,7 @@ func TestStall(t *testing.T) {
 					pieces = append(pieces, piece{c.pace, token})
 				}
 				ev := newEvents()
+				c.limit.Idle, c.limit.Stall = cmp.Or(c.limit.Idle, time.Minute), cmp.Or(c.limit.Stall, 15*time.Second)
 				start := time.Now()
 				serve(newProxy(t, proxy.Config{Transport: streams(nil, pieces...), Timeouts: c.limit, OnEvent: ev.on}), asking(t, true))
 				assert.Equal(t, time.Duration(c.count)*c.pace+c.want, time.Since(start))

@@ -67,15 +67,15 @@ func TestTimeouts(t *testing.T) {
 		body     string
 		err      error
 	}{
-		"first byte, default":     {next: silent, after: 120 * s, status: 504, body: "no answer began in time", err: proxy.ErrTimeout},
-		"first byte":              {next: silent, timeouts: proxy.Timeouts{FirstByte: s}, after: s, status: 504, body: "no answer began in time", err: proxy.ErrTimeout},
-		"first byte, each try":    {next: silent, timeouts: proxy.Timeouts{FirstByte: s}, tries: 3, after: 3 * s, status: 504, body: "no answer began in time", err: proxy.ErrTimeout},
+		"first byte, default":     {next: silent, after: 120 * s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
+		"first byte":              {next: silent, timeouts: proxy.Timeouts{FirstByte: s}, after: s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
+		"first byte, each try":    {next: silent, timeouts: proxy.Timeouts{FirstByte: s}, tries: 3, after: 3 * s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
 		"total before first byte": {next: silent, timeouts: proxy.Timeouts{Total: 5 * s}, tries: 3, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
 		"total over all tries":    {next: silent, timeouts: proxy.Timeouts{FirstByte: 2 * s, Total: 5 * s}, tries: 9, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
 		"total without others":    {next: silent, timeouts: proxy.Timeouts{FirstByte: -1, Total: 5 * s}, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
 		"total, default":          {next: silent, timeouts: proxy.Timeouts{FirstByte: -1}, after: time.Hour, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
 		"total in the body":       {next: dripping(s, 100), timeouts: proxy.Timeouts{Total: 5*s + s/2}, after: 5*s + s/2, status: 200, body: "xxxxx", err: proxy.ErrTimeout},
-		"idle, default":           {next: dripping(61*s, 3), after: 60 * s, status: 200, err: proxy.ErrTimeout},
+		"idle, default":           {next: dripping(301*s, 3), after: 300 * s, status: 200, err: proxy.ErrTimeout},
 		"idle":                    {next: dripping(3*s, 3), timeouts: proxy.Timeouts{Idle: 2 * s}, after: 2 * s, status: 200, err: proxy.ErrTimeout},
 		"slow but steady":         {next: dripping(59*s, 50), after: 59 * 50 * s, status: 200, body: strings.Repeat("x", 50)},
 		"no idle limit":           {next: dripping(30*time.Minute, 1), timeouts: proxy.Timeouts{Idle: -1}, after: 30 * time.Minute, status: 200, body: "x"},
@@ -169,7 +169,7 @@ func TestSetTimeouts(t *testing.T) {
 		require.NoError(t, p.SetTimeouts(proxy.Timeouts{FirstByte: time.Second, Connect: -1}))
 		require.Equal(t, time.Second, took())
 		require.Equal(t, 10*time.Second, <-old)
-		want := proxy.Timeouts{Connect: -1, FirstByte: time.Second, Idle: time.Minute, Stall: 15 * time.Second, Total: time.Hour, Tunnel: time.Hour}
+		want := proxy.Timeouts{Connect: -1, FirstByte: time.Second, FirstContent: 5 * time.Minute, Idle: 5 * time.Minute, Stall: time.Minute, Total: time.Hour, Tunnel: time.Hour}
 		require.Equal(t, want, p.Timeouts())
 
 		require.ErrorContains(t, p.SetTimeouts(proxy.Timeouts{FirstByte: 5, Idle: 7}), "Timeouts.FirstByte")

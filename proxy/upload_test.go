@@ -328,7 +328,7 @@ func TestSlowClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := newProxy(t, proxy.Config{MaxBody: c.maxBody, Transport: transport(func(req *http.Request) (*http.Response, error) {
+				p := newProxy(t, proxy.Config{MaxBody: c.maxBody, Timeouts: proxy.Timeouts{Idle: time.Minute}, Transport: transport(func(req *http.Request) (*http.Response, error) {
 					_, err := io.Copy(io.Discard, req.Body)
 					return said(200, ""), err
 				})})

@@ -191,3 +191,17 @@ func (a *Attempt) isEnded() bool {
 	defer a.mu.Unlock()
 	return a.ended
 }
+
+// Status is that of the response; 0: there is none yet.
+func (a *Attempt) Status() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.status
+}
+
+// Header is that of the response; nil: there is none yet. It must not be changed.
+func (a *Attempt) Header() http.Header {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.header
+}

@@ -197,6 +197,6 @@ type Limits struct {
 	// Deadline is when everything must have ended; zero: at any time.
 	Deadline time.Time
 	// Hurried: Deadline is the client's own: that an upstream can't respond by then is no
-	// failure. Late: it gives less time than the gateway would, so that a 504 says the same.
-	Hurried, Late bool
+	// failure. Ample: it gives no less time than the gateway would, so that a 504 still is.
+	Hurried, Ample bool
 }

@@ -19,7 +19,7 @@ type facts struct {
 	panic   bool
 	eof     bool // the body was read to its end
 	closed  bool // and this before that
-	hurried bool // the client's own deadline is in force
+	hurried bool // the client's own deadline is in force, and short
 	late    bool // the request has one for its server
 	invalid bool // the request could not have been sent
 	sender  sender
@@ -40,8 +40,8 @@ func (a *Attempt) facts() *facts {
 	s := &a.scanner
 	f := &facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
-		hurried: a.limits.Hurried, late: a.late, invalid: a.invalid, sender: a.sender, grpc: a.grpc,
-		generates: a.api.Generates() && a.status == http.StatusOK, begun: !a.content.IsZero(),
+		hurried: a.limits.Hurried && !a.limits.Ample, late: a.late, invalid: a.invalid, sender: a.sender, grpc: a.grpc,
+		generates: a.generates() && a.status == http.StatusOK, begun: !a.content.IsZero(),
 	}
 	if a.outer.Err() != nil {
 		f.gone = context.Cause(a.outer)

@@ -65,7 +65,7 @@ func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt
 		a.ctx = life{a.ctx, req.Context()}
 	}
 	a.dog.begin(a.stop, &a.limits, a.start)
-	if a.limits.FirstContent > 0 && a.api.Generates() {
+	if a.limits.FirstContent > 0 && a.generates() {
 		a.dog.expect(a.start.Add(a.limits.FirstContent))
 	}
 	if !x.Managed && outer.Done() != nil {
@@ -92,3 +92,6 @@ func (l life) Value(key any) any {
 	}
 	return l.values.Value(key)
 }
+
+// generates reports whether a good response has content.
+func (a *Attempt) generates() bool { return a.x.Generates || a.api.Generates() }

@@ -129,8 +129,6 @@ func (s *Scanner) open() {
 		return
 	case e.kind >= silent, e.choices != noChoices:
 		s.said = true
-	case s.json.state == broken && s.form == jsonLines:
-		return
 	default:
 		s.opening = Begun // of a kind that is not known
 	}

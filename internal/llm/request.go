@@ -66,7 +66,7 @@ func ReadRequest(r *http.Request, body []byte) *Request {
 	case len(body) == 0:
 	case strings.HasPrefix(MediaType(contentType), "multipart/"), MediaType(contentType) == "application/x-www-form-urlencoded" && !looksLikeJSON(body):
 		q.readForm(contentType, body)
-	case IsJSON(contentType), looksLikeJSON(body):
+	case IsJSON(contentType), looksLikeJSON(body), isBatch(body):
 		q.readJSON(body)
 	default:
 		q.InputBytes = min(int64(len(body)), unknownBytes)
@@ -83,6 +83,12 @@ func ReadBody(body []byte) *Request {
 	q := &Request{N: 1}
 	q.readJSON(body)
 	return q
+}
+
+// Generates reports whether the request asks a model for text: by its API, or, where that
+// is unknown, by asking a model for a stream.
+func (q *Request) Generates() bool {
+	return q.API.Generates() || q.API == Unknown && q.JSON && q.Stream && q.Model != ""
 }
 
 // name finds the model where the body does not name it.
