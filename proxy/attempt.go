@@ -106,6 +106,7 @@ func (x *call) equip(t *attempt, early bool) {
 	}
 	switch {
 	case x.upload != nil:
+		x.upload.progress = t.Uploading
 		t.req.Body = x.upload
 	case len(x.body) > 0:
 		peek.SetBytes(t.req, x.body)

@@ -28,6 +28,8 @@ type upload struct {
 	conn *http.ResponseController
 	// next is when the next byte must have come.
 	next func(n int64) time.Time
+	// progress is called when some of it came.
+	progress func()
 
 	reading sync.Mutex // held while a Read is under way
 	gate    sync.Mutex // guards the read deadline and stopped
@@ -65,6 +67,9 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	n, err := u.body.Read(p)
 	u.n += int64(n)
+	if n > 0 && u.progress != nil {
+		u.progress()
+	}
 	switch {
 	case errors.Is(err, io.EOF):
 		u.ended.Store(true)

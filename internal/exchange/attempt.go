@@ -205,3 +205,13 @@ func (a *Attempt) Header() http.Header {
 	defer a.mu.Unlock()
 	return a.header
 }
+
+// Uploading begins the wait for the first byte again: the client's body is still on its way.
+func (a *Attempt) Uploading() {
+	a.mu.Lock()
+	waits := a.head.IsZero() && !a.ended
+	a.mu.Unlock()
+	if waits {
+		a.dog.arm(LimitFirstByte, time.Now(), a.limits.FirstByte)
+	}
+}
