@@ -10,16 +10,18 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // ErrTimeout is the cause of a context that ended because the upstream was
 // too slow, and not because the client left.
-var ErrTimeout = errors.New("upstream timeout")
+var ErrTimeout = exchange.ErrTimeout
 
 // ErrDeadline is the cause of a context that ended because the time had passed which the
 // client itself gives. That says nothing of the upstream, else clients could have every
 // endpoint taken for broken.
-var ErrDeadline = errors.New("proxy: the client's deadline")
+var ErrDeadline = exchange.ErrDeadline
 
 // How the stream of a model can fail although its status and its framing are well.
 var (
@@ -29,15 +31,8 @@ var (
 	ErrSaid = errors.New("the stream says that it failed")
 )
 
-// NotSentError is what a layer below refuses a try with before anything was sent, as
-// an open circuit does. It is no failure of the endpoint, another may be asked, and the
-// request's body was not touched.
-type NotSentError struct {
-	// Rest is how long the endpoint should be left alone; 0: not at all.
-	Rest time.Duration
-}
-
-func (*NotSentError) Error() string { return "nothing was sent" }
+// NotSentError is what a layer below refuses a try with before anything was sent.
+type NotSentError = exchange.NotSentError
 
 // Abandoned reports that ctx ended for a reason that says nothing of the
 // upstream: the client left, or a newer part of the gateway took over. A passed
