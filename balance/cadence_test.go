@@ -48,11 +48,11 @@ func paced(streams map[string]beating) transport {
 		b := streams[req.URL.Hostname()]
 		b.ctx = req.Context()
 		if b.event == "" {
-			b.event = "data: {}\n\n"
+			b.event = tick
 		}
 		res := answer(http.StatusOK, "")
 		res.Header.Set("Content-Type", "text/event-stream; charset=utf-8")
-		res.Body = &b
+		res.Body, res.ContentLength = &b, -1
 		return res, nil
 	})
 }
@@ -132,7 +132,7 @@ func TestCadence(t *testing.T) {
 
 // drain reads an answer as slowly as a client does.
 func drain(res *http.Response, pause time.Duration) {
-	buf := make([]byte, 64)
+	buf := make([]byte, 128)
 	for {
 		if _, err := res.Body.Read(buf); err != nil {
 			break

@@ -72,7 +72,7 @@ func (e *engine) serve(q *question) (*http.Response, error) {
 	}
 	res := answer(http.StatusOK, "")
 	res.Header.Set("Content-Type", "text/event-stream")
-	res.Body = &tokens{engine: e, left: q.output}
+	res.Body, res.ContentLength = &tokens{engine: e, left: q.output}, -1
 	return res, nil
 }
 

@@ -13,14 +13,14 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/stretchr/testify/require"
 )
 
 // with answers with a status and a body.
 func with(code int, body io.ReadCloser) transport {
 	return func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: code, Header: http.Header{}, Body: body}, nil
+		return &http.Response{StatusCode: code, Header: http.Header{}, Body: body, ContentLength: -1}, nil
 	}
 }
 
@@ -69,6 +69,7 @@ type judged struct {
 	answer  transport
 	cancel  error // its cause; context.Canceled: the client left
 	before  bool  // the request is sent after the cancellation
+	amid    bool  // the response is read after it
 	expired bool
 	verdict error
 	unread  bool
@@ -81,8 +82,8 @@ func TestOutcome(t *testing.T) {
 	ok := func() io.ReadCloser { return io.NopCloser(strings.NewReader("ok")) }
 	tests := map[string]judged{
 		"200":                               {answer: with(200, ok()), want: "success"},
-		"404":                               {answer: with(404, ok()), want: "success"},
-		"429":                               {answer: with(429, ok()), want: "success"},
+		"404":                               {answer: with(404, ok()), want: "neither"},
+		"429":                               {answer: with(429, ok()), want: "neither"},
 		"500":                               {answer: with(500, ok()), want: "failure"},
 		"503":                               {answer: with(503, ok()), want: "failure"},
 		"500, not read":                     {answer: with(500, ok()), unread: true, want: "failure"},
@@ -90,16 +91,16 @@ func TestOutcome(t *testing.T) {
 		"nil body":                          {answer: with(200, nil), want: "success"},
 		"no body, not read":                 {answer: with(204, http.NoBody), unread: true, want: "success"},
 		"101":                               {answer: with(101, ok()), unread: true, want: "success"},
-		"101, broken":                       {answer: with(101, breaking()), want: "failure"},
+		"101, broken":                       {answer: with(101, breaking()), want: "success"},
 		"transport error":                   {answer: failing(errRefused), want: "failure"},
 		"body error":                        {answer: with(200, breaking()), want: "failure"},
 		"client left, transport error":      {answer: failing(context.Canceled), cancel: gone, before: true, want: "neither"},
-		"client left, body error":           {answer: with(200, breaking()), cancel: gone, want: "neither"},
+		"client left, body error":           {answer: with(200, breaking()), cancel: gone, amid: true, want: "neither"},
 		"client left with the whole answer": {answer: with(200, ok()), cancel: gone, want: "success"},
 		"client left, not read":             {answer: with(200, ok()), cancel: gone, unread: true, want: "neither"},
-		"client left, 500":                  {answer: with(500, ok()), cancel: gone, want: "neither"},
-		"upstream too slow":                 {answer: failing(context.Canceled), cancel: attempt.ErrTimeout, before: true, want: "failure"},
-		"upstream too slow in its body":     {answer: with(200, breaking()), cancel: attempt.ErrTimeout, want: "failure"},
+		"client left after a 500":           {answer: with(500, ok()), cancel: gone, want: "failure"},
+		"upstream too slow":                 {answer: failing(context.Canceled), cancel: exchange.ErrTimeout, before: true, want: "failure"},
+		"upstream too slow in its body":     {answer: with(200, breaking()), cancel: exchange.ErrTimeout, amid: true, want: "failure"},
 		"deadline":                          {answer: failing(context.DeadlineExceeded), expired: true, want: "failure"},
 		"verdict on a whole body":           {answer: with(200, ok()), verdict: errors.New("error event"), want: "failure"},
 		"verdict, then the client left":     {answer: with(200, breaking()), verdict: errors.New("stalled"), cancel: gone, want: "failure"},
@@ -147,23 +148,24 @@ func (j judged) exchange(t *testing.T, p *balance.Pool) {
 		ctx, stop = context.WithDeadline(ctx, time.Now())
 		defer stop()
 	}
-	try := new(attempt.Exchange).Try(1)
 	if j.before {
 		cancel(j.cancel)
 	}
-	res, err := p.RoundTrip(request(t, "").WithContext(attempt.With(ctx, try)))
+	a, req := new(exchange.Exchange).Begin(request(t, "").WithContext(ctx))
+	res, err := p.RoundTrip(req)
 	if err != nil {
 		return
+	}
+	if j.verdict != nil {
+		a.Note(exchange.Verdict{Outcome: exchange.Failure, Blame: exchange.Endpoint, Err: j.verdict})
+	}
+	if j.amid {
+		cancel(j.cancel)
 	}
 	if !j.unread {
 		_, _ = io.Copy(io.Discard, res.Body)
 	}
-	if j.cancel != nil {
-		cancel(j.cancel)
-	}
-	if j.verdict != nil {
-		try.Fail(j.verdict)
-	}
+	cancel(j.cancel)
 	require.NoError(t, res.Body.Close())
 	require.NoError(t, res.Body.Close(), "counted once")
 }

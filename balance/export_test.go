@@ -3,8 +3,11 @@ package balance
 import "net/http"
 
 // Pick makes a pick without sending anything, for benchmarks.
-func Pick(p *Pool, req *http.Request) string { return p.pick(req, nil, nil).name }
+func Pick(p *Pool, req *http.Request) string {
+	n, _ := p.choose(req, nil)
+	return n.name
+}
 
 // Tells reports whether a read of a stream counts, from begin until now, after an event at
 // last.
-func Tells(last, begin, now int64) bool { return (&pacedBody{last: last}).tells(begin, now) }
+func Tells(last, begin, now int64) bool { return (&beat{last: last}).says(begin, now) }

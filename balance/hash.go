@@ -158,7 +158,7 @@ func (p *hashPicker) bound(c Candidates) fit {
 	load, weight := int64(1), c.view.total
 	for i := range c.view.in {
 		e := &c.view.in[i]
-		if c.tried(e.node) {
+		if c.avoided(e.node) {
 			weight -= e.weight
 			continue
 		}
@@ -173,5 +173,5 @@ func (f fit) accepts(c Candidates, i int) bool {
 
 // takes does without the ⌈⌉: a whole number is below ⌈x⌉ exactly if it is below x.
 func (f fit) takes(c Candidates, n *node, weight float64) bool {
-	return float64(n.inflight.Load()) < f.perWeight*weight && !c.tried(n)
+	return float64(n.inflight.Load()) < f.perWeight*weight && !c.avoided(n)
 }

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 const (
@@ -106,7 +106,7 @@ func (p *Pool) checkAll(ctx context.Context) {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			err := p.check(ctx, n)
-			if _, refused := errors.AsType[*attempt.NotSentError](err); refused || ctx.Err() != nil {
+			if exchange.IsRefused(err) || ctx.Err() != nil {
 				return // nobody asked the endpoint
 			}
 			p.judge(n, err)

@@ -46,7 +46,7 @@ func scan(c Candidates, paced bool) int {
 	for _, part := range [2][]candidate{in[offset:], in[:offset]} {
 		for i := range part {
 			e := &part[i]
-			if v := e.cost(&c.now, paced); v < least && !c.tried(e.node) {
+			if v := e.cost(&c.now, paced); v < least && !c.avoided(e.node) {
 				best, least = e.index, v
 			}
 		}
@@ -54,7 +54,7 @@ func scan(c Candidates, paced bool) int {
 	return best
 }
 
-// twoChoices draws a few times for two that were not tried before it scans.
+// twoChoices draws a few times for two that were not used before it scans.
 func twoChoices(c Candidates, paced bool) int {
 	a, b := draw(c), draw(c)
 	if a == nil || b == nil {
@@ -71,7 +71,7 @@ func draw(c Candidates) *candidate {
 		return nil
 	}
 	for range 8 {
-		if e := &c.view.in[rand.IntN(len(c.view.in))]; !c.tried(e.node) { //nolint:gosec // spreads load, is no secret
+		if e := &c.view.in[rand.IntN(len(c.view.in))]; !c.avoided(e.node) { //nolint:gosec // spreads load, is no secret
 			return e
 		}
 	}

@@ -1,9 +1,7 @@
 package balance
 
 import (
-	"bytes"
 	"container/list"
-	"io"
 	"math"
 	"net/http"
 	"strings"
@@ -11,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/peek"
-	"github.com/ginfer/ginfer/internal/sse"
 )
 
 const (
@@ -90,16 +88,22 @@ func (p *pace) block(now int64) {
 	p.since += now
 }
 
-// unblock adds events, and the seconds in which they came, if they say something about the
-// endpoint.
-func (p *pace) unblock(begin, now int64, events int, seconds float64) {
+// unblock adds the seconds since the read before, if they say something about the endpoint.
+func (p *pace) unblock(begin, now int64, seconds float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.blocked--
 	p.since -= begin
 	p.fade(now)
-	p.events += float64(events)
 	p.seconds += seconds
+}
+
+// add adds events, which came in those seconds.
+func (p *pace) add(events, now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fade(now)
+	p.events += float64(events)
 }
 
 // fade forgets. The caller holds p.mu.
@@ -184,40 +188,52 @@ func asksStream(req *http.Request) bool {
 	return err == nil && string(body[start:end]) == "true"
 }
 
-// pacedBody is the body of a stream whose endpoint's pace is watched.
-type pacedBody struct {
-	io.ReadCloser
-	x      *exchange
-	last   int64 // when the event before came; 0: there was none
+// beat follows the events of one stream. Its methods are called by whoever reads the
+// stream, one after the other.
+type beat struct {
+	pace   *pace
+	first  bool  // it had an event
+	begin  int64 // when the read under way began; 0: there is none
+	last   int64 // when the read before ended
 	behind bool  // the reader was busy, and what comes is from a buffer
+	events int64 // so far
+	tells  bool  // the latest read says something about the endpoint
 }
 
-func (b *pacedBody) Read(p []byte) (n int, err error) {
-	if b.last == 0 {
-		n, err = b.ReadCloser.Read(p)
-		if eventsIn(p[:n]) > 0 {
-			b.last = time.Now().UnixNano()
-			b.x.begun()
-		}
-		return n, err
+// reads notes that a read begins.
+func (b *beat) reads(at time.Time) {
+	if b.first {
+		b.begin = at.UnixNano()
+		b.pace.block(b.begin)
 	}
-	begin := time.Now().UnixNano()
-	b.x.node.pace.block(begin)
-	defer func() { // also when it panics
-		now := time.Now().UnixNano()
-		if b.tells(begin, now) {
-			b.x.node.pace.unblock(begin, now, eventsIn(p[:n]), min(time.Duration(now-b.last), longest).Seconds())
-		} else {
-			b.x.node.pace.unblock(begin, now, 0, 0)
-		}
-		b.last = now
-	}()
-	return b.ReadCloser.Read(p)
 }
 
-// tells reports whether what was read says something about the endpoint: not when most of
+// read notes that it ended.
+func (b *beat) read(at time.Time) {
+	if b.begin == 0 {
+		return
+	}
+	now, seconds := at.UnixNano(), 0.0
+	if b.tells = b.says(b.begin, now); b.tells {
+		seconds = min(time.Duration(now-b.last), longest).Seconds()
+	}
+	b.pace.unblock(b.begin, now, seconds)
+	b.begin, b.last = 0, now
+}
+
+// event notes that there were n events so far.
+func (b *beat) event(n int64, at time.Time) {
+	if !b.first {
+		b.first, b.last = true, at.UnixNano()
+	} else if b.tells {
+		b.pace.add(n-b.events, at.UnixNano())
+	}
+	b.events = n
+}
+
+// says reports whether what was read says something about the endpoint: not when most of
 // the time was the reader's own, or nobody knows, nor then until it has to wait again.
-func (b *pacedBody) tells(begin, now int64) bool {
+func (b *beat) says(begin, now int64) bool {
 	waited := now - begin
 	switch {
 	case now < b.last || 2*waited < now-b.last: // the clock may have been set
@@ -228,25 +244,17 @@ func (b *pacedBody) tells(begin, now int64) bool {
 	return !b.behind
 }
 
-// eventsIn counts the events that say something: a comment has no data. What is in an event
-// has no line end.
-func eventsIn(p []byte) int {
-	n := bytes.Count(p, []byte("\ndata:"))
-	if bytes.HasPrefix(p, []byte("data:")) {
-		n++
-	}
-	return n
-}
-
-// paced wraps the body of a stream. One that is compressed can't be watched.
-func (x *exchange) paced(res *http.Response) {
-	if !x.pool.paced {
+// follow follows the pace of a stream. One that is compressed can't be followed.
+func (u *use) follow(a *exchange.Attempt) {
+	if !u.pool.paced {
 		return
 	}
-	_, duplex := res.Body.(io.Writer)
-	if !duplex && sse.Is(res.Header.Get("Content-Type")) && res.Header.Get("Content-Encoding") == "" {
-		res.Body = &pacedBody{ReadCloser: res.Body, x: x}
-	} else {
-		x.unlisted()
+	if !a.IsStream() {
+		u.unlisted()
+		return
 	}
+	b := &beat{pace: &u.node.pace}
+	a.OnRead(b.reads, b.read)
+	a.OnContent(func(time.Time) { u.begun() })
+	a.OnEvent(b.event)
 }

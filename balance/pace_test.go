@@ -57,14 +57,14 @@ func streams(give func(endpoint string, req *http.Request) (header http.Header, 
 		res := answer(http.StatusOK, "")
 		header, s := give(strings.TrimSuffix(req.URL.Hostname(), ".test"), req)
 		s.ctx = req.Context()
-		res.Body = &s
+		res.Body, res.ContentLength = &s, -1
 		maps.Copy(res.Header, header)
 		res.Header.Set("Content-Type", "text/event-stream")
 		return res, nil
 	})
 }
 
-const tick = "data: {}\n\n"
+const tick = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n"
 
 // steadily gives an event every 20 ms.
 func steadily(n int) (list []read) {
@@ -198,7 +198,7 @@ func TestCadenceOfABacklog(t *testing.T) {
 // What is in an event does not count.
 func TestCadenceCountsEvents(t *testing.T) {
 	t.Parallel()
-	long := `data: {"text":"` + strings.Repeat("data:", 50) + `"}` + "\n\n"
+	long := `data: {"choices":[{"delta":{"content":"` + strings.Repeat("data:", 20) + `"}}]}` + "\n\n"
 	synctest.Test(t, func(t *testing.T) {
 		p := cadencePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
 			text := "event: x\r\n" + tick

@@ -3,7 +3,7 @@ package balance
 import (
 	"net/http"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // Policy chooses an endpoint for each request. Those of this package are
@@ -31,10 +31,10 @@ type Static struct {
 
 // Candidates is the state of a set of endpoints at the moment of a pick.
 type Candidates struct {
-	set  *set
-	view *view
-	try  *attempt.Try // when earlier tries must be avoided
-	now  int64        // unix ns; 0: nobody needed it yet
+	set   *set
+	view  *view
+	avoid *exchange.Exchange // whose endpoints so far must be avoided; nil: none
+	now   int64              // unix ns; 0: nobody needed it yet
 }
 
 // Len is the number of endpoints, usable or not.
@@ -42,11 +42,11 @@ func (c Candidates) Len() int { return len(c.set.nodes) }
 
 // Usable reports whether endpoint i may be picked now.
 func (c Candidates) Usable(i int) bool {
-	return c.view.usable[i] && !c.tried(c.set.nodes[i])
+	return c.view.usable[i] && !c.avoided(c.set.nodes[i])
 }
 
-// tried reports whether an earlier try of the same exchange went to n.
-func (c Candidates) tried(n *node) bool { return c.try != nil && c.try.Used(n.name) }
+// avoided reports whether an earlier attempt of the same exchange went to n.
+func (c Candidates) avoided(n *node) bool { return c.avoid != nil && c.avoid.Used(n.name) }
 
 // Inflight is the number of exchanges that endpoint i is busy with.
 func (c Candidates) Inflight(i int) int64 { return c.set.nodes[i].inflight.Load() }

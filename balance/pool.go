@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // ErrNoEndpoint: the pool has no endpoint that may be used. A request gets it
@@ -112,106 +112,118 @@ func (p *Pool) install(list []*node) {
 	p.set.Store(&set{nodes: list, picker: p.cfg.Policy.Picker(static)})
 }
 
-// RoundTrip sends req to an endpoint. An endpoint that an earlier try of the
-// same exchange went to is avoided while there is another one. When one refuses the
-// request before anything was sent, as an open circuit does, the others are asked. The
-// error is the transport's, or ErrNoEndpoint.
+// RoundTrip sends req to an endpoint. An endpoint that an earlier attempt of the same
+// exchange went to is avoided while there is another one. When one refuses the request
+// before anything was sent, as an open circuit does, the others are asked within the same
+// attempt. The error is the transport's, or ErrNoEndpoint.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	try := attempt.From(req.Context())
-	var avoid *attempt.Try
-	if try.Number() > 1 {
-		avoid = try
+	streams := p.paced && asksStream(req)
+	above := exchange.Current(req.Context())
+	a, req := exchange.Start(req)
+	res, err := p.ask(a, req, streams)
+	if exchange.IsRefused(err) {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		if a != above { // nobody above ends it
+			a.Finish(err)
+		}
 	}
-	n := p.pick(req, try, avoid)
-	if n == nil && avoid != nil { // all were tried: again, then
-		n = p.pick(req, try, nil)
-		try.SetOthers(0)
+	return res, err
+}
+
+// ask asks one endpoint after the other, until one does not refuse.
+func (p *Pool) ask(a *exchange.Attempt, req *http.Request, streams bool) (*http.Response, error) {
+	var avoid *exchange.Exchange
+	if a.Number() > 1 {
+		avoid = a.Exchange()
+	}
+	n := p.pick(req, a, avoid)
+	if n == nil && avoid != nil { // all were used: again, then
+		n = p.pick(req, a, nil)
+		a.SetOthers(0)
 	}
 	var err error
 	for n != nil {
 		var res *http.Response
-		if res, err = p.send(req, n); !isRefused(err) {
+		if res, err = p.send(a, req, n, streams); !exchange.IsRefused(err) {
 			return res, err
 		}
-		if avoid = try; avoid == nil { // nobody remembers who was asked
-			try = new(attempt.Exchange).Try(1)
-			avoid = try
-			try.Use(n.name)
-		}
-		n = p.pick(req, try, avoid)
-	}
-	if req.Body != nil {
-		_ = req.Body.Close()
+		n = p.pick(req, a, a.Exchange())
 	}
 	if err == nil {
-		err = &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: errors.Join(ErrNoEndpoint, &attempt.NotSentError{})}
+		err = &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: errors.Join(ErrNoEndpoint, &exchange.NotSentError{})}
 	}
 	return nil, err
 }
 
-func isRefused(err error) bool {
-	_, refused := errors.AsType[*attempt.NotSentError](err)
-	return refused
-}
-
 // send asks one endpoint.
-func (p *Pool) send(req *http.Request, n *node) (*http.Response, error) {
-	x := &exchange{pool: p, node: n, ctx: req.Context()}
+func (p *Pool) send(a *exchange.Attempt, req *http.Request, n *node, streams bool) (*http.Response, error) {
+	u := &use{pool: p, node: n}
 	n.inflight.Add(1)
 	n.requests.Add(1)
-	answered := false
+	if streams {
+		u.waits.Store(n.pace.ask(time.Now().UnixNano()))
+	}
+	isRefused := false
 	defer func() {
-		if !answered { // also when the transport panics
-			x.leave()
+		if !isRefused { // also when the transport panics: the attempt has ended then
+			a.OnEnd(u.ended)
 		}
 	}()
-	if p.paced && asksStream(req) {
-		x.waits.Store(n.pace.ask(time.Now().UnixNano()))
-	}
-	res, err := n.transport.RoundTrip(n.outbound(req, p.cfg.PreserveHost))
-	if refused, ok := errors.AsType[*attempt.NotSentError](err); ok {
+	res, err := a.Do(n.outbound(req, p.cfg.PreserveHost), n.transport)
+	if refused, ok := errors.AsType[*exchange.NotSentError](err); ok {
+		isRefused = true
 		n.requests.Add(-1)
-		x.rest(refused.Rest)
+		u.leave()
+		u.rest(refused.Rest)
 		return nil, err
 	}
 	if err != nil {
-		x.failed(err)
-		x.report()
 		return nil, err
 	}
-	answered = true
-	x.answered(res)
+	if d, ok := restAsked(res, time.Now()); ok {
+		u.rest(d)
+	}
+	u.follow(a)
 	return res, nil
 }
 
-// pick chooses an endpoint, but none that avoid went to, and tells the exchange's other
-// layers. Nil: there is none.
-func (p *Pool) pick(req *http.Request, try, avoid *attempt.Try) *node {
+// pick chooses an endpoint, but none that avoid used, and notes it in the attempt. Nil:
+// there is none.
+func (p *Pool) pick(req *http.Request, a *exchange.Attempt, avoid *exchange.Exchange) *node {
+	n, others := p.choose(req, avoid)
+	if n != nil {
+		a.Use(n.name)
+	}
+	a.SetOthers(max(others, 0))
+	return n
+}
+
+// choose returns an endpoint, and how many others might do.
+func (p *Pool) choose(req *http.Request, avoid *exchange.Exchange) (n *node, others int) {
 	s := p.set.Load()
-	c := Candidates{set: s, view: s.view.Load(), try: avoid}
+	c := Candidates{set: s, view: s.view.Load(), avoid: avoid}
 	if c.view == nil || c.view.expires != never {
 		c.now = time.Now().UnixNano() // half the cost of a pick, so only where needed
 		c.view = p.viewOf(s, c.now)
 	}
-	others := c.unused() - 1
+	others = c.unused() - 1
 	i := s.picker.Pick(req, c)
 	if i < 0 || i >= len(s.nodes) {
-		try.SetOthers(0)
-		return nil
+		return nil, 0
 	}
-	try.Use(s.nodes[i].name)
-	try.SetOthers(max(others, 0))
-	return s.nodes[i]
+	return s.nodes[i], others
 }
 
-// unused counts the usable endpoints that no earlier try went to.
+// unused counts the usable endpoints that no earlier attempt went to.
 func (c Candidates) unused() int {
 	n := len(c.view.in)
-	if c.try == nil {
+	if c.avoid == nil {
 		return n
 	}
 	for i := range c.view.in {
-		if c.tried(c.view.in[i].node) {
+		if c.avoided(c.view.in[i].node) {
 			n--
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -26,7 +26,7 @@ func (r *refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := strings.TrimSuffix(req.URL.Hostname(), ".test")
 	r.asked = append(r.asked, host)
 	if r.hosts[host] {
-		return nil, errors.Join(errors.New("circuit open"), &attempt.NotSentError{Rest: r.rest})
+		return nil, errors.Join(errors.New("circuit open"), &exchange.NotSentError{Rest: r.rest})
 	}
 	return named(fine)(req)
 }
@@ -82,10 +82,8 @@ func TestRefusedByAll(t *testing.T) {
 	t.Parallel()
 	tr := &refusing{hosts: map[string]bool{"e00": true, "e01": true, "e02": true}}
 	p := newPool(t, balance.Config{Endpoints: endpoints(3), Transport: tr})
-	var x attempt.Exchange
-	one := x.Try(1)
-	req := request(t, "")
-	_, err := send(t, p, req.WithContext(attempt.With(req.Context(), one)))
+	one, req := new(exchange.Exchange).Begin(request(t, ""))
+	_, err := send(t, p, req)
 	require.ErrorContains(t, err, "circuit open")
 	assert.ElementsMatch(t, []string{"e00", "e01", "e02"}, tr.asked)
 	assert.Zero(t, one.Others())

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/stretchr/testify/require"
 )
 
@@ -21,19 +21,18 @@ func allPolicies() map[string]balance.Policy {
 	}
 }
 
-// try sends one try of an exchange.
-func try(t *testing.T, p *balance.Pool, x *attempt.Exchange, number int, key string) *attempt.Try {
+// next makes the next attempt of an exchange.
+func next(t *testing.T, p *balance.Pool, x *exchange.Exchange, key string) *exchange.Attempt {
 	t.Helper()
-	one := x.Try(number)
-	req := request(t, key)
-	host, err := send(t, p, req.WithContext(attempt.With(req.Context(), one)))
+	one, req := x.Begin(request(t, key))
+	host, err := send(t, p, req)
 	require.NoError(t, err)
 	require.Equal(t, host, one.Endpoint())
 	return one
 }
 
-// TestTriesGoToDifferentEndpoints, as long as there are some; then to any.
-func TestTriesGoToDifferentEndpoints(t *testing.T) {
+// TestAttemptsGoToDifferentEndpoints, as long as there are some; then to any.
+func TestAttemptsGoToDifferentEndpoints(t *testing.T) {
 	t.Parallel()
 	for name, policy := range allPolicies() {
 		for _, n := range []int{1, 2, 5, 70} { // 70: least request draws
@@ -41,15 +40,15 @@ func TestTriesGoToDifferentEndpoints(t *testing.T) {
 				t.Parallel()
 				p := newPool(t, balance.Config{Endpoints: endpoints(n), Transport: named(fine), Policy: policy})
 				for _, key := range []string{"a", "b", "c", ""} {
-					var x attempt.Exchange
+					var x exchange.Exchange
 					used := map[string]bool{}
 					for number := 1; number <= n; number++ {
-						one := try(t, p, &x, number, key)
-						require.False(t, used[one.Endpoint()], "try %d of %d again at %s", number, n, one.Endpoint())
+						one := next(t, p, &x, key)
+						require.False(t, used[one.Endpoint()], "attempt %d of %d again at %s", number, n, one.Endpoint())
 						used[one.Endpoint()] = true
 						require.Equal(t, n-number, one.Others())
 					}
-					require.Zero(t, try(t, p, &x, n+1, key).Others(), "all were used: any will do")
+					require.Zero(t, next(t, p, &x, key).Others(), "all were used: any will do")
 				}
 			})
 		}
@@ -62,11 +61,11 @@ func TestOthersAreUsable(t *testing.T) {
 	p := newPool(t, balance.Config{Endpoints: endpoints(5), Transport: named(fine), Health: sickUpTo(1)})
 	checkOnce(t, p)
 	require.NoError(t, p.Drain("e04"))
-	var x attempt.Exchange
-	require.Equal(t, 2, try(t, p, &x, 1, "").Others())
-	require.Equal(t, 1, try(t, p, &x, 2, "").Others())
-	require.Equal(t, 0, try(t, p, &x, 3, "").Others())
-	again := try(t, p, &x, 4, "")
+	var x exchange.Exchange
+	require.Equal(t, 2, next(t, p, &x, "").Others())
+	require.Equal(t, 1, next(t, p, &x, "").Others())
+	require.Equal(t, 0, next(t, p, &x, "").Others())
+	again := next(t, p, &x, "")
 	require.NotContains(t, []string{"e00", "e04"}, again.Endpoint())
 }
 
@@ -80,16 +79,16 @@ func TestAnotherExchangeIsNotConcerned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newPool(t, balance.Config{Endpoints: endpoints(7), Transport: named(fine), Policy: policy})
-			var one, two attempt.Exchange
-			for number := range 7 {
-				a, b := try(t, p, &one, number+1, "k"), try(t, p, &two, number+1, "k")
+			var one, two exchange.Exchange
+			for range 7 {
+				a, b := next(t, p, &one, "k"), next(t, p, &two, "k")
 				require.Equal(t, a.Endpoint(), b.Endpoint(), "a key has an order of endpoints, not only a first one")
 			}
 		})
 	}
 }
 
-// TestARequestThatNoProxyMade has no tries, and may go to the same endpoint again.
+// TestARequestThatNoProxyMade has one attempt, and may go to the same endpoint again.
 func TestARequestThatNoProxyMade(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(3), Transport: named(fine), Policy: balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key")})})
@@ -112,7 +111,7 @@ func TestRefusedBelow(t *testing.T) {
 		p := newPool(t, balance.Config{Endpoints: endpoints(2), Policy: balance.RoundRobin(), Transport: named(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Hostname() == "e00.test" {
 				asked++
-				return nil, &attempt.NotSentError{Rest: time.Second}
+				return nil, &exchange.NotSentError{Rest: time.Second}
 			}
 			return fine(req)
 		})})
@@ -135,7 +134,7 @@ func TestCheckRefusedBelow(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(1), Health: balance.Health{Path: "/health"}, Transport: named(func(req *http.Request) (*http.Response, error) {
 		if req.URL.Path == "/health" {
-			return nil, &attempt.NotSentError{}
+			return nil, &exchange.NotSentError{}
 		}
 		return fine(req)
 	})})

@@ -29,7 +29,7 @@ func (s *smooth) Pick(_ *http.Request, c Candidates) int {
 	best, total := -1, 0.0
 	for j := range c.view.in {
 		e := &c.view.in[j]
-		if c.tried(e.node) {
+		if c.avoided(e.node) {
 			continue
 		}
 		i := e.index

@@ -12,7 +12,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,9 +48,9 @@ func TestHurriedUpstreamIsNoFailure(t *testing.T) {
 			up := &upstream{answer: says(c.status, "application/json", "{}")} //nolint:bodyclose // closed below
 			pool, err := balance.New(balance.Config{Transport: g.Transport(up), Endpoints: []balance.Endpoint{{URL: "http://a"}}})
 			require.NoError(t, err)
-			ctx := attempt.With(t.Context(), (&attempt.Exchange{Hurried: c.hurried}).Try(1))
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "/", strings.NewReader("x"))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("x"))
 			require.NoError(t, err)
+			_, req = (&exchange.Exchange{Limits: exchange.Limits{Hurried: c.hurried}}).Begin(req)
 			res, err := pool.RoundTrip(req)
 			require.NoError(t, err)
 			_, _ = io.Copy(io.Discard, res.Body)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // Why a request was not let through. Each is answered with 503 and Retry-After.
@@ -195,7 +195,7 @@ func (g *Group) Close() {
 func refusal(err error, wait, rest time.Duration) error {
 	e := &apierror.Error{
 		Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.",
-		RetryAfter: max(wait, time.Millisecond), Err: errors.Join(err, &attempt.NotSentError{Rest: rest}),
+		RetryAfter: max(wait, time.Millisecond), Err: errors.Join(err, &exchange.NotSentError{Rest: rest}),
 	}
 	if errors.Is(err, ErrFull) {
 		e.Code, e.Message = "overloaded", "The service is busy."

@@ -109,12 +109,14 @@ func TestOldFailuresDoNotReopen(t *testing.T) {
 const (
 	text  = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
 	last  = "data: [DONE]\n\n"
-	fault = "data: {\"error\":{\"message\":\"x\"}}\n\n"
+	fault = "data: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n"
+	vague = "data: {\"error\":{\"message\":\"x\"}}\n\n"
+	spent = "data: {\"error\":{\"message\":\"x\",\"code\":\"insufficient_quota\"}}\n\n"
 )
 
 func reading(contentType string, r io.Reader) func(*http.Request) (*http.Response, error) {
 	return func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(r)}, nil
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {contentType}}, Body: io.NopCloser(r), ContentLength: -1}, nil
 	}
 }
 
@@ -143,6 +145,9 @@ func TestOutcomes(t *testing.T) {
 		"a stream that is cut":      {func(r *http.Request) (*http.Response, error) { return reading(stream, cut(text))(r) }, "", true},
 		"JSON that is cut":          {func(r *http.Request) (*http.Response, error) { return reading("application/json", cut("{"))(r) }, "", true},
 		"an error event and an end": {nil, fault + last, true},
+		"an error of unknown kind":  {nil, text + vague, false},
+		"a spent quota":             {nil, spent, false},
+		"a quota that ends":         {nil, text + spent, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, own)
@@ -314,7 +319,8 @@ func TestBulkhead(t *testing.T) {
 	})
 }
 
-// A transport that panics frees its place, and counts.
+// A transport that panics frees its place. The fault is the gateway's, and says nothing of
+// the endpoint.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -323,7 +329,7 @@ func TestPanic(t *testing.T) {
 		for range 10 {
 			assert.Panics(t, func() { _, _ = send(t.Context(), rt) })
 		}
-		assert.Equal(t, breaker.Open, state(t, g).State)
+		assert.Equal(t, breaker.Closed, state(t, g).State)
 		assert.Zero(t, state(t, g).Inflight)
 	})
 }

@@ -144,9 +144,9 @@ func (c *circuit) failing(now time.Time) bool {
 	return all >= c.settings.Volume && failed*100 >= all*c.settings.FailurePercent
 }
 
-// firstByte tells that an answer began well. It counts on the way back: a stream
-// that goes on for long must not keep the circuit open.
-func (p *permit) firstByte() {
+// firstByte notes that a response has begun well, with content. It counts on the way
+// back: a stream that goes on for long must not keep the circuit open.
+func (p *permit) firstByte(now time.Time) {
 	c := p.c
 	c.mu.Lock()
 	defer c.tell()
@@ -154,7 +154,6 @@ func (p *permit) firstByte() {
 		return
 	}
 	p.began = true
-	now := time.Now()
 	c.passed = true
 	if c.state != Closed || c.forced || c.settings.SlowFirstByte <= 0 || c.settings.SlowPercent <= 0 {
 		return

@@ -8,8 +8,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/sse"
-	"github.com/ginfer/ginfer/internal/usage"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // guard is the writer of handlers behind a circuit. Everything passes unbuffered,
@@ -21,12 +20,12 @@ type guard struct {
 	before  http.Header // as it was before the handlers, when that may be wanted
 	decided bool
 	held    bool
-	code    int            // of what is held
-	stream  *usage.Scanner // nil: it is none
-	begun   bool           // the stream, and well
+	code    int          // of what is held
+	stream  *llm.Scanner // nil: it is none, or an attempt's
+	begun   bool         // the stream, and well
 }
 
-// decide looks at what kind of answer this is, when its first byte would go out.
+// decide looks at what kind of response this is, when its first byte would go out.
 func (w *guard) decide() {
 	if w.decided {
 		return
@@ -36,12 +35,15 @@ func (w *guard) decide() {
 	status := w.ResponseWriter.Status()
 	switch {
 	case !w.passage.cfg.IsFailure(status):
-		if sse.Is(w.Header().Get("Content-Type")) {
-			w.stream = new(usage.Scanner)
-			w.stream.Reset(w.Header())
+		if w.passage.attempts() { // they say when they have content
 			return
 		}
-		w.passage.permit.firstByte()
+		s := new(llm.Scanner)
+		if s.Reset(w.passage.api(), w.Header()); s.Stream() {
+			w.stream = s
+			return
+		}
+		w.passage.permit.firstByte(time.Now())
 	case w.passage.cfg.Fallback != nil && !w.ResponseWriter.Written():
 		w.held, w.code = true, status
 	}
@@ -53,9 +55,9 @@ func (w *guard) saw(p []byte) {
 		return
 	}
 	_, _ = w.stream.Write(p) // never fails
-	if !w.begun && !w.stream.Failed() {
+	if !w.begun && w.stream.Opening() == llm.Begun {
 		w.begun = true
-		w.passage.permit.firstByte()
+		w.passage.permit.firstByte(time.Now())
 	}
 }
 
@@ -149,7 +151,7 @@ func (w *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err == nil && !w.decided {
 		w.decided = true
 		w.stop()
-		w.passage.permit.firstByte()
+		w.passage.permit.firstByte(time.Now())
 	}
 	return conn, rw, err
 }

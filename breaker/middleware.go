@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 var (
@@ -36,6 +38,8 @@ type MiddlewareConfig struct {
 	// ErrorHandler answers when there is no fallback, or it wrote nothing. Default
 	// [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
+
+	isOwn func(status int) bool // a failure by an IsFailure that was given
 }
 
 // Middleware returns a handler that lets requests through to those after it while
@@ -48,7 +52,8 @@ func (g *Group) Middleware(cfg MiddlewareConfig) gin.HandlerFunc {
 	if cfg.Key == nil {
 		cfg.Key = (*gin.Context).FullPath
 	}
-	if cfg.IsFailure == nil {
+	if cfg.isOwn = cfg.IsFailure; cfg.isOwn == nil {
+		cfg.isOwn = func(int) bool { return false }
 		cfg.IsFailure = func(status int) bool { return status >= 500 }
 	}
 	if cfg.ErrorHandler == nil {
@@ -97,7 +102,39 @@ type passage struct {
 	outer  *http.Request
 	errors int // that were recorded before
 	cancel context.CancelCauseFunc
+	x      *exchange.Exchange
+	before int // attempts that others made
+
+	mu   sync.Mutex
+	last *exchange.End // of an attempt that somebody waited for; nil: there was none
 }
+
+// follow has the attempts that the handlers make tell how they went.
+func (x *passage) follow() {
+	x.x, x.c.Request = exchange.Of(x.outer)
+	x.before = x.x.Attempts()
+	x.x.OnEvent(func(*exchange.Attempt, int64) { x.permit.firstByte(time.Now()) })
+	x.x.OnEnd(func(_ *exchange.Attempt, e *exchange.End) {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		if x.last == nil || e.Outcome != exchange.Canceled {
+			x.last = e
+		}
+	})
+}
+
+// attempts reports whether the handlers made some.
+func (x *passage) attempts() bool { return x.x.Attempts() > x.before }
+
+// end is how the last of them ended; nil: they made none, or it has not.
+func (x *passage) end() *exchange.End {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.last
+}
+
+// api is what is called, as far as the path shows it.
+func (x *passage) api() llm.API { return llm.Of(x.outer.Method, x.outer.URL.Path) }
 
 func (x *passage) run() {
 	inner := x.c.Writer
@@ -106,11 +143,12 @@ func (x *passage) run() {
 		w.before = inner.Header().Clone()
 	}
 	x.c.Writer, x.errors = w, len(x.c.Errors)
+	x.follow()
 	if x.cfg.Timeout > 0 {
-		ctx, cancel := context.WithCancelCause(x.outer.Context())
+		ctx, cancel := context.WithCancelCause(x.c.Request.Context())
 		x.cancel = cancel
-		x.c.Request = x.outer.WithContext(ctx)
-		w.timer = time.AfterFunc(x.cfg.Timeout, func() { cancel(errors.Join(ErrTimeout, attempt.ErrTimeout)) })
+		x.c.Request = x.c.Request.WithContext(ctx)
+		w.timer = time.AfterFunc(x.cfg.Timeout, func() { cancel(errors.Join(ErrTimeout, exchange.ErrTimeout)) })
 	}
 	panicked := true
 	defer func() {
@@ -142,17 +180,25 @@ func (x *passage) run() {
 func (x *passage) outcome(w *guard, failed bool) outcome {
 	recorded := x.c.Errors[min(x.errors, len(x.c.Errors)):]
 	for _, err := range recorded {
-		if errors.Is(err.Err, attempt.ErrDeadline) { // the client's own: whatever the status
+		if errors.Is(err.Err, exchange.ErrDeadline) { // the client's own: whatever the status
 			return neutral
 		}
 	}
 	silent := len(recorded) == 0 // else they say what it was, and whose fault
+	if e := x.end(); e != nil && !e.Good() && !failed && !x.cfg.isOwn(e.Status) {
+		return outcomeOf(e)
+	}
+	stream := ofStream(w.stream)
 	switch {
-	case silent && w.stream != nil && w.stream.Failed(): // clients often leave then
+	case silent && stream == failure: // clients often leave then
 		return failure
 	case x.outer.Context().Err() != nil:
 		return neutral
-	case failed, x.cfg.IsFailure(w.status()), silent && cut(w.stream):
+	case failed, x.cfg.IsFailure(w.status()):
+		return failure
+	case silent && stream == neutral:
+		return neutral
+	case silent && w.stream != nil && w.stream.Cut():
 		return failure
 	}
 	for _, err := range recorded { // within a stream the status is old
@@ -168,4 +214,17 @@ func failureReason(timedOut bool) error {
 		return &apierror.Error{Status: http.StatusGatewayTimeout, Code: "timeout", Message: "The service did not answer in time.", Err: ErrTimeout}
 	}
 	return &apierror.Error{Status: http.StatusBadGateway, Code: "upstream_failed", Message: "The service failed.", Err: ErrFailed}
+}
+
+// ofStream is what a stream says of itself that the handlers wrote: an error of a kind
+// that is not known is nobody's failure.
+func ofStream(s *llm.Scanner) outcome {
+	if s == nil || s.Failure() == nil {
+		return success
+	}
+	switch s.Failure().Kind {
+	case llm.Overloaded, llm.ServerFault:
+		return failure
+	}
+	return neutral
 }

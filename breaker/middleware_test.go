@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -133,6 +134,8 @@ func TestMiddlewareOutcomes(t *testing.T) {
 		"a stream that lacks its end":    {streamed(text), false, true},
 		"a stream with an error":         {streamed(text + fault), false, true},
 		"an error event and an end":      {streamed(fault + last), false, true},
+		"an error of unknown kind":       {streamed(text + vague), false, false},
+		"a spent quota":                  {streamed(spent), false, false},
 		"a limit within a stream":        {func(c *gin.Context) { streamed(text)(c); apierror.Abort(c, &apierror.Error{Status: 429}) }, false, false},
 		"broken within a stream":         {func(c *gin.Context) { streamed(text)(c); apierror.Abort(c, &apierror.Error{Status: 502}) }, false, true},
 		"a client leaves a stream":       {func(c *gin.Context) { streamed(text)(c); <-c.Request.Context().Done() }, true, false},
@@ -223,4 +226,47 @@ func TestMiddlewareConfig(t *testing.T) {
 	g, _ := group(t, own)
 	assert.Panics(t, func() { g.Middleware(breaker.MiddlewareConfig{Timeout: -1}) })
 	assert.NoError(t, breaker.Reason(t.Context()))
+}
+
+// Where an attempt was made, its end counts, and nothing that was written.
+func TestMiddlewareOutcomesOfAttempts(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		upstream []func(*http.Request) (*http.Response, error) // of each attempt
+		status   int                                           // that the handler sends
+		opens    bool
+	}{
+		"good":                         {sequence(good), 200, false},
+		"500":                          {sequence(bad), 500, true},
+		"500, hidden":                  {sequence(bad), 200, true},
+		"an error, then good":          {sequence(refused, good), 200, false},
+		"404":                          {sequence(missing), 404, false},
+		"a spent quota":                {sequence(says(503, "application/json", `{"error":{"code":"insufficient_quota"}}`)), 503, false},
+		"a stream that is cut":         {sequence(says(200, "text/event-stream", text)), 200, true},
+		"good, and the handler failed": {sequence(good), 500, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g, _ := group(t, own)
+			h := serve(g, breaker.MiddlewareConfig{}, func(c *gin.Context) {
+				for _, f := range tt.upstream {
+					a, req := exchange.Start(httptest.NewRequestWithContext(c.Request.Context(), http.MethodPost, "/v1/chat/completions", http.NoBody))
+					res, err := a.Do(req, &upstream{answer: f})
+					if err == nil {
+						_, _ = io.Copy(io.Discard, res.Body)
+						_ = res.Body.Close()
+					}
+				}
+				c.String(tt.status, "x")
+			})
+			for range 12 {
+				ask(t.Context(), h)
+			}
+			assert.Equal(t, tt.opens, state(t, g).State == breaker.Open, name)
+			assert.Zero(t, state(t, g).Inflight, name)
+		})
+	}
+}
+
+func sequence(f ...func(*http.Request) (*http.Response, error)) []func(*http.Request) (*http.Response, error) {
+	return f
 }
