@@ -1,0 +1,132 @@
+// Package cooldown remembers for which credential and model an endpoint asked to be left
+// alone: what was said to one caller is not everybody's.
+package cooldown
+
+import (
+	"hash/maphash"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/peek"
+)
+
+const (
+	// Most is the longest time that is believed.
+	Most = time.Minute
+	// maxEntries bounds a table. Beyond it the entry that ends soonest goes.
+	maxEntries = 1024
+)
+
+var seed = maphash.MakeSeed() //nolint:gochecknoglobals // hashes are compared within the process
+
+// Subject is whose requests for which model are meant. The zero value is those without a
+// credential and a model.
+type Subject struct{ credential, model uint64 }
+
+// Of is the subject of an outbound request.
+func Of(req *http.Request) Subject {
+	var s Subject
+	if c := exchange.Credentials(req); c != "" {
+		s.credential = maphash.String(seed, c)
+	}
+	body, _ := peek.Bytes(req)
+	if model := llm.ReadRequest(req, body).Model; model != "" {
+		s.model = maphash.String(seed, model)
+	}
+	return s
+}
+
+type key struct {
+	endpoint string
+	Subject
+}
+
+// Table holds until when whose requests should not go where. The zero value is ready; it
+// is safe for concurrent use.
+type Table struct {
+	size  atomic.Int64
+	mu    sync.Mutex
+	until map[key]time.Time
+}
+
+// Empty reports whether there is nothing to look up.
+func (t *Table) Empty() bool { return t.size.Load() == 0 }
+
+// Rest has the endpoint left alone by the subject for d, or for longer if that was said
+// before.
+func (t *Table) Rest(endpoint string, s Subject, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.until == nil {
+		t.until = make(map[key]time.Time)
+	}
+	k, until := key{endpoint, s}, now.Add(min(d, Most))
+	if before, ok := t.until[k]; ok && !until.After(before) {
+		return
+	}
+	t.until[k] = until
+	if len(t.until) > maxEntries {
+		t.shrink(now)
+	}
+	t.size.Store(int64(len(t.until)))
+}
+
+// shrink drops what has passed, or else the entry that ends soonest.
+func (t *Table) shrink(now time.Time) {
+	var soonest key
+	var at time.Time
+	for k, until := range t.until {
+		if !until.After(now) {
+			delete(t.until, k)
+		} else if at.IsZero() || until.Before(at) {
+			soonest, at = k, until
+		}
+	}
+	if len(t.until) > maxEntries {
+		delete(t.until, soonest)
+	}
+}
+
+// Wait is for how long the subject should leave the endpoint alone; 0: not at all.
+func (t *Table) Wait(endpoint string, s Subject) time.Duration {
+	if t.Empty() {
+		return 0
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := key{endpoint, s}
+	left := time.Until(t.until[k])
+	if left <= 0 {
+		delete(t.until, k)
+		t.size.Store(int64(len(t.until)))
+	}
+	return max(left, 0)
+}
+
+// Until is when the last of an endpoint's entries ends; zero: there is none.
+func (t *Table) Until(endpoint string) (last time.Time) {
+	if t.Empty() {
+		return last
+	}
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, until := range t.until {
+		switch {
+		case !until.After(now):
+			delete(t.until, k)
+		case k.endpoint == endpoint && until.After(last):
+			last = until
+		}
+	}
+	t.size.Store(int64(len(t.until)))
+	return last
+}

@@ -1,0 +1,70 @@
+package evidence
+
+import "time"
+
+// MaxCallers is how many callers are told apart in a window. The others share one entry.
+const MaxCallers = 16
+
+// Callers counts exchanges by who made them. The zero value is ready. It is not safe for
+// concurrent use.
+type Callers struct {
+	known []caller
+	rest  *Window // of the callers beyond MaxCallers; nil: there were none
+}
+
+type caller struct {
+	id uint64
+	Window
+}
+
+// Add counts an exchange of the caller.
+func (c *Callers) Add(now time.Time, id uint64, bad bool) { c.of(now, id).Add(now, bad) }
+
+// Correct makes a success of the caller's latest failure.
+func (c *Callers) Correct(now time.Time, id uint64) { c.of(now, id).Correct(now) }
+
+func (c *Callers) of(now time.Time, id uint64) *Window {
+	for i := range c.known {
+		if c.known[i].id == id {
+			return &c.known[i].Window
+		}
+	}
+	if len(c.known) < MaxCallers {
+		c.known = append(c.known, caller{id: id})
+		return &c.known[len(c.known)-1].Window
+	}
+	for i := range c.known {
+		if c.known[i].Tally(now).All == 0 {
+			c.known[i] = caller{id: id}
+			return &c.known[i].Window
+		}
+	}
+	if c.rest == nil {
+		c.rest = new(Window)
+	}
+	return c.rest
+}
+
+// Others is the tally of all callers but the one with the most failures, and whether
+// another one failed as well.
+func (c *Callers) Others(now time.Time) (others Tally, several bool) {
+	var worst, sum Tally
+	failed := 0
+	take := func(t Tally) {
+		sum.All += t.All
+		sum.Bad += t.Bad
+		if t.Bad > 0 {
+			failed++
+		}
+		if t.Bad > worst.Bad {
+			worst = t
+		}
+	}
+	for i := range c.known {
+		take(c.known[i].Tally(now))
+	}
+	if c.rest != nil {
+		take(c.rest.Tally(now))
+	}
+	return Tally{sum.All - worst.All, sum.Bad - worst.Bad}, failed > 1
+}
