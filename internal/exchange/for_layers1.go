@@ -15,7 +15,7 @@ func (a *Attempt) OnRead(before, after func(at time.Time)) {
 	if a.body == nil || a.ended {
 		return
 	}
-	if _, duplex := a.body.src.(writer); duplex {
+	if _, duplex := a.body.src.(io.Writer); duplex {
 		return
 	}
 	a.body.src = &timedReader{a.body.src, before, after}
