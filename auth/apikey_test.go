@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -209,6 +211,8 @@ func TestRequire(t *testing.T) {
 
 func TestRequireModel(t *testing.T) {
 	t.Parallel()
+	bodies, err := proxy.NewBodies(proxy.BodiesConfig{Limit: 100})
+	require.NoError(t, err)
 	for name, tt := range map[string]struct {
 		models []string
 		body   string
@@ -232,12 +236,48 @@ func TestRequireModel(t *testing.T) {
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(tt.body))
 		require.NoError(t, err)
-		_, w := through(as(r, &auth.Identity{Subject: "a", Models: tt.models}), auth.RequireModel(auth.RequireModelConfig{MaxBody: 100}))
+		_, w := through(as(r, &auth.Identity{Subject: "a", Models: tt.models}), bodies.Middleware(), auth.RequireModel(auth.RequireModelConfig{}))
 		assert.Equal(t, tt.want, w.Code, name)
 		assert.Contains(t, w.Body.String(), tt.code, name)
 	}
 	_, w := through(request(), auth.RequireModel(auth.RequireModelConfig{}))
 	assert.Equal(t, http.StatusUnauthorized, w.Code)
+}
+
+// The model may stand in other places than a JSON body; where nobody can tell it, a
+// restricted key is refused.
+func TestRequireModelElsewhere(t *testing.T) {
+	t.Parallel()
+	form := func(model string) string {
+		return "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n" + model + "\r\n--x--\r\n"
+	}
+	for name, tt := range map[string]struct {
+		method, url, body string
+		header            [2]string
+		want              int
+	}{
+		"a form":                     {"POST", "/v1/audio/transcriptions", form("small-1"), [2]string{"Content-Type", "multipart/form-data; boundary=x"}, 200},
+		"a form, another model":      {"POST", "/v1/audio/transcriptions", form("big-1"), [2]string{"Content-Type", "multipart/form-data; boundary=x"}, 403},
+		"a deployment":               {"POST", "/openai/deployments/small-1/chat/completions", `{}`, [2]string{}, 200},
+		"another deployment":         {"POST", "/openai/deployments/big-1/chat/completions", `{"model":"small-1"}`, [2]string{}, 403},
+		"a deployment, another body": {"POST", "/openai/deployments/small-1/chat/completions", `{"model":"big-1"}`, [2]string{}, 403},
+		"Gemini":                     {"POST", "/v1beta/models/big-1:generateContent", `{"contents":[]}`, [2]string{}, 403},
+		"an upgrade":                 {"GET", "/v1/realtime?model=small-1", ``, [2]string{"Upgrade", "websocket"}, 200},
+		"an upgrade, another model":  {"GET", "/v1/realtime?model=big-1", ``, [2]string{"Upgrade", "websocket"}, 403},
+		"an upgrade, both":           {"GET", "/v1/realtime?model=small-1&model=big-1", ``, [2]string{"Upgrade", "websocket"}, 400},
+		"an upgrade without a model": {"GET", "/v1/realtime", ``, [2]string{"Upgrade", "websocket"}, 400},
+		"a list":                     {"GET", "/v1/models", ``, [2]string{}, 200},
+		"another in the query":       {"POST", "/v1/chat/completions?model=big-1", `{"model":"small-1"}`, [2]string{}, 403},
+		"unknown encoding":           {"POST", "/v1/chat/completions", `xyz`, [2]string{"Content-Encoding", "br"}, 415},
+		"gRPC":                       {"POST", "/v1/chat/completions", `xyz`, [2]string{"Content-Type", "application/grpc"}, 400},
+	} {
+		r := httptest.NewRequest(tt.method, tt.url, strings.NewReader(tt.body))
+		if tt.header[0] != "" {
+			r.Header.Set(tt.header[0], tt.header[1])
+		}
+		_, w := through(as(r, &auth.Identity{Subject: "a", Models: []string{"small-*"}}), auth.RequireModel(auth.RequireModelConfig{}))
+		assert.Equal(t, tt.want, w.Code, "%s: %s", name, w.Body)
+	}
 }
 
 func TestMTLS(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 )
 
 // Require returns a handler that lets in callers who have all the scopes. It
@@ -48,9 +48,6 @@ func require(realm string, refuse func(*gin.Context, error), scopes []string) gi
 
 // RequireModelConfig describes [RequireModel].
 type RequireModelConfig struct {
-	// MaxBody is the largest body, in bytes, in which the model is looked for; a
-	// larger one is refused with 413. Default 4 MiB.
-	MaxBody int64
 	// Realm is named in WWW-Authenticate when nobody is identified. Default
 	// "gateway".
 	Realm string
@@ -60,15 +57,14 @@ type RequireModelConfig struct {
 
 // RequireModel returns a handler that lets in requests for the models that the
 // caller may use ([Identity.Models]: names, or beginnings and "*"). A caller with
-// such a list must name its model in a JSON body, once and plainly, but by GET and
-// HEAD without a body, which ask no model for anything. It panics on a Realm that
-// can't be quoted.
+// such a list must name its model once and plainly, in a JSON body, a form, the path or the
+// query; where several places name one, all must be allowed. Only GET and HEAD without a
+// body and without an upgrade need none: they ask no model for anything. A body that is
+// larger than what is held (proxy.Bodies) is refused with 413: nobody can tell what the
+// rest of it says. It panics on a Realm that can't be quoted.
 func RequireModel(cfg RequireModelConfig) gin.HandlerFunc {
 	if !isQuotable(cfg.Realm) {
 		panic(fmt.Sprintf("auth: RequireModelConfig.Realm %q can't be quoted", cfg.Realm))
-	}
-	if cfg.MaxBody <= 0 {
-		cfg.MaxBody = 4 << 20
 	}
 	if cfg.Realm == "" {
 		cfg.Realm = defaultRealm
@@ -77,7 +73,7 @@ func RequireModel(cfg RequireModelConfig) gin.HandlerFunc {
 		cfg.ErrorHandler = apierror.Abort
 	}
 	return func(c *gin.Context) {
-		err := requireModel(c, cfg.MaxBody)
+		err := requireModel(c)
 		if err == nil {
 			return
 		}
@@ -88,7 +84,7 @@ func RequireModel(cfg RequireModelConfig) gin.HandlerFunc {
 	}
 }
 
-func requireModel(c *gin.Context, maxBody int64) error {
+func requireModel(c *gin.Context) error {
 	id, ok := FromContext(c.Request.Context())
 	if !ok {
 		return noIdentity()
@@ -96,24 +92,55 @@ func requireModel(c *gin.Context, maxBody int64) error {
 	if id.Models == nil {
 		return nil
 	}
-	body, whole, err := peek.Body(c, maxBody)
+	held, err := body.Hold(c)
 	if err != nil {
 		return err
 	}
-	if !whole {
-		return &apierror.Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: "The request body is too large to find its model in."}
-	}
-	if len(body) == 0 && (c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead) {
-		return nil
-	}
-	model, err := peek.String(body, "model")
+	models, err := modelsOf(c, held)
 	if err != nil {
-		return &apierror.Error{Status: http.StatusBadRequest, Code: "model_unclear", Message: "The request must name its model once, as a string, in a JSON object.", Err: err}
+		return err
 	}
-	if !id.mayUse(model) {
-		return &apierror.Error{Status: http.StatusForbidden, Code: "model_not_allowed", Message: "The credential does not allow this model.", Err: ErrForbidden}
+	if len(models) == 0 && (held.Len() > 0 || !asksNothing(c.Request)) {
+		return unclear(nil)
+	}
+	for _, model := range models {
+		if !id.mayUse(model) {
+			return &apierror.Error{Status: http.StatusForbidden, Code: "model_not_allowed", Message: "The credential does not allow this model.", Err: ErrForbidden}
+		}
 	}
 	return nil
+}
+
+// modelsOf are all the models that some upstream could take the request's for.
+func modelsOf(c *gin.Context, held *body.Held) ([]string, error) {
+	model, err := held.Model()
+	switch {
+	case err != nil && apierror.From(err).Status != http.StatusBadRequest:
+		body.Drain(c)
+		return nil, err
+	case err != nil:
+		return nil, unclear(err)
+	case !held.Whole && held.Len() > 0: // the rest of it may name another
+		body.Drain(c)
+		return nil, body.TooLarge(body.From(c.Request.Context()).Limit())
+	case !held.Whole: // it flows, so nobody sees what it asks for
+		return nil, unclear(nil)
+	}
+	models := c.Request.URL.Query()["model"]
+	for _, name := range [...]string{model, held.Request().BodyModel} {
+		if name != "" {
+			models = append(models, name)
+		}
+	}
+	return models, nil
+}
+
+func asksNothing(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Upgrade") == ""
+}
+
+func unclear(err error) error {
+	return &apierror.Error{Status: http.StatusBadRequest, Code: "model_unclear", Message: "The request must name its model once, as a string: in its JSON object or form, in the path or in the query.", Err: err}
 }
 
 // MayUse reports whether the caller may use a model, as [RequireModel] has it; without an

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/internal/peek"
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -62,7 +62,7 @@ func asking(t *testing.T, body string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://any/v1/chat/completions", http.NoBody)
 	require.NoError(t, err)
-	peek.SetBytes(req, []byte(body))
+	bodies.Set(req, []byte(body))
 	return req
 }
 

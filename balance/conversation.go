@@ -5,7 +5,8 @@ import (
 	"hash"
 	"net/http"
 
-	"github.com/ginfer/ginfer/internal/peek"
+	bodies "github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // promptBytes is how much of a prompt without messages tells conversations apart.
@@ -22,19 +23,19 @@ const maxOpening = 64
 // before in its prefix cache, through whichever gateway it comes, and gateways need not
 // know of each other. A prompt_cache_key is part of the key.
 //
-// A request has no key when its body is not one of these, is longer than the proxy's
-// MaxBody (without a proxy: than 4 MiB, or without GetBody), or goes on with an answer that only
+// A request has no key when its body is not one of these, is longer than what is held
+// (proxy.Bodies; without a proxy: than 4 MiB, or without GetBody), or goes on with an answer that only
 // a server knows (previous_response_id). Of one that goes on with a conversation that a
 // server knows, that is the key.
 func ByConversation() Key { return conversation }
 
 func conversation(r *http.Request) (string, bool) {
-	body, ok := peek.Whole(r)
+	text, ok := bodies.Whole(r)
 	if !ok {
 		return "", false
 	}
 	k := conversationKey{sum: sha256.New()}
-	if err := peek.Members(body, k.member); err != nil || !k.found || k.elsewhere {
+	if err := llm.Members(text, k.member); err != nil || !k.found || k.elsewhere {
 		return "", false
 	}
 	return string(k.sum.Sum(nil)[:16]), true
@@ -72,9 +73,9 @@ func (k *conversationKey) opening(name string, messages []byte) {
 		return
 	}
 	n := 0
-	_ = peek.Elements(messages, func(message []byte) bool { // the scan of the object has found it well
+	_ = llm.Elements(messages, func(message []byte) bool { // the scan of the object has found it well
 		k.message(message)
-		role, err := peek.String(message, "role")
+		role, err := llm.String(message, "role")
 		n++
 		return n < maxOpening && (err != nil || role != "user")
 	})
@@ -94,13 +95,13 @@ func (k *conversationKey) known(name string, value []byte) bool {
 
 // message adds what a message says.
 func (k *conversationKey) message(message []byte) {
-	err := peek.Members(message, func(name string, value []byte) bool {
+	err := llm.Members(message, func(name string, value []byte) bool {
 		if name != "content" || value[0] != '[' {
 			k.add(name, value)
 			return true
 		}
 		n := 0
-		_ = peek.Elements(value, func(part []byte) bool { // as above
+		_ = llm.Elements(value, func(part []byte) bool { // as above
 			k.part(part)
 			n++
 			return n < maxOpening
@@ -116,7 +117,7 @@ func (k *conversationKey) message(message []byte) {
 // that moves on with each turn.
 func (k *conversationKey) part(part []byte) {
 	k.add("part", nil)
-	err := peek.Members(part, func(name string, value []byte) bool {
+	err := llm.Members(part, func(name string, value []byte) bool {
 		if name != "cache_control" {
 			k.add(name, value)
 		}

@@ -7,8 +7,9 @@ import (
 	"math"
 	"net/http"
 
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/hash"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // Key finds what keeps requests together. It reports false when a request has
@@ -31,15 +32,15 @@ func ByContext(f func(context.Context) (string, bool)) Key {
 	return func(r *http.Request) (string, bool) { return f(r.Context()) }
 }
 
-// ByBody takes the key from a top-level string of a JSON body. The proxy holds
-// bodies up to its MaxBody; a longer one has no key.
+// ByBody takes the key from a top-level string of a JSON body. A body that is longer than
+// what is held (proxy.Bodies) has no key.
 func ByBody(field string) Key {
 	return func(r *http.Request) (string, bool) {
-		b, ok := peek.Whole(r)
+		b, ok := bodies.Whole(r)
 		if !ok {
 			return "", false
 		}
-		v, err := peek.String(b, field)
+		v, err := llm.String(b, field)
 		return v, err == nil && v != ""
 	}
 }

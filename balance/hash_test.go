@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/internal/peek"
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,7 +33,7 @@ func TestKeyAffinity(t *testing.T) {
 			return r.WithContext(context.WithValue(r.Context(), userKey{}, v))
 		}},
 		"body": {balance.ByBody("user"), func(r *http.Request, v string) *http.Request {
-			peek.SetBytes(r, fmt.Appendf(nil, `{"model":"m","user":%q,"messages":[]}`, v))
+			bodies.Set(r, fmt.Appendf(nil, `{"model":"m","user":%q,"messages":[]}`, v))
 			return r
 		}},
 	}
@@ -77,7 +77,7 @@ func TestByBody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			req := request(t, "")
-			peek.SetBytes(req, []byte(tt.body))
+			bodies.Set(req, []byte(tt.body))
 			got, ok := balance.ByBody("user")(req)
 			require.Equal(t, tt.want != "", ok)
 			if ok {

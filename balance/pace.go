@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
-	"github.com/ginfer/ginfer/internal/peek"
 )
 
 const (
@@ -180,12 +180,8 @@ func asksStream(req *http.Request) bool {
 	if strings.Contains(req.Header.Get("Accept"), "text/event-stream") {
 		return true
 	}
-	body, ok := peek.Whole(req)
-	if !ok {
-		return false
-	}
-	start, end, err := peek.Member(body, "stream")
-	return err == nil && string(body[start:end]) == "true"
+	asks := bodies.Request(req)
+	return asks != nil && asks.Stream
 }
 
 // beat follows the events of one stream. Its methods are called by whoever reads the

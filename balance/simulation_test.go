@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/internal/peek"
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/stretchr/testify/require"
 )
 
@@ -143,7 +143,7 @@ func (q *question) request(t *testing.T) *http.Request {
 	body := fmt.Sprintf(`{"model":"m","stream":true,"messages":[{"role":"system","content":%q},{"role":"user","content":%q}]}`, q.system, q.conversation)
 	req, err := http.NewRequestWithContext(context.WithValue(t.Context(), questionKey{}, q), http.MethodPost, "http://any/v1/chat/completions", http.NoBody)
 	require.NoError(t, err)
-	peek.SetBytes(req, []byte(body))
+	bodies.Set(req, []byte(body))
 	return req
 }
 

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/ginfer/ginfer/cache/internal/jcs"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 )
 
 // scratch is what it takes to make a key. It is used again.
@@ -93,17 +93,20 @@ func credentials() [3]string { return [...]string{"Authorization", "X-Api-Key", 
 
 // ownBody is the whole body of a request, whose scope is found. A reason says that it is
 // not cached.
-func (x *exchange) ownBody(s *scratch) (body []byte, reason string, err error) {
-	body, whole, err := peek.Body(x.g, x.cfg.MaxRequest)
-	switch {
-	case err != nil:
+func (x *exchange) ownBody(s *scratch) (text []byte, reason string, err error) {
+	held, err := body.Hold(x.g)
+	if err != nil {
 		return nil, "", err
-	case !whole:
+	}
+	switch {
+	case !held.Whole || int64(max(held.Len(), len(held.Bytes()))) > x.cfg.MaxRequest:
 		return nil, "request-too-long", nil
+	case held.Err() != nil:
+		return nil, "request-unreadable", nil
 	case !x.findScope(s):
 		return nil, "no-scope", nil
 	}
-	return body, "", nil
+	return held.Bytes(), "", nil
 }
 
 // findScope finds out whose request it is. It reports whether anybody knows.

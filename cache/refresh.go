@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 )
 
 // backgroundKey marks the context of a refresh: no client waits for it.
@@ -54,8 +54,8 @@ func (x *exchange) refresh(e *Entry) {
 	}
 	y.g = x.g.Copy()
 	y.req = x.req.Clone(f.ctx)
-	if body, ok := peek.Bytes(x.req); ok {
-		peek.SetBytes(y.req, body)
+	if again := body.Again(x.req); again != nil {
+		y.req.Body, _ = again() // it is held
 	}
 	x.background.add()
 	go y.fetch(f, e, handler)

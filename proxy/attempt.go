@@ -9,9 +9,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/llm"
-	"github.com/ginfer/ginfer/internal/peek"
 	"github.com/ginfer/ginfer/internal/retryafter"
 )
 
@@ -35,8 +35,8 @@ func (t *attempt) cancel(cause error) {
 func (x *call) share() {
 	x.x, x.c.Request = exchange.Of(x.c.Request)
 	x.x.Managed = true
-	x.x.API, x.x.Tools = x.asks.API, x.asks.Tools
-	x.x.Generates = x.asks.Generates()
+	asks := x.held.Request()
+	x.x.API, x.x.Tools, x.x.Generates = asks.API, asks.Tools, asks.Generates()
 	x.x.Credentials, x.x.Known = exchange.Credentials(x.c.Request), true
 	x.x.Repeats = func(a *exchange.Attempt, v exchange.Verdict) bool { return x.repeats(a, v) }
 	x.x.Spend = func() bool { return x.p.budget.spend(time.Now()) }
@@ -50,7 +50,7 @@ func (x *call) share() {
 		// Models are asked by requests with a body. The stream of any other may be silent for
 		// long, and its client wait to see it open. So may that of a tool (MCP): what it
 		// streams meanwhile may be comments alone.
-		Prefetch: t.Hold >= 0 && len(x.body) > 0 && !x.asks.RPC, Hold: t.Hold,
+		Prefetch: t.Hold >= 0 && x.held.Whole && x.held.Len() > 0 && !asks.RPC, Hold: t.Hold,
 	}
 	x.x.OnEnd(x.attempted)
 }
@@ -108,8 +108,8 @@ func (x *call) equip(t *attempt, early bool) {
 	case x.upload != nil:
 		x.upload.progress = t.Uploading
 		t.req.Body = x.upload
-	case len(x.body) > 0:
-		peek.SetBytes(t.req, x.body)
+	case x.held.Len() > 0:
+		body.Send(t.req, x.held)
 		if len(t.req.Trailer) > 0 {
 			t.req.ContentLength = -1 // trailers need chunks
 		}

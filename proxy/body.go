@@ -11,7 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 )
 
 // errStopped is what a transport gets that reads a body after the handler is done.
@@ -24,6 +24,7 @@ var errStopped = errors.New("proxy: the exchange is over")
 // broken body must not become a new request, so the connection is closed
 // unless the body's end was seen before the answer began.
 type upload struct {
+	held *body.Held
 	body io.Reader
 	conn *http.ResponseController
 	// next is when the next byte must have come.
@@ -40,11 +41,11 @@ type upload struct {
 }
 
 // newUpload prepares the request's body for streaming. A duplex body may pause
-// for idle at a time; any other must keep the least rate of [peek.Deadline].
-func newUpload(c *gin.Context, duplex bool, idle time.Duration) *upload {
+// for idle at a time; any other must keep the least rate of [body.Deadline].
+func newUpload(c *gin.Context, held *body.Held, duplex bool, idle time.Duration) *upload {
 	start := time.Now()
-	u := &upload{body: c.Request.Body, conn: http.NewResponseController(c.Writer)}
-	u.next = func(n int64) time.Time { return peek.Deadline(start, n) }
+	u := &upload{held: held, body: c.Request.Body, conn: http.NewResponseController(c.Writer)}
+	u.next = func(n int64) time.Time { return body.Deadline(start, n) }
 	if duplex {
 		u.next = func(int64) time.Time {
 			if idle <= 0 {
@@ -57,6 +58,9 @@ func newUpload(c *gin.Context, duplex bool, idle time.Duration) *upload {
 	_ = u.conn.EnableFullDuplex()
 	return u
 }
+
+// Held returns what is known of the body.
+func (u *upload) Held() *body.Held { return u.held }
 
 // Read reads on behalf of the transport.
 func (u *upload) Read(p []byte) (int, error) {

@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
-	"github.com/ginfer/ginfer/internal/llm"
-	"github.com/ginfer/ginfer/internal/peek"
 	"github.com/ginfer/ginfer/internal/urlpath"
 )
 
@@ -24,12 +23,11 @@ type call struct {
 	timeouts *Timeouts
 
 	x       *exchange.Exchange
-	asks    *llm.Request  // what the request says
 	out     *http.Request // what every attempt sends
-	body    []byte        // when whole
-	upload  *upload       // when not whole
-	upgrade string        // protocol asked for
-	early   early         // relays 1xx
+	held    *body.Held
+	upload  *upload // when not whole
+	upgrade string  // protocol asked for
+	early   early   // relays 1xx
 
 	deadline time.Time // when it must have ended; zero: at any time
 	asked    bool      // the client said how long it waits
@@ -73,7 +71,7 @@ func (x *call) prepare() error {
 		x.outcome = Canceled
 		return err
 	}
-	body, whole, err := peek.Body(x.c, x.p.cfg.MaxBody)
+	held, err := body.HoldUpTo(x.c, x.p.cfg.MaxBody)
 	if err != nil {
 		x.outcome = Canceled
 		// A passed read deadline ends the context as well; that client is still there.
@@ -82,9 +80,9 @@ func (x *call) prepare() error {
 		}
 		return errors.Join(ErrBody, err)
 	}
-	x.body, x.asks = body, llm.ReadRequest(r, body)
-	if !whole {
-		x.upload = newUpload(x.c, x.p.cfg.MaxBody < 0, x.timeouts.Idle)
+	x.held = held
+	if !held.Whole {
+		x.upload = newUpload(x.c, held, x.p.cfg.MaxBody < 0 || held.Flows(), x.timeouts.Idle)
 	}
 	x.share()
 	x.out = x.outbound()

@@ -214,7 +214,7 @@ func (r *race) lost() bool {
 
 // wantsStream reports whether the request asks for a stream of events.
 func (x *call) wantsStream() bool {
-	return x.asks.Stream || llm.IsEventStream(x.c.Request.Header.Get("Accept"))
+	return x.held.Request().Stream || llm.IsEventStream(x.c.Request.Header.Get("Accept"))
 }
 
 // pace is that of requests like this one; nil if none was answered.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -15,9 +16,6 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 )
-
-// DefaultMaxBody is the largest request body that is read before it is sent.
-const DefaultMaxBody = 4 << 20
 
 // Config says where requests go and how. Only Transport is required.
 type Config struct {
@@ -38,8 +36,9 @@ type Config struct {
 	// MaxBody is the largest request body, in bytes, that is read whole before
 	// the first try, so that it can be sent again and a stream's answer can't
 	// be cut by its own upload. A longer one is streamed, sent once, and costs
-	// its connection if it breaks. Default [DefaultMaxBody]; negative: every
-	// body is streamed, as protocols need that talk both ways at once.
+	// its connection if it breaks. Default, and at most: the Limit of [Bodies];
+	// negative: every body that no stage before has read is streamed, as protocols
+	// need that talk both ways at once. gRPC always is.
 	MaxBody int64
 
 	// Retry says when a try is repeated.
@@ -104,7 +103,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	if cfg.MaxBody == 0 {
-		cfg.MaxBody = DefaultMaxBody
+		cfg.MaxBody = math.MaxInt64
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort

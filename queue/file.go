@@ -14,7 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/queue/internal/jet"
 )
 
@@ -176,7 +176,7 @@ func (q *Queue) postFile(c *gin.Context) error {
 	if len(have) >= q.cfg.Limits.Files {
 		return tooMany("too_many_files", "You have too many files. Delete some.")
 	}
-	c.Request.Body = peek.Guarded(c)
+	c.Request.Body = body.Guarded(c)
 	form, err := c.Request.MultipartReader()
 	if err != nil {
 		return invalid("invalid_form", "The body must be multipart/form-data.")

@@ -13,7 +13,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/queue/internal/jet"
 	"github.com/ginfer/ginfer/queue/internal/jsonl"
 )
@@ -33,14 +33,19 @@ type jobRequest struct {
 
 // readBody reads a bounded JSON body into v, strictly.
 func readBody(c *gin.Context, limit int64, v any) ([]byte, error) {
-	body, whole, err := peek.Body(c, limit)
+	held, err := body.Hold(c)
 	if err != nil {
 		return nil, err
 	}
-	if !whole {
+	if err := held.Err(); err != nil {
+		return nil, err
+	}
+	text := held.Bytes()
+	if !held.Whole || int64(len(text)) > limit {
+		body.Drain(c)
 		return nil, &apierror.Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: "The request body is too large.", Err: ErrInvalid}
 	}
-	d := json.NewDecoder(bytes.NewReader(body))
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return nil, invalid("invalid_json", "The body is not as it must be: %s", jsonFault(err))
@@ -48,7 +53,7 @@ func readBody(c *gin.Context, limit int64, v any) ([]byte, error) {
 	if d.More() {
 		return nil, invalid("invalid_json", "There is more than one value in the body.")
 	}
-	return body, nil
+	return text, nil
 }
 
 // jsonFault words a decoder's error without what Go calls its types.

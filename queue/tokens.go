@@ -3,7 +3,7 @@ package queue
 import (
 	"net/http"
 
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/usage"
 )
 
@@ -54,6 +54,6 @@ func (t *tokens) add(line []byte) {
 }
 
 func member(object []byte, name string) ([]byte, bool) {
-	start, end, err := peek.Member(object, name)
-	return object[start:end], err == nil
+	at, err := llm.Member(object, name)
+	return at.Of(object), err == nil
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/usage"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
@@ -46,10 +47,10 @@ func newEstimates() *estimates {
 }
 
 // of returns the tokens that a request is likely to take.
-func (e *estimates) of(r *usage.Request) (input, output int64) {
+func (e *estimates) of(r *llm.Request) (input, output int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	known, ok := e.models.Get(r.Model)
+	known, ok := e.models.Get(modelKey(r))
 	if !ok {
 		known = inexperienced()
 	}
@@ -61,13 +62,13 @@ func (e *estimates) of(r *usage.Request) (input, output int64) {
 }
 
 // learn takes what an exchange took in fact.
-func (e *estimates) learn(r *usage.Request, u *usage.Usage) {
+func (e *estimates) learn(r *llm.Request, u *usage.Usage) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	known, ok := e.models.Get(r.Model)
+	known, ok := e.models.Get(modelKey(r))
 	if !ok {
 		known = inexperienced()
-		e.models.Add(r.Model, known)
+		e.models.Add(modelKey(r), known)
 	}
 	known.count++
 	weight := max(leastWeight, 1/float64(known.count+1))
@@ -78,3 +79,13 @@ func (e *estimates) learn(r *usage.Request, u *usage.Usage) {
 }
 
 func inexperienced() *experience { return &experience{ratio: firstRatio, output: firstOutput} }
+
+// maxModelKey is the longest name, in bytes, that is kept: clients choose names.
+const maxModelKey = 127
+
+func modelKey(r *llm.Request) string {
+	if len(r.Model) > maxModelKey {
+		return ""
+	}
+	return r.Model
+}

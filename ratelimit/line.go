@@ -6,12 +6,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 )
-
-// waitBody is the longest body, in bytes, that is read before its request waits:
-// until a body was read, the server does not see that its client leaves.
-const waitBody = 4 << 20
 
 // waiter is a request in a line.
 type waiter struct {
@@ -36,7 +32,7 @@ func (w *Wait) waiter(c *gin.Context, now time.Time) (out waiter, err error) {
 			return out, err
 		}
 	}
-	_, _, err = peek.Body(c, waitBody)
+	_, err = body.Hold(c) // until a body was read, the server does not see that its client leaves
 	return out, err
 }
 

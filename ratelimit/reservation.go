@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/usage"
 )
 
@@ -41,7 +42,7 @@ type reservation struct {
 	call
 	tokens        *Tokens
 	outer         *reservation // of another Tokens that the request passed before; nil: there was none
-	request       usage.Request
+	request       *llm.Request
 	input, output int64 // as estimated
 	reserved      int64 // their cost
 	debited       int64 // taken beyond it
@@ -129,7 +130,7 @@ func (r *reservation) spent(ctx context.Context, w *meter) usage.Usage {
 	r.settled = true
 	if r.reported > 0 {
 		if r.reported == 1 && w.answered && w.scanner.Ended() && r.reports.Output > 0 {
-			r.tokens.estimates.learn(&r.request, &r.reports)
+			r.tokens.estimates.learn(r.request, &r.reports)
 		}
 		return r.reports
 	}
@@ -145,7 +146,7 @@ func (r *reservation) spent(ctx context.Context, w *meter) usage.Usage {
 		return usage.Usage{}
 	case known:
 		if w.scanner.Ended() {
-			r.tokens.estimates.learn(&r.request, &u)
+			r.tokens.estimates.learn(r.request, &u)
 		}
 	case !w.scanner.Readable():
 		u.Input, u.Output = r.input, r.output

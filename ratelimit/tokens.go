@@ -6,8 +6,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/peek"
-	"github.com/ginfer/ginfer/internal/usage"
+	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // TokensConfig describes a Tokens. Either Key and Rate, or Limits, are required.
@@ -25,9 +25,6 @@ type TokensConfig struct {
 	Store Store
 	// Cost weighs tokens of the input and of the output. Default: their sum.
 	Cost func(input, output int64) int64
-	// MaxBody is the largest body, in bytes, that is read for an estimate; a larger
-	// one counts as one of this length. Default 4 MiB.
-	MaxBody int64
 	// Shadow counts and tells whom it would refuse, and refuses nobody: to try limits out
 	// before they hold. It shows no headers. Default false.
 	Shadow bool
@@ -59,19 +56,14 @@ type Tokens struct {
 // NewTokens checks cfg and returns a Tokens. The error joins every fault.
 func NewTokens(cfg TokensConfig) (*Tokens, error) {
 	all, both := allLimits(cfg.Limits, Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst})
-	faults := []error{both}
-	if cfg.MaxBody < 0 {
-		faults = append(faults, errors.New("ratelimit: TokensConfig.MaxBody is negative"))
-	}
 	limits, err := compile(all, defaults{name: "tokens", seconds: 10})
-	if err := errors.Join(errors.Join(faults...), err); err != nil {
+	if err := errors.Join(both, err); err != nil {
 		return nil, err
 	}
 	store, err := orMemory(cfg.Store)
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxBody = orDefault(cfg.MaxBody, 4<<20)
 	if cfg.Cost == nil {
 		cfg.Cost = func(input, output int64) int64 { return input + output }
 	}
@@ -82,7 +74,8 @@ func NewTokens(cfg TokensConfig) (*Tokens, error) {
 }
 
 // Middleware returns the handler that reserves, and settles when those after it
-// have returned. Requests without a body cost nothing.
+// have returned. Requests without a body cost nothing,
+// nor do those that generate nothing, as counting tokens.
 func (t *Tokens) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		r, err := t.reserve(c)
@@ -114,12 +107,12 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 // reserve takes the estimated cost; nil for a request that costs nothing, or is over a
 // limit in the shadow.
 func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
-	request, ok, err := t.request(c)
-	if !ok {
+	request, err := t.request(c)
+	if request == nil {
 		return nil, err
 	}
 	r := &reservation{tokens: t, request: request}
-	r.input, r.output = t.estimates.of(&request)
+	r.input, r.output = t.estimates.of(request)
 	r.reserved = max(t.cost(r.input, r.output), 1)
 	ctx := c.Request.Context()
 	if err := r.fill(c, t.limits, r.reserved); err != nil {
@@ -156,19 +149,21 @@ func (t *Tokens) refused(ctx context.Context, e Event) error {
 	return e.Err
 }
 
-// request reads what there is to estimate by; ok is false for a request without
-// a body.
-func (t *Tokens) request(c *gin.Context) (request usage.Request, ok bool, err error) {
-	body, whole, err := peek.Body(c, t.cfg.MaxBody)
-	switch {
-	case err != nil:
-		return request, false, err
-	case !whole:
-		return usage.Request{N: 1, InputBytes: t.cfg.MaxBody}, true, nil
-	case len(body) == 0:
-		return request, false, nil
+// request reads what there is to estimate by; nil for a request that costs nothing: one
+// without a body, or that generates nothing.
+func (t *Tokens) request(c *gin.Context) (*llm.Request, error) {
+	held, err := body.Hold(c)
+	if err != nil {
+		return nil, err
 	}
-	return usage.ReadRequest(body), true, nil
+	if err := held.Err(); err != nil && !errors.Is(err, body.ErrEncoding) { // that of an unknown form is estimated
+		return nil, err
+	}
+	request := held.Request()
+	if held.Whole && held.Len() == 0 || request.API == llm.Free {
+		return nil, nil //nolint:nilnil // no cost, and no fault
+	}
+	return request, nil
 }
 
 func (t *Tokens) notify(ctx context.Context, e Event) {

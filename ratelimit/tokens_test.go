@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,7 +49,7 @@ func level(tb testing.TB, s ratelimit.Store, b ratelimit.Bucket) float64 {
 
 const (
 	question = `{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}`
-	asked    = 5 // its input, as estimated
+	asked    = 4 // its input, as estimated
 	answer   = `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}`
 )
 
@@ -229,7 +230,9 @@ func TestTokensWithoutBody(t *testing.T) {
 func TestTokensLongBody(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
-	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 1e6, MaxBody: 100, OnEvent: seen.on}).Middleware(), func(c *gin.Context) {
+	bodies, err := proxy.NewBodies(proxy.BodiesConfig{Limit: 100})
+	require.NoError(t, err)
+	h := serve2(bodies.Middleware(), tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 1e6, OnEvent: seen.on}).Middleware(), func(c *gin.Context) {
 		b, _ := io.ReadAll(c.Request.Body)
 		c.Data(200, "text/plain", []byte(strconv.Itoa(len(b))))
 	})
@@ -303,8 +306,8 @@ func TestTokensStoreDown(t *testing.T) {
 
 func TestTokensConfig(t *testing.T) {
 	t.Parallel()
-	_, err := ratelimit.NewTokens(ratelimit.TokensConfig{MaxBody: -1, Rate: -1})
-	for _, want := range []string{"MaxBody is negative", "Key is required", "Rate: -1"} {
+	_, err := ratelimit.NewTokens(ratelimit.TokensConfig{Rate: -1})
+	for _, want := range []string{"Key is required", "Rate: -1"} {
 		require.ErrorContains(t, err, want)
 	}
 	_, err = ratelimit.NewTokens(ratelimit.TokensConfig{Rate: 1, Limits: []ratelimit.Limit{{}}})

@@ -4,8 +4,7 @@ import (
 	"net/http"
 	"sync"
 
-	"github.com/ginfer/ginfer/internal/peek"
-	"github.com/ginfer/ginfer/internal/usage"
+	"github.com/ginfer/ginfer/internal/body"
 )
 
 // maxContext bounds Capabilities.Context.
@@ -67,10 +66,10 @@ type needs struct {
 	tokens                int64
 }
 
-// needsOf reads a body. One of a kind that is not known needs nothing.
-func needsOf(body []byte) needs {
-	r := usage.ReadRequest(body)
-	if !r.Known {
+// needsOf is what a request needs. One of a kind that is not known needs nothing.
+func needsOf(req *http.Request) needs {
+	r := body.Request(req)
+	if r == nil || !r.JSON {
 		return needs{}
 	}
 	return needs{r.Tools, r.Schema, r.Vision, (r.InputBytes+3)/4 + r.MaxOutput}
@@ -88,10 +87,6 @@ func (l *lazyNeeds) of(req *http.Request) needs {
 	if l == nil {
 		return needs{}
 	}
-	l.once.Do(func() {
-		if body, held := peek.Bytes(req); held {
-			l.needs = needsOf(body)
-		}
-	})
+	l.once.Do(func() { l.needs = needsOf(req) })
 	return l.needs
 }

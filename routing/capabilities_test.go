@@ -11,7 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/peek"
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -136,7 +136,7 @@ func TestNeedsOfUnknownBodies(t *testing.T) {
 	broken := needsTools[:len(needsTools)-1]
 	for _, body := range []string{"", strings.Repeat("x", 1000), broken, `["tools"]`} {
 		req := decided(t, r, post(""))
-		peek.SetBytes(req, []byte(body))
+		bodies.Set(req, []byte(body))
 		got, err := sent(r, req)
 		require.NoError(t, err)
 		assert.Equal(t, answer{200, "a", "a:" + body}, got.answer, body)
@@ -145,7 +145,7 @@ func TestNeedsOfUnknownBodies(t *testing.T) {
 	assert.Equal(t, "a", exchange(t, r, post(needsTools)).version)
 
 	req := decided(t, r, post(""))
-	peek.SetBytes(req, []byte(needsTools))
+	bodies.Set(req, []byte(needsTools))
 	got, err := sent(r, req)
 	require.NoError(t, err)
 	assert.Equal(t, answer{200, "b", "b:" + needsTools}, got.answer)
@@ -173,7 +173,7 @@ func TestNeedsOnce(t *testing.T) {
 	for n := range 3 { // hedges are tries at the same time
 		wg.Go(func() {
 			out := req.WithContext(attempt.With(req.Context(), x.Try(n+1)))
-			peek.SetBytes(out, []byte(needsTools))
+			bodies.Set(out, []byte(needsTools))
 			got, err := sent(r, out)
 			assert.Equal(t, "b", got.version, err)
 		})

@@ -10,7 +10,7 @@ import (
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 )
 
 // next is the first target from one on that can do what a request needs; -1 if
@@ -35,7 +35,7 @@ func (t transport) walk(req *http.Request, d *Decision) (*http.Response, error) 
 	if attempt.From(req.Context()).Number() == 1 { // told once, however often the proxy tries
 		t.skipped(req, d, 0, i, n)
 	}
-	again := replayer(req)
+	again := body.Again(req)
 	for tried := 0; ; tried++ {
 		following := next(d.chain, i+1, n)
 		if following < 0 || again == nil {
@@ -50,12 +50,12 @@ func (t transport) walk(req *http.Request, d *Decision) (*http.Response, error) 
 		}
 		t.skipped(req, d, i+1, following, n)
 		t.leave(req, d, i, following, res, err)
-		body, err := again()
+		whole, err := again()
 		if err != nil {
 			return nil, err
 		}
 		req = req.WithContext(req.Context())
-		req.Body = body
+		req.Body = whole
 		i = following
 	}
 }
@@ -161,16 +161,4 @@ func isFailure(res *http.Response, err error) bool {
 // isFailed tells a status that is not the request's own fault.
 func isFailed(status int) bool {
 	return status == http.StatusTooManyRequests || status >= http.StatusInternalServerError
-}
-
-// replayer returns how to get the body once more; nil when that can't be done.
-func replayer(req *http.Request) func() (io.ReadCloser, error) {
-	if b, ok := peek.Bytes(req); ok {
-		return func() (io.ReadCloser, error) {
-			var again http.Request
-			peek.SetBytes(&again, b)
-			return again.Body, nil
-		}
-	}
-	return req.GetBody
 }

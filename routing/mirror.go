@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/sse"
 	"github.com/ginfer/ginfer/internal/usage"
 )
@@ -144,11 +144,10 @@ func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextchec
 	if to == nil || attempt.From(req.Context()).Number() > 1 || to.share < 1 && rand.Float64() >= to.share { //nolint:gosec // no secret
 		return
 	}
-	body, held := peek.Bytes(req)
-	if !held || len(body) == 0 || len(body) > maxMirrored {
+	if _, size, held := body.Segments(req); !held || size == 0 || size > maxMirrored {
 		return
 	}
-	if n := needsOf(body); n.tools || to.target.Capabilities.lacks(n) != "" {
+	if n := needsOf(req); n.tools || to.target.Capabilities.lacks(n) != "" {
 		return
 	}
 	e := Event{Kind: Mirrored, Model: d.Model, Version: to.target.Version, From: d.Version}
@@ -163,7 +162,7 @@ func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextchec
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithValue(m.all, targetKey{}, &to.target), m.cfg.Timeout)
-	out := shadowOf(ctx, req, body, d.Model, to.target.UpstreamModel) //nolint:contextcheck // it outlives the request
+	out := shadowOf(ctx, req, d.Model, to.target.UpstreamModel) //nolint:contextcheck // it outlives the request
 	go func() {
 		defer m.end()
 		defer cancel()
@@ -174,16 +173,18 @@ func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextchec
 
 // shadowOf is the copy. It has nothing of the request's context: neither its try nor its
 // caller, to whom it would be charged.
-func shadowOf(ctx context.Context, req *http.Request, body []byte, from, to string) *http.Request {
+func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Request {
 	out := req.Clone(ctx)
 	out.Header.Set(ShadowHeader, "1")
 	out.Header.Del("Idempotency-Key") // it is the request's own
+	again, _ := body.Again(req)()     // it is held
+	out.Body = again
 	if to != "" && to != from {
-		if renamed, ok := withModel(body, to); ok {
-			body = renamed
+		if renamed, ok := body.Rename(out, to); ok {
+			return renamed
 		}
 	}
-	return peek.WithBytes(out, body)
+	return out
 }
 
 // exchangeShadow sends a copy and reads the answer to its end.

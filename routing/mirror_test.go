@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/peek"
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -56,7 +56,7 @@ func newMirrored(t *testing.T, mirror string, cfg routing.MirrorConfig, answer u
 func held(t *testing.T, m *mirrored, body string, headers ...string) *http.Request {
 	t.Helper()
 	req := decided(t, m.Router, post(body, headers...))
-	peek.SetBytes(req, []byte(body))
+	bodies.Set(req, []byte(body))
 	return req
 }
 

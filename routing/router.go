@@ -1,25 +1,19 @@
 package routing
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/urlpath"
 )
-
-// DefaultMaxBody is the largest body in which a model's name is looked for.
-const DefaultMaxBody = 4 << 20
 
 var (
 	// ErrNoRoute: no route takes the request. Answered with 404.
@@ -57,10 +51,6 @@ type Config struct {
 	// Usable reports whether the caller may use a model, for the list of models; see
 	// [Router.Middleware]. Default: all.
 	Usable func(ctx context.Context, model string) bool
-	// MaxBody is the largest body, in bytes, in which the model is looked for,
-	// when a route names models; a larger one is refused with 413. Default
-	// [DefaultMaxBody].
-	MaxBody int64
 	// VersionHeader tells the client which version answered. Default
 	// X-Model-Version; "-": none.
 	VersionHeader string
@@ -127,11 +117,8 @@ func New(cfg Config) (*Router, error) {
 			return nil, fmt.Errorf("routing: Config.Upstreams[%q] is nil", name)
 		}
 	}
-	if err := errors.Join(cfg.checkNames(), cfg.checkBody(), cfg.Mirror.check()); err != nil {
+	if err := errors.Join(cfg.checkNames(), cfg.Mirror.check()); err != nil {
 		return nil, err
-	}
-	if cfg.MaxBody == 0 {
-		cfg.MaxBody = DefaultMaxBody
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
@@ -148,13 +135,6 @@ func New(cfg Config) (*Router, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-func (cfg *Config) checkBody() error {
-	if cfg.MaxBody < 0 {
-		return errors.New("routing: Config.MaxBody is negative")
-	}
-	return nil
 }
 
 func (cfg *Config) checkNames() error {
@@ -300,47 +280,30 @@ func noRoute(model string) error {
 	return &apierror.Error{Status: http.StatusNotFound, Code: "model_not_found", Message: fmt.Sprintf("The model %.100q does not exist or is not served here.", model), Err: ErrNoRoute}
 }
 
-// model finds the "model" of a JSON body. A body of another kind has none. One
-// that two programs could read differently is refused: the upstream might see
-// another model than the one that was decided by.
+// model finds the model that a request names: in its JSON, form, path or query. A body of
+// another kind has none. One that two programs could read differently is refused: the
+// upstream might see another model than the one that was decided by. Of a body that is
+// longer than what is held (proxy.Bodies) the beginning is read.
 func (r *Router) model(c *gin.Context) (string, error) {
-	body, whole, err := peek.Body(c, r.cfg.MaxBody)
+	held, err := body.Hold(c)
 	if err != nil {
 		return "", err
 	}
-	if !whole {
-		return "", &apierror.Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: "The request body is too large to find its model in."}
+	model, err := held.Model()
+	if err != nil {
+		body.Drain(c)
+		return "", badModel(err)
 	}
-	if len(body) == 0 || !saysJSON(c.Request.Header) && !looksLikeJSON(body) {
-		return "", nil
-	}
-	model, err := peek.String(body, "model")
-	switch {
-	case err == nil:
-		return model, nil
-	case errors.Is(err, peek.ErrNotFound):
-		return "", nil
-	case errors.Is(err, peek.ErrDuplicate):
-		return "", badModel("duplicate_model", "The request names its model more than once, or in another spelling of \"model\".", err)
-	case errors.Is(err, peek.ErrType):
-		return "", badModel("invalid_model", "The model must be a string.", err)
-	}
-	return "", badModel("invalid_json", "The request body is not a JSON object.", err)
+	return model, nil
 }
 
-func badModel(code, message string, err error) error {
-	return &apierror.Error{Status: http.StatusBadRequest, Code: code, Message: message, Err: errors.Join(ErrModel, err)}
-}
-
-// looksLikeJSON reports whether some upstream may read a body as a JSON object,
-// whatever its type says: in UTF-8 or UTF-16, with or without a byte order mark.
-func looksLikeJSON(body []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n\x00\xef\xbb\xbf\xff\xfe"), []byte("{"))
-}
-
-func saysJSON(h http.Header) bool {
-	mediaType, _, err := mime.ParseMediaType(h.Get("Content-Type"))
-	return err == nil && (mediaType == "application/json" || strings.HasSuffix(mediaType, "+json"))
+// badModel marks what is wrong with a body as [ErrModel].
+func badModel(err error) error {
+	e := *apierror.From(err)
+	if e.Status == http.StatusBadRequest {
+		e.Err = errors.Join(ErrModel, err)
+	}
+	return &e
 }
 
 func (r *Router) notify(ctx context.Context, e Event) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -142,7 +143,7 @@ func TestConditionedWeight(t *testing.T) {
 
 func TestModels(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"model":"demo","version":"a"},{"model":"gpt-*","version":"b"}]}`), Upstreams: upstreams("a", "b"), MaxBody: 100})
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"model":"demo","version":"a"},{"model":"gpt-*","version":"b"}]}`), Upstreams: upstreams("a", "b")})
 	tests := []struct {
 		name, body, contentType string
 		version                 string
@@ -167,18 +168,19 @@ func TestModels(t *testing.T) {
 		{"UTF-16", "\xff\xfe{\x00}\x00", "text/plain", "", 400, "invalid_json"},
 		{"more after", `{"model":"demo"} x`, "text/plain", "", 400, "invalid_json"},
 		{"bad escape in a name", `{"model":"demo","mode\l":"gpt-5"}`, "application/json", "", 400, "duplicate_model"},
-		{"a form", `model=demo`, "application/x-www-form-urlencoded", "", 404, "no_route"},
+		{"a form", `model=demo`, "application/x-www-form-urlencoded", "a", 200, ""},
+		{"a form of files", "--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-5\r\n--x--\r\n", "multipart/form-data; boundary=x", "b", 200, ""},
+		{"a form cut off", "--x\r\nContent-Dis", "multipart/form-data; boundary=x", "", 400, "bad_body"},
 		{"too large", `{"model":"demo","x":"` + strings.Repeat("x", 100) + `"}`, "application/json", "", 413, "request_too_large"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d, w := decide(r, post(tt.body, "Content-Type", tt.contentType))
-			if tt.contentType != "application/json" {
-				req := post(tt.body)
-				req.Header.Set("Content-Type", tt.contentType)
-				d, w = decide(r, req)
-			}
+			req := post(tt.body)
+			req.Header.Set("Content-Type", tt.contentType)
+			ctx, end := bodies.With(req.Context(), bodies.New(bodies.Config{Limit: 100}))
+			defer end()
+			d, w := decide(r, req.WithContext(ctx))
 			assert.Equal(t, tt.version, d.Version)
 			assert.Equal(t, tt.status, w.Code)
 			if tt.code != "" {

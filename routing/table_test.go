@@ -120,12 +120,11 @@ func TestNewFaults(t *testing.T) {
 		cfg  routing.Config
 		want []string
 	}{
-		"no upstreams":  {routing.Config{Table: one}, []string{"Upstreams is required"}},
-		"nil upstream":  {routing.Config{Table: one, Upstreams: map[string]http.RoundTripper{"a": nil}}, []string{"is nil"}},
-		"names":         {routing.Config{Table: one, Upstreams: known, StickyHeader: "X User", Cookie: "my id", VersionHeader: "X:Y", ModelHeader: "a b", FallbackHeader: "é"}, []string{"StickyHeader", "Cookie", "VersionHeader", "ModelHeader", "FallbackHeader"}},
-		"negative body": {routing.Config{Table: one, Upstreams: known, MaxBody: -1}, []string{"MaxBody"}},
-		"no routes":     {routing.Config{Upstreams: known}, []string{"at least one"}},
-		"NaN":           {routing.Config{Upstreams: known, Table: routing.Table{Routes: []routing.Route{{Version: "a", Weight: &nan}}}}, []string{"routes[0].weight"}},
+		"no upstreams": {routing.Config{Table: one}, []string{"Upstreams is required"}},
+		"nil upstream": {routing.Config{Table: one, Upstreams: map[string]http.RoundTripper{"a": nil}}, []string{"is nil"}},
+		"names":        {routing.Config{Table: one, Upstreams: known, StickyHeader: "X User", Cookie: "my id", VersionHeader: "X:Y", ModelHeader: "a b", FallbackHeader: "é"}, []string{"StickyHeader", "Cookie", "VersionHeader", "ModelHeader", "FallbackHeader"}},
+		"no routes":    {routing.Config{Upstreams: known}, []string{"at least one"}},
+		"NaN":          {routing.Config{Upstreams: known, Table: routing.Table{Routes: []routing.Route{{Version: "a", Weight: &nan}}}}, []string{"routes[0].weight"}},
 		"unknown upstreams": {routing.Config{Upstreams: known, Table: routing.Table{Routes: []routing.Route{
 			{Version: "c", Model: "m"}, {Version: "d", Upstream: "x", Model: "n"}, {Version: "a", Fallback: []string{"b", "nope"}},
 		}}}, []string{

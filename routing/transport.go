@@ -1,18 +1,14 @@
 package routing
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/hold"
-	"github.com/ginfer/ginfer/internal/peek"
 )
 
 // Transport returns the RoundTripper that sends a request to the upstream of
@@ -105,38 +101,14 @@ func rename(req *http.Request, from, to string) (out *http.Request, model string
 	if to == "" || to == from {
 		return req, from, nil
 	}
-	body, ok := peek.Bytes(req)
-	if !ok {
-		closeBody(req)
-		return nil, "", &apierror.Error{Status: http.StatusInternalServerError, Code: "body_not_held", Message: "The model's name could not be put into the request.", Err: ErrModel}
+	if out, ok := body.Rename(req, to); ok {
+		return out, to, nil
 	}
-	renamed, ok := withModel(body, to)
-	if !ok {
+	if _, held := body.Bytes(req); held {
 		return req, from, nil
 	}
-	return peek.WithBytes(req, renamed), to, nil
-}
-
-// withModel puts the model into a JSON object; anything else stays as it is.
-func withModel(body []byte, model string) ([]byte, bool) {
-	name, err := json.Marshal(model)
-	if err != nil { // a string: cannot happen
-		return nil, false
-	}
-	start, end, err := peek.Member(body, "model")
-	if err == nil {
-		return slices.Concat(body[:start], name, body[end:]), true
-	}
-	if !errors.Is(err, peek.ErrNotFound) {
-		return nil, false
-	}
-	open := bytes.IndexByte(body, '{') + 1
-	rest := bytes.TrimLeft(body[open:], " \t\r\n")
-	member := slices.Concat([]byte(`"model":`), name)
-	if rest[0] != '}' {
-		member = append(member, ',')
-	}
-	return slices.Concat(body[:open], member, rest), true
+	closeBody(req)
+	return nil, "", &apierror.Error{Status: http.StatusInternalServerError, Code: "body_not_held", Message: "The model's name could not be put into the request.", Err: ErrModel}
 }
 
 func closeBody(req *http.Request) {

@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 const includeUsage = `"include_usage":true`
@@ -21,24 +22,34 @@ func isSigned(h http.Header) bool {
 
 // withUsage has the request for a stream of OpenAI's completions ask for usage. It
 // reports false when the body is not such that this is sure to be right.
-func withUsage(body []byte) ([]byte, bool) {
-	start, end, err := peek.Member(body, "stream_options")
-	if errors.Is(err, peek.ErrNotFound) {
-		return withMember(body, `"stream_options":{`+includeUsage+`}`), true
+func withUsage(req *http.Request) (*http.Request, bool) {
+	if _, _, held := body.Segments(req); !held && req.GetBody == nil {
+		return nil, false // of a body that streams the rest is not known
+	}
+	edit := func(q *llm.Request) { q.IncludeUsage = true }
+	const name = "stream_options"
+	text := body.Text(req)
+	if !bytes.Contains(text, []byte(`"`+name+`"`)) {
+		return body.Insert(req, []byte(`"stream_options":{`+includeUsage+`}`), edit)
+	}
+	at, err := llm.Member(text, name)
+	if errors.Is(err, llm.ErrNotFound) {
+		return body.Insert(req, []byte(`"stream_options":{`+includeUsage+`}`), edit)
 	}
 	if err != nil {
 		return nil, false
 	}
-	options := body[start:end]
+	options := at.Of(text)
 	if string(options) == "null" {
-		return slices.Concat(body[:start], []byte("{"+includeUsage+"}"), body[end:]), true
+		return body.Apply(req, body.Patch{At: at, With: []byte("{" + includeUsage + "}")}, edit)
 	}
-	from, to, err := peek.Member(options, "include_usage")
+	member, err := llm.Member(options, "include_usage")
 	switch {
 	case err == nil:
-		return slices.Concat(body[:start+from], []byte("true"), body[start+to:]), true
-	case errors.Is(err, peek.ErrNotFound):
-		return slices.Concat(body[:start], withMember(options, includeUsage), body[end:]), true
+		at = llm.Span{Start: at.Start + member.Start, End: at.Start + member.End}
+		return body.Apply(req, body.Patch{At: at, With: []byte("true")}, edit)
+	case errors.Is(err, llm.ErrNotFound):
+		return body.Apply(req, body.Patch{At: at, With: withMember(options, includeUsage)}, edit)
 	}
 	return nil, false
 }
@@ -184,20 +195,21 @@ func soleData(event []byte) (start, end int, ok bool) {
 
 // isUsageAlone reports whether a chunk has usage and no choices.
 func isUsageAlone(data []byte) bool {
-	start, end, err := peek.Member(data, "choices")
-	if err != nil || data[start] != '[' || len(bytes.TrimSpace(data[start+1:end])) != 1 {
+	at, err := llm.Member(data, "choices")
+	if err != nil || data[at.Start] != '[' || len(bytes.TrimSpace(data[at.Start+1:at.End])) != 1 {
 		return false
 	}
-	start, _, err = peek.Member(data, "usage")
-	return err == nil && data[start] == '{'
+	at, err = llm.Member(data, "usage")
+	return err == nil && data[at.Start] == '{'
 }
 
 // usageMember finds the usage in a chunk with its name and a comma: data[from:to].
 func usageMember(data []byte) (from, to int, ok bool) {
-	start, end, err := peek.Member(data, "usage")
+	at, err := llm.Member(data, "usage")
 	if err != nil {
 		return 0, 0, false
 	}
+	start, end := at.Start, at.End
 	name := []byte(`"usage"`)
 	from = bytes.LastIndex(data[:start], name)
 	if from < 0 || string(bytes.TrimSpace(data[from+len(name):start])) != ":" { // written with escapes

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/llm"
-	"github.com/ginfer/ginfer/internal/peek"
 	"github.com/ginfer/ginfer/internal/usage"
 )
 
@@ -67,15 +67,11 @@ type metered struct {
 
 // RoundTrip implements http.RoundTripper.
 func (m metered) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, known := peek.Whole(req)
-	if !known {
+	asks := body.Request(req)
+	if asks == nil || !asks.JSON {
 		return m.next.RoundTrip(req)
 	}
-	asks := usage.ReadRequest(body)
-	if !asks.Known {
-		return m.next.RoundTrip(req)
-	}
-	out, injected := m.outbound(req, body, &asks)
+	out, injected := m.outbound(req, asks)
 	t := &tally{meter: m.Meter, ctx: req.Context(), start: time.Now(), asks: asks}
 	res, err := m.next.RoundTrip(out)
 	if err != nil {
@@ -93,11 +89,11 @@ func (m metered) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // outbound is the request as it is sent.
-func (m *Meter) outbound(req *http.Request, body []byte, asks *usage.Request) (out *http.Request, injected bool) {
+func (m *Meter) outbound(req *http.Request, asks *llm.Request) (out *http.Request, injected bool) {
 	if !m.cfg.NoInject && asks.Stream && !asks.IncludeUsage && isCompletion(req.URL.Path) && !isSigned(req.Header) {
-		var changed []byte
-		if changed, injected = withUsage(body); injected {
-			req = peek.WithBytes(req, changed)
+		var changed *http.Request
+		if changed, injected = withUsage(req); injected {
+			req = changed
 		}
 	}
 	if accepted := req.Header.Get("Accept-Encoding"); accepted != "" && accepted != "identity" {
@@ -119,7 +115,7 @@ type tally struct {
 	meter *Meter
 	ctx   context.Context //nolint:containedctx // the request's own, asked for its end when the body is closed
 	start time.Time
-	asks  usage.Request
+	asks  *llm.Request
 
 	status  int
 	stream  bool
@@ -243,7 +239,7 @@ func (t *tally) usage() Usage {
 	now := time.Now()
 	try := attempt.From(t.ctx)
 	u := Usage{
-		Model: t.asks.Model, Status: t.status, Stream: t.stream, Events: t.events, Stalls: t.stalls,
+		Model: modelOf(t.asks), Status: t.status, Stream: t.stream, Events: t.events, Stalls: t.stalls,
 		Total: now.Sub(t.start), Longest: t.longest, Try: try.Number(), Endpoint: try.Endpoint(), Hedge: try.Hedge(),
 	}
 	if t.events > 0 {
@@ -253,6 +249,16 @@ func (t *tally) usage() Usage {
 		u.PerToken = t.last.Sub(t.first) / time.Duration(t.events-1)
 	}
 	return u
+}
+
+// maxModel is the longest name, in bytes, that is reported: clients choose names.
+const maxModel = 127
+
+func modelOf(asks *llm.Request) string {
+	if len(asks.Model) > maxModel {
+		return ""
+	}
+	return asks.Model
 }
 
 func (t *tally) tell(u Usage) {

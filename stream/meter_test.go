@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/peek"
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -63,7 +63,7 @@ func meter(tb testing.TB, change ...func(*stream.MeterConfig)) (*stream.Meter, *
 
 func asking(ctx context.Context, url, body string) *http.Request {
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
-	peek.SetBytes(req, []byte(body))
+	bodies.Set(req, []byte(body))
 	return req
 }
 

@@ -50,8 +50,8 @@ func (c *Config) check() []fault {
 			k.add(fmt.Sprintf("trusted_proxies[%d]", i), "%q is not a CIDR range such as 10.0.0.0/8", cidr)
 		}
 	}
-	if m := c.Memory; m.LimitPercent < -1 || m.LimitPercent > 100 || m.GOGC < -1 {
-		k.add("memory", "limit_percent is 1 to 100 or -1, gogc is positive or -1")
+	if m := c.Memory; m.LimitPercent < -1 || m.LimitPercent > 100 || m.GOGC < -1 || m.BodyBudget < 0 {
+		k.add("memory", "limit_percent is 1 to 100 or -1, gogc is positive or -1, body_budget is positive")
 	}
 	if c.Memory.GOGC == -1 && c.Memory.LimitPercent == -1 {
 		k.add("memory", "gogc -1 needs a limit: nothing would ever be collected")

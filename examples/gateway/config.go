@@ -119,6 +119,10 @@ type Memory struct {
 	// GOGC is how much the heap may grow between collections, in per cent. Default 100; -1: off, which
 	// needs a limit.
 	GOGC int `json:"gogc,omitempty"`
+	// BodyBudget is how many bytes of request bodies may be held at a time; one caller, and all that
+	// are not authenticated, may have a quarter of it. A request beyond it gets 503. Default a quarter
+	// of the memory limit, at least 268435456.
+	BodyBudget int64 `json:"body_budget,omitempty"`
 }
 
 // Upstream is a pool of servers that serve the same.
@@ -274,7 +278,9 @@ type Stream struct {
 type Proxy struct {
 	// StripPrefix takes the group's path off before the request goes upstream. Default false.
 	StripPrefix bool `json:"strip_prefix,omitempty"`
-	// MaxBody is the largest body, in bytes, that is held to be sent again. Default 4194304.
+	// MaxBody is the largest body, in bytes, that is held in memory, by all stages: to find its model,
+	// to estimate its cost, to send it again. Of a longer one the beginning is read and the rest
+	// streams. Default 33554432; -1: bodies stream, unless a stage needs them.
 	MaxBody int64 `json:"max_body,omitempty"`
 	// Tries is the most tries per request. Default 3; 1 means no retries.
 	Tries int `json:"tries,omitempty"`

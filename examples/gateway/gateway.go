@@ -16,6 +16,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/stream"
 )
@@ -47,6 +48,9 @@ type gateway struct {
 	answers *answers
 	caches  map[string]*groupCache // by group
 	work    *work                  // nil: there is no queue
+
+	bodies     *proxy.Bodies
+	bodyBudget int64 // as configured
 
 	progress *progress
 	rollouts map[string]*rollout // by name

@@ -143,7 +143,11 @@ func (g *gateway) known(cfg *Group, p *parts) (gin.HandlersChain, error) {
 
 // gate are the stages that say who may come in. The caller of a job is known already.
 func (g *gateway) gate(cfg *Group, all *Config, known gin.HandlersChain) (gin.HandlersChain, error) {
-	chain := gin.HandlersChain{methods(cfg)}
+	bodies, err := g.keepBodies(&all.Memory)
+	if err != nil {
+		return nil, err
+	}
+	chain := gin.HandlersChain{bodies.Within(cfg.Proxy.MaxBody).Middleware(), methods(cfg)}
 	if cfg.has(stageIP) && cfg.IP != nil {
 		filter, err := auth.NewIPFilter(auth.IPFilterConfig{Allow: cfg.IP.Allow, Deny: cfg.IP.Deny, TrustedProxies: all.TrustedProxies, OnEvent: g.hooks.Address})
 		if err != nil {
@@ -156,6 +160,19 @@ func (g *gateway) gate(cfg *Group, all *Config, known gin.HandlersChain) (gin.Ha
 		chain = append(chain, auth.Require(cfg.Scopes...))
 	}
 	return chain, nil
+}
+
+// keepBodies returns the budget of request bodies, which groups share and a reload keeps.
+func (g *gateway) keepBodies(cfg *Memory) (*proxy.Bodies, error) {
+	if g.bodies != nil && g.bodyBudget == cfg.BodyBudget {
+		return g.bodies, nil
+	}
+	bodies, err := proxy.NewBodies(proxy.BodiesConfig{Budget: cfg.BodyBudget})
+	if err != nil {
+		return nil, err
+	}
+	g.bodies, g.bodyBudget = bodies, cfg.BodyBudget
+	return bodies, nil
 }
 
 // guards are the limits of the stream stage. When it is off, clients that do
@@ -235,7 +252,7 @@ func (g *gateway) newProxy(cfg *Group, all *Config, who *authn, transport http.R
 	}
 	return proxy.New(proxy.Config{
 		Transport:      transport,
-		MaxBody:        cfg.Proxy.MaxBody,
+		MaxBody:        min(cfg.Proxy.MaxBody, 0),
 		TrustedProxies: prefixes(all.TrustedProxies),
 		Retry:          proxy.Retry{Tries: cfg.Proxy.Tries, Repeat: repeat},
 		Timeouts: proxy.Timeouts{

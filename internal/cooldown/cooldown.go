@@ -9,9 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
-	"github.com/ginfer/ginfer/internal/llm"
-	"github.com/ginfer/ginfer/internal/peek"
 )
 
 const (
@@ -33,9 +32,8 @@ func Of(req *http.Request) Subject {
 	if c := exchange.Credentials(req); c != "" {
 		s.credential = maphash.String(seed, c)
 	}
-	body, _ := peek.Bytes(req)
-	if model := llm.ReadRequest(req, body).Model; model != "" {
-		s.model = maphash.String(seed, model)
+	if asks := body.Request(req); asks != nil && asks.Model != "" {
+		s.model = maphash.String(seed, asks.Model)
 	}
 	return s
 }

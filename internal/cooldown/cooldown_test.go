@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/cooldown"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
 )
@@ -21,7 +21,7 @@ func request(credential, model string) *http.Request {
 	if credential != "" {
 		req.Header.Set("Authorization", "Bearer "+credential)
 	}
-	peek.SetBytes(req, []byte(`{"model":"`+model+`"}`))
+	body.Set(req, []byte(`{"model":"`+model+`"}`))
 	return req
 }
 

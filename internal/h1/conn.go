@@ -65,7 +65,7 @@ func (c *conn) close() { _ = c.Close() }
 
 // exchange sends a request and reads the head of its answer. The connection is
 // given back or closed at the end of the answer's body, or after an error.
-func (c *conn) exchange(req *http.Request, body []byte) (*http.Response, error) {
+func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error) {
 	stop := context.AfterFunc(req.Context(), func() { _ = c.SetDeadline(past) })
 	res, err := c.try(req, body)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c *conn) exchange(req *http.Request, body []byte) (*http.Response, error) 
 	return res, nil
 }
 
-func (c *conn) try(req *http.Request, body []byte) (*http.Response, error) {
+func (c *conn) try(req *http.Request, body [][]byte) (*http.Response, error) {
 	wrote := c.write(req, body)
 	if errors.Is(wrote, errRequest) {
 		return nil, wrote

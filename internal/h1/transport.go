@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 )
 
 // maxBody is the longest body that is written before the answer is read. It
@@ -44,7 +44,7 @@ func New(cfg Config) *Transport { return &Transport{cfg: cfg, hosts: map[string]
 // RoundTrip implements http.RoundTripper. Of a request's httptrace only
 // Got1xxResponse is called.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, ok := t.takes(req)
+	parts, ok := t.takes(req)
 	if !ok {
 		return t.cfg.Rest.RoundTrip(req)
 	}
@@ -60,7 +60,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		res, err := c.exchange(req, body)
+		res, err := c.exchange(req, parts)
 		// A server may close an unused connection in the moment in which it is
 		// used. Nothing was answered then, but something may have been done.
 		if err == nil || !errors.Is(err, errStale) || !safe(req) || req.Context().Err() != nil {
@@ -70,7 +70,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // takes reports whether this package can make the request, and returns its body.
-func (t *Transport) takes(req *http.Request) ([]byte, bool) {
+func (t *Transport) takes(req *http.Request) (parts [][]byte, ok bool) {
 	u := req.URL
 	if u == nil || u.Scheme != "http" || u.Host == "" || u.Opaque != "" || req.Close || len(req.Trailer) > 0 || len(req.TransferEncoding) > 0 {
 		return nil, false
@@ -83,8 +83,8 @@ func (t *Transport) takes(req *http.Request) ([]byte, bool) {
 			return nil, false
 		}
 	}
-	body, ok := peek.Bytes(req)
-	return body, ok && len(body) <= maxBody && req.ContentLength == int64(len(body))
+	parts, size, ok := body.Segments(req)
+	return parts, ok && size <= maxBody && req.ContentLength == size
 }
 
 // safe reports whether a request may be made twice (RFC 9110 §9.2.2).

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/h1"
-	"github.com/ginfer/ginfer/internal/peek"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -134,7 +134,7 @@ func TestRequests(t *testing.T) {
 	for name, tt := range tests {
 		req := request(t, http.MethodGet, up)
 		req.Method, req.Header, req.Host = tt.method, tt.header, "example.com"
-		peek.SetBytes(req, tt.body)
+		bodies.Set(req, tt.body)
 		transport := newTransport(t, func(c *h1.Config) { c.MaxIdle = 0 })
 		_, _, err := do(t, transport, req) //nolint:bodyclose // closed in do
 		require.NoError(t, err, name)
@@ -172,8 +172,8 @@ func TestRest(t *testing.T) {
 		"expect":          func(r *http.Request) { r.Header.Set("Expect", "100-continue") },
 		"trailers":        func(r *http.Request) { r.Trailer = http.Header{"X": nil} },
 		"streamed body":   func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("x")) },
-		"long body":       func(r *http.Request) { peek.SetBytes(r, make([]byte, 64<<10)) },
-		"another length":  func(r *http.Request) { peek.SetBytes(r, []byte("abc")); r.ContentLength = -1 },
+		"long body":       func(r *http.Request) { bodies.Set(r, make([]byte, 64<<10)) },
+		"another length":  func(r *http.Request) { bodies.Set(r, []byte("abc")); r.ContentLength = -1 },
 		"CONNECT":         func(r *http.Request) { r.Method = http.MethodConnect },
 		"close":           func(r *http.Request) { r.Close = true },
 		"no host":         func(r *http.Request) { r.URL.Host = "" },
@@ -354,7 +354,7 @@ func TestEarlyAnswer(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 	})
 	req := request(t, http.MethodPost, up)
-	peek.SetBytes(req, make([]byte, 32<<10))
+	bodies.Set(req, make([]byte, 32<<10))
 	res, body, err := do(t, newTransport(t, nil), req) //nolint:bodyclose // closed in do
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusRequestEntityTooLarge, res.StatusCode)
@@ -379,7 +379,7 @@ func TestConcurrent(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				peek.SetBytes(req, []byte(want))
+				bodies.Set(req, []byte(want))
 				_, got, err := do(t, tr, req) //nolint:bodyclose // closed in do
 				if err != nil || got != want {
 					t.Errorf("%v: %d bytes of %d", err, len(got), len(want))

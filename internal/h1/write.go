@@ -16,18 +16,25 @@ var errRequest = errors.New("h1: invalid request")
 const copyLimit = 8 << 10
 
 // write sends the request. Nothing of an invalid one is sent.
-func (c *conn) write(req *http.Request, body []byte) error {
-	head, err := appendHead(c.out[:0], req, len(body))
+func (c *conn) write(req *http.Request, body [][]byte) error {
+	length := 0
+	for _, part := range body {
+		length += len(part)
+	}
+	head, err := appendHead(c.out[:0], req, length)
 	if err != nil {
 		return err
 	}
 	c.out = head
-	if len(body) <= copyLimit {
-		c.out = append(c.out, body...)
+	if length <= copyLimit {
+		for _, part := range body {
+			c.out = append(c.out, part...)
+		}
 		_, err = c.Write(c.out)
 		return err
 	}
-	_, err = (&net.Buffers{head, body}).WriteTo(c.Conn)
+	parts := append(net.Buffers{head}, body...)
+	_, err = parts.WriteTo(c.Conn)
 	return err
 }
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/usage"
 	"github.com/stretchr/testify/require"
 )
@@ -59,7 +59,7 @@ func FuzzReadRequest(f *testing.F) {
 		}
 		require.True(t, got.Known, "valid JSON is read to its end")
 		checkNeeds(t, body, got)
-		if model, err := peek.String(body, "model"); err == nil && len(model) < 128 {
+		if model, err := llm.String(body, "model"); err == nil && len(model) < 128 {
 			require.Equal(t, model, got.Model)
 		}
 	})
@@ -72,18 +72,18 @@ func checkNeeds(t *testing.T, body []byte, got usage.Request) {
 	if got.Vision {
 		require.True(t, bytes.Contains(body, []byte("image")))
 	}
-	if _, _, err := peek.Member(body, "functions"); !errors.Is(err, peek.ErrNotFound) {
+	if _, err := llm.Member(body, "functions"); !errors.Is(err, llm.ErrNotFound) {
 		return
 	}
-	start, end, err := peek.Member(body, "tools")
-	if errors.Is(err, peek.ErrNotFound) {
+	at, err := llm.Member(body, "tools")
+	if errors.Is(err, llm.ErrNotFound) {
 		require.False(t, got.Tools)
 	}
 	if err != nil {
 		return
 	}
 	var tools []json.RawMessage
-	if json.Unmarshal(body[start:end], &tools) != nil || len(tools) == 0 {
+	if json.Unmarshal(at.Of(body), &tools) != nil || len(tools) == 0 {
 		require.False(t, got.Tools)
 	} else if bytes.Contains(tools[0], []byte(`"name":"f`)) {
 		require.True(t, got.Tools)

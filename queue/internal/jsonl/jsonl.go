@@ -13,7 +13,7 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // Rules bound a batch.
@@ -122,17 +122,17 @@ func (rules *Rules) Check(raw []byte) (Line, *Fault) {
 		name string
 		into *string
 	}{{"custom_id", &l.CustomID}, {"method", &l.Method}, {"url", &l.URL}} {
-		v, err := peek.String(raw, member.name)
+		v, err := llm.String(raw, member.name)
 		if err != nil {
 			return l, missing(member.name, err)
 		}
 		*member.into = v
 	}
-	start, end, err := peek.Member(raw, "body")
+	at, err := llm.Member(raw, "body")
 	if err != nil {
 		return l, missing("body", err)
 	}
-	l.Body = raw[start:end]
+	l.Body = at.Of(raw)
 	return l, rules.judge(&l)
 }
 
@@ -152,21 +152,21 @@ func (rules *Rules) judge(l *Line) *Fault {
 
 // CheckBody refuses a request whose answer would be a stream. Body is valid JSON.
 func CheckBody(body []byte) *Fault {
-	start, end, err := peek.Member(body, "stream")
+	at, err := llm.Member(body, "stream")
 	switch {
-	case errors.Is(err, peek.ErrNotFound):
+	case errors.Is(err, llm.ErrNotFound):
 		return nil
 	case err != nil:
 		return fault("invalid_body", "body.stream", "body must have one stream member at most.")
 	}
-	if v := string(body[start:end]); v != "false" && v != "null" {
+	if v := string(at.Of(body)); v != "false" && v != "null" {
 		return fault("stream_not_supported", "body.stream", "Streaming is not supported here: leave stream out.")
 	}
 	return nil
 }
 
 func missing(name string, err error) *Fault {
-	if errors.Is(err, peek.ErrNotFound) {
+	if errors.Is(err, llm.ErrNotFound) {
 		return fault("missing_required_parameter", name, "Missing required parameter: '"+name+"'.")
 	}
 	return fault("invalid_type", name, "'"+name+"' is not as it must be: once, and of the right type.")
@@ -193,7 +193,7 @@ func (s *Summary) add(body []byte) {
 	if !first && s.Model == "" {
 		return // they differ
 	}
-	model, err := peek.String(body, "model")
+	model, err := llm.String(body, "model")
 	if err != nil || len(model) > maxModel || !first && model != s.Model {
 		model = ""
 	}

@@ -1,4 +1,4 @@
-package peek_test
+package body_test
 
 import (
 	"bufio"
@@ -15,7 +15,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -34,7 +34,7 @@ func TestDeadline(t *testing.T) {
 		{1 << 40, 10*time.Second + (1<<40)/500*time.Second},
 	}
 	for _, tt := range tests {
-		assert.Equal(t, tt.want, peek.Deadline(start, tt.n).Sub(start), "%d bytes", tt.n)
+		assert.Equal(t, tt.want, body.Deadline(start, tt.n).Sub(start), "%d bytes", tt.n)
 	}
 }
 
@@ -56,10 +56,10 @@ func TestGuard(t *testing.T) {
 		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 		c, _ := gin.CreateTestContext(w)
 		c.Request = httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text(1200)))
-		body := peek.Guarded(c)
+		r := body.Guarded(c)
 		time.Sleep(time.Second) // the clock begins with Guarded
 		for range 3 {
-			_, err := body.Read(make([]byte, 600))
+			_, err := r.Read(make([]byte, 600))
 			if err != nil {
 				require.ErrorIs(t, err, io.EOF)
 			}
@@ -115,7 +115,7 @@ func send(t *testing.T, conn net.Conn, s string) {
 	require.NoError(t, err)
 }
 
-// reply is one answer; last says that the server will close the connection.
+// reply is one response; last says that the server will close the connection.
 type reply struct {
 	status int
 	last   bool
@@ -132,21 +132,23 @@ func receive(t *testing.T, r *bufio.Reader) reply {
 	return reply{res.StatusCode, res.Close, string(b)}
 }
 
-// answer is a handler that says how long the body was, or why it is none.
-func answer(limit int64) gin.HandlerFunc {
+// size is a handler that says how long the body was, or why it is none.
+func size(limit int64) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		body, whole, err := peek.Body(c, limit)
+		c.Request = within(c.Request, body.Config{Limit: limit})
+		held, err := body.Hold(c)
 		if err != nil {
 			apierror.OpenAI(c, err)
 			return
 		}
-		if !whole {
-			if body, err = io.ReadAll(c.Request.Body); err != nil {
+		text := held.Bytes()
+		if !held.Whole {
+			if text, err = io.ReadAll(c.Request.Body); err != nil {
 				apierror.OpenAI(c, err)
 				return
 			}
 		}
-		c.String(http.StatusOK, "%d bytes", len(body))
+		c.String(http.StatusOK, "%d bytes", len(text))
 	}
 }
 
@@ -162,7 +164,7 @@ func TestBodySlowClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				conn, start := dial(t, answer(1000)), time.Now()
+				conn, start := dial(t, size(1000)), time.Now()
 				send(t, conn, "POST / HTTP/1.1\r\nHost: x\r\n"+head)
 				r := bufio.NewReader(conn)
 				got := receive(t, r)
@@ -182,7 +184,7 @@ func TestBodySlowClient(t *testing.T) {
 func TestBodyDripped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		conn, start := dial(t, answer(1000)), time.Now()
+		conn, start := dial(t, size(1000)), time.Now()
 		send(t, conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
 		var dripping sync.WaitGroup
 		dripping.Go(func() {
@@ -203,7 +205,7 @@ func TestBodyDripped(t *testing.T) {
 func TestBodySlowLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		conn, start := dial(t, answer(1<<20)), time.Now()
+		conn, start := dial(t, size(1<<20)), time.Now()
 		send(t, conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n")
 		for range 60 {
 			send(t, conn, text(1000))
@@ -223,11 +225,11 @@ func TestBodySlowLine(t *testing.T) {
 }
 
 // Who reads on after a body that was too long has the bounds he sets himself:
-// none is left over from the peek.
+// none is left over from the hold.
 func TestBodyTooLongHasNoDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		conn := dial(t, answer(10))
+		conn := dial(t, size(10))
 		send(t, conn, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n0123456789abcdef\r\n")
 		time.Sleep(time.Minute)
 		send(t, conn, "1\r\nx\r\n0\r\n\r\n")

@@ -1,4 +1,4 @@
-package peek_test
+package body_test
 
 import (
 	"testing"

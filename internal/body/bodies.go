@@ -1,0 +1,260 @@
+package body
+
+import (
+	"context"
+	"hash/maphash"
+	"math"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/gin-gonic/gin"
+)
+
+const (
+	// DefaultLimit is the largest body that is held, in bytes.
+	DefaultLimit = 32 << 20
+	// DefaultShare is the part of the budget that one caller may have.
+	DefaultShare = 0.25
+	// minBudget is the least default budget in bytes.
+	minBudget = 256 << 20
+)
+
+// Config describes Bodies. Zero values are defaults.
+type Config struct {
+	Limit, Budget int64
+	Share         float64
+}
+
+// Bodies is the bound of each held body and the budget of all of them. It is safe for
+// concurrent use.
+type Bodies struct {
+	limit int64
+	*pool
+}
+
+// pool is a budget, which several bounds may share.
+type pool struct {
+	budget, share int64
+
+	mu        sync.Mutex
+	used      int64
+	anonymous int64            // of used: by callers that are not authenticated
+	callers   map[caller]int64 // of used
+}
+
+// New returns Bodies.
+func New(cfg Config) *Bodies {
+	if cfg.Limit == 0 {
+		cfg.Limit = DefaultLimit
+	}
+	if cfg.Budget == 0 {
+		cfg.Budget = max(memory()/4, minBudget)
+	}
+	if cfg.Share == 0 {
+		cfg.Share = DefaultShare
+	}
+	p := &pool{budget: cfg.Budget, share: int64(float64(cfg.Budget) * cfg.Share), callers: map[caller]int64{}}
+	return p.within(cfg.Limit)
+}
+
+// Within returns Bodies with another bound and the same budget.
+func (b *Bodies) Within(limit int64) *Bodies { return b.within(limit) }
+
+func (p *pool) within(limit int64) *Bodies { return &Bodies{min(limit, math.MaxInt64/2), p} }
+
+// Limit is the largest body that is held, in bytes.
+func (b *Bodies) Limit() int64 { return b.limit }
+
+// Used is how many bytes are held now.
+func (p *pool) Used() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.used
+}
+
+// memory is what the process may have, in bytes; 0: not known.
+func memory() int64 {
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		return limit
+	}
+	limit, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil {
+		return 0
+	}
+	return int64(min(limit, math.MaxInt64))
+}
+
+// standard is for requests that have passed no middleware.
+//
+//nolint:gochecknoglobals // one budget for the process, as its memory is one
+var standard = sync.OnceValue(func() *Bodies { return New(Config{}) })
+
+// caller is who sends a body. Of those that are not authenticated it is the address.
+type caller struct {
+	key   uint64
+	known bool
+}
+
+// record is what one request holds.
+type record struct {
+	bodies *Bodies
+
+	mu     sync.Mutex
+	caller caller
+	held   int64
+	ended  bool
+	free   bool // nothing is counted: nobody could say when it ends
+}
+
+type recordKey struct{}
+
+// With returns a context whose requests hold their bodies within b, and how to end that:
+// it must be called when the request ends.
+func With(ctx context.Context, b *Bodies) (out context.Context, end func()) {
+	r := &record{bodies: b}
+	return context.WithValue(ctx, recordKey{}, r), r.end
+}
+
+// From returns what bounds the bodies of a context: the process's default if nothing was
+// set.
+func From(ctx context.Context) *Bodies {
+	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+		return r.bodies
+	}
+	return standard()
+}
+
+// recordOf returns a request's record, or a new one that ends with the request's context.
+func recordOf(req *http.Request) *record {
+	ctx := req.Context()
+	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+		r.by(req.RemoteAddr)
+		return r
+	}
+	r := &record{bodies: standard(), free: ctx.Done() == nil}
+	r.by(req.RemoteAddr)
+	context.AfterFunc(ctx, r.end)
+	return r
+}
+
+// uncounted is the record of bodies that other code holds.
+func uncounted() *record { return &record{free: true} }
+
+// SetCaller says who sends the request: a hash of an authenticated identity. Without it the
+// client's address stands in, and shares what all such callers may have together.
+func SetCaller(c *gin.Context, key uint64) {
+	ctx := c.Request.Context()
+	r, ok := ctx.Value(recordKey{}).(*record)
+	if !ok {
+		r = &record{bodies: standard(), free: ctx.Done() == nil}
+		context.AfterFunc(ctx, r.end)
+		c.Request = c.Request.WithContext(context.WithValue(ctx, recordKey{}, r))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.become(caller{key, true})
+}
+
+//nolint:gochecknoglobals // of this process alone
+var seed = maphash.MakeSeed()
+
+// Caller is the key of an identity, for [SetCaller].
+func Caller(issuer, subject string) uint64 {
+	return maphash.Comparable(seed, [2]string{issuer, subject})
+}
+
+// by takes the address as the caller, unless there is one.
+func (r *record) by(address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.caller != (caller{}) {
+		return
+	}
+	host := address
+	if at, err := netip.ParseAddrPort(address); err == nil {
+		addr, bits := at.Addr().Unmap().WithZone(""), 64
+		if addr.Is4() {
+			bits = 32
+		}
+		if prefix, err := addr.Prefix(bits); err == nil {
+			host = prefix.String()
+		}
+	}
+	r.caller.key = maphash.String(seed, host)
+}
+
+// become moves what is held to another caller.
+func (r *record) become(c caller) {
+	if !r.free && !r.ended && r.held > 0 {
+		r.bodies.give(r.caller, r.held)
+		r.bodies.take(c, r.held, true)
+	}
+	r.caller = c
+}
+
+// take counts n more bytes, and reports false when there is no room for them.
+func (r *record) take(n int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.free || r.ended {
+		return true
+	}
+	if !r.bodies.take(r.caller, n, false) {
+		return false
+	}
+	r.held += n
+	return true
+}
+
+// give counts n bytes less.
+func (r *record) give(n int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.free || r.ended {
+		return
+	}
+	r.held -= n
+	r.bodies.give(r.caller, n)
+}
+
+// end gives everything back. It may be called twice.
+func (r *record) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return
+	}
+	r.ended = true
+	if r.held > 0 {
+		r.bodies.give(r.caller, r.held)
+	}
+}
+
+func (p *pool) take(c caller, n int64, forced bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !forced && (p.used+n > p.budget || p.callers[c]+n > p.share || !c.known && p.anonymous+n > p.share) {
+		return false
+	}
+	p.used += n
+	p.callers[c] += n
+	if !c.known {
+		p.anonymous += n
+	}
+	return true
+}
+
+func (p *pool) give(c caller, n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.used -= n
+	if p.callers[c] -= n; p.callers[c] == 0 {
+		delete(p.callers, c)
+	}
+	if !c.known {
+		p.anonymous -= n
+	}
+}

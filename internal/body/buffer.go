@@ -1,0 +1,135 @@
+package body
+
+import (
+	"errors"
+	"io"
+	"sync"
+)
+
+// Buffers for reading come in classes, each four times the one before. They are private to
+// [readUpTo], which copies what it returns into memory of just that size, so they can be
+// used again. What it returns is not: nobody can say when its last reader is done, as
+// net/http may write a body after the response has come.
+const (
+	firstClass = 64 << 10
+	growth     = 4
+	classes    = 4 // the last one is 4 MiB; larger ones are not kept
+)
+
+//nolint:gochecknoglobals // as pools are
+var pools [classes]sync.Pool
+
+func classSize(class int) int64 { return firstClass << (2 * class) }
+
+// budget counts memory.
+type budget interface {
+	take(n int64) bool
+	give(n int64)
+}
+
+// buffer grows while a body is read into it.
+type buffer struct {
+	b      []byte
+	kept   *[]byte // b is of a pool
+	class  int
+	budget budget
+}
+
+// readUpTo reads at most limit bytes; ended reports that there are no more. What is
+// announced only chooses how much is read at once: memory is taken in steps, after what has
+// come, at most four times as much. It reads on after the announced length: only at the
+// body's end does net/http watch the connection for a client that leaves, and a middleware
+// that unpacks bodies may leave the length as it was. It returns what was read also with an
+// error.
+func readUpTo(r io.Reader, length, limit int64, m budget) (b []byte, ended bool, err error) {
+	f := &buffer{budget: m}
+	first := f.pooled
+	if length >= 0 && length < min(firstClass, limit) { // the usual one
+		first = func(int) bool { return f.exact(length + 1) }
+	}
+	if !first(0) {
+		return nil, false, ErrBudget
+	}
+	for !ended && int64(len(f.b)) < limit {
+		if len(f.b) == cap(f.b) && !f.grow(length, limit) {
+			err = ErrBudget
+			break
+		}
+		var n int
+		n, err = r.Read(f.b[len(f.b):min(int64(cap(f.b)), limit)])
+		f.b = f.b[:len(f.b)+n]
+		if errors.Is(err, io.EOF) {
+			ended, err = true, nil
+		}
+		if err != nil {
+			break
+		}
+	}
+	return f.done(), ended, err
+}
+
+// grow makes room: just for the announced length when a quarter of that has come.
+func (f *buffer) grow(length, limit int64) bool {
+	have := int64(len(f.b))
+	if last := min(length+1, limit); length >= have && last <= growth*have {
+		return f.exact(last)
+	}
+	for classSize(f.class) <= have && f.class < classes {
+		f.class++
+	}
+	if f.class < classes {
+		return f.pooled(f.class)
+	}
+	return f.exact(min(2*have, max(limit, have+1)))
+}
+
+func (f *buffer) exact(size int64) bool {
+	if !f.budget.take(size) {
+		return false
+	}
+	f.move(make([]byte, 0, size), nil)
+	return true
+}
+
+func (f *buffer) pooled(class int) bool {
+	if !f.budget.take(classSize(class)) {
+		return false
+	}
+	kept, ok := pools[class].Get().(*[]byte)
+	if !ok {
+		b := make([]byte, classSize(class))
+		kept = &b
+	}
+	f.class = class
+	f.move((*kept)[:0], kept)
+	return true
+}
+
+// move goes on in another buffer.
+func (f *buffer) move(to []byte, kept *[]byte) {
+	to = append(to, f.b...)
+	f.free()
+	f.b, f.kept = to, kept
+}
+
+func (f *buffer) free() {
+	f.budget.give(int64(cap(f.b)))
+	if f.kept != nil {
+		for class := range classes {
+			if classSize(class) == int64(len(*f.kept)) {
+				pools[class].Put(f.kept)
+			}
+		}
+	}
+}
+
+// done is what was read, in memory of its own.
+func (f *buffer) done() []byte {
+	if f.kept == nil {
+		return f.b
+	}
+	out := append(make([]byte, 0, len(f.b)), f.b...)
+	f.budget.give(-int64(cap(out))) // less than what is freed
+	f.free()
+	return out
+}

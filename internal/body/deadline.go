@@ -1,0 +1,70 @@
+package body
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A client must deliver its body within grace plus one second for each
+// minRate bytes (the rule of Apache's mod_reqtimeout), so that a body dripped
+// in byte by byte ends after grace, and a slow line can still send megabytes.
+const (
+	grace   = 10 * time.Second
+	minRate = 500
+)
+
+// Deadline is when the next byte of a body must have come, n bytes after start.
+func Deadline(start time.Time, n int64) time.Time {
+	return start.Add(grace + time.Duration(n/minRate)*time.Second)
+}
+
+// guarded is a body with read deadlines on the client's connection, so that a
+// client that drips its body in is dropped. When the body has ended the deadline is
+// lifted; after an error it stays, so that the server, which reads what is left of a
+// body, does not wait for the rest either.
+type guarded struct {
+	r     io.Reader
+	conn  *http.ResponseController // nil: none
+	start time.Time
+	n     int64
+}
+
+func newGuarded(w http.ResponseWriter, body io.Reader) *guarded {
+	g := &guarded{r: body, start: time.Now()}
+	if w != nil {
+		g.conn = http.NewResponseController(w)
+	}
+	return g
+}
+
+// Guarded is the request's body for a reader that takes it piece by piece: a client that
+// drips it in is dropped as by [Hold].
+func Guarded(c *gin.Context) io.ReadCloser {
+	return struct {
+		io.Reader
+		io.Closer
+	}{newGuarded(c.Writer, c.Request.Body), c.Request.Body}
+}
+
+// Read implements io.Reader.
+func (g *guarded) Read(p []byte) (int, error) {
+	g.until(Deadline(g.start, g.n))
+	n, err := g.r.Read(p)
+	g.n += int64(n)
+	if errors.Is(err, io.EOF) {
+		g.until(time.Time{})
+	}
+	return n, err
+}
+
+// until sets the read deadline. A writer without deadlines, as in tests, is no error: the
+// body is read all the same.
+func (g *guarded) until(t time.Time) {
+	if g.conn != nil {
+		_ = g.conn.SetReadDeadline(t)
+	}
+}

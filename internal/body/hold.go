@@ -1,0 +1,164 @@
+package body
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/llm"
+)
+
+// Hold reads the request's body, up to the bound of its [Bodies]. A second call returns
+// the same Held, and so does one after the body was read.
+//
+// A body beyond the bound is kept as far as it was read; the request's body still yields
+// every byte. What must flow both ways at once (gRPC) is not read at all.
+//
+// An error is an *apierror.Error. The connection is then closed after the response, because
+// what follows on it can't be trusted to be a new request.
+func Hold(c *gin.Context) (*Held, error) { return HoldUpTo(c, math.MaxInt64) }
+
+// HoldUpTo is [Hold] for a stage with a smaller bound of its own: it leaves a body that
+// announces to be longer unread. A negative limit leaves every body unread.
+func HoldUpTo(c *gin.Context, limit int64) (*Held, error) {
+	kept, _ := c.Get(gin.BodyBytesKey)
+	consumed, _ := kept.([]byte)
+	h, err := hold(c.Writer, c.Request, limit, consumed)
+	if err != nil {
+		c.Header("Connection", "close")
+	}
+	return h, err
+}
+
+// HoldRequest is [Hold] for a handler of net/http.
+func HoldRequest(w http.ResponseWriter, r *http.Request) (*Held, error) {
+	h, err := hold(w, r, math.MaxInt64, nil)
+	if err != nil {
+		w.Header().Set("Connection", "close")
+	}
+	return h, err
+}
+
+// holder is a body that knows what is held of it.
+type holder interface{ Held() *Held }
+
+func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte) (*Held, error) {
+	if b, ok := r.Body.(holder); ok {
+		return b.Held(), nil
+	}
+	if r.Body == nil || r.Body == http.NoBody {
+		return &Held{Whole: true, head: headOf(r)}, nil
+	}
+	rec := recordOf(r)
+	limit := min(rec.bodies.limit, own)
+	h := &Held{head: headOf(r), rec: rec, limit: rec.bodies.limit, encoding: encodingOf(r.Header)}
+	switch {
+	case own < 0, own < rec.bodies.limit && r.ContentLength > own:
+		return h, nil // whoever holds it later may read it
+	case llm.IsGRPC(r.Header.Get("Content-Type")):
+		h.flows = true
+		r.Body = &stream{h, r.Body, r.Body}
+		return h, nil
+	}
+	g := newGuarded(w, r.Body)
+	b, ended, err := readUpTo(g, r.ContentLength, limit+1, rec)
+	if err == nil && ended && len(b) == 0 && (r.ContentLength > 0 || len(consumed) > 0) {
+		b, err = replace(consumed)
+	}
+	if err != nil {
+		drain(g, r, err)
+		rec.give(int64(cap(b)))
+		return nil, readFault(err)
+	}
+	if r.ContentLength >= 0 && int64(len(b)) > r.ContentLength {
+		r.ContentLength = -1
+		r.Header.Del("Content-Length")
+	}
+	h.raw = b
+	if int64(len(b)) > limit {
+		g.until(time.Time{}) // whoever reads the rest sets bounds of its own
+		r.Body = &stream{h, io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
+		h.begin()
+		return h, nil
+	}
+	h.Whole = true
+	r.Body = newReader(&content{held: h, size: int64(len(b))})
+	return h, nil
+}
+
+// replace is what gin kept of a body that a handler has read.
+func replace(consumed []byte) ([]byte, error) {
+	if len(consumed) == 0 {
+		return nil, ErrConsumed
+	}
+	return consumed, nil
+}
+
+// stream is a body too long to hold: what was read of it, then the rest.
+type stream struct {
+	held *Held
+	io.Reader
+	io.Closer
+}
+
+// Held returns what is known of it.
+func (s *stream) Held() *Held { return s.held }
+
+// What is read of a refused body so that its client, which writes before it reads, sees
+// the refusal instead of a broken connection.
+const (
+	maxDrained = 64 << 20
+	drainTime  = 3 * time.Second
+)
+
+// drain reads on after a refusal. A client that waits for 100 Continue sends nothing more.
+func drain(g *guarded, r *http.Request, cause error) {
+	var tooLarge *http.MaxBytesError
+	if !errors.Is(cause, ErrBudget) && !errors.As(cause, &tooLarge) || g.n == 0 && expects(r) {
+		return
+	}
+	g.drain()
+}
+
+func expects(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Expect"), "100-continue")
+}
+
+// drain reads the rest, up to a bound.
+func (g *guarded) drain() {
+	end := time.Now().Add(drainTime)
+	kept, ok := pools[0].Get().(*[]byte)
+	if !ok {
+		b := make([]byte, firstClass)
+		kept = &b
+	}
+	defer pools[0].Put(kept)
+	for n := 0; n < maxDrained && time.Now().Before(end); {
+		g.until(end)
+		read, err := g.r.Read(*kept)
+		n += read
+		if errors.Is(err, io.EOF) {
+			g.until(time.Time{})
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// Drain reads what is left of a body that a stage refuses, up to a bound, so that its
+// client reads the refusal; the connection ends after it if there was more.
+func Drain(c *gin.Context) {
+	r := c.Request
+	if s, ok := r.Body.(*stream); !ok || s.held.flows {
+		return
+	}
+	g := newGuarded(c.Writer, r.Body)
+	g.drain()
+	c.Header("Connection", "close")
+}

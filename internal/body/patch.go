@@ -1,0 +1,255 @@
+package body
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/ginfer/ginfer/internal/llm"
+)
+
+// Patch replaces a part of a body's text. One of an empty part inserts.
+type Patch struct {
+	At   llm.Span
+	With []byte
+}
+
+func (p *Patch) inserts() bool { return p.At.End == p.At.Start }
+
+func (p *Patch) grows() int64 { return int64(len(p.With)) - int64(p.At.End-p.At.Start) }
+
+// put adds a patch to others, in order. One of the same part is replaced; of two that begin
+// at the same byte the later one, which inserts, comes first.
+func put(patches []Patch, p Patch) []Patch {
+	out := slices.Clone(patches)
+	for i := range out {
+		if out[i].At == p.At && !p.inserts() {
+			out[i] = p
+			return out
+		}
+		if out[i].At.Start >= p.At.Start {
+			return slices.Insert(out, i, p)
+		}
+	}
+	return append(out, p)
+}
+
+// Apply returns the request with a patch, and without the header fields that describe the
+// body as it was. The edit says what it then asks for. It reports false when the body can't
+// be changed. A body that is compressed goes on without compression.
+func Apply(req *http.Request, p Patch, edit func(*llm.Request)) (*http.Request, bool) {
+	c, source, ok := contentOf(req)
+	if !ok {
+		return nil, false
+	}
+	return c.apply(req, source, put(c.patches, p), edit), true
+}
+
+func (c *content) apply(req *http.Request, source io.ReadCloser, patches []Patch, edit func(*llm.Request)) *http.Request {
+	asks := *c.asks()
+	edit(&asks)
+	next := &content{held: c.held, patches: patches, request: &asks, size: int64(len(c.held.Bytes()))}
+	for i := range patches {
+		next.size += patches[i].grows()
+	}
+	out := req.WithContext(req.Context())
+	out.Header = req.Header.Clone()
+	for _, name := range [...]string{"Content-Length", "Content-Encoding", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5"} {
+		out.Header.Del(name)
+	}
+	if source == nil {
+		set(out, next)
+		return out
+	}
+	out.Body, out.GetBody = &patched{content: next, source: source}, nil
+	if req.ContentLength > 0 {
+		out.ContentLength += next.size - c.size
+	}
+	return out
+}
+
+func (c *content) asks() *llm.Request {
+	if c.request != nil {
+		return c.request
+	}
+	return c.held.Request()
+}
+
+// contentOf is what can be patched of a request: all of the body, or the beginning of the
+// source.
+func contentOf(req *http.Request) (c *content, source io.ReadCloser, ok bool) {
+	switch b := req.Body.(type) {
+	case *reader:
+		return b.content, nil, b.held.Err() == nil
+	case *patched:
+		return b.content, b.source, true
+	case holder:
+		h := b.Held()
+		if h == nil || h.Len() == 0 || h.encoding != "" {
+			return nil, nil, false
+		}
+		return &content{held: h, size: int64(len(h.raw))}, req.Body, true
+	}
+	b, ok := Whole(req)
+	if !ok {
+		return nil, nil, false
+	}
+	h := &Held{Whole: true, raw: b, head: headOf(req), encoding: encodingOf(req.Header), limit: maxCopy, rec: uncounted()}
+	return &content{held: h, size: int64(len(b))}, nil, h.Err() == nil
+}
+
+// Text returns what the spans of an outbound request's [Request] are parts of: the decoded
+// body, or its beginning, without patches.
+func Text(req *http.Request) []byte {
+	c, _, ok := contentOf(req)
+	if !ok {
+		return nil
+	}
+	return c.held.Bytes()
+}
+
+// Insert returns the request with a member put first into its JSON object.
+func Insert(req *http.Request, member []byte, edit func(*llm.Request)) (*http.Request, bool) {
+	c, source, ok := contentOf(req)
+	if !ok || !c.asks().JSON {
+		return nil, false
+	}
+	return c.apply(req, source, put(c.patches, c.insertion(member)), edit), true
+}
+
+// insertion puts a member first, with the comma that it needs.
+func (c *content) insertion(member []byte) Patch {
+	q, text := c.asks(), c.held.Bytes()
+	p := Patch{llm.Span{Start: q.MemberAt, End: q.MemberAt}, member}
+	others := false
+	for i := range c.patches {
+		others = others || c.patches[i].At.Start == q.MemberAt
+	}
+	if !others {
+		rest := text[q.MemberAt:]
+		p.At.End += len(rest) - len(bytes.TrimLeft(rest, " \t\r\n"))
+	}
+	if others || !q.Bare {
+		p.With = append(slices.Clip(member), ',')
+	}
+	return p
+}
+
+const modelMember = `"model":`
+
+// Rename returns the request with another model in its body; every other byte stays. It
+// reports false when there is no place for it: the model stands in the path, or the body
+// has another form than those that are known.
+func Rename(req *http.Request, model string) (*http.Request, bool) {
+	c, source, ok := contentOf(req)
+	if !ok || c.asks().ModelFault != nil {
+		return nil, false
+	}
+	q := c.asks()
+	edit := func(q *llm.Request) {
+		if q.BodyModel != "" {
+			q.BodyModel = model
+		} else {
+			q.Model = model
+		}
+	}
+	name, err := json.Marshal(model)
+	if err != nil { // a string: cannot happen
+		return nil, false
+	}
+	member := append([]byte(modelMember), name...)
+	for i, p := range c.patches { // put in before
+		if p.At.Start != q.MemberAt || !bytes.HasPrefix(p.With, []byte(modelMember)) {
+			continue
+		}
+		patches := slices.Clone(c.patches)
+		if patches[i].With = member; bytes.HasSuffix(p.With, []byte(",")) {
+			patches[i].With = append(member, ',') //nolint:gocritic // of its own
+		}
+		return c.apply(req, source, patches, edit), true
+	}
+	switch at := formModel(c.held, c.held.Request()); {
+	case q.JSON && !q.ModelAt.IsZero():
+		return c.apply(req, source, put(c.patches, Patch{q.ModelAt, name}), edit), true
+	case q.JSON && q.Model == "" && c.held.Whole:
+		return c.apply(req, source, put(c.patches, c.insertion(member)), edit), true
+	case !at.IsZero():
+		return c.apply(req, source, put(c.patches, Patch{at, []byte(model)}), edit), true
+	}
+	return nil, false
+}
+
+// formModel finds the model in a form of files: the only field of that name, as it is
+// usually written.
+func formModel(h *Held, q *llm.Request) llm.Span {
+	if q.JSON || q.Model == "" || !strings.HasPrefix(llm.MediaType(h.head.contentType), "multipart/") {
+		return llm.Span{}
+	}
+	text := h.Bytes()
+	_, params, err := mime.ParseMediaType(h.head.contentType)
+	if err != nil {
+		return llm.Span{}
+	}
+	var found llm.Span
+	for at := 0; ; {
+		n := bytes.Index(text[at:], []byte(`name="model"`))
+		if n < 0 {
+			return found
+		}
+		at += n + len(`name="model"`)
+		start := bytes.Index(text[at:], []byte("\r\n\r\n"))
+		if start < 0 {
+			return found
+		}
+		start += at + len("\r\n\r\n")
+		if bytes.HasPrefix(text[start:], []byte(q.Model+"\r\n--"+params["boundary"])) {
+			if !found.IsZero() {
+				return llm.Span{}
+			}
+			found = llm.Span{Start: start, End: start + len(q.Model)}
+		}
+	}
+}
+
+// patched is a stream whose beginning has patches.
+type patched struct {
+	*content
+	source io.ReadCloser
+	at     int // in the source
+	next   int // patch
+	with   []byte
+}
+
+// Held returns what is held of the stream, without patches.
+func (p *patched) Held() *Held { return p.held }
+
+// Close implements io.Closer.
+func (p *patched) Close() error { return p.source.Close() }
+
+// Read implements io.Reader.
+func (p *patched) Read(b []byte) (int, error) {
+	for len(b) > 0 && len(p.with) == 0 && p.next < len(p.patches) && p.patches[p.next].At.Start == p.at {
+		patch := &p.patches[p.next]
+		p.next++
+		p.with = patch.With
+		if _, err := io.CopyN(io.Discard, p.source, int64(patch.At.End-patch.At.Start)); err != nil {
+			return 0, err
+		}
+		p.at = patch.At.End
+	}
+	if len(p.with) > 0 {
+		n := copy(b, p.with)
+		p.with = p.with[n:]
+		return n, nil
+	}
+	if p.next < len(p.patches) {
+		b = b[:min(len(b), p.patches[p.next].At.Start-p.at)]
+	}
+	n, err := p.source.Read(b)
+	p.at += n
+	return n, err
+}

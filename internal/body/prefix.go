@@ -1,0 +1,138 @@
+package body
+
+import (
+	"bytes"
+
+	"github.com/ginfer/ginfer/internal/llm"
+)
+
+// maxDepth is how deep a cut JSON text may be to be mended.
+const maxDepth = 64
+
+// readPrefix reads the beginning of a body that is too long to hold. JSON is read up to
+// where it is cut: b is changed for that and changed back.
+func readPrefix(h *head, b []byte) *llm.Request {
+	cut, end := mend(b)
+	if cut == 0 || h.isForm() {
+		return h.read(b)
+	}
+	kept := bytes.Clone(b[cut : cut+len(end)])
+	copy(b[cut:], end)
+	q := h.read(b[:cut+len(end)])
+	copy(b[cut:], kept)
+	return q
+}
+
+// mend finds where the beginning of a JSON object can be ended, and what ends it there:
+// b[:cut] and then end is an object, and cut+len(end) is within b. It is 0 for another text.
+func mend(b []byte) (cut int, end []byte) {
+	m := mender{b: b[:max(len(b)-2*maxDepth, 0)]}
+	m.read()
+	if m.cut == 0 {
+		return 0, nil
+	}
+	end = m.tail
+	for i := m.cutDepth - 1; i >= 0; i-- {
+		end = append(end, m.stack[i])
+	}
+	return m.cut, end
+}
+
+// mender follows JSON's structure.
+type mender struct {
+	b        []byte
+	i        int
+	stack    [maxDepth]byte // what closes the open objects and arrays
+	depth    int
+	isName   bool // the next string is a member's name
+	cut      int
+	cutDepth int
+	tail     []byte // what the cut itself needs
+}
+
+// mark says that the text could end at i.
+func (m *mender) mark(i int) { m.cut, m.cutDepth = i, m.depth }
+
+func (m *mender) read() {
+	for ; m.i < len(m.b); m.i++ {
+		switch c := m.b[m.i]; c {
+		case '{', '[':
+			if m.depth == maxDepth || m.depth == 0 && c == '[' {
+				return
+			}
+			m.stack[m.depth] = c + 2 // in ASCII
+			m.depth++
+			m.isName = c == '{'
+			m.mark(m.i + 1)
+		case '}', ']':
+			if m.depth == 0 || m.stack[m.depth-1] != c {
+				return
+			}
+			m.depth--
+			m.isName = false
+			m.mark(m.i + 1)
+			if m.depth == 0 {
+				m.cut = 0 // it is whole: more follows that is none of it
+				return
+			}
+		case ',':
+			if m.depth == 0 {
+				return
+			}
+			m.mark(m.i)
+			m.isName = m.stack[m.depth-1] == '}'
+		case ':':
+			m.isName = false
+		case '"':
+			if m.depth == 0 || !m.text() {
+				return
+			}
+		case ' ', '\t', '\r', '\n':
+		default:
+			if m.depth == 0 {
+				return
+			}
+		}
+	}
+}
+
+// text goes to the end of a string, and reports whether there is one. A value that is cut
+// can be ended before its last escape.
+func (m *mender) text() bool {
+	start := m.i + 1
+	for i := start; ; {
+		n := bytes.IndexByte(m.b[i:], '"')
+		if n < 0 {
+			m.cutText(start)
+			return false
+		}
+		i += n
+		if before := m.b[start:i]; (len(before)-len(bytes.TrimRight(before, `\`)))%2 == 0 {
+			m.i = i
+			break
+		}
+		i++
+	}
+	if !m.isName {
+		m.mark(m.i + 1)
+	}
+	return true
+}
+
+// cutText ends a value within it: where no escape may be open.
+func (m *mender) cutText(start int) {
+	if m.isName {
+		return
+	}
+	const longestEscape = 12 // a pair of \uXXXX
+	end := len(m.b)
+	for i := max(end-longestEscape, start); i < end; i++ {
+		if m.b[i] == '\\' {
+			end = i
+		}
+	}
+	for ; end > start && m.b[end-1] == '\\'; end-- {
+	}
+	m.mark(end)
+	m.tail = []byte{'"'}
+}
