@@ -10,7 +10,6 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/body"
 )
 
 // What a [Verifier] can say, for errors.Is.
@@ -113,7 +112,6 @@ func (a *Authenticator) Middleware() gin.HandlerFunc {
 		}
 		if who != nil {
 			c.Request = c.Request.WithContext(who.in(c.Request.Context()))
-			body.SetCaller(c, body.Caller(who.Issuer, who.Subject))
 		}
 	}
 }

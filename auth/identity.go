@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/body"
 )
 
 // Identity is who a request comes from. It is shared: do not change it.
@@ -76,7 +77,11 @@ func newCaller(id *Identity) *caller {
 	return c
 }
 
-type contextKey struct{}
+// contextKey is where the stages that hold bodies find whose they are.
+type contextKey = body.IdentityKey
+
+// BodyKey implements body.Identity.
+func (c *caller) BodyKey() uint64 { return body.Caller(c.Issuer, c.Subject) }
 
 func callerOf(ctx context.Context) (*caller, bool) {
 	c, ok := ctx.Value(contextKey{}).(*caller)

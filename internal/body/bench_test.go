@@ -13,7 +13,7 @@ import (
 
 // BenchmarkHold is what a request's body costs all stages together: read, parsed, renamed,
 // sent.
-func BenchmarkHold(b *testing.B) {
+func BenchmarkHold(b *testing.B) { //nolint:gocognit // a table
 	for _, size := range []int{1 << 10, 256 << 10} {
 		for how, announced := range map[string]bool{"announced": true, "chunked": false} {
 			b.Run(fmt.Sprintf("%dKiB/%s", size>>10, how), func(b *testing.B) {

@@ -131,11 +131,11 @@ func From(ctx context.Context) *Bodies {
 func recordOf(req *http.Request) *record {
 	ctx := req.Context()
 	if r, ok := ctx.Value(recordKey{}).(*record); ok {
-		r.by(req.RemoteAddr)
+		r.by(req)
 		return r
 	}
 	r := &record{bodies: standard(), free: ctx.Done() == nil}
-	r.by(req.RemoteAddr)
+	r.by(req)
 	context.AfterFunc(ctx, r.end)
 	return r
 }
@@ -166,15 +166,28 @@ func Caller(issuer, subject string) uint64 {
 	return maphash.Comparable(seed, [2]string{issuer, subject})
 }
 
-// by takes the address as the caller, unless there is one.
-func (r *record) by(address string) {
+// IdentityKey is the key of a context under which an [Identity] may be.
+type IdentityKey struct{}
+
+// Identity is an authenticated caller.
+type Identity interface {
+	// BodyKey is what [Caller] makes of it.
+	BodyKey() uint64
+}
+
+// by finds the caller: an identity, else the address, unless there is one already.
+func (r *record) by(req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.caller != (caller{}) {
+	if r.caller.known {
 		return
 	}
-	host := address
-	if at, err := netip.ParseAddrPort(address); err == nil {
+	if id, ok := req.Context().Value(IdentityKey{}).(Identity); ok {
+		r.become(caller{id.BodyKey(), true})
+		return
+	}
+	host := req.RemoteAddr
+	if at, err := netip.ParseAddrPort(host); err == nil {
 		addr, bits := at.Addr().Unmap().WithZone(""), 64
 		if addr.Is4() {
 			bits = 32
@@ -183,7 +196,9 @@ func (r *record) by(address string) {
 			host = prefix.String()
 		}
 	}
-	r.caller.key = maphash.String(seed, host)
+	if r.caller == (caller{}) {
+		r.caller.key = maphash.String(seed, host)
+	}
 }
 
 // become moves what is held to another caller.

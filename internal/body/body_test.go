@@ -41,7 +41,7 @@ func assertFault(t *testing.T, err error, status int, code string) {
 	assert.Equal(t, code, e.Code)
 }
 
-func TestHold(t *testing.T) {
+func TestHold(t *testing.T) { //nolint:gocognit // a table
 	t.Parallel()
 	tests := []struct {
 		name   string
@@ -250,7 +250,7 @@ func TestHoldConsumed(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err)
-		assert.Equal(t, sent, string(h.Bytes()))
+		assert.Equal(t, []byte(sent), h.Bytes())
 		assert.Equal(t, "m", h.Request().Model)
 	}
 }

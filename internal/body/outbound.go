@@ -158,7 +158,7 @@ func Segments(req *http.Request) (parts [][]byte, size int64, ok bool) {
 // Again returns how to send an outbound body once more; nil when that can't be done.
 func Again(req *http.Request) func() (io.ReadCloser, error) {
 	if isEmpty(req) {
-		return func() (io.ReadCloser, error) { return nil, nil } //nolint:nilnil // as http.Request has it
+		return func() (io.ReadCloser, error) { return nil, nil }
 	}
 	if c := of(req); c != nil {
 		return func() (io.ReadCloser, error) { return newReader(c), nil }

@@ -55,45 +55,57 @@ func (m *mender) mark(i int) { m.cut, m.cutDepth = i, m.depth }
 
 func (m *mender) read() {
 	for ; m.i < len(m.b); m.i++ {
+		ok := true
 		switch c := m.b[m.i]; c {
-		case '{', '[':
-			if m.depth == maxDepth || m.depth == 0 && c == '[' {
-				return
-			}
-			m.stack[m.depth] = c + 2 // in ASCII
-			m.depth++
-			m.isName = c == '{'
-			m.mark(m.i + 1)
-		case '}', ']':
-			if m.depth == 0 || m.stack[m.depth-1] != c {
-				return
-			}
-			m.depth--
-			m.isName = false
-			m.mark(m.i + 1)
-			if m.depth == 0 {
-				m.cut = 0 // it is whole: more follows that is none of it
-				return
-			}
-		case ',':
-			if m.depth == 0 {
-				return
-			}
-			m.mark(m.i)
-			m.isName = m.stack[m.depth-1] == '}'
-		case ':':
-			m.isName = false
-		case '"':
-			if m.depth == 0 || !m.text() {
-				return
-			}
 		case ' ', '\t', '\r', '\n':
+		case '{', '[':
+			ok = m.open(c)
+		case '}', ']':
+			ok = m.close(c)
 		default:
-			if m.depth == 0 {
-				return
-			}
+			ok = m.depth > 0 && m.inside(c)
+		}
+		if !ok {
+			return
 		}
 	}
+}
+
+func (m *mender) open(c byte) bool {
+	if m.depth == maxDepth || m.depth == 0 && c == '[' {
+		return false
+	}
+	m.stack[m.depth] = c + 2 // in ASCII
+	m.depth++
+	m.isName = c == '{'
+	m.mark(m.i + 1)
+	return true
+}
+
+func (m *mender) close(c byte) bool {
+	if m.depth == 0 || m.stack[m.depth-1] != c {
+		return false
+	}
+	m.depth--
+	m.isName = false
+	if m.mark(m.i + 1); m.depth == 0 { // it is whole: what follows is none of it
+		m.cut = 0
+	}
+	return m.depth > 0
+}
+
+// inside takes what is in an object or array.
+func (m *mender) inside(c byte) bool {
+	switch c {
+	case ',':
+		m.mark(m.i)
+		m.isName = m.stack[m.depth-1] == '}'
+	case ':':
+		m.isName = false
+	case '"':
+		return m.text()
+	}
+	return true
 }
 
 // text goes to the end of a string, and reports whether there is one. A value that is cut
