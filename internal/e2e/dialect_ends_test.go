@@ -1,0 +1,211 @@
+package e2e_test
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ginfer/ginfer/internal/testkit/faulty"
+)
+
+// The ends of a response, and where they begin.
+const (
+	endProper      = "proper"
+	endNoMarker    = "without marker"
+	endCutBefore   = "cut before content"
+	endCleanBefore = "clean end before content"
+	endCutAfter    = "cut after content"
+	endCleanAfter  = "clean end after content"
+	endFirst       = "error first, " // and its kind
+	endLate        = "error late, "
+	endStatus      = "status, "
+	endNoBytes     = "empty, by its length"
+	endNoChunks    = "empty, chunked"
+	endSpace       = "white space"
+)
+
+func dialectEnds() []string {
+	return []string{
+		endProper, endNoMarker, endCutBefore, endCleanBefore, endCutAfter, endCleanAfter,
+		endFirst + kindServer, endFirst + kindRequest, endFirst + kindQuota, endFirst + kindUnknown,
+		endLate + kindServer, endLate + kindRequest, endLate + kindUnknown,
+		endStatus + kindServer, endStatus + kindRequest, endStatus + kindQuota,
+		endNoBytes, endNoChunks, endSpace,
+	}
+}
+
+// isError takes the kind off the end of that name.
+func isError(end, prefix string) (kind string, ok bool) { return strings.CutPrefix(end, prefix) }
+
+// script is what an upstream sends: its status, its bytes, and whether it breaks off.
+type script struct {
+	line, media string
+	body        string
+	steps       faulty.Answer
+}
+
+// play is the script of an end. It reports false when the dialect has no such end.
+func (d *dialect) play(s *dialectShape, end string) (script, bool) {
+	if kind, ok := isError(end, endStatus); ok {
+		said, known := d.status[kind]
+		return script{said.line, "application/json", said.body, faulty.Plain(said.line, "Content-Type: application/json\r\n", said.body)}, known
+	}
+	parts, cut, ok := d.parts(s, end)
+	parts = slices.DeleteFunc(parts, func(p string) bool { return p == "" }) // a chunk without bytes is the last one
+	out := script{line: "200 OK", media: d.media, body: strings.Join(parts, "")}
+	switch {
+	case end == endNoBytes:
+		out.steps = faulty.Plain(out.line, "Content-Type: "+d.media+"\r\n", "")
+	case cut:
+		out.steps = faulty.Broken(d.media, parts, faulty.Cut())
+	default:
+		out.steps = faulty.Chunked(d.media, parts...)
+	}
+	return out, ok
+}
+
+// parts are those of a response with status 200, and whether its connection then breaks.
+func (d *dialect) parts(s *dialectShape, end string) (parts []string, cut, ok bool) {
+	if kind, first := isError(end, endFirst); first {
+		said, known := d.says[kind]
+		return []string{s.opening, said}, false, known
+	}
+	if kind, late := isError(end, endLate); late {
+		said, known := d.says[kind]
+		return []string{s.opening, s.content, said}, false, known && d.form != formDocument
+	}
+	switch end {
+	case endProper:
+		return []string{s.opening, s.content, s.finish, s.marker}, false, true
+	case endNoMarker:
+		return []string{s.opening, s.content, s.finish}, false, s.marker != ""
+	case endCutBefore:
+		return []string{s.opening}, true, true
+	case endCleanBefore:
+		return []string{s.opening}, false, s.opening != ""
+	case endCutAfter:
+		return []string{s.opening, s.content}, true, s.content != ""
+	case endCleanAfter:
+		return []string{s.opening, s.content}, false, s.content != "" && !d.inert
+	case endSpace:
+		return []string{" \n", "\r\n\n"}, false, d.form != formBinary
+	case endNoBytes, endNoChunks:
+		return nil, false, true
+	}
+	return nil, false, false
+}
+
+// dialectFacts are what is true of an end, whatever the chain.
+type dialectFacts struct {
+	blame string // who is to blame: "" is nobody
+
+	// before: the client has no content yet, so that the response may be replaced.
+	before bool
+	// known: the head alone says so.
+	known bool
+	// again: the same endpoint may do better; elsewhere: another upstream may.
+	again, elsewhere bool
+	// evidence: what the upstream said says more than we could.
+	evidence bool
+	// unsure: whether somebody else is asked is left open.
+	unsure bool
+	// either: the log may call it a success or a failure, for it is neither.
+	either bool
+}
+
+const (
+	blameEndpoint   = "endpoint"
+	blameRequest    = "request"
+	blameCredential = "credential"
+)
+
+// facts are the rules:
+//   - what finished is whole, marker or not;
+//   - what breaks off, or ends where the dialect owes an end, or is nothing at all, is the
+//     endpoint's failure: before content it is replaced, after content it is broken visibly;
+//   - an error of the server's own fault is the endpoint's failure; that of the request is
+//     never repeated, that of a credential never at the same one, and neither opens a circuit;
+//   - an error of a kind that nobody knows, within a 200, is nobody's failure;
+//   - what the last attempt said reaches the client unchanged when it says more than we can.
+func (d *dialect) facts(end string) dialectFacts {
+	for _, prefix := range []string{endFirst, endLate, endStatus} {
+		if kind, ok := isError(end, prefix); ok {
+			f := factsOf(kind)
+			f.before, f.known = prefix != endLate, prefix == endStatus
+			f.either = f.blame != blameEndpoint && prefix != endStatus
+			return f
+		}
+	}
+	lost := dialectFacts{blame: blameEndpoint, again: true, elsewhere: true}
+	switch end {
+	case endCutBefore, endCleanBefore, endNoChunks, endSpace:
+		lost.before = true
+		return lost
+	case endNoBytes:
+		lost.before, lost.unsure = true, true // the head says so, but nobody need look
+		return lost
+	case endCutAfter, endCleanAfter:
+		lost.before = d.form == formDocument // half a document is nothing
+		return lost
+	}
+	return dialectFacts{}
+}
+
+func factsOf(kind string) dialectFacts {
+	switch kind {
+	case kindServer:
+		return dialectFacts{blame: blameEndpoint, again: true, elsewhere: true, evidence: true}
+	case kindRequest:
+		return dialectFacts{blame: blameRequest, evidence: true}
+	case kindQuota:
+		return dialectFacts{blame: blameCredential, elsewhere: true, evidence: true}
+	}
+	return dialectFacts{again: true, elsewhere: true, evidence: true, unsure: true}
+}
+
+// dialectSenseless are the cells that make no sense, with the reason.
+var dialectSenseless = []struct {
+	reason   string
+	dialects []string
+	ends     []string
+}{
+	{
+		"one document has no marker, and ends with its error",
+		[]string{"openai chat JSON", "anthropic messages JSON", "embeddings", "images"},
+		[]string{endNoMarker, endLate + kindServer, endLate + kindRequest, endLate + kindUnknown},
+	},
+	{"what finishes it is its last event", []string{"gemini", "ollama chat", "ollama generate", "llama.cpp", "tgi", "cohere", "speech events", "image events"}, []string{endNoMarker}},
+	{
+		"nothing comes before content: it is the empty response",
+		[]string{"openai chat JSON", "openai completions", "anthropic messages JSON", "gemini", "ollama chat", "ollama generate", "llama.cpp", "tgi", "transcription", "speech events", "embeddings", "images", "image events"},
+		[]string{endCleanBefore},
+	},
+	{
+		"sound has no marker, no events, no white space, and owes no end",
+		[]string{"speech"},
+		[]string{
+			endNoMarker, endCleanBefore, endCleanAfter, endSpace, endFirst + kindServer, endFirst + kindRequest, endFirst + kindQuota, endFirst + kindUnknown,
+			endLate + kindServer, endLate + kindRequest, endLate + kindUnknown,
+		},
+	},
+	{
+		"its errors within a 200 are a text that names no kind",
+		[]string{"ollama chat", "ollama generate"},
+		[]string{endFirst + kindServer, endFirst + kindRequest, endFirst + kindQuota, endLate + kindServer, endLate + kindRequest},
+	},
+	{"its server has no accounts", []string{"llama.cpp", "tgi"}, []string{endFirst + kindQuota, endStatus + kindQuota}},
+	{
+		"its only error within a 200 is that the generation failed",
+		[]string{"cohere"},
+		[]string{endFirst + kindRequest, endFirst + kindQuota, endFirst + kindUnknown, endLate + kindRequest, endLate + kindUnknown},
+	},
+}
+
+// senseless is why the dialect has no such end; "": it has one.
+func senseless(dialect, end string) string {
+	for _, s := range dialectSenseless {
+		if slices.Contains(s.dialects, dialect) && slices.Contains(s.ends, end) {
+			return s.reason
+		}
+	}
+	return ""
+}

@@ -1,0 +1,334 @@
+package e2e_test
+
+import (
+	"context"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/internal/testkit/faulty"
+	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/require"
+)
+
+// dialectPatience bounds the wait for what happens at once when all is well.
+const dialectPatience = 10 * time.Second
+
+// dialectLines is the transport and client that all gateways of a test share.
+type dialectLines struct {
+	transport *proxy.Transport
+	client    *http.Client
+}
+
+func newDialectLines(t *testing.T) *dialectLines {
+	t.Helper()
+	transport, err := proxy.NewTransport(proxy.TransportConfig{})
+	require.NoError(t, err)
+	t.Cleanup(transport.CloseIdleConnections)
+	own := &http.Transport{DisableCompression: true}
+	t.Cleanup(own.CloseIdleConnections)
+	return &dialectLines{transport, &http.Client{Transport: own, Timeout: dialectPatience}}
+}
+
+// dialectSetup is a gateway put together from the packages, in the order of
+// examples/gateway. What is off is not in the chain.
+type dialectSetup struct {
+	*dialectLines
+
+	urls     []string // of the upstreams: the first is "a", the next one "b"
+	timeouts proxy.Timeouts
+	retry    proxy.Retry
+	maxBody  int64
+	settings breaker.Settings
+
+	who    gin.HandlersChain // says who calls
+	table  *routing.Table    // nil: every request goes to "a"
+	cache  bool
+	limits bool
+	burst  int64 // of the limit; default: nobody meets it
+	meter  stream.MeterConfig
+	bare   bool              // no meter, although there are limits
+	keys   map[string]string // the operator's credentials, by upstream; else the client's own pass
+}
+
+// dialectGateway is a running one.
+type dialectGateway struct {
+	*httptest.Server
+
+	setup    *dialectSetup
+	circuits map[string]*breaker.Group
+	pools    []*balance.Pool
+	lines    chan string // the outcome in the access log, of each request
+
+	mu       sync.Mutex
+	finished []proxy.Event
+	settled  []int64
+	reserved []int64
+}
+
+func (s dialectSetup) start(t *testing.T) *dialectGateway {
+	t.Helper()
+	g := &dialectGateway{setup: &s, circuits: map[string]*breaker.Group{}, lines: make(chan string, 64)}
+	chain, transport := g.chain(t)
+	streams, err := stream.New(stream.Config{})
+	require.NoError(t, err)
+	retry := s.retry
+	if retry.Tries == 0 {
+		retry = proxy.Retry{Tries: 2, Repeat: proxy.Always, Backoff: -1, BudgetRatio: 1, BudgetReserve: 1e6}
+	}
+	p, err := proxy.New(proxy.Config{Transport: transport, Retry: retry, Timeouts: s.timeouts, MaxBody: s.maxBody, OnEvent: g.onProxy})
+	require.NoError(t, err)
+	access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: slog.New(outcomeLog{g})})
+	require.NoError(t, err)
+
+	r := gin.New()
+	r.Use(access.Middleware(), gin.RecoveryWithWriter(io.Discard))
+	r.Any("/*path", append(chain, streams.Middleware(), p.Handler())...)
+	g.Server = httptest.NewUnstartedServer(r)
+	g.Config.ErrorLog = log.New(io.Discard, "", 0)
+	g.Start()
+	t.Cleanup(g.Close)
+	return g
+}
+
+// chain is what stands before the proxy, and what is behind it.
+func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport http.RoundTripper) {
+	t.Helper()
+	s := g.setup
+	chain = slices.Clone(s.who)
+	upstreams := map[string]http.RoundTripper{}
+	for i, u := range s.urls {
+		name := string(rune('a' + i))
+		upstreams[name] = g.upstream(t, name, u)
+	}
+	transport = upstreams["a"]
+	if s.table != nil {
+		router, err := routing.New(routing.Config{Table: *s.table, Upstreams: upstreams, Cookie: "-", Usable: auth.MayUse})
+		require.NoError(t, err)
+		chain, transport = append(chain, router.Middleware()), router.Transport()
+	}
+	if s.limits {
+		burst := s.burst
+		if burst == 0 {
+			burst = 1e12
+		}
+		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1, Burst: burst, OnEvent: g.onLimit})
+		require.NoError(t, err)
+		chain = append(chain, tokens.Middleware())
+	}
+	if s.cache {
+		c, err := cache.New(cache.Config{Shared: true, LLM: cache.LLM{Sampled: true}, OnEvent: func(ctx context.Context, e cache.Event) {
+			if e.Kind == cache.Hit || e.Kind == cache.Coalesced {
+				ratelimit.Report(ctx, 0, 0)
+			}
+		}})
+		require.NoError(t, err)
+		chain = append(chain, c.Middleware())
+	}
+	return chain, transport
+}
+
+// upstream is a pool of one endpoint behind a circuit, as the gateway makes it.
+func (g *dialectGateway) upstream(t *testing.T, name, target string) http.RoundTripper {
+	t.Helper()
+	s := g.setup
+	circuits, err := breaker.New(breaker.Config{Settings: s.settings})
+	require.NoError(t, err)
+	t.Cleanup(circuits.Close)
+	g.circuits[name] = circuits
+	pool, err := balance.New(balance.Config{
+		Endpoints: []balance.Endpoint{{Name: name, URL: target}}, Transport: circuits.Transport(s.transport),
+		Health: balance.Health{Path: "-"}, Outlier: balance.Outlier{Consecutive: -1},
+	})
+	require.NoError(t, err)
+	g.pools = append(g.pools, pool)
+	var out http.RoundTripper = pool
+	if key, ok := s.keys[name]; ok {
+		out = operatorKey{out, key}
+	}
+	if !s.limits && s.meter.OnUsage == nil || s.bare {
+		return out
+	}
+	meter := s.meter
+	meter.Report = ratelimit.Report
+	m, err := stream.NewMeter(meter)
+	require.NoError(t, err)
+	return m.Transport(out)
+}
+
+// operatorKey puts the operator's credential into requests.
+type operatorKey struct {
+	next http.RoundTripper
+	key  string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (o operatorKey) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("Authorization", "Bearer "+o.key)
+	return o.next.RoundTrip(req)
+}
+
+func (g *dialectGateway) onProxy(ctx context.Context, e proxy.Event) {
+	observe.Hooks{}.Proxy(ctx, e) // for the access log
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e.Kind == proxy.Finished {
+		g.finished = append(g.finished, e)
+	}
+}
+
+func (g *dialectGateway) onLimit(_ context.Context, e ratelimit.Event) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if e.Kind == ratelimit.Allowed {
+		g.reserved = append(g.reserved, e.Tokens)
+	}
+	if e.Kind == ratelimit.Settled {
+		g.settled = append(g.settled, e.Tokens)
+	}
+}
+
+// charged is what all requests so far cost.
+func (g *dialectGateway) charged() (sum int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, n := range g.settled {
+		sum += n
+	}
+	return sum
+}
+
+// reservedMost is the most that was reserved for a request.
+func (g *dialectGateway) reservedMost() (most int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, n := range g.reserved {
+		most = max(most, n)
+	}
+	return most
+}
+
+// outcomeLog takes the lines of the access log.
+type outcomeLog struct{ g *dialectGateway }
+
+func (outcomeLog) Enabled(context.Context, slog.Level) bool { return true }
+func (o outcomeLog) WithAttrs([]slog.Attr) slog.Handler     { return o }
+func (o outcomeLog) WithGroup(string) slog.Handler          { return o }
+
+func (o outcomeLog) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "outcome" {
+			return true
+		}
+		o.g.lines <- a.Value.String()
+		return false
+	})
+	return nil
+}
+
+// dialectRequest is what a client asks.
+type dialectRequest struct {
+	method, path string // default POST
+	header       map[string]string
+	body         string
+}
+
+// dialectReply is what it saw.
+type dialectReply struct {
+	status  int
+	header  http.Header
+	body    string
+	err     error  // the body did not end well
+	outcome string // that the access log has of it
+}
+
+// ask makes a request, and waits until the gateway is done with it.
+func (g *dialectGateway) ask(t require.TestingT, q dialectRequest) (a dialectReply) {
+	if q.method == "" {
+		q.method = http.MethodPost
+	}
+	req, err := http.NewRequest(q.method, g.URL+q.path, strings.NewReader(q.body))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer sk-client")
+	for name, value := range q.header {
+		req.Header.Set(name, value)
+	}
+	res, err := g.setup.client.Do(req)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	defer func() { _ = res.Body.Close() }()
+	all, err := io.ReadAll(res.Body)
+	a = dialectReply{status: res.StatusCode, header: res.Header, body: string(all), err: err}
+	select {
+	case a.outcome = <-g.lines:
+	case <-time.After(dialectPatience):
+	}
+	return a
+}
+
+// state is that of the circuit of an upstream.
+func (g *dialectGateway) state(upstream string) breaker.State {
+	state := breaker.Closed
+	for _, s := range g.circuits[upstream].Status() {
+		state = max(state, s.State)
+	}
+	return state
+}
+
+// inflight is how much is under way anywhere.
+func (g *dialectGateway) inflight() (n int64) {
+	for _, circuits := range g.circuits {
+		for _, s := range circuits.Status() {
+			n += int64(s.Inflight)
+		}
+	}
+	for _, pool := range g.pools {
+		for _, s := range pool.Status() {
+			n += s.Inflight
+		}
+	}
+	return n
+}
+
+// twoUpstreams start with a plan each.
+func twoUpstreams(t *testing.T, a, b *faulty.Plan) []string {
+	t.Helper()
+	return []string{faulty.Start(t, "a", a).URL, faulty.Start(t, "b", b).URL}
+}
+
+// dialectFallback sends everything to "a", and what fails there to "b".
+func dialectFallback() *routing.Table {
+	return &routing.Table{Routes: []routing.Route{
+		{Version: "one", Upstream: "a", Fallback: []string{"two"}},
+		{Version: "two", Upstream: "b", Conditions: routing.Conditions{Headers: map[string]string{"X-Never": "1"}}},
+	}}
+}
+
+// hostOf is the host of a URL.
+func hostOf(t *testing.T, text string) string {
+	t.Helper()
+	u, err := url.Parse(text)
+	require.NoError(t, err)
+	return u.Host
+}

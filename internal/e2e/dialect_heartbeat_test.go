@@ -1,0 +1,141 @@
+package e2e_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// naive decodes a stream as openai-go 1.12 to 3.40 does: at every blank line it dispatches
+// what it has, and nothing is no JSON.
+func naive(text string) (events int, err error) {
+	data := ""
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		line := strings.TrimSuffix(lines.Text(), "\r")
+		if line != "" {
+			name, value, _ := strings.Cut(line, ":")
+			if name == "data" {
+				data += strings.TrimPrefix(value, " ") + "\n"
+			}
+			continue
+		}
+		if !strings.HasPrefix(data, "[DONE]") {
+			var v map[string]any
+			if err := json.Unmarshal([]byte(data), &v); err != nil {
+				return events, err
+			}
+			events++
+		}
+		data = ""
+	}
+	return events, lines.Err()
+}
+
+// What we add in silence can't be seen, neither by a decoder that dispatches at
+// every blank line nor within an event.
+func TestDialectHeartbeatIsInvisible(t *testing.T) {
+	t.Parallel()
+	one := dataEvents(chatChunk(`"delta":{"content":"a"},"finish_reason":null`, ""))
+	tests := map[string]struct {
+		parts  []string // with a silence after each
+		beats  bool     // there may be heartbeats
+		events int
+	}{
+		"before the first event": {[]string{"", one + doneEvent}, true, 1},
+		"between two events":     {[]string{one, one + doneEvent}, true, 2},
+		"lines end with CRLF":    {[]string{crlf(one), crlf(one)}, true, 2},
+		"behind a comment":       {[]string{one + ": theirs\n", "\n" + one}, false, 2},
+		"within a line":          {[]string{one[:20], one[20:] + one}, false, 2},
+		"between data and blank": {[]string{strings.TrimSuffix(one, "\n"), "\n" + one}, false, 2},
+		"behind an event field":  {[]string{"event: x\n", one}, false, 1},
+		"between CR and LF":      {[]string{strings.TrimSuffix(crlf(one), "\n"), "\n" + one}, false, 2},
+	}
+	for name, tt := range tests {
+		right(t, name, func(t *testing.T, v *verdict) {
+			t.Helper()
+			got := withHeartbeats(t, tt.parts, tt.beats)
+			sent := strings.Join(tt.parts, "")
+			assert.Equal(v, sent, withoutBeats(got), "nothing but comments was added")
+			if !strings.Contains(name, "comment") { // that one is theirs
+				events, err := naive(got)
+				v.none(err)
+				assert.Equal(v, tt.events, events)
+			}
+			if !tt.beats && name != "behind a comment" { // there it would do no harm
+				assert.Equal(v, sent, got, "an event is never broken up")
+			}
+		})
+	}
+}
+
+// withoutBeats takes out the comments that are ours: a colon alone in its line.
+func withoutBeats(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.TrimRight(line, "\r\n") != ":" {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// withHeartbeats is what a client gets of parts with a silence of several heartbeats after
+// each. With beats it waits for one to come.
+func withHeartbeats(t *testing.T, parts []string, beats bool) string {
+	t.Helper()
+	const beat = 10 * time.Millisecond
+	heard := make(chan struct{}, 1000)
+	wait := func(last bool) {
+		switch {
+		case beats:
+			for range len(heard) {
+				<-heard
+			}
+			select {
+			case <-heard:
+			case <-time.After(dialectPatience):
+			}
+		case !last:
+			<-time.After(5 * beat)
+		}
+	}
+	r := gin.New()
+	r.GET("/", stream.Middleware(stream.Config{Heartbeat: beat}), func(c *gin.Context) {
+		c.Header("Content-Type", eventMedia)
+		c.Writer.WriteHeaderNow()
+		for i, part := range parts {
+			_, _ = io.WriteString(c.Writer, part)
+			c.Writer.Flush()
+			wait(i == len(parts)-1)
+		}
+	})
+	s := httptest.NewServer(r)
+	t.Cleanup(s.Close)
+	res, err := http.Get(s.URL)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	var all strings.Builder
+	buf := make([]byte, 4096)
+	for {
+		n, err := res.Body.Read(buf)
+		all.Write(buf[:n])
+		if len(withoutBeats(string(buf[:n]))) < n {
+			heard <- struct{}{}
+		}
+		if err != nil {
+			require.ErrorIs(t, err, io.EOF)
+			return all.String()
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package e2e_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// limitedFor is an upstream that refuses some with 429 and Retry-After.
+func limitedFor(t *testing.T, refuses func(r *http.Request, body string) bool) *scripted {
+	t.Helper()
+	return startScripted(t, func(w http.ResponseWriter, r *http.Request, body string) {
+		if refuses(r, body) {
+			w.Header().Set("Retry-After", "30")
+			says(w, http.StatusTooManyRequests, jsonMedia, `{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}`)
+			return
+		}
+		says(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
+	})
+}
+
+// A 429 is about a credential and a model at an endpoint: nobody else notices, and
+// with nowhere else to go not even who was refused is kept from asking.
+func TestDialectLimitOfOneIsNobodyElses(t *testing.T) {
+	t.Parallel()
+	with := func(key, model string) dialectRequest {
+		q := askChat(model, "")
+		q.header = map[string]string{"Authorization": "Bearer " + key}
+		return q
+	}
+	azure := askChat("m", "")
+	azure.header = map[string]string{"Authorization": "", "Api-Key": "sk-other"}
+	byKey := func(r *http.Request, _ string) bool { return r.Header.Get("Authorization") == "Bearer sk-limited" }
+	byModel := func(_ *http.Request, body string) bool { return strings.Contains(body, `"model":"busy"`) }
+	tests := map[string]struct {
+		refuses  func(*http.Request, string) bool
+		first    dialectRequest
+		then     dialectRequest
+		status   int
+		tenTimes bool
+	}{
+		"another key":                      {byKey, with("sk-limited", "m"), with("sk-other", "m"), 200, false},
+		"another kind of key":              {byKey, with("sk-limited", "m"), azure, 200, false},
+		"another key, after many":          {byKey, with("sk-limited", "m"), with("sk-other", "m"), 200, true},
+		"another model":                    {byModel, with("sk-other", "busy"), with("sk-other", "m"), 200, false},
+		"another model, after many":        {byModel, with("sk-other", "busy"), with("sk-other", "m"), 200, true},
+		"the same key, nowhere else to go": {byKey, with("sk-limited", "m"), with("sk-limited", "m"), 429, false},
+	}
+	for name, tt := range tests {
+		right(t, name, func(t *testing.T, v *verdict) {
+			t.Helper()
+			up := limitedFor(t, tt.refuses)
+			g := up.behind(t, dialectSetup{})
+			n := 1
+			if tt.tenTimes {
+				n = dialectRepeats
+			}
+			for range n {
+				got := g.ask(t, tt.first)
+				assert.Equal(v, http.StatusTooManyRequests, got.status)
+				assert.Equal(v, "30", got.header.Get("Retry-After"))
+			}
+			before := len(up.requests())
+			got := g.ask(t, tt.then)
+			assert.Equal(v, tt.status, got.status)
+			assert.Len(v, up.requests(), before+1, "it is asked")
+			assert.Equal(v, breaker.Closed, g.state("a"))
+		})
+	}
+	right(t, "with another upstream the limited one is left alone", func(t *testing.T, v *verdict) {
+		t.Helper()
+		up, other := limitedFor(t, byKey), chatUpstream(t, "b")
+		g := up.behind(t, dialectSetup{table: dialectFallback(), urls: []string{other.URL}})
+		for range 3 {
+			assert.Equal(v, 200, g.ask(t, with("sk-limited", "m")).status)
+		}
+		assert.Len(v, up.requests(), 1)
+		assert.Equal(v, 200, g.ask(t, with("sk-other", "m")).status)
+		assert.Len(v, up.requests(), 2, "who is not limited still goes there")
+	})
+}
+
+// What is kept has the usage, whoever asked first; each client gets what it asked for.
+func TestDialectCachedUsage(t *testing.T) {
+	t.Parallel()
+	chat := openAIChat().shapes[0]
+	without := strings.ReplaceAll(strings.Replace(chat.whole(), dataEvents(chatUsageChunk()), "", 1), `,"usage":null`, "")
+	serve := func(w http.ResponseWriter, _ *http.Request, asked string) {
+		switch {
+		case strings.Contains(asked, `"include_usage":true`):
+			says(w, 200, eventMedia, chat.whole())
+		case strings.Contains(asked, `"stream":true`):
+			says(w, 200, eventMedia, without)
+		default:
+			says(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
+		}
+	}
+	plain := askChat("m", `"stream":true,`)
+	asks := askChat("m", `"stream":true,"stream_options":{"include_usage":true},`)
+	no := askChat("m", `"stream":true,"stream_options":{"include_usage":false},`)
+	usageOf := func(got dialectReply) bool { return strings.Contains(got.body, `"total_tokens":31`) }
+	tests := map[string]struct {
+		first, then dialectRequest
+		usage       bool
+		bare        bool // no meter
+	}{
+		"nobody asked, then one does":        {plain, asks, true, false},
+		"one asked, then one does not":       {asks, plain, false, false},
+		"one asked, then one says no":        {asks, no, false, false},
+		"one said no, then one asks":         {no, asks, true, false},
+		"one asked, then one does not, bare": {asks, plain, false, true},
+	}
+	for name, tt := range tests {
+		right(t, name, func(t *testing.T, v *verdict) {
+			t.Helper()
+			up := startScripted(t, serve)
+			g := up.behind(t, dialectSetup{cache: true, limits: true, bare: tt.bare})
+			first := g.ask(t, tt.first)
+			assert.Equal(v, !tt.usage, usageOf(first))
+			got := g.ask(t, tt.then)
+			v.none(got.err)
+			assert.Len(v, up.requests(), 1, "it is served from the cache")
+			assert.Equal(v, tt.usage, usageOf(got), "%s", got.body)
+			assert.Equal(v, strings.Count(without, `"content":"`), strings.Count(got.body, `"content":"`))
+			assert.True(v, strings.HasSuffix(got.body, doneEvent))
+		})
+	}
+}
+
+// Azure's header is a credential.
+func TestDialectAPIKeyOfAzure(t *testing.T) {
+	t.Parallel()
+	key, hash := auth.NewKey("sk-")
+	lookup := func(_ context.Context, h string) (*auth.Identity, error) {
+		if h != hash {
+			return nil, auth.ErrInvalid
+		}
+		return &auth.Identity{Subject: "team"}, nil
+	}
+	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{Lookup: lookup, Prefix: "sk-"})
+	require.NoError(t, err)
+	for name, header := range map[string]string{"Authorization": "Bearer " + key, "X-Api-Key": key, "Api-Key": key, "X-Goog-Api-Key": key} {
+		right(t, name, func(t *testing.T, v *verdict) {
+			t.Helper()
+			up := chatUpstream(t, "a")
+			g := up.behind(t, dialectSetup{who: gin.HandlersChain{auth.Middleware(auth.Config{Verifiers: []auth.Verifier{keys}})}})
+			q := askChat("m", "")
+			q.header = map[string]string{"Authorization": "", name: header}
+			assert.Equal(v, 200, g.ask(t, q).status)
+			q.header[name] = header + "x"
+			assert.Equal(v, http.StatusUnauthorized, g.ask(t, q).status)
+		})
+	}
+}
+
+// What the upstream says of its limits stays where none of ours holds.
+func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
+	t.Parallel()
+	said := map[string]string{
+		"X-Ratelimit-Limit-Requests": "10000", "X-Ratelimit-Remaining-Requests": "9999", "X-Ratelimit-Reset-Requests": "8.64s",
+		"X-Ratelimit-Limit-Tokens": "200000", "X-Ratelimit-Remaining-Tokens": "199984", "X-Ratelimit-Reset-Tokens": "4ms",
+		"Anthropic-Ratelimit-Requests-Remaining": "49", "Openai-Processing-Ms": "213",
+	}
+	for name, setup := range map[string]dialectSetup{"no stage": {}, "routed": {table: dialectFallback()}, "cached": {cache: true}, "our tokens alone": {limits: true}} {
+		right(t, name, func(t *testing.T, v *verdict) {
+			t.Helper()
+			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+				for header, value := range said {
+					w.Header().Set(header, value)
+				}
+				says(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
+			})
+			setup.urls = []string{up.URL}
+			got := up.behind(t, setup).ask(t, askChat("m", ""))
+			for header, value := range said {
+				if setup.limits && strings.HasSuffix(header, "-Tokens") {
+					assert.NotEqual(v, value, got.header.Get(header), "%s: ours holds", header)
+					continue
+				}
+				assert.Equal(v, value, got.header.Get(header), header)
+			}
+		})
+	}
+}
+
+// An upstream that compresses although it was asked not to is metered all the same,
+// and the client gets what it can read.
+func TestDialectCompressedUnasked(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		media, body string
+		accept      string
+	}{
+		"JSON":                           {jsonMedia, openAIChatJSON().shapes[0].whole(), ""},
+		"JSON, the client takes gzip":    {jsonMedia, openAIChatJSON().shapes[0].whole(), "gzip"},
+		"stream":                         {eventMedia, openAIChat().shapes[0].whole(), ""},
+		"stream, the client takes gzip":  {eventMedia, openAIChat().shapes[0].whole(), "gzip"},
+		"stream, the client takes no gz": {eventMedia, openAIChat().shapes[0].whole(), "identity"},
+	} {
+		right(t, name, func(t *testing.T, v *verdict) {
+			t.Helper()
+			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+				w.Header().Set("Content-Encoding", "gzip")
+				says(w, 200, tt.media, gzipOf(t, tt.body))
+			})
+			g := up.behind(t, dialectSetup{limits: true})
+			q := openAIChat().shapes[0].dialectRequest
+			q.header = map[string]string{"Accept-Encoding": tt.accept}
+			got := g.ask(t, q)
+			v.none(got.err)
+			body := got.body
+			if got.header.Get("Content-Encoding") == "gzip" {
+				r, err := gzip.NewReader(bytes.NewReader([]byte(body)))
+				require.NoError(t, err)
+				all, err := io.ReadAll(r)
+				require.NoError(t, err)
+				body = string(all)
+			}
+			assert.Equal(v, tt.body, body)
+			assert.EqualValues(v, 31, g.charged(), "tokens charged")
+		})
+	}
+}
