@@ -20,6 +20,10 @@ test: ## run all tests, with the race detector and in random order
 test-bare: ## run all tests as on a machine that has Go and nothing else
 	.ci/test-bare
 
+.PHONY: nightly
+nightly: ## run what takes tens of seconds of real time too
+	GINFER_NIGHTLY=1 go test -count=1 -timeout 30m -run 'Outage' ./internal/e2e
+
 .PHONY: tools
 tools: ## install linter and formatter at the versions in .ci/tools/go.mod
 	cd .ci/tools && GOBIN=$(GOBIN) go install tool

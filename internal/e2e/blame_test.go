@@ -1,0 +1,117 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// blameRepeats is how often one client does the same: enough to open a circuit, or to
+// eject an endpoint, three times over.
+const blameRepeats = 30
+
+// Nothing that a client controls alone opens a circuit, ejects an endpoint or counts as
+// its failure; every attempt that began has ended, and a good request of somebody else
+// is served afterwards.
+func TestBlame(t *testing.T) {
+	t.Parallel()
+	names := map[string]bool{}
+	for _, table := range []struct {
+		name string
+		all  []wrong
+	}{
+		{"malformed", malformed()},
+		{"unread", unread()},
+		{"upload", uploads()},
+		{"refused", refused()},
+		{"in stream", inStream()},
+		{"left", left()},
+	} {
+		for _, c := range table.all {
+			names[c.name] = true
+		}
+		t.Run(table.name, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range table.all {
+				c.run(t)
+			}
+		})
+	}
+	for name := range knownBlame {
+		assert.True(t, names[name], "no case has the name %q", name)
+	}
+}
+
+func (c *wrong) run(t *testing.T) {
+	t.Helper()
+	for _, proto := range []string{"h1", "h2"} {
+		if c.only != "" && c.only != proto {
+			continue
+		}
+		for _, retry := range []bool{true, false} {
+			variant := proto + map[bool]string{true: " on", false: " off"}[retry]
+			t.Run(c.name+"/"+variant, func(t *testing.T) {
+				t.Parallel()
+				judge(t, knownBlame.has(c.name, variant), c.check(t, proto, retry))
+			})
+		}
+	}
+}
+
+// check does what is wrong again and again, and returns what is wrong with the gateway.
+func (c *wrong) check(t *testing.T, proto string, retry bool) (problems []string) {
+	t.Helper()
+	came := make(chan struct{}, 4*blameRepeats)
+	g := chainSetup{urls: []string{blameUpstream(t, c.does, came).URL}, retry: retry}.start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	problems = c.repeat(ctx, g, proto, &upstreamSeen{came: came, over: ctx.Done()})
+	problems = append(problems, g.settle()...)
+	problems = append(problems, g.blamed()...)
+	sent := g.calls.started.Load()
+	if c.unsent && sent > 0 {
+		problems = append(problems, fmt.Sprintf("%d of them were sent to an upstream", sent))
+	}
+	if c.once && sent > blameRepeats {
+		problems = append(problems, fmt.Sprintf("%d calls for %d requests: repeated although that changes nothing", sent, blameRepeats))
+	}
+	return append(problems, g.good(ctx, proto)...)
+}
+
+// repeat does it thirty times, and returns each status that is not right, once.
+func (c *wrong) repeat(ctx context.Context, g *chain, proto string, up *upstreamSeen) []string {
+	var mu sync.Mutex
+	var problems []string
+	want := c.want
+	if c.served {
+		want = []int{200}
+	}
+	one := func(int) {
+		w, err := newWire(ctx, g.addr(), proto)
+		said := ""
+		if err != nil {
+			said = err.Error()
+		} else {
+			defer func() { _ = w.Close() }()
+			if status := c.do(w, up); want != nil && !slices.Contains(want, status) {
+				said = fmt.Sprintf("status %d, right is one of %v", status, want)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if said != "" && !slices.Contains(problems, said) {
+			problems = append(problems, said)
+		}
+	}
+	atOnce := 1
+	if c.wide {
+		atOnce = blameRepeats
+	}
+	each(blameRepeats, atOnce, one)
+	return problems
+}

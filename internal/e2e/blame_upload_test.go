@@ -1,0 +1,153 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// uploads are bodies that break: of a request whose body is kept for a repeat, which is
+// refused before an attempt begins, and of one whose body is streamed.
+func uploads() (list []wrong) {
+	for name, do := range brokenUploads {
+		only := ""
+		switch {
+		case strings.HasPrefix(name, "HTTP/1.1: "):
+			only = "h1"
+		case strings.HasPrefix(name, "HTTP/2: "):
+			only = "h2"
+		}
+		list = append(list,
+			wrong{name: name + ", held", only: only, unsent: true, do: func(w *wire, _ *upstreamSeen) int { return do(w, "/v1/chat/completions", `{"model":"m"`) }},
+			wrong{name: name + ", streamed", only: only, once: true, do: func(w *wire, _ *upstreamSeen) int { return do(w, "/raw/files", streamedPart) }})
+	}
+	slices.SortFunc(list, func(a, b wrong) int { return strings.Compare(a.name, b.name) })
+	return append(list, halfUploads()...)
+}
+
+// streamedPart is more than is kept for a repeat, and less than a first window.
+var streamedPart = strings.Repeat("a", chainReplayed+4<<10)
+
+// brokenUploads send the begin of a body to a path, and then go wrong.
+var brokenUploads = map[string]func(w *wire, path, part string) int{
+	"shorter than its length": func(w *wire, path, part string) int {
+		w.head(rawRequest{path: path, length: len(part) + 10}, false)
+		if w.two != nil {
+			w.part(part, true)
+			return w.code()
+		}
+		w.part(part, false)
+		_ = w.CloseWrite()
+		return w.code()
+	},
+	"HTTP/2: longer than its length": func(w *wire, path, part string) int {
+		w.head(rawRequest{path: path, length: len(part) - 5}, false)
+		w.part(part, true)
+		return w.code()
+	},
+	"HTTP/1.1: a bad size of a chunk":              brokenChunk("zz\r\nhello\r\n", false),
+	"HTTP/1.1: a bad size of a chunk, then closed": brokenChunk("zz\r\nhello\r\n", true),
+	"HTTP/1.1: a negative size of a chunk":         brokenChunk("-5\r\nhello\r\n", false),
+	"HTTP/1.1: a huge size of a chunk":             brokenChunk("fffffffffffffffff\r\nhello\r\n", false),
+	"HTTP/1.1: a chunk without a line end":         brokenChunk("5\r\nhelloXYZ\r\n", false),
+	"HTTP/1.1: a broken last chunk":                brokenChunk("0\r\nX\r\n\r\n", false),
+	"HTTP/1.1: a broken last chunk, then closed":   brokenChunk("0\r\nX", true),
+	"HTTP/1.1: a last chunk without an end":        brokenChunk("0\r\n", true),
+	"HTTP/1.1: chunks that end early":              brokenChunk("a\r\nhal", true),
+	"HTTP/1.1: a trailer without a name":           brokenChunk("0\r\n: x\r\n\r\n", false),
+	"HTTP/1.1: NUL in a trailer":                   brokenChunk("0\r\nX-A: a\x00b\r\n\r\n", false),
+	"HTTP/2: a pseudo-header as a trailer": func(w *wire, path, part string) int {
+		w.head(rawRequest{path: path, length: chunked}, false)
+		w.part(part, false)
+		w.trailers([2]string{":path", "/"})
+		return w.code()
+	},
+	"reset while uploading": func(w *wire, path, part string) int {
+		w.head(rawRequest{path: path, length: len(part) + 10}, false)
+		w.part(part, false)
+		w.abort()
+		return 0
+	},
+	"closed while uploading": func(w *wire, path, part string) int {
+		w.head(rawRequest{path: path, length: len(part) + 10}, false)
+		w.part(part, false)
+		_ = w.Close()
+		return 0
+	},
+	"Expect: 100-continue never followed": func(w *wire, path, part string) int {
+		w.head(rawRequest{path: path, length: len(part), fields: field("expect", "100-continue")}, false)
+		if w.two == nil { // it says that it wants the body
+			_, _ = w.in.ReadString('\n')
+		}
+		w.abort()
+		return 0
+	},
+}
+
+// brokenChunk is what comes after a good chunk; the client then closes its direction, or
+// waits for what the gateway makes of it.
+func brokenChunk(text string, closes bool) func(w *wire, path, part string) int {
+	return func(w *wire, path, part string) int {
+		w.head(rawRequest{path: path, length: chunked}, false)
+		w.part(part, false)
+		w.raw(text)
+		if closes {
+			_ = w.CloseWrite()
+		}
+		return w.code()
+	}
+}
+
+// halfUploads are uploads that go wrong while the upstream has something to say.
+func halfUploads() []wrong {
+	refusesEarly := func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.ReadFull(r.Body, make([]byte, 10))
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		_, _ = io.WriteString(w, `{"error":{"message":"too large"}}`)
+		w.(http.Flusher).Flush()
+		_, _ = io.Copy(io.Discard, r.Body) // as servers do that want their refusal to be read
+	}
+	respondsEarly := func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.ReadFull(r.Body, make([]byte, 10))
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, tokenEvent)
+		w.(http.Flusher).Flush()
+		_, _ = io.Copy(io.Discard, r.Body)
+	}
+	began := func(then func(w *wire)) func(*wire, *upstreamSeen) int {
+		return func(w *wire, _ *upstreamSeen) int {
+			w.head(rawRequest{path: "/raw/files", length: chunked}, false)
+			w.part(streamedPart, false)
+			status := w.code()
+			then(w)
+			return status
+		}
+	}
+	trailer := func(length int, fields ...[2]string) func(*wire, *upstreamSeen) int {
+		return func(w *wire, _ *upstreamSeen) int {
+			w.head(rawRequest{path: "/raw/files", length: chunked, fields: field("trailer", "x-sum")}, false)
+			w.part(strings.Repeat("a", length), false)
+			w.trailers(fields...)
+			return w.code()
+		}
+	}
+	list := []wrong{
+		{name: "refused by upstream while uploading", does: refusesEarly, once: true, do: began(func(w *wire) { w.part("more", true); _, _ = w.rest() })},
+		{name: "refused by upstream while uploading, then reset", does: refusesEarly, once: true, do: began((*wire).abort)},
+		{name: "reset while uploading, after the head", does: respondsEarly, once: true, do: began((*wire).abort)},
+		{name: "broken while uploading, after the head", only: "h1", does: respondsEarly, once: true, do: began(func(w *wire) { w.raw("zz\r\n"); _ = w.CloseWrite(); _, _ = w.rest() })},
+	}
+	for _, length := range []int{10, len(streamedPart)} {
+		list = append(list,
+			wrong{name: fmt.Sprintf("a trailer after %d bytes", length), served: true, do: trailer(length, [2]string{"x-sum", "1"})},
+			wrong{name: fmt.Sprintf("a trailer that was not announced after %d bytes", length), served: true, do: trailer(length, [2]string{"x-other", "1"})},
+			wrong{name: fmt.Sprintf("a trailer that must not be one after %d bytes", length), do: trailer(length, [2]string{"content-length", "1"})},
+			wrong{name: fmt.Sprintf("bytes beyond ASCII in a trailer after %d bytes", length), do: trailer(length, [2]string{"x-sum", "\xff\xfe"})})
+	}
+	return list
+}

@@ -1,0 +1,283 @@
+package e2e_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// rawRequest is the head of a request, written as it stands: nothing of it is checked.
+type rawRequest struct {
+	method, path string      // "": POST, /v1/chat/completions
+	host         string      // "": gateway.example
+	fields       [][2]string // besides those that every request has
+	length       int         // of the body; chunked: of no stated length
+	caller       string      // "": bad
+}
+
+const chunked = -1
+
+// wire is a client's connection over which one request is written by hand. It speaks
+// HTTP/1.1, or HTTP/2 when it has frames.
+type wire struct {
+	*net.TCPConn
+
+	in      *bufio.Reader
+	chunked bool
+	res     *http.Response
+	got     bytes.Buffer // of the body
+	mute    bool         // HTTP/2: the window is never opened again
+
+	two    *http2.Framer
+	status int // HTTP/2
+	over   error
+}
+
+func newWire(ctx context.Context, addr, proto string) (*wire, error) {
+	c, err := dialed(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	w := &wire{TCPConn: c, in: bufio.NewReader(c)}
+	if proto == "h1" {
+		return w, nil
+	}
+	w.two = http2.NewFramer(c, w.in)
+	w.two.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	_, err = io.WriteString(c, http2.ClientPreface)
+	return w, errors.Join(err, w.two.WriteSettings())
+}
+
+// head writes the head of a request. Last says that no body follows.
+func (w *wire) head(a rawRequest, last bool) {
+	if a.method == "" {
+		a.method = http.MethodPost
+	}
+	if a.path == "" {
+		a.path = "/v1/chat/completions"
+	}
+	if a.host == "" {
+		a.host = "gateway.example"
+	}
+	if a.caller == "" {
+		a.caller = "bad"
+	}
+	fields := append([][2]string{{"authorization", "Bearer " + a.caller}}, a.fields...)
+	if !last && a.length >= 0 {
+		fields = append(fields, [2]string{"content-length", strconv.Itoa(a.length)})
+	}
+	if w.two != nil {
+		fields = append([][2]string{{":method", a.method}, {":scheme", "http"}, {":authority", a.host}, {":path", a.path}}, fields...)
+		_ = w.two.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: packed(fields), EndHeaders: true, EndStream: last})
+		return
+	}
+	if w.chunked = a.length < 0 && !last; w.chunked {
+		fields = append(fields, [2]string{"transfer-encoding", "chunked"})
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nhost: %s\r\n", a.method, a.path, a.host)
+	for _, f := range fields {
+		fmt.Fprintf(&b, "%s: %s\r\n", f[0], f[1])
+	}
+	w.raw(b.String() + "\r\n")
+}
+
+// packed is a header block.
+func packed(fields [][2]string) []byte {
+	var b bytes.Buffer
+	enc := hpack.NewEncoder(&b)
+	for _, f := range fields {
+		_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	return b.Bytes()
+}
+
+// raw writes text. Who does not read it any more has said so, or will not.
+func (w *wire) raw(text string) { _, _ = io.WriteString(w, text) }
+
+// part writes a part of the body, which must fit into a first window.
+func (w *wire) part(p string, last bool) {
+	switch {
+	case w.two != nil:
+		for ; len(p) > 16<<10; p = p[16<<10:] {
+			_ = w.two.WriteData(1, false, []byte(p[:16<<10]))
+		}
+		_ = w.two.WriteData(1, last, []byte(p))
+	case w.chunked && last:
+		w.raw(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(p), p))
+	case w.chunked:
+		w.raw(fmt.Sprintf("%x\r\n%s\r\n", len(p), p))
+	default:
+		w.raw(p)
+	}
+}
+
+// trailers ends the body with fields.
+func (w *wire) trailers(fields ...[2]string) {
+	if w.two != nil {
+		_ = w.two.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: packed(fields), EndHeaders: true, EndStream: true})
+		return
+	}
+	w.raw("0\r\n")
+	for _, f := range fields {
+		w.raw(f[0] + ": " + f[1] + "\r\n")
+	}
+	w.raw("\r\n")
+}
+
+// code waits for the head of the response; 0: none came.
+func (w *wire) code() int {
+	if w.two == nil {
+		for w.res == nil {
+			res, err := http.ReadResponse(w.in, nil) //nolint:bodyclose // it ends with the connection
+			if err != nil {
+				return 0
+			}
+			if res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols {
+				w.res = res
+			}
+		}
+		return w.res.StatusCode
+	}
+	for w.status == 0 && w.over == nil {
+		w.frame()
+	}
+	return w.status
+}
+
+// until reads the body until text has come, or its end.
+func (w *wire) until(text string) {
+	if w.code() == 0 {
+		return
+	}
+	for !strings.Contains(w.got.String(), text) && w.over == nil {
+		if w.two != nil {
+			w.frame()
+			continue
+		}
+		p := make([]byte, 4<<10)
+		n, err := w.res.Body.Read(p)
+		w.got.Write(p[:n])
+		w.over = err
+	}
+}
+
+// rest reads the body to its end; an error says that it was cut.
+func (w *wire) rest() (string, error) {
+	w.until("\x00 never said")
+	if errors.Is(w.over, io.EOF) {
+		return w.got.String(), nil
+	}
+	return w.got.String(), w.over
+}
+
+// frame reads one frame of HTTP/2.
+func (w *wire) frame() {
+	f, err := w.two.ReadFrame()
+	if err != nil {
+		w.over = errors.Join(io.ErrUnexpectedEOF, err)
+		return
+	}
+	switch f := f.(type) {
+	case *http2.SettingsFrame:
+		if !f.IsAck() {
+			_ = w.two.WriteSettingsAck()
+		}
+	case *http2.PingFrame:
+		_ = w.two.WritePing(true, f.Data)
+	case *http2.DataFrame:
+		w.data(f)
+	case *http2.MetaHeadersFrame:
+		if n, err := strconv.Atoi(f.PseudoValue("status")); err == nil && n >= 200 {
+			w.status = n
+		}
+		if f.StreamEnded() {
+			w.over = io.EOF
+		}
+	case *http2.RSTStreamFrame:
+		w.over = fmt.Errorf("%w: stream %v", io.ErrUnexpectedEOF, f.ErrCode)
+	case *http2.GoAwayFrame:
+		w.over = fmt.Errorf("%w: connection %v", io.ErrUnexpectedEOF, f.ErrCode)
+	}
+}
+
+func (w *wire) data(f *http2.DataFrame) {
+	w.got.Write(f.Data())
+	if n := uint32(len(f.Data())); n > 0 && !w.mute && !f.StreamEnded() {
+		_ = errors.Join(w.two.WriteWindowUpdate(0, n), w.two.WriteWindowUpdate(1, n))
+	}
+	if f.StreamEnded() {
+		w.over = io.EOF
+	}
+}
+
+// abort ends the request without ceremony: a reset of the stream, or of the connection.
+func (w *wire) abort() {
+	if w.two != nil {
+		_ = w.two.WriteRSTStream(1, http2.ErrCodeCancel)
+	} else {
+		_ = w.SetLinger(0)
+	}
+	_ = w.Close()
+}
+
+// post writes a whole request with a body.
+func (w *wire) post(a rawRequest, body string) int {
+	if a.length == 0 {
+		a.length = len(body)
+	}
+	w.head(a, false)
+	w.part(body, true)
+	return w.code()
+}
+
+// goodBody is a request that is all right.
+const goodBody = `{"model":"m","messages":[{"role":"user","content":"hello"}]}`
+
+// good reports what is wrong with how a request of another caller is served that is
+// all right.
+func (g *chain) good(ctx context.Context, proto string) []string {
+	w, err := newWire(ctx, g.addr(), proto)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer func() { _ = w.Close() }()
+	status := w.post(rawRequest{caller: "good", fields: [][2]string{{"x-good", "1"}, {"content-type", "application/json"}}}, goodBody)
+	body, err := w.rest()
+	if status != http.StatusOK || body != goodJSON || err != nil {
+		return []string{fmt.Sprintf("a good request is not served: %d %q %v", status, body, err)}
+	}
+	return nil
+}
+
+// The wire itself: both protocols, both kinds of body.
+func TestBlameWire(t *testing.T) {
+	t.Parallel()
+	for _, proto := range []string{"h1", "h2"} {
+		g := chainSetup{urls: []string{blameUpstream(t, nil, nil).URL}}.start(t)
+		for _, length := range []int{0, chunked} {
+			w, err := newWire(t.Context(), g.addr(), proto)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, w.post(rawRequest{length: length, fields: [][2]string{{"x-good", "1"}}}, goodBody))
+			body, err := w.rest()
+			require.NoError(t, err)
+			require.JSONEq(t, goodJSON, body)
+			require.NoError(t, w.Close())
+		}
+		require.Empty(t, g.settle())
+		require.Empty(t, g.blamed())
+		require.Equal(t, g.attempts.Load(), g.calls.started.Load())
+	}
+}

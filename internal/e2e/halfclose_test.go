@@ -1,0 +1,258 @@
+package e2e_test
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// knownHalfClose are the stacks of layers that are known to lose one direction of an
+// upgraded connection.
+var knownHalfClose = knownFailure{
+	"observe":              "the client first, the client at once",
+	"breaker":              "the client first, the client at once",
+	"routing over observe": "the client first, the client at once",
+	"routing over breaker": "the client first, the client at once",
+	"observe over routing": "the client first, the client at once",
+	"observe over meter":   "the client first, the client at once",
+	"observe over balance": "the client first, the client at once",
+	"observe over breaker": "the client first, the client at once",
+	"meter over observe":   "the client first, the client at once",
+	"meter over breaker":   "the client first, the client at once",
+	"balance over observe": "the client first, the client at once",
+	"balance over breaker": "the client first, the client at once",
+	"breaker over routing": "the client first, the client at once",
+	"breaker over observe": "the client first, the client at once",
+	"breaker over meter":   "the client first, the client at once",
+	"breaker over balance": "the client first, the client at once",
+	"routing over observe over meter over balance over breaker": "the client first, the client at once",
+}
+
+// layers are those that a response passes on its way up, outermost first as in the
+// reference gateway.
+var layers = []string{"routing", "observe", "meter", "balance", "breaker"}
+
+// stacks are none of the layers, each alone, each pair in both orders, and all together.
+func stacks() [][]string {
+	list := [][]string{{}, layers}
+	for _, outer := range layers {
+		list = append(list, []string{outer})
+		for _, inner := range layers {
+			if inner != outer {
+				list = append(list, []string{outer, inner})
+			}
+		}
+	}
+	return list
+}
+
+// stacked puts layers on a transport, and returns the middlewares that they need.
+func stacked(t *testing.T, names []string, target string, next http.RoundTripper) (http.RoundTripper, gin.HandlersChain) {
+	t.Helper()
+	var chain gin.HandlersChain
+	for _, name := range slices.Backward(names) {
+		switch name {
+		case "breaker":
+			g, err := breaker.New(breaker.Config{})
+			require.NoError(t, err)
+			t.Cleanup(g.Close)
+			next = g.Transport(next)
+		case "balance":
+			p, err := balance.New(balance.Config{Endpoints: []balance.Endpoint{{URL: target}}, Transport: next})
+			require.NoError(t, err)
+			next = p
+		case "meter":
+			m, err := stream.NewMeter(stream.MeterConfig{OnUsage: func(context.Context, stream.Usage) {}})
+			require.NoError(t, err)
+			next = m.Transport(next)
+		case "observe":
+			tracing, err := observe.NewTracing(observe.TracingConfig{TracerProvider: sdktrace.NewTracerProvider()})
+			require.NoError(t, err)
+			access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: slog.New(slog.DiscardHandler)})
+			require.NoError(t, err)
+			next = tracing.Transport(next)
+			chain = append(chain, access.Middleware(), tracing.Middleware())
+		case "routing":
+			r, err := routing.New(routing.Config{Table: routing.Table{Routes: []routing.Route{{Version: "v1", Upstream: "a"}}}, Upstreams: map[string]http.RoundTripper{"a": next}})
+			require.NoError(t, err)
+			next = r.Transport()
+			chain = append(chain, r.Middleware())
+		}
+	}
+	return next, chain
+}
+
+// halfway is a gateway with some layers before an upstream that switches protocols.
+type halfway struct {
+	server *httptest.Server
+	calls  *counted
+}
+
+func newHalfway(t *testing.T, names []string, target string) *halfway {
+	t.Helper()
+	transport, err := proxy.NewTransport(proxy.TransportConfig{})
+	require.NoError(t, err)
+	t.Cleanup(transport.CloseIdleConnections)
+	h := &halfway{calls: &counted{next: transport}}
+	through, chain := stacked(t, names, target, h.calls)
+	at, err := url.Parse(target)
+	require.NoError(t, err)
+	p, err := proxy.New(proxy.Config{Transport: through, Target: at})
+	require.NoError(t, err)
+	r := gin.New()
+	r.GET("/*path", append(chain, stream.Middleware(stream.Config{}), p.Handler())...)
+	h.server = httptest.NewServer(r)
+	t.Cleanup(h.server.Close)
+	return h
+}
+
+// switching is an upstream that answers 101 and then does as told with the connection.
+func switching(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			does(tcp, rw.Reader)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// switched makes the client's side of an upgraded connection.
+func (h *halfway) switched(ctx context.Context) (*net.TCPConn, *bufio.Reader, error) {
+	c, err := dialed(ctx, strings.TrimPrefix(h.server.URL, "http://"))
+	if err != nil {
+		return nil, nil, err
+	}
+	_, _ = io.WriteString(c, "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	in := bufio.NewReader(c)
+	res, err := http.ReadResponse(in, nil) //nolint:bodyclose // it ends with the connection
+	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		_ = c.Close()
+		return nil, nil, fmt.Errorf("no 101: %v %w", res, err)
+	}
+	return c, in, nil
+}
+
+const longText = 300 << 10
+
+// halfClosings are the ways in which one side ends its direction first. Each returns what
+// a side did not get.
+var halfClosings = map[string]func(ctx context.Context, start func(does func(*net.TCPConn, *bufio.Reader)) *halfway) error{
+	"the client first":   clientFirst("hello"),
+	"the client at once": clientFirst(""),
+	"the upstream first": upstreamFirst,
+}
+
+func clientFirst(says string) func(context.Context, func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
+	return func(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
+		h := start(func(c *net.TCPConn, in *bufio.Reader) {
+			all, _ := io.ReadAll(in) // to the client's end
+			_, _ = io.WriteString(c, "got "+string(all)+strings.Repeat(".", longText))
+		})
+		c, in, err := h.switched(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		_, _ = io.WriteString(c, says)
+		_ = c.CloseWrite()
+		return wants(in, "got "+says+strings.Repeat(".", longText))
+	}
+}
+
+func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
+	got := make(chan string, 1)
+	h := start(func(c *net.TCPConn, in *bufio.Reader) {
+		_, _ = io.WriteString(c, "bye")
+		_ = c.CloseWrite()
+		all, _ := io.ReadAll(in)
+		got <- string(all)
+	})
+	c, in, err := h.switched(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	err = wants(in, "bye")
+	_, _ = io.WriteString(c, strings.Repeat(".", longText))
+	_ = c.CloseWrite()
+	select {
+	case all := <-got:
+		if len(all) != longText {
+			err = errors.Join(err, fmt.Errorf("the upstream got %d bytes of %d", len(all), longText))
+		}
+	case <-ctx.Done():
+		err = errors.Join(err, errors.New("the upstream never saw the client's end"))
+	}
+	return err
+}
+
+// wants reads to a clean end, and says what is not as it should be.
+func wants(in io.Reader, want string) error {
+	all, err := io.ReadAll(in)
+	if err != nil || string(all) != want {
+		return fmt.Errorf("the client got %d bytes of %d: %w", len(all), len(want), errors.Join(err, errors.New("cut")))
+	}
+	return nil
+}
+
+// One side of an upgraded connection may end its direction and still gets what the other
+// one says, through each layer, every pair of them, and all together.
+func TestHalfClose(t *testing.T) {
+	t.Parallel()
+	for _, names := range stacks() {
+		stack := cmp.Or(strings.Join(names, " over "), "nothing")
+		for way, does := range halfClosings {
+			t.Run(way+"/"+stack, func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				var h *halfway
+				err := does(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *halfway {
+					h = newHalfway(t, names, switching(t, up))
+					return h
+				})
+				var problems []string
+				if err != nil {
+					problems = append(problems, err.Error())
+				}
+				once := func() bool { return h.calls.started.Load() == 1 && h.calls.ended.Load() == 1 }
+				if !assert.Eventually(new(silent), once, chainSettles, time.Millisecond) {
+					problems = append(problems, "the call did not end once")
+				}
+				judge(t, knownHalfClose.has(stack, way), problems)
+			})
+		}
+	}
+}

@@ -1,0 +1,146 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// limitHeld bounds the bytes of request bodies that a chain holds, over all requests. One
+// caller, and all unauthenticated ones together, may have a quarter of it.
+//
+// There is no such option yet: this is its place. The chain's setup gets it, and the cases
+// below leave the list of known failures.
+func limitHeld(s chainSetup, _ int64) chainSetup {
+	s.maxBody = 32 << 20
+	return s
+}
+
+// One caller, that uploads slowly what must be held, gets a quarter of the budget and then
+// 503 with Retry-After, at once; others are served meanwhile.
+func TestTenantsHeldBytes(t *testing.T) {
+	t.Parallel()
+	for _, proto := range []string{"h1", "h2"} {
+		t.Run(proto, func(t *testing.T) {
+			t.Parallel()
+			judge(t, knownTenants.has("held bytes", proto), heldBytes(t, proto))
+		})
+	}
+}
+
+func heldBytes(t *testing.T, proto string) (problems []string) {
+	t.Helper()
+	const budget, part, uploads = 1 << 20, 40 << 10, 32 // one caller may hold six parts
+	g := limitHeld(chainSetup{urls: []string{blameUpstream(t, nil, nil).URL}}, budget).start(t)
+	var held []*wire
+	for range uploads {
+		w, err := newWire(t.Context(), g.addr(), proto)
+		require.NoError(t, err)
+		w.head(rawRequest{path: "/raw/files", caller: "hostile", length: 32 << 20}, false)
+		w.part(strings.Repeat("a", part), false)
+		held = append(held, w)
+	}
+	refused := 0
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, w := range held {
+		wg.Go(func() {
+			_ = w.SetReadDeadline(time.Now().Add(time.Second))
+			status := w.code()
+			mu.Lock()
+			defer mu.Unlock()
+			if status == http.StatusServiceUnavailable {
+				refused++
+			}
+		})
+	}
+	wg.Wait()
+	if most := budget / 4 / part; refused < uploads-most {
+		problems = append(problems, fmt.Sprintf("%d of %d uploads were refused, room is for %d", refused, uploads, most))
+	}
+	problems = append(problems, g.good(t.Context(), proto)...)
+	for _, w := range held {
+		w.abort()
+	}
+	problems = append(problems, g.settle()...)
+	return append(problems, g.blamed()...)
+}
+
+// Slow uploads, large bodies and streams that are held open by one caller leave others
+// served, and nothing behind when it has left.
+func TestTenantsHold(t *testing.T) { // not parallel: goroutines are counted
+	for _, proto := range []string{"h1", "h2"} {
+		for name, does := range map[string]func(w *wire){
+			"slow uploads": func(w *wire) {
+				w.head(rawRequest{length: 1000}, false)
+				w.part(`{"model":`, false)
+			},
+			"slow uploads that are streamed": func(w *wire) {
+				w.head(rawRequest{path: "/raw/files", length: 1 << 20}, false)
+				w.part(streamedPart, false)
+			},
+			"uploads that never begin": func(w *wire) { w.head(rawRequest{length: 32 << 20}, false) },
+			"held streams": func(w *wire) {
+				w.head(rawRequest{length: len(streamBody)}, false)
+				w.part(streamBody, true)
+				w.until("hello")
+			},
+		} {
+			t.Run(name+"/"+proto, func(t *testing.T) {
+				judge(t, knownTenants.has(name, proto), holding(t, proto, does))
+			})
+		}
+	}
+}
+
+// tenantsHeld is how many a hostile caller holds, perHeld how many goroutines each may
+// cost, with those of the upstream and its own, which share this process.
+const (
+	tenantsHeld = 400
+	perHeld     = 12
+)
+
+func holding(t *testing.T, proto string, does func(*wire)) (problems []string) {
+	t.Helper()
+	g := chainSetup{urls: []string{blameUpstream(t, stops("text/event-stream", []string{roleEvent, tokenEvent}), make(chan struct{}, 2*tenantsHeld)).URL}}.start(t)
+	require.Empty(t, g.good(t.Context(), proto))
+	before := runtime.NumGoroutine()
+	wires := make([]*wire, tenantsHeld)
+	each(tenantsHeld, 16, func(i int) {
+		w, err := newWire(t.Context(), g.addr(), proto)
+		if assert.NoError(t, err) {
+			does(w)
+			wires[i] = w
+		}
+	})
+	during := runtime.NumGoroutine()
+	if cost := (during - before) / tenantsHeld; cost > perHeld {
+		problems = append(problems, fmt.Sprintf("%d goroutines for each", cost))
+	}
+	for i, s := range loadOf(t.Context(), 50, time.Second, func(int) int { return g.goodOnce(t, proto, "other") })() {
+		if s.status != http.StatusOK || s.ended.Sub(s.at) > time.Second {
+			problems = append(problems, fmt.Sprintf("good request %d: %d after %v", i, s.status, s.ended.Sub(s.at)))
+		}
+	}
+	each(tenantsHeld, 16, func(i int) {
+		if wires[i] != nil {
+			wires[i].abort()
+		}
+	})
+	problems = append(problems, g.settle()...)
+	problems = append(problems, g.blamed()...)
+	problems = append(problems, g.good(t.Context(), proto)...)
+	left := func() bool { return runtime.NumGoroutine() <= before+50 } // idle connections, kept for the next request
+	if !assert.Eventually(new(silent), left, chainSettles, 10*time.Millisecond) {
+		problems = append(problems, fmt.Sprintf("%d goroutines before, %d after", before, runtime.NumGoroutine()))
+	}
+	t.Logf("goroutines: %d before, %d with %d held, %d after", before, during, tenantsHeld, runtime.NumGoroutine())
+	return problems
+}

@@ -1,0 +1,173 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/assert"
+)
+
+// knownTenants are the cases in which one caller is known to take what is the others'.
+var knownTenants = knownFailure{
+	"500":                             "h1 on, h1 off, h2 on, h2 off",
+	"500 on other paths":              "h1 on, h1 off, h2 on, h2 off",
+	"500 on a path of its own":        "h1 on, h1 off, h2 on, h2 off",
+	"cut before the head":             "h1 on, h1 off, h2 on, h2 off",
+	"cut after content":               "h1 on, h1 off, h2 on, h2 off",
+	"an event of the server's own":    "h1 on, h1 off, h2 on, h2 off",
+	"a response that begins too late": "h1 on, h1 off, h2 on, h2 off",
+	"held bytes":                      "h1, h2",
+	"429 that asks to be left alone":  "h1 on, h1 off, h2 on, h2 off",
+	"503 that asks to be left alone":  "h1 on, h1 off, h2 on, h2 off",
+}
+
+// hostile is how an endpoint serves the requests of one caller: it fails with each. What
+// it does for others is right.
+type hostile struct {
+	name string
+	does http.HandlerFunc
+	path func(i int) string // nil: the same as everybody's
+}
+
+func hostiles() []hostile {
+	answers := func(status int, after string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if after != "" {
+				w.Header().Set("Retry-After", after)
+			}
+			w.WriteHeader(status)
+		}
+	}
+	broken := func(said ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if len(said) > 0 {
+				events(said...)(w, r)
+			}
+			panic(http.ErrAbortHandler)
+		}
+	}
+	return []hostile{
+		{name: "500", does: answers(500, "")},
+		{name: "500 on a path of its own", does: answers(500, ""), path: func(int) string { return "/v1/mine" }},
+		{name: "500 on other paths", does: answers(500, ""), path: func(i int) string { return "/v1/mine/" + strconv.Itoa(i) + "x" }},
+		{name: "429 that asks to be left alone", does: answers(429, "30")},
+		{name: "503 that asks to be left alone", does: answers(503, "30")},
+		{name: "cut before the head", does: broken()},
+		{name: "cut after content", does: broken(roleEvent, tokenEvent)},
+		{name: "an event of the server's own", does: events("data: {\"error\":{\"message\":\"dead\",\"type\":\"server_error\",\"code\":\"internal_error\"}}\n\n")},
+		{name: "a response that begins too late", does: func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+		}},
+	}
+}
+
+// One caller's failures do not close an endpoint to others while those succeed, on the
+// same paths or on others.
+func TestTenants(t *testing.T) {
+	t.Parallel()
+	for _, h := range hostiles() {
+		for _, proto := range []string{"h1", "h2"} {
+			for _, retry := range []bool{true, false} {
+				variant := proto + map[bool]string{true: " on", false: " off"}[retry]
+				t.Run(h.name+"/"+variant, func(t *testing.T) {
+					t.Parallel()
+					judge(t, knownTenants.has(h.name, variant), h.check(t, proto, retry))
+				})
+			}
+		}
+	}
+}
+
+// tenantsLast is how long the load of a case lasts.
+const tenantsLast = 2 * time.Second
+
+func (h *hostile) check(t *testing.T, proto string, retry bool) (problems []string) {
+	t.Helper()
+	g := chainSetup{
+		urls: []string{blameUpstream(t, h.does, nil).URL}, retry: retry,
+		timeouts: proxy.Timeouts{FirstByte: 100 * time.Millisecond},
+	}.start(t)
+	if early := g.good(t.Context(), proto); early != nil {
+		return early
+	}
+	attack := loadOf(t.Context(), 50, tenantsLast, func(i int) int {
+		path := ""
+		if h.path != nil {
+			path = h.path(i)
+		}
+		return g.once(t, proto, rawRequest{path: path, caller: "hostile"}, streamBody)
+	})
+	others := loadOf(t.Context(), 20, tenantsLast, func(i int) int { return g.goodOnce(t, proto, "caller-"+strconv.Itoa(i%3)) })
+	attack()
+	served := 0
+	all := others()
+	for _, s := range all {
+		if s.status == http.StatusOK {
+			served++
+		}
+	}
+	if served != len(all) {
+		problems = append(problems, fmt.Sprintf("%d of %d good requests of others were served", served, len(all)))
+	}
+	problems = append(problems, g.settle()...)
+	for _, c := range g.circuits.Status() {
+		if c.State != breaker.Closed {
+			problems = append(problems, "the circuit is "+c.State.String())
+		}
+	}
+	if n := len(g.circuits.Status()); n > 1 {
+		problems = append(problems, fmt.Sprintf("%d circuits for one endpoint", n))
+	}
+	return append(problems, g.good(t.Context(), proto)...)
+}
+
+// once sends a request on a connection of its own, and reads the response.
+func (g *chain) once(t *testing.T, proto string, a rawRequest, body string) int {
+	t.Helper()
+	w, err := newWire(t.Context(), g.addr(), proto)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = w.Close() }()
+	status := w.post(a, body)
+	if status != 0 {
+		_, _ = w.rest()
+	}
+	return status
+}
+
+func (g *chain) goodOnce(t *testing.T, proto, caller string) int {
+	t.Helper()
+	return g.once(t, proto, rawRequest{caller: caller, fields: [][2]string{{"x-good", "1"}}}, goodBody)
+}
+
+// The other side of it: an endpoint that fails two callers, or everybody, is left alone.
+func TestTenantsThatFailTogether(t *testing.T) {
+	t.Parallel()
+	for name, callers := range map[string]int{"one alone": 1, "two": 2, "many": 20} {
+		for _, proto := range []string{"h1", "h2"} {
+			t.Run(name+"/"+proto, func(t *testing.T) {
+				t.Parallel()
+				up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+				t.Cleanup(up.Close)
+				g := chainSetup{urls: []string{up.URL}}.start(t)
+				for i := range blameRepeats {
+					g.once(t, proto, rawRequest{caller: "caller-" + strconv.Itoa(i%callers)}, goodBody)
+				}
+				var problems []string
+				if assert.Empty(new(silent), g.blamed()) {
+					problems = append(problems, "the circuit is closed")
+				}
+				judge(t, knownTenants.has("together: "+name, proto), append(problems, g.settle()...))
+			})
+		}
+	}
+}
