@@ -6,8 +6,8 @@ package llm
 var transcription = dialect{
 	api: Transcription, owes: true,
 	fields: join(fields{{"delta", inText}, {"text", inWhole}}, at("usage", counts)),
-	typed: func(name string) kind {
-		if name == "transcript.text.done" {
+	typed: func(name []byte) kind {
+		if string(name) == "transcript.text.done" {
 			return ending
 		}
 		return untold
@@ -20,8 +20,8 @@ var transcription = dialect{
 var speech = dialect{
 	api: Speech, owes: true,
 	fields: join(fields{{"audio", inMedia}}, at("usage", counts)),
-	typed: func(name string) kind {
-		if name == "speech.audio.done" {
+	typed: func(name []byte) kind {
+		if string(name) == "speech.audio.done" {
 			return ending
 		}
 		return untold

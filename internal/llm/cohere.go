@@ -6,8 +6,8 @@ package llm
 var cohere = dialect{
 	api: Cohere, owes: true,
 	fields: join(cohereMessage, at("delta", cohereMessage)),
-	typed: func(name string) kind {
-		switch name {
+	typed: func(name []byte) kind {
+		switch string(name) {
 		case "message-start", "content-start", "content-delta", "tool-call-start", "tool-call-delta", "tool-plan-delta":
 			return silent
 		case "content-end", "tool-call-end", "citation-start", "citation-end":

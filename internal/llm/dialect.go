@@ -5,7 +5,7 @@ type dialect struct {
 	api    API
 	fields fields
 	// typed says what the type of an event, or of a response, means.
-	typed func(name string) kind
+	typed func(name []byte) kind
 	// owes: a stream that had content, and was not finished by anything in it, was cut.
 	owes bool
 }
@@ -86,7 +86,7 @@ func join(all ...fields) fields {
 	return out
 }
 
-func noTypes(string) kind { return untold }
+func noTypes([]byte) kind { return untold }
 
 // vocabulary is a dialect, or several, made ready.
 type vocabulary struct {
@@ -94,7 +94,10 @@ type vocabulary struct {
 	dialects [apis]*dialect
 }
 
-func (v *vocabulary) typed(name string) (kind, API) {
+func (v *vocabulary) typed(api API, name []byte) (kind, API) {
+	if d := v.dialects[api]; d != nil {
+		return d.typed(name), api
+	}
 	for _, d := range v.dialects {
 		if d == nil {
 			continue

@@ -1,6 +1,6 @@
 package llm
 
-import "strings"
+import "bytes"
 
 // embeddings are those of OpenAI, Ollama and Cohere. They have no output.
 //
@@ -22,8 +22,8 @@ var images = dialect{
 		fields{{"data", choices}, {"embeddings", choices}, {"embedding", choices}, {"data[].b64_json", inMedia}, {"data[].url", says}, {"b64_json", inMedia}},
 		at("usage", counts),
 	),
-	typed: func(name string) kind {
-		if strings.HasSuffix(name, ".completed") {
+	typed: func(name []byte) kind {
+		if bytes.HasSuffix(name, []byte(".completed")) {
 			return ending
 		}
 		return untold

@@ -12,7 +12,6 @@ type event struct {
 	lines   int // of data
 	head    [len(done)]byte
 	headed  int
-	name    word
 	isError bool
 	content bool
 	ended   bool // it is terminal
@@ -43,9 +42,9 @@ func (s *Scanner) Piece(f Field, p []byte) {
 		s.data(p)
 	case f == EventName:
 		if p == nil {
-			s.event.name.n = 0
+			s.name.n = 0
 		}
-		s.event.name.add(p)
+		s.name.add(p)
 	}
 }
 
@@ -76,7 +75,7 @@ func (s *Scanner) say(p []byte) {
 
 // LineEnd implements [Sink].
 func (s *Scanner) LineEnd(f Field) {
-	if f == EventName && string(s.event.name.bytes()) == "error" {
+	if f == EventName && string(s.name.bytes()) == "error" {
 		s.event.isError = true
 	}
 }
@@ -260,7 +259,7 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 	case says:
 		s.event.content = s.event.content || !s.isNull(v)
 	case eventType:
-		s.typed(string(v))
+		s.typed(v)
 	case objectType:
 		s.object(string(v))
 	case finish, finishAll:
@@ -308,18 +307,18 @@ func (s *Scanner) restated() {
 }
 
 // typed takes the type of an event, or of a response.
-func (s *Scanner) typed(name string) {
-	if name == "error" {
+func (s *Scanner) typed(name []byte) {
+	if string(name) == "error" {
 		s.event.isError = true
 		return
 	}
-	k, api := s.words.typed(name)
+	k, api := s.words.typed(s.api, name)
 	if k == untold {
-		s.fault(looseType, []byte(name))
+		s.fault(looseType, name)
 		return
 	}
 	s.event.kind = max(s.event.kind, k)
-	if s.api == Unknown && name != "ping" && name != "keepalive" {
+	if s.api == Unknown && string(name) != "ping" && string(name) != "keepalive" {
 		s.api = api
 	}
 	switch k {

@@ -77,7 +77,9 @@ const (
 // node is a place in a JSON text: a tree of these is what a dialect knows of its JSON.
 type node struct {
 	role    role
-	api     API // of the only dialect that knows the place; Unknown: of several
+	api     API           // of the only dialect that knows the place; Unknown: of several
+	first   [buckets]byte // the last of the names in a bucket, from 1
+	next    []byte        // the one before it in the same
 	names   []string
 	members []*node
 	others  *node // members of any other name
@@ -91,12 +93,28 @@ func (n *node) inner() bool {
 
 // member is the place of a member; nil if nothing is known of it.
 func (n *node) member(name []byte) *node {
-	for i, known := range n.names {
-		if string(name) == known {
-			return n.members[i]
+	if len(name) == 0 {
+		return n.others
+	}
+	for i := n.first[bucket(name)]; i > 0; i = n.next[i-1] {
+		if string(name) == n.names[i-1] {
+			return n.members[i-1]
 		}
 	}
 	return n.others
+}
+
+const buckets = 32
+
+func bucket[T string | []byte](name T) byte {
+	return (byte(len(name)) ^ name[0]<<2 ^ name[len(name)-1]) % buckets
+}
+
+// link puts a place below n.
+func (n *node) link(name string, to *node) {
+	b := bucket(name)
+	n.names, n.members, n.next = append(n.names, name), append(n.members, to), append(n.next, n.first[b])
+	n.first[b] = byte(len(n.names))
 }
 
 // field is a place, as choices[].delta.content, and its role. A name * stands for every
@@ -157,6 +175,6 @@ func (n *node) child(name string) *node {
 		}
 	}
 	made := &node{}
-	n.names, n.members = append(n.names, name), append(n.members, made)
+	n.link(name, made)
 	return made
 }

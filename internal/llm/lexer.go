@@ -119,12 +119,12 @@ func (l *lexer) step(p []byte) []byte {
 func (l *lexer) mark(p []byte) []byte {
 	c := p[0]
 	switch {
-	case c == ' ' || c == '\n' || c == '\t' || c == '\r':
+	case c <= ' ' && (c == ' ' || c == '\n' || c == '\t' || c == '\r'):
 	case l.state == beforeValue:
 		return l.begin(p)
 	case c == '"' && l.state == beforeName:
 		l.name = l.pos
-		l.quote(asName)
+		return l.quick(p[1:], asName)
 	case c == ':' && l.state == beforeColon:
 		l.state = beforeValue
 	case c == ',' && l.state == afterValue:
@@ -163,10 +163,9 @@ func (l *lexer) begin(p []byte) []byte {
 	switch c := p[0]; c {
 	case '"':
 		if l.wants() {
-			l.quote(asValue)
-		} else {
-			l.quote(asText)
+			return l.quick(p[1:], asValue)
 		}
+		return l.quick(p[1:], asText)
 	case '{', '[':
 		l.open(c == '[')
 	case ']': // of an empty array
@@ -264,7 +263,7 @@ func (l *lexer) skip(p []byte) []byte {
 // scalar takes a number, true, false or null.
 func (l *lexer) scalar(p []byte) []byte {
 	n := 0
-	for n < len(p) && !endsScalar(p[n]) {
+	for n < len(p) && !scalarEnds[p[n]] {
 		n++
 	}
 	if l.wants() {
@@ -283,9 +282,8 @@ func (l *lexer) scalar(p []byte) []byte {
 	return p[n:]
 }
 
-func endsScalar(c byte) bool {
-	return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\n' || c == '\t' || c == '\r'
-}
+//nolint:gochecknoglobals // a constant
+var scalarEnds = [256]bool{',': true, '}': true, ']': true, ' ': true, '\n': true, '\t': true, '\r': true}
 
 // scalars takes what stands between strings, objects and arrays that are skipped.
 func (l *lexer) scalars(p []byte) {
@@ -295,7 +293,7 @@ func (l *lexer) scalars(p []byte) {
 
 // digits takes those of numbers for text: a prompt may be a list of tokens.
 func (l *lexer) digits(p []byte) {
-	if l.at == nil || l.at.role == ignored {
+	if l.at == nil || l.at.role == ignored || len(p) == 0 {
 		return
 	}
 	n := 0

@@ -26,8 +26,8 @@ var messages = dialect{
 		},
 		at("usage", counts), at("message.usage", counts),
 	),
-	typed: func(name string) kind {
-		switch name {
+	typed: func(name []byte) kind {
+		switch string(name) {
 		case "ping", "message_start", "content_block_start", "content_block_delta":
 			return silent
 		case "content_block_stop":

@@ -104,11 +104,24 @@ func text(value []byte, key string) (string, error) {
 	if value[0] != '"' {
 		return "", fmt.Errorf("%q: %w", key, ErrType)
 	}
+	if isPlain(value) {
+		return string(value[1 : len(value)-1]), nil
+	}
 	var v string
 	if err := json.Unmarshal(value, &v); err != nil {
 		return "", fmt.Errorf("%q: %w", key, ErrSyntax)
 	}
 	return v, nil
+}
+
+// isPlain reports whether a quoted string stands for itself.
+func isPlain(quoted []byte) bool {
+	for _, c := range quoted {
+		if c < ' ' || c > '~' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // Members calls f with each member of a JSON object, its name decoded, until f returns
@@ -180,11 +193,18 @@ func (l *lexer) all(b []byte) error {
 	return nil
 }
 
+// longestFold is how much longer a name may be that is the same in another case: the
+// Kelvin sign is a k of three bytes.
+const longestFold = len("\u212a")
+
 // isName compares a quoted name with key, exactly and regardless of case. Most
 // names have no escapes.
 func isName(quoted []byte, key string) (same, folded bool) {
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
+		if len(inner) < len(key) || len(inner) > longestFold*len(key) { // most, at once
+			return false, false
+		}
 		return string(inner) == key, bytes.EqualFold(inner, []byte(key))
 	}
 	var name string

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // Request is what a request asks of a model, read once.
@@ -121,9 +122,9 @@ func looksLikeJSON(body []byte) bool {
 
 // readJSON reads a JSON object.
 func (q *Request) readJSON(body []byte) {
-	r := reader{Request: q, body: body}
-	r.json.owner, r.json.root, r.json.only = &r, requests, '{'
-	r.json.names, r.json.values = r.named, r.member
+	r := readers.Get().(*reader) //nolint:forcetypeassert // it has no others
+	defer r.release()
+	r.Request, r.body = q, body
 	if err := r.json.all(body); err != nil {
 		*q = Request{API: q.API, N: 1, ModelFault: err, InputBytes: int64(len(body)), RPC: isBatch(body)}
 		return
@@ -144,6 +145,23 @@ func isBatch(body []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) && bytes.Contains(body, []byte(`"jsonrpc"`))
 }
 
+// readers are kept, since each is as large as a small body.
+//
+//nolint:gochecknoglobals // a pool
+var readers = sync.Pool{New: func() any {
+	r := new(reader)
+	r.json = lexer{owner: r, root: requests, only: '{', names: r.named, values: r.member}
+	return r
+}}
+
+// release makes ready for another request.
+func (r *reader) release() {
+	names, values := r.json.names, r.json.values
+	*r = reader{}
+	r.json = lexer{owner: r, root: requests, only: '{', names: names, values: values}
+	readers.Put(r)
+}
+
 // reader reads the JSON of a request.
 type reader struct {
 	*Request
@@ -162,9 +180,9 @@ type reader struct {
 }
 
 // named takes a name of the object.
-func (r *reader) named(name []byte, start, end int) {
+func (r *reader) named(_ []byte, start, end int) {
 	r.members++
-	r.strange = r.strange || requests.member(name) == nil
+	r.strange = r.strange || r.json.at == nil
 	same, folded := isName(r.body[start:end], "model")
 	r.folded = r.folded || folded && !same
 	r.isModel = same

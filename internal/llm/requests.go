@@ -81,14 +81,11 @@ func makeRequests() *node {
 	return root
 }
 
-// link puts a made place below n.
-func (n *node) link(name string, to *node) {
-	n.names, n.members = append(n.names, name), append(n.members, to)
-}
-
 // listOf is a text, or a list of these, or of what is a part itself.
 func listOf(element *node) *node {
-	return &node{role: inPrompt, element: element, names: element.names, members: element.members}
+	n := *element
+	n.role, n.element = inPrompt, element
+	return &n
 }
 
 // message is an element of messages, or an item of the Responses API's input.

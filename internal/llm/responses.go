@@ -1,6 +1,6 @@
 package llm
 
-import "strings"
+import "bytes"
 
 // responses is OpenAI's Responses API. Its events have the whole response in them at the
 // begin and at the end.
@@ -34,8 +34,8 @@ var responses = dialect{
 		},
 		at("usage", counts), at("response.usage", counts),
 	),
-	typed: func(name string) kind {
-		switch name {
+	typed: func(name []byte) kind {
+		switch string(name) {
 		case "response.created", "response.queued", "response.in_progress", "response.output_item.added", "response.content_part.added",
 			"response.reasoning_summary_part.added", "ping", "keepalive":
 			return silent
@@ -44,13 +44,13 @@ var responses = dialect{
 		case "response.failed":
 			return failing
 		}
-		rest, ok := strings.CutPrefix(name, "response.")
+		rest, ok := bytes.CutPrefix(name, []byte("response."))
 		switch {
 		case !ok:
 			return untold
-		case strings.HasSuffix(rest, ".done"):
+		case bytes.HasSuffix(rest, []byte(".done")):
 			return closing
-		case strings.Contains(rest, "_call.") || strings.Contains(rest, "_call_"):
+		case bytes.Contains(rest, []byte("_call.")) || bytes.Contains(rest, []byte("_call_")):
 			return working
 		}
 		return told

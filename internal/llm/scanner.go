@@ -13,6 +13,7 @@ type Scanner struct {
 	events Splitter
 
 	event   event // that passes
+	name    word  // of it
 	number  int64 // its, from 1
 	counts  [thoughtCount - promptCount + 1]int64
 	counted int64 // the event that last said what came out

@@ -24,6 +24,30 @@ func (l *lexer) quote(u use) {
 	l.state = inString
 }
 
+// quick takes a string that begins at p, behind its quote: at once, if it is short, here to
+// its end and without escapes, as most are.
+func (l *lexer) quick(p []byte, u use) []byte {
+	for n, c := range p[:min(len(p), quickLength)] {
+		switch c {
+		case '"':
+			l.use = u
+			if u == asText {
+				l.text(p[:n])
+			}
+			l.unquote(p[:n], l.pos+n+2)
+			return p[n+1:]
+		case '\\':
+			l.quote(u)
+			return p
+		}
+	}
+	l.quote(u)
+	return p
+}
+
+// quickLength bounds the bytes that are looked at twice.
+const quickLength = 32
+
 // str takes a piece of a string, up to its end. Each byte is looked at a fixed
 // number of times, whatever it is.
 func (l *lexer) str(p []byte) []byte {
@@ -36,7 +60,7 @@ func (l *lexer) str(p []byte) []byte {
 		l.piece(p[read : read+end])
 		read += end + 1
 		if l.escape != escapeBegun {
-			l.unquote(read)
+			l.unquote(l.word.bytes(), l.pos+read)
 			return p[read:]
 		}
 		l.unescape('"')
@@ -107,26 +131,26 @@ func (l *lexer) take(b []byte) {
 	}
 }
 
-// unquote ends a string that was read so far in this step.
-func (l *lexer) unquote(read int) {
+// unquote ends a name or value, or a text, before end.
+func (l *lexer) unquote(word []byte, end int) {
 	switch {
 	case l.skipped > 0:
 		l.state = inSkipped
 	case l.use == asName:
 		l.state = beforeColon
-		l.at = l.stack[l.depth-1].at.member(l.word.bytes())
+		l.at = l.stack[l.depth-1].at.member(word)
 		if l.names != nil && l.depth == 1 {
-			l.names(l.word.bytes(), l.name, l.pos+read)
+			l.names(word, l.name, end)
 		}
 	default:
-		l.after(l.pos + read)
+		l.after(end)
 		switch {
 		case l.use == asValue:
 			l.quoted = true
-			l.owner.value(l.at, l.word.bytes(), l.start, l.pos+read)
+			l.owner.value(l.at, word, l.start, end)
 		case l.at != nil && l.at.role == inWhole:
 			l.quoted = true
-			l.owner.value(l.at, nil, l.start, l.pos+read)
+			l.owner.value(l.at, nil, l.start, end)
 		}
 	}
 }
