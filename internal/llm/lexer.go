@@ -88,6 +88,10 @@ func (l *lexer) reset() {
 func (l *lexer) write(p []byte) []byte {
 	for len(p) > 0 && l.state != complete && l.state != broken {
 		rest := l.step(p)
+		if len(rest) > 0 && l.state == afterValue && rest[0] == ',' { // as mostly
+			l.expect()
+			rest = rest[1:]
+		}
 		l.pos += len(p) - len(rest)
 		p = rest
 	}
@@ -124,7 +128,12 @@ func (l *lexer) mark(p []byte) []byte {
 		return l.begin(p)
 	case c == '"' && l.state == beforeName:
 		l.name = l.pos
-		return l.quick(p[1:], asName)
+		p = l.quick(p[1:], asName)
+		if len(p) > 0 && l.state == beforeColon && p[0] == ':' { // as always
+			l.state = beforeValue
+			p = p[1:]
+		}
+		return p
 	case c == ':' && l.state == beforeColon:
 		l.state = beforeValue
 	case c == ',' && l.state == afterValue:
@@ -236,16 +245,20 @@ func (l *lexer) close(list bool) {
 
 // skip takes what is within an object or array that is not looked into.
 func (l *lexer) skip(p []byte) []byte {
-	n := bytes.IndexAny(p, `"{}[]`)
-	if n < 0 {
-		l.scalars(p)
+	n := 0
+	for n < len(p) && !skipEnds[p[n]] {
+		n++
+	}
+	if n > 0 {
+		l.scalars(p[:n])
+	}
+	if n == len(p) {
 		return nil
 	}
-	l.scalars(p[:n])
 	switch p[n] {
 	case '"':
 		l.bare = false
-		l.quote(asText)
+		return l.quick(p[n+1:], asText)
 	case '{', '[':
 		l.bare = false
 		l.skipped++
@@ -259,6 +272,9 @@ func (l *lexer) skip(p []byte) []byte {
 	}
 	return p[n+1:]
 }
+
+//nolint:gochecknoglobals // a constant
+var skipEnds = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
 
 // scalar takes a number, true, false or null.
 func (l *lexer) scalar(p []byte) []byte {
@@ -287,7 +303,7 @@ var scalarEnds = [256]bool{',': true, '}': true, ']': true, ' ': true, '\n': tru
 
 // scalars takes what stands between strings, objects and arrays that are skipped.
 func (l *lexer) scalars(p []byte) {
-	l.bare = l.bare && len(bytes.TrimSpace(p)) == 0
+	l.bare = l.bare && len(bytes.TrimLeft(p, " \t\r\n")) == 0
 	l.digits(p)
 }
 

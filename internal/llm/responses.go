@@ -45,12 +45,13 @@ var responses = dialect{
 			return failing
 		}
 		rest, ok := bytes.CutPrefix(name, []byte("response."))
-		switch {
-		case !ok:
+		if !ok {
 			return untold
-		case bytes.HasSuffix(rest, []byte(".done")):
+		}
+		if bytes.HasSuffix(rest, []byte(".done")) {
 			return closing
-		case bytes.Contains(rest, []byte("_call.")) || bytes.Contains(rest, []byte("_call_")):
+		}
+		if _, work, of := bytes.Cut(rest, []byte("_call")); of && len(work) > 0 && (work[0] == '.' || work[0] == '_') {
 			return working
 		}
 		return told

@@ -27,6 +27,9 @@ func (l *lexer) quote(u use) {
 // quick takes a string that begins at p, behind its quote: at once, if it is short, here to
 // its end and without escapes, as most are.
 func (l *lexer) quick(p []byte, u use) []byte {
+	if u == asText && (l.at == nil || l.at.role == ignored) {
+		return l.pass(p)
+	}
 	for n, c := range p[:min(len(p), quickLength)] {
 		switch c {
 		case '"':
@@ -43,6 +46,18 @@ func (l *lexer) quick(p []byte, u use) []byte {
 	}
 	l.quote(u)
 	return p
+}
+
+// pass takes a string that nobody wants.
+func (l *lexer) pass(p []byte) []byte {
+	n := bytes.IndexByte(p, '"')
+	if n < 0 || bytes.IndexByte(p[:n], '\\') >= 0 {
+		l.quote(asText)
+		return p
+	}
+	l.use = asText
+	l.unquote(nil, l.pos+n+2)
+	return p[n+1:]
 }
 
 // quickLength bounds the bytes that are looked at twice.
