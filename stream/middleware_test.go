@@ -363,3 +363,28 @@ func BenchmarkGuard(b *testing.B) {
 		})
 	}
 }
+
+// A stream that a limit ends says so in the form of the API that was called.
+func TestLimitSpeaksTheAPI(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"/v1/chat/completions": `data: {"type":"error","error":{"message":`,
+		"/v1/messages":         `data: {"type":"error","error":{"type":"timeout_error","message":`,
+		"/v1/responses":        "event: response.failed\n",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			e := gin.New()
+			e.Use(stream.Middleware(stream.Config{Heartbeat: -1, Idle: time.Minute}))
+			e.POST("/*path", func(c *gin.Context) {
+				c.Header("Content-Type", "text/event-stream")
+				_, _ = c.Writer.WriteString("data: a\n\n")
+				<-c.Request.Context().Done()
+			})
+			w := newConn()
+			e.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, path, http.NoBody))
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			assert.Contains(t, w.body.String(), want)
+		})
+	}
+}
