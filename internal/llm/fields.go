@@ -77,9 +77,9 @@ const (
 // node is a place in a JSON text: a tree of these is what a dialect knows of its JSON.
 type node struct {
 	role    role
-	api     API           // of the only dialect that knows the place; Unknown: of several
-	first   [buckets]byte // the last of the names in a bucket, from 1
-	next    []byte        // the one before it in the same
+	api     API            // of the only dialect that knows the place; Unknown: of several
+	first   [buckets]int16 // the last of the names in a bucket, from 1
+	next    []int16        // the one before it in the same
 	names   []string
 	members []*node
 	others  *node // members of any other name
@@ -106,15 +106,15 @@ func (n *node) member(name []byte) *node {
 
 const buckets = 32
 
-func bucket[T string | []byte](name T) byte {
-	return (byte(len(name)) ^ name[0]<<2 ^ name[len(name)-1]) % buckets
+func bucket[T string | []byte](name T) int {
+	return (len(name) ^ int(name[0])<<2 ^ int(name[len(name)-1])) % buckets
 }
 
 // link puts a place below n.
 func (n *node) link(name string, to *node) {
 	b := bucket(name)
 	n.names, n.members, n.next = append(n.names, name), append(n.members, to), append(n.next, n.first[b])
-	n.first[b] = byte(len(n.names))
+	n.first[b] = int16(len(n.names)) //nolint:gosec // no dialect has as many
 }
 
 // field is a place, as choices[].delta.content, and its role. A name * stands for every

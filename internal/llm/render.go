@@ -167,12 +167,13 @@ func (e ErrorText) failedResponse() (out failedResponse) {
 // ErrorBody is the error as a whole response of the API, in JSON; nil if the API has no
 // form of its own.
 func ErrorBody(api API, e ErrorText) []byte {
-	switch {
-	case api == Messages:
+	if api == Messages {
 		return encode(e.anthropic())
-	case api == Gemini:
+	}
+	if api == Gemini {
 		return encode(e.google())
-	case api == Ollama:
+	}
+	if api == Ollama {
 		return encode(map[string]string{"error": e.Message})
 	}
 	return nil
@@ -183,14 +184,16 @@ func ErrorBody(api API, e ErrorText) []byte {
 // EventSource that take what has no name for theirs, whose onerror is called. Ollama's is a
 // line of JSON.
 func ErrorEvent(api API, e ErrorText) []byte {
-	switch {
-	case api == Messages:
+	if api == Messages {
 		return namedEvent("error", e.anthropic())
-	case api == Responses:
+	}
+	if api == Responses {
 		return namedEvent("response.failed", e.failedResponse())
-	case api == Gemini:
+	}
+	if api == Gemini {
 		return namedEvent("", e.google())
-	case api == Ollama:
+	}
+	if api == Ollama {
 		return append(ErrorBody(api, e), '\n')
 	}
 	return namedEvent("error", openAIEvent{Type: "error", Error: e.OpenAI()})

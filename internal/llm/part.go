@@ -1,0 +1,63 @@
+package llm
+
+import "bytes"
+
+// part takes the type of a part of the output.
+func (s *Scanner) part(r role, v []byte) {
+	switch string(v) {
+	case "text", "output_text", "message", "reasoning", "reasoning_text", "summary_text", "thinking", "redacted_thinking":
+		return
+	case "tool_use", "function_call", "custom_tool_call":
+		s.finish |= HadCalls
+	case "refusal":
+		s.finish |= FinishFiltered
+	default:
+		s.finish |= ServerTools
+	}
+	if r == blockType {
+		s.event.content = true
+	}
+	s.phase = PhaseWork
+}
+
+// fault takes a part of an error.
+func (s *Scanner) fault(r role, v []byte) {
+	if s.failed || s.isNull(v) {
+		return
+	}
+	k := &s.kept
+	switch r {
+	case errorRoot:
+		if !s.json.quoted && !bytes.ContainsAny(v, "123456789") {
+			return // it says that there is none
+		}
+		s.say(v)
+	case errorType:
+		if n, ok := count(v); ok && n >= 100 && k.code.n == 0 { // its status, and no name
+			k.code.set(v)
+		} else {
+			k.kind.set(v)
+		}
+	case errorCode:
+		k.code.set(v)
+	case looseType:
+		if k.kind.n == 0 {
+			k.kind.set(v)
+		}
+		return
+	case looseCode:
+		if k.code.n == 0 {
+			k.code.set(v)
+		}
+		return
+	}
+	s.event.isError = true
+}
+
+// isNull reports whether the value that is reported says nothing.
+func (s *Scanner) isNull(v []byte) bool {
+	return len(v) == 0 && v != nil || !s.json.quoted && string(v) == "null"
+}
+
+// isNull reports whether a value says nothing.
+func isNull(v []byte) bool { return len(v) == 0 && v != nil || string(v) == "null" }
