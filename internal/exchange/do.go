@@ -65,10 +65,16 @@ func (a *Attempt) leave(failed bool) {
 	}
 }
 
-// release gives up the contexts of an attempt that is over, and of those before it.
+// release gives up the contexts of an attempt that is over, and of those before it, but for
+// one within whose Do another layer may still repeat it.
 func (a *Attempt) release() {
 	for ; a != nil; a = a.last {
-		a.stop(nil)
+		a.mu.Lock()
+		busy := a.calls > 0
+		a.mu.Unlock()
+		if !busy {
+			a.stop(nil)
+		}
 	}
 }
 
