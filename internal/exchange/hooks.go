@@ -11,17 +11,14 @@ type hooks struct {
 
 // each calls do for all of list, also when one panics, which goes on afterwards.
 func each[F any](list []F, do func(F)) {
-	for i, f := range list {
-		func() {
-			done := false
-			defer func() {
-				if !done {
-					each(list[i+1:], do)
-				}
-			}()
-			do(f)
-			done = true
-		}()
+	i := 0
+	defer func() {
+		if i < len(list) {
+			each(list[i+1:], do)
+		}
+	}()
+	for ; i < len(list); i++ {
+		do(list[i])
 	}
 }
 
