@@ -27,7 +27,7 @@ func (*again) Close() error { return nil }
 
 func repeating(data string) (transport, func()) {
 	b := new(again)
-	res := response(200, sse, nil)
+	res := response(200, sse, nil) //nolint:bodyclose // it has none
 	var copied http.Response
 	return func(*http.Request) (*http.Response, error) {
 		copied = *res

@@ -22,7 +22,7 @@ type wrapped struct {
 
 func TestBodyIsWrappedOnceWhateverStandsBetween(t *testing.T) {
 	t.Parallel()
-	for name, foreign := range map[string]func(next http.RoundTripper) transport {
+	for name, foreign := range map[string]func(next http.RoundTripper) transport{
 		"nothing": func(next http.RoundTripper) transport { return next.RoundTrip },
 		"wraps": func(next http.RoundTripper) transport {
 			return func(r *http.Request) (*http.Response, error) {
@@ -70,7 +70,7 @@ func TestBodyIsWrappedOnceWhateverStandsBetween(t *testing.T) {
 func TestForeignErrorAfterAResponse(t *testing.T) {
 	t.Parallel()
 	a, req, c := begin(t, new(exchange.Exchange), chat)
-	_, err := a.Do(req, transport(func(r *http.Request) (*http.Response, error) {
+	_, err := a.Do(req, transport(func(r *http.Request) (*http.Response, error) { //nolint:bodyclose // there is none
 		res, err := layer{next: give(200, sse, whole)}.RoundTrip(r)
 		require.NoError(t, err)
 		defer res.Body.Close()
@@ -139,7 +139,7 @@ func TestContextThatEndedBeforeTheAttempt(t *testing.T) {
 		x := new(exchange.Exchange)
 		x.OnEnd(func(*exchange.Attempt, *exchange.End) { close(ended) })
 		a, req := x.Begin(post(ctx, chat))
-		_, err := a.Do(req, fail(context.Canceled))
+		_, err := a.Do(req, fail(context.Canceled)) //nolint:bodyclose // there is none
 		require.Error(t, err)
 		<-ended
 		assert.Equal(t, "canceled client", show(endOf(a).Verdict))
@@ -188,7 +188,7 @@ func TestCloseBesideRead(t *testing.T) {
 		for _, hold := range []time.Duration{-1, 0, time.Second} {
 			b := &blocking{make(chan struct{}), make(chan struct{})}
 			a, req, c := begin(t, &exchange.Exchange{Limits: exchange.Limits{Prefetch: hold >= 0, Hold: hold}}, chat)
-			res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, b), nil }))
+			res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, b), nil })) //nolint:bodyclose // it is, beside the read
 			require.NoError(t, err)
 			over := make(chan error)
 			go func() {
@@ -211,7 +211,7 @@ func TestCloseBesideReadOfWhatWasReadAhead(t *testing.T) {
 	t.Parallel()
 	for range 200 {
 		a, req, c := begin(t, &exchange.Exchange{Limits: exchange.Limits{Prefetch: true}}, chat)
-		res, err := a.Do(req, give(200, sse, text, stop, done))
+		res, err := a.Do(req, give(200, sse, text, stop, done)) //nolint:bodyclose // as above
 		require.NoError(t, err)
 		a.Prefetch()
 		over := make(chan struct{})
@@ -239,7 +239,7 @@ func TestPanicOfTheBody(t *testing.T) {
 				}
 				src := &source{panics: http.ErrAbortHandler, before: func() { <-time.After(wait) }}
 				a, req, c := begin(t, &exchange.Exchange{Limits: exchange.Limits{Prefetch: hold >= 0, Hold: hold}}, chat)
-				res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, src), nil }))
+				res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, src), nil })) //nolint:bodyclose // it is, after the panic
 				require.NoError(t, err)
 				require.PanicsWithValue(t, http.ErrAbortHandler, func() {
 					a.Prefetch()

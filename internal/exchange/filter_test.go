@@ -58,7 +58,7 @@ func TestFilter(t *testing.T) {
 				require.NoError(t, err)
 				a.Prefetch()
 				got := readAll(t, res)
-				assert.True(t, tt.want == got, "%s, pieces of %d: %.100q, not %.100q", tt.name, size+1, got, tt.want)
+				assert.Equal(t, tt.want, got, "%s, pieces of %d", tt.name, size+1)
 				require.NoError(t, res.Body.Close())
 				assert.EqualValues(t, len(tt.in), endOf(a).Bytes, "what upstream sent")
 				c.requireBalanced(t)

@@ -161,4 +161,3 @@ func endOf(a *exchange.Attempt) *exchange.End {
 }
 
 func body(s string) *source { return &source{pieces: []string{s}} }
-

@@ -166,7 +166,7 @@ func TestRepeatByAForeignLayer(t *testing.T) {
 				return res, nil
 			}
 			if err == nil {
-				assert.NoError(t, res.Body.Close())
+				require.NoError(t, res.Body.Close())
 			}
 			require.NoError(t, r.Context().Err(), "it is still of use")
 		}
