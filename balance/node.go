@@ -26,7 +26,7 @@ type node struct {
 	draining atomic.Bool
 	sick     atomic.Bool  // failed its active checks
 	ejected  atomic.Int64 // until, unix ns
-	resting  atomic.Int64 // until, unix ns: asked for by Retry-After
+	resting  atomic.Int64 // until, unix ns: asked for by who refused below
 	started  atomic.Int64 // when its slow start began, unix ns; 0: none
 
 	outlier record
@@ -116,7 +116,8 @@ type Status struct {
 	Draining bool `json:"draining,omitempty"`
 	// EjectedUntil is when a passive ejection ends; zero when there is none.
 	EjectedUntil time.Time `json:"ejected_until,omitzero"`
-	// RestingUntil is when a rest that it asked for ends; zero when there is none.
+	// RestingUntil is when the last cooldown ends that it asked for, for whatever
+	// credential and model, or that of its circuit; zero when there is none.
 	RestingUntil time.Time `json:"resting_until,omitzero"`
 	// Inflight is the number of exchanges under way.
 	Inflight int64 `json:"inflight"`

@@ -6,12 +6,19 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/evidence"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // Outlier ejects endpoints whose live requests fail: Envoy's outlier
 // detection, with its defaults. Consecutive failures eject at once; the other
 // two rules are applied at each sweep of [Pool.Run]. An ejection ends by the
 // clock, whether or not Run runs. Zero means default, negative means off.
+//
+// Failures are those that the endpoint is to blame for: no status 4xx is one. A request is
+// one of them, whatever the number of its attempts there. Where callers are told apart, the
+// failures of one alone eject nothing while others succeeded in the last ten seconds.
 type Outlier struct {
 	// Consecutive failures in a row eject. Default 5.
 	Consecutive int
@@ -62,26 +69,45 @@ type record struct {
 	row       int // failures in a row
 	ok, bad   int // since the last sweep
 	ejections int // in a row
+	callers   evidence.Callers
 }
 
-// count takes one exchange's outcome.
-func (p *Pool) count(n *node, ok bool) {
+// outcome is how an attempt went, whose it was, and whether its exchange was counted here
+// before.
+type outcome struct {
+	ok     bool
+	caller uint64
+	seen   exchange.Observation
+}
+
+// count takes one attempt's outcome.
+func (p *Pool) count(n *node, o outcome) {
 	now := time.Now()
-	n.success.add(now.UnixNano(), ok)
-	if !ok {
+	n.success.add(now.UnixNano(), o.ok)
+	if !o.ok {
 		n.failures.Add(1)
 	}
-	if n.outlier.add(ok, n.ejected.Load() > now.UnixNano(), p.cfg.Outlier.Consecutive) {
+	if n.outlier.add(now, o, n.ejected.Load() > now.UnixNano(), p.cfg.Outlier.Consecutive) {
 		p.eject(n, now)
 	}
 }
 
-// add counts an outcome and reports whether the row is long enough to eject.
-// What ends while the node is out began before: its next row starts afresh.
-func (r *record) add(ok, out bool, limit int) bool {
+// add counts an outcome and reports whether the row is long enough to eject. What ends
+// while the node is out began before: its next row starts afresh. An exchange counts once,
+// whatever the number of its attempts.
+func (r *record) add(now time.Time, o outcome, out bool, limit int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if ok {
+	switch o.seen {
+	case exchange.Counted:
+		r.callers.Add(now, o.caller, !o.ok)
+	case exchange.Corrected:
+		r.callers.Correct(now, o.caller)
+		r.bad = max(r.bad-1, 0) // it may be in the interval before
+	case exchange.Repeated:
+		return false
+	}
+	if o.ok {
 		r.ok++
 		r.row = 0
 		return false
@@ -90,11 +116,18 @@ func (r *record) add(ok, out bool, limit int) bool {
 	if r.row++; out {
 		r.row = 0
 	}
-	if limit < 0 || r.row < limit {
+	if limit < 0 || r.row < limit || !r.shared(now) {
 		return false
 	}
 	r.row = 0
 	return true
+}
+
+// shared reports whether the failures are not those of one caller beside successes of
+// others, who could not be served any more.
+func (r *record) shared(now time.Time) bool {
+	others, several := r.callers.Others(now)
+	return several || others.Good() == 0
 }
 
 // eject takes a node out for a while, unless too many are out already.
@@ -149,6 +182,7 @@ type rate struct {
 	node    *node
 	success float64 // share
 	total   int
+	shared  bool // it is not one caller's alone
 }
 
 // sweep applies the rules that compare endpoints, and lets the memory of
@@ -157,7 +191,7 @@ func (p *Pool) sweep(now time.Time) {
 	o := &p.cfg.Outlier
 	var rates []rate
 	for _, n := range p.set.Load().nodes {
-		r := n.outlier.interval(n.ejected.Load() <= now.UnixNano())
+		r := n.outlier.interval(now, n.ejected.Load() <= now.UnixNano())
 		r.node = n
 		if r.total >= o.MinRequests && o.MinRequests > 0 {
 			rates = append(rates, r)
@@ -169,17 +203,17 @@ func (p *Pool) sweep(now time.Time) {
 		limit = mean - o.StdevFactor*stdev
 	}
 	for _, r := range rates {
-		if r.success < limit || o.FailurePercent > 0 && (1-r.success)*100 >= float64(o.FailurePercent) {
+		if r.shared && (r.success < limit || o.FailurePercent > 0 && (1-r.success)*100 >= float64(o.FailurePercent)) {
 			p.eject(r.node, now)
 		}
 	}
 }
 
 // interval returns and forgets the counts since the last sweep.
-func (r *record) interval(in bool) rate {
+func (r *record) interval(now time.Time, in bool) rate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := rate{total: r.ok + r.bad}
+	out := rate{total: r.ok + r.bad, shared: r.shared(now)}
 	if out.total > 0 {
 		out.success = float64(r.ok) / float64(out.total)
 	}

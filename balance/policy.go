@@ -1,10 +1,6 @@
 package balance
 
-import (
-	"net/http"
-
-	"github.com/ginfer/ginfer/internal/exchange"
-)
+import "net/http"
 
 // Policy chooses an endpoint for each request. Those of this package are
 // [LeastRequest], [Cadence], [RoundRobin], [Hash] and [Conversations]; any other works as well.
@@ -33,8 +29,8 @@ type Static struct {
 type Candidates struct {
 	set   *set
 	view  *view
-	avoid *exchange.Exchange // whose endpoints so far must be avoided; nil: none
-	now   int64              // unix ns; 0: nobody needed it yet
+	avoid *avoidance // nil: none is to be avoided
+	now   int64      // unix ns; 0: nobody needed it yet
 }
 
 // Len is the number of endpoints, usable or not.
@@ -45,8 +41,8 @@ func (c Candidates) Usable(i int) bool {
 	return c.view.usable[i] && !c.avoided(c.set.nodes[i])
 }
 
-// avoided reports whether an earlier attempt of the same exchange went to n.
-func (c Candidates) avoided(n *node) bool { return c.avoid != nil && c.avoid.Used(n.name) }
+// avoided reports whether n must not be picked for this request.
+func (c Candidates) avoided(n *node) bool { return c.avoid != nil && c.avoid.has(n) }
 
 // Inflight is the number of exchanges that endpoint i is busy with.
 func (c Candidates) Inflight(i int) int64 { return c.set.nodes[i].inflight.Load() }

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/cooldown"
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
@@ -51,6 +51,8 @@ type Pool struct {
 	mu     sync.Mutex // held while the set changes
 	set    atomic.Pointer[set]
 	panic  atomic.Bool
+
+	cooling cooldown.Table
 }
 
 // set is an immutable list of endpoints with what was made for it.
@@ -112,86 +114,12 @@ func (p *Pool) install(list []*node) {
 	p.set.Store(&set{nodes: list, picker: p.cfg.Policy.Picker(static)})
 }
 
-// RoundTrip sends req to an endpoint. An endpoint that an earlier attempt of the same
-// exchange went to is avoided while there is another one. When one refuses the request
-// before anything was sent, as an open circuit does, the others are asked within the same
-// attempt. The error is the transport's, or ErrNoEndpoint.
-func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	streams := p.paced && asksStream(req)
-	above := exchange.Current(req.Context())
-	a, req := exchange.Start(req)
-	res, err := p.ask(a, req, streams)
-	if exchange.IsRefused(err) {
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-		if a != above { // nobody above ends it
-			a.Finish(err)
-		}
-	}
-	return res, err
-}
-
-// ask asks one endpoint after the other, until one does not refuse.
-func (p *Pool) ask(a *exchange.Attempt, req *http.Request, streams bool) (*http.Response, error) {
-	var avoid *exchange.Exchange
-	if a.Number() > 1 {
-		avoid = a.Exchange()
-	}
-	n := p.pick(req, a, avoid)
-	if n == nil && avoid != nil { // all were used: again, then
-		n = p.pick(req, a, nil)
-		a.SetOthers(0)
-	}
-	var err error
-	for n != nil {
-		var res *http.Response
-		if res, err = p.send(a, req, n, streams); !exchange.IsRefused(err) {
-			return res, err
-		}
-		n = p.pick(req, a, a.Exchange())
-	}
-	if err == nil {
-		err = &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: errors.Join(ErrNoEndpoint, &exchange.NotSentError{})}
-	}
-	return nil, err
-}
-
-// send asks one endpoint.
-func (p *Pool) send(a *exchange.Attempt, req *http.Request, n *node, streams bool) (*http.Response, error) {
-	u := &use{pool: p, node: n}
-	n.inflight.Add(1)
-	n.requests.Add(1)
-	if streams {
-		u.waits.Store(n.pace.ask(time.Now().UnixNano()))
-	}
-	isRefused := false
-	defer func() {
-		if !isRefused { // also when the transport panics: the attempt has ended then
-			a.OnEnd(u.ended)
-		}
-	}()
-	res, err := a.Do(n.outbound(req, p.cfg.PreserveHost), n.transport)
-	if refused, ok := errors.AsType[*exchange.NotSentError](err); ok {
-		isRefused = true
-		n.requests.Add(-1)
-		u.leave()
-		u.rest(refused.Rest)
-		return nil, err
-	}
-	if err != nil {
-		return nil, err
-	}
-	if d, ok := restAsked(res, time.Now()); ok {
-		u.rest(d)
-	}
-	u.follow(a)
-	return res, nil
-}
-
-// pick chooses an endpoint, but none that avoid used, and notes it in the attempt. Nil:
+// pick chooses an endpoint that is not to be avoided, and notes it in the attempt. Nil:
 // there is none.
-func (p *Pool) pick(req *http.Request, a *exchange.Attempt, avoid *exchange.Exchange) *node {
+func (p *Pool) pick(req *http.Request, a *exchange.Attempt, avoid *avoidance) *node {
+	if avoid.isZero() {
+		avoid = nil
+	}
 	n, others := p.choose(req, avoid)
 	if n != nil {
 		a.Use(n.name)
@@ -201,7 +129,7 @@ func (p *Pool) pick(req *http.Request, a *exchange.Attempt, avoid *exchange.Exch
 }
 
 // choose returns an endpoint, and how many others might do.
-func (p *Pool) choose(req *http.Request, avoid *exchange.Exchange) (n *node, others int) {
+func (p *Pool) choose(req *http.Request, avoid *avoidance) (n *node, others int) {
 	s := p.set.Load()
 	c := Candidates{set: s, view: s.view.Load(), avoid: avoid}
 	if c.view == nil || c.view.expires != never {
@@ -216,7 +144,7 @@ func (p *Pool) choose(req *http.Request, avoid *exchange.Exchange) (n *node, oth
 	return s.nodes[i], others
 }
 
-// unused counts the usable endpoints that no earlier attempt went to.
+// unused counts the usable endpoints that are not to be avoided.
 func (c Candidates) unused() int {
 	n := len(c.view.in)
 	if c.avoid == nil {
@@ -256,6 +184,9 @@ func (p *Pool) Status() []Status {
 	out := make([]Status, len(list))
 	for i, n := range list {
 		out[i] = n.status(now)
+		if until := p.cooling.Until(n.name); until.After(out[i].RestingUntil) {
+			out[i].RestingUntil = until
+		}
 	}
 	return out
 }

@@ -19,12 +19,21 @@ import (
 type refusing struct {
 	hosts map[string]bool
 	rest  time.Duration
-	asked []string
+
+	relents string // lets a last resort through
+	asked   []string
+	last    []string // of those, that were asked as the last resort
 }
 
 func (r *refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := strings.TrimSuffix(req.URL.Hostname(), ".test")
 	r.asked = append(r.asked, host)
+	if exchange.IsLastResort(req.Context()) {
+		r.last = append(r.last, host)
+		if r.relents == host {
+			return named(fine)(req)
+		}
+	}
 	if r.hosts[host] {
 		return nil, errors.Join(errors.New("circuit open"), &exchange.NotSentError{Rest: r.rest})
 	}
@@ -77,17 +86,42 @@ func TestTrickle(t *testing.T) {
 	assert.GreaterOrEqual(t, asked, 5)
 }
 
-// When all refuse, the last one's word is the answer, and each was asked once.
+// When all refuse, each is asked once more as the last resort. The last one's word is the
+// response then.
 func TestRefusedByAll(t *testing.T) {
 	t.Parallel()
+	all := []string{"e00", "e01", "e02"}
 	tr := &refusing{hosts: map[string]bool{"e00": true, "e01": true, "e02": true}}
 	p := newPool(t, balance.Config{Endpoints: endpoints(3), Transport: tr})
 	one, req := new(exchange.Exchange).Begin(request(t, ""))
 	_, err := send(t, p, req)
 	require.ErrorContains(t, err, "circuit open")
-	assert.ElementsMatch(t, []string{"e00", "e01", "e02"}, tr.asked)
+	require.Len(t, tr.asked, 6)
+	assert.ElementsMatch(t, all, tr.asked[:3])
+	assert.ElementsMatch(t, all, tr.last)
+	assert.Equal(t, tr.last, tr.asked[3:])
 	assert.Zero(t, one.Others())
 	_, err = send(t, p, request(t, ""))
 	require.ErrorContains(t, err, "circuit open")
-	assert.Len(t, tr.asked, 6)
+	assert.Len(t, tr.asked, 12)
+	for _, s := range p.Status() {
+		assert.Zero(t, s.Inflight)
+		assert.Zero(t, s.Requests)
+	}
+}
+
+// One that lets a last resort through is where the request goes.
+func TestLastResort(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 3} {
+		for attempts := range 3 {
+			tr := &refusing{hosts: map[string]bool{"e00": true, "e01": true, "e02": true}, relents: "e00", rest: time.Second}
+			p := newPool(t, balance.Config{Endpoints: endpoints(n), Transport: tr})
+			x := new(exchange.Exchange)
+			for range attempts + 1 {
+				require.Equal(t, "e00", next(t, p, x, "").Endpoint())
+			}
+			require.EqualValues(t, attempts+1, status(t, p, "e00").Requests)
+		}
+	}
 }

@@ -21,7 +21,7 @@ func (t Tally) Good() uint32 { return t.All - t.Bad }
 
 // Reaches reports whether at least so many percent failed.
 func (t Tally) Reaches(percent int) bool {
-	return uint64(t.Bad)*100 >= uint64(t.All)*uint64(max(percent, 0)) //nolint:gosec // it is not negative
+	return uint64(t.Bad)*100 >= uint64(t.All)*uint64(max(percent, 0))
 }
 
 // Add counts one.

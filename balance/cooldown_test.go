@@ -1,0 +1,165 @@
+package balance_test
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// of is a request of a credential for a model.
+func of(t *testing.T, credential, model string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://any/v1/chat/completions", http.NoBody)
+	require.NoError(t, err)
+	req.Header.Set("Authorization", "Bearer "+credential)
+	peek.SetBytes(req, []byte(`{"model":"`+model+`"}`))
+	return req
+}
+
+// limiting refuses a credential as a provider does that has enough of it.
+type limiting struct {
+	credential string
+	status     int
+	after      string
+	body       string
+}
+
+func (l *limiting) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Hostname() != "e00.test" || req.Header.Get("Authorization") != "Bearer "+l.credential {
+		return named(fine)(req)
+	}
+	res := answer(l.status, l.body)
+	res.Header.Set("Content-Type", "application/json")
+	res.Header.Set("X-Host", "e00")
+	if l.after != "" {
+		res.Header.Set("Retry-After", l.after)
+	}
+	return res, nil
+}
+
+// served4 is how many of four requests of the credential go to e00.
+func served4(t *testing.T, p *balance.Pool, credential string) (got int) {
+	t.Helper()
+	for range 4 {
+		if host, _ := send(t, p, of(t, credential, "m")); host == "e00" {
+			got++
+		}
+	}
+	return got
+}
+
+const quota = `{"error":{"code":"insufficient_quota","message":"You exceeded your current quota"}}`
+
+// What an endpoint said to one credential about one model keeps that one away, for as
+// long as it said, and nobody else.
+func TestCooldownIsOneCredentials(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		up   limiting
+		want time.Duration
+	}{
+		"429":                           {limiting{"a", 429, "7", "x"}, 7 * time.Second},
+		"503":                           {limiting{"a", 503, "7", "x"}, 7 * time.Second},
+		"429 that does not say":         {limiting{"a", 429, "", "x"}, 0},
+		"a spent quota":                 {limiting{"a", 429, "", quota}, 30 * time.Second},
+		"a spent quota that says":       {limiting{"a", 429, "3", quota}, 3 * time.Second},
+		"a spent quota in a stream":     {limiting{"a", 200, "", quota}, 30 * time.Second},
+		"a client's own bad credential": {limiting{"a", 401, "", "x"}, 0},
+		"a bad request":                 {limiting{"a", 400, "7", "x"}, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: &tt.up, Policy: balance.RoundRobin()})
+				for range 2 { // one of them goes there
+					_, err := send(t, p, of(t, "a", "m"))
+					require.NoError(t, err)
+				}
+				until := status(t, p, "e00").RestingUntil
+				if tt.want == 0 {
+					assert.True(t, until.IsZero())
+					assert.Positive(t, served4(t, p, "a"))
+					return
+				}
+				assert.Equal(t, tt.want, time.Until(until))
+				assert.Zero(t, served4(t, p, "a"))
+				assert.Positive(t, served4(t, p, "b"))
+				advance(tt.want)
+				assert.Positive(t, served4(t, p, "a"))
+			})
+		})
+	}
+}
+
+// Another model of the same credential is not meant.
+func TestCooldownIsOneModels(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: &limiting{"a", 429, "7", "x"}, Policy: balance.RoundRobin()})
+	_, err := send(t, p, of(t, "a", "m"))
+	require.NoError(t, err)
+	got := map[string]int{}
+	for range 4 {
+		host, err := send(t, p, of(t, "a", "n"))
+		require.NoError(t, err)
+		got[host]++
+	}
+	assert.Equal(t, map[string]int{"e00": 1, "e01": 3}, got, "it rests for n as well once it said so")
+}
+
+// An operator's credential that is refused is not tried again there for a while.
+func TestCooldownOfTheOperatorsCredential(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: &limiting{"operator", 401, "", `{"error":{"message":"bad key"}}`}, Policy: balance.RoundRobin()})
+		ask := func() string {
+			x := &exchange.Exchange{Known: true, Credentials: "the client's own"}
+			_, req := x.Begin(of(t, "operator", "m"))
+			host, err := send(t, p, req)
+			require.NoError(t, err)
+			return host
+		}
+		require.Equal(t, "e00", ask())
+		for range 5 {
+			require.Equal(t, "e01", ask())
+		}
+		advance(30 * time.Second)
+		require.Contains(t, []string{ask(), ask()}, "e00")
+	})
+}
+
+// With nowhere else to go a request passes: the endpoint itself says what it thinks.
+func TestCooldownOfTheOnlyEndpoint(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: &limiting{"a", 429, "60", "x"}})
+	for range 5 {
+		host, err := send(t, p, of(t, "a", "m"))
+		require.NoError(t, err)
+		require.Equal(t, "e00", host)
+	}
+	require.EqualValues(t, 5, status(t, p, "e00").Requests)
+}
+
+// Rather than one that was used an attempt goes to one that asked to wait.
+func TestCooldownBeforeARepeatAtTheSameEndpoint(t *testing.T) {
+	t.Parallel()
+	p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: &limiting{"a", 429, "60", "x"}, Policy: balance.RoundRobin()})
+	require.NoError(t, p.Drain("e01"))
+	_, err := send(t, p, of(t, "a", "m"))
+	require.NoError(t, err)
+	require.NoError(t, p.Undrain("e01"))
+	var x exchange.Exchange
+	for _, want := range []string{"e01", "e00"} {
+		one, req := x.Begin(of(t, "a", "m"))
+		_, err := send(t, p, req)
+		require.NoError(t, err)
+		require.Equal(t, want, one.Endpoint())
+	}
+}
