@@ -61,6 +61,9 @@ func (f *facts) given() (Verdict, bool) {
 func (f *facts) without() Verdict {
 	if v, ok := f.given(); ok {
 		v.Unsent = isDial(f.err)
+		if f.invalid && v.Blame == Endpoint { // servers of HTTP/2 may not even respond to it
+			v.Blame, v.Repeatable = Request, false
+		}
 		return v
 	}
 	v := Verdict{Outcome: Failure, Err: f.err}

@@ -47,7 +47,10 @@ func TestAttemptAfterAnEndedOne(t *testing.T) {
 	}
 	for _, f := range []failure{
 		{"error", func(a *exchange.Attempt, req *http.Request) { _, _ = a.Do(req, fail(errLost)) }},
-		{"cause", func(a *exchange.Attempt, req *http.Request) { a.Cancel(exchange.ErrTimeout); _, _ = a.Do(req, fail(errLost)) }},
+		{"cause", func(a *exchange.Attempt, req *http.Request) {
+			a.Cancel(exchange.ErrTimeout)
+			_, _ = a.Do(req, fail(errLost))
+		}},
 		{"response", func(a *exchange.Attempt, req *http.Request) {
 			res, _ := a.Do(req, give(500, "", "no"))
 			_, _ = io.Copy(io.Discard, res.Body)
