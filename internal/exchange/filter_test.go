@@ -95,7 +95,7 @@ func TestFilterMayCallTheAttemptAndPanic(t *testing.T) {
 	t.Parallel()
 	a, req, c := begin(t, new(exchange.Exchange), chat)
 	a.SetFilter(func(_, _ []byte, _ llm.Event) []byte { _ = a.Verdict(); panic("filter") })
-	res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, body(whole)), nil }))
+	res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, body(whole)), nil })) //nolint:bodyclose // it is, after the panic
 	require.NoError(t, err)
 	require.PanicsWithValue(t, "filter", func() { _, _ = res.Body.Read(make([]byte, 100)) })
 	require.NoError(t, res.Body.Close())

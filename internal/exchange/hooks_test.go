@@ -72,7 +72,7 @@ func TestHookThatPanicsStopsNoOther(t *testing.T) {
 		a, req, c := begin(t, new(exchange.Exchange), chat)
 		var exchanges int
 		c.OnEvent(func(*exchange.Attempt, int64) { exchanges++ })
-		res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, src), nil }))
+		res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, src), nil })) //nolint:bodyclose // it is, after the panic
 		require.NoError(t, err)
 		var log []string
 		for _, name := range []string{"first", "second"} {
@@ -102,7 +102,7 @@ func TestHookThatPanicsInClose(t *testing.T) {
 	t.Parallel()
 	src := body(whole)
 	a, req, c := begin(t, new(exchange.Exchange), chat)
-	res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, src), nil }))
+	res, err := a.Do(req, transport(func(*http.Request) (*http.Response, error) { return response(200, sse, src), nil })) //nolint:bodyclose // it is, with a panic
 	require.NoError(t, err)
 	a.OnEnd(func(*exchange.End) { panic("hook") })
 	require.PanicsWithValue(t, "hook", func() { _ = res.Body.Close() })
