@@ -183,7 +183,7 @@ func TestVerdictWithoutResponse(t *testing.T) {
 			if tt.change != nil {
 				tt.change(req)
 			}
-			_, err := a.Do(req, fail(tt.err))
+			_, err := a.Do(req, fail(tt.err)) //nolint:bodyclose // there is none, or it is closed elsewhere
 			require.Error(t, err)
 			assert.Equal(t, tt.want, show(endOf(a).Verdict))
 			require.Error(t, a.Context().Err(), "the context of an attempt that failed is released")
@@ -196,7 +196,7 @@ func TestVerdictOfRefusal(t *testing.T) {
 	t.Parallel()
 	a, req, c := begin(t, new(exchange.Exchange), chat)
 	for range 2 {
-		_, err := a.Do(req, fail(&apierror.Error{Status: 503, Err: &exchange.NotSentError{}}))
+		_, err := a.Do(req, fail(&apierror.Error{Status: 503, Err: &exchange.NotSentError{}})) //nolint:bodyclose // there is none, or it is closed elsewhere
 		require.True(t, exchange.IsRefused(err))
 		require.Nil(t, endOf(a), "a refusal is no end")
 		require.NoError(t, req.Context().Err())
@@ -214,7 +214,7 @@ func TestVerdictOfPanic(t *testing.T) {
 		if nested {
 			next = layer{next: next}
 		}
-		require.PanicsWithValue(t, http.ErrAbortHandler, func() { _, _ = a.Do(req, next) })
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { _, _ = a.Do(req, next) }) //nolint:bodyclose // there is none, or it is closed elsewhere
 		assert.Equal(t, "failure gateway", show(endOf(a).Verdict))
 		require.ErrorIs(t, endOf(a).Err, exchange.ErrPanic)
 		require.Error(t, a.Context().Err())

@@ -148,7 +148,7 @@ func TestPrefetchedBufferIsGivenBack(t *testing.T) { //nolint:paralleltest // it
 		runtime.ReadMemStats(&before)
 		for i := range bodies {
 			a, req := (&exchange.Exchange{Limits: exchange.Limits{Prefetch: true}}).Begin(post(t.Context(), chat))
-			res, err := a.Do(req, give(200, sse, ": ping\n\n", text, stop))
+			res, err := a.Do(req, give(200, sse, ": ping\n\n", text, stop)) //nolint:bodyclose // there is none, or it is closed elsewhere
 			require.NoError(t, err)
 			a.Prefetch()
 			if read { // and no more: the stream is under way
@@ -185,7 +185,7 @@ func TestPrefetchWithoutBody(t *testing.T) {
 	t.Parallel()
 	a, req, _ := begin(t, &exchange.Exchange{Limits: exchange.Limits{Prefetch: true}}, chat)
 	a.Prefetch()
-	_, err := a.Do(req, fail(errLost))
+	_, err := a.Do(req, fail(errLost)) //nolint:bodyclose // there is none, or it is closed elsewhere
 	require.Error(t, err)
 	a.Prefetch()
 	assert.Equal(t, "failure endpoint repeatable", show(a.Verdict()))

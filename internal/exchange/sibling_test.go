@@ -46,10 +46,10 @@ func TestAttemptAfterAnEndedOne(t *testing.T) {
 		do   func(a *exchange.Attempt, req *http.Request)
 	}
 	for _, f := range []failure{
-		{"error", func(a *exchange.Attempt, req *http.Request) { _, _ = a.Do(req, fail(errLost)) }},
+		{"error", func(a *exchange.Attempt, req *http.Request) { _, _ = a.Do(req, fail(errLost)) }}, //nolint:bodyclose // there is none, or it is closed elsewhere
 		{"cause", func(a *exchange.Attempt, req *http.Request) {
 			a.Cancel(exchange.ErrTimeout)
-			_, _ = a.Do(req, fail(errLost))
+			_, _ = a.Do(req, fail(errLost)) //nolint:bodyclose // there is none, or it is closed elsewhere
 		}},
 		{"response", func(a *exchange.Attempt, req *http.Request) {
 			res, _ := a.Do(req, give(500, "", "no"))
@@ -97,7 +97,7 @@ func TestAttemptAfterAnEndedOne(t *testing.T) {
 					require.NoError(t, outer.Err())
 				}
 				stop()
-				_, err := b.Do(next, fail(errLost))
+				_, err := b.Do(next, fail(errLost)) //nolint:bodyclose // there is none, or it is closed elsewhere
 				require.Error(t, err)
 				last, req = b, next
 			}
@@ -116,13 +116,13 @@ func TestPatienceIsOfOneAttempt(t *testing.T) {
 		a, req := c.Begin(post(t.Context(), chat))
 		a.SetPatience(time.Second)
 		start := time.Now()
-		_, err := a.Do(req, script{head: time.Hour})
+		_, err := a.Do(req, script{head: time.Hour}) //nolint:bodyclose // there is none, or it is closed elsewhere
 		require.Error(t, err)
 		assert.Equal(t, time.Second, time.Since(start))
 
 		b, next := exchange.Start(req)
 		start = time.Now()
-		_, err = b.Do(next, script{head: time.Hour})
+		_, err = b.Do(next, script{head: time.Hour}) //nolint:bodyclose // there is none, or it is closed elsewhere
 		require.Error(t, err)
 		assert.Equal(t, time.Minute, time.Since(start), "the exchange's limits are in force again")
 		c.requireBalanced(t)
@@ -194,7 +194,7 @@ func TestHedge(t *testing.T) {
 	a, _ := c.Begin(in)
 	b, req := c.BeginHedge(in)
 	assert.Equal(t, []bool{false, true}, []bool{a.Hedge(), b.Hedge()})
-	_, err := b.Do(req, fail(errLost))
+	_, err := b.Do(req, fail(errLost)) //nolint:bodyclose // there is none, or it is closed elsewhere
 	require.Error(t, err)
 	d, _ := exchange.Start(req)
 	assert.True(t, d.Hedge())
