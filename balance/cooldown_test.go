@@ -8,7 +8,7 @@ import (
 
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/internal/exchange"
-	"github.com/ginfer/ginfer/internal/peek"
+	"github.com/ginfer/ginfer/internal/body"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -19,7 +19,7 @@ func of(t *testing.T, credential, model string) *http.Request {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://any/v1/chat/completions", http.NoBody)
 	require.NoError(t, err)
 	req.Header.Set("Authorization", "Bearer "+credential)
-	peek.SetBytes(req, []byte(`{"model":"`+model+`"}`))
+	body.Set(req, []byte(`{"model":"`+model+`"}`))
 	return req
 }
 

@@ -138,7 +138,7 @@ func TestAgents(t *testing.T) {
 					require.Empty(t, wrong)
 					return
 				}
-				right(t, agent.api+"/"+model, wrong)
+				rightly(t, agent.api+"/"+model, wrong)
 			})
 		}
 	}

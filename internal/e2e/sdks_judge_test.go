@@ -131,13 +131,13 @@ func judge(t *testing.T, client string, got map[string]outcome, apis ...string) 
 			}
 			_, name, _ := strings.Cut(s.Name, "/")
 			wrong := differences(client, s.API, name, o)
-			right(t, s.Name, wrong)
+			rightly(t, s.Name, wrong)
 		})
 	}
 }
 
 // right checks that nothing is wrong, or something where that is known.
-func right(t *testing.T, name string, wrong []string) {
+func rightly(t *testing.T, name string, wrong []string) {
 	t.Helper()
 	reason, known := unmended[name]
 	if !known {
