@@ -128,7 +128,7 @@ func TestAgents(t *testing.T) {
 			"quota": "exceeded your quota", "quota-event": "exceeded your quota", "context": "too long", "context-event": "too long",
 		}},
 	} {
-		p := startScripted(t, scripted(t).URL)
+		p := startSDKUpstream(t, sdkUpstream(t).URL)
 		for model, failure := range agent.failures {
 			t.Run(name+"/"+model, func(t *testing.T) {
 				t.Parallel()

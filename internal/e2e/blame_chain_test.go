@@ -104,7 +104,7 @@ func (s chainSetup) start(t *testing.T) *chain {
 	upstream := tracing.Transport(meter.Transport(g.pool))
 	g.router, err = routing.New(routing.Config{
 		Table:     routing.Table{Routes: []routing.Route{{Model: "m", Version: "v1", Upstream: "a"}}},
-		Upstreams: map[string]http.RoundTripper{"a": upstream}, MaxBody: chainRead,
+		Upstreams: map[string]http.RoundTripper{"a": upstream},
 	})
 	require.NoError(t, err)
 	g.streams, err = stream.New(stream.Config{WriteTimeout: chainPatience})
@@ -118,7 +118,9 @@ func (s chainSetup) groups(t *testing.T, g *chain, tracing *observe.Tracing, ups
 	t.Helper()
 	access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	gate := gin.HandlersChain{access.Middleware(), tracing.Middleware(), apierror.Recovery(func(*gin.Context, any, []byte) {})}
+	held, err := proxy.NewBodies(proxy.BodiesConfig{Limit: chainRead})
+	require.NoError(t, err)
+	gate := gin.HandlersChain{held.Middleware(), access.Middleware(), tracing.Middleware(), apierror.Recovery(func(*gin.Context, any, []byte) {})}
 	gate = append(gate, s.outer...)
 	gate = append(gate, auth.Middleware(auth.Config{Verifiers: []auth.Verifier{callers{}}}))
 	models := engine(slices.Concat(gate, gin.HandlersChain{g.router.Middleware(), g.streams.Middleware(), g.relay(t, s, g.router.Transport())}))
@@ -308,7 +310,7 @@ type knownFailure map[string]string
 type expected int
 
 const (
-	right expected = iota
+	rightNow expected = iota
 	wrongNow
 	wrongSometimes
 )
@@ -320,7 +322,7 @@ func (k knownFailure) has(name, variant string) expected {
 	case slices.Contains(all, variant+"?"):
 		return wrongSometimes
 	}
-	return right
+	return rightNow
 }
 
 // judge fails the test for problems, unless they are known; and if they are known and
@@ -330,9 +332,9 @@ func judge(t *testing.T, known expected, problems []string) {
 	said := strings.Join(problems, "\n")
 	switch {
 	case known == wrongNow && len(problems) == 0:
-		t.Error("this is right now: remove it from the list of known failures")
+		t.Error("this is rightNow now: remove it from the list of known failures")
 	case len(problems) == 0:
-	case known == right:
+	case known == rightNow:
 		t.Error(said)
 	default:
 		t.Log("known to fail:\n" + said)

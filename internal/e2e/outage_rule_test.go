@@ -80,7 +80,7 @@ func (p pattern) played(t *testing.T) (open bool, err error) {
 	}
 	t.Cleanup(g.Close)
 	turn := new(byte)
-	through := g.Transport(scripted{turn})
+	through := g.Transport(scriptedTransport{turn})
 	for _, *turn = range []byte(p.play) {
 		if *turn == '_' {
 			pass(t, 11*time.Second)
@@ -119,7 +119,7 @@ func TestOutageRuleAtTheEnd(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(g.Close)
 	turn := new(byte)
-	through := g.Transport(scripted{turn})
+	through := g.Transport(scriptedTransport{turn})
 	for _, *turn = range []byte("F.F.F.F.FF") {
 		require.NoError(t, call(t.Context(), through))
 	}
@@ -131,11 +131,11 @@ func TestOutageRuleAtTheEnd(t *testing.T) {
 	judge(t, knownOutage.has("rule: at the end", "alone"), problems)
 }
 
-// scripted is an endpoint whose next response is written down.
-type scripted struct{ turn *byte }
+// scriptedTransport is an endpoint whose next response is written down.
+type scriptedTransport struct{ turn *byte }
 
 // RoundTrip implements http.RoundTripper.
-func (s scripted) RoundTrip(*http.Request) (*http.Response, error) {
+func (s scriptedTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	status := http.StatusOK
 	if *s.turn == 'F' {
 		status = http.StatusInternalServerError
@@ -151,7 +151,7 @@ func TestOutageSleep(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(g.Close)
 	turn := new(byte)
-	through := g.Transport(scripted{turn})
+	through := g.Transport(scriptedTransport{turn})
 	*turn = 'F'
 	for range 10 {
 		require.NoError(t, call(t.Context(), through))

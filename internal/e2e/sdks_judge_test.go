@@ -20,8 +20,8 @@ var unmended = map[string]string{
 	"responses/cut":         "the error event is not one of this API: no response.failed",
 }
 
-// wants is what a client must make of a scene.
-func wants(client, api, name string) outcome {
+// sdkWants is what a client must make of a scene.
+func sdkWants(client, api, name string) outcome {
 	finish := map[string]string{"chat": "stop", "responses": "completed", "messages": "end_turn", "gemini": "STOP"}[api]
 	if client == "vercel" {
 		finish = "stop"
@@ -81,7 +81,7 @@ func class(client, of string) string {
 
 // differences says where an outcome is not as wanted.
 func differences(client, api, name string, got outcome) (all []string) {
-	want := wants(client, api, name)
+	want := sdkWants(client, api, name)
 	differ := func(what string, want, got any) {
 		if want != got {
 			all = append(all, fmt.Sprintf("%s: want %v, got %v", what, want, got))
@@ -116,8 +116,8 @@ func differences(client, api, name string, got outcome) (all []string) {
 	return all
 }
 
-// judge compares what a client got of its scenes with what is right.
-func judge(t *testing.T, client string, got map[string]outcome, apis ...string) {
+// judgeSDK compares what a client got of its scenes with what is right.
+func judgeSDK(t *testing.T, client string, got map[string]outcome, apis ...string) {
 	t.Helper()
 	for _, s := range scenes(&process{}) {
 		if !slices.Contains(apis, s.API) {

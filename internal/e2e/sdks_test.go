@@ -69,9 +69,9 @@ func scenes(p *process) (all []scene) {
 		scene{Name: "gemini/pauses", API: "gemini", Base: p.public + "/gemini", Model: "pauses", Stream: true})
 }
 
-// startScripted runs a gateway of its own before the scripts: one that fails for one SDK is
+// startSDKUpstream runs a gateway of its own before the scripts: one that fails for one SDK is
 // none of another's. Each script has an upstream, and so a circuit.
-func startScripted(t *testing.T, upstream string) *process {
+func startSDKUpstream(t *testing.T, upstream string) *process {
 	t.Helper()
 	var upstreams, routes []string
 	for _, m := range models {
@@ -107,10 +107,10 @@ func TestSDKsForGo(t *testing.T) {
 		t.Run(module, func(t *testing.T) {
 			t.Parallel()
 			program := buildSDK(t, module)
-			p := startScripted(t, scripted(t).URL)
+			p := startSDKUpstream(t, sdkUpstream(t).URL)
 			var got map[string]outcome
 			p.run(t, "", &got, program)
-			judge(t, module, got, "chat", "responses")
+			judgeSDK(t, module, got, "chat", "responses")
 		})
 	}
 }
@@ -151,19 +151,19 @@ func buildSDK(t *testing.T, module string) string {
 func TestSDKsForJavaScript(t *testing.T) {
 	t.Parallel()
 	needClients(t)
-	p := startScripted(t, scripted(t).URL)
+	p := startSDKUpstream(t, sdkUpstream(t).URL)
 	var got map[string]map[string]outcome
 	p.run(t, "clients", &got, "node", "sdks.mjs")
-	judge(t, "openai", got["openai"], "chat", "responses")
-	judge(t, "anthropic", got["anthropic"], "messages")
-	judge(t, "google", got["google"], "gemini")
-	judge(t, "vercel", got["vercel"], "chat", "responses", "messages")
+	judgeSDK(t, "openai", got["openai"], "chat", "responses")
+	judgeSDK(t, "anthropic", got["anthropic"], "messages")
+	judgeSDK(t, "google", got["google"], "gemini")
+	judgeSDK(t, "vercel", got["vercel"], "chat", "responses", "messages")
 }
 
 // A stream that pauses everywhere has comments between its events, and is else as it was.
 func TestHeartbeatsAddOnlyComments(t *testing.T) {
 	t.Parallel()
-	p := startScripted(t, scripted(t).URL)
+	p := startSDKUpstream(t, sdkUpstream(t).URL)
 	for _, s := range scenes(p) {
 		if s.Model != "pauses" && s.Model != "early" || s.API == "gemini" {
 			continue
@@ -172,7 +172,7 @@ func TestHeartbeatsAddOnlyComments(t *testing.T) {
 			t.Parallel()
 			api := map[string]struct {
 				path string
-				wire *wire
+				sdkWire *sdkWire
 			}{"chat": {"/chat/completions", chatWire()}, "responses": {"/responses", responsesWire()}, "messages": {"/messages", messagesWire()}}[s.API]
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Base+api.path, strings.NewReader(fmt.Sprintf(`{"model": %q, "stream": true}`, s.Model)))
 			require.NoError(t, err)
@@ -183,7 +183,7 @@ func TestHeartbeatsAddOnlyComments(t *testing.T) {
 			defer func() { _ = res.Body.Close() }()
 			body, err := io.ReadAll(res.Body)
 			require.NoError(t, err)
-			events := strings.Join(api.wire.events(api.wire.text, false), "\n\n") + "\n\n"
+			events := strings.Join(api.sdkWire.events(api.sdkWire.text, false), "\n\n") + "\n\n"
 			var rest strings.Builder
 			beats := 0
 			for line := range strings.Lines(string(body)) {

@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// scripted is an upstream with three APIs of models. Each model is a script: what its
+// sdkUpstream is an upstream with three APIs of models. Each model is a script: what its
 // response says and how it ends.
-func scripted(t *testing.T) *httptest.Server {
+func sdkUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
-	for path, form := range map[string]*wire{"/v1/chat/completions": chatWire(), "/v1/responses": responsesWire(), "/v1/messages": messagesWire()} {
+	for path, form := range map[string]*sdkWire{"/v1/chat/completions": chatWire(), "/v1/responses": responsesWire(), "/v1/messages": messagesWire()} {
 		mux.HandleFunc("POST "+path, form.serve)
 		mux.HandleFunc("POST /early"+path, form.serve)
 	}
@@ -29,8 +29,8 @@ func scripted(t *testing.T) *httptest.Server {
 	return s
 }
 
-// wire is what an API sends.
-type wire struct {
+// sdkWire is what an API sends.
+type sdkWire struct {
 	opening, text, tool, closing []string // events of a stream
 	usage, end                   string   // those that only who asks for it gets, and that mark the end
 	stop, call                   string   // why it ends: after text, and for a tool
@@ -39,9 +39,9 @@ type wire struct {
 	event                        func(body string) string
 }
 
-func chatWire() *wire {
+func chatWire() *sdkWire {
 	const chunk = `data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{%s},"finish_reason":%s}]}`
-	return &wire{
+	return &sdkWire{
 		opening: []string{fmt.Sprintf(chunk, `"role":"assistant","content":""`, "null")},
 		text:    []string{fmt.Sprintf(chunk, `"content":"hel"`, "null"), fmt.Sprintf(chunk, `"content":"lo"`, "null")},
 		tool: []string{
@@ -69,13 +69,13 @@ func typed(data string) string {
 	return "event: " + e.Type + "\ndata: " + data
 }
 
-func responsesWire() *wire {
+func responsesWire() *sdkWire {
 	const response = `{"id":"resp_1","object":"response","created_at":1,"model":"m","status":%q,"error":%s,"output":[%s],"usage":%s}`
 	const usage = `{"input_tokens":3,"input_tokens_details":{"cached_tokens":0},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":0},"total_tokens":5}`
 	const message = `{"id":"msg_1","type":"message","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hello","annotations":[]}]}`
 	const call = `{"id":"fc_1","type":"function_call","call_id":"t","name":"add","arguments":"{\"a\":1}","status":"completed"}`
 	completed := fmt.Sprintf(response, "completed", "null", message, usage)
-	w := &wire{
+	w := &sdkWire{
 		opening: []string{typed(`{"type":"response.created","sequence_number":0,"response":` + fmt.Sprintf(response, "in_progress", "null", "", "null") + `}`)},
 		text: []string{
 			typed(`{"type":"response.output_item.added","sequence_number":1,"output_index":0,"item":{"id":"msg_1","type":"message","role":"assistant","status":"in_progress","content":[]}}`),
@@ -106,11 +106,11 @@ func responsesWire() *wire {
 	return w
 }
 
-func messagesWire() *wire {
+func messagesWire() *sdkWire {
 	const message = `{"id":"msg","type":"message","role":"assistant","model":"claude","content":[%s],"stop_reason":%s,"stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":%d}}`
 	const start = `{"type":"content_block_start","index":0,"content_block":%s}`
 	const delta = `{"type":"content_block_delta","index":0,"delta":%s}`
-	return &wire{
+	return &sdkWire{
 		opening: []string{typed(`{"type":"message_start","message":` + fmt.Sprintf(message, "", "null", 0) + `}`)},
 		text: []string{
 			typed(fmt.Sprintf(start, `{"type":"text","text":""}`)),
@@ -145,7 +145,7 @@ func gemini(w http.ResponseWriter, r *http.Request) {
 }
 
 // serve plays the script that the model names.
-func (a *wire) serve(w http.ResponseWriter, r *http.Request) {
+func (a *sdkWire) serve(w http.ResponseWriter, r *http.Request) {
 	model, stream, usage := asked(r)
 	switch {
 	case model == "quota" || model == "context":
@@ -182,7 +182,7 @@ func (a *wire) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // events is a whole stream about what is given.
-func (a *wire) events(content []string, usage bool) (all []string) {
+func (a *sdkWire) events(content []string, usage bool) (all []string) {
 	all = append(all, a.opening...)
 	all = append(all, content...)
 	all = append(all, a.closing...)
@@ -192,7 +192,7 @@ func (a *wire) events(content []string, usage bool) (all []string) {
 	return append(all, a.end)
 }
 
-func (a *wire) refuse(w http.ResponseWriter, model string) {
+func (a *sdkWire) refuse(w http.ResponseWriter, model string) {
 	w.Header().Set("Content-Type", "application/json")
 	if model == "quota" {
 		w.WriteHeader(http.StatusTooManyRequests)
