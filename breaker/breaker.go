@@ -3,6 +3,7 @@ package breaker
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/cooldown"
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
@@ -19,7 +21,7 @@ var (
 	ErrOpen = errors.New("breaker: circuit open")
 	// ErrFull: as many exchanges are under way as may be.
 	ErrFull = errors.New("breaker: too many exchanges under way")
-	// ErrResting: the endpoint asked to be left alone, by 429 and Retry-After.
+	// ErrResting: the endpoint asked this credential to wait, by 429 and Retry-After.
 	ErrResting = errors.New("breaker: resting")
 )
 
@@ -47,6 +49,8 @@ type Group struct {
 	mu       sync.Mutex
 	settings *Settings
 	circuits map[string]*circuit
+
+	cooling cooldown.Table // by circuit
 }
 
 // overflow is the key of the circuit that the keys beyond MaxCircuits share. No
@@ -121,29 +125,36 @@ type Status struct {
 	Inflight int `json:"inflight"`
 	// Until is when an open circuit is tried again; zero when it is not open.
 	Until time.Time `json:"until,omitzero"`
-	// Rest is until when its endpoint asked to be left alone; zero when it did not.
+	// Rest is until when its endpoint asked some credential to wait, where no pool sees to
+	// that; zero when it did not.
 	Rest time.Time `json:"rest,omitzero"`
+	// Routes are the paths, without their ids, that are not closed while the circuit is.
+	Routes []string `json:"routes,omitempty"`
 }
 
 // Status returns every circuit's, by key.
 func (g *Group) Status() []Status {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	out := make([]Status, 0, len(g.circuits))
-	for _, c := range g.circuits {
-		c.mu.Lock()
-		s := Status{Circuit: c.key, State: c.state, Forced: c.forced, Inflight: c.inflight}
-		if c.state == Open {
-			s.Until = c.until
-		}
-		if time.Now().Before(c.rest) {
-			s.Rest = c.rest
-		}
-		c.mu.Unlock()
-		out = append(out, s)
+	circuits := slices.Collect(maps.Values(g.circuits))
+	g.mu.Unlock()
+	out := make([]Status, len(circuits))
+	for i, c := range circuits {
+		out[i] = c.status()
+		out[i].Rest = g.cooling.Until(c.key)
 	}
 	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(a.Circuit, b.Circuit) })
 	return out
+}
+
+func (c *circuit) status() Status {
+	c.mu.Lock()
+	defer c.unlock()
+	c.settle(time.Now())
+	s := Status{Circuit: c.key, State: c.state, Forced: c.forced, Inflight: c.inflight, Routes: c.routes.open()}
+	if c.state == Open {
+		s.Until = c.until
+	}
+	return s
 }
 
 // Force keeps the circuit of a key open or closed, whatever happens, until Unforce.
@@ -156,10 +167,10 @@ func (g *Group) Force(key string, s State) error {
 		return err
 	}
 	c.mu.Lock()
-	defer c.tell()
+	defer c.unlock()
 	c.forced = true
 	if c.state != s {
-		c.change(s, "by hand")
+		c.change(&c.lane, s, "by hand")
 	}
 	return nil
 }

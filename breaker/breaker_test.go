@@ -19,16 +19,16 @@ import (
 )
 
 // own is without hystrix's rates, whose clock a bubble can't have.
-var own = breaker.Settings{FailurePercent: -1}
+var own = breaker.Settings{FailurePercent: -1, Consecutive: 10}
 
-// A total outage opens after ten failures; the way back is a ramp, and a relapse
-// sleeps for twice as long.
+// A total outage opens after ten failures. The way back is a ramp where others can serve;
+// it fails by a rate, and then the next sleep is twice as long.
 func TestOutageAndRamp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
 		u := &upstream{answer: refused}
-		rt := g.Transport(u)
+		rt := pooled{g.Transport(u)}
 		assert.Equal(t, 10, many(rt, 100))
 		_, err := send(t.Context(), rt)
 		first := retry(t, err)
@@ -36,7 +36,9 @@ func TestOutageAndRamp(t *testing.T) {
 		time.Sleep(first - time.Millisecond)
 		assert.Zero(t, many(rt, 100))
 		time.Sleep(time.Millisecond)
-		assert.Equal(t, 1, many(rt, 100), "one probe")
+		assert.Equal(t, 9, many(rt, 800), "one, and a hundredth")
+		assert.Equal(t, breaker.HalfOpen, state(t, g).State)
+		assert.Equal(t, 1, many(rt, 1000), "the tenth failure")
 		assert.Equal(t, breaker.Open, state(t, g).State)
 		_, err = send(t.Context(), rt)
 		second := retry(t, err)
@@ -52,7 +54,7 @@ func TestOutageAndRamp(t *testing.T) {
 			assert.InDelta(t, want, passed, 2, "%d %%", want)
 		}
 		assert.Equal(t, breaker.Closed, state(t, g).State)
-		assert.Equal(t, []string{"consecutive", "slept", "probe failed", "slept", "recovered"}, seen.reasons())
+		assert.Equal(t, []string{"consecutive", "slept", "relapsed", "slept", "recovered"}, seen.reasons())
 		u.set(refused)
 		many(rt, 20)
 		_, err = send(t.Context(), rt)
@@ -254,8 +256,9 @@ func TestProbeThatHangs(t *testing.T) {
 		synctest.Wait()
 		u.set(good)
 		assert.Zero(t, many(rt, 50))
-		time.Sleep(5 * time.Second)
-		assert.Equal(t, 1, many(rt, 50))
+		time.Sleep(500 * time.Millisecond)
+		assert.Equal(t, 50, many(rt, 50), "another one is well")
+		assert.Equal(t, breaker.Closed, state(t, g).State)
 		close(hang)
 	})
 }
@@ -346,7 +349,7 @@ func TestByHand(t *testing.T) {
 		assert.Zero(t, many(rt, 10))
 		assert.True(t, state(t, g).Forced)
 		require.NoError(t, g.Unforce("a.example"))
-		assert.Equal(t, 1, many(rt, 10), "it is tried at once")
+		assert.Equal(t, 2, many(rt, 2), "it is asked at once")
 		require.NoError(t, g.Force("a.example", breaker.Closed))
 		u.set(refused)
 		assert.Equal(t, 100, many(rt, 100))

@@ -1,13 +1,15 @@
 package breaker
 
 import (
-	"math/rand/v2"
 	"sync"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/evidence"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// ramp is which part of requests passes in each step of the way back.
-var ramp = [...]float64{0.01, 0.05, 0.25, 0.5} //nolint:gochecknoglobals // a constant
+// lateness is for how long hystrix is asked again, which counts a little later.
+const lateness = time.Second
 
 // circuit is the state of one endpoint, or of whatever its key says.
 type circuit struct {
@@ -17,23 +19,18 @@ type circuit struct {
 
 	mu          sync.Mutex
 	settings    *Settings
-	state       State
-	forced      bool   // by hand: it stays as it is
-	generation  uint64 // of the state: results of another one do not count
+	forced      bool // by hand: it stays as it is
+	lane             // its own
+	routes      routes
+	seen        evidence.Window
+	callers     evidence.Callers
 	consecutive int
 	streak      streak
-	failed      time.Time // when rates heard of a failure last
-	failures    window
-	slow        window
+	failed      time.Time // when something failed last
+	pending     time.Time // when there were too many failures that hystrix had not counted; zero: never
+	slow        evidence.Window
 	inflight    int
-	until       time.Time     // open until
-	sleep       time.Duration // how long it was open last
-	rest        time.Time     // asked for by a 429
-	step        int           // of the way back
-	stepped     time.Time
-	passed      bool // something succeeded in this step
-	credit      float64
-	events      []Event // to be told when mu is free
+	events      []Event // to be sent when mu is free
 }
 
 // streak is a run of failures that no success of what began after the first of them
@@ -56,12 +53,16 @@ func (s *streak) total(row, enough int) bool {
 
 // permit is one exchange under way.
 type permit struct {
-	c          *circuit
-	generation uint64
-	streak     uint64 // during which it began; 0: none
-	start      time.Time
-	began      bool // a first byte came
-	ended      bool
+	c        *circuit
+	caller   uint64
+	alone    bool
+	stranger bool
+	route    *route    // nil: it has none
+	entered  [2]uint64 // the generations of the circuit and of the route
+	streak   uint64    // during which it began; 0: none
+	start    time.Time
+	began    bool // it had content
+	ended    bool
 }
 
 func newCircuit(key string, s *Settings, notify func(Event)) (*circuit, error) {
@@ -74,25 +75,27 @@ func newCircuit(key string, s *Settings, notify func(Event)) (*circuit, error) {
 }
 
 // allow lets an exchange begin, or says why not and when to come again.
-func (c *circuit) allow() (*permit, error) {
+func (c *circuit) allow(q *question) (*permit, error) {
 	c.mu.Lock()
-	defer c.tell()
+	defer c.unlock()
 	now := time.Now()
-	if now.Before(c.rest) {
-		return nil, refusal(ErrResting, c.rest.Sub(now), c.rest.Sub(now))
-	}
-	if m := c.settings.MaxConcurrent; m > 0 && c.inflight >= m {
+	s := c.settings
+	if s.MaxConcurrent > 0 && c.inflight >= s.MaxConcurrent {
 		return nil, refusal(ErrFull, time.Second, 0)
 	}
-	if wait := c.turn(now); wait > 0 {
-		rest := wait
-		if c.state == HalfOpen { // it needs to be asked, to get its part
-			rest = 0
-		}
+	c.settle(now)
+	p := &permit{c: c, caller: q.caller, alone: q.alone, start: now}
+	if s.Routes != Off {
+		p.route = c.routes.find(q)
+	}
+	if wait, rest := c.wait(p, now, q); wait > 0 {
 		return nil, refusal(ErrOpen, wait, rest)
 	}
+	p.note(&c.lane)
+	if p.route != nil {
+		p.note(&p.route.lane)
+	}
 	c.inflight++
-	p := &permit{c: c, generation: c.generation, start: now}
 	if c.streak.failures > 0 {
 		p.streak = c.streak.number
 		c.streak.young++
@@ -100,67 +103,82 @@ func (c *circuit) allow() (*permit, error) {
 	return p, nil
 }
 
-// turn moves the state on with time, and returns how long a request must wait; 0
-// when it may pass.
-func (c *circuit) turn(now time.Time) time.Duration {
-	if c.state == Closed && !c.forced && now.Sub(c.failed) <= rateWindow && c.failing(now) && c.rates.tooMany() {
-		c.open(now, "failures")
+// wait is how long a request must wait, and for how long its endpoint should be left
+// alone; 0, when it may pass.
+func (c *circuit) wait(p *permit, now time.Time, q *question) (wait, rest time.Duration) {
+	if c.forced {
+		if c.state == Open {
+			return c.settings.Sleep, c.settings.Sleep
+		}
+		return 0, 0
 	}
-	switch {
-	case c.state == Closed:
-		return 0
-	case c.forced:
-		return c.settings.Sleep
-	case c.state == Open && now.Before(c.until):
-		return c.until.Sub(now)
-	case c.state == Open:
-		c.change(HalfOpen, "slept")
-		c.step, c.stepped, c.passed, c.credit = 0, now, false, 1
-	case c.passed && now.Sub(c.stepped) >= c.settings.Step:
-		c.step++
-		c.stepped, c.passed, c.credit = now, false, 1
-		if c.step == len(ramp) {
-			c.close("recovered")
-			return 0
+	if p.route != nil {
+		if wait = c.turn(&p.route.lane, now, q); wait > 0 {
+			return wait, 0 // other routes may be asked for
 		}
 	}
-	if !c.passed && now.Sub(c.stepped) >= c.settings.Sleep {
-		c.stepped, c.credit = now, 1 // who was let through never came back: another one
+	if p.stranger = c.state != Closed && c.routes.isStranger(q); p.stranger {
+		return 0, 0
 	}
-	if c.credit += ramp[c.step]; c.credit < 1 {
-		return c.settings.Step
-	}
-	c.credit--
-	return 0
+	wait = c.turn(&c.lane, now, q)
+	if c.state == Open {
+		rest = wait
+	} // else it needs to be asked, to get its part
+	return wait, rest
 }
 
-// failing is a look at what hystrix would find. That alone is not enough: it reads the
-// requests and then the failures while others count, so that it can see failures of
-// requests which it did not; it does not know the successes from before the first
-// failure; and it still knows those of the circuit that used it before. And it is the
-// dearer one to ask.
-func (c *circuit) failing(now time.Time) bool {
-	all, failed := c.failures.counts(now)
-	return all >= c.settings.Volume && failed*100 >= all*c.settings.FailurePercent
+// note remembers the lane's generation.
+func (p *permit) note(l *lane) {
+	if l == &p.c.lane {
+		p.entered[0] = l.generation
+	} else {
+		p.entered[1] = l.generation
+	}
+}
+
+// isOf reports whether the lane is in the state in which the permit was given.
+func (p *permit) isOf(l *lane) bool {
+	if l == &p.c.lane {
+		return p.entered[0] == l.generation
+	}
+	return p.entered[1] == l.generation
+}
+
+// each calls f for the circuit and for the route, as far as their states are those in
+// which the permit was given.
+func (p *permit) each(f func(*lane)) {
+	if p.isOf(&p.c.lane) {
+		f(&p.c.lane)
+	}
+	if p.route != nil && p.isOf(&p.route.lane) {
+		f(&p.route.lane)
+	}
 }
 
 // firstByte notes that a response has begun well, with content. It counts on the way
 // back: a stream that goes on for long must not keep the circuit open.
-func (p *permit) firstByte(now time.Time) {
+func (p *permit) firstByte(at time.Time) {
 	c := p.c
 	c.mu.Lock()
-	defer c.tell()
-	if p.began || p.generation != c.generation {
+	defer c.unlock()
+	if p.began || p.ended {
 		return
 	}
 	p.began = true
-	c.passed = true
-	if c.state != Closed || c.forced || c.settings.SlowFirstByte <= 0 || c.settings.SlowPercent <= 0 {
+	if c.forced {
 		return
 	}
-	c.slow.add(now, now.Sub(p.start) >= c.settings.SlowFirstByte)
-	if all, slow := c.slow.counts(now); all >= c.settings.Volume && slow*100 >= all*c.settings.SlowPercent {
-		c.open(now, "slow")
+	now := time.Now()
+	if !c.acquainted(p, now, false) {
+		p.each(func(l *lane) { c.won(l, p, now) })
+	}
+	s := c.settings
+	if c.state != Closed || !p.isOf(&c.lane) || s.SlowFirstByte <= 0 || s.SlowPercent <= 0 {
+		return
+	}
+	c.slow.Add(now, at.Sub(p.start) >= s.SlowFirstByte)
+	if t := c.slow.Tally(now); int(t.All) >= s.Volume && t.Reaches(s.SlowPercent) {
+		c.open(&c.lane, now, "slow")
 	}
 }
 
@@ -168,17 +186,17 @@ func (p *permit) firstByte(now time.Time) {
 type outcome int
 
 const (
-	neutral outcome = iota // the client left, or the fault is its own
+	neutral outcome = iota // the client left, or the fault is not the endpoint's
 	success
 	failure
 )
 
-// end tells how the exchange ended, and frees its place. It may be called often;
+// end notes how the exchange ended, and frees its place. It may be called often;
 // the first one counts.
-func (p *permit) end(o outcome) {
+func (p *permit) end(o outcome, seen exchange.Observation) {
 	c := p.c
 	c.mu.Lock()
-	defer c.tell()
+	defer c.unlock()
 	if p.ended {
 		return
 	}
@@ -188,11 +206,99 @@ func (p *permit) end(o outcome) {
 	if young {
 		c.streak.young--
 	}
-	if o == neutral || c.forced || p.generation != c.generation {
-		return // what began before the circuit opened says nothing of now
+	if o == neutral || seen == exchange.Repeated || c.forced {
+		return
 	}
-	c.row(o == failure, young)
-	c.count(o == failure, p.start)
+	now := time.Now()
+	if !c.acquainted(p, now, o == failure) {
+		c.count(p, now, o == failure, seen == exchange.Corrected, young)
+	}
+}
+
+// acquainted takes the result of a request whose route nothing was known of, while the
+// circuit was open for another one's sake, and reports whether it is done with it. If it
+// is good, only that other route is open from now on.
+func (c *circuit) acquainted(p *permit, now time.Time, failed bool) bool {
+	if !p.stranger || c.routes.sole == 0 || c.state == Closed {
+		return false
+	}
+	if failed {
+		c.routes.sole = 0
+		return true
+	}
+	sole := c.routes.sole
+	c.close(&c.lane, "another route serves")
+	p.note(&c.lane)
+	c.record(p, now, false, false)
+	for _, one := range c.routes.list {
+		if one.key == sole {
+			c.open(&one.lane, now, "failures")
+		}
+	}
+	return true
+}
+
+// count takes a result. What began before a state changed says nothing of it.
+func (c *circuit) count(p *permit, now time.Time, failed, corrects, young bool) {
+	if p.isOf(&c.lane) {
+		c.row(failed, young)
+		c.record(p, now, failed, corrects)
+	}
+	p.each(func(l *lane) {
+		if l.state == HalfOpen && !corrects {
+			l.all++
+		}
+		switch {
+		case failed:
+			c.lost(l, now)
+		case !p.began:
+			c.won(l, p, now)
+		}
+	})
+	if c.state == Closed && p.isOf(&c.lane) {
+		c.judge(now, failed)
+		c.judgeRoute(p.route, now)
+	}
+}
+
+// record adds to the evidence, or corrects it.
+func (c *circuit) record(p *permit, now time.Time, failed, corrects bool) {
+	if corrects {
+		c.seen.Correct(now)
+		c.callers.Correct(now, p.caller)
+		if p.route != nil {
+			p.route.seen.Correct(now)
+			p.route.callers.Correct(now, p.caller)
+		}
+		return
+	}
+	if c.state == Closed && c.settings.FailurePercent > 0 {
+		c.report(p, now, failed)
+	}
+	c.seen.Add(now, failed)
+	c.callers.Add(now, p.caller, failed)
+	if p.route != nil {
+		p.route.seen.Add(now, failed)
+		p.route.callers.Add(now, p.caller, failed)
+	}
+	if failed {
+		c.failed = now
+	}
+}
+
+// report passes a result on to hystrix. While nothing fails that is left out; then as many
+// successes are made up for as can matter.
+func (c *circuit) report(p *permit, now time.Time, failed bool) {
+	quiet := now.Sub(c.failed) > rateWindow
+	if quiet && !failed {
+		return
+	}
+	if quiet {
+		for range min(int(c.seen.Tally(now).Good()), c.settings.Volume) {
+			c.rates.report(false, p.start)
+		}
+	}
+	c.rates.report(failed, p.start)
 }
 
 // row counts failures in a row, and those that only old successes interrupt.
@@ -211,62 +317,26 @@ func (c *circuit) row(failed, young bool) {
 	}
 }
 
-func (c *circuit) count(failed bool, start time.Time) {
-	now := time.Now()
-	c.passed = c.passed || !failed
-	switch {
-	case c.state == Closed:
-		if c.settings.FailurePercent > 0 {
-			c.failures.add(now, failed)
-			if failed {
-				c.failed = now
-			}
-			if now.Sub(c.failed) <= rateWindow { // hystrix is told of nothing while nothing fails: see failing
-				c.rates.report(failed, start)
+// forget drops what was counted in another state.
+func (c *circuit) forget(l *lane) {
+	if l != &c.lane {
+		for _, r := range c.routes.list {
+			if l == &r.lane {
+				r.seen, r.callers = evidence.Window{}, evidence.Callers{}
 			}
 		}
-		if n := c.settings.Consecutive; failed && n > 0 && c.streak.total(c.consecutive, n) {
-			c.open(now, "consecutive")
-		}
-	case c.state == HalfOpen && failed:
-		c.open(now, "probe failed")
+		return
 	}
-}
-
-// restFor refuses everything for as long as the endpoint asked.
-func (c *circuit) restFor(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.settings.MaxRest > 0 {
-		if until := time.Now().Add(min(d, c.settings.MaxRest)); until.After(c.rest) {
-			c.rest = until
-		}
-	}
-}
-
-func (c *circuit) open(now time.Time, reason string) {
-	c.sleep = min(max(2*c.sleep, c.settings.Sleep), c.settings.MaxSleep)
-	varied := time.Duration(float64(c.sleep) * (0.8 + 0.4*rand.Float64())) //nolint:gosec // spreads load, is no secret
-	c.until = now.Add(varied)
-	c.change(Open, reason)
-	c.events[len(c.events)-1].Sleep = varied
-}
-
-func (c *circuit) close(reason string) {
-	c.sleep, c.consecutive, c.failures, c.slow = 0, 0, window{}, window{}
+	c.consecutive, c.seen, c.callers, c.slow = 0, evidence.Window{}, evidence.Callers{}, evidence.Window{}
 	c.streak = streak{number: c.streak.number + 1}
-	c.rates.reset()
-	c.change(Closed, reason)
+	c.pending, c.failed = time.Time{}, time.Time{}
+	for _, r := range c.routes.list {
+		r.seen, r.callers = evidence.Window{}, evidence.Callers{}
+	}
 }
 
-func (c *circuit) change(to State, reason string) {
-	c.events = append(c.events, Event{Circuit: c.key, From: c.state, To: to, Reason: reason})
-	c.state = to
-	c.generation++
-}
-
-// tell unlocks, and then tells of what happened.
-func (c *circuit) tell() {
+// unlock unlocks, and then sends the events.
+func (c *circuit) unlock() {
 	events := c.events
 	c.events = nil
 	c.mu.Unlock()

@@ -35,10 +35,12 @@ func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 type Event struct {
 	// Circuit is its key.
 	Circuit string
+	// Route is the path, without its ids, when only that changed; else empty.
+	Route string
 	// From and To are the states.
 	From, To State
-	// Reason says why: "failures", "slow", "consecutive", "probe failed", "recovered",
-	// "slept", "by hand".
+	// Reason says why: "failures", "slow", "consecutive", "slept", "responded", "relapsed",
+	// "recovered", "another route serves", "by hand".
 	Reason string
 	// Sleep is, when To is Open, for how long.
 	Sleep time.Duration

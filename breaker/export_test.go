@@ -22,3 +22,6 @@ func Made() int {
 	defer spare.mu.Unlock()
 	return spare.made
 }
+
+// RouteName is a path without its ids.
+func RouteName(path string) string { return routeName(path) }

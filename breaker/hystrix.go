@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -34,9 +35,9 @@ var spare struct { //nolint:gochecknoglobals // beside those of hystrix, see ADR
 func newRates() (*rates, error) {
 	spare.mu.Lock()
 	defer spare.mu.Unlock()
-	if n := len(spare.free); n > 0 {
-		r := spare.free[n-1]
-		spare.free = spare.free[:n-1]
+	if len(spare.free) > 0 { // the one that rested longest: hystrix may still count for the others
+		r := spare.free[0]
+		spare.free = slices.Delete(spare.free, 0, 1)
 		return r, nil
 	}
 	spare.made++
@@ -48,10 +49,9 @@ func newRates() (*rates, error) {
 	return &rates{name: name, circuit: circuit, success: []string{"success"}, failure: []string{"failure"}}, nil
 }
 
-// release keeps r for another circuit. What it counted may still be in its window:
-// see circuit.failing.
+// release keeps r for another circuit.
 func (r *rates) release() {
-	r.reset()
+	r.reset(nil)
 	spare.mu.Lock()
 	defer spare.mu.Unlock()
 	spare.free = append(spare.free, r)
@@ -78,9 +78,14 @@ func (r *rates) report(failed bool, start time.Time) {
 	_ = r.circuit.ReportEvent(kind, start, 0) // durations are kept for a minute: none are given
 }
 
-// reset forgets what was counted, if it was open.
-func (r *rates) reset() {
+// reset forgets what was counted, and goes on with s. Hystrix forgets when an open circuit
+// has a success, so it is opened for that: by a rate that any exchange reaches.
+func (r *rates) reset(s *Settings) {
+	hystrix.ConfigureCommand(r.name, hystrix.CommandConfig{RequestVolumeThreshold: 1, ErrorPercentThreshold: -1, MaxConcurrentRequests: 1})
 	if r.circuit.IsOpen() {
 		_ = r.circuit.ReportEvent(r.success, time.Now(), 0)
+	}
+	if s != nil {
+		r.configure(s)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -113,6 +114,20 @@ func send(ctx context.Context, rt http.RoundTripper) (int, error) {
 	}
 	_, err = io.Copy(io.Discard, res.Body)
 	return res.StatusCode, errors.Join(err, res.Body.Close())
+}
+
+// pooled is what lies below a pool that has another endpoint.
+type pooled struct{ http.RoundTripper }
+
+func (p pooled) RoundTrip(req *http.Request) (*http.Response, error) {
+	a, req := exchange.Start(req)
+	a.Use("one")
+	a.SetOthers(1)
+	res, err := p.RoundTripper.RoundTrip(req)
+	if exchange.IsRefused(err) {
+		a.Finish(err)
+	}
+	return res, err
 }
 
 // many sends n and counts what was let through.

@@ -61,9 +61,13 @@ func (g *Group) Middleware(cfg MiddlewareConfig) gin.HandlerFunc {
 	}
 	return func(c *gin.Context) {
 		circuit, err := g.circuit("route " + cfg.Key(c))
+		q := &question{alone: true}
+		if x := exchange.From(c.Request.Context()); x != nil {
+			q.caller = x.Caller
+		}
 		var p *permit
 		if err == nil {
-			p, err = circuit.allow()
+			p, err = circuit.allow(q)
 		}
 		if err != nil {
 			cfg.refuse(c, err)
@@ -153,7 +157,7 @@ func (x *passage) run() {
 	panicked := true
 	defer func() {
 		if panicked { // whoever recovers sees the writer as it is
-			x.permit.end(x.outcome(w, true))
+			x.permit.end(x.outcome(w, true), exchange.Counted)
 			w.stop()
 		}
 	}()
@@ -162,7 +166,7 @@ func (x *passage) run() {
 	timedOut := errors.Is(context.Cause(x.c.Request.Context()), ErrTimeout)
 	silent := timedOut && !w.decided // and its status means nothing
 	w.decide()                       // also when nothing was written
-	x.permit.end(x.outcome(w, silent))
+	x.permit.end(x.outcome(w, silent), exchange.Counted)
 	if x.c.Writer == w { // else another one must stay: see stream.Streams
 		x.c.Writer = inner
 	}

@@ -119,21 +119,20 @@ func TestRestIsOneCircuits(t *testing.T) {
 	})
 }
 
-// What says nothing neither closes nor opens a circuit on its way back.
+// What says nothing neither closes nor opens a circuit on its way back; time goes on.
 func TestRampIgnoresWhatSaysNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
 		u := &upstream{answer: refused}
-		rt := g.Transport(u)
+		rt := pooled{g.Transport(u)}
 		many(rt, 10)
 		u.set(missing)
 		time.Sleep(6 * time.Second)
-		pour(rt, 30*time.Second)
+		pour(rt, 19*time.Second)
 		assert.Equal(t, []string{"consecutive", "slept"}, seen.reasons())
-		u.set(good)
-		pour(rt, 15*time.Second)
-		assert.Equal(t, "recovered", seen.reasons()[len(seen.reasons())-1])
+		pour(rt, 2*time.Second)
+		assert.Equal(t, []string{"consecutive", "slept", "recovered"}, seen.reasons(), "four steps of five seconds")
 	})
 }
 
@@ -165,7 +164,7 @@ func TestMiddlewarePanics(t *testing.T) {
 	} {
 		for _, cfg := range []breaker.MiddlewareConfig{{}, {Timeout: time.Minute, Fallback: fallback}} {
 			synctest.Test(t, func(t *testing.T) {
-				g, _ := group(t, breaker.Settings{FailurePercent: -1, MaxConcurrent: 1})
+				g, _ := group(t, breaker.Settings{FailurePercent: -1, Consecutive: 10, MaxConcurrent: 1})
 				h := serve(g, cfg, func(c *gin.Context) {
 					if tt.wrote {
 						_, _ = c.Writer.WriteString("data: a\n\n")

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/cooldown"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/retryafter"
 )
 
@@ -27,19 +29,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := c.allow()
+	above := exchange.Current(req.Context())
+	pooled := above != nil && above.Endpoint() != ""
+	if wait := t.group.resting(c.key, req, pooled); wait > 0 {
+		return nil, refusal(ErrResting, wait, 0)
+	}
+	p, err := c.allow(ask(req, above))
 	if err != nil {
 		if refused, ok := errors.AsType[*exchange.NotSentError](err); ok && !t.group.perHost {
 			refused.Rest = 0
 		}
 		return nil, err
 	}
-	return p.do(req, t.next)
-}
-
-// do makes the attempt that p permits.
-func (p *permit) do(req *http.Request, next http.RoundTripper) (*http.Response, error) {
-	above := exchange.Current(req.Context())
 	a, req := exchange.Start(req)
 	refused := false
 	defer func() {
@@ -48,22 +49,43 @@ func (p *permit) do(req *http.Request, next http.RoundTripper) (*http.Response, 
 			a.OnEnd(p.over)
 		}
 	}()
-	res, err := a.Do(req, next)
+	res, err := a.Do(req, t.next)
 	if refused = exchange.IsRefused(err); refused {
-		p.end(neutral)
+		p.end(neutral, exchange.Repeated)
 		if a != above { // nobody above ends it
 			a.Finish(err)
 		}
 		return nil, err
 	}
-	if err == nil {
-		p.c.heed(res)
+	if err == nil && !pooled {
+		t.group.heed(c, req, res)
 	}
 	return res, err
 }
 
-// over counts the end of an attempt.
-func (p *permit) over(e *exchange.End) { p.end(outcomeOf(e)) }
+// ask is what the admission of req depends on.
+func ask(req *http.Request, above *exchange.Attempt) *question {
+	q := &question{alone: above == nil || above.Others() == 0, last: exchange.IsLastResort(req.Context()), path: req.URL.Path}
+	if x := exchange.From(req.Context()); x != nil {
+		q.caller = x.Caller
+	}
+	api := ""
+	if of := llm.Of(req.Method, req.URL.Path); of != llm.Unknown {
+		api = of.String()
+	}
+	q.route = routeKey(api, exchange.Version(req.Context()), req.URL.Path)
+	return q
+}
+
+// over counts the end of an attempt. A copy of a request is evidence for nothing.
+func (p *permit) over(e *exchange.End) {
+	x, o := e.Attempt.Exchange(), outcomeOf(e)
+	seen := exchange.Repeated
+	if o != neutral && !x.Shadow {
+		seen = x.Observe(p.c, o == success)
+	}
+	p.end(o, seen)
+}
 
 func outcomeOf(e *exchange.End) outcome {
 	switch {
@@ -75,12 +97,24 @@ func outcomeOf(e *exchange.End) outcome {
 	return neutral
 }
 
-// heed puts the circuit to rest when the endpoint asks for it.
-func (c *circuit) heed(res *http.Response) {
+// resting is for how long a request must leave the circuit's endpoint alone, which asked
+// its credential and model to wait. A pool above sees to that itself.
+func (g *Group) resting(key string, req *http.Request, pooled bool) time.Duration {
+	if pooled || g.cooling.Empty() {
+		return 0
+	}
+	return g.cooling.Wait(key, cooldown.Of(req))
+}
+
+// heed remembers that an endpoint has enough.
+func (g *Group) heed(c *circuit, req *http.Request, res *http.Response) {
 	if res.StatusCode != http.StatusTooManyRequests {
 		return
 	}
-	if d, ok := retryafter.Parse(res.Header, time.Now()); ok {
-		c.restFor(d)
+	c.mu.Lock()
+	most := c.settings.MaxRest
+	c.mu.Unlock()
+	if d, ok := retryafter.Parse(res.Header, time.Now()); ok && most > 0 {
+		g.cooling.Rest(c.key, cooldown.Of(req), min(d, most))
 	}
 }

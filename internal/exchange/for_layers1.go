@@ -87,3 +87,17 @@ func IsLastResort(ctx context.Context) bool {
 	last, _ := ctx.Value(lastResortKey{}).(bool)
 	return last
 }
+
+type versionKey struct{}
+
+// WithVersion notes which version of a model a request goes to, for those below that keep
+// versions apart.
+func WithVersion(ctx context.Context, version string) context.Context {
+	return context.WithValue(ctx, versionKey{}, version)
+}
+
+// Version is what WithVersion noted; "" when nobody did.
+func Version(ctx context.Context) string {
+	version, _ := ctx.Value(versionKey{}).(string)
+	return version
+}
