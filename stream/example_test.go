@@ -116,10 +116,10 @@ func ExampleNewMeter() {
 	_ = res.Body.Close()
 	// Output:
 	// upstream was asked: {"stream_options":{"include_usage":true},"model":"m","stream":true}
+	// it took 9 and 1 tokens, estimated: false
 	// data: {"choices":[{"delta":{"content":"Hi"}}]}
 	//
 	// data: [DONE]
 	//
 	// <nil>
-	// it took 9 and 1 tokens, estimated: false
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // tick is called by the timer. It does what is due and sets the timer anew;
@@ -111,7 +111,7 @@ func (g *guard) end(reason error) {
 	case errors.Is(reason, ErrDraining):
 		e.Status, e.Code, e.Message = http.StatusServiceUnavailable, "shutting_down", "The server is shutting down."
 	case errors.Is(reason, ErrIdle):
-		cause = errors.Join(e, attempt.ErrTimeout) // the upstream's fault, not the client's
+		cause = errors.Join(e, exchange.ErrTimeout) // the upstream's fault, not the client's
 	}
 	g.err = cause
 	if !g.packed && g.between.Between() {

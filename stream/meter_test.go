@@ -5,14 +5,16 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
 	bodies "github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -48,11 +50,36 @@ func events(parts ...string) roundTrip {
 	return sends("text/event-stream", strings.NewReader(strings.Join(parts, "")))
 }
 
-// meter returns a Meter and what it told.
-func meter(tb testing.TB, change ...func(*stream.MeterConfig)) (*stream.Meter, *[]stream.Usage) {
+// usages are those that a Meter reported. An attempt may end in a goroutine of its own.
+type usages struct {
+	mu  sync.Mutex
+	all []stream.Usage
+}
+
+func (u *usages) add(_ context.Context, one stream.Usage) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.all = append(u.all, one)
+}
+
+func (u *usages) list() []stream.Usage {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.all)
+}
+
+// wait returns them when there are n.
+func (u *usages) wait(tb testing.TB, n int) []stream.Usage {
 	tb.Helper()
-	told := new([]stream.Usage)
-	cfg := stream.MeterConfig{OnUsage: func(_ context.Context, u stream.Usage) { *told = append(*told, u) }}
+	require.Eventually(tb, func() bool { return len(u.list()) >= n }, 5*time.Second, time.Millisecond)
+	return u.list()
+}
+
+// meter returns a Meter and what it reported.
+func meter(tb testing.TB, change ...func(*stream.MeterConfig)) (*stream.Meter, *usages) {
+	tb.Helper()
+	told := new(usages)
+	cfg := stream.MeterConfig{OnUsage: told.add}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -67,8 +94,8 @@ func asking(ctx context.Context, url, body string) *http.Request {
 	return req
 }
 
-// exchange sends a request and reads the answer to its end.
-func exchange(tb testing.TB, rt http.RoundTripper, req *http.Request) string {
+// send sends a request and reads the response to its end.
+func send(tb testing.TB, rt http.RoundTripper, req *http.Request) string {
 	tb.Helper()
 	res, err := rt.RoundTrip(req)
 	if err != nil {
@@ -85,7 +112,7 @@ func TestMeter(t *testing.T) {
 	cut := func(s string) roundTrip {
 		return sends("text/event-stream", io.MultiReader(strings.NewReader(s), iotest.ErrReader(io.ErrUnexpectedEOF)))
 	}
-	refused := errors.Join(errors.New("circuit open"), &attempt.NotSentError{})
+	refused := errors.Join(errors.New("circuit open"), &exchange.NotSentError{})
 	for name, c := range map[string]struct {
 		body   string // ask unless given
 		answer roundTrip
@@ -117,13 +144,13 @@ func TestMeter(t *testing.T) {
 			if c.body != "" {
 				body = strings.TrimPrefix(c.body, "-")
 			}
-			exchange(t, m.Transport(c.answer), asking(t.Context(), chatPath, body))
+			send(t, m.Transport(c.answer), asking(t.Context(), chatPath, body))
 			if c.want == nil {
-				assert.Empty(t, *told)
+				assert.Empty(t, told.list())
 				return
 			}
-			require.Len(t, *told, 1)
-			got := (*told)[0]
+			require.Len(t, told.list(), 1)
+			got := told.list()[0]
 			assert.Equal(t, c.want.Outcome, got.Outcome)
 			assert.Equal(t, c.want.Outcome == stream.Complete, got.Err == nil, got.Err)
 			assert.Equal(t, "m", got.Model)
@@ -140,9 +167,9 @@ func TestMeter(t *testing.T) {
 // what was delivered.
 func TestMeterCanceled(t *testing.T) {
 	t.Parallel()
-	var reported [2]int64
+	reported := make(chan [2]int64, 9)
 	m, told := meter(t, func(c *stream.MeterConfig) {
-		c.Report = func(_ context.Context, in, out int64) { reported[0] += in; reported[1] += out }
+		c.Report = func(_ context.Context, in, out int64) { reported <- [2]int64{in, out} }
 	})
 	ctx, leave := context.WithCancel(t.Context())
 	res, err := m.Transport(sends("text/event-stream", io.MultiReader(strings.NewReader(textChunk+textChunk), iotest.ErrReader(context.Canceled)))).RoundTrip(asking(ctx, chatPath, ask))
@@ -153,23 +180,25 @@ func TestMeterCanceled(t *testing.T) {
 	_, _ = io.Copy(io.Discard, res.Body)
 	require.NoError(t, res.Body.Close())
 	require.NoError(t, res.Body.Close())
-	require.Len(t, *told, 1, "once")
-	u := (*told)[0]
+	require.Len(t, told.wait(t, 1), 1, "once")
+	u := told.list()[0]
 	assert.Equal(t, stream.Canceled, u.Outcome)
 	assert.EqualValues(t, 2, u.Output)
 	assert.Positive(t, u.Input)
 	assert.True(t, u.Estimated)
-	assert.Equal(t, [2]int64{u.Input, 2}, reported)
+	assert.Equal(t, [2]int64{u.Input, 2}, <-reported)
 
 	// While the model still reads.
 	gone := roundTrip(func(r *http.Request) (*http.Response, error) { return nil, r.Context().Err() })
 	_, err = m.Transport(gone).RoundTrip(asking(ctx, chatPath, ask)) //nolint:bodyclose // there is none
 	require.ErrorIs(t, err, context.Canceled)
-	u = (*told)[1]
+	u = told.wait(t, 2)[1]
 	assert.Equal(t, stream.Canceled, u.Outcome)
 	assert.Positive(t, u.Input)
 	assert.Zero(t, u.Output)
-	assert.Equal(t, [2]int64{2 * u.Input, 2}, reported)
+	assert.Equal(t, [2]int64{u.Input, 0}, <-reported)
+	assert.Empty(t, reported)
+	assert.Len(t, told.list(), 2)
 }
 
 // Times are those of events with text.
@@ -191,12 +220,12 @@ func TestMeterTimes(t *testing.T) {
 			}
 			_ = w.Close()
 		}()
-		var x attempt.Exchange
-		try := new(attempt.Try)
-		x.BeginHedge(try, 2)
-		try.Use("e1")
-		exchange(t, m.Transport(sends("text/event-stream", r)), asking(attempt.With(t.Context(), try), chatPath, ask))
-		u := (*told)[0]
+		x := new(exchange.Exchange)
+		x.Begin(asking(t.Context(), chatPath, ask))
+		a, req := x.BeginHedge(asking(t.Context(), chatPath, ask))
+		a.Use("e1")
+		send(t, m.Transport(sends("text/event-stream", r)), req)
+		u := told.list()[0]
 		assert.Equal(t, 2*time.Second, u.FirstToken)
 		assert.Equal(t, 1550*time.Millisecond, u.PerToken)
 		assert.Equal(t, 3*time.Second, u.Longest)
@@ -235,7 +264,7 @@ func TestMeterAsksForUsage(t *testing.T) {
 			req := asking(t.Context(), c.url, c.body)
 			req.Header.Set("Content-Digest", "x")
 			req.Header.Set("Accept-Encoding", "gzip")
-			exchange(t, m.Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
+			send(t, m.Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
 				sent, _ := io.ReadAll(r.Body)
 				want := c.sent
 				if want == "" {
@@ -257,7 +286,7 @@ func TestMeterReadsNoCompression(t *testing.T) {
 	m, _ := meter(t)
 	req := asking(t.Context(), chatPath, ask)
 	req.Header.Set("Accept-Encoding", "gzip, br")
-	exchange(t, m.Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
+	send(t, m.Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
 		assert.Equal(t, "identity", r.Header.Get("Accept-Encoding"))
 		return answer("text/event-stream", http.NoBody), nil
 	})), req)
@@ -274,7 +303,7 @@ func TestMeterStrips(t *testing.T) {
 		"null first":          {"data: {\"usage\": null , \"choices\":[]}\n\n", "data: { \"choices\":[]}\n\n"},
 		"null between":        {"data: {\"a\":1, \"usage\":null,\"choices\":[1]}\n\n", "data: {\"a\":1,\"choices\":[1]}\n\n"},
 		"alone":               {"data: {\"usage\":null}\n\n", "data: {}\n\n"},
-		"beside choices":      {"data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1}}\n\n", "data: {\"choices\":[{\"delta\":{}}]}\n\n"},
+		"beside choices":      {"data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1}}\n\n", "data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1}}\n\n"},
 		"CRLF":                {strings.ReplaceAll(textChunk+usageChunk+lastEvent, "\n", "\r\n"), strings.ReplaceAll(textChunk+lastEvent, "\n", "\r\n")},
 		"CR":                  {strings.ReplaceAll(textChunk+usageChunk, "\n", "\r"), strings.ReplaceAll(textChunk+usageChunk, "\n", "\r")},
 		"comments and fields": {": ping\n\nid: 1\nevent: x\n" + textChunk + "retry: 5\n\n", ": ping\n\nid: 1\nevent: x\n" + textChunk + "retry: 5\n\n"},
@@ -289,20 +318,20 @@ func TestMeterStrips(t *testing.T) {
 			for cut := 1; cut <= len(c.in); cut++ {
 				m, _ := meter(t)
 				r := io.MultiReader(strings.NewReader(c.in[:cut]), iotest.OneByteReader(strings.NewReader(c.in[cut:])))
-				require.Equal(t, c.out, exchange(t, m.Transport(sends("text/event-stream", r)), asking(t.Context(), chatPath, ask)), "cut at %d", cut)
+				require.Equal(t, c.out, send(t, m.Transport(sends("text/event-stream", r)), asking(t.Context(), chatPath, ask)), "cut at %d", cut)
 			}
 		})
 	}
 	m, _ := meter(t)
 	asked := strings.Replace(ask, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1)
 	all := textChunk + usageChunk + lastEvent
-	assert.Equal(t, all, exchange(t, m.Transport(events(all)), asking(t.Context(), chatPath, asked)), "who asks gets it")
+	assert.Equal(t, all, send(t, m.Transport(events(all)), asking(t.Context(), chatPath, asked)), "who asks gets it")
 	quiet, told := meter(t, func(c *stream.MeterConfig) { c.NoInject = true })
-	assert.Equal(t, all, exchange(t, quiet.Transport(events(all)), asking(t.Context(), chatPath, ask)))
-	assert.EqualValues(t, 9, (*told)[0].Input)
+	assert.Equal(t, all, send(t, quiet.Transport(events(all)), asking(t.Context(), chatPath, ask)))
+	assert.EqualValues(t, 9, told.list()[0].Input)
 	long := "data: {\"x\":\"" + strings.Repeat("y", 3<<20) + "\"}\n\n" + usageChunk
 	m, _ = meter(t)
-	assert.Equal(t, long, exchange(t, m.Transport(events(long)), asking(t.Context(), chatPath, ask)), "beyond a bound nothing is held")
+	assert.Equal(t, long, send(t, m.Transport(events(long)), asking(t.Context(), chatPath, ask)), "beyond a bound nothing is held")
 }
 
 // The same tokens are counted wherever an answer is cut, and the same bytes pass.
@@ -313,8 +342,8 @@ func FuzzMeter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body string, cuts []byte) {
 		play := func(r io.Reader) (string, stream.Usage) {
 			m, told := meter(t)
-			got := exchange(t, m.Transport(sends("text/event-stream", r)), asking(t.Context(), chatPath, ask))
-			u := (*told)[0]
+			got := send(t, m.Transport(sends("text/event-stream", r)), asking(t.Context(), chatPath, ask))
+			u := told.list()[0]
 			return got, stream.Usage{Input: u.Input, Output: u.Output, Events: u.Events, Estimated: u.Estimated, Outcome: u.Outcome}
 		}
 		var parts []io.Reader

@@ -1,0 +1,113 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/llm"
+)
+
+// tally is what is counted of one attempt.
+type tally struct {
+	meter *Meter
+	ctx   context.Context //nolint:containedctx // it goes to the callbacks
+	asks  *llm.Request
+
+	mu      sync.Mutex // an attempt may end while its body is read
+	events  int64
+	first   time.Time // of the events with text
+	last    time.Time
+	longest time.Duration
+	stalls  int
+}
+
+// saw takes the number of events with text so far.
+func (t *tally) saw(n int64, at time.Time) {
+	t.mu.Lock()
+	var gap time.Duration
+	more := t.events > 0
+	if more {
+		gap = at.Sub(t.last)
+		t.longest = max(t.longest, gap)
+		if gap >= t.meter.cfg.Stall {
+			t.stalls++
+		}
+	} else {
+		t.first = at
+	}
+	t.events, t.last = n, at
+	t.mu.Unlock()
+	if more && t.meter.cfg.OnToken != nil {
+		t.meter.cfg.OnToken(t.ctx, gap)
+	}
+}
+
+// ended reports the attempt.
+func (t *tally) ended(e *exchange.End) {
+	u := t.usage(e)
+	u.Outcome, u.Err = outcome(e)
+	if t.hasCost(e) {
+		u.Input, u.Output, u.Estimated = e.Usage.Input, e.Usage.Output, !e.Counted
+		u.Cached, u.CacheWritten, u.Reasoning = e.Usage.Cached, e.Usage.CacheWritten, e.Usage.Reasoning
+		if u.Input == 0 {
+			u.Input, u.Estimated = (t.asks.InputBytes+3)/4, true
+		}
+		if u.Output == 0 && e.API.Generates() && llm.Encoded(e.Header) {
+			u.Output = (e.Bytes + 3) / 4 // of what can't be read nothing better is known
+		}
+	}
+	if t.meter.cfg.OnUsage != nil {
+		t.meter.cfg.OnUsage(t.ctx, u)
+	}
+	if t.meter.cfg.Report != nil && (u.Input > 0 || u.Output > 0) {
+		t.meter.cfg.Report(t.ctx, u.Input, u.Output)
+	}
+}
+
+// hasCost reports whether an attempt took any tokens. Of one that was given up without a
+// response the model may have read the input.
+func (t *tally) hasCost(e *exchange.End) bool {
+	switch {
+	case t.asks.API == llm.Free, e.Status >= http.StatusBadRequest, e.Unsent:
+		return false
+	case e.Outcome == exchange.Failure:
+		return e.Events > 0
+	}
+	return true
+}
+
+func outcome(e *exchange.End) (Outcome, error) {
+	switch {
+	case e.Status >= http.StatusBadRequest:
+		return Failed, fmt.Errorf("%w: status %d", ErrAnswer, e.Status)
+	case e.Outcome == exchange.Success:
+		return Complete, nil
+	case e.Outcome == exchange.Canceled:
+		return Canceled, e.Err
+	case e.Said != nil:
+		return Failed, fmt.Errorf("%w: %w", ErrAnswer, e.Said)
+	}
+	return Failed, e.Err
+}
+
+// usage is what is known without the tokens.
+func (t *tally) usage(e *exchange.End) Usage {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u := Usage{
+		Model: t.asks.Model, Status: e.Status, Stream: e.Stream, Events: e.Events, Stalls: t.stalls,
+		Total: e.Over.Sub(e.Start), Longest: t.longest,
+		Try: e.Attempt.Number(), Endpoint: e.Attempt.Endpoint(), Hedge: e.Attempt.Hedge(),
+	}
+	if t.events > 0 {
+		u.FirstToken = t.first.Sub(e.Start)
+	}
+	if t.events > 1 {
+		u.PerToken = t.last.Sub(t.first) / time.Duration(t.events-1)
+	}
+	return u
+}
