@@ -33,6 +33,7 @@ const (
 	keyCached     = attribute.Key("gen_ai.usage.cache_read.input_tokens")
 	keyVersion    = attribute.Key("gateway.route.version")
 	keyOutcome    = attribute.Key("gateway.outcome")
+	keyBlame      = attribute.Key("gateway.blame")
 	keyUpstream   = attribute.Key("gateway.upstream")
 	keyEndpoint   = attribute.Key("gateway.endpoint")
 	keyTries      = attribute.Key("gateway.tries")

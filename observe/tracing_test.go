@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
@@ -126,7 +127,7 @@ func TestSpans(t *testing.T) {
 
 	assert.Equal(t, trace.SpanKindClient, client.SpanKind)
 	assert.Equal(t, server.SpanContext.SpanID(), client.Parent.SpanID())
-	assert.Equal(t, []string{"first byte"}, names(client.Events))
+	assert.Equal(t, []string{"first content"}, names(client.Events))
 	assert.Equal(t, "success", attrs(client.Attributes)["gateway.outcome"])
 	assert.Equal(t, "00-"+traceID+"-"+client.SpanContext.SpanID().String()+"-01", up.asked.Header.Get("Traceparent"))
 	assert.Equal(t, "vendor=1", up.asked.Header.Get("Tracestate"))
@@ -278,15 +279,18 @@ func TestCallOutcomes(t *testing.T) {
 		outcome string
 		code    codes.Code
 	}{
-		"whole":           {answering("x"), func(_ context.CancelFunc, r *http.Response) { _, _ = io.Copy(io.Discard, r.Body) }, "success", codes.Unset},
-		"closed early":    {answering("x"), func(context.CancelFunc, *http.Response) {}, "canceled", codes.Unset},
-		"client left":     {answering("x"), leave, "canceled", codes.Unset},
-		"broken":          {&upstream{status: 200, body: broken{}}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "failure", codes.Error},
-		"upstream's 503":  {&upstream{status: 503, body: strings.NewReader("")}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "success", codes.Error},
-		"nothing came":    {failing{errors.New("refused")}, nil, "failure", codes.Error},
-		"closed twice":    {answering("x"), func(_ context.CancelFunc, r *http.Response) { _ = r.Body.Close() }, "canceled", codes.Unset},
-		"without a body":  {bare{}, func(_ context.CancelFunc, r *http.Response) { _, _ = io.Copy(io.Discard, r.Body) }, "success", codes.Unset},
-		"with an upgrade": {upgrade{}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.(io.Writer).Write(nil) }, "canceled", codes.Unset},
+		"whole":            {answering("x"), func(_ context.CancelFunc, r *http.Response) { _, _ = io.Copy(io.Discard, r.Body) }, "success", codes.Unset},
+		"closed early":     {answering("x"), func(context.CancelFunc, *http.Response) {}, "canceled", codes.Unset},
+		"client left":      {answering("x"), leave, "canceled", codes.Unset},
+		"broken":           {&upstream{status: 200, body: broken{}}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "failure", codes.Error},
+		"upstream's 503":   {&upstream{status: 503, body: strings.NewReader("")}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "failure", codes.Error},
+		"upstream's 404":   {&upstream{status: 404, body: strings.NewReader("")}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "refused", codes.Error},
+		"a 503 not read":   {&upstream{status: 503, body: strings.NewReader("x")}, func(context.CancelFunc, *http.Response) {}, "failure", codes.Error},
+		"nothing was sent": {failing{&exchange.NotSentError{}}, nil, "failure", codes.Error},
+		"nothing came":     {failing{errors.New("refused")}, nil, "failure", codes.Error},
+		"closed twice":     {answering("x"), func(_ context.CancelFunc, r *http.Response) { _ = r.Body.Close() }, "canceled", codes.Unset},
+		"without a body":   {bare{}, func(_ context.CancelFunc, r *http.Response) { _, _ = io.Copy(io.Discard, r.Body) }, "success", codes.Unset},
+		"with an upgrade":  {upgrade{}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.(io.Writer).Write(nil) }, "success", codes.Unset},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -348,6 +352,36 @@ func TestServerStatus(t *testing.T) {
 		})
 	}
 }
+
+// Whose fault it was stands in the span, and a panic ends it.
+func TestCallBlame(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		up    http.RoundTripper
+		blame any
+	}{
+		"endpoint": {&upstream{status: 503, body: strings.NewReader("")}, "endpoint"},
+		"request":  {&upstream{status: 400, body: strings.NewReader("")}, "request"},
+		"rate":     {&upstream{status: 429, body: strings.NewReader("")}, "credential"},
+		"nobody":   {answering("x"), nil},
+		"panic":    {panicking{}, "gateway"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tracing, out := newTracing(t, observe.TracingConfig{})
+			func() {
+				defer func() { _ = recover() }()
+				relay(t, tracing.Transport(tt.up))(&gin.Context{Request: post()})
+			}()
+			require.Len(t, out.GetSpans(), 1)
+			assert.Equal(t, tt.blame, attrs(out.GetSpans()[0].Attributes)["gateway.blame"])
+		})
+	}
+}
+
+type panicking struct{}
+
+func (panicking) RoundTrip(*http.Request) (*http.Response, error) { panic("boom") }
 
 // A plain client's call is traced as well.
 func TestPlainClient(t *testing.T) {

@@ -2,13 +2,11 @@ package observe
 
 import (
 	"context"
-	"errors"
-	"io"
 	"maps"
 	"net/http"
-	"sync/atomic"
+	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/observe/internal/plain"
 	"github.com/ginfer/ginfer/routing"
 	"go.opentelemetry.io/otel/codes"
@@ -17,7 +15,7 @@ import (
 )
 
 // Transport returns a RoundTripper that makes a span of every call of next, up to the
-// close of the answer's body, and tells the upstream of it (W3C Trace Context). What
+// end of the response, and passes it on to the upstream (W3C Trace Context). What
 // the client said of a trace does not reach the upstream. It stands above the meter and
 // below the routing, so that each version that is asked has a span of its own, with
 // the tokens that it took; in a plain client it stands where you like.
@@ -40,14 +38,14 @@ func (t traced) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.next.RoundTrip(out)
 	}
 	s := &callSpan{Span: span, ctx: with}
-	s.asked(req)
-	res, err := t.next.RoundTrip(out)
-	if err != nil {
-		s.end(err)
-		return nil, err
+	a, out := exchange.Start(out)
+	s.asked(req, a)
+	res, err := a.Call(out, t.next, s.follow)
+	if exchange.IsRefused(err) { // there is no attempt whose end would end it
+		s.failed(err)
+		s.End()
 	}
-	s.answered(res)
-	return res, nil
+	return res, err
 }
 
 //nolint:gochecknoglobals // a constant
@@ -86,13 +84,11 @@ func sent(h http.Header, names ...string) bool {
 // callSpan is the span of one call of an upstream.
 type callSpan struct {
 	trace.Span
-	ctx   context.Context //nolint:containedctx // asked for its end when the body is closed
-	begun bool
-	over  atomic.Bool
+	ctx context.Context //nolint:containedctx // it has the request's record
 }
 
-// asked says what is asked for.
-func (s *callSpan) asked(req *http.Request) {
+// asked sets what the call asks for.
+func (s *callSpan) asked(req *http.Request, a *exchange.Attempt) {
 	var list attributes
 	list.text(keyMethod, method(req.Method))
 	if req.URL != nil {
@@ -106,14 +102,12 @@ func (s *callSpan) asked(req *http.Request) {
 		list.text(keyProvider, plain.Clean(target.Upstream, plain.Word))
 		s.SetName(s.name(e.operation, target.Version, req.Method))
 	}
-	if try := attempt.From(s.ctx); try != nil {
-		list.number(keyTry, int64(try.Number()))
-		if n := try.Number(); n > 1 {
-			list.number(keyResend, int64(n-1))
-		}
-		if try.Hedge() {
-			list = append(list, keyHedge.Bool(true))
-		}
+	list.number(keyTry, int64(a.Number()))
+	if n := a.Number(); n > 1 {
+		list.number(keyResend, int64(n-1))
+	}
+	if a.Hedge() {
+		list = append(list, keyHedge.Bool(true))
 	}
 	s.SetAttributes(list...)
 }
@@ -129,86 +123,41 @@ func (*callSpan) name(operation, version, verb string) string {
 	return operation + " " + plain.Clean(version, plain.Word)
 }
 
-func (s *callSpan) answered(res *http.Response) {
-	s.SetAttributes(keyStatus.Int(res.StatusCode))
-	if res.StatusCode >= http.StatusBadRequest {
-		s.SetAttributes(keyErrorType.String(status(res.StatusCode)))
-		s.SetStatus(codes.Error, "")
-	}
-	if res.Body == nil {
-		res.Body = http.NoBody
-	}
-	body := &tracedBody{ReadCloser: res.Body, span: s}
-	if w, ok := res.Body.(io.Writer); ok { // what a connection is switched to
-		res.Body = tracedDuplex{body, w}
-		return
-	}
-	res.Body = body
+// follow ends the span with the attempt that made the response.
+func (s *callSpan) follow(a *exchange.Attempt) {
+	a.OnContent(func(at time.Time) { s.AddEvent("first content", trace.WithTimestamp(at)) })
+	a.OnEnd(s.ended)
 }
 
-// end ends the span: once, whatever comes first.
-func (s *callSpan) end(err error) {
-	if s.over.Swap(true) {
-		return
-	}
+func (s *callSpan) ended(e *exchange.End) {
 	defer s.End()
-	try := attempt.From(s.ctx)
-	if endpoint := try.Endpoint(); endpoint != "" {
+	if endpoint := e.Attempt.Endpoint(); endpoint != "" {
 		s.SetAttributes(keyEndpoint.String(plain.Clean(endpoint, plain.Word)))
 	}
-	verdict := try.Err()
+	if e.Blame != exchange.Nobody {
+		s.SetAttributes(keyBlame.String(e.Blame.String()))
+	}
+	if e.Status > 0 {
+		s.SetAttributes(keyStatus.Int(e.Status))
+	}
 	switch {
-	case verdict == nil && err == nil:
-		s.SetAttributes(keyOutcome.String(outcomeSuccess))
-	case verdict == nil && (attempt.Abandoned(s.ctx) || errors.Is(err, errClosed)):
+	case e.Outcome == exchange.Canceled:
 		s.SetAttributes(keyOutcome.String(outcomeCanceled))
-	default:
-		if verdict != nil {
-			err = verdict
+	case e.Status >= http.StatusBadRequest:
+		outcome := outcomeRefused
+		if e.Outcome == exchange.Failure {
+			outcome = outcomeFailure
 		}
-		s.SetAttributes(keyOutcome.String(outcomeFailure), keyErrorType.String("_OTHER"))
-		s.SetStatus(codes.Error, plain.Redact(err))
-	}
-}
-
-// errClosed: the rest of the body was not wanted.
-var errClosed = errors.New("closed before its end")
-
-// tracedBody ends the span when it is closed.
-type tracedBody struct {
-	io.ReadCloser
-	span *callSpan
-	err  error // that ended it
-}
-
-type tracedDuplex struct {
-	*tracedBody
-	io.Writer
-}
-
-// Read implements io.Reader.
-func (b *tracedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if n > 0 && !b.span.begun {
-		b.span.begun = true
-		b.span.AddEvent("first byte")
-	}
-	if err != nil {
-		b.err = err
-	}
-	return n, err
-}
-
-// Close implements io.Closer.
-func (b *tracedBody) Close() error {
-	err := b.ReadCloser.Close()
-	switch {
-	case errors.Is(b.err, io.EOF):
-		b.span.end(nil)
-	case b.err != nil:
-		b.span.end(b.err)
+		s.SetAttributes(keyOutcome.String(outcome), keyErrorType.String(status(e.Status)))
+		s.SetStatus(codes.Error, "")
+	case e.Outcome == exchange.Failure:
+		s.failed(e.Err)
 	default:
-		b.span.end(errClosed)
+		s.SetAttributes(keyOutcome.String(outcomeSuccess))
 	}
-	return err
+}
+
+func (s *callSpan) failed(err error) {
+	s.SetAttributes(keyOutcome.String(outcomeFailure), keyErrorType.String("_OTHER"))
+	s.SetStatus(codes.Error, plain.Redact(err))
 }

@@ -167,7 +167,7 @@ func TestObserveOneTrace(t *testing.T) {
 			assert.Equal(t, []string{"first token"}, eventsOf(servers[0]))
 			assert.Equal(t, []string{"retry", "first token"}, eventsOf(servers[1]))
 			assert.Equal(t, []string{"fallback", "first token"}, eventsOf(servers[2]))
-			assert.Equal(t, []string{"first byte", "first token"}, eventsOf(clients[0]))
+			assert.Equal(t, []string{"first content", "first token"}, eventsOf(clients[0]))
 			assert.Equal(t, int64(22), attributeOf(clients[0], "gen_ai.usage.output_tokens"))
 			assert.Equal(t, int64(503), attributeOf(clients[1], "http.response.status_code"))
 			assert.Equal(t, int64(1), attributeOf(clients[2], "http.request.resend_count"))
