@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -25,17 +25,16 @@ func TestFallbackClearsTheVerdict(t *testing.T) {
 	t.Parallel()
 	const text = `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`
 	busy := event(`{"error":{"message":"busy","code":503}}`)
-	good := event(`{"choices":[{"delta":{"content":"hello"}}]}`)
-	watched := upstream(func(r *http.Request) (*http.Response, error) {
-		attempt.From(r.Context()).Watch()
-		return busy(r)
-	})
-	r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": watched, "b": good}})
-	try := (&attempt.Exchange{Held: true}).Try(1)
-	req := post(`{"model":"m"}`)
-	got, err := roundTrip(t, r, req.WithContext(attempt.With(req.Context(), try)))
+	good := event(`{"choices":[{"delta":{"content":"hello"},"finish_reason":"stop"}]}`)
+	r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": busy, "b": good}})
+	x := &exchange.Exchange{Limits: exchange.Limits{Prefetch: true}}
+	var outcomes []exchange.Outcome
+	x.OnEnd(func(_ *exchange.Attempt, e *exchange.End) { outcomes = append(outcomes, e.Outcome) })
+	a, req := x.Begin(post(`{"model":"m"}`))
+	got, err := roundTrip(t, r, req)
 	require.NoError(t, err)
 	assert.Contains(t, got.body, "hello")
-	require.NoError(t, try.Err())
-	assert.False(t, try.Watched(), "nobody reads this one's stream")
+	require.NoError(t, a.Latest().Verdict().Err)
+	assert.Equal(t, []exchange.Outcome{exchange.Failure, exchange.Success}, outcomes)
+	assert.Equal(t, 2, x.Attempts())
 }

@@ -8,8 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
-	"github.com/ginfer/ginfer/internal/hold"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -27,13 +26,6 @@ func (e endless) Read([]byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// keeper cancels a try.
-type keeper struct{ cancel context.CancelCauseFunc }
-
-func (keeper) Alive()               {}
-func (o keeper) Cancel(cause error) { o.cancel(cause) }
-func (keeper) Anew(bool)            {}
-
 // An answer that one layer let pass when the time to hold it was over is not held once
 // more by the next, whatever is around its body.
 func TestHeldOnce(t *testing.T) {
@@ -45,21 +37,17 @@ func TestHeldOnce(t *testing.T) {
 			return &http.Response{StatusCode: http.StatusOK, Header: h, ContentLength: -1, Body: endless{r.Context()}}, nil
 		})
 		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": silent, "b": says("b", 200)}})
-		ctx, cancel := context.WithCancelCause(t.Context())
-		defer cancel(nil)
-		try := (&attempt.Exchange{Held: true, Hold: time.Second, FirstByte: time.Minute}).Try(1)
-		try.Own(keeper{cancel})
-		req := post(`{"model":"m"}`).WithContext(attempt.With(ctx, try))
+		x := &exchange.Exchange{Limits: exchange.Limits{Prefetch: true, Hold: time.Second, FirstByte: time.Minute}}
+		a, req := x.Begin(post(`{"model":"m"}`))
 		start := time.Now()
 		out := decided(t, r, req)
-		res, err := r.Transport().RoundTrip(out) //nolint:bodyclose // closed below
+		res, err := r.Transport().RoundTrip(out)
 		require.NoError(t, err)
-		res, err = hold.Answer(out, res)
-		require.NoError(t, err)
+		a.Latest().Prefetch()
 		assert.Equal(t, time.Second, time.Since(start))
 		go func() {
 			<-time.After(time.Second)
-			cancel(io.EOF)
+			a.Cancel(io.EOF)
 		}()
 		_, err = res.Body.Read(make([]byte, 10))
 		require.Error(t, err)

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -34,9 +34,9 @@ func TestSlowJSONIsNotLeft(t *testing.T) {
 			return &http.Response{StatusCode: http.StatusOK, Header: h, ContentLength: -1, Body: r}, nil
 		})
 		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": says("b", 200)}})
-		try := (&attempt.Exchange{Held: true, FirstByte: 10 * time.Second}).Try(1)
-		req := post(`{"model":"m"}`)
-		got, err := roundTrip(t, r, req.WithContext(attempt.With(req.Context(), try)))
+		x := &exchange.Exchange{Limits: exchange.Limits{Prefetch: true, FirstByte: 10 * time.Second}}
+		_, req := x.Begin(post(`{"model":"m"}`))
+		got, err := roundTrip(t, r, req)
 		require.NoError(t, err)
 		assert.Equal(t, "\n\n\n\n{\"a\":1}", got.body)
 	})

@@ -231,7 +231,7 @@ func TestAttackRolloutAllAtOnce(t *testing.T) {
 	_ = r.RollBack(ctx)
 	for i := range 50 {
 		assert.Equal(t, "old", r.ask(strconv.Itoa(i)))
-		assert.Equal(t, "old", exchange(t, other, post(`{"model":"m"}`, "User", strconv.Itoa(i))).version)
+		assert.Equal(t, "old", relayed(t, other, post(`{"model":"m"}`, "User", strconv.Itoa(i))).version)
 	}
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)

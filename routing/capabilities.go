@@ -52,6 +52,14 @@ func (c *Capabilities) lacks(n needs) string {
 	return ""
 }
 
+// room is how many tokens the version is said to hold; 0: nothing is said.
+func (c *Capabilities) room() int64 {
+	if c == nil {
+		return 0
+	}
+	return int64(max(c.Context, 0))
+}
+
 // same reports whether two versions are said to be able of the same.
 func (c *Capabilities) same(other *Capabilities) bool {
 	if c == nil || other == nil {

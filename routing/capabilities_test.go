@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/attempt"
 	bodies "github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -142,7 +142,7 @@ func TestNeedsOfUnknownBodies(t *testing.T) {
 		assert.Equal(t, answer{200, "a", "a:" + body}, got.answer, body)
 	}
 	// as a stream: the table names no model, so nobody read it
-	assert.Equal(t, "a", exchange(t, r, post(needsTools)).version)
+	assert.Equal(t, "a", relayed(t, r, post(needsTools)).version)
 
 	req := decided(t, r, post(""))
 	bodies.Set(req, []byte(needsTools))
@@ -168,11 +168,11 @@ func TestNeedsOnce(t *testing.T) {
 		},
 	})
 	req := decided(t, r, post(needsTools))
-	x := new(attempt.Exchange)
+	x := new(exchange.Exchange)
 	var wg sync.WaitGroup
-	for n := range 3 { // hedges are tries at the same time
+	for range 3 { // hedges are attempts at the same time
 		wg.Go(func() {
-			out := req.WithContext(attempt.With(req.Context(), x.Try(n+1)))
+			_, out := x.Begin(req)
 			bodies.Set(out, []byte(needsTools))
 			got, err := sent(r, out)
 			assert.Equal(t, "b", got.version, err)

@@ -3,6 +3,7 @@ package routing_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -65,7 +66,7 @@ func ExampleCapabilities() {
 		return
 	}
 	answers := roundTripper(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("Hello"))}, nil
 	})
 	router, err := routing.New(routing.Config{
 		Table:     table,

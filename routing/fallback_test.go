@@ -7,10 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -23,7 +24,7 @@ func fails(err error) upstream {
 // spare fails and says how many other endpoints it has.
 func spare(others int, err error) upstream {
 	return func(r *http.Request) (*http.Response, error) {
-		attempt.From(r.Context()).SetOthers(others)
+		exchange.Current(r.Context()).SetOthers(others)
 		return nil, err
 	}
 }
@@ -33,7 +34,7 @@ func spare(others int, err error) upstream {
 func TestFallbackWithinTheProxysRules(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	refused := &apierror.Error{Status: 503, Err: errors.Join(errors.New("open"), &attempt.NotSentError{})}
+	refused := &apierror.Error{Status: 503, Err: errors.Join(errors.New("open"), &exchange.NotSentError{})}
 	tests := map[string]struct {
 		a               upstream
 		repeats, budget bool
@@ -62,21 +63,19 @@ func TestFallbackWithinTheProxysRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			spent := 0
-			x := &attempt.Exchange{
-				Repeats: func(*attempt.Try, *http.Response, error) bool { return tt.repeats },
+			x := &exchange.Exchange{
+				Repeats: func(*exchange.Attempt, exchange.Verdict) bool { return tt.repeats },
 				Spend:   func() bool { spent++; return tt.budget },
 			}
-			try := new(attempt.Try)
+			begin := x.Begin
 			if tt.hedge {
-				x.BeginHedge(try, 2)
-			} else {
-				x.Begin(try, 1)
+				begin = x.BeginHedge
 			}
 			r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": says("b", 200)}})
-			req := httptest.NewRequest(http.MethodGet, "/", nil)
-			got, _ := roundTrip(t, r, req.WithContext(attempt.With(req.Context(), try)))
+			_, req := begin(httptest.NewRequest(http.MethodGet, "/", nil))
+			got, _ := roundTrip(t, r, req)
 			assert.Equal(t, tt.fell, got.body == "b:")
-			assert.Equal(t, tt.fell, try.Last())
+			assert.Equal(t, tt.fell, x.Final())
 			assert.Equal(t, tt.spent, spent)
 		})
 	}
@@ -115,7 +114,7 @@ func TestFallbackNames(t *testing.T) {
 				Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},`+tt.routes+`]}`),
 				Upstreams: map[string]http.RoundTripper{"a": says("a", 500), "b": sent("b"), "c": sent("c")},
 			})
-			res := exchange(t, r, post(`{"model":"m"}`))
+			res := relayed(t, r, post(`{"model":"m"}`))
 			assert.Equal(t, tt.want[:2]+`{"model":"`+tt.want[2:]+`"}`, res.body)
 			assert.Equal(t, tt.want[2:], res.Get("X-Model"))
 			assert.Equal(t, "b", res.Get("X-Model-Version"))
@@ -134,7 +133,7 @@ func TestAnswerHeaders(t *testing.T) {
 		return res, err
 	})
 	bare := upstream(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("x"))}, nil
 	})
 	tests := map[string]struct {
 		cfg  routing.Config
@@ -172,7 +171,7 @@ func TestAnswerHeaders(t *testing.T) {
 			if tt.body == "hello" {
 				req.Header.Set("Content-Type", "text/plain")
 			}
-			assert.Equal(t, tt.want, exchange(t, newRouter(t, tt.cfg), req).Header)
+			assert.Equal(t, tt.want, relayed(t, newRouter(t, tt.cfg), req).Header)
 		})
 	}
 }

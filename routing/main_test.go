@@ -116,15 +116,15 @@ func sent(router *routing.Router, r *http.Request) (reply, error) {
 	return reply{res.Header, answer{res.StatusCode, res.Header.Get("X-Model-Version"), string(body)}}, err
 }
 
-// exchange sends a request through middleware and transport.
-func exchange(t *testing.T, router *routing.Router, r *http.Request) reply {
+// relayed sends a request through middleware and transport.
+func relayed(t *testing.T, router *routing.Router, r *http.Request) reply {
 	t.Helper()
 	got, err := sent(router, decided(t, router, r))
 	require.NoError(t, err)
 	return got
 }
 
-// roundTrip is exchange for what may fail.
+// roundTrip is relayed for what may fail.
 func roundTrip(t *testing.T, router *routing.Router, r *http.Request) (answer, error) {
 	t.Helper()
 	got, err := sent(router, decided(t, router, r))

@@ -10,10 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
 	"github.com/ginfer/ginfer/internal/body"
-	"github.com/ginfer/ginfer/internal/sse"
-	"github.com/ginfer/ginfer/internal/usage"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // ShadowHeader is "1" on requests to a mirror: nobody waits for the answer.
@@ -141,7 +139,7 @@ func (r *Router) Drain(ctx context.Context) error {
 // what streams through the gateway, or may have tools that act.
 func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextcheck // the copy outlives the request
 	to := d.mirror
-	if to == nil || attempt.From(req.Context()).Number() > 1 || to.share < 1 && rand.Float64() >= to.share { //nolint:gosec // no secret
+	if to == nil || isRepeat(req.Context()) || to.share < 1 && rand.Float64() >= to.share { //nolint:gosec // no secret
 		return
 	}
 	if _, size, held := body.Segments(req); !held || size == 0 || size > maxMirrored {
@@ -171,8 +169,14 @@ func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextchec
 	}()
 }
 
-// shadowOf is the copy. It has nothing of the request's context: neither its try nor its
-// caller, to whom it would be charged.
+// isRepeat reports whether ctx is of an attempt after the first one.
+func isRepeat(ctx context.Context) bool {
+	a := exchange.Current(ctx)
+	return a != nil && a.Number() > 1
+}
+
+// shadowOf is the copy. It has nothing of the request's context: neither its exchange nor
+// its caller, to whom it would be charged.
 func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Request {
 	out := req.Clone(ctx)
 	out.Header.Set(ShadowHeader, "1")
@@ -187,37 +191,28 @@ func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Req
 	return out
 }
 
-// exchangeShadow sends a copy and reads the answer to its end.
+// exchangeShadow sends a copy and reads the response to its end. It is an exchange of its
+// own, which is evidence for nothing.
 func exchangeShadow(upstream http.RoundTripper, out *http.Request) (status int, err error) {
 	defer func() {
 		if v := recover(); v != nil { // nobody else would stop it from ending the process
 			err = fmt.Errorf("routing: the mirror panicked: %v", v)
 		}
 	}()
-	res, err := upstream.RoundTrip(out)
+	x := &exchange.Exchange{Shadow: true, Managed: true}
+	a, out := x.Begin(out)
+	res, err := a.Do(out, upstream)
 	if err != nil {
+		a.Latest().Finish(err) // also when no layer did: nothing was sent
 		return 0, err
 	}
-	defer func() { _ = res.Body.Close() }()
-	return res.StatusCode, readShadow(res)
-}
-
-// readShadow reads an answer to its end, and says what a stream says of itself.
-func readShadow(res *http.Response) error {
-	var stream usage.Scanner
-	to := io.Discard
-	if sse.Is(res.Header.Get("Content-Type")) {
-		stream.Reset(res.Header)
-		to = &stream
+	_, err = io.CopyN(io.Discard, res.Body, maxShadow)
+	_ = res.Body.Close()
+	if v := a.Latest().Verdict(); v.Outcome == exchange.Failure && res.StatusCode < http.StatusBadRequest {
+		return res.StatusCode, v.Err
 	}
-	_, err := io.CopyN(to, res.Body, maxShadow)
-	switch {
-	case stream.Failed():
-		return attempt.ErrSaid
-	case err == nil, !errors.Is(err, io.EOF):
-		return err
-	case stream.Events() > 0 && !stream.Ended():
-		return attempt.ErrCut
+	if errors.Is(err, io.EOF) {
+		err = nil
 	}
-	return nil
+	return res.StatusCode, err
 }

@@ -11,8 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
 	bodies "github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -77,8 +77,9 @@ func TestMirror(t *testing.T) {
 	t.Parallel()
 	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, says("new", http.StatusServiceUnavailable))
 	req := held(t, m, hello, "Idempotency-Key", "k", "X-Other", "o")
-	try := new(attempt.Exchange).Try(1)
-	got, err := sent(m.Router, req.WithContext(attempt.With(req.Context(), try)))
+	x := new(exchange.Exchange)
+	_, out := x.Begin(req)
+	got, err := sent(m.Router, out)
 	require.NoError(t, err)
 	require.Equal(t, answer{http.StatusOK, "old", "old:" + hello}, got.answer)
 	m.drain(t)
@@ -88,7 +89,9 @@ func TestMirror(t *testing.T) {
 	assert.Empty(t, c.Header.Get("Idempotency-Key"))
 	assert.Equal(t, "o", c.Header.Get("X-Other"))
 	assert.JSONEq(t, strings.Replace(hello, `"m"`, `"m-next"`, 1), m.bodies[0])
-	assert.Nil(t, attempt.From(c.Context()), "it is no try of the request")
+	assert.NotSame(t, x, exchange.From(c.Context()), "it is no attempt of the request")
+	assert.True(t, exchange.From(c.Context()).Shadow)
+	assert.Equal(t, 1, x.Attempts())
 	_, ok := routing.FromContext(c.Context())
 	assert.False(t, ok, "and has nothing else of it")
 	target, _ := routing.TargetFrom(c.Context())
@@ -106,13 +109,15 @@ func TestMirrorCopiesNot(t *testing.T) {
 	t.Parallel()
 	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, says("new", http.StatusOK))
 	for name, req := range map[string]*http.Request{
-		"tools":          held(t, m, `{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"f"}}]}`),
-		"a long body":    held(t, m, `{"model":"m","messages":[],"x":"`+strings.Repeat("x", 300<<10)+`"}`),
-		"another route":  held(t, m, `{"model":"x"}`),
-		"the second try": held(t, m, hello),
+		"tools":              held(t, m, `{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"f"}}]}`),
+		"a long body":        held(t, m, `{"model":"m","messages":[],"x":"`+strings.Repeat("x", 300<<10)+`"}`),
+		"another route":      held(t, m, `{"model":"x"}`),
+		"the second attempt": held(t, m, hello),
 	} {
-		if name == "the second try" {
-			req = req.WithContext(attempt.With(req.Context(), new(attempt.Exchange).Try(2)))
+		if name == "the second attempt" {
+			x := new(exchange.Exchange)
+			x.Begin(req)
+			_, req = x.Begin(req)
 		}
 		_, err := sent(m.Router, req)
 		require.NoError(t, err, name)
@@ -184,8 +189,8 @@ func TestMirrorOutcomes(t *testing.T) {
 		text   string
 	}{
 		"whole":         {answer: streams(token + "data: [DONE]\n\n")},
-		"cut":           {answer: streams(token), want: attempt.ErrCut},
-		"says an error": {answer: streams(token + `data: {"error":{"message":"x","type":"server_error"}}` + "\n\n"), want: attempt.ErrSaid},
+		"cut":           {answer: streams(token), want: exchange.ErrCut},
+		"says an error": {answer: streams(token + `data: {"error":{"message":"x","type":"server_error"}}` + "\n\n"), text: "server_error"},
 		"no answer":     {answer: func(*http.Request) (*http.Response, error) { return nil, refused }, want: refused},
 		"panic":         {answer: func(*http.Request) (*http.Response, error) { panic("boom") }, text: "panicked: boom"},
 	} {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
-	"github.com/ginfer/ginfer/internal/hold"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // Transport returns the RoundTripper that sends a request to the upstream of
@@ -28,49 +28,41 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.walk(req, d)
 }
 
-// send makes the call to target i of the chain.
-func (t transport) send(req *http.Request, d *Decision, i int) (*http.Response, error) {
+// send calls target i of the chain, in attempt a.
+func (t transport) send(a *exchange.Attempt, req *http.Request, d *Decision, i int) (*http.Response, error) {
 	target := &d.chain[i]
 	upstream := t.router.cfg.Upstreams[target.Upstream]
 	if upstream == nil { // tables are checked against the upstreams
 		closeBody(req)
-		return nil, fmt.Errorf("%w: no upstream %q", ErrNoDecision, target.Upstream)
+		return nil, unsent(a, fmt.Errorf("%w: no upstream %q", ErrNoDecision, target.Upstream))
 	}
 	out, model, err := rename(req.WithContext(context.WithValue(req.Context(), targetKey{}, target)), d.Model, target.UpstreamModel)
 	if err != nil {
-		return nil, err
+		return nil, unsent(a, err)
 	}
 	var m *measurement
 	if i == 0 && d.sample != nil {
-		m = d.sample.begin(out)
+		m = d.sample.measure(out)
 	}
-	res, err := call(upstream, out, m)
+	res, err := a.Call(out, upstream, m.follow)
 	if err != nil {
+		m.refused(err)
 		return nil, err
 	}
-	m.follow(res)
 	t.sign(res, d, i, model)
 	return res, nil
 }
 
-func call(upstream http.RoundTripper, req *http.Request, m *measurement) (res *http.Response, err error) {
-	err = errPanic
-	defer func() {
-		if err != nil {
-			m.failed(err)
-		}
-	}()
-	answer, failure := upstream.RoundTrip(req)
-	if failure == nil {
-		answer, failure = hold.Answer(req, answer) // a failure leads to the next target
-	}
-	return answer, failure
+// unsent ends an attempt that the gateway itself can't make.
+func unsent(a *exchange.Attempt, err error) error {
+	a.Finish(err)
+	return err
 }
 
 // maxModelHeader bounds, in bytes, the model's name in a header: a client chose it.
 const maxModelHeader = 256
 
-// sign says in an answer who gave it. The headers are the gateway's own: what an
+// sign names in a response the version that made it. The headers are the gateway's own: what an
 // upstream says there is replaced, also by nothing.
 func (t transport) sign(res *http.Response, d *Decision, i int, model string) {
 	if res.Header == nil {

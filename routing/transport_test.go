@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/attempt"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -105,7 +105,7 @@ func TestFallbackAfter(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "b:", got.body)
 		assert.Equal(t, 20*time.Second, time.Since(start))
-		require.ErrorIs(t, cause, attempt.ErrTimeout, "the balancer counts it as a failure")
+		require.ErrorIs(t, cause, exchange.ErrTimeout, "the balancer counts it as a failure")
 
 		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": says("b", 200)}})
 		got, err = roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
@@ -132,33 +132,33 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // whatever the last version said.
 func TestNoTryAfterAFallback(t *testing.T) {
 	t.Parallel()
-	x := new(attempt.Exchange)
-	try := x.Try(1)
+	x := new(exchange.Exchange)
 	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
 		"a": says("a", 503),
 		"b": upstream(func(*http.Request) (*http.Response, error) {
 			return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
 		}),
 	}})
-	req := httptest.NewRequest(http.MethodPost, "/", nil)
-	_, err := roundTrip(t, r, req.WithContext(attempt.With(req.Context(), try)))
+	_, req := x.Begin(httptest.NewRequest(http.MethodPost, "/", nil))
+	_, err := roundTrip(t, r, req)
 	require.ErrorContains(t, err, "refused")
-	assert.True(t, try.Last())
+	assert.True(t, x.Final())
 }
 
-// What is left of an unwanted answer may never come.
+// What is left of an unwanted response may never come: it is looked into for a second.
 func TestFallbackDoesNotReadOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		stalls := upstream(func(*http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: http.StatusServiceUnavailable, ContentLength: 10, Body: io.NopCloser(readerFunc(func([]byte) (int, error) { time.Sleep(time.Hour); return 0, io.EOF }))}, nil
+		stalls := upstream(func(r *http.Request) (*http.Response, error) {
+			h := http.Header{"Content-Type": {"application/json"}}
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: h, ContentLength: 10, Body: endless{r.Context()}}, nil
 		})
 		r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": stalls, "b": says("b", 200)}})
 		start := time.Now()
 		got, err := roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
 		require.NoError(t, err)
 		assert.Equal(t, "b:", got.body)
-		assert.Zero(t, time.Since(start))
+		assert.Equal(t, time.Second, time.Since(start))
 	})
 }
 
