@@ -3,7 +3,6 @@ package routing
 import (
 	"cmp"
 	"errors"
-	"io"
 	"net/http"
 
 	"github.com/ginfer/ginfer/apierror"
