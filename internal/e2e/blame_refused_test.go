@@ -10,7 +10,7 @@ import (
 
 // refused are requests that an upstream refuses with a status of its own.
 func refused() (list []wrong) {
-	answers := func(status int, after func() string) http.HandlerFunc {
+	responds := func(status int, after func() string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("Content-Type", "application/json")
@@ -23,8 +23,8 @@ func refused() (list []wrong) {
 	}
 	for _, status := range []int{400, 401, 402, 403, 404, 405, 406, 408, 409, 410, 411, 413, 414, 415, 417, 418, 421, 422, 423, 424, 425, 426, 428, 429, 431, 451, 498, 499} {
 		list = append(list,
-			wrong{name: strconv.Itoa(status), does: answers(status, nil), want: []int{status}, once: true, do: plainly(rawRequest{})},
-			wrong{name: strconv.Itoa(status) + " of an upload", does: answers(status, nil), want: []int{status}, once: true, do: func(w *wire, _ *upstreamSeen) int {
+			wrong{name: strconv.Itoa(status), does: responds(status, nil), want: []int{status}, once: true, do: plainly(rawRequest{})},
+			wrong{name: strconv.Itoa(status) + " of an upload", does: responds(status, nil), want: []int{status}, once: true, do: func(w *wire, _ *upstreamSeen) int {
 				return w.post(rawRequest{path: "/raw/files"}, streamedPart)
 			}})
 	}
@@ -36,7 +36,7 @@ func refused() (list []wrong) {
 		"a date":  func() string { return time.Now().Add(time.Minute).UTC().Format(http.TimeFormat) },
 		"no time": func() string { return "soon" },
 	} {
-		list = append(list, wrong{name: "429 with Retry-After: " + name, does: answers(429, after), want: []int{429, 503}, once: true, do: plainly(rawRequest{})})
+		list = append(list, wrong{name: "429 with Retry-After: " + name, does: responds(429, after), want: []int{429, 503}, once: true, do: plainly(rawRequest{})})
 	}
 	return list
 }

@@ -73,7 +73,7 @@ func plainly(a rawRequest) func(*wire, *upstreamSeen) int {
 	}
 }
 
-// raw writes a request of HTTP/1.1 as text, ends the client's direction and reads the
+// rawly writes a request of HTTP/1.1 as text, ends the client's direction and reads the
 // response.
 func rawly(text string) func(*wire, *upstreamSeen) int {
 	return func(w *wire, _ *upstreamSeen) int {

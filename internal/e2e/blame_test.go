@@ -99,7 +99,7 @@ func (c *wrong) repeat(ctx context.Context, g *chain, proto string, up *upstream
 		} else {
 			defer func() { _ = w.Close() }()
 			if status := c.do(w, up); want != nil && !slices.Contains(want, status) {
-				said = fmt.Sprintf("status %d, right is one of %v", status, want)
+				said = fmt.Sprintf("status %d, rightNow is one of %v", status, want)
 			}
 		}
 		mu.Lock()

@@ -129,7 +129,7 @@ func newHalfway(t *testing.T, names []string, target string) *halfway {
 	return h
 }
 
-// switching is an upstream that answers 101 and then does as told with the connection.
+// switching is an upstream that responds with 101 and then does as told with the connection.
 func switching(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

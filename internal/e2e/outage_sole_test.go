@@ -83,7 +83,7 @@ type sent struct {
 }
 
 // loadOf sends so many requests a second for a time, whether or not those before were
-// answered, and returns a function that waits for the last one.
+// served, and returns a function that waits for the last one.
 func loadOf(ctx context.Context, rate int, d time.Duration, send func(number int) int) (collect func() []sent) {
 	n := int(d.Seconds() * float64(rate))
 	all := make([]sent, n)

@@ -37,7 +37,7 @@ type hostile struct {
 }
 
 func hostiles() []hostile {
-	answers := func(status int, after string) http.HandlerFunc {
+	responds := func(status int, after string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			if after != "" {
 				w.Header().Set("Retry-After", after)
@@ -54,11 +54,11 @@ func hostiles() []hostile {
 		}
 	}
 	return []hostile{
-		{name: "500", does: answers(500, "")},
-		{name: "500 on a path of its own", does: answers(500, ""), path: func(int) string { return "/v1/mine" }},
-		{name: "500 on other paths", does: answers(500, ""), path: func(i int) string { return "/v1/mine/" + strconv.Itoa(i) + "x" }},
-		{name: "429 that asks to be left alone", does: answers(429, "30")},
-		{name: "503 that asks to be left alone", does: answers(503, "30")},
+		{name: "500", does: responds(500, "")},
+		{name: "500 on a path of its own", does: responds(500, ""), path: func(int) string { return "/v1/mine" }},
+		{name: "500 on other paths", does: responds(500, ""), path: func(i int) string { return "/v1/mine/" + strconv.Itoa(i) + "x" }},
+		{name: "429 that asks to be left alone", does: responds(429, "30")},
+		{name: "503 that asks to be left alone", does: responds(503, "30")},
 		{name: "cut before the head", does: broken()},
 		{name: "cut after content", does: broken(roleEvent, tokenEvent)},
 		{name: "an event of the server's own", does: events("data: {\"error\":{\"message\":\"dead\",\"type\":\"server_error\",\"code\":\"internal_error\"}}\n\n")},
