@@ -202,7 +202,7 @@ func (x *call) outOfTime() bool {
 func (x *call) decide(t *attempt, res *http.Response, err error) (*http.Response, error) {
 	last := t.Latest()
 	v := last.Verdict()
-	if err == nil && !hides(v, res.StatusCode) {
+	if err == nil && !hides(v) {
 		x.firstByte = time.Since(x.start)
 		return res, nil
 	}
@@ -213,18 +213,15 @@ func (x *call) decide(t *attempt, res *http.Response, err error) (*http.Response
 	return nil, x.explain(v, err)
 }
 
-// hides reports whether a response is not for the client: it has nothing, only says that
-// its server failed, or that the operator's credential was refused.
-func hides(v exchange.Verdict, status int) bool {
-	switch {
-	case v.Outcome == exchange.Canceled:
+// hides reports whether a response is not for the client: it has nothing, or says what only
+// the operator may know. What says more than we can goes to the client as it is.
+func hides(v exchange.Verdict) bool {
+	if v.Outcome == exchange.Canceled || v.Withheld {
 		return true
-	case v.Blame == exchange.Credential && v.Elsewhere && status != http.StatusTooManyRequests:
-		return true
-	case status >= http.StatusBadRequest:
-		return false
 	}
-	return v.Outcome == exchange.Failure && (v.Bad() || errors.Is(v.Err, exchange.ErrCut))
+	_, refused := errors.AsType[*exchange.StatusError](v.Err)
+	_, said := errors.AsType[*llm.Error](v.Err)
+	return v.Outcome == exchange.Failure && v.Bad() && v.Repeatable && !refused && !said
 }
 
 // explain says in the proxy's words why an attempt ended so.
@@ -243,7 +240,7 @@ func (x *call) explain(v exchange.Verdict, err error) error {
 		return deadlineError()
 	case slow:
 		return timeoutError(limit.Limit)
-	case v.Blame == exchange.Credential:
+	case v.Withheld:
 		return credentialError(v.Err)
 	}
 	return upstreamError(err)

@@ -121,7 +121,7 @@ func (r *race) hedge() {
 // isWell reports whether an attempt has a response to relay.
 func (x *call) isWell(t *attempt, res *http.Response) bool {
 	v := t.Latest().Verdict()
-	return !x.p.retry.isFailure(v, res) && !hides(v, res.StatusCode)
+	return !x.p.retry.isFailure(v, res) && v.Outcome == exchange.Success
 }
 
 // roundTrip makes the call. A panic here would end the process: nobody above recovers.

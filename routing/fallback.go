@@ -126,7 +126,7 @@ func candidate(last *exchange.Attempt, v exchange.Verdict, chain []Target, i int
 	switch {
 	case err == nil && v.Blame == exchange.Request && last.Kind() == llm.ContextLength:
 		return roomier(chain, i, n)
-	case v.Repeatable, v.Elsewhere, v.Bad(), v.Blame == exchange.Gateway, isBusy(err):
+	case v.Repeatable, v.Elsewhere, v.Bad() && err != nil, v.Blame == exchange.Gateway, isBusy(err):
 		return next(chain, i+1, *n)
 	}
 	return -1

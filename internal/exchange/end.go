@@ -47,6 +47,9 @@ type Verdict struct {
 	// Repeatable: another attempt may do better, at another endpoint or later. Elsewhere:
 	// only with another credential or another upstream.
 	Repeatable, Elsewhere bool
+	// Withheld: what the upstream said may name the operator's credential, and is not for
+	// the client.
+	Withheld bool
 	// Unsent: no connection came about, so that no upstream has seen the request.
 	Unsent bool
 	// Err is why the attempt was no success; nil if it was.

@@ -26,6 +26,7 @@ type facts struct {
 	grpc    int // grpc-status; -1: none
 
 	generates bool // the API does
+	known     bool // and it is
 	declared  bool // the response says that it is JSON or a stream
 	empty     bool
 	broken    bool // it says it is JSON, and is not
@@ -41,7 +42,7 @@ func (a *Attempt) facts() *facts {
 	f := &facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
 		hurried: a.limits.Hurried && !a.limits.Ample, late: a.late, invalid: a.invalid, sender: a.sender, grpc: a.grpc,
-		generates: a.generates() && a.status == http.StatusOK, begun: !a.content.IsZero(),
+		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), begun: !a.content.IsZero(),
 	}
 	if a.outer.Err() != nil {
 		f.gone = context.Cause(a.outer)
@@ -77,4 +78,13 @@ func grpcStatus(h http.Header) int {
 		}
 	}
 	return noGRPC
+}
+
+// isKnown reports whether a response to the call says something.
+func (a *Attempt) isKnown() bool {
+	switch a.api {
+	case llm.Unknown, llm.Free, llm.Realtime:
+		return a.generates()
+	}
+	return true
 }

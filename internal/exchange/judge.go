@@ -116,6 +116,9 @@ func (f *facts) refused() Verdict {
 	case v.Blame == Endpoint:
 		v.Blame = Nobody
 	}
+	if f.status == http.StatusPaymentRequired && f.sender == operator {
+		v.Withheld = true
+	}
 	if f.status == http.StatusNotFound && kind == llm.BadRequest && f.sender == operator { // that upstream has not got it
 		v.Repeatable, v.Elsewhere = true, true
 	}
@@ -146,7 +149,7 @@ func (f *facts) about(k llm.Kind) Verdict {
 		return Verdict{Blame: Credential, Repeatable: f.sender != client, Elsewhere: f.sender != client}
 	case llm.Auth:
 		if f.sender == operator {
-			return Verdict{Blame: Credential, Repeatable: true, Elsewhere: true}
+			return Verdict{Blame: Credential, Repeatable: true, Elsewhere: true, Withheld: true}
 		}
 		return Verdict{Blame: Request}
 	case llm.ContextLength, llm.BadRequest:
@@ -165,13 +168,13 @@ func (f *facts) failed() Verdict {
 	}
 	v := f.about(f.said.Kind)
 	v.Outcome, v.Err = Failure, f.said
-	v.Repeatable = v.Repeatable && !f.begun
+	v.Repeatable, v.Elsewhere = v.Repeatable && !f.begun, v.Elsewhere && !f.begun
 	return v
 }
 
 // with judges a response whose status is good.
 func (f *facts) with() Verdict {
-	nothing := f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
+	nothing := f.known && f.declared && f.empty || f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
 	if !f.cut && !nothing && (f.eof || f.finished) {
 		return Verdict{}
 	}
@@ -189,7 +192,7 @@ func (f *facts) with() Verdict {
 		v.Err = ErrNoJSON
 	case f.eof:
 		v.Err = ErrCut
-		if !f.generates && !f.begun { // JSON of an unknown kind
+		if !f.known && !f.begun { // JSON of an unknown kind
 			v.Blame = Nobody
 		}
 	case f.closed:
@@ -219,7 +222,7 @@ func (f *facts) called() Verdict {
 		v.Blame = Endpoint
 	case 7, 16: // PERMISSION_DENIED, UNAUTHENTICATED
 		if f.sender == operator {
-			v.Blame, v.Repeatable, v.Elsewhere = Credential, !f.begun, true
+			v.Blame, v.Repeatable, v.Elsewhere, v.Withheld = Credential, !f.begun, true, true
 		}
 	case 8: // RESOURCE_EXHAUSTED
 		v.Blame, v.Repeatable = Credential, !f.begun

@@ -54,14 +54,14 @@ func (a *Attempt) prefetches() (limit time.Duration, wanted bool) {
 	case a.status >= http.StatusBadRequest:
 		return evidenceTime, true
 	}
-	return max(a.limits.Hold, 0), a.limits.Prefetch && a.status == http.StatusOK && a.scanner.Declared()
+	return max(a.limits.Hold, 0), a.limits.Prefetch && a.status == http.StatusOK
 }
 
 // hasOpened reports whether enough was read to decide on the attempt.
 func (a *Attempt) hasOpened() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.ended || a.scanner.Opening() != llm.Silent
+	return a.ended || !a.content.IsZero() || a.scanner.Opening() != llm.Silent
 }
 
 // prefetched is what was read ahead of a body.

@@ -33,7 +33,7 @@ func TestPrefetchDecidesBeforeAnythingPasses(t *testing.T) {
 		{"JSON error", "application/json", []string{`{"error":`, `{"type":"server_error"}}`}, "failure endpoint repeatable", 2},
 		{"JSON cut", "application/json", []string{`{"choices":`}, "failure endpoint repeatable", 2},
 		{"white space", "application/json", []string{"  "}, "failure endpoint repeatable", 2},
-		{"nothing that can be read", "audio/mpeg", []string{"a"}, "success nobody", 0},
+		{"nothing that can be read", "audio/mpeg", []string{"a"}, "success nobody", 1},
 	} {
 		for _, hold := range []time.Duration{0, time.Minute} {
 			src := &source{pieces: append([]string(nil), tt.pieces...)}

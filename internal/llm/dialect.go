@@ -19,6 +19,7 @@ const (
 	silent  // nothing was said yet
 	working // a tool, a search or code is at work: content, and silence may follow
 	closing // a part of the content is complete: silence may follow
+	resting // and so may the end of the stream
 	ending  // the generation is finished
 	failing // it failed
 )

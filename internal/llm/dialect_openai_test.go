@@ -87,7 +87,7 @@ func responsesCases() []dialectCase {
 	return []dialectCase{
 		one("whole", "begun 1 events stop work terminal finished 36/87 cached=12 reasoning=64", created, item, hello, text, `{"type":"response.completed",`+completed+`}`),
 		one("no end", "begun 1 events cut", created, item, hello),
-		one("no end after a part", "begun 1 events work cut", created, item, hello, text),
+		one("no end after a part", "begun 1 events work", created, item, hello, text),
 		one("before content", "silent 0 events", created, item),
 		one("failed", "failed 0 events terminal finished error:server", created, `{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"x"}}}`),
 		one("failed by rate", "failed 0 events terminal finished error:rate", created, `{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"x"}}}`),

@@ -103,8 +103,11 @@ func (s *Scanner) endEvent() {
 		s.kept.reset()
 	}
 	s.content = s.content || e.content
-	if e.kind == working || e.kind == closing {
+	if e.kind == working || e.kind == closing || e.kind == resting {
 		s.phase = PhaseWork
+	}
+	if e.lines > 0 || s.form != eventStream {
+		s.rests = e.kind == resting
 	}
 	s.open()
 	s.last = Event{Content: e.content, Error: e.isError, Choices: e.choices == someChoices, NoChoices: e.choices == emptyChoices, Usage: e.usage}
@@ -324,7 +327,7 @@ func (s *Scanner) typed(name []byte) {
 	switch k {
 	case working:
 		s.event.content, s.phase = true, PhaseWork
-	case closing:
+	case closing, resting:
 		s.phase = PhaseWork
 	case failing:
 		s.event.isError = true

@@ -49,7 +49,7 @@ var responses = dialect{
 			return untold
 		}
 		if bytes.HasSuffix(rest, []byte(".done")) {
-			return closing
+			return resting
 		}
 		if _, work, of := bytes.Cut(rest, []byte("_call")); of && len(work) > 0 && (work[0] == '.' || work[0] == '_') {
 			return working

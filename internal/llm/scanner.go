@@ -34,6 +34,7 @@ type Scanner struct {
 	odd      bool // an event, or a part of it, is not what the API has
 	trails   bool // data came after the terminal event
 	lastKind kind // of the event that ended last
+	rests    bool // the last event ended a part, and the stream may end so
 	kept     kept
 	keeps    bool // what looks like an error is one
 	last     Event
@@ -213,7 +214,7 @@ func (s *Scanner) Cut() bool {
 		return s.json.state != complete && s.json.state != broken && s.json.state != beforeRoot
 	}
 	d := s.words.dialects[s.api]
-	return d != nil && d.owes && (s.content || s.event.content) && !s.Finished()
+	return d != nil && d.owes && (s.content || s.event.content) && !s.rests && !s.Finished()
 }
 
 // Empty reports whether there was nothing but white space, comments and [DONE].
