@@ -267,7 +267,7 @@ func TestVerdictOfBody(t *testing.T) {
 		{"unknown empty", "/other", jsonType, body(""), "success nobody", nil},
 		{"unknown no JSON", "/other", jsonType, body("hello"), "success nobody", nil},
 		{"unknown lost", "/other", "", &source{pieces: []string{"a"}, err: errLost}, "failure endpoint", errLost},
-		{"embeddings empty", "/v1/embeddings", jsonType, body(""), "success nobody", nil},
+		{"embeddings empty", "/v1/embeddings", jsonType, body(""), "failure endpoint repeatable", exchange.ErrEmpty},
 		{"speech", "/v1/audio/speech", "audio/mpeg", body("\xff\xfb"), "success nobody", nil},
 		{"ollama", "/api/chat", lines, body("{\"message\":{\"content\":\"a\"},\"done\":false}\n{\"done\":true}\n"), "success nobody", nil},
 		{"ollama empty", "/api/chat", lines, body(""), "failure endpoint repeatable", exchange.ErrEmpty},
