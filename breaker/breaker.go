@@ -88,8 +88,8 @@ func (g *Group) Update(s Settings) error {
 	for _, c := range g.circuits {
 		c.mu.Lock()
 		c.settings = &s
-		c.mu.Unlock()
 		c.rates.configure(&s)
+		c.mu.Unlock()
 	}
 	return nil
 }

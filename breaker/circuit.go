@@ -335,6 +335,17 @@ func (c *circuit) forget(l *lane) {
 	}
 }
 
+// renew begins another count of hystrix's: what this one knows was before.
+func (c *circuit) renew() {
+	r, err := newRates()
+	if err != nil {
+		return // the old counts will have to do
+	}
+	c.rates.release()
+	c.rates = r
+	r.configure(c.settings)
+}
+
 // unlock unlocks, and then sends the events.
 func (c *circuit) unlock() {
 	events := c.events

@@ -226,8 +226,7 @@ func ofStream(s *llm.Scanner) outcome {
 	if s == nil || s.Failure() == nil {
 		return success
 	}
-	switch s.Failure().Kind {
-	case llm.Overloaded, llm.ServerFault:
+	if kind := s.Failure().Kind; kind == llm.Overloaded || kind == llm.ServerFault {
 		return failure
 	}
 	return neutral

@@ -229,8 +229,11 @@ func TestMiddlewareConfig(t *testing.T) {
 }
 
 // Where an attempt was made, its end counts, and nothing that was written.
-func TestMiddlewareOutcomesOfAttempts(t *testing.T) {
+func TestMiddlewareOutcomesOfAttempts(t *testing.T) { //nolint:bodyclose // the handler closes them
 	t.Parallel()
+	sequence := func(f ...func(*http.Request) (*http.Response, error)) []func(*http.Request) (*http.Response, error) {
+		return f
+	}
 	for name, tt := range map[string]struct {
 		upstream []func(*http.Request) (*http.Response, error) // of each attempt
 		status   int                                           // that the handler sends
@@ -265,8 +268,4 @@ func TestMiddlewareOutcomesOfAttempts(t *testing.T) {
 			assert.Zero(t, state(t, g).Inflight, name)
 		})
 	}
-}
-
-func sequence(f ...func(*http.Request) (*http.Response, error)) []func(*http.Request) (*http.Response, error) {
-	return f
 }

@@ -15,7 +15,7 @@ import (
 
 // withoutHystrix is without hystrix's rates, whose clock a bubble can't have: what
 // opens here are failures in a row.
-var withoutHystrix = breaker.Settings{FailurePercent: -1}
+var withoutHystrix = breaker.Settings{FailurePercent: -1, Consecutive: 10}
 
 // silently asks a handler, and passes over that it breaks off.
 func silently(h http.Handler) func() {
