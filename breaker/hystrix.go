@@ -27,6 +27,7 @@ type rates struct {
 
 	success, failure []string // what hystrix calls the outcomes
 
+	used  bool
 	freed time.Time // when it was given back; zero: it was not used yet
 }
 
@@ -64,6 +65,10 @@ func (r *rates) release() {
 	}
 	spare.mu.Lock()
 	defer spare.mu.Unlock()
+	if !r.used {
+		spare.free = slices.Insert(spare.free, 0, r)
+		return
+	}
 	r.freed = time.Now()
 	spare.free = append(spare.free, r)
 }
@@ -82,6 +87,7 @@ func (r *rates) tooMany() bool { return r.circuit.IsOpen() }
 // report counts an exchange. Under extreme load hystrix drops events, of all
 // kinds alike, so that rates stay right.
 func (r *rates) report(failed bool, start time.Time) {
+	r.used = true
 	kind := r.success
 	if failed {
 		kind = r.failure

@@ -25,10 +25,7 @@ type transport struct {
 // RoundTrip implements http.RoundTripper. What may not pass is an error that wraps
 // [ErrOpen], [ErrFull] or [ErrResting].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c, err := t.group.circuit(t.group.cfg.Key(req))
-	if err != nil {
-		return nil, err
-	}
+	c := t.group.circuit(t.group.cfg.Key(req))
 	above := exchange.Current(req.Context())
 	pooled := above != nil && above.Endpoint() != ""
 	if wait := t.group.resting(c.key, req, pooled); wait > 0 {
