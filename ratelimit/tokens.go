@@ -40,9 +40,10 @@ type TokensConfig struct {
 // Tokens limits the tokens of language models. Before a request goes on, its cost
 // is estimated (the input by its length, the output by what the model usually
 // writes, both corrected by experience) and reserved. What a stream writes beyond
-// that is taken while it flows. At the end the real usage is settled: the rest
-// returns, also of what failed or was left by its client, and what was spent beyond
-// it stays as debt.
+// that is taken while it flows. At the end the real usage is settled, of all attempts
+// together: the rest returns, also of what failed or was left by its client, and what
+// was spent beyond it stays as debt. Calls that generate nothing, as those that count
+// tokens, cost nothing.
 //
 // A request that costs more than Burst needs a full bucket, so that a small limit
 // refuses no key that has been idle. It is safe for concurrent use.
@@ -90,8 +91,9 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 		inner := c.Writer
 		w := &meter{ResponseWriter: inner, reservation: r}
 		r.outer, _ = c.Request.Context().Value(reservationKey{}).(*reservation)
-		ctx := context.WithValue(c.Request.Context(), reservationKey{}, r)
-		c.Writer, c.Request = w, c.Request.WithContext(ctx)
+		req := r.watch(c.Request)
+		ctx := context.WithValue(req.Context(), reservationKey{}, r)
+		c.Writer, c.Request = w, req.WithContext(ctx)
 		defer r.keepAlive()()
 		defer func() { // also when a handler panics
 			if c.Writer == w { // else another one must stay: see stream.Streams
