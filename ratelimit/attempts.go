@@ -11,11 +11,15 @@ import (
 // watch follows the attempts that are made for the request.
 func (r *reservation) watch(req *http.Request) *http.Request {
 	r.exchange, req = exchange.Of(req)
+	r.before = r.exchange.Attempts()
 	ctx := context.WithoutCancel(req.Context())
 	r.exchange.OnEvent(func(a *exchange.Attempt, _ int64) { r.flowed(ctx, a) })
 	r.exchange.OnEnd(func(_ *exchange.Attempt, e *exchange.End) { r.ended(ctx, e) })
 	return req
 }
+
+// attempted reports whether attempts were made for the request since it passed.
+func (r *reservation) attempted() bool { return r.exchange.Attempts() > r.before }
 
 // flowed takes what attempts have delivered so far.
 func (r *reservation) flowed(ctx context.Context, a *exchange.Attempt) {

@@ -174,6 +174,31 @@ func TestTokensOfFreeCalls(t *testing.T) {
 	}
 }
 
+// Copies that nobody waits for are charged to nobody.
+func TestTokensOfAShadow(t *testing.T) {
+	t.Parallel()
+	seen := new(events)
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1, OnEvent: seen.on}).Middleware(), asJSON(200, answer))
+	ctx := exchange.With(t.Context(), &exchange.Exchange{Shadow: true})
+	for range 3 {
+		assert.Equal(t, http.StatusOK, post(ctx, h, question).Code)
+	}
+	assert.Empty(t, seen.of(ratelimit.Allowed))
+}
+
+// A request that passes once more has the attempts from before behind it.
+func TestTokensOfEarlierAttempts(t *testing.T) {
+	t.Parallel()
+	seen := new(events)
+	limit := tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, OnEvent: seen.on}).Middleware()
+	h := serve2(limit, asJSON(200, answer))
+	x := new(exchange.Exchange)
+	x.Begin(httptest.NewRequest(http.MethodPost, "/", nil))
+	post(exchange.With(t.Context(), x), h, question)
+	require.Len(t, seen.of(ratelimit.Settled), 1)
+	assert.EqualValues(t, 30, seen.of(ratelimit.Settled)[0].Tokens)
+}
+
 // Sound and images are not priced as text.
 func TestTokensOfMedia(t *testing.T) {
 	t.Parallel()

@@ -43,6 +43,7 @@ type reservation struct {
 	outer         *reservation // of another Tokens that the request passed before; nil: there was none
 	request       *llm.Request
 	exchange      *exchange.Exchange
+	before        int   // attempts that were made when it passed
 	input, output int64 // as estimated
 	reserved      int64 // their cost
 	alive         *time.Timer
@@ -152,7 +153,7 @@ func (r *reservation) spent(ctx context.Context, w *meter) llm.Usage {
 		return r.reports
 	case r.exchange.Shadow:
 		return llm.Usage{}
-	case r.exchange.Attempts() > 0: // one that is still under way is charged at its end
+	case r.attempted(): // one that is still under way is charged at its end
 		return r.taken
 	case isServed:
 		return served.Usage
@@ -212,7 +213,7 @@ func (w *meter) begin() {
 		return
 	}
 	w.begun = true
-	if _, served := w.reservation.exchange.Served(); served || w.reservation.exchange.Attempts() > 0 {
+	if _, served := w.reservation.exchange.Served(); served || w.reservation.attempted() {
 		return
 	}
 	if status := w.Status(); status >= 200 && status < 300 {

@@ -150,6 +150,9 @@ type Upstream struct {
 	// Headers are set on every request to this pool, in place of the client's.
 	// ${NAME} stands for an environment variable: {"Authorization": "Bearer ${OPENAI_API_KEY}"}.
 	Headers map[string]string `json:"headers,omitempty"`
+	// NoStreamOptions leaves requests for streams as clients write them. Default false: they are made to
+	// ask for usage, unless the upstream refuses that.
+	NoStreamOptions bool `json:"no_stream_options,omitempty"`
 }
 
 // Endpoint is one server.

@@ -29,7 +29,8 @@ type gateway struct {
 	path  string // of the configuration; "" = built in
 	token string
 	demo  demo
-	meter *stream.Meter // of what models are asked and answer
+	meter *stream.Meter // of what requests to models take
+	plain *stream.Meter // that changes no request
 	*telemetry
 	ready atomic.Bool
 
@@ -82,9 +83,16 @@ func (g *gateway) observed() error {
 	if err != nil {
 		return err
 	}
-	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: t.hooks.Usage, OnToken: t.hooks.Token, Report: ratelimit.Report})
-	g.telemetry, g.meter = t, meter
-	return err
+	cfg := stream.MeterConfig{OnUsage: t.hooks.Usage, OnToken: t.hooks.Token, Report: ratelimit.Report}
+	if g.meter, err = stream.NewMeter(cfg); err != nil {
+		return err
+	}
+	cfg.NoInject = true
+	if g.plain, err = stream.NewMeter(cfg); err != nil {
+		return err
+	}
+	g.telemetry = t
+	return nil
 }
 
 // load reads the configuration from its file and applies it.

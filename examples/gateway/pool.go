@@ -211,6 +211,10 @@ func (g *gateway) newPool(name string, cfg Upstream) (*pool, error) {
 		}
 		out.transport = headers{next: p, set: set}
 	}
-	out.transport = g.tracing.Transport(g.meter.Transport(out.transport))
+	meter := g.meter
+	if cfg.NoStreamOptions {
+		meter = g.plain
+	}
+	out.transport = g.tracing.Transport(meter.Transport(out.transport))
 	return out, nil
 }
