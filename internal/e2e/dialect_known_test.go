@@ -101,9 +101,6 @@ var dialectKnown = map[string][]string{
 	"an error of quota is repeated, thrown away, and opens circuits": {
 		"anthropic messages/error first, quota/cache",
 		"anthropic messages/error first, quota/limits",
-		"gemini/error first, quota/hold",
-		"gemini/error first, quota/cache",
-		"gemini/error first, quota/limits",
 	},
 	"an error of a kind that nobody knows is repeated, thrown away, and opens circuits": {
 		"anthropic messages/error first, unknown/cache",
