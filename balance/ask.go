@@ -39,6 +39,10 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
+// ErrCoolingDown is returned for a request that has another upstream to go to, when every
+// endpoint here has asked its credential to wait.
+var ErrCoolingDown = errors.New("balance: every endpoint asked to wait")
+
 // search is one attempt's way to an endpoint.
 type search struct {
 	pool    *Pool
@@ -74,6 +78,9 @@ func (s *search) run() (*http.Response, error) {
 		}
 		s.avoid.asked = append(s.avoid.asked, n)
 	}
+	if err == nil && s.avoid.cooling != nil && s.pool.pick(s.req, s.a, &avoidance{}) != nil {
+		return nil, &apierror.Error{Status: http.StatusTooManyRequests, Code: "cooling_down", Message: "The upstream servers asked this caller to wait.", RetryAfter: time.Second, Err: errors.Join(ErrCoolingDown, &exchange.NotSentError{})}
+	}
 	if err == nil {
 		return nil, &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: errors.Join(ErrNoEndpoint, &exchange.NotSentError{})}
 	}
@@ -86,7 +93,7 @@ func (s *search) next() *node {
 	if n := s.pool.pick(s.req, s.a, &s.avoid); n != nil {
 		return n
 	}
-	if s.avoid.cooling != nil {
+	if s.avoid.cooling != nil && !exchange.HasAlternative(s.req.Context()) {
 		s.avoid.cooling = nil
 		if n := s.pool.pick(s.req, s.a, &s.avoid); n != nil {
 			return n

@@ -36,6 +36,9 @@ func (x *call) relay(res *http.Response) {
 	switch {
 	case errors.Is(err, ErrClientClosed):
 		apierror.Cut(x.c, err)
+	case !x.c.Writer.Written(): // it was empty
+		x.uncommit()
+		x.p.cfg.ErrorHandler(x.c, err)
 	case events && between.Between() && !llm.Encoded(res.Header):
 		begun := x.c.Writer.Written()
 		x.p.cfg.ErrorHandler(x.c, err)
@@ -44,6 +47,14 @@ func (x *call) relay(res *http.Response) {
 		}
 	default:
 		apierror.Cut(x.c, err)
+	}
+}
+
+// uncommit takes back what a response says of its body, of which nothing was sent.
+func (x *call) uncommit() {
+	h := x.c.Writer.Header()
+	for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Encoding", "Trailer", "Etag", "Last-Modified", "Cache-Control", "X-Accel-Buffering"} {
+		h.Del(name)
 	}
 }
 
@@ -184,7 +195,7 @@ func (x *call) bodyEnded() error {
 		return x.upload.failed()
 	}
 	v := x.attempt.Latest().Verdict()
-	if v.Outcome == exchange.Failure && errors.Is(v.Err, exchange.ErrCut) && v.Bad() {
+	if v.Bad() && (errors.Is(v.Err, exchange.ErrCut) || errors.Is(v.Err, exchange.ErrEmpty)) {
 		return upstreamError(v.Err)
 	}
 	return nil

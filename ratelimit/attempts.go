@@ -79,7 +79,7 @@ func (r *reservation) took(e *exchange.End) llm.Usage {
 		return llm.Usage{}
 	case !e.Readable:
 		u.Input, u.Output = r.input, r.output
-	case e.Outcome == exchange.Failure && e.Events == 0:
+	case e.Outcome == exchange.Failure && e.Content.IsZero():
 		return llm.Usage{}
 	case e.Counted:
 		return u

@@ -40,7 +40,7 @@ func (t transport) walk(req *http.Request, d *Decision) (*http.Response, error) 
 			return t.send(a, req, d, i)
 		}
 		a.SetPatience(d.chain[i].Patience)
-		res, err := t.send(a, req, d, i)
+		res, err := t.send(a, req.WithContext(exchange.WithAlternative(req.Context())), d, i)
 		to := following(a, d.chain, i, &n, err)
 		if to < 0 {
 			return res, err

@@ -42,7 +42,7 @@ func TestNothingAddedIsAnEvent(t *testing.T) {
 		"LF":                               {[]string{"data: a\n\n", "data: b\n\n"}, []string{"a\n", "b\n"}, 2},
 		"CRLF":                             {[]string{"data: a\r\n\r\n", "data: b\r\n\r\n"}, []string{"a\n", "b\n"}, 2},
 		"a blank line in two":              {[]string{"data: a\n", "\n", "data: b\n\n"}, []string{"a\n", "b\n"}, 2},
-		"CRLF, the blank line in two":      {[]string{"data: a\r\n\r", "\ndata: b\r\n\r\n"}, []string{"a\n", "b\n"}, 2},
+		"CRLF, the blank line in two":      {[]string{"data: a\r\n\r", "\ndata: b\r\n\r\n"}, []string{"a\n", "b\n"}, 1},
 		"an event in pieces":               {[]string{"event: x\n", "data: a", "b\ndata: c\n", "\n"}, []string{"ab\nc\n"}, 1},
 		"before the first event":           {[]string{"", "data: a\n\n"}, []string{"a\n"}, 2},
 		"after a comment of the handler's": {[]string{": x\n", "data: a\n\n"}, []string{"a\n"}, 2},

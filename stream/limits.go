@@ -58,7 +58,7 @@ func (g *guard) untilDue(now time.Time) time.Duration {
 // beat sends a heartbeat, unless the stream stands within an event or none may be sent.
 func (g *guard) beat(now time.Time) {
 	g.lastWrite = now
-	if g.packed || g.plain || !g.between.Between() {
+	if g.packed || g.plain || !g.between.Between() || g.between.AtCR() {
 		return
 	}
 	g.deadline(g.nextDeadline())

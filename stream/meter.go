@@ -114,6 +114,7 @@ func isRefused(res *http.Response) bool {
 // send makes one attempt, and meters it.
 func (m metered) send(req *http.Request, asks *llm.Request) (*http.Response, *exchange.Attempt, error) {
 	a, out := exchange.Start(identity(req))
+	a.SetDecode()
 	res, err := a.Call(out, m.next, func(*exchange.Attempt) {
 		a.Each(func(made *exchange.Attempt) {
 			t := &tally{meter: m.Meter, ctx: out.Context(), asks: asks}

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/internal/cooldown"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/cooldown"
 	"github.com/stretchr/testify/assert"
 	"go.uber.org/goleak"
 )

@@ -30,6 +30,7 @@ type Attempt struct {
 	others   int
 	patience time.Duration
 	filter   Filter
+	decodes  bool
 	noted    *Verdict
 	sender   sender
 	invalid  bool

@@ -133,6 +133,9 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 	if res.Body == nil {
 		res.Body = http.NoBody
 	}
+	if a.decodes && !upgraded && res.Body != http.NoBody {
+		decode(res)
+	}
 	bodiless := req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 	a.scanner.Reset(a.api, res.Header)
 	a.scans = !upgraded && !bodiless

@@ -27,7 +27,9 @@ type facts struct {
 	grpc    int // grpc-status; -1: none
 
 	generates bool // the API does
-	known     bool // and it is
+	known     bool // it is one that is known
+	owed      bool // the response must have something
+	asks      bool // the request asks a model for text
 	declared  bool // the response says that it is JSON or a stream
 	empty     bool
 	broken    bool // it says it is JSON, and is not
@@ -43,7 +45,7 @@ func (a *Attempt) facts() *facts {
 	f := &facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
 		hurried: a.limits.Hurried && !a.limits.Ample, late: a.isLate(time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
-		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), begun: !a.content.IsZero(),
+		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), asks: a.generates(), begun: !a.content.IsZero(),
 	}
 	if a.outer.Err() != nil {
 		f.gone = context.Cause(a.outer)
@@ -61,6 +63,7 @@ func (a *Attempt) facts() *facts {
 	}
 	if a.scans {
 		f.declared = s.Declared()
+		f.owed = f.known && (f.declared || a.api == llm.Speech)
 		f.empty = a.blank || f.declared && s.Empty()
 		f.broken = f.declared && !s.Readable()
 		f.cut, f.finished, f.said = s.Cut(), s.Finished(), s.Failure()

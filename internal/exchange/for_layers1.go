@@ -77,6 +77,20 @@ func (x *Exchange) Observe(key any, ok bool) Observation {
 
 type lastResortKey struct{}
 
+type alternativeKey struct{}
+
+// WithAlternative marks a request that can go to another upstream: one that none here has
+// room for is refused rather than sent.
+func WithAlternative(ctx context.Context) context.Context {
+	return context.WithValue(ctx, alternativeKey{}, true)
+}
+
+// HasAlternative reports whether ctx is marked so.
+func HasAlternative(ctx context.Context) bool {
+	has, _ := ctx.Value(alternativeKey{}).(bool)
+	return has
+}
+
 // WithLastResort marks a request that every endpoint refused: there is nowhere else to go.
 func WithLastResort(ctx context.Context) context.Context {
 	return context.WithValue(ctx, lastResortKey{}, true)

@@ -123,6 +123,7 @@ func (f *facts) refused() Verdict {
 	}
 	if f.status == http.StatusNotFound && kind == llm.BadRequest && f.sender == operator { // that upstream has not got it
 		v.Repeatable, v.Elsewhere = true, true
+		v.Withheld = f.lacksAPI() // who asks for a model has not named a path
 	}
 	return v
 }
@@ -176,7 +177,7 @@ func (f *facts) failed() Verdict {
 
 // with judges a response whose status is good.
 func (f *facts) with() Verdict {
-	nothing := f.known && f.declared && f.empty || f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
+	nothing := f.owed && f.empty || f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
 	if !f.cut && !nothing && (f.eof || f.finished) {
 		return Verdict{}
 	}
@@ -230,4 +231,13 @@ func (f *facts) called() Verdict {
 		v.Blame, v.Repeatable = Credential, !f.begun
 	}
 	return v
+}
+
+// lacksAPI reports whether a 404 says that an API of models is not there, and not that
+// the client asks for a model which does not exist.
+func (f *facts) lacksAPI() bool {
+	if f.said == nil || !f.asks {
+		return false
+	}
+	return !strings.Contains(strings.ToLower(f.said.Code+" "+f.said.Type+" "+f.said.Message), "model")
 }

@@ -294,7 +294,7 @@ func TestEmptyResponseOfEachAPI(t *testing.T) {
 	for path, fails := range map[string]bool{
 		chat: true, "/v1/completions": true, "/v1/responses": true, "/v1/messages": true, "/api/chat": true, "/completion": true,
 		"/generate": true, "/v2/chat": true, "/v1beta/models/m:generateContent": true,
-		"/v1/embeddings": false, "/v1/audio/speech": false, "/v1/audio/transcriptions": false, "/v1/images/generations": false,
+		"/v1/embeddings": false, "/v1/audio/speech": true, "/v1/audio/transcriptions": false, "/v1/images/generations": false,
 		"/v1/messages/count_tokens": false, "/other": false,
 	} {
 		for name, change := range map[string]func(*http.Response){

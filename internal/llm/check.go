@@ -88,7 +88,9 @@ func (s *Scanner) wholeStream(a API) error {
 	switch {
 	case known && s.trails, !known && s.number > 1:
 		return ErrUnreadable
-	case !s.terminal, !s.Between(), a.Converts() && !s.stops(), a == Responses && s.finish&FinishStop == 0:
+	case !s.Between(), a.Converts() && !s.stops(), a == Responses && s.finish&FinishStop == 0 && !s.rests:
+		return ErrIncomplete
+	case !known && !s.terminal:
 		return ErrIncomplete
 	}
 	return nil

@@ -37,6 +37,8 @@ var faults = fields{
 	{"error.*", inFault},
 	{"error[]", inFault},
 	{"error_type", looseType},
+	{"response.error.message", inMessage},
+	{"response.error.code", errorCode},
 	{"code", looseCode},
 	{"detail", inLoose},
 	{"message", inLoose},

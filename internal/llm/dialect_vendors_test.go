@@ -125,7 +125,7 @@ func otherCases() []dialectCase {
 		namedStream(llm.Cohere, "no end", "begun 1 events cut", start, delta),
 		namedStream(llm.Cohere, "before content", "silent 0 events", start),
 		namedStream(llm.Cohere, "a plan and a tool", "begun 2 events tools work cut", start, `{"type":"tool-plan-delta","delta":{"message":{"tool_plan":"I"}}}`, `{"type":"tool-call-start","delta":{"message":{"tool_calls":{"function":{"name":"f","arguments":""}}}}}`),
-		namedStream(llm.Cohere, "failed", "begun 1 events other terminal finished error:unknown", delta, `{"type":"message-end","delta":{"finish_reason":"ERROR","error":"internal"}}`),
+		namedStream(llm.Cohere, "failed", "begun 1 events other terminal finished error:server", delta, `{"type":"message-end","delta":{"finish_reason":"ERROR","error":"internal"}}`),
 		body(llm.Cohere, "json", "begun 1 events stop terminal finished 8/2", `{"finish_reason":"COMPLETE","message":{"role":"assistant","content":[{"type":"text","text":"Hi"}]},"usage":{"tokens":{"input_tokens":8,"output_tokens":2}}}`),
 	}
 }

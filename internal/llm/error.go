@@ -70,6 +70,13 @@ type kept struct {
 
 func (k *kept) reset() { k.kind.n, k.code.n, k.n = 0, 0, 0 }
 
+// server makes it a server's error, if nothing else is known of it.
+func (k *kept) server() {
+	if k.kind.n == 0 && k.code.n == 0 {
+		k.kind.set([]byte("server_error"))
+	}
+}
+
 func (k *kept) say(p []byte) { k.n += copy(k.message[k.n:], p) }
 
 func (k *kept) error() *Error {

@@ -33,6 +33,10 @@ const (
 
 // Piece implements [Sink].
 func (s *Scanner) Piece(f Field, p []byte) {
+	if f == ErrorField {
+		s.event.isError = true
+		f = Data
+	}
 	switch {
 	case f == Data && p == nil:
 		if s.event.lines++; s.event.lines > 1 {
@@ -311,8 +315,12 @@ func (s *Scanner) restated() {
 
 // typed takes the type of an event, or of a response.
 func (s *Scanner) typed(name []byte) {
-	if string(name) == "error" {
+	switch string(name) {
+	case "error":
 		s.event.isError = true
+		return
+	case "response.failed": // also where another API was called
+		s.event.isError, s.event.kind = true, failing
 		return
 	}
 	k, api := s.words.typed(s.api, name)
@@ -368,6 +376,11 @@ func (s *Scanner) stopped(r role, v []byte) {
 		s.finish |= FinishCalls | HadCalls
 	case "content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety":
 		s.finish |= FinishFiltered
+	case "error": // of Cohere and of relays, in a chunk with an error
+		s.finish |= FinishOther
+		s.event.isError = true
+		s.kept.server()
+		return
 	default:
 		s.finish |= FinishOther
 	}

@@ -15,6 +15,8 @@ const (
 	EventName
 	ID
 	Retry
+	// ErrorField is what old servers of llama.cpp write in place of data.
+	ErrorField
 	// OtherField is one that the standard does not know.
 	OtherField
 )
@@ -55,6 +57,9 @@ func (s *Splitter) Between() bool { return !s.inLine && !s.open }
 // Line is the length of the line that is read, so far; at [Sink.LineEnd], of the one that
 // ends.
 func (s *Splitter) Line() int { return s.length }
+
+// AtCR reports whether the last byte was a carriage return: a line feed may belong to it.
+func (s *Splitter) AtCR() bool { return s.skipLF }
 
 // Write takes the next bytes, up to the end of an event at which the sink stops, and
 // returns how many it took.
@@ -156,6 +161,8 @@ func fieldOf(name []byte) Field {
 		return EventName
 	case "id":
 		return ID
+	case "error":
+		return ErrorField
 	case "retry":
 		return Retry
 	default:

@@ -15,5 +15,6 @@ var tgiText = fields{
 	{"generated_text", inWhole},
 	{"details.finish_reason", finishAll},
 	{"details.generated_tokens", outputCount},
+	{"details.input_length", promptCount},
 	{"details.prefill_tokens", promptCount},
 }
