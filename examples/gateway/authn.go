@@ -136,4 +136,6 @@ func (a *authn) start(ctx context.Context) {
 func hideCredential(out *http.Request) {
 	out.Header.Del("Authorization")
 	out.Header.Del("X-Api-Key")
+	out.Header.Del("Api-Key")
+	out.Header.Del("X-Goog-Api-Key")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -25,14 +26,15 @@ func newToken() string {
 const tokenIssuer = "gateway"
 
 // oneToken knows the one token, by its hash, of a gateway that knows callers in no
-// other way: as a Bearer token (OpenAI clients) or in X-Api-Key (Anthropic clients).
+// other way: as a Bearer token (OpenAI clients), in X-Api-Key (Anthropic clients), Api-Key
+// (Azure clients) or X-Goog-Api-Key (Gemini clients).
 type oneToken [sha256.Size]byte
 
 // Verify implements auth.Verifier.
 func (t oneToken) Verify(r *http.Request) (*auth.Identity, error) {
 	token, err := auth.Bearer(r)
 	if errors.Is(err, auth.ErrNoCredential) {
-		token = r.Header.Get("X-Api-Key")
+		token = cmp.Or(r.Header.Get("X-Api-Key"), r.Header.Get("Api-Key"), r.Header.Get("X-Goog-Api-Key"))
 	}
 	if token == "" {
 		return nil, err
