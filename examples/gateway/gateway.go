@@ -29,7 +29,8 @@ type gateway struct {
 	path  string // of the configuration; "" = built in
 	token string
 	demo  demo
-	meter *stream.Meter // of what models are asked and answer
+	meter *stream.Meter // of what models are asked and respond
+	plain *stream.Meter // the same, for upstreams whose requests stay as they are
 	*telemetry
 	ready atomic.Bool
 
@@ -49,8 +50,8 @@ type gateway struct {
 	caches  map[string]*groupCache // by group
 	work    *work                  // nil: there is no queue
 
-	bodies     *proxy.Bodies
-	bodyBudget int64 // as configured
+	bodies   *proxy.Bodies
+	bodiesOf proxy.BodiesConfig // as configured
 
 	progress *progress
 	rollouts map[string]*rollout // by name
@@ -82,8 +83,13 @@ func (g *gateway) observed() error {
 	if err != nil {
 		return err
 	}
-	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: t.hooks.Usage, OnToken: t.hooks.Token, Report: ratelimit.Report})
-	g.telemetry, g.meter = t, meter
+	cfg := stream.MeterConfig{OnUsage: t.hooks.Usage, OnToken: t.hooks.Token, Report: ratelimit.Report}
+	if g.meter, err = stream.NewMeter(cfg); err != nil {
+		return err
+	}
+	cfg.NoInject = true
+	g.plain, err = stream.NewMeter(cfg)
+	g.telemetry = t
 	return err
 }
 
