@@ -21,6 +21,11 @@ const DefaultPrefix = "gk_"
 // apiKeyIssuer vouches for keys, and is their method.
 const apiKeyIssuer = "apikey"
 
+// keyHeaders are where clients put their keys, besides Authorization.
+//
+//nolint:gochecknoglobals // a constant
+var keyHeaders = [...]string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
+
 // maxKey is the longest key, in bytes, that is looked at.
 const maxKey = 512
 
@@ -49,7 +54,8 @@ type KeyFileEvent struct {
 	Err error
 }
 
-// APIKeys is a [Verifier] for keys in Authorization: Bearer or X-Api-Key. Only
+// APIKeys is a [Verifier] for keys in Authorization: Bearer (as OpenAI's clients send
+// them), X-Api-Key (Anthropic's), Api-Key (Azure's) or X-Goog-Api-Key (Gemini's). Only
 // hashes (SHA-256, hexadecimal) of keys are stored. A key has 256 bits that nobody
 // chose, so that its hash need not be slow to make. A key itself is never compared
 // with anything, byte by byte: it is hashed, in a time that tells only its length,
@@ -151,14 +157,16 @@ func (k *APIKeys) presented(r *http.Request) (string, error) {
 	if !strings.HasPrefix(found, k.cfg.Prefix) {
 		found = ""
 	}
-	for _, key := range r.Header["X-Api-Key"] {
-		if !strings.HasPrefix(key, k.cfg.Prefix) {
-			continue
+	for _, name := range keyHeaders {
+		for _, key := range r.Header[name] {
+			if !strings.HasPrefix(key, k.cfg.Prefix) {
+				continue
+			}
+			if found != "" && found != key {
+				return "", fmt.Errorf("%w: two different keys", ErrInvalid)
+			}
+			found = key
 		}
-		if found != "" && found != key {
-			return "", fmt.Errorf("%w: two different keys", ErrInvalid)
-		}
-		found = key
 	}
 	switch {
 	case found == "":

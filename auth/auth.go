@@ -111,7 +111,7 @@ func (a *Authenticator) Middleware() gin.HandlerFunc {
 			return
 		}
 		if who != nil {
-			c.Request = c.Request.WithContext(who.in(c.Request.Context()))
+			c.Request = who.on(c.Request)
 		}
 	}
 }
@@ -193,8 +193,15 @@ func verdictOf(err error) verdict {
 // presents reports whether the request has a credential of a kind that
 // verifiers are for, though none of them took it.
 func presents(r *http.Request) bool {
-	_, err := Bearer(r)
-	return !errors.Is(err, ErrNoCredential) || len(r.Header["X-Api-Key"]) > 0
+	if _, err := Bearer(r); !errors.Is(err, ErrNoCredential) {
+		return true
+	}
+	for _, name := range keyHeaders {
+		if len(r.Header[name]) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // refuse answers as RFC 6750 §3 asks.

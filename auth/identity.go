@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/exchange"
 )
 
 // Identity is who a request comes from. It is shared: do not change it.
@@ -90,6 +92,24 @@ func callerOf(ctx context.Context) (*caller, bool) {
 
 func (c *caller) in(ctx context.Context) context.Context {
 	return context.WithValue(ctx, contextKey{}, c)
+}
+
+// callers is the seed of the hashes that stand for callers, of this process alone.
+//
+//nolint:gochecknoglobals // a constant
+var callers = maphash.MakeSeed()
+
+// on returns the request as the caller's. Layers that count failures by caller know it by
+// a hash.
+func (c *caller) on(r *http.Request) *http.Request {
+	x := exchange.From(r.Context())
+	ctx := c.in(r.Context())
+	if x == nil {
+		x = new(exchange.Exchange)
+		ctx = exchange.With(ctx, x)
+	}
+	x.Caller = max(maphash.String(callers, c.subject), 1) // 0 is nobody known
+	return r.WithContext(ctx)
 }
 
 // FromContext returns the identity that the middleware found.

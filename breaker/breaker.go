@@ -88,30 +88,30 @@ func (g *Group) Update(s Settings) error {
 	for _, c := range g.circuits {
 		c.mu.Lock()
 		c.settings = &s
+		if c.rates != nil {
+			c.rates.configure(&s)
+		}
 		c.mu.Unlock()
-		c.rates.configure(&s)
 	}
 	return nil
 }
 
 // circuit finds or makes the circuit of a key.
-func (g *Group) circuit(key string) (*circuit, error) {
+func (g *Group) circuit(key string) *circuit {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c, ok := g.circuits[key]; ok {
-		return c, nil
+		return c
 	}
 	if len(g.circuits) >= g.cfg.MaxCircuits {
 		key = overflow
 		if c, ok := g.circuits[key]; ok {
-			return c, nil
+			return c
 		}
 	}
-	c, err := newCircuit(key, g.settings, g.cfg.OnEvent)
-	if err == nil {
-		g.circuits[key] = c
-	}
-	return c, err
+	c := &circuit{key: key, notify: g.cfg.OnEvent, settings: g.settings}
+	g.circuits[key] = c
+	return c
 }
 
 // Status is what is known of a circuit.
@@ -162,10 +162,7 @@ func (g *Group) Force(key string, s State) error {
 	if s != Open && s != Closed {
 		return fmt.Errorf("breaker: Force: a circuit can't be kept %v", s)
 	}
-	c, err := g.circuit(key)
-	if err != nil {
-		return err
-	}
+	c := g.circuit(key)
 	c.mu.Lock()
 	defer c.unlock()
 	c.forced = true
@@ -178,10 +175,7 @@ func (g *Group) Force(key string, s State) error {
 // Unforce lets the circuit of a key go by what happens again. One that was kept open
 // is tried at once.
 func (g *Group) Unforce(key string) error {
-	c, err := g.circuit(key)
-	if err != nil {
-		return err
-	}
+	c := g.circuit(key)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.forced, c.until = false, time.Time{}
@@ -195,7 +189,7 @@ func (g *Group) Close() {
 	for key, c := range g.circuits {
 		c.mu.Lock()
 		c.generation++ // what is still under way counts no more: its rates are another's
-		c.rates.release()
+		c.unrate()
 		c.mu.Unlock()
 		delete(g.circuits, key)
 	}

@@ -14,7 +14,7 @@ const lateness = time.Second
 // circuit is the state of one endpoint, or of whatever its key says.
 type circuit struct {
 	key    string
-	rates  *rates
+	rates  *rates // nil: nothing has failed yet
 	notify func(Event)
 
 	mu          sync.Mutex
@@ -63,15 +63,6 @@ type permit struct {
 	start    time.Time
 	began    bool // it had content
 	ended    bool
-}
-
-func newCircuit(key string, s *Settings, notify func(Event)) (*circuit, error) {
-	r, err := newRates()
-	if err != nil {
-		return nil, err
-	}
-	r.configure(s)
-	return &circuit{key: key, rates: r, notify: notify, settings: s}, nil
 }
 
 // allow lets an exchange begin, or says why not and when to come again.
@@ -290,7 +281,7 @@ func (c *circuit) record(p *permit, now time.Time, failed, corrects bool) {
 // successes are made up for as can matter.
 func (c *circuit) report(p *permit, now time.Time, failed bool) {
 	quiet := now.Sub(c.failed) > rateWindow
-	if quiet && !failed {
+	if quiet && !failed || !c.rated() {
 		return
 	}
 	if quiet {
@@ -332,6 +323,28 @@ func (c *circuit) forget(l *lane) {
 	c.pending, c.failed = time.Time{}, time.Time{}
 	for _, r := range c.routes.list {
 		r.seen, r.callers = evidence.Window{}, evidence.Callers{}
+	}
+}
+
+// rated reports whether hystrix counts for the circuit, and has it begin to.
+func (c *circuit) rated() bool {
+	if c.rates != nil {
+		return true
+	}
+	r, err := newRates()
+	if err != nil { // it knows no reason to
+		return false
+	}
+	c.rates = r
+	r.configure(c.settings)
+	return true
+}
+
+// unrate gives back what hystrix counted: that was before.
+func (c *circuit) unrate() {
+	if c.rates != nil {
+		c.rates.release()
+		c.rates = nil
 	}
 }
 

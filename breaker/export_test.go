@@ -11,9 +11,9 @@ func Warm(n int) {
 		}
 		all = append(all, r)
 	}
-	for _, r := range all {
-		r.release()
-	}
+	spare.mu.Lock()
+	defer spare.mu.Unlock()
+	spare.free = append(spare.free, all...)
 }
 
 // Made is how many there are.

@@ -18,7 +18,7 @@ func (c *circuit) judge(now time.Time, failed bool) {
 	if now.Sub(c.failed) > rateWindow || !c.failing(now) || !c.shared(&c.lane, now) {
 		return
 	}
-	if c.rates.tooMany() {
+	if c.rates == nil || c.rates.tooMany() {
 		c.open(&c.lane, now, "failures")
 		return
 	}
@@ -33,7 +33,7 @@ func (c *circuit) settle(now time.Time) {
 	switch {
 	case now.Sub(c.pending) > lateness:
 		c.pending = time.Time{}
-	case c.failing(now) && c.shared(&c.lane, now) && c.rates.tooMany():
+	case c.failing(now) && c.shared(&c.lane, now) && (c.rates == nil || c.rates.tooMany()):
 		c.open(&c.lane, now, "failures")
 	}
 }

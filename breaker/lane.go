@@ -150,7 +150,7 @@ func (c *circuit) close(l *lane, reason string) {
 	c.forget(l)
 	if l == &c.lane {
 		c.routes.sole = 0
-		c.rates.reset(c.settings)
+		c.unrate()
 	}
 }
 

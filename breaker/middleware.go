@@ -60,15 +60,11 @@ func (g *Group) Middleware(cfg MiddlewareConfig) gin.HandlerFunc {
 		cfg.ErrorHandler = apierror.Abort
 	}
 	return func(c *gin.Context) {
-		circuit, err := g.circuit("route " + cfg.Key(c))
 		q := &question{alone: true}
 		if x := exchange.From(c.Request.Context()); x != nil {
 			q.caller = x.Caller
 		}
-		var p *permit
-		if err == nil {
-			p, err = circuit.allow(q)
-		}
+		p, err := g.circuit("route " + cfg.Key(c)).allow(q)
 		if err != nil {
 			cfg.refuse(c, err)
 			return
@@ -226,8 +222,7 @@ func ofStream(s *llm.Scanner) outcome {
 	if s == nil || s.Failure() == nil {
 		return success
 	}
-	switch s.Failure().Kind {
-	case llm.Overloaded, llm.ServerFault:
+	if kind := s.Failure().Kind; kind == llm.Overloaded || kind == llm.ServerFault {
 		return failure
 	}
 	return neutral

@@ -231,19 +231,20 @@ func TestMiddlewareConfig(t *testing.T) {
 // Where an attempt was made, its end counts, and nothing that was written.
 func TestMiddlewareOutcomesOfAttempts(t *testing.T) {
 	t.Parallel()
+	type answers = []func(*http.Request) (*http.Response, error)
 	for name, tt := range map[string]struct {
-		upstream []func(*http.Request) (*http.Response, error) // of each attempt
-		status   int                                           // that the handler sends
+		upstream answers // of each attempt
+		status   int     // that the handler sends
 		opens    bool
 	}{
-		"good":                         {sequence(good), 200, false},
-		"500":                          {sequence(bad), 500, true},
-		"500, hidden":                  {sequence(bad), 200, true},
-		"an error, then good":          {sequence(refused, good), 200, false},
-		"404":                          {sequence(missing), 404, false},
-		"a spent quota":                {sequence(says(503, "application/json", `{"error":{"code":"insufficient_quota"}}`)), 503, false},
-		"a stream that is cut":         {sequence(says(200, "text/event-stream", text)), 200, true},
-		"good, and the handler failed": {sequence(good), 500, true},
+		"good":                         {answers{good}, 200, false},
+		"500":                          {answers{bad}, 500, true},
+		"500, hidden":                  {answers{bad}, 200, true},
+		"an error, then good":          {answers{refused, good}, 200, false},
+		"404":                          {answers{missing}, 404, false},
+		"a spent quota":                {answers{says(503, "application/json", `{"error":{"code":"insufficient_quota"}}`)}, 503, false}, //nolint:bodyclose // the handler closes it
+		"a stream that is cut":         {answers{says(200, "text/event-stream", text)}, 200, true},                                      //nolint:bodyclose // as above
+		"good, and the handler failed": {answers{good}, 500, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, own)
@@ -265,8 +266,4 @@ func TestMiddlewareOutcomesOfAttempts(t *testing.T) {
 			assert.Zero(t, state(t, g).Inflight, name)
 		})
 	}
-}
-
-func sequence(f ...func(*http.Request) (*http.Response, error)) []func(*http.Request) (*http.Response, error) {
-	return f
 }

@@ -14,14 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// byPath fails on some paths.
-func byPath(bad string) func(*http.Request) (*http.Response, error) {
-	return func(req *http.Request) (*http.Response, error) {
-		if strings.HasPrefix(req.URL.Path, bad) {
-			return says(500, "application/json", "{}")(req)
-		}
-		return good(req)
+// byPath fails below /bad.
+func byPath(req *http.Request) (*http.Response, error) {
+	if strings.HasPrefix(req.URL.Path, "/bad") {
+		return bad(req)
 	}
+	return good(req)
 }
 
 // on sends n requests to a path and counts what was let through.
@@ -39,7 +37,7 @@ func TestOnePathIsOpenAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, breaker.Settings{})
-		u := &upstream{answer: byPath("/bad")}
+		u := &upstream{answer: byPath}
 		rt := g.Transport(u)
 		require.Equal(t, 1, on(rt, "/good", 1))
 		assert.Equal(t, 10, on(rt, "/bad/17", 40), "ids are no other paths")
@@ -77,7 +75,7 @@ func TestTwoPathsOpenAll(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, breaker.Settings{Routes: tt.routes})
-			rt := g.Transport(&upstream{answer: byPath("/bad")})
+			rt := g.Transport(&upstream{answer: byPath})
 			for range 9 {
 				for _, path := range tt.paths {
 					on(rt, path, 1)
@@ -108,7 +106,7 @@ func TestUnknownPathPassesAnOpenCircuit(t *testing.T) {
 				assert.Zero(t, on(rt, "/other", 10))
 				return
 			}
-			u.set(byPath("/bad"))
+			u.set(byPath)
 			assert.Equal(t, 10, on(rt, "/good", 10))
 			assert.Zero(t, on(rt, "/bad", 10))
 			s := state(t, g)
@@ -164,7 +162,7 @@ func TestRoutesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, breaker.Settings{})
-		u := &upstream{answer: byPath("/bad")}
+		u := &upstream{answer: byPath}
 		rt := g.Transport(u)
 		on(rt, "/good", 1)
 		for i := range 40 {

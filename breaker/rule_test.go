@@ -92,7 +92,7 @@ func TestRateRule(t *testing.T) {
 		"..FF..FF.F": true, "........FFFFFFFF": true, "FFFFFFFFFF": true,
 		".................... .F.F.F.F.F": true,
 		"FFFF......":                      false, ".F.F.F.F..": false, "FFFFFFFFF": false, "F.F.F.F...F": false,
-		"FFFFFFFFF F": false, "FFFFFFFFF FFFFFFFFF": false, ".F.F. F.F.F": false, "....................": false,
+		"FFFFFFFFF F": false, "FFFFFFFFF FFFFFFFF": false, ".F.F. F.F.F": false, "....................": false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, breaker.Settings{})

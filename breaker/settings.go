@@ -63,9 +63,9 @@ type Switch int
 
 // The positions.
 const (
-	Default Switch = iota
-	On
-	Off Switch = -1
+	Off     Switch = -1
+	Default Switch = 0
+	On      Switch = 1
 )
 
 func (s *Settings) complete() error {

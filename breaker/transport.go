@@ -25,16 +25,14 @@ type transport struct {
 // RoundTrip implements http.RoundTripper. What may not pass is an error that wraps
 // [ErrOpen], [ErrFull] or [ErrResting].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c, err := t.group.circuit(t.group.cfg.Key(req))
-	if err != nil {
-		return nil, err
-	}
+	c := t.group.circuit(t.group.cfg.Key(req))
 	above := exchange.Current(req.Context())
 	pooled := above != nil && above.Endpoint() != ""
 	if wait := t.group.resting(c.key, req, pooled); wait > 0 {
 		return nil, refusal(ErrResting, wait, 0)
 	}
-	p, err := c.allow(ask(req, above))
+	q := ask(req, above)
+	p, err := c.allow(&q)
 	if err != nil {
 		if refused, ok := errors.AsType[*exchange.NotSentError](err); ok && !t.group.perHost {
 			refused.Rest = 0
@@ -64,8 +62,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // ask is what the admission of req depends on.
-func ask(req *http.Request, above *exchange.Attempt) *question {
-	q := &question{alone: above == nil || above.Others() == 0, last: exchange.IsLastResort(req.Context()), path: req.URL.Path}
+func ask(req *http.Request, above *exchange.Attempt) question {
+	q := question{alone: above == nil || above.Others() == 0, last: exchange.IsLastResort(req.Context()), path: req.URL.Path}
 	if x := exchange.From(req.Context()); x != nil {
 		q.caller = x.Caller
 	}

@@ -38,7 +38,7 @@ type Config struct {
 
 	// Scope says whose request it is, as auth.Tenant does: nobody is answered from the
 	// entries of another scope. A request that it has an error for is not cached (closed).
-	// Default: the Authorization, X-Api-Key and Api-Key headers.
+	// Default: the Authorization, X-Api-Key, Api-Key and X-Goog-Api-Key headers.
 	Scope func(*gin.Context) (string, error)
 	// Shared lets all callers share the answers of models. Scope is not asked.
 	Shared bool

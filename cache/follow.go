@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // follow is the request of a follower. It returns what there is to do if it is not
@@ -92,9 +91,8 @@ func (x *exchange) followLive(f *flight, r *reader) {
 	for name, values := range f.head.header {
 		h[name] = slices.Clip(values)
 	}
-	var filter *llm.Unusaged
-	if x.stream && !x.usage && f.about.usage && f.about.api != llm.Messages {
-		filter = &llm.Unusaged{}
+	filter := x.unusaged(f.head.header)
+	if filter != nil {
 		h.Del("Content-Length")
 	}
 	x.sendHead(f.head.status, x.markText())

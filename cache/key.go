@@ -89,7 +89,9 @@ type nameSet struct {
 func (n *nameSet) has(name string) bool { return name != "" && n.first[name[0]] && n.names[name] }
 
 // credentials are the headers that say who asks.
-func credentials() [3]string { return [...]string{"Authorization", "X-Api-Key", "Api-Key"} }
+func credentials() [4]string {
+	return [...]string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
+}
 
 // ownBody is the whole body of a request, whose scope is found. A reason says that it is
 // not cached.

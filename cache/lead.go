@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // lead is the request of a flight's leader. It reports whether it is answered; else there
@@ -48,7 +49,7 @@ func (x *exchange) lead(f *flight, r *reader) bool {
 // does not end.
 func (x *exchange) runChain(f *flight, rec *recorder) {
 	panicked := true
-	x.g.Writer, x.g.Request = rec, x.policy.outgoing(x, rec.stale).WithContext(f.ctx)
+	x.g.Writer, x.g.Request = rec, x.policy.outgoing(x, rec.stale).WithContext(x.keepUsage(f.ctx))
 	defer func() {
 		if panicked { // it goes on to whoever recovers, with its stack
 			_ = rec.seal(true)
@@ -92,6 +93,10 @@ func (x *exchange) answerLeader(f *flight, rec *recorder, err error, faults bool
 	if x.notModified(rec.ownStatus, rec.own) {
 		x.sendNotModified(rec.own)
 		return
+	}
+	if x.unusaged(rec.own) != nil {
+		body = llm.WithoutUsage(body)
+		rec.own.Del("Content-Length")
 	}
 	x.ownHead(rec.own, rec.ownStatus, x.markText())
 	if len(body) > 0 {

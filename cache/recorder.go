@@ -291,8 +291,12 @@ func (rec *recorder) startPump() {
 			x.headOfNotModified(header, mark)
 			return nil
 		}
+		filter := x.unusaged(header)
+		if filter != nil {
+			header.Del("Content-Length")
+		}
 		x.ownHead(header, status, mark)
-		return x.play(rec.f, rec.r, nil)
+		return x.play(rec.f, rec.r, filter)
 	})
 }
 

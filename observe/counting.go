@@ -252,7 +252,7 @@ func (m *Metrics) keysUpdated(ctx context.Context, source string, err error) {
 }
 
 func (m *Metrics) circuit(upstream string, e *breaker.Event) {
-	if m != nil {
+	if m != nil && e.Route == "" { // routes have no bounded names
 		m.in.transitions.Add(context.Background(), 1, m.sets.of(labels{
 			{keyUpstream, m.labels.of(upstream)}, {keyCircuit, m.labels.of(e.Circuit)}, {keyState, e.To.String()}, {keyReason, e.Reason},
 		}))

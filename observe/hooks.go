@@ -132,7 +132,7 @@ func (h Hooks) Breaker(upstream string) func(breaker.Event) {
 			level = slog.LevelWarn
 		}
 		h.log(context.Background(), level, "circuit "+e.To.String(), "upstream", upstream, nil,
-			slog.String("circuit", plain.Clean(e.Circuit, plain.Word)), slog.String("from", e.From.String()), slog.String("reason", e.Reason), slog.Duration("sleep", e.Sleep))
+			slog.String("circuit", plain.Clean(e.Circuit, plain.Word)), slog.String("route", plain.Clean(e.Route, plain.Word)), slog.String("from", e.From.String()), slog.String("reason", e.Reason), slog.Duration("sleep", e.Sleep))
 	}
 }
 

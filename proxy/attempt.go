@@ -216,12 +216,11 @@ func (x *call) decide(t *attempt, res *http.Response, err error) (*http.Response
 // hides reports whether a response is not for the client: it has nothing, or says what only
 // the operator may know. What says more than we can goes to the client as it is.
 func hides(v exchange.Verdict) bool {
-	if v.Outcome == exchange.Canceled || v.Withheld {
-		return true
+	switch v.Err.(type) { //nolint:errorlint // the verdict's own
+	case *exchange.StatusError, *exchange.GRPCError, *llm.Error:
+		return v.Withheld
 	}
-	_, refused := errors.AsType[*exchange.StatusError](v.Err)
-	_, said := errors.AsType[*llm.Error](v.Err)
-	return v.Outcome == exchange.Failure && v.Bad() && v.Repeatable && !refused && !said
+	return v.Outcome == exchange.Canceled || v.Bad() && v.Repeatable
 }
 
 // explain says in the proxy's words why an attempt ended so.

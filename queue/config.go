@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/nats-io/nats.go"
 )
 
@@ -179,7 +180,7 @@ func (cfg *Config) check() error {
 	}
 	for _, name := range cfg.Headers {
 		name = http.CanonicalHeaderKey(name)
-		add(name == "Authorization" || name == "Cookie" || name == "Proxy-Authorization" || name == "X-Api-Key", "header "+name+" is a credential and can't be kept")
+		add(name == "Cookie" || name == "Proxy-Authorization" || exchange.IsCredential(name), "header "+name+" is a credential and can't be kept")
 	}
 	faults = append(faults, cfg.Limits.check(), cfg.Webhooks.check())
 	return errors.Join(faults...)

@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"github.com/ginfer/ginfer/internal/llm"
-	"github.com/ginfer/ginfer/internal/usage"
 )
 
 // batchUsage is how many tokens a batch took, as the OpenAI API has it.
@@ -20,11 +19,11 @@ type batchUsage struct {
 	TotalTokens int64 `json:"total_tokens"`
 }
 
-// tokens adds up what answers say of their tokens. An answer that does not say so
-// counts nothing: nothing here is a guess.
+// tokens adds up the usage that responses have. One without any counts nothing: nothing
+// here is a guess.
 type tokens struct {
-	scanner usage.Scanner
-	// sum is nil as long as no answer said anything.
+	scanner llm.Scanner
+	// sum is nil as long as no response had any.
 	sum *batchUsage
 }
 
@@ -37,7 +36,7 @@ func (t *tokens) add(line []byte) {
 	if !ok {
 		return
 	}
-	t.scanner.Reset(http.Header{"Content-Type": {"application/json"}})
+	t.scanner.Reset(llm.Unknown, http.Header{"Content-Type": {"application/json"}})
 	_, _ = t.scanner.Write(body) // it never fails
 	u, known := t.scanner.Usage()
 	if !known {

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/ginfer/ginfer/internal/llm"
-	"github.com/ginfer/ginfer/internal/usage"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
@@ -62,7 +61,7 @@ func (e *estimates) of(r *llm.Request) (input, output int64) {
 }
 
 // learn takes what an exchange took in fact.
-func (e *estimates) learn(r *llm.Request, u *usage.Usage) {
+func (e *estimates) learn(r *llm.Request, u *llm.Usage) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	known, ok := e.models.Get(modelKey(r))

@@ -5,10 +5,10 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/sse"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// firstByte tells when the first byte of an answer's body is written.
+// firstByte measures the time to the first byte of a response's body.
 type firstByte struct {
 	gin.ResponseWriter
 	adaptive *Adaptive
@@ -40,7 +40,7 @@ func (w *firstByte) WriteString(s string) (int, error) {
 func (w *firstByte) first() {
 	w.seen = true
 	var took time.Duration
-	if w.Status() == http.StatusOK && (w.adaptive.cfg.All || sse.Is(w.Header().Get("Content-Type"))) {
+	if w.Status() == http.StatusOK && (w.adaptive.cfg.All || llm.IsStream(w.Header())) {
 		took = max(time.Since(w.start), time.Microsecond) // no time at all says nothing
 	}
 	w.adaptive.began(took)

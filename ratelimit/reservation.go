@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/llm"
-	"github.com/ginfer/ginfer/internal/usage"
 )
 
 const (
@@ -24,11 +24,10 @@ const (
 
 type reservationKey struct{}
 
-// Report says what a request spent, in tokens, to every [Tokens] that it passed: for usage that the answer to the client does not show, as that of a
-// second try, and for answers that cost nothing, as those of a cache. Several
-// reports add up. When there is one, the answer's own usage does not count. Its
-// shape fits the meter of package stream. It is safe for concurrent use, also after
-// the request has ended.
+// Report adds to what a request spent, in tokens, for every [Tokens] that it passed: where
+// the gateway's own attempts do not show it, and for responses that cost nothing. Several
+// reports add up. When there is one, nothing else counts. Its shape fits the meter of
+// package stream. It is safe for concurrent use, also after the request has ended.
 func Report(ctx context.Context, input, output int64) {
 	if r, ok := ctx.Value(reservationKey{}).(*reservation); ok {
 		for ; r != nil; r = r.outer {
@@ -43,15 +42,22 @@ type reservation struct {
 	tokens        *Tokens
 	outer         *reservation // of another Tokens that the request passed before; nil: there was none
 	request       *llm.Request
+	exchange      *exchange.Exchange
+	before        int   // attempts that were made when it passed
 	input, output int64 // as estimated
 	reserved      int64 // their cost
-	debited       int64 // taken beyond it
 	alive         *time.Timer
 
-	mu       sync.Mutex
-	reports  usage.Usage
-	reported int // how often
-	settled  bool
+	mu        sync.Mutex
+	debited   int64 // taken beyond what was reserved
+	reports   llm.Usage
+	reported  int       // how often
+	taken     llm.Usage // by the attempts that ended
+	whole     int       // how many of them went through
+	learned   bool      // the estimates did, of one of them
+	flows     map[*exchange.Attempt]int64
+	delivered int64 // of all flows
+	settled   bool
 }
 
 // cost is what tokens cost: nothing that a Cost returns can mint tokens, or put a key
@@ -68,10 +74,15 @@ func (r *reservation) report(ctx context.Context, input, output int64) {
 	r.reports.Output += output
 	r.mu.Unlock()
 	if late {
-		cost := r.tokens.cost(input, output)
-		r.send(ctx, 0, cost)
-		r.tokens.notify(ctx, Event{Kind: Settled, Tokens: cost})
+		r.sendLate(ctx, &llm.Usage{Input: input, Output: output})
 	}
+}
+
+// sendLate settles what became known after the request had ended.
+func (r *reservation) sendLate(ctx context.Context, u *llm.Usage) {
+	cost := r.tokens.cost(u.Input, u.Output)
+	r.send(ctx, 0, cost)
+	r.tokens.notify(ctx, Event{Kind: Settled, Tokens: cost, Estimated: u.Estimated})
 }
 
 // send settles a part of the reservation in every bucket. It goes on when the
@@ -85,13 +96,16 @@ func (r *reservation) send(ctx context.Context, held, spent int64) {
 	_ = r.tokens.store.Settle(context.WithoutCancel(ctx), out) // lost at worst: then the hold ends by itself
 }
 
-// progress takes what a stream has written beyond the reservation, in steps.
+// progress takes what was written beyond the reservation, in steps.
 func (r *reservation) progress(ctx context.Context, delivered int64) {
+	r.mu.Lock()
 	over := r.tokens.cost(r.input, delivered) - r.reserved - r.debited
-	if over < max(stepLeast, r.reserved/8) {
+	if r.settled || over < max(stepLeast, r.reserved/8) {
+		r.mu.Unlock()
 		return
 	}
 	r.debited += over
+	r.mu.Unlock()
 	r.send(ctx, 0, over)
 }
 
@@ -117,40 +131,51 @@ func (r *reservation) touch() {
 
 // settle ends the reservation by what was spent.
 func (r *reservation) settle(ctx context.Context, w *meter) {
+	r.mu.Lock()
+	r.settled = true
 	spent := r.spent(ctx, w)
+	debited := r.debited
+	r.mu.Unlock()
 	cost := r.tokens.cost(spent.Input, spent.Output)
-	r.send(ctx, r.reserved, cost-r.debited)
+	r.send(ctx, r.reserved, cost-debited)
 	r.tokens.notify(ctx, Event{Kind: Settled, Tokens: cost, Estimated: spent.Estimated})
 }
 
-// spent is what the request cost.
-func (r *reservation) spent(ctx context.Context, w *meter) usage.Usage {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.settled = true
-	if r.reported > 0 {
-		if r.reported == 1 && w.answered && w.scanner.Ended() && r.reports.Output > 0 {
+// spent is what the request cost: what was reported, else what its attempts took, else what
+// the response to the client shows. The caller holds mu.
+func (r *reservation) spent(ctx context.Context, w *meter) llm.Usage {
+	served, isServed := r.exchange.Served()
+	switch {
+	case r.reported > 0:
+		if r.reported == 1 && !r.learned && r.reports.Output > 0 && (r.whole == 1 || w.answered && w.scanner.Finished()) {
 			r.tokens.estimates.learn(r.request, &r.reports)
 		}
 		return r.reports
+	case r.exchange.Shadow:
+		return llm.Usage{}
+	case r.attempted(): // one that is still under way is charged at its end
+		return r.taken
+	case isServed:
+		return served.Usage
+	case w.answered:
+		return r.shown(&w.scanner)
+	case errors.Is(ctx.Err(), context.Canceled): // the server may have read the input by then
+		return llm.Usage{Input: r.input, Estimated: true}
 	}
-	if !w.answered {
-		if errors.Is(ctx.Err(), context.Canceled) { // the server may have read the input by then
-			return usage.Usage{Input: r.input, Estimated: true}
-		}
-		return usage.Usage{}
-	}
-	u, known := w.scanner.Usage()
+	return llm.Usage{}
+}
+
+// shown is what a response cost that no attempt was made for, by what it says.
+func (r *reservation) shown(s *llm.Scanner) llm.Usage {
+	u, known := s.Usage()
 	switch {
-	case !known && w.scanner.Failed() && w.scanner.Events() == 0:
-		return usage.Usage{}
+	case !known && s.Failure() != nil && s.Events() == 0:
+		return llm.Usage{}
 	case known:
-		if w.scanner.Ended() {
+		if s.Finished() {
 			r.tokens.estimates.learn(r.request, &u)
 		}
-	case !w.scanner.Readable():
-		u.Input, u.Output = r.input, r.output
-	case w.scanner.Ended() && w.scanner.Events() == 0: // in a form that is not known
+	case !s.Readable(), s.Finished() && s.Events() == 0: // in a form that is not known
 		u.Input, u.Output = r.input, r.output
 	case u.Input == 0:
 		u.Input = r.input
@@ -158,11 +183,11 @@ func (r *reservation) spent(ctx context.Context, w *meter) usage.Usage {
 	return u
 }
 
-// meter reads the answer's usage while it passes.
+// meter reads the usage of a response that no attempt was made for, while it passes.
 type meter struct {
 	gin.ResponseWriter
 	reservation *reservation
-	scanner     usage.Scanner
+	scanner     llm.Scanner
 	begun       bool
 	answered    bool // with a body, and no error
 }
@@ -188,9 +213,12 @@ func (w *meter) begin() {
 		return
 	}
 	w.begun = true
+	if _, served := w.reservation.exchange.Served(); served || w.reservation.attempted() {
+		return
+	}
 	if status := w.Status(); status >= 200 && status < 300 {
 		w.answered = true
-		w.scanner.Reset(w.Header())
+		w.scanner.Reset(w.reservation.request.API, w.Header())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -40,9 +41,10 @@ type TokensConfig struct {
 // Tokens limits the tokens of language models. Before a request goes on, its cost
 // is estimated (the input by its length, the output by what the model usually
 // writes, both corrected by experience) and reserved. What a stream writes beyond
-// that is taken while it flows. At the end the real usage is settled: the rest
-// returns, also of what failed or was left by its client, and what was spent beyond
-// it stays as debt.
+// that is taken while it flows. At the end the real usage is settled, of all attempts
+// together: the rest returns, also of what failed or was left by its client, and what
+// was spent beyond it stays as debt. Calls that generate nothing, as those that count
+// tokens, cost nothing.
 //
 // A request that costs more than Burst needs a full bucket, so that a small limit
 // refuses no key that has been idle. It is safe for concurrent use.
@@ -90,8 +92,9 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 		inner := c.Writer
 		w := &meter{ResponseWriter: inner, reservation: r}
 		r.outer, _ = c.Request.Context().Value(reservationKey{}).(*reservation)
-		ctx := context.WithValue(c.Request.Context(), reservationKey{}, r)
-		c.Writer, c.Request = w, c.Request.WithContext(ctx)
+		req := r.watch(c.Request)
+		ctx := context.WithValue(req.Context(), reservationKey{}, r)
+		c.Writer, c.Request = w, req.WithContext(ctx)
 		defer r.keepAlive()()
 		defer func() { // also when a handler panics
 			if c.Writer == w { // else another one must stay: see stream.Streams
@@ -107,6 +110,9 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 // reserve takes the estimated cost; nil for a request that costs nothing, or is over a
 // limit in the shadow.
 func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
+	if x := exchange.From(c.Request.Context()); x != nil && x.Shadow {
+		return nil, nil //nolint:nilnil // nobody is charged for it
+	}
 	request, err := t.request(c)
 	if request == nil {
 		return nil, err

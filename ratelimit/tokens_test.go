@@ -144,7 +144,7 @@ func TestTokensConcurrent(t *testing.T) {
 		for range 50 {
 			got[<-codes]++
 		}
-		assert.Equal(t, map[int]int{200: 9, 429: 41}, got, "105 each are reserved")
+		assert.Equal(t, map[int]int{200: 9, 429: 41}, got, "104 each are reserved")
 		w := post(t.Context(), h, question)
 		assert.Equal(t, 200, w.Code, "730 remain after settling at 30 each")
 		assert.Equal(t, `"tokens";q=1000;w=1000000`, w.Header().Get("Ratelimit-Policy"))
@@ -157,7 +157,7 @@ func TestTokensSmallLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 10}).Middleware(), asJSON(200, answer))
-		assert.Equal(t, 200, post(t.Context(), h, question).Code, "it costs 105, of 10")
+		assert.Equal(t, 200, post(t.Context(), h, question).Code, "it costs 104, of 10")
 		w := post(t.Context(), h, question)
 		assert.Equal(t, 429, w.Code)
 		assert.Equal(t, "30", w.Header().Get("Retry-After"), "20 in debt, and a full bucket is needed")

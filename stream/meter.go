@@ -100,7 +100,7 @@ func (m metered) changed(req, changed *http.Request, asks *llm.Request) (*http.R
 	case !llm.IsEventStream(res.Header.Get("Content-Type")) || llm.Encoded(res.Header) || exchange.KeepsUsage(req.Context()):
 		return res, nil
 	}
-	last.SetFilter(withoutUsage)
+	last.SetFilter(llm.StripUsage)
 	res.Header.Del("Content-Length")
 	res.ContentLength = -1
 	return res, nil

@@ -305,7 +305,7 @@ func TestMeterStrips(t *testing.T) {
 		"alone":               {"data: {\"usage\":null}\n\n", "data: {}\n\n"},
 		"beside choices":      {"data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1}}\n\n", "data: {\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1}}\n\n"},
 		"CRLF":                {strings.ReplaceAll(textChunk+usageChunk+lastEvent, "\n", "\r\n"), strings.ReplaceAll(textChunk+lastEvent, "\n", "\r\n")},
-		"CR":                  {strings.ReplaceAll(textChunk+usageChunk, "\n", "\r"), strings.ReplaceAll(textChunk+usageChunk, "\n", "\r")},
+		"CR":                  {strings.ReplaceAll(textChunk+usageChunk+lastEvent, "\n", "\r"), strings.ReplaceAll(textChunk+lastEvent, "\n", "\r")},
 		"comments and fields": {": ping\n\nid: 1\nevent: x\n" + textChunk + "retry: 5\n\n", ": ping\n\nid: 1\nevent: x\n" + textChunk + "retry: 5\n\n"},
 		"data of two lines":   {"data: {\"choices\":[],\ndata: \"usage\":{}}\n\n", "data: {\"choices\":[],\ndata: \"usage\":{}}\n\n"},
 		"no choices yet":      {"data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n", "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n"},

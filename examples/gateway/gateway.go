@@ -88,9 +88,11 @@ func (g *gateway) observed() error {
 		return err
 	}
 	cfg.NoInject = true
-	g.plain, err = stream.NewMeter(cfg)
+	if g.plain, err = stream.NewMeter(cfg); err != nil {
+		return err
+	}
 	g.telemetry = t
-	return err
+	return nil
 }
 
 // load reads the configuration from its file and applies it.

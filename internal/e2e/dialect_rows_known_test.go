@@ -23,12 +23,6 @@ var rowsKnown = map[string][]string{
 	"the context error of an upstream leads nowhere": {
 		"TestDialectUpstreamsOwnContextError/in_response.failed",
 	},
-	"a stream is cached behind what takes its usage out": {
-		"TestDialectCachedUsage/{nobody_asked,_then_one_does|one_said_no,_then_one_asks}",
-	},
-	"the header is not known as a credential": {
-		"TestDialectAPIKeyOfAzure/{Api-Key|X-Goog-Api-Key}",
-	},
 	"a response that is compressed unasked is not metered": {
 		"TestDialectCompressedUnasked/{JSON|JSON,_the_client_takes_gzip|stream|stream,_the_client_takes_gzip|stream,_the_client_takes_no_gz}",
 	},

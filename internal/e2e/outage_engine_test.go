@@ -46,7 +46,7 @@ const (
 
 const (
 	someText  = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
-	someError = "data: {\"error\":{\"message\":\"the engine is dead\"}}\n\n"
+	someError = "data: {\"error\":{\"message\":\"the engine is dead\",\"type\":\"server_error\"}}\n\n"
 	lastEvent = "data: [DONE]\n\n"
 )
 

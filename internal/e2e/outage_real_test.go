@@ -27,7 +27,7 @@ func TestOutageOverHTTP(t *testing.T) {
 			transport, err := proxy.NewTransport(proxy.TransportConfig{})
 			require.NoError(t, err)
 			t.Cleanup(transport.CloseIdleConnections)
-			h, g, seen := behindBreaker(t, breaker.Settings{Sleep: 200 * time.Millisecond, Step: 100 * time.Millisecond}, way == inStreamError, transport, upstream.URL)
+			h, g, seen := behindBreaker(t, breaker.Settings{Consecutive: 10, Sleep: 200 * time.Millisecond, Step: 100 * time.Millisecond}, way == inStreamError, transport, upstream.URL)
 			gateway := httptest.NewServer(h)
 			t.Cleanup(gateway.Close)
 			client := gateway.Client()

@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/ginfer/ginfer/internal/llm"
 )
@@ -63,6 +64,10 @@ func (a *Attempt) Delivered() int64 {
 	}
 	return a.scanner.Delivered()
 }
+
+// IsCredential reports whether a header field, by its canonical name, is one in which
+// clients put their credentials.
+func IsCredential(name string) bool { return slices.Contains(credentialHeaders[:], name) }
 
 type usageKey struct{}
 

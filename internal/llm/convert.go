@@ -36,9 +36,11 @@ func ToStream(a API, body []byte, usage bool) ([]byte, error) {
 // maxHeld bounds the part of an event that is kept until the rest of it comes.
 const maxHeld = 1 << 20
 
-// Unusaged passes an OpenAI stream on without the event that has the usage, for a client
-// that did not ask for it. Its zero value stands at the beginning.
+// Unusaged passes an OpenAI stream on for a client that did not ask for usage, without what
+// [StripUsage] takes out. Its zero value stands at the beginning.
 type Unusaged struct {
+	stripper
+
 	held  []byte
 	begun bool
 	loose bool // gave up: an event was too long
@@ -58,9 +60,7 @@ func (u *Unusaged) Add(p []byte) []byte {
 		if !ok {
 			break
 		}
-		if !hasUsageOnly(ev.Data) {
-			out = append(out, ev.Raw...)
-		}
+		out, _ = u.strip(out, ev.Raw)
 	}
 	u.begun = e.begun
 	u.held = append(u.held[:0], e.rest...)
@@ -74,43 +74,29 @@ func (u *Unusaged) Add(p []byte) []byte {
 // End returns what is left, when nothing more will come.
 func (u *Unusaged) End() []byte { return u.held }
 
-// WithoutUsage is a whole stream without the event that has the usage. It is the same
-// slice if there is none.
+// WithoutUsage is a whole stream without what [StripUsage] takes out. It is the same slice
+// if there is nothing of it.
 func WithoutUsage(stream []byte) []byte {
 	if !bytes.Contains(stream, []byte(`"usage"`)) {
 		return stream
 	}
 	e := NewEvents(stream)
-	var out []byte
-	for from := 0; ; {
+	var s stripper
+	out, stripped := make([]byte, 0, len(stream)), false
+	for end := 0; ; {
 		ev, ok := e.Next()
 		at := len(stream) - len(e.Rest())
 		switch {
-		case !ok && out == nil:
+		case !ok && !stripped:
 			return stream
 		case !ok:
-			return append(out, stream[from:]...)
-		case hasUsageOnly(ev.Data):
-			out = append(out, stream[from:at-len(ev.Raw)]...)
-			from = at
-			if out == nil {
-				out = []byte{}
-			}
+			return append(out, stream[end:]...)
 		}
+		var less bool
+		out, less = s.strip(append(out, stream[end:at-len(ev.Raw)]...), ev.Raw)
+		stripped = stripped || less
+		end = at
 	}
-}
-
-// hasUsageOnly reports whether an event is the one that comes only if it was asked for:
-// usage, and no choice.
-func hasUsageOnly(data []byte) bool {
-	if !bytes.Contains(data, []byte(`"usage"`)) {
-		return false
-	}
-	var c struct {
-		Choices *[]json.RawMessage `json:"choices"`
-		Usage   json.RawMessage    `json:"usage"`
-	}
-	return json.Unmarshal(data, &c) == nil && c.Choices != nil && len(*c.Choices) == 0 && !isAbsent(c.Usage)
 }
 
 // isAbsent: not there, or null.

@@ -212,6 +212,7 @@ func TestUsageOnlyIfAsked(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotContains(t, string(got), "total_tokens")
 	want := strings.Replace(chatStream, sse(`{"id":"c1","created":1,"model":"m","choices":[],"usage":{"total_tokens":9}}`), "", 1)
+	want = strings.ReplaceAll(want, `,"usage":null}`, "}") // it came with that
 	assert.Equal(t, want, string(llm.WithoutUsage([]byte(chatStream))))
 	assert.Equal(t, want, string(llm.WithoutUsage([]byte(want))))
 	for _, size := range []int{1, 2, 7, 100, 10_000} {

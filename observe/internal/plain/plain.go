@@ -54,7 +54,7 @@ func isPlain(s string) bool {
 var (
 	queries     = regexp.MustCompile(`\?[^\s"'<>]*`)
 	userinfos   = regexp.MustCompile(`://[^/\s@"']*@`)
-	credentials = regexp.MustCompile(`(?i)\b(bearer|basic|cookie:|authorization:|x-api-key:)\s*[^"]*`)
+	credentials = regexp.MustCompile(`(?i)\b(bearer|basic|cookie:|authorization:|(?:x-(?:goog-)?)?api-key:)\s*[^"]*`)
 	keys        = regexp.MustCompile(`\b(sk|pk|rk|gk|key)[-_][\w-]{8,}`)
 )
 
