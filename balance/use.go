@@ -2,6 +2,7 @@ package balance
 
 import (
 	"container/list"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,9 @@ import (
 // spentRest is for how long a credential that is spent, or not accepted, is kept from an
 // endpoint which did not say for how long: that does not change within seconds.
 const spentRest = 30 * time.Second
+
+// exhaustedRest is the same after RESOURCE_EXHAUSTED of gRPC, which is about a rate.
+const exhaustedRest = 5 * time.Second
 
 // use is one attempt at one endpoint, until its response has ended.
 type use struct {
@@ -76,16 +80,32 @@ func (u *use) responded(res *http.Response) {
 // ended counts how the attempt ended.
 func (u *use) ended(e *exchange.End) {
 	u.leave()
-	if e.Blame == exchange.Credential && e.Elsewhere {
-		if _, asked := restAsked(e.Status, e.Header, time.Now()); !asked {
-			u.pool.cooling.Rest(u.node.name, u.subject(), spentRest)
-		}
+	if d := restOf(e); d > 0 {
+		u.pool.cooling.Rest(u.node.name, u.subject(), d)
 	}
 	x := u.a.Exchange()
 	if x.Shadow || !e.Good() && !e.Bad() {
 		return
 	}
 	u.pool.count(u.node, outcome{ok: e.Good(), caller: x.Caller, seen: x.Observe(u.node, e.Good())})
+}
+
+// restOf is how long a credential is kept from an endpoint that has nothing left for it, and
+// does not say for how long.
+func restOf(e *exchange.End) time.Duration {
+	if e.Blame != exchange.Credential {
+		return 0
+	}
+	if _, asked := restAsked(e.Status, e.Header, time.Now()); asked {
+		return 0
+	}
+	if _, grpc := errors.AsType[*exchange.GRPCError](e.Err); grpc && !e.Elsewhere {
+		return exhaustedRest
+	}
+	if e.Elsewhere {
+		return spentRest
+	}
+	return 0
 }
 
 // restAsked reads the Retry-After of an endpoint that has enough for now.

@@ -130,7 +130,9 @@ func (x *call) roundTrip(t *attempt) (*http.Response, error) {
 		_ = res.Body.Close()
 		return nil, err
 	}
-	last.Prefetch()
+	if x.upload == nil { // what was sent once is not sent again
+		last.Prefetch()
+	}
 	if v := last.Verdict(); res.StatusCode < 400 && v.Outcome == exchange.Success {
 		x.took(t, llm.IsStream(res.Header))
 	}
@@ -139,7 +141,7 @@ func (x *call) roundTrip(t *attempt) (*http.Response, error) {
 
 // isFailure reports whether an attempt went so that another one may take its place.
 func (p *retryPolicy) isFailure(v exchange.Verdict, res *http.Response) bool {
-	if !v.Repeatable || v.Elsewhere {
+	if !v.Repeatable || v.Elsewhere || exchange.IsRefused(v.Err) { // a layer that refused would do so again
 		return false
 	}
 	if res != nil && res.StatusCode >= http.StatusBadRequest {
@@ -175,20 +177,20 @@ func (x *call) follows(a *exchange.Attempt, v exchange.Verdict, res *http.Respon
 	if !v.Unsent && !p.repeat(x.c.Request) {
 		return 0, false
 	}
-	return p.pause(n, a.Others(), res, time.Now())
+	return p.pause(n, a.Others(), v, res, time.Now())
 }
 
 // pause is the wait after the attempt of this number. It honours Retry-After unless the
-// next one goes to another endpoint; a 429 with neither goes to the client,
+// next one goes to another endpoint; a rate limit with neither goes to the client,
 // who was told nothing that would help.
-func (p *retryPolicy) pause(number, others int, res *http.Response, now time.Time) (time.Duration, bool) {
+func (p *retryPolicy) pause(number, others int, v exchange.Verdict, res *http.Response, now time.Time) (time.Duration, bool) {
 	wait := p.wait(number)
 	if res == nil || others > 0 {
 		return wait, true
 	}
 	after, told := retryafter.Parse(res.Header, now)
 	if !told {
-		return wait, res.StatusCode != http.StatusTooManyRequests
+		return wait, v.Blame != exchange.Credential
 	}
 	return max(wait, after), after <= p.maxRetryAfter
 }

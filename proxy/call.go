@@ -75,7 +75,7 @@ func (x *call) prepare() error {
 	if err != nil {
 		x.outcome = Canceled
 		// A passed read deadline ends the context as well; that client is still there.
-		if r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		if r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, body.ErrBudget) {
 			return clientError(r.Context())
 		}
 		return errors.Join(ErrBody, err)

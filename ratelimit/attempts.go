@@ -77,12 +77,12 @@ func (r *reservation) took(e *exchange.End) llm.Usage {
 			return llm.Usage{Input: r.input, Estimated: true}
 		}
 		return llm.Usage{}
-	case e.Counted:
-		return u
 	case !e.Readable:
 		u.Input, u.Output = r.input, r.output
 	case e.Outcome == exchange.Failure && e.Events == 0:
 		return llm.Usage{}
+	case e.Counted:
+		return u
 	case e.Whole && e.Events == 0: // in a form that is not known
 		u.Input, u.Output = r.input, r.output
 	case u.Input == 0:

@@ -110,10 +110,11 @@ type stream struct {
 func (s *stream) Held() *Held { return s.held }
 
 // What is read of a refused body so that its client, which writes before it reads, sees
-// the refusal instead of a broken connection.
+// the refusal instead of a broken connection. One that pauses can read.
 const (
 	maxDrained = 64 << 20
 	drainTime  = 3 * time.Second
+	drainPause = 250 * time.Millisecond
 )
 
 // drain reads on after a refusal. A client that waits for 100 Continue sends nothing more.
@@ -138,8 +139,12 @@ func (g *guarded) drain() {
 		kept = &b
 	}
 	defer pools[0].Put(kept)
-	for n := 0; n < maxDrained && time.Now().Before(end); {
-		g.until(end)
+	for n := 0; n < maxDrained; {
+		now := time.Now()
+		if !now.Before(end) {
+			return
+		}
+		g.until(earlier(end, now.Add(drainPause)))
 		read, err := g.r.Read(*kept)
 		n += read
 		if errors.Is(err, io.EOF) {
@@ -149,6 +154,13 @@ func (g *guarded) drain() {
 			return
 		}
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // Drain reads what is left of a body that a stage refuses, up to a bound, so that its

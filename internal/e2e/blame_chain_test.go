@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,8 @@ type chainSetup struct {
 	maxBody  int64  // 0: chainReplayed
 	settings breaker.Settings
 	timeouts proxy.Timeouts
-	outer    gin.HandlersChain // before every other stage
+	held     proxy.BodiesConfig // the zero value: chainRead
+	outer    gin.HandlersChain  // before every other stage
 }
 
 // chain is a gateway made of the library's packages, stage by stage as the reference
@@ -118,7 +120,8 @@ func (s chainSetup) groups(t *testing.T, g *chain, tracing *observe.Tracing, ups
 	t.Helper()
 	access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	held, err := proxy.NewBodies(proxy.BodiesConfig{Limit: chainRead})
+	s.held.Limit = cmp.Or(s.held.Limit, int64(chainRead))
+	held, err := proxy.NewBodies(s.held)
 	require.NoError(t, err)
 	gate := gin.HandlersChain{held.Middleware(), access.Middleware(), tracing.Middleware(), apierror.Recovery(func(*gin.Context, any, []byte) {})}
 	gate = append(gate, s.outer...)

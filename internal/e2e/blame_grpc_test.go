@@ -25,15 +25,7 @@ import (
 
 // knownGRPC are the cases of the tests of gRPC that are known to fail. A status is in the
 // head when there is no message, else in the trailers.
-var knownGRPC = knownFailure{
-	"Unavailable":      "head, trailers",
-	"Internal":         "head, trailers",
-	"Unknown":          "head, trailers",
-	"DeadlineExceeded": "head, trailers",
-	"cooldown":         "head, trailers",
-	"deadline":         "client?",
-	"streams":          "on, off",
-}
+var knownGRPC = knownFailure{}
 
 // grpcServer is an endpoint of gRPC. A method's name says what it does: "Echo", "Wait", or
 // the code that it ends with, "Late" before it when a message comes first.

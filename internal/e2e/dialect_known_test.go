@@ -90,24 +90,8 @@ var dialectKnown = map[string][]string{
 		"cohere/error first, server/cache",
 		"cohere/error first, server/limits",
 		"cohere/error first, server/fallback",
-		"anthropic messages/error first, server/cache",
-		"anthropic messages/error first, server/limits",
-	},
-	"an error of the request opens circuits without prefetch, or is charged": {
-		"anthropic messages/error first, request/cache",
-		"anthropic messages/error first, request/limits",
-		"anthropic messages/error first, request/fallback",
-	},
-	"an error of quota is repeated, thrown away, and opens circuits": {
-		"anthropic messages/error first, quota/cache",
-		"anthropic messages/error first, quota/limits",
-		"gemini/error first, quota/hold",
-		"gemini/error first, quota/cache",
-		"gemini/error first, quota/limits",
 	},
 	"an error of a kind that nobody knows is repeated, thrown away, and opens circuits": {
-		"anthropic messages/error first, unknown/cache",
-		"anthropic messages/error first, unknown/limits",
 		"tgi/error first, unknown/fallback",
 	},
 	"an error after content is not seen where the text of the dialect is not known": {

@@ -31,25 +31,7 @@ import (
 
 // knownHalfClose are the stacks of layers that are known to lose one direction of an
 // upgraded connection.
-var knownHalfClose = knownFailure{
-	"observe":              "the client first, the client at once",
-	"breaker":              "the client first, the client at once",
-	"routing over observe": "the client first, the client at once",
-	"routing over breaker": "the client first, the client at once",
-	"observe over routing": "the client first, the client at once",
-	"observe over meter":   "the client first, the client at once",
-	"observe over balance": "the client first, the client at once",
-	"observe over breaker": "the client first, the client at once",
-	"meter over observe":   "the client first, the client at once",
-	"meter over breaker":   "the client first, the client at once",
-	"balance over observe": "the client first, the client at once",
-	"balance over breaker": "the client first, the client at once",
-	"breaker over routing": "the client first, the client at once",
-	"breaker over observe": "the client first, the client at once",
-	"breaker over meter":   "the client first, the client at once",
-	"breaker over balance": "the client first, the client at once",
-	"routing over observe over meter over balance over breaker": "the client first, the client at once",
-}
+var knownHalfClose = knownFailure{}
 
 // layers are those that a response passes on its way up, outermost first as in the
 // reference gateway.

@@ -23,24 +23,7 @@ import (
 var nightly = os.Getenv("GINFER_NIGHTLY") != ""
 
 // knownOutage are the cases of the tests of outages that are known to fail.
-var knownOutage = knownFailure{
-	"only endpoint":   "on, off",
-	"ordinary errors": "3 % at 200, 5 % at 200, 3 % at 40, 5 % at 40",
-	"one path":        "poller, caller-0",
-	"four requests":   "on",
-	// The successes from before the first failure are not in the rate.
-	"rule: in turn":                    "alone",
-	"rule: failures last":              "alone",
-	"rule: in pairs, the other way":    "alone",
-	"rule: no pattern":                 "alone",
-	"rule: the failing part last":      "alone",
-	"rule: old successes do not count": "alone",
-	// It is looked at when the next request begins.
-	"rule: at the end": "alone",
-	// Failures in a row are counted over any time.
-	"rule: nine, a pause, one":  "alone",
-	"rule: nine, a pause, nine": "alone",
-}
+var knownOutage = knownFailure{}
 
 // mortal is an endpoint that can be killed and started again at its address.
 type mortal struct {

@@ -9,17 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // limitHeld bounds the bytes of request bodies that a chain holds, over all requests. One
 // caller, and all unauthenticated ones together, may have a quarter of it.
-//
-// There is no such option yet: this is its place. The chain's setup gets it, and the cases
-// below leave the list of known failures.
-func limitHeld(s chainSetup, _ int64) chainSetup {
-	s.maxBody = 32 << 20
+func limitHeld(s chainSetup, budget int64) chainSetup {
+	s.maxBody, s.held = 32<<20, proxy.BodiesConfig{Limit: 32 << 20, Budget: budget}
 	return s
 }
 

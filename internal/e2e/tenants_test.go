@@ -15,18 +15,7 @@ import (
 )
 
 // knownTenants are the cases in which one caller is known to take what is the others'.
-var knownTenants = knownFailure{
-	"500":                             "h1 on, h1 off, h2 on, h2 off",
-	"500 on other paths":              "h1 on, h1 off, h2 on, h2 off",
-	"500 on a path of its own":        "h1 on, h1 off, h2 on, h2 off",
-	"cut before the head":             "h1 on, h1 off, h2 on, h2 off",
-	"cut after content":               "h1 on, h1 off, h2 on, h2 off",
-	"an event of the server's own":    "h1 on, h1 off, h2 on, h2 off",
-	"a response that begins too late": "h1 on, h1 off, h2 on, h2 off",
-	"held bytes":                      "h1, h2",
-	"429 that asks to be left alone":  "h1 on, h1 off, h2 on, h2 off",
-	"503 that asks to be left alone":  "h1 on, h1 off, h2 on, h2 off",
-}
+var knownTenants = knownFailure{}
 
 // hostile is how an endpoint serves the requests of one caller: it fails with each. What
 // it does for others is right.

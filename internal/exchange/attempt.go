@@ -33,8 +33,8 @@ type Attempt struct {
 	noted    *Verdict
 	sender   sender
 	invalid  bool
-	late     bool // the request says itself how long it may take
-	open     bool // by Prefetch
+	ownLimit time.Duration // that the request gives its server; 0: none
+	open     bool          // by Prefetch
 
 	head     time.Time
 	content  time.Time

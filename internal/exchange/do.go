@@ -87,7 +87,7 @@ func (a *Attempt) sent(req *http.Request, err error) {
 	}
 	a.sender = a.x.sender(req)
 	a.invalid = err != nil && !isDial(err) && (!isValid(req) || isTooMuch(err))
-	a.late = len(req.Header["Grpc-Timeout"]) > 0
+	a.ownLimit = grpcTimeout(req.Header)
 }
 
 // isValid reports whether a request can be written at all.

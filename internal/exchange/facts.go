@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/ginfer/ginfer/internal/llm"
 )
@@ -20,7 +21,7 @@ type facts struct {
 	eof     bool // the body was read to its end
 	closed  bool // and this before that
 	hurried bool // the client's own deadline is in force, and short
-	late    bool // the request has one for its server
+	late    bool // the time that the client gives is all but over
 	invalid bool // the request could not have been sent
 	sender  sender
 	grpc    int // grpc-status; -1: none
@@ -41,7 +42,7 @@ func (a *Attempt) facts() *facts {
 	s := &a.scanner
 	f := &facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
-		hurried: a.limits.Hurried && !a.limits.Ample, late: a.late, invalid: a.invalid, sender: a.sender, grpc: a.grpc,
+		hurried: a.limits.Hurried && !a.limits.Ample, late: a.isLate(time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
 		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), begun: !a.content.IsZero(),
 	}
 	if a.outer.Err() != nil {
@@ -87,4 +88,36 @@ func (a *Attempt) isKnown() bool {
 		return a.generates()
 	}
 	return true
+}
+
+// lateShare is which part of the time that a client gives counts as its end: its server
+// sees the same deadline a little earlier.
+const lateShare = 10
+
+// isLate reports whether the client's own time is all but over.
+func (a *Attempt) isLate(now time.Time) bool {
+	if l := a.ownLimit; l > 0 && now.Sub(a.start) >= l-l/lateShare {
+		return true
+	}
+	if !a.limits.Hurried || a.limits.Deadline.IsZero() {
+		return false
+	}
+	given := a.limits.Deadline.Sub(a.start)
+	return now.After(a.limits.Deadline.Add(-given / lateShare))
+}
+
+// grpcTimeout is the time that a call of gRPC gives its server; 0: none.
+func grpcTimeout(h http.Header) time.Duration {
+	v := h.Get("Grpc-Timeout")
+	if len(v) < 2 {
+		return 0
+	}
+	n, err := strconv.Atoi(v[:len(v)-1])
+	unit := map[byte]time.Duration{
+		'H': time.Hour, 'M': time.Minute, 'S': time.Second, 'm': time.Millisecond, 'u': time.Microsecond, 'n': time.Nanosecond,
+	}[v[len(v)-1]]
+	if err != nil || n < 0 || n > 99_999_999 {
+		return 0
+	}
+	return time.Duration(n) * unit
 }

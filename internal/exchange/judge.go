@@ -49,6 +49,8 @@ func (f *facts) given() (Verdict, bool) {
 		return Verdict{Outcome: Canceled, Blame: Client, Err: f.cause}, true
 	case errors.Is(f.cause, ErrTimeout):
 		return Verdict{Outcome: Failure, Blame: Endpoint, Repeatable: true, Err: f.cause}, true
+	case f.err != nil && f.late: // its server saw the same deadline
+		return Verdict{Outcome: Canceled, Blame: Client, Err: f.err}, true
 	case f.cause != nil: // somebody called it off
 		return Verdict{Outcome: Canceled, Err: f.cause}, true
 	case errors.Is(f.err, context.Canceled): // in a layer between
@@ -216,7 +218,7 @@ func (f *facts) called() Verdict {
 	case 2, 13, 14: // UNKNOWN, INTERNAL, UNAVAILABLE
 		v.Blame, v.Repeatable = Endpoint, !f.begun
 	case 4: // DEADLINE_EXCEEDED
-		if f.hurried || f.late {
+		if f.late {
 			return Verdict{Outcome: Canceled, Blame: Client, Err: err}
 		}
 		v.Blame = Endpoint
