@@ -46,6 +46,7 @@ func TestBadConfig(t *testing.T) {
 		"unknown field":      {"{\"groups\": [{\n\"pth\": \"/\"}]}", `:2: groups[0].pth: unknown field`},
 		"another case":       {"{\n\"Groups\": []}", `:2: Groups: unknown field; "groups" is meant?`},
 		"wrong type":         {"{\n\"groups\": 7}", `:2: groups: a number can't stand here`},
+		"type in a map":      {withUpstream(`, "breaker": {"callers": 7}`), `:1: upstreams.a.breaker.callers: a number can't stand here, want bool`},
 		"duration":           {withGroup(`, "proxy": {"idle": 30}`), `:1: groups[0].proxy.idle: a duration is written as "30s"`},
 		"negative duration":  {withGroup(`, "proxy": {"idle": "-3s"}`), `:1: groups[0].proxy.idle: "-3s" is not a duration`},
 		"no groups":          {`{}`, `groups: at least one is needed`},

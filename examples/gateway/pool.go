@@ -194,7 +194,7 @@ func (g *gateway) newPool(name string, cfg Upstream) (*pool, error) {
 	}
 	config := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: through, Health: balance.Health{Path: "-"}, OnEvent: g.hooks.Balance(name)}
 	if out.breakers != nil {
-		config.Outlier.Consecutive = -1 // failures in a row are for the breaker
+		config.Outlier.Consecutive = -1 // endpoints that fail are for the breaker
 	}
 	config.SlowStart.Window = time.Duration(cfg.SlowStart)
 	if h := cfg.Health; h != nil {
