@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )

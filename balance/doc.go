@@ -20,8 +20,9 @@
 // their prefix is cached; the default, [LeastRequest], suits any traffic.
 //
 // What happens on failure: an endpoint that fails is avoided (success rate),
-// then ejected (outliers, not for one caller's failures alone), or found sick (active checks). When more than half
-// are out, health no longer counts and all are used (open). A pool without any
+// then ejected (outliers, not for one caller's failures alone while others are served), or
+// found sick (active checks). When more than half are out, health no longer counts and all
+// are used (open). A pool without any
 // endpoint fails at once with [ErrNoEndpoint] (closed).
 //
 // The pool makes one attempt per RoundTrip. More are the proxy's; a further one goes to an

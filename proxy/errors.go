@@ -84,6 +84,9 @@ func clientError(ctx context.Context) error {
 	if errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, ErrTimeout) {
 		return refusal(http.StatusGatewayTimeout, "timeout", "The request took too long.", fmt.Errorf("%w: %w", ErrTimeout, cause))
 	}
+	if own, ok := errors.AsType[*apierror.Error](cause); ok { // a stage in front ended it, as a drain does
+		return refusal(own.Status, own.Code, own.Message, fmt.Errorf("%w: %w", ErrClientClosed, cause))
+	}
 	return refusal(apierror.StatusClientClosed, "client_closed_request", "The client closed the request.", fmt.Errorf("%w: %w", ErrClientClosed, cause))
 }
 

@@ -134,24 +134,36 @@ func (x *call) outHeader(in *http.Request) http.Header {
 }
 
 // copyHeader puts the upstream's header over what middlewares have set.
-// Fields that are lists by nature are joined.
+// Fields that are lists by nature are joined, and what a limit in front says of itself
+// stands.
 func copyHeader(dst, src http.Header) {
 	drop := listed(src)
 	for name, values := range src {
-		if isHop(name) {
-			continue
-		}
-		if isJoined(name) {
+		switch {
+		case isHop(name):
+		case isJoined(name):
 			dst[name] = append(dst[name], values...)
-			continue
+		case isLimit(name) && (has(dst, name) || slices.Contains(drop, name)):
+		default:
+			dst[name] = values
 		}
-		dst[name] = values
 	}
 	for _, name := range drop {
-		if !isJoined(name) {
+		if !isJoined(name) && !isLimit(name) {
 			delete(dst, name)
 		}
 	}
+}
+
+// isLimit reports whether a header tells of a limit. A client can only heed one of a name,
+// and the gateway's is nearer than that of its account with the upstream.
+func isLimit(name string) bool {
+	return strings.HasPrefix(name, "X-Ratelimit-") || strings.HasPrefix(name, "Ratelimit")
+}
+
+func has(h http.Header, name string) bool {
+	_, ok := h[name]
+	return ok
 }
 
 func isJoined(name string) bool {

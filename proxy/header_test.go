@@ -299,6 +299,10 @@ func TestResponseHeaders(t *testing.T) {
 		"over what a middleware set":     {"X-Set: up", http.Header{"X-Set": {"up"}, "X-Mine": {"gw"}}},
 		"lists are joined":               {"Vary: Accept\r\nSet-Cookie: b=2", http.Header{"Vary": {"Origin", "Accept"}, "Set-Cookie": {"a=1", "b=2"}}},
 		"a middleware's list can't go":   {"Connection: Vary, Set-Cookie", http.Header{"Vary": {"Origin"}, "Set-Cookie": {"a=1"}}},
+		"a limit's own figures stand":    {"X-RateLimit-Remaining-Tokens: 7\r\nRateLimit: \"up\";r=7", http.Header{"X-Ratelimit-Remaining-Tokens": {"5"}, "Ratelimit": {"gw"}}},
+		"and no part comes from others":  {"X-RateLimit-Reset-Tokens: 7s", http.Header{"X-Ratelimit-Reset-Tokens": nil}},
+		"of other limits they pass":      {"X-RateLimit-Remaining-Requests: 7\r\nAnthropic-RateLimit-Tokens-Remaining: 7", http.Header{"X-Ratelimit-Remaining-Requests": {"7"}, "Anthropic-Ratelimit-Tokens-Remaining": {"7"}}},
+		"a limit's can't go":             {"Connection: X-RateLimit-Remaining-Tokens, RateLimit-Reset\r\nRateLimit-Reset: 7", http.Header{"X-Ratelimit-Remaining-Tokens": {"5"}, "Ratelimit-Reset": nil}},
 		"no content type is not guessed": {"X-A: 1", http.Header{"Content-Type": nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -308,6 +312,9 @@ func TestResponseHeaders(t *testing.T) {
 				c.Header("X-Mine", "gw")
 				c.Header("Vary", "Origin")
 				c.Header("Set-Cookie", "a=1")
+				c.Header("RateLimit", "gw")
+				c.Header("X-RateLimit-Remaining-Tokens", "5")
+				c.Writer.Header()["X-Ratelimit-Reset-Tokens"] = nil // a budget that never fills
 			}}}.start(t)
 			a := r.get(t)
 			require.Equal(t, "ok", a.body)

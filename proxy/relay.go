@@ -123,18 +123,24 @@ func (x *call) copyBody(res *http.Response, events bool, between *llm.Splitter) 
 			}
 		}
 		switch {
-		case readErr == io.EOF: // one that is wrapped is no clean end
-			return x.bodyEnded()
 		case readErr != nil:
-			v := x.attempt.Latest().Verdict()
-			if v.Err == nil { // it was whole but for the transport's end
-				return nil
-			}
-			return x.explain(v, readErr)
+			return x.readEnded(readErr)
 		case n < len(buf):
 			x.c.Writer.Flush()
 		}
 	}
+}
+
+// readEnded says what the end of the upstream's body means.
+func (x *call) readEnded(err error) error {
+	if err == io.EOF { //nolint:errorlint // one that is wrapped is no clean end
+		return x.bodyEnded()
+	}
+	v := x.attempt.Latest().Verdict()
+	if v.Err == nil { // it was whole but for the transport's end
+		return nil
+	}
+	return x.explain(v, err)
 }
 
 // readTooSlowly ends an exchange whose time passed while the gateway waited for its

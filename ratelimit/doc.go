@@ -9,8 +9,9 @@
 //	r.POST("/v1/chat/completions", authn.Middleware(), limits.Middleware(), tokens.Middleware(), gateway.Handler())
 //
 // A [Limiter] counts requests in token buckets. A [Tokens] reserves what a request
-// to a language model is likely to cost, and settles what it cost in fact, also
-// when a stream breaks or its client leaves. An [Adaptive] bounds how many requests
+// to a language model is likely to cost, by what its API says is text, and settles what
+// its attempts took in fact, also when a stream breaks or its client leaves: attempts that
+// delivered nothing, and calls that generate nothing, cost nothing. An [Adaptive] bounds how many requests
 // are under way by how fast first tokens come. Each is a Gin middleware.
 //
 // In the chain they come after auth, whose [auth.Subject] and [auth.Tenant] are keys,

@@ -13,9 +13,9 @@
 //
 // A [Router] works in two places. In front, its Middleware decides, once per
 // request, and keeps the decision in the request's context, where [FromContext]
-// finds it. Behind the proxy, its Transport sends each try to the decided
+// finds it. Behind the proxy, its Transport sends each attempt to the decided
 // version's upstream, puts the upstream's model name into the body, and walks
-// the fallback chain. Answers say who gave them in X-Model-Version and X-Model,
+// the fallback chain. Responses say who gave them in X-Model-Version and X-Model,
 // and in X-Fallback-From whose place that one took.
 //
 //	router, err := routing.New(routing.Config{Table: table, StickyHeader: "X-User-Id",
@@ -32,8 +32,11 @@
 //  3. else the first route with neither.
 //
 // A version that fails is followed by those of its route's fallback, in order, of
-// the same or of other models. A version with [Capabilities] is passed over, the
-// first one too, by requests that need more: tools, an answer that fits a JSON
+// the same or of other models, each by an attempt of its own: after errors that another
+// server or another credential may not repeat (429, 5xx, a spent or refused credential of
+// the operator, an empty response), and by one with more room when the request was too
+// long. A version with [Capabilities] is passed over, the
+// first one too, by requests that need more: tools, a response that fits a JSON
 // schema, images, a longer context. Where none can do it the first one is asked:
 // its own error says best what is wrong.
 //

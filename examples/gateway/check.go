@@ -50,8 +50,8 @@ func (c *Config) check() []fault {
 			k.add(fmt.Sprintf("trusted_proxies[%d]", i), "%q is not a CIDR range such as 10.0.0.0/8", cidr)
 		}
 	}
-	if m := c.Memory; m.LimitPercent < -1 || m.LimitPercent > 100 || m.GOGC < -1 || m.BodyBudget < 0 {
-		k.add("memory", "limit_percent is 1 to 100 or -1, gogc is positive or -1, body_budget is positive")
+	if m := c.Memory; m.LimitPercent < -1 || m.LimitPercent > 100 || m.GOGC < -1 || m.BodyBudget < 0 || !(m.BodyShare >= 0 && m.BodyShare <= 1) {
+		k.add("memory", "limit_percent is 1 to 100 or -1, gogc is positive or -1, body_budget is positive, body_share is above 0 and at most 1")
 	}
 	if c.Memory.GOGC == -1 && c.Memory.LimitPercent == -1 {
 		k.add("memory", "gogc -1 needs a limit: nothing would ever be collected")
@@ -69,6 +69,7 @@ func (c *Config) check() []fault {
 		k.group(fmt.Sprintf("groups[%d]", i), &c.Groups[i], known)
 	}
 	k.samePath(c.Groups)
+	k.bodies(c)
 	k.caches(c)
 	k.queues(c)
 	k.rollouts(c)
@@ -109,6 +110,7 @@ func (k *checker) upstream(path string, u Upstream) {
 	}
 	k.oneOf(path+".protocol", u.Protocol, "", "http1", "http2", "h2c")
 	k.policy(path, u)
+	k.breaker(path+".breaker", u.Breaker)
 	if u.Health != nil && u.Health.Path != "" && !strings.HasPrefix(u.Health.Path, "/") {
 		k.add(path+".health.path", "%q must begin with /", u.Health.Path)
 	}
@@ -158,6 +160,7 @@ func (k *checker) group(path string, g *Group, known []string) {
 	if g.Proxy.Tries < 0 || g.Proxy.Tries > 10 {
 		k.add(path+".proxy.tries", "must be 1 to 10")
 	}
+	k.reached(path, g)
 	if g.Proxy.Hedge != nil && !g.Proxy.RetryPosts {
 		k.add(path+".proxy.hedge", "needs retry_posts: it sends a request twice")
 	}

@@ -119,10 +119,12 @@ type Memory struct {
 	// GOGC is how much the heap may grow between collections, in per cent. Default 100; -1: off, which
 	// needs a limit.
 	GOGC int `json:"gogc,omitempty"`
-	// BodyBudget is how many bytes of request bodies may be held at a time; one caller, and all that
-	// are not authenticated, may have a quarter of it. A request beyond it gets 503. Default a quarter
-	// of the memory limit, at least 268435456.
+	// BodyBudget is how many bytes of request bodies may be held at a time. A request beyond it
+	// gets 503. Default a quarter of the memory limit, at least 268435456.
 	BodyBudget int64 `json:"body_budget,omitempty"`
+	// BodyShare is the part of BodyBudget that one caller may have, and all callers together that
+	// are not authenticated. Default 0.25.
+	BodyShare float64 `json:"body_share,omitempty"`
 }
 
 // Upstream is a pool of servers that serve the same.
@@ -150,9 +152,10 @@ type Upstream struct {
 	// Headers are set on every request to this pool, in place of the client's.
 	// ${NAME} stands for an environment variable: {"Authorization": "Bearer ${OPENAI_API_KEY}"}.
 	Headers map[string]string `json:"headers,omitempty"`
-	// NoStreamOptions leaves requests for streams as clients write them. Default false: they are made to
-	// ask for usage, unless the upstream refuses that.
-	NoStreamOptions bool `json:"no_stream_options,omitempty"`
+	// NoInject leaves requests for streams as the client wrote them. By default completions are
+	// made to ask for usage, which is taken out again for clients that did not ask; an upstream
+	// that refuses that is asked again without. Default false.
+	NoInject bool `json:"no_inject,omitempty"`
 }
 
 // Endpoint is one server.
@@ -175,23 +178,37 @@ type Hash struct {
 	Algorithm string `json:"algorithm,omitempty"`
 }
 
-// Breaker says when the circuit of an endpoint opens, and how it closes.
+// Breaker says when the circuit of an endpoint opens, and how it closes. Volume, FailurePercent
+// and Sleep are the rule; each of the others is an addition to it.
 type Breaker struct {
 	// Off lets everything through, whatever happens. Default false.
 	Off bool `json:"off,omitempty"`
-	// Volume of exchanges in ten seconds before a rate counts. Default 10.
+	// Volume is how many requests must have ended in ten seconds before a rate counts. Default 10.
 	Volume int `json:"volume,omitempty"`
-	// FailurePercent opens. Default 50.
+	// FailurePercent of failed requests in ten seconds opens. Default 50; -1: no rate opens.
 	FailurePercent int `json:"failure_percent,omitempty"`
-	// Consecutive failures open at once. Default 10.
-	Consecutive int `json:"consecutive,omitempty"`
-	// SlowFirstByte is a first byte that comes late; SlowPercent of them opens. Defaults off and 80.
-	SlowFirstByte Duration `json:"slow_first_byte,omitempty"`
-	SlowPercent   int      `json:"slow_percent,omitempty"`
 	// Sleep is how long it stays open the first time; it doubles with every relapse, up to MaxSleep. Defaults 5s and 1m.
 	Sleep    Duration `json:"sleep,omitempty"`
 	MaxSleep Duration `json:"max_sleep,omitempty"`
-	// MaxConcurrent exchanges may be under way at an endpoint. Default: any number.
+	// Consecutive failures open at once. Default: they do not.
+	Consecutive int `json:"consecutive,omitempty"`
+	// SlowFirstByte is a first content that comes late; SlowPercent of them opens. Defaults off and 80.
+	SlowFirstByte Duration `json:"slow_first_byte,omitempty"`
+	SlowPercent   int      `json:"slow_percent,omitempty"`
+	// Callers keeps one caller's failures from opening a circuit alone while others are served. Default true.
+	Callers *bool `json:"callers,omitempty"`
+	// Routes has one path, or one version of a model, that fails alone be closed to requests alone. Default true.
+	Routes *bool `json:"routes,omitempty"`
+	// Trickle is how many requests a second pass an open circuit when there is no other endpoint. Default 2; -1: none.
+	Trickle float64 `json:"trickle,omitempty"`
+	// Successes close a circuit on its way back when there is no other endpoint. Default 3.
+	Successes int `json:"successes,omitempty"`
+	// Ramp is the part of requests that passes in each step of the way back while other endpoints take
+	// the rest. Default [0.01, 0.05, 0.25, 0.5]; []: no steps, Successes decide.
+	Ramp []float64 `json:"ramp,omitzero"`
+	// Step is how long each of them takes. Default 1s.
+	Step Duration `json:"step,omitempty"`
+	// MaxConcurrent requests may be under way at an endpoint. Default: any number.
 	MaxConcurrent int `json:"max_concurrent,omitempty"`
 	// PerVersion gives each version of the routing table a circuit of its own at every endpoint,
 	// for pools that serve several models. Default false.
@@ -285,32 +302,40 @@ type Proxy struct {
 	// to estimate its cost, to send it again. Of a longer one the beginning is read and the rest
 	// streams. Default 33554432; -1: bodies stream, unless a stage needs them.
 	MaxBody int64 `json:"max_body,omitempty"`
-	// Tries is the most tries per request. Default 3; 1 means no retries.
+	// Tries is the most attempts per request. Default 3; 1 means no retries.
 	Tries int `json:"tries,omitempty"`
 	// RetryPosts also repeats POST requests that an upstream may have begun,
 	// as is right for inference and wrong for orders. Default false.
 	RetryPosts bool `json:"retry_posts,omitempty"`
-	// Hedge begins a second try beside one whose first token is late. Default: none is.
+	// Hedge begins a second attempt beside one whose first token is late. Default: none is.
 	Hedge *Hedge `json:"hedge,omitempty"`
-	// Connect, FirstByte, Idle and Total bound the parts of an exchange.
-	// Defaults 5s, 2m, 1m, 1h; "off".
-	Connect   Duration `json:"connect,omitempty"`
+	// Connect bounds the making of a connection. Default 5s; "off".
+	Connect Duration `json:"connect,omitempty"`
+	// FirstByte bounds each attempt until the head of its response. Default 2m; "off".
 	FirstByte Duration `json:"first_byte,omitempty"`
-	Idle      Duration `json:"idle,omitempty"`
-	Total     Duration `json:"total,omitempty"`
-	// Hold is how long an answer may be held back until it has content, so that one which
-	// fails before can be tried again. Heartbeats begin after it. Default: until first_byte; "off".
+	// FirstContent bounds each attempt of a call that generates text until its first content; comments
+	// and white space are none. Default 5m; "off".
+	FirstContent Duration `json:"first_content,omitempty"`
+	// Hold is how long a response may be kept back until it has content, so that one which fails
+	// before can be replaced. Then it passes as it is, and heartbeats with it. Default: until
+	// first_content; "off".
 	Hold Duration `json:"hold,omitempty"`
-	// Stall ends a stream that pauses ten times longer than it usually does, and at least
-	// for so long. Default 15s; "off".
+	// Idle bounds each wait for the next bytes of a response, of any kind. Default 5m; "off".
+	Idle Duration `json:"idle,omitempty"`
+	// Stall ends a stream of text that pauses ten times longer than it usually does, and at least
+	// for so long; not where tools, searches or code are at work. Default 1m; "off".
 	Stall Duration `json:"stall,omitempty"`
+	// Total bounds the whole. Default 1h; "off".
+	Total Duration `json:"total,omitempty"`
+	// Tunnel bounds the silence of an upgraded connection. Default 1h; "off".
+	Tunnel Duration `json:"tunnel,omitempty"`
 }
 
-// Hedge says when a second try is begun. It needs retry_posts.
+// Hedge says when a second attempt is begun. It needs retry_posts.
 type Hedge struct {
-	// Ratio is how many second tries there may be per request. Default 0.05.
+	// Ratio is how many second attempts there may be per request. Default 0.05.
 	Ratio float64 `json:"ratio,omitempty"`
-	// Quantile of the recent times to the first token, after which a try is late. Default 0.95.
+	// Quantile of the recent times to the first token, after which an attempt is late. Default 0.95.
 	Quantile float64 `json:"quantile,omitempty"`
 }
 

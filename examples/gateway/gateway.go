@@ -29,8 +29,8 @@ type gateway struct {
 	path  string // of the configuration; "" = built in
 	token string
 	demo  demo
-	meter *stream.Meter // of what requests to models take
-	plain *stream.Meter // that changes no request
+	meter *stream.Meter // of what models are asked and respond
+	plain *stream.Meter // the same, for upstreams whose requests stay as they are
 	*telemetry
 	ready atomic.Bool
 
@@ -50,8 +50,8 @@ type gateway struct {
 	caches  map[string]*groupCache // by group
 	work    *work                  // nil: there is no queue
 
-	bodies     *proxy.Bodies
-	bodyBudget int64 // as configured
+	bodies   *proxy.Bodies
+	bodiesOf proxy.BodiesConfig // as configured
 
 	progress *progress
 	rollouts map[string]*rollout // by name

@@ -164,14 +164,15 @@ func (g *gateway) gate(cfg *Group, all *Config, known gin.HandlersChain) (gin.Ha
 
 // keepBodies returns the budget of request bodies, which groups share and a reload keeps.
 func (g *gateway) keepBodies(cfg *Memory) (*proxy.Bodies, error) {
-	if g.bodies != nil && g.bodyBudget == cfg.BodyBudget {
+	wanted := proxy.BodiesConfig{Budget: cfg.BodyBudget, Share: cfg.BodyShare}
+	if g.bodies != nil && g.bodiesOf == wanted {
 		return g.bodies, nil
 	}
-	bodies, err := proxy.NewBodies(proxy.BodiesConfig{Budget: cfg.BodyBudget})
+	bodies, err := proxy.NewBodies(wanted)
 	if err != nil {
 		return nil, err
 	}
-	g.bodies, g.bodyBudget = bodies, cfg.BodyBudget
+	g.bodies, g.bodiesOf = bodies, wanted
 	return bodies, nil
 }
 
@@ -257,8 +258,9 @@ func (g *gateway) newProxy(cfg *Group, all *Config, who *authn, transport http.R
 		Retry:          proxy.Retry{Tries: cfg.Proxy.Tries, Repeat: repeat},
 		Timeouts: proxy.Timeouts{
 			Connect: time.Duration(cfg.Proxy.Connect), FirstByte: time.Duration(cfg.Proxy.FirstByte),
-			Idle: time.Duration(cfg.Proxy.Idle), Total: time.Duration(cfg.Proxy.Total),
-			Hold: time.Duration(cfg.Proxy.Hold), Stall: time.Duration(cfg.Proxy.Stall),
+			FirstContent: time.Duration(cfg.Proxy.FirstContent), Hold: time.Duration(cfg.Proxy.Hold),
+			Idle: time.Duration(cfg.Proxy.Idle), Stall: time.Duration(cfg.Proxy.Stall),
+			Total: time.Duration(cfg.Proxy.Total), Tunnel: time.Duration(cfg.Proxy.Tunnel),
 		},
 		Hedge: hedge(cfg.Proxy.Hedge),
 		Class: version,
@@ -285,7 +287,7 @@ func hedge(cfg *Hedge) *proxy.Hedge {
 	return &proxy.Hedge{Ratio: cfg.Ratio, Quantile: cfg.Quantile}
 }
 
-// version is the one that was decided on: its answers take alike to begin.
+// version is the one that was decided on: its responses take alike to begin.
 func version(c *gin.Context) string {
 	d, _ := routing.FromContext(c.Request.Context())
 	return d.Version

@@ -120,7 +120,13 @@ var unknownField = regexp.MustCompile(`unknown field "(.*)"`)
 // decodeFault gives a decoding error its place.
 func (s *source) decodeFault(err error, text []byte) fault {
 	if typeErr, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fault{path: typeErr.Field, line: lineAt(text, typeErr.Offset), reason: fmt.Sprintf("a %s can't stand here, want %s", typeErr.Value, typeErr.Type)}
+		f := fault{path: typeErr.Field, line: lineAt(text, typeErr.Offset), reason: fmt.Sprintf("a %s can't stand here, want %s", typeErr.Value, typeErr.Type)}
+		for path, end := range s.ends { // Field lacks the keys of maps
+			if end == typeErr.Offset {
+				f.path = path
+			}
+		}
+		return f
 	}
 	if value, ok := errors.AsType[*valueError](err); ok {
 		return s.valueFault(value, text)

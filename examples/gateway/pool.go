@@ -37,19 +37,9 @@ func (p *pool) close() {
 	}
 }
 
-// RoundTrip implements http.RoundTripper. What a provider says of its limits is
-// about the operator's account, and would overwrite what the gateway says of its own.
+// RoundTrip implements http.RoundTripper.
 func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := p.transport.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	for name := range res.Header {
-		if strings.HasPrefix(name, "X-Ratelimit-") || strings.HasPrefix(name, "Ratelimit") {
-			delete(res.Header, name)
-		}
-	}
-	return res, nil
+	return p.transport.RoundTrip(req)
 }
 
 // keepPools makes the pools of a configuration; those that did not change are
@@ -162,10 +152,23 @@ func (g *gateway) newBreakers(name string, cfg *Breaker) (*breaker.Group, error)
 		}
 	}
 	return breaker.New(breaker.Config{Key: key, OnEvent: g.hooks.Breaker(name), Settings: breaker.Settings{
-		Volume: cfg.Volume, FailurePercent: cfg.FailurePercent, Consecutive: cfg.Consecutive,
-		SlowFirstByte: time.Duration(cfg.SlowFirstByte), SlowPercent: cfg.SlowPercent,
-		Sleep: time.Duration(cfg.Sleep), MaxSleep: time.Duration(cfg.MaxSleep), MaxConcurrent: cfg.MaxConcurrent,
+		Volume: cfg.Volume, FailurePercent: cfg.FailurePercent,
+		Sleep: time.Duration(cfg.Sleep), MaxSleep: time.Duration(cfg.MaxSleep),
+		Consecutive: cfg.Consecutive, SlowFirstByte: time.Duration(cfg.SlowFirstByte), SlowPercent: cfg.SlowPercent,
+		Callers: position(cfg.Callers), Routes: position(cfg.Routes), Trickle: cfg.Trickle,
+		Successes: cfg.Successes, Ramp: cfg.Ramp, Step: time.Duration(cfg.Step), MaxConcurrent: cfg.MaxConcurrent,
 	}})
+}
+
+// position is that of a switch, which is at its default where nothing is said.
+func position(on *bool) breaker.Switch {
+	switch {
+	case on == nil:
+		return breaker.Default
+	case *on:
+		return breaker.On
+	}
+	return breaker.Off
 }
 
 // circuit names the circuit of a version at an endpoint.
@@ -191,7 +194,7 @@ func (g *gateway) newPool(name string, cfg Upstream) (*pool, error) {
 	}
 	config := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: through, Health: balance.Health{Path: "-"}, OnEvent: g.hooks.Balance(name)}
 	if out.breakers != nil {
-		config.Outlier.Consecutive = -1 // failures in a row are for the breaker
+		config.Outlier.Consecutive = -1 // endpoints that fail are for the breaker
 	}
 	config.SlowStart.Window = time.Duration(cfg.SlowStart)
 	if h := cfg.Health; h != nil {
@@ -212,7 +215,7 @@ func (g *gateway) newPool(name string, cfg Upstream) (*pool, error) {
 		out.transport = headers{next: p, set: set}
 	}
 	meter := g.meter
-	if cfg.NoStreamOptions {
+	if cfg.NoInject {
 		meter = g.plain
 	}
 	out.transport = g.tracing.Transport(meter.Transport(out.transport))

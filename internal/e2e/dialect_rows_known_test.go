@@ -23,9 +23,6 @@ var rowsKnown = map[string][]string{
 	"the context error of an upstream leads nowhere": {
 		"TestDialectUpstreamsOwnContextError/in_response.failed",
 	},
-	"the limits of the upstream replace ours in the head": {
-		"TestDialectLimitHeadersOfTheUpstream/our_tokens_alone",
-	},
 	"a response that is compressed unasked is not metered": {
 		"TestDialectCompressedUnasked/{JSON|JSON,_the_client_takes_gzip|stream|stream,_the_client_takes_gzip|stream,_the_client_takes_no_gz}",
 	},

@@ -9,7 +9,7 @@ function health(e) {
   if (!e.healthy) return ["✕ unhealthy", "bad"];
   if (e.draining) return ["◐ draining", "warn"];
   if (left(e.ejected_until) > 0) return [`⊘ ejected, ${span(left(e.ejected_until))} left`, "bad"];
-  if (left(e.resting_until) > 0) return [`◐ resting, ${span(left(e.resting_until))} left`, "warn"];
+  if (left(e.resting_until) > 0) return [`◐ cooling down for some, ${span(left(e.resting_until))} left`, "warn"];
   return ["✓ healthy", "good"];
 }
 
@@ -24,7 +24,11 @@ function circuit(row) {
   if (c.forced) text += " by hand";
   else if (c.state === "open" && left(c.until) > 0) text += `, ${span(left(c.until))} left`;
   else if (left(c.rest) > 0) text += `, rests ${span(left(c.rest))}`;
-  return [text, cls];
+  if (c.state === "closed" && c.routes?.length) {
+    text += `, but for ${c.routes.length} ${c.routes.length > 1 ? "paths" : "path"}`;
+    cls = "warn";
+  }
+  return [text, cls, c.routes?.join("\n") ?? ""];
 }
 
 // hand are the buttons that hold a circuit.
@@ -59,7 +63,7 @@ export function upstreams(all) {
     ["n opt", once((td, e) => put(td, figure(e.requests), String(e.requests)))],
     ["n opt", once((td, e) => { put(td, figure(e.failures), String(e.failures)); })],
     ["n opt", once((td, e) => put(td, percent(e.success)))],
-    ["circuit", (td, row) => { const [text, cls] = circuit(row); put(td, text); td.className = "circuit " + cls; }],
+    ["circuit", (td, row) => { const [text, cls, routes] = circuit(row); put(td, text, routes); td.className = "circuit " + cls; }],
     ["", hand],
   ]);
   const hidden = all.reduce((n, u) => n + (u.hidden ?? 0), 0);
