@@ -78,6 +78,30 @@ func (a *Attempt) Latest() *Attempt {
 	}
 }
 
+// Each calls f with the attempt itself and with those that followed it within the layers
+// below.
+func (a *Attempt) Each(f func(*Attempt)) {
+	for a != nil {
+		a.mu.Lock()
+		next := a.next
+		a.mu.Unlock()
+		f(a)
+		a = next
+	}
+}
+
+// Again readies an attempt that a layer refused, for another upstream: what was said of
+// the one that refused does not hold for that.
+func (a *Attempt) Again() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.endpoint, a.others = "", 0
+	a.limits.FirstByte, a.patience = a.x.Limits.FirstByte, 0
+}
+
+// Gone reports whether nobody waits for the attempt any more.
+func (a *Attempt) Gone() bool { return a.outer.Err() != nil }
+
 // Exchange is what the attempt is of.
 func (a *Attempt) Exchange() *Exchange { return a.x }
 
@@ -190,20 +214,6 @@ func (a *Attempt) isEnded() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ended
-}
-
-// Status is that of the response; 0: there is none yet.
-func (a *Attempt) Status() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.status
-}
-
-// Header is that of the response; nil: there is none yet. It must not be changed.
-func (a *Attempt) Header() http.Header {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.header
 }
 
 // Uploading begins the wait for the first byte again: the client's body is still on its way.

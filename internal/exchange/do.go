@@ -198,3 +198,14 @@ func (a *Attempt) ending(v Verdict) End {
 		Start: a.start, Head: a.head, Content: a.content, Over: time.Now(), Bytes: a.bytes,
 	}
 }
+
+// Call is Do for a layer that watches: it calls watch with the attempt that made the
+// response, and so the last one, also when next panics. A refusal is no attempt.
+func (a *Attempt) Call(req *http.Request, next http.RoundTripper, watch func(*Attempt)) (res *http.Response, err error) {
+	defer func() {
+		if !IsRefused(err) {
+			watch(a.Latest())
+		}
+	}()
+	return a.Do(req, next)
+}

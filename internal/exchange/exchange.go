@@ -157,21 +157,6 @@ func (x *Exchange) Served() (Served, bool) {
 	return *x.served, true
 }
 
-// First reports whether it is called for the first time with this key: an exchange is one
-// observation of a circuit, however many attempts went there.
-func (x *Exchange) First(key any) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.observed[key] {
-		return false
-	}
-	if x.observed == nil {
-		x.observed = make(map[any]bool)
-	}
-	x.observed[key] = true
-	return true
-}
-
 // next counts an attempt.
 func (x *Exchange) next() int {
 	x.mu.Lock()
