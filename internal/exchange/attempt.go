@@ -16,6 +16,7 @@ type Attempt struct {
 	hedge  bool
 	outer  context.Context //nolint:containedctx // what began it: it ends with the client's request
 	ctx    context.Context //nolint:containedctx // its own
+	values carried         // ctx, and the attempt
 	stop   context.CancelCauseFunc
 	dog    watchdog
 	start  time.Time
@@ -42,6 +43,7 @@ type Attempt struct {
 	header   http.Header
 	grpc     int   // the grpc-status in the header; -1: none
 	body     *body // nil: there is none yet
+	room     body  // for it
 	scanner  llm.Scanner
 	scans    bool
 	events   int64
@@ -201,7 +203,8 @@ func (a *Attempt) Verdict() Verdict {
 	if a.ended {
 		return a.end.Verdict
 	}
-	return judge(a.facts())
+	f := a.facts()
+	return judge(&f)
 }
 
 // Finish ends the attempt with an error of the caller's: for one that no layer ended.

@@ -23,6 +23,7 @@ type body struct {
 	sse    bool  // it is a stream of server-sent events that can be read
 	grpc   bool
 
+	ahead   prefetched
 	fetched atomic.Pointer[prefetched] // what was read ahead; nil: nothing is left of it
 	filter  *filtering                 // nil: events pass as they come
 	pauses  gaps
@@ -30,14 +31,13 @@ type body struct {
 	closed  atomic.Bool
 }
 
-func newBody(a *Attempt, res *http.Response) *body {
+// take makes b the attempt's.
+func (b *body) take(a *Attempt, res *http.Response) {
 	l, contentType := &a.limits, res.Header.Get("Content-Type")
-	return &body{
-		a: a, res: res, src: res.Body, length: res.ContentLength,
-		timed: l.Idle > 0 || l.Stall > 0 || l.FirstContent > 0 || l.FirstByte > 0 || !l.Deadline.IsZero(),
-		sse:   a.scans && llm.IsEventStream(contentType) && !llm.Encoded(res.Header),
-		grpc:  llm.IsGRPC(contentType),
-	}
+	b.a, b.res, b.src, b.length = a, res, res.Body, res.ContentLength
+	b.timed = l.Idle > 0 || l.Stall > 0 || l.FirstContent > 0 || l.FirstByte > 0 || !l.Deadline.IsZero()
+	b.sse = a.scans && llm.IsEventStream(contentType) && !llm.Encoded(res.Header)
+	b.grpc = llm.IsGRPC(contentType)
 }
 
 // Read implements io.Reader.

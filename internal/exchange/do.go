@@ -136,7 +136,8 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 	bodiless := req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 	a.scanner.Reset(a.api, res.Header)
 	a.scans = !upgraded && !bodiless
-	a.body = newBody(a, res)
+	a.body = &a.room
+	a.body.take(a, res)
 	if a.body.grpc {
 		a.grpc = grpcStatus(res.Header)
 	}
@@ -169,7 +170,8 @@ func (a *Attempt) finish(update func()) {
 		return
 	}
 	update()
-	v := judge(a.facts())
+	f := a.facts()
+	v := judge(&f)
 	a.ended = true
 	a.end = a.ending(v)
 	list, unwatch := a.hooks.end, a.unwatch

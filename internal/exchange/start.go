@@ -73,7 +73,8 @@ func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt
 		a.unwatch = context.AfterFunc(outer, func() { a.finish(func() {}) })
 		a.mu.Unlock()
 	}
-	return a, req.WithContext(context.WithValue(a.ctx, attemptKey{}, a)) //nolint:contextcheck // it has outer's end
+	a.values = carried{a.ctx, attemptKey{}, a}
+	return a, req.WithContext(&a.values) //nolint:contextcheck // it has outer's end
 }
 
 // life is the context of an attempt that follows an ended one: it has the values of the

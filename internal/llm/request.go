@@ -3,7 +3,7 @@ package llm
 import (
 	"bytes"
 	"errors"
-	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 )
@@ -55,14 +55,13 @@ const (
 	unknownBytes = 1000
 )
 
+// Head is what a request is read by beside its body.
+type Head struct{ Method, Path, Query, ContentType string }
+
 // ReadRequest reads a request and its body, in one pass. The body's bytes are not kept.
-func ReadRequest(r *http.Request, body []byte) *Request {
-	path := ""
-	if r.URL != nil {
-		path = r.URL.Path
-	}
-	q := &Request{API: Of(r.Method, path), N: 1}
-	contentType := r.Header.Get("Content-Type")
+func ReadRequest(h Head, body []byte) *Request {
+	q := &Request{API: Of(h.Method, h.Path), N: 1}
+	contentType := h.ContentType
 	switch {
 	case len(body) == 0:
 	case strings.HasPrefix(MediaType(contentType), "multipart/"), MediaType(contentType) == "application/x-www-form-urlencoded" && !looksLikeJSON(body):
@@ -72,7 +71,8 @@ func ReadRequest(r *http.Request, body []byte) *Request {
 	default:
 		q.InputBytes = min(int64(len(body)), unknownBytes)
 	}
-	q.name(r, path)
+	q.RPC = q.RPC || isBatch(body)
+	q.name(h)
 	if q.API == Free {
 		q.InputBytes = 0
 	}
@@ -93,8 +93,8 @@ func (q *Request) Generates() bool {
 }
 
 // name finds the model where the body does not name it.
-func (q *Request) name(r *http.Request, path string) {
-	if named := ModelInPath(path); named != "" {
+func (q *Request) name(h Head) {
+	if named := ModelInPath(h.Path); named != "" {
 		if q.Model != named {
 			q.BodyModel = q.Model
 		}
@@ -104,8 +104,9 @@ func (q *Request) name(r *http.Request, path string) {
 		}
 		return
 	}
-	if q.Model == "" && q.ModelFault == nil && r.URL != nil && r.URL.RawQuery != "" {
-		switch models := r.URL.Query()["model"]; {
+	if q.Model == "" && q.ModelFault == nil && h.Query != "" {
+		values, _ := url.ParseQuery(h.Query) // what is well of it counts
+		switch models := values["model"]; {
 		case len(models) > 1:
 			q.ModelFault = ErrDuplicate
 		case len(models) == 1:
@@ -126,7 +127,7 @@ func (q *Request) readJSON(body []byte) {
 	defer r.release()
 	r.Request, r.body = q, body
 	if err := r.json.all(body); err != nil {
-		*q = Request{API: q.API, N: 1, ModelFault: err, InputBytes: int64(len(body)), RPC: isBatch(body)}
+		*q = Request{API: q.API, N: 1, ModelFault: err, InputBytes: int64(len(body))}
 		return
 	}
 	q.JSON = true
