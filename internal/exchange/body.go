@@ -26,7 +26,7 @@ type body struct {
 	ahead   prefetched
 	fetched atomic.Pointer[prefetched] // what was read ahead; nil: nothing is left of it
 	filter  *filtering                 // nil: events pass as they come
-	pauses  gaps
+	pauses  *gaps // of a stream whose pace limits its pauses
 	once    sync.Once
 	closed  atomic.Bool
 }
@@ -89,6 +89,9 @@ func (b *body) pull(p []byte, f *filtering) (int, error) {
 	}
 	if n > 0 {
 		if a.limits.Stall > 0 && a.scanner.Stream() {
+			if b.pauses == nil {
+				b.pauses = new(gaps)
+			}
 			b.pauses.add(now.Sub(asked))
 		}
 		a.saw(p[:n], now, f)
@@ -119,7 +122,7 @@ func (b *body) read(p []byte) (int, error) {
 // whose part is complete, is silent for reasons of its own.
 func (b *body) limit() time.Duration {
 	l := &b.a.limits
-	if l.Stall <= 0 || b.a.x.Tools || b.a.scanner.Phase() == llm.PhaseWork {
+	if l.Stall <= 0 || b.pauses == nil || b.a.x.Tools || b.a.scanner.Phase() == llm.PhaseWork {
 		return l.Idle
 	}
 	return b.pauses.limit(l.Idle, l.Stall)

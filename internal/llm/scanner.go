@@ -35,7 +35,7 @@ type Scanner struct {
 	trails   bool // data came after the terminal event
 	lastKind kind // of the event that ended last
 	rests    bool // the last event ended a part, and the stream may end so
-	kept     kept
+	kept     *kept // nil: nothing is
 	keeps    bool // what looks like an error is one
 	last     Event
 }
@@ -235,5 +235,5 @@ func (s *Scanner) Failure() *Error {
 	if !s.failed && !s.event.isError || s.remote {
 		return nil
 	}
-	return s.kept.error()
+	return s.keep().error()
 }
