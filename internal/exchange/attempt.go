@@ -44,7 +44,7 @@ type Attempt struct {
 	grpc     int   // the grpc-status in the header; -1: none
 	body     *body // nil: there is none yet
 	room     body  // for it
-	scanner  llm.Scanner
+	scanner  *llm.Scanner // of scanners, until the end; unread while nothing is scanned
 	scans    bool
 	events   int64
 	bytes    int64

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/llm"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -134,6 +136,7 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 		res.Body = http.NoBody
 	}
 	bodiless := req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
+	a.scanner = scanners.Get().(*llm.Scanner) //nolint:forcetypeassert // the pool holds nothing else
 	a.scanner.Reset(a.api, res.Header)
 	a.scans = !upgraded && !bodiless
 	a.body = &a.room
@@ -174,6 +177,7 @@ func (a *Attempt) finish(update func()) {
 	v := judge(&f)
 	a.ended = true
 	a.end = a.ending(v)
+	a.recycle()
 	list, unwatch := a.hooks.end, a.unwatch
 	a.hooks = hooks{}
 	a.mu.Unlock()
@@ -185,9 +189,32 @@ func (a *Attempt) finish(update func()) {
 	each(list, func(f func(*End)) { f(&a.end) })
 }
 
+// scanners are of attempts under way: one is larger than all else that an attempt has.
+//
+//nolint:gochecknoglobals // a pool
+var scanners = sync.Pool{New: func() any { return new(llm.Scanner) }}
+
+// unread is the scanner that has read nothing, and is not written.
+//
+//nolint:gochecknoglobals // a constant
+var unread = sync.OnceValue(func() *llm.Scanner {
+	s := new(llm.Scanner)
+	s.Reset(llm.Unknown, nil)
+	return s
+})
+
+// recycle gives the scanner back: the End has what it found. The caller holds a.mu.
+func (a *Attempt) recycle() {
+	if a.scanner == unread() {
+		return
+	}
+	scanners.Put(a.scanner)
+	a.scanner, a.scans = unread(), false
+}
+
 // ending is the End with this verdict. The caller holds a.mu.
 func (a *Attempt) ending(v Verdict) End {
-	s := &a.scanner
+	s := a.scanner
 	usage, counted := s.Usage()
 	api := a.api
 	if a.body != nil {

@@ -38,7 +38,7 @@ type facts struct {
 
 // facts are what is known now. The caller holds a.mu.
 func (a *Attempt) facts() facts {
-	s := &a.scanner
+	s := a.scanner
 	f := facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
 		hurried: a.limits.Hurried && !a.limits.Ample, late: a.late, invalid: a.invalid, sender: a.sender, grpc: a.grpc,

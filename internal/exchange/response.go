@@ -24,17 +24,20 @@ func (a *Attempt) Header() http.Header {
 func (a *Attempt) IsStream() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.body != nil && a.scans && a.scanner.Stream()
+	return a.body != nil && a.body.stream
 }
 
 // Delivered estimates the tokens that came so far.
 func (a *Attempt) Delivered() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.scans {
-		return 0
+	switch {
+	case a.ended:
+		return a.end.Delivered
+	case a.scans:
+		return a.scanner.Delivered()
 	}
-	return a.scanner.Delivered()
+	return 0
 }
 
 // Kind is what the error is about that the response is, as far as it was read. Of one that
@@ -43,6 +46,9 @@ func (a *Attempt) Kind() llm.Kind {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f := a.facts()
+	if a.ended {
+		f.said = a.end.Said
+	}
 	if f.said == nil && f.status < http.StatusBadRequest {
 		return llm.UnknownKind
 	}

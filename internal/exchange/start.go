@@ -51,7 +51,7 @@ func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
 func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt, hedge bool) (*Attempt, *http.Request) {
 	a := &Attempt{
 		x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), limits: x.Limits, api: x.API,
-		last: last, grpc: noGRPC, blank: true,
+		last: last, grpc: noGRPC, blank: true, scanner: unread(),
 	}
 	path := ""
 	if req.URL != nil {
