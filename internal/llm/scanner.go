@@ -105,6 +105,9 @@ func (s *Scanner) Reset(api API, h http.Header) {
 
 // Write takes the next bytes. It never fails, and keeps none of them.
 func (s *Scanner) Write(p []byte) (int, error) {
+	if s.form != unreadable {
+		lexed(len(p))
+	}
 	switch s.form {
 	case eventStream:
 		s.events.Write(p)
@@ -130,6 +133,7 @@ func (s *Scanner) WriteEvent(p []byte) (n int, ended bool) {
 	before := s.number
 	s.event.stop = true
 	n = s.events.Write(p)
+	lexed(n)
 	s.event.stop = false
 	return n, s.number != before
 }
