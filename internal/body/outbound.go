@@ -202,6 +202,22 @@ func Whole(req *http.Request) ([]byte, bool) {
 	return b, err == nil && int64(len(b)) == req.ContentLength
 }
 
+// Asked returns what an outbound request asks for and the text in which its parts stand, as
+// it was before patches; ok is false when that is not in memory, and can't be copied as
+// [Whole] does.
+func Asked(req *http.Request) (q *llm.Request, text []byte, ok bool) {
+	if c := of(req); c != nil {
+		text = c.held.Bytes()
+		return c.asks(), text, len(text) > 0
+	}
+	text, ok = Whole(req)
+	if !ok {
+		return nil, nil, false
+	}
+	head := headOf(req)
+	return head.read(text), text, true
+}
+
 // Request returns what an outbound request asks for; nil when that can't be seen, or it has
 // no body. What was held by [Hold] is not parsed again.
 func Request(req *http.Request) *llm.Request {

@@ -40,6 +40,9 @@ type Request struct {
 	// token. Images, sound and files count as mediaBytes each, by value or by URL.
 	InputBytes int64
 
+	// Conversation is what all its turns begin with.
+	Conversation Conversation
+
 	// Where parts stand in the body; zero: nowhere.
 	ModelAt, StreamOptionsAt, IncludeUsageAt Span
 	// MemberAt is where a member may be put into the object, before those that are
@@ -151,15 +154,15 @@ func isBatch(body []byte) bool {
 //nolint:gochecknoglobals // a pool
 var readers = sync.Pool{New: func() any {
 	r := new(reader)
-	r.json = lexer{owner: r, root: requests, only: '{', names: r.named, values: r.member}
+	r.json = lexer{owner: r, root: requests, only: '{', names: r.named, values: r.member, elements: r.element}
 	return r
 }}
 
 // release makes ready for another request.
 func (r *reader) release() {
-	names, values := r.json.names, r.json.values
+	names, values, elements := r.json.names, r.json.values, r.json.elements
 	*r = reader{}
-	r.json = lexer{owner: r, root: requests, only: '{', names: names, values: values}
+	r.json = lexer{owner: r, root: requests, only: '{', names: names, values: values, elements: elements}
 	readers.Put(r)
 }
 
@@ -170,9 +173,11 @@ type reader struct {
 	json    lexer
 	members int
 	models  int
-	folded  bool // a name that another parser takes for model
-	isModel bool // of the member that is read
-	options bool // and that
+	folded  bool  // a name that another parser takes for model
+	isModel bool  // of the member that is read
+	options bool  // and that
+	place   *Span // for it
+	turns   opening
 	known   bool // something in it is for a model to read
 	strange bool // it has a member that no API has
 
@@ -187,6 +192,7 @@ func (r *reader) named(_ []byte, start, end int) {
 	same, folded := isName(r.body[start:end], "model")
 	r.folded = r.folded || folded && !same
 	r.isModel = same
+	r.place = r.Conversation.place(r.body[start:end])
 	r.options, _ = isName(r.body[start:end], "stream_options")
 	if same {
 		r.models++
@@ -198,6 +204,12 @@ func (r *reader) member(start, end int) {
 	switch {
 	case !isValue(r.body[start:end]):
 		r.json.state = broken
+	case r.place != nil:
+		*r.place = Span{start, end}
+		if r.place == &r.Conversation.Messages && r.turns.end > 0 {
+			r.place.End = r.turns.end
+		}
+		r.place = nil
 	case r.isModel:
 		r.ModelAt = Span{start, end}
 		r.Model, r.ModelFault = text(r.body[start:end], "model")
@@ -235,6 +247,10 @@ func (r *reader) value(n *node, v []byte, start, end int) {
 		r.Vision = r.Vision || isImage(v)
 	case formatType:
 		r.Schema = r.Schema || string(v) == "json_schema"
+	case turnRole:
+		if r.json.depth == messageDepth+1 {
+			r.turns.user = string(v) == "user"
+		}
 	case sourceType:
 		r.plain = string(v) == "text"
 	case stream:
@@ -273,7 +289,8 @@ func isImage(kind []byte) bool {
 	}
 }
 
-func (r *reader) closed(n *node, empty bool, _, _ int) {
+func (r *reader) closed(n *node, empty bool, _, end int) {
+	r.ended(n, end)
 	switch n.role {
 	case turn:
 		r.known = true

@@ -27,16 +27,16 @@ type Scanner struct {
 	finish   Finish
 	choices  [2]uint64 // that began, that finished
 	failed   bool
-	remote   bool // it is of JSON-RPC, whose errors are responses
-	said     bool // an event of a known kind passed
-	content  bool // there was some
-	faulty   bool // an error passed, of JSON-RPC too
-	odd      bool // an event, or a part of it, is not what the API has
-	trails   bool // data came after the terminal event
-	lastKind kind // of the event that ended last
-	rests    bool // the last event ended a part, and the stream may end so
+	remote   bool  // it is of JSON-RPC, whose errors are responses
+	said     bool  // an event of a known kind passed
+	content  bool  // there was some
+	faulty   bool  // an error passed, of JSON-RPC too
+	odd      bool  // an event, or a part of it, is not what the API has
+	trails   bool  // data came after the terminal event
+	lastKind kind  // of the event that ended last
+	rests    bool  // the last event ended a part, and the stream may end so
 	kept     *kept // nil: nothing is
-	keeps    bool // what looks like an error is one
+	keeps    bool  // what looks like an error is one
 	last     Event
 }
 
