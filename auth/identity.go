@@ -108,7 +108,7 @@ func (c *caller) on(r *http.Request) *http.Request {
 		x = new(exchange.Exchange)
 		ctx = exchange.With(ctx, x)
 	}
-	x.Caller = max(maphash.String(callers, c.subject), 1) // 0 is nobody known
+	x.Caller = c.hash()
 	return r.WithContext(ctx)
 }
 
@@ -124,8 +124,15 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 // NewContext returns a context with an identity, for tests and for middlewares
 // that identify callers in other ways.
 func NewContext(ctx context.Context, id *Identity) context.Context {
-	return newCaller(id).in(ctx)
+	c := newCaller(id)
+	if x := exchange.From(ctx); x != nil && x.Attempts() == 0 {
+		x.Caller = c.hash()
+	}
+	return c.in(ctx)
 }
+
+// hash stands for the caller in what layers count failures by.
+func (c *caller) hash() uint64 { return max(maphash.String(callers, c.subject), 1) } // 0 is nobody known
 
 // ErrNoIdentity: a key was asked for before anybody was identified.
 var ErrNoIdentity = errors.New("auth: no identity")

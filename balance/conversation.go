@@ -12,10 +12,6 @@ import (
 // promptBytes is how much of a prompt without messages tells conversations apart.
 const promptBytes = 1024
 
-// maxOpening is how many messages, and how many parts of each, are looked at: a body may
-// have millions.
-const maxOpening = 64
-
 // ByConversation takes the key from what all turns of a conversation with a model begin
 // with: the model's name, tools, system prompt and the first message of the user, in the
 // form of OpenAI's chat completions and responses or Anthropic's messages; of a completion
@@ -30,106 +26,67 @@ const maxOpening = 64
 func ByConversation() Key { return conversation }
 
 func conversation(r *http.Request) (string, bool) {
-	text, ok := bodies.Whole(r)
-	if !ok {
+	q, text, ok := bodies.Asked(r)
+	if !ok || !q.JSON {
 		return "", false
 	}
-	k := conversationKey{sum: sha256.New()}
-	if err := llm.Members(text, k.member); err != nil || !k.found || k.elsewhere {
+	k, o := conversationKey{sum: sha256.New(), text: text}, &q.Conversation
+	switch {
+	case !isNull(o.Previous, text):
+		return "", false // what was said before is known to a server only
+	case !isNull(o.Known, text): // as a server knows it: a turn says only what is new
+		k.add("conversation", o.Known)
+		return k.key(), true
+	case o.Messages.IsZero() && o.Prompt.IsZero():
 		return "", false
 	}
-	return string(k.sum.Sum(nil)[:16]), true
+	k.write("model", []byte(q.Model))
+	k.add("tools", o.Tools)
+	k.add("functions", o.Functions)
+	k.add("system", o.System)
+	k.add("instructions", o.Instructions)
+	k.add("prompt_cache_key", o.CacheKey)
+	k.messages(o)
+	prompt := o.Prompt // the request is shared
+	prompt.End = min(prompt.End, prompt.Start+promptBytes)
+	k.add("prompt", prompt)
+	return k.key(), true
 }
 
-// conversationKey is made of the members of a request's body.
+// isNull reports whether a member is not there, or null.
+func isNull(at llm.Span, text []byte) bool { return at.IsZero() || string(at.Of(text)) == "null" }
+
+// conversationKey is made of parts of a request's body.
 type conversationKey struct {
-	sum       hash.Hash
-	found     bool // there is a question
-	elsewhere bool // and what was said before is known to a server only
+	sum  hash.Hash
+	text []byte
 }
 
-func (k *conversationKey) member(name string, value []byte) bool {
-	switch name {
-	case "model", "tools", "functions", "system", "instructions", "prompt_cache_key":
-		k.add(name, value)
-	case "conversation":
-		return k.known(name, value)
-	case "messages", "input":
-		k.found = true
-		k.opening(name, value)
-	case "prompt":
-		k.found = true
-		k.add(name, value[:min(len(value), promptBytes)])
-	case "previous_response_id":
-		k.elsewhere = string(value) != "null"
-	}
-	return !k.elsewhere
-}
+func (k *conversationKey) key() string { return string(k.sum.Sum(nil)[:16]) }
 
-// opening adds the messages up to the user's first one, or what is there instead of a list.
-func (k *conversationKey) opening(name string, messages []byte) {
-	if messages[0] != '[' {
-		k.add(name, messages)
+// messages adds those that count, without what moves on with each turn.
+func (k *conversationKey) messages(o *llm.Conversation) {
+	if o.Messages.IsZero() {
 		return
 	}
-	n := 0
-	_ = llm.Elements(messages, func(message []byte) bool { // the scan of the object has found it well
-		k.message(message)
-		role, err := llm.String(message, "role")
-		n++
-		return n < maxOpening && (err != nil || role != "user")
-	})
-}
-
-// known makes the key of what a server knows the conversation by: a turn says only what is
-// new. It reports whether more matters.
-func (k *conversationKey) known(name string, value []byte) bool {
-	if string(value) == "null" {
-		return true
+	k.sum.Write([]byte("messages"))
+	at := o.Messages.Start
+	for _, cut := range o.Cuts {
+		k.sum.Write(k.text[at:max(cut.Start, at)])
+		at = max(cut.End, at)
 	}
-	k.found = true
-	k.sum.Reset()
-	k.add(name, value)
-	return false
+	k.sum.Write(k.text[at:max(o.Messages.End, at)])
+	k.sum.Write([]byte{0})
 }
 
-// message adds what a message says.
-func (k *conversationKey) message(message []byte) {
-	err := llm.Members(message, func(name string, value []byte) bool {
-		if name != "content" || value[0] != '[' {
-			k.add(name, value)
-			return true
-		}
-		n := 0
-		_ = llm.Elements(value, func(part []byte) bool { // as above
-			k.part(part)
-			n++
-			return n < maxOpening
-		})
-		return true
-	})
-	if err != nil {
-		k.add("", message)
+func (k *conversationKey) add(name string, at llm.Span) {
+	if !at.IsZero() {
+		k.write(name, at.Of(k.text))
 	}
 }
 
-// part adds a part of a message, but where a cache shall end (Anthropic's cache_control):
-// that moves on with each turn.
-func (k *conversationKey) part(part []byte) {
-	k.add("part", nil)
-	err := llm.Members(part, func(name string, value []byte) bool {
-		if name != "cache_control" {
-			k.add(name, value)
-		}
-		return true
-	})
-	if err != nil {
-		k.add("", part)
-	}
-}
-
-// add keeps parts apart, whatever is in them: JSON has no zero byte.
-func (k *conversationKey) add(name string, value []byte) {
+// write keeps parts apart, whatever is in them: JSON has no zero byte.
+func (k *conversationKey) write(name string, value []byte) {
 	k.sum.Write([]byte(name))
 	k.sum.Write([]byte{0})
 	k.sum.Write(value)

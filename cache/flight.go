@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
+
+	attempts "github.com/ginfer/ginfer/internal/exchange"
 )
 
 // outcome is what becomes of a flight, for those that follow it.
@@ -47,7 +50,8 @@ type flight struct {
 	about *plan  // the leader's
 	name  string // the key of the variant that head is, if there are several
 
-	trailer http.Header // set before the tape ends
+	read    atomic.Pointer[attempts.End] // of the last attempt that went well; nil: there is none
+	trailer http.Header                  // set before the tape ends
 }
 
 // resolve says what becomes of it. Only the first time counts.

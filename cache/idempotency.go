@@ -128,7 +128,7 @@ func (*idempotency) admit(_ *exchange, _ *flight, h *head) (share outcome, reaso
 
 func (*idempotency) conclude(x *exchange, f *flight, body []byte) (e *Entry, reason string) {
 	stream := isStream(f.head.header)
-	if (stream || isJSON(f.head.header.Get("Content-Type"))) && !llm.Ended(x.api, stream, body) {
+	if (stream || isJSON(f.head.header.Get("Content-Type"))) && !x.hasEnded(f, body) {
 		return nil, "incomplete"
 	}
 	now := time.Now()

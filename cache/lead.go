@@ -49,7 +49,7 @@ func (x *exchange) lead(f *flight, r *reader) bool {
 // does not end.
 func (x *exchange) runChain(f *flight, rec *recorder) {
 	panicked := true
-	x.g.Writer, x.g.Request = rec, x.policy.outgoing(x, rec.stale).WithContext(x.keepUsage(f.ctx))
+	x.g.Writer, x.g.Request = rec, x.policy.outgoing(x, rec.stale).WithContext(x.inside(f.ctx, f))
 	defer func() {
 		if panicked { // it goes on to whoever recovers, with its stack
 			_ = rec.seal(true)

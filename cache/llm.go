@@ -170,7 +170,7 @@ func isOfAnswer(name string) bool {
 }
 
 func (*llmPolicy) conclude(x *exchange, f *flight, body []byte) (e *Entry, reason string) {
-	if err := llm.Check(x.api, isStream(f.head.header), body, x.cfg.LLM.ToolCalls); err != nil {
+	if err := x.check(f, body); err != nil {
 		return nil, err.Error()
 	}
 	l, now := &x.cfg.LLM, time.Now()

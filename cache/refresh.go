@@ -79,7 +79,7 @@ func (x *exchange) fetch(f *flight, stale *Entry, handler gin.HandlerFunc) {
 	x.forward(stale)
 	rec := newRecorder(x, f, nil, stale)
 	x.g.Writer = rec
-	x.g.Request = x.policy.outgoing(x, stale).WithContext(x.keepUsage(ctx))
+	x.g.Request = x.policy.outgoing(x, stale).WithContext(x.inside(ctx, f))
 	before := len(x.g.Errors)
 	value := call(handler, x.g)
 	err := rec.seal(value != nil)

@@ -52,7 +52,9 @@ func (x *call) share() {
 		// streams meanwhile may be comments alone.
 		Prefetch: t.Hold >= 0 && x.held.Whole && x.held.Len() > 0 && !asks.RPC, Hold: t.Hold,
 	}
-	x.x.OnEnd(x.attempted)
+	if x.p.cfg.OnEvent != nil {
+		x.x.OnEnd(x.attempted)
+	}
 }
 
 // run makes attempts until one is to be responded with.
@@ -80,9 +82,16 @@ func (x *call) run() (*http.Response, error) {
 }
 
 func (x *call) begin() *attempt {
-	t := new(attempt)
-	t.Attempt, t.req = x.x.Begin(x.out.WithContext(x.c.Request.Context()))
-	x.equip(t, x.early.w != nil)
+	t := &x.first
+	if t.Attempt != nil {
+		t = new(attempt)
+	}
+	ctx := x.c.Request.Context()
+	if x.early.w != nil {
+		ctx = httptrace.WithClientTrace(ctx, &x.early.trace)
+	}
+	t.Attempt, t.req = x.x.Begin(x.out.WithContext(ctx))
+	x.equip(t)
 	x.attempt = t
 	return t
 }
@@ -91,16 +100,13 @@ func (x *call) begin() *attempt {
 func (x *call) beginHedge() *attempt {
 	t := new(attempt)
 	t.Attempt, t.req = x.x.BeginHedge(x.out.WithContext(x.c.Request.Context()))
-	x.equip(t, false)
+	x.equip(t)
 	return t
 }
 
 // equip gives an attempt its body.
-func (x *call) equip(t *attempt, early bool) {
+func (x *call) equip(t *attempt) {
 	x.attempts.Add(1)
-	if early {
-		t.req = t.req.WithContext(httptrace.WithClientTrace(t.req.Context(), &x.early.trace))
-	}
 	if x.asked {
 		x.tellDeadline(t.req, t.Began())
 	}
@@ -263,9 +269,6 @@ type ended struct {
 // attempted takes a finished attempt. It is reported when it is known what the client got
 // of it.
 func (x *call) attempted(a *exchange.Attempt, end *exchange.End) {
-	if x.p.cfg.OnEvent == nil {
-		return
-	}
 	e := Event{Kind: Tried, Try: a.Number(), Hedge: a.Hedge(), Endpoint: a.Endpoint(), Status: end.Status, Duration: end.Over.Sub(end.Start)}
 	if !end.Head.IsZero() {
 		e.FirstByte = end.Head.Sub(end.Start)

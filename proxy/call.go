@@ -36,10 +36,12 @@ type call struct {
 	class    string    // of requests that take alike to begin
 	race     *race     // nil: no attempt was begun beside another
 
+	first     attempt
 	attempt   *attempt // the latest, or the one that won
 	attempts  atomic.Int32
 	mu        sync.Mutex
 	ended     []ended // attempts that are to be reported
+	head      lateHead
 	committed bool
 	firstByte time.Duration
 	bytes     int64
@@ -71,7 +73,7 @@ func (x *call) prepare() error {
 		x.outcome = Canceled
 		return err
 	}
-	held, err := body.HoldUpTo(x.c, x.p.cfg.MaxBody)
+	held, err := body.HoldFor(x.c, x.p.cfg.MaxBody)
 	if err != nil {
 		x.outcome = Canceled
 		// A passed read deadline ends the context as well; that client is still there.
@@ -134,6 +136,9 @@ func (x *call) end() {
 	x.giveUpConnection() // before whoever recovers from a panic answers
 	if x.upload != nil {
 		x.upload.stop()
+	}
+	if x.held != nil {
+		defer x.held.Release() // when all that was made of it is over
 	}
 	if x.attempt != nil {
 		x.attempt.release()

@@ -100,7 +100,8 @@ func (x *call) commit(res *http.Response, events bool) {
 // copyBody relays the body. It flushes whenever a read came back short: then
 // nothing more was buffered, and the client should have what there is.
 func (x *call) copyBody(res *http.Response, events bool, between *llm.Splitter) error {
-	head := lateHead{w: x.c.Writer}
+	head := &x.head
+	head.w = x.c.Writer
 	if res.ContentLength < 0 && x.c.Request.Method != http.MethodHead {
 		head.timer = time.AfterFunc(headDelay, head.flush)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/retryafter"
 )
 
@@ -36,7 +38,7 @@ var (
 
 // execute carries out a task once.
 func (q *Queue) execute(ctx context.Context, t *task, o *origin, info Info) answer {
-	ctx = context.WithValue(ctx, contextKey{}, info)
+	ctx = exchange.With(context.WithValue(ctx, contextKey{}, info), &exchange.Exchange{Caller: callerOf(t.Owner)})
 	if q.cfg.Attach != nil {
 		ctx = q.cfg.Attach(ctx, o.Identity)
 	}
@@ -53,6 +55,15 @@ func (q *Queue) execute(ctx context.Context, t *task, o *origin, info Info) answ
 	}
 	return a
 }
+
+// callers is the seed of the hashes that stand for owners, of this process alone.
+//
+//nolint:gochecknoglobals // a constant
+var callers = maphash.MakeSeed()
+
+// callerOf stands for the submitter: a call belongs to who submitted it, not to the worker.
+// An identity that Attach puts into the context takes its place.
+func callerOf(owner string) uint64 { return max(maphash.String(callers, owner), 1) } // 0 is nobody known
 
 // request makes the request of a task, as a server would have got it.
 func request(ctx context.Context, t *task, o *origin) *http.Request {

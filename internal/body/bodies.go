@@ -127,17 +127,20 @@ func From(ctx context.Context) *Bodies {
 	return standard()
 }
 
-// recordOf returns a request's record, or a new one that ends with the request's context.
-func recordOf(req *http.Request) *record {
+// recordOf returns a request's record, or a new one. That ends with the request's context,
+// unless its owner ends it.
+func recordOf(req *http.Request, owned bool) (r *record, isNew bool) {
 	ctx := req.Context()
 	if r, ok := ctx.Value(recordKey{}).(*record); ok {
 		r.by(req)
-		return r
+		return r, false
 	}
-	r := &record{bodies: standard(), free: ctx.Done() == nil}
+	r = &record{bodies: standard(), free: !owned && ctx.Done() == nil}
 	r.by(req)
-	context.AfterFunc(ctx, r.end)
-	return r
+	if !owned {
+		context.AfterFunc(ctx, r.end)
+	}
+	return r, true
 }
 
 // uncounted is the record of bodies that other code holds.
@@ -186,19 +189,24 @@ func (r *record) by(req *http.Request) {
 		r.become(caller{id.BodyKey(), true})
 		return
 	}
-	host := req.RemoteAddr
-	if at, err := netip.ParseAddrPort(host); err == nil {
-		addr, bits := at.Addr().Unmap().WithZone(""), 64
-		if addr.Is4() {
-			bits = 32
-		}
-		if prefix, err := addr.Prefix(bits); err == nil {
-			host = prefix.String()
-		}
-	}
 	if r.caller == (caller{}) {
-		r.caller.key = maphash.String(seed, host)
+		r.caller.key = ofAddress(req.RemoteAddr)
 	}
+}
+
+// ofAddress is the key of an address: of IPv6 its first 64 bits count, which are one
+// customer's.
+func ofAddress(remote string) uint64 {
+	at, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return maphash.String(seed, remote)
+	}
+	addr := at.Addr().Unmap()
+	b := addr.As16()
+	if !addr.Is4() {
+		clear(b[8:])
+	}
+	return maphash.Bytes(seed, b[:])
 }
 
 // become moves what is held to another caller.

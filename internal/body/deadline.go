@@ -28,15 +28,16 @@ func Deadline(start time.Time, n int64) time.Time {
 // body, does not wait for the rest either.
 type guarded struct {
 	r     io.Reader
-	conn  *http.ResponseController // nil: none
+	conn  http.ResponseController
+	known bool // there is one
 	start time.Time
 	n     int64
 }
 
 func newGuarded(w http.ResponseWriter, body io.Reader) *guarded {
-	g := &guarded{r: body, start: time.Now()}
-	if w != nil {
-		g.conn = http.NewResponseController(w)
+	g := &guarded{r: body, start: time.Now(), known: w != nil}
+	if g.known {
+		g.conn = *http.NewResponseController(w)
 	}
 	return g
 }
@@ -64,7 +65,7 @@ func (g *guarded) Read(p []byte) (int, error) {
 // until sets the read deadline. A writer without deadlines, as in tests, is no error: the
 // body is read all the same.
 func (g *guarded) until(t time.Time) {
-	if g.conn != nil {
+	if g.known {
 		_ = g.conn.SetReadDeadline(t)
 	}
 }

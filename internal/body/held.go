@@ -1,10 +1,8 @@
 package body
 
 import (
-	"bytes"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
 
@@ -23,8 +21,12 @@ type Held struct {
 	flows    bool   // both ways at once: nothing is read
 	head     head   // what a body is read by
 	rec      *record
+	owned    bool // rec ends with Release
 	limit    int64
+	whole    content // without patches
+	own      reader  // of the request that it came with
 
+	once   sync.Once
 	decode sync.Once
 	text   []byte
 	fault  error
@@ -35,32 +37,35 @@ type Held struct {
 
 // head is what a request is read by, beside its body: the request itself may be changed
 // meanwhile.
-type head struct{ method, path, query, contentType string }
+type head struct{ llm.Head }
 
 func headOf(r *http.Request) head {
-	h := head{method: r.Method, contentType: r.Header.Get("Content-Type")}
+	h := head{llm.Head{Method: r.Method, ContentType: r.Header.Get("Content-Type")}}
 	if r.URL != nil {
-		h.path, h.query = r.URL.Path, r.URL.RawQuery
+		h.Path, h.Query = r.URL.Path, r.URL.RawQuery
 	}
 	return h
 }
 
-func (h *head) read(b []byte) *llm.Request {
-	r := http.Request{Method: h.method, URL: &url.URL{Path: h.path, RawQuery: h.query}, Header: http.Header{"Content-Type": {h.contentType}}}
-	q := llm.ReadRequest(&r, b)
-	q.RPC = q.RPC || isBatch(b)
-	return q
-}
-
-// isBatch reports whether a body is several calls of JSON-RPC, whatever its type says.
-func isBatch(b []byte) bool {
-	return bytes.HasPrefix(bytes.TrimLeft(b[:min(len(b), 64)], " \t\r\n"), []byte("[")) && bytes.Contains(b, []byte(`"jsonrpc"`))
-}
+func (h *head) read(b []byte) *llm.Request { return llm.ReadRequest(h.Head, b) }
 
 // isForm reports whether a body is a form, which has no spans.
 func (h *head) isForm() bool {
-	t := llm.MediaType(h.contentType)
+	t := llm.MediaType(h.ContentType)
 	return strings.HasPrefix(t, "multipart/") || t == "application/x-www-form-urlencoded"
+}
+
+// Release says that the request has ended, to who holds its body by [HoldFor].
+func (h *Held) Release() {
+	if h.owned {
+		h.rec.end()
+	}
+}
+
+// plain is the body without patches.
+func (h *Held) plain() *content {
+	h.once.Do(func() { h.whole.held, h.whole.size = h, int64(len(h.raw)) })
+	return &h.whole
 }
 
 // Len is how many bytes there are, as they came.

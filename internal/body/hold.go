@@ -25,10 +25,15 @@ func Hold(c *gin.Context) (*Held, error) { return HoldUpTo(c, math.MaxInt64) }
 
 // HoldUpTo is [Hold] for a stage with a smaller bound of its own: it leaves a body that
 // announces to be longer unread. A negative limit leaves every body unread.
-func HoldUpTo(c *gin.Context, limit int64) (*Held, error) {
+func HoldUpTo(c *gin.Context, limit int64) (*Held, error) { return holdIn(c, limit, false) }
+
+// HoldFor is [HoldUpTo] for the last stage, which calls Release when the request ends.
+func HoldFor(c *gin.Context, limit int64) (*Held, error) { return holdIn(c, limit, true) }
+
+func holdIn(c *gin.Context, limit int64, owned bool) (*Held, error) {
 	kept, _ := c.Get(gin.BodyBytesKey)
 	consumed, _ := kept.([]byte)
-	h, err := hold(c.Writer, c.Request, limit, consumed)
+	h, err := hold(c.Writer, c.Request, limit, consumed, owned)
 	if err != nil {
 		c.Header("Connection", "close")
 	}
@@ -37,7 +42,7 @@ func HoldUpTo(c *gin.Context, limit int64) (*Held, error) {
 
 // HoldRequest is [Hold] for a handler of net/http.
 func HoldRequest(w http.ResponseWriter, r *http.Request) (*Held, error) {
-	h, err := hold(w, r, math.MaxInt64, nil)
+	h, err := hold(w, r, math.MaxInt64, nil, false)
 	if err != nil {
 		w.Header().Set("Connection", "close")
 	}
@@ -47,16 +52,16 @@ func HoldRequest(w http.ResponseWriter, r *http.Request) (*Held, error) {
 // holder is a body that knows what is held of it.
 type holder interface{ Held() *Held }
 
-func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte) (*Held, error) {
+func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte, owned bool) (*Held, error) {
 	if b, ok := r.Body.(holder); ok {
 		return b.Held(), nil
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		return &Held{Whole: true, head: headOf(r)}, nil
 	}
-	rec := recordOf(r)
+	rec, isNew := recordOf(r, owned)
 	limit := min(rec.bodies.limit, own)
-	h := &Held{head: headOf(r), rec: rec, limit: rec.bodies.limit, encoding: encodingOf(r.Header)}
+	h := &Held{head: headOf(r), rec: rec, owned: owned && isNew, limit: rec.bodies.limit, encoding: encodingOf(r.Header)}
 	switch {
 	case own < 0, own < rec.bodies.limit && r.ContentLength > own:
 		return h, nil // whoever holds it later may read it
@@ -73,6 +78,7 @@ func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte) (*
 	if err != nil {
 		drain(g, r, err)
 		rec.give(int64(cap(b)))
+		h.Release()
 		return nil, readFault(err)
 	}
 	if r.ContentLength >= 0 && int64(len(b)) > r.ContentLength {
@@ -87,7 +93,8 @@ func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte) (*
 		return h, nil
 	}
 	h.Whole = true
-	r.Body = newReader(&content{held: h, size: int64(len(b))})
+	h.own.read(h.plain())
+	r.Body = &h.own
 	return h, nil
 }
 

@@ -16,6 +16,9 @@ type content struct {
 	request *llm.Request // as patched; nil: the held one
 	size    int64
 
+	alone sync.Once
+	sole  [1][]byte // what is sent, without patches
+
 	join   sync.Once
 	joined []byte
 }
@@ -32,7 +35,8 @@ func (c *content) source() []byte {
 func (c *content) segments() [][]byte {
 	source := c.source()
 	if len(c.patches) == 0 {
-		return [][]byte{source}
+		c.alone.Do(func() { c.sole[0] = source })
+		return c.sole[:]
 	}
 	out := make([][]byte, 0, 2*len(c.patches)+1)
 	at := 0
@@ -65,14 +69,19 @@ type reader struct {
 }
 
 func newReader(c *content) *reader {
-	r := &reader{content: c}
+	r := new(reader)
+	r.read(c)
+	return r
+}
+
+func (r *reader) read(c *content) {
+	r.content = c
 	if len(c.patches) == 0 {
 		r.first[0] = c.held.raw
 		r.rest = r.first[:]
 	} else {
 		r.rest = c.segments()
 	}
-	return r
 }
 
 // Held returns what is sent, without patches.
@@ -116,7 +125,7 @@ func Set(req *http.Request, b []byte) {
 }
 
 // Send makes h the body of an outbound request. It must be whole.
-func Send(req *http.Request, h *Held) { set(req, &content{held: h, size: int64(len(h.raw))}) }
+func Send(req *http.Request, h *Held) { set(req, h.plain()) }
 
 func set(req *http.Request, c *content) {
 	req.ContentLength = c.size
@@ -193,6 +202,22 @@ func Whole(req *http.Request) ([]byte, bool) {
 	return b, err == nil && int64(len(b)) == req.ContentLength
 }
 
+// Asked returns what an outbound request asks for and the text in which its parts stand, as
+// it was before patches; ok is false when that is not in memory, and can't be copied as
+// [Whole] does.
+func Asked(req *http.Request) (q *llm.Request, text []byte, ok bool) {
+	if c := of(req); c != nil {
+		text = c.held.Bytes()
+		return c.asks(), text, len(text) > 0
+	}
+	text, ok = Whole(req)
+	if !ok {
+		return nil, nil, false
+	}
+	head := headOf(req)
+	return head.read(text), text, true
+}
+
 // Request returns what an outbound request asks for; nil when that can't be seen, or it has
 // no body. What was held by [Hold] is not parsed again.
 func Request(req *http.Request) *llm.Request {
@@ -215,7 +240,8 @@ func Request(req *http.Request) *llm.Request {
 		return nil
 	}
 	if b, ok := Whole(req); ok {
-		return llm.ReadRequest(req, b)
+		head := headOf(req)
+		return head.read(b)
 	}
 	return nil
 }

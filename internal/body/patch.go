@@ -186,11 +186,11 @@ func Rename(req *http.Request, model string) (*http.Request, bool) {
 // formModel finds the model in a form of files: the only field of that name, as it is
 // usually written.
 func formModel(h *Held, q *llm.Request) llm.Span {
-	if q.JSON || q.Model == "" || !strings.HasPrefix(llm.MediaType(h.head.contentType), "multipart/") {
+	if q.JSON || q.Model == "" || !strings.HasPrefix(llm.MediaType(h.head.ContentType), "multipart/") {
 		return llm.Span{}
 	}
 	text := h.Bytes()
-	_, params, err := mime.ParseMediaType(h.head.contentType)
+	_, params, err := mime.ParseMediaType(h.head.ContentType)
 	if err != nil {
 		return llm.Span{}
 	}

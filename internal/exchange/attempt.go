@@ -16,6 +16,7 @@ type Attempt struct {
 	hedge  bool
 	outer  context.Context //nolint:containedctx // what began it: it ends with the client's request
 	ctx    context.Context //nolint:containedctx // its own
+	values carried         // ctx, and the attempt
 	stop   context.CancelCauseFunc
 	dog    watchdog
 	start  time.Time
@@ -43,7 +44,8 @@ type Attempt struct {
 	header   http.Header
 	grpc     int   // the grpc-status in the header; -1: none
 	body     *body // nil: there is none yet
-	scanner  llm.Scanner
+	room     body  // for it
+	scanner  *llm.Scanner // of scanners, until the end; unread while nothing is scanned
 	scans    bool
 	events   int64
 	bytes    int64
@@ -78,6 +80,30 @@ func (a *Attempt) Latest() *Attempt {
 		a = next
 	}
 }
+
+// Each calls f with the attempt itself and with those that followed it within the layers
+// below.
+func (a *Attempt) Each(f func(*Attempt)) {
+	for a != nil {
+		a.mu.Lock()
+		next := a.next
+		a.mu.Unlock()
+		f(a)
+		a = next
+	}
+}
+
+// Again readies an attempt that a layer refused, for another upstream: what was said of
+// the one that refused does not hold for that.
+func (a *Attempt) Again() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.endpoint, a.others = "", 0
+	a.limits.FirstByte, a.patience = a.x.Limits.FirstByte, 0
+}
+
+// Gone reports whether nobody waits for the attempt any more.
+func (a *Attempt) Gone() bool { return a.outer.Err() != nil }
 
 // Exchange is what the attempt is of.
 func (a *Attempt) Exchange() *Exchange { return a.x }
@@ -178,7 +204,8 @@ func (a *Attempt) Verdict() Verdict {
 	if a.ended {
 		return a.end.Verdict
 	}
-	return judge(a.facts())
+	f := a.facts()
+	return judge(&f)
 }
 
 // Finish ends the attempt with an error of the caller's: for one that no layer ended.
@@ -191,20 +218,6 @@ func (a *Attempt) isEnded() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ended
-}
-
-// Status is that of the response; 0: there is none yet.
-func (a *Attempt) Status() int {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.status
-}
-
-// Header is that of the response; nil: there is none yet. It must not be changed.
-func (a *Attempt) Header() http.Header {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.header
 }
 
 // Uploading begins the wait for the first byte again: the client's body is still on its way.

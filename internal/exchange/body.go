@@ -20,24 +20,26 @@ type body struct {
 	src    io.ReadCloser
 	length int64 // that is announced
 	timed  bool  // there are limits
-	sse    bool  // it is a stream of server-sent events that can be read
+	stream bool  // of events that are read
+	sse    bool  // and of server-sent ones
 	grpc   bool
 
+	ahead   prefetched
 	fetched atomic.Pointer[prefetched] // what was read ahead; nil: nothing is left of it
 	filter  *filtering                 // nil: events pass as they come
-	pauses  gaps
+	pauses  *gaps // of a stream whose pace limits its pauses
 	once    sync.Once
 	closed  atomic.Bool
 }
 
-func newBody(a *Attempt, res *http.Response) *body {
+// take makes b the attempt's.
+func (b *body) take(a *Attempt, res *http.Response) {
 	l, contentType := &a.limits, res.Header.Get("Content-Type")
-	return &body{
-		a: a, res: res, src: res.Body, length: res.ContentLength,
-		timed: l.Idle > 0 || l.Stall > 0 || l.FirstContent > 0 || l.FirstByte > 0 || !l.Deadline.IsZero(),
-		sse:   a.scans && llm.IsEventStream(contentType) && !llm.Encoded(res.Header),
-		grpc:  llm.IsGRPC(contentType),
-	}
+	b.a, b.res, b.src, b.length = a, res, res.Body, res.ContentLength
+	b.timed = l.Idle > 0 || l.Stall > 0 || l.FirstContent > 0 || l.FirstByte > 0 || !l.Deadline.IsZero()
+	b.stream = a.scans && a.scanner.Stream()
+	b.sse = a.scans && llm.IsEventStream(contentType) && !llm.Encoded(res.Header)
+	b.grpc = llm.IsGRPC(contentType)
 }
 
 // Read implements io.Reader.
@@ -88,7 +90,10 @@ func (b *body) pull(p []byte, f *filtering) (int, error) {
 		a.dog.disarm(now)
 	}
 	if n > 0 {
-		if a.limits.Stall > 0 && a.scanner.Stream() {
+		if a.limits.Stall > 0 && b.stream {
+			if b.pauses == nil {
+				b.pauses = new(gaps)
+			}
 			b.pauses.add(now.Sub(asked))
 		}
 		a.saw(p[:n], now, f)
@@ -119,10 +124,17 @@ func (b *body) read(p []byte) (int, error) {
 // whose part is complete, is silent for reasons of its own.
 func (b *body) limit() time.Duration {
 	l := &b.a.limits
-	if l.Stall <= 0 || b.a.x.Tools || b.a.scanner.Phase() == llm.PhaseWork {
+	if l.Stall <= 0 || b.pauses == nil || b.a.x.Tools || b.a.works() {
 		return l.Idle
 	}
 	return b.pauses.limit(l.Idle, l.Stall)
+}
+
+// works reports whether the stream is silent for reasons of its own.
+func (a *Attempt) works() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.scanner.Phase() == llm.PhaseWork
 }
 
 // saw looks at what was read.
@@ -140,7 +152,7 @@ func (a *Attempt) saw(p []byte, now time.Time, f *filtering) {
 	begun := a.content.IsZero() && a.status < http.StatusBadRequest && a.hasContent()
 	n := a.scanner.Events()
 	more := n > a.events && !a.ended
-	a.events = n
+	a.events = max(n, a.events)
 	list := a.hooks.event
 	a.mu.Unlock()
 	if begun {
@@ -164,7 +176,7 @@ func (a *Attempt) hasContent() bool {
 // scanEvents has the filter decide on each event that ends in p. The caller holds a.mu,
 // the filter does not.
 func (a *Attempt) scanEvents(p []byte, f *filtering) {
-	for at := 0; at < len(p); {
+	for at := 0; at < len(p) && a.scans; {
 		n, ended := a.scanner.WriteEvent(p[at:])
 		at += n
 		if ended {

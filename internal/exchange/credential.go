@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -48,3 +49,7 @@ func (x *Exchange) sender(out *http.Request) sender {
 	}
 	return operator
 }
+
+// IsCredential reports whether a header field, by its canonical name, is one in which
+// clients put their credentials.
+func IsCredential(name string) bool { return slices.Contains(credentialHeaders[:], name) }

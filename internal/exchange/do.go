@@ -4,8 +4,10 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/llm"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -137,9 +139,11 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 		decode(res)
 	}
 	bodiless := req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
+	a.scanner = scanners.Get().(*llm.Scanner) //nolint:forcetypeassert // the pool holds nothing else
 	a.scanner.Reset(a.api, res.Header)
 	a.scans = !upgraded && !bodiless
-	a.body = newBody(a, res)
+	a.body = &a.room
+	a.body.take(a, res)
 	if a.body.grpc {
 		a.grpc = grpcStatus(res.Header)
 	}
@@ -172,9 +176,11 @@ func (a *Attempt) finish(update func()) {
 		return
 	}
 	update()
-	v := judge(a.facts())
+	f := a.facts()
+	v := judge(&f)
 	a.ended = true
 	a.end = a.ending(v)
+	a.recycle()
 	list, unwatch := a.hooks.end, a.unwatch
 	a.hooks = hooks{}
 	a.mu.Unlock()
@@ -186,9 +192,32 @@ func (a *Attempt) finish(update func()) {
 	each(list, func(f func(*End)) { f(&a.end) })
 }
 
+// scanners are of attempts under way: one is larger than all else that an attempt has.
+//
+//nolint:gochecknoglobals // a pool
+var scanners = sync.Pool{New: func() any { return new(llm.Scanner) }}
+
+// unread is the scanner that has read nothing, and is not written.
+//
+//nolint:gochecknoglobals // a constant
+var unread = sync.OnceValue(func() *llm.Scanner {
+	s := new(llm.Scanner)
+	s.Reset(llm.Unknown, nil)
+	return s
+})
+
+// recycle gives the scanner back: the End has what it found. The caller holds a.mu.
+func (a *Attempt) recycle() {
+	if a.scanner == unread() {
+		return
+	}
+	scanners.Put(a.scanner)
+	a.scanner, a.scans = unread(), false
+}
+
 // ending is the End with this verdict. The caller holds a.mu.
 func (a *Attempt) ending(v Verdict) End {
-	s := &a.scanner
+	s := a.scanner
 	usage, counted := s.Usage()
 	api := a.api
 	if a.body != nil {
@@ -197,7 +226,18 @@ func (a *Attempt) ending(v Verdict) End {
 	return End{
 		Verdict: v, Attempt: a, Status: a.status, Header: a.header, Said: s.Failure(),
 		Stream: s.Stream(), Whole: a.eof && !s.Cut() || s.Terminal(), Readable: s.Readable(),
-		Usage: usage, Counted: counted, Delivered: s.Delivered(), Events: s.Events(), Finish: s.Finish(), API: api,
+		Usage: usage, Counted: counted, Delivered: s.Delivered(), Events: s.Events(), Finish: s.Finish(), API: api, Summary: s.Summary(),
 		Start: a.start, Head: a.head, Content: a.content, Over: time.Now(), Bytes: a.bytes,
 	}
+}
+
+// Call is Do for a layer that watches: it calls watch with the attempt that made the
+// response, and so the last one, also when next panics. A refusal is no attempt.
+func (a *Attempt) Call(req *http.Request, next http.RoundTripper, watch func(*Attempt)) (res *http.Response, err error) {
+	defer func() {
+		if !IsRefused(err) {
+			watch(a.Latest())
+		}
+	}()
+	return a.Do(req, next)
 }

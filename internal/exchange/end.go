@@ -84,6 +84,8 @@ type End struct {
 	// Events is how many had content.
 	Events int64
 	Finish llm.Finish
+	// Summary is what matters of the response to who keeps it.
+	Summary llm.Summary
 	API    llm.API
 
 	// Start is when the attempt began, Head when its response did, Content when that had

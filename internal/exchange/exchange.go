@@ -42,6 +42,8 @@ type Exchange struct {
 	// Upload returns why the client's body broke off, or nil. Nil: it is held in memory.
 	Upload func() error
 
+	carried carried // in requests' contexts, without another allocation
+
 	mu       sync.Mutex
 	count    int
 	final    bool
@@ -66,6 +68,21 @@ func With(ctx context.Context, x *Exchange) context.Context {
 	return context.WithValue(ctx, exchangeKey{}, x)
 }
 
+// carried is a context with one value.
+type carried struct {
+	context.Context //nolint:containedctx // it is a context itself
+
+	key, value any
+}
+
+// Value implements context.Context.
+func (c *carried) Value(key any) any {
+	if key == c.key {
+		return c.value
+	}
+	return c.Context.Value(key)
+}
+
 // From returns the exchange in ctx, or nil.
 func From(ctx context.Context) *Exchange {
 	if a := Current(ctx); a != nil {
@@ -82,7 +99,8 @@ func Of(r *http.Request) (*Exchange, *http.Request) {
 		return x, r
 	}
 	x := new(Exchange)
-	return x, r.WithContext(With(r.Context(), x))
+	x.carried = carried{r.Context(), exchangeKey{}, x}
+	return x, r.WithContext(&x.carried)
 }
 
 // Attempts is how many were made.
@@ -155,21 +173,6 @@ func (x *Exchange) Served() (Served, bool) {
 		return Served{}, false
 	}
 	return *x.served, true
-}
-
-// First reports whether it is called for the first time with this key: an exchange is one
-// observation of a circuit, however many attempts went there.
-func (x *Exchange) First(key any) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.observed[key] {
-		return false
-	}
-	if x.observed == nil {
-		x.observed = make(map[any]bool)
-	}
-	x.observed[key] = true
-	return true
 }
 
 // next counts an attempt.

@@ -40,9 +40,9 @@ type facts struct {
 }
 
 // facts are what is known now. The caller holds a.mu.
-func (a *Attempt) facts() *facts {
-	s := &a.scanner
-	f := &facts{
+func (a *Attempt) facts() facts {
+	s := a.scanner
+	f := facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
 		hurried: a.limits.Hurried && !a.limits.Ample, late: a.isLate(time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
 		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), asks: a.generates(), begun: !a.content.IsZero(),

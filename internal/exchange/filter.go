@@ -57,7 +57,7 @@ func (f *filtering) fill() {
 	n, err := f.b.pull(f.in[f.held:], f)
 	f.in, f.err = f.in[:f.held+n], err
 	f.lineFeed(len(f.in))
-	f.passes = len(f.in)-f.begin > maxFiltered
+	f.passes = len(f.in)-f.begin > maxFiltered || f.b.a.isEnded()
 	if f.passes || f.err != nil { // what is left is no whole event
 		f.out = append(f.out, f.in[f.begin:]...)
 		f.begin = len(f.in)

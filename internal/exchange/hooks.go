@@ -1,6 +1,9 @@
 package exchange
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // hooks are what layers want to hear of an attempt.
 type hooks struct {
@@ -93,4 +96,32 @@ func (x *Exchange) ended(a *Attempt) {
 	list := x.onEnd
 	x.mu.Unlock()
 	each(list, func(f func(*Attempt, *End)) { f(a, &a.end) })
+}
+
+// OnRead has before and after called around each read of the response's body from upstream:
+// the time between them is what the upstream took, and none of the client's. It is called
+// directly after Do, before the body is read. An upgraded connection has no such reads.
+func (a *Attempt) OnRead(before, after func(at time.Time)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.body == nil || a.ended {
+		return
+	}
+	if _, duplex := a.body.src.(io.Writer); duplex {
+		return
+	}
+	a.body.src = &timedReader{a.body.src, before, after}
+}
+
+// timedReader calls hooks around each read.
+type timedReader struct {
+	io.ReadCloser
+	before, after func(at time.Time)
+}
+
+// Read implements io.Reader. After is called also when the body panics.
+func (r *timedReader) Read(p []byte) (int, error) {
+	r.before(time.Now())
+	defer func() { r.after(time.Now()) }()
+	return r.ReadCloser.Read(p)
 }

@@ -127,7 +127,7 @@ func TestHooksMayCallEveryMethod(t *testing.T) {
 		a.OnContent(func(time.Time) {})
 		a.OnEvent(func(int64, time.Time) {})
 		a.OnEnd(func(*exchange.End) {})
-		c.First("key")
+		c.Observe("key", true)
 		c.Finalize()
 		c.OnEnd(func(*exchange.Attempt, *exchange.End) {})
 		c.OnEvent(func(*exchange.Attempt, int64) {})

@@ -34,10 +34,11 @@ func (a *Attempt) Prefetch() {
 		return
 	}
 	a.open = true
-	f := &prefetched{b: b, size: bufferSize, enough: a.hasOpened, step: make(chan struct{}, 1), done: make(chan struct{})}
+	f := &b.ahead
+	f.b, f.wake.L, f.size = b, &f.mu, bufferSize
 	limit, wanted := a.prefetches()
 	if a.status >= http.StatusBadRequest {
-		f.size, f.enough = evidenceSize, func() bool { return false }
+		f.size, f.all = evidenceSize, true
 	}
 	a.mu.Unlock()
 	if wanted {
@@ -66,13 +67,12 @@ func (a *Attempt) hasOpened() bool {
 
 // prefetched is what was read ahead of a body.
 type prefetched struct {
-	b      *body
-	size   int // most bytes
-	enough func() bool
-	step   chan struct{} // gets one after each read
-	done   chan struct{} // closed when no more is read ahead
+	b    *body
+	size int  // most bytes
+	all  bool // there is no more than that to wait for
 
 	mu       sync.Mutex
+	wake     sync.Cond // at each change of what follows
 	pooled   *[bufferSize]byte
 	buf      []byte
 	start    int
@@ -80,6 +80,8 @@ type prefetched struct {
 	err      error
 	panicked any  // what the read ahead panicked with
 	passing  bool // it is read already: no more is to be read ahead
+	over     bool // nothing is read ahead any more
+	late     bool // Close has waited long enough
 }
 
 // open reads ahead, at most for limit: then the response passes as it is, and a read under
@@ -89,7 +91,8 @@ func (f *prefetched) open(limit time.Duration) {
 	f.buf = f.pooled[:]
 	f.b.fetched.Store(f)
 	if limit <= 0 {
-		f.readAhead()
+		defer f.change(&f.over)
+		f.readAll()
 		return
 	}
 	go func() {
@@ -97,48 +100,33 @@ func (f *prefetched) open(limit time.Duration) {
 			f.mu.Lock()
 			f.panicked = recover()
 			f.mu.Unlock()
-			close(f.done)
+			f.change(&f.over)
 		}()
 		f.readAll()
 	}()
-	timer := time.NewTimer(limit)
+	timer := time.AfterFunc(limit, func() { f.change(&f.passing) })
 	defer timer.Stop()
-	select {
-	case <-f.done:
-		f.goOn()
-	case <-timer.C:
-		f.pass()
+	f.mu.Lock()
+	for !f.over && !f.passing {
+		f.wake.Wait()
+	}
+	panicked := f.panicked
+	f.mu.Unlock()
+	if panicked != nil {
+		panic(panicked)
 	}
 }
 
-func (f *prefetched) readAhead() {
-	defer close(f.done)
-	f.readAll()
+// change sets a flag and wakes who waits for it.
+func (f *prefetched) change(flag *bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	*flag = true
+	f.wake.Broadcast()
 }
 
 func (f *prefetched) readAll() {
-	for f.advance() {
-		select {
-		case f.step <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// pass has the read under way be the last one.
-func (f *prefetched) pass() {
-	f.mu.Lock()
-	f.passing = true
-	f.mu.Unlock()
-}
-
-// goOn panics as the goroutine did that read ahead.
-func (f *prefetched) goOn() {
-	f.mu.Lock()
-	v := f.panicked
-	f.mu.Unlock()
-	if v != nil {
-		panic(v)
+	for f.advance() { //nolint:revive // all is done in the condition
 	}
 }
 
@@ -154,48 +142,40 @@ func (f *prefetched) advance() bool {
 		return false
 	}
 	n, err := f.b.pass(room)
-	enough := f.enough()
+	enough := !f.all && f.b.a.hasOpened()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.end += n
 	f.err = err
+	f.wake.Broadcast()
 	return err == nil && !f.passing && !enough
 }
 
 // read takes of what was read, waiting for a read under way. It returns 0 and no error when
 // nothing is left.
 func (f *prefetched) read(p []byte) (int, error) {
-	for {
-		over := f.isOver() // before looking: nothing comes after it
-		f.mu.Lock()
-		n := copy(p, f.buf[f.start:f.end])
-		f.start += n
-		drained, err := f.start == f.end, f.err
-		if drained && over {
-			f.giveBack()
-		}
-		f.mu.Unlock()
-		switch {
-		case n > 0:
-			return n, nil
-		case over:
-			f.goOn()
-			return 0, err
-		}
-		select {
-		case <-f.step:
-		case <-f.done:
-		}
+	n, err, panicked := f.take(p)
+	if panicked != nil {
+		panic(panicked)
 	}
+	return n, err
 }
 
-func (f *prefetched) isOver() bool {
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
+func (f *prefetched) take(p []byte) (n int, err error, panicked any) { //nolint:revive // a panic comes last
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.start == f.end && !f.over {
+		f.wake.Wait()
 	}
+	n = copy(p, f.buf[f.start:f.end])
+	f.start += n
+	if f.over && f.start == f.end {
+		f.giveBack()
+	}
+	if n > 0 {
+		return n, nil, nil
+	}
+	return 0, f.err, f.panicked
 }
 
 // giveBack gives the buffer back. The caller holds mu.
@@ -209,19 +189,22 @@ func (f *prefetched) giveBack() {
 // close ends a read under way: layers below are not to be closed while they are read, but
 // for one that does not heed its context.
 func (f *prefetched) close(cancel context.CancelCauseFunc) {
-	f.pass()
-	if !f.isOver() {
-		cancel(ErrClosed)
-		timer := time.NewTimer(closeTime)
-		defer timer.Stop()
-		select {
-		case <-f.done:
-		case <-timer.C:
-			return // it still has the buffer
-		}
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.passing = true
+	if !f.over {
+		f.mu.Unlock()
+		cancel(ErrClosed) // it may call what locks mu
+		timer := time.AfterFunc(closeTime, func() { f.change(&f.late) })
+		defer timer.Stop()
+		f.mu.Lock()
+	}
+	for !f.over && !f.late {
+		f.wake.Wait()
+	}
+	if !f.over {
+		return // it still has the buffer
+	}
 	f.err, f.panicked = http.ErrBodyReadAfterClose, nil
 	f.giveBack()
 }

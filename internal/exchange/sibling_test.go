@@ -214,7 +214,6 @@ func TestExchangeKeepsWhatItIsTold(t *testing.T) {
 	assert.Equal(t, "c", a.Endpoint())
 	assert.Equal(t, 2, a.Others())
 	assert.Equal(t, []bool{true, true, true, false}, []bool{x.Used("a"), x.Used("b"), x.Used("c"), x.Used("d")})
-	assert.Equal(t, []bool{true, false, true}, []bool{x.First("a"), x.First("a"), x.First("b")})
 	assert.False(t, x.Final())
 	x.Finalize()
 	assert.True(t, x.Final())

@@ -51,7 +51,7 @@ func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
 func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt, hedge bool) (*Attempt, *http.Request) {
 	a := &Attempt{
 		x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), limits: x.Limits, api: x.API,
-		last: last, grpc: noGRPC, blank: true,
+		last: last, grpc: noGRPC, blank: true, scanner: unread(),
 	}
 	path := ""
 	if req.URL != nil {
@@ -73,7 +73,8 @@ func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt
 		a.unwatch = context.AfterFunc(outer, func() { a.finish(func() {}) })
 		a.mu.Unlock()
 	}
-	return a, req.WithContext(context.WithValue(a.ctx, attemptKey{}, a)) //nolint:contextcheck // it has outer's end
+	a.values = carried{a.ctx, attemptKey{}, a}
+	return a, req.WithContext(&a.values) //nolint:contextcheck // it has outer's end
 }
 
 // life is the context of an attempt that follows an ended one: it has the values of the

@@ -33,6 +33,7 @@ const maxInformational = 100
 type conn struct {
 	net.Conn
 
+	look      look // for silent
 	host      *host
 	in        *bufio.Reader
 	left      int64 // bytes that may still be read
@@ -45,6 +46,7 @@ type conn struct {
 func newConn(nc net.Conn, h *host) *conn {
 	c := &conn{Conn: nc, host: h}
 	c.in = bufio.NewReader(c)
+	c.look.at(nc)
 	return c
 }
 

@@ -20,9 +20,33 @@ func Check(a API, stream bool, body []byte, toolCalls bool) error {
 	if !stream && !json.Valid(body) {
 		return ErrIncomplete
 	}
-	s := scanned(a, stream, body)
-	if err := s.whole(a, stream); err != nil {
-		return err
+	m := scanned(a, stream, body).Summary()
+	return m.Check(toolCalls)
+}
+
+// Summary is what a whole response was, as far as it matters to who keeps it.
+type Summary struct {
+	// Fault is why it is not worth keeping, or nil; calls of tools are none.
+	Fault error
+	// Ended: it came to its end and is no error. Stream: it is one.
+	Ended, Stream bool
+
+	finish Finish
+}
+
+// Summary is what the scanner has read, to its end.
+func (s *Scanner) Summary() Summary {
+	stream := s.form == eventStream
+	return Summary{
+		Fault: s.whole(s.api, stream), Stream: stream, finish: s.finish,
+		Ended: !s.isFault() && (!stream || s.terminal && !s.trails && s.Between()),
+	}
+}
+
+// Check is [Check] of the response.
+func (s *Summary) Check(toolCalls bool) error {
+	if s.Fault != nil {
+		return s.Fault
 	}
 	switch {
 	case s.finish&FinishFiltered != 0:
@@ -44,8 +68,7 @@ func Ended(a API, stream bool, body []byte) bool {
 	if !stream && !json.Valid(body) {
 		return false
 	}
-	s := scanned(a, stream, body)
-	return !s.isFault() && (!stream || s.terminal && !s.trails && s.Between())
+	return scanned(a, stream, body).Summary().Ended
 }
 
 // scanned is a scanner that has read a whole response.

@@ -2,7 +2,7 @@
 // streams, usage and errors. Every other package asks it instead of looking into bytes.
 //
 //	api := llm.Of(req.Method, req.URL.Path)
-//	request := llm.ReadRequest(api, body)     // once, kept with the held body
+//	request := llm.ReadRequest(head, body)    // once, kept with the held body
 //
 //	var s llm.Scanner
 //	s.Reset(api, response.Header)

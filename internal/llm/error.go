@@ -68,6 +68,14 @@ type kept struct {
 	n          int
 }
 
+// keep is what an error says. Most responses have none, and no room for one.
+func (s *Scanner) keep() *kept {
+	if s.kept == nil {
+		s.kept = new(kept)
+	}
+	return s.kept
+}
+
 func (k *kept) reset() { k.kind.n, k.code.n, k.n = 0, 0, 0 }
 
 // server makes it a server's error, if nothing else is known of it.
@@ -99,7 +107,7 @@ func ReadError(status int, h http.Header, body []byte) *Error {
 		s.form = jsonBody // servers forget to name it
 	}
 	_, _ = s.Write(body) // never fails
-	e := s.kept.error()
+	e := s.keep().error()
 	if name, _, _ := strings.Cut(h.Get("X-Amzn-Errortype"), ":"); name != "" && e.Type == "" {
 		e.Type = name
 	}

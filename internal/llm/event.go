@@ -71,10 +71,11 @@ func (s *Scanner) say(p []byte) {
 	if s.failed {
 		return
 	}
-	if s.kept.n == 0 {
+	k := s.keep()
+	if k.n == 0 {
 		p = bytes.TrimLeft(p, " \r\n")
 	}
-	s.kept.say(p)
+	k.say(p)
 }
 
 // LineEnd implements [Sink].
@@ -103,7 +104,7 @@ func (s *Scanner) endEvent() {
 	s.lastKind = e.kind
 	s.terminal = s.Terminal()
 	s.failed = s.failed || e.isError && !s.remote
-	if !s.failed && !s.keeps {
+	if s.kept != nil && !s.failed && !s.keeps {
 		s.kept.reset()
 	}
 	s.content = s.content || e.content

@@ -25,6 +25,7 @@ const (
 	inSource    // of a request: the text, URL or base64 data of a source
 	turn        // of a request: an element of the messages
 	turns
+	cacheMark // of a request: where a cache shall end
 
 	// Values that are kept while they are short, whole.
 	values

@@ -31,6 +31,8 @@ type lexer struct {
 	// quotes; values with where each value of the root is. Nil: not wanted.
 	names  func(name []byte, start, end int)
 	values func(start, end int)
+	// elements is called before each element of an array. Nil: not wanted.
+	elements func()
 
 	only   byte // '{' or '[': the root must be one; 0: either
 	first  byte // of the text
@@ -221,6 +223,9 @@ func (l *lexer) expect() {
 	top := &l.stack[l.depth-1]
 	if top.list {
 		l.at, l.state = top.at.element, beforeValue
+		if l.elements != nil {
+			l.elements()
+		}
 	} else {
 		l.state = beforeName
 	}

@@ -181,6 +181,7 @@ func (l *lexer) whole(b []byte) error {
 
 func (l *lexer) all(b []byte) error {
 	rest := bytes.TrimLeft(l.write(b), " \t\r\n")
+	lexed(len(b) - len(rest))
 	if l.state == inScalar && l.depth == 1 {
 		l.after(l.pos)
 	}

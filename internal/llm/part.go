@@ -25,7 +25,7 @@ func (s *Scanner) fault(r role, v []byte) {
 	if s.failed || s.isNull(v) {
 		return
 	}
-	k := &s.kept
+	k := s.keep()
 	switch r {
 	case errorRoot:
 		if !s.json.quoted && !bytes.ContainsAny(v, "123456789") {

@@ -3,7 +3,7 @@ package llm
 import (
 	"bytes"
 	"errors"
-	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 )
@@ -40,6 +40,9 @@ type Request struct {
 	// token. Images, sound and files count as mediaBytes each, by value or by URL.
 	InputBytes int64
 
+	// Conversation is what all its turns begin with.
+	Conversation Conversation
+
 	// Where parts stand in the body; zero: nowhere.
 	ModelAt, StreamOptionsAt, IncludeUsageAt Span
 	// MemberAt is where a member may be put into the object, before those that are
@@ -55,14 +58,13 @@ const (
 	unknownBytes = 1000
 )
 
+// Head is what a request is read by beside its body.
+type Head struct{ Method, Path, Query, ContentType string }
+
 // ReadRequest reads a request and its body, in one pass. The body's bytes are not kept.
-func ReadRequest(r *http.Request, body []byte) *Request {
-	path := ""
-	if r.URL != nil {
-		path = r.URL.Path
-	}
-	q := &Request{API: Of(r.Method, path), N: 1}
-	contentType := r.Header.Get("Content-Type")
+func ReadRequest(h Head, body []byte) *Request {
+	q := &Request{API: Of(h.Method, h.Path), N: 1}
+	contentType := h.ContentType
 	switch {
 	case len(body) == 0:
 	case strings.HasPrefix(MediaType(contentType), "multipart/"), MediaType(contentType) == "application/x-www-form-urlencoded" && !looksLikeJSON(body):
@@ -72,7 +74,8 @@ func ReadRequest(r *http.Request, body []byte) *Request {
 	default:
 		q.InputBytes = min(int64(len(body)), unknownBytes)
 	}
-	q.name(r, path)
+	q.RPC = q.RPC || isBatch(body)
+	q.name(h)
 	if q.API == Free {
 		q.InputBytes = 0
 	}
@@ -93,8 +96,8 @@ func (q *Request) Generates() bool {
 }
 
 // name finds the model where the body does not name it.
-func (q *Request) name(r *http.Request, path string) {
-	if named := ModelInPath(path); named != "" {
+func (q *Request) name(h Head) {
+	if named := ModelInPath(h.Path); named != "" {
 		if q.Model != named {
 			q.BodyModel = q.Model
 		}
@@ -104,8 +107,9 @@ func (q *Request) name(r *http.Request, path string) {
 		}
 		return
 	}
-	if q.Model == "" && q.ModelFault == nil && r.URL != nil && r.URL.RawQuery != "" {
-		switch models := r.URL.Query()["model"]; {
+	if q.Model == "" && q.ModelFault == nil && h.Query != "" {
+		values, _ := url.ParseQuery(h.Query) // what is well of it counts
+		switch models := values["model"]; {
 		case len(models) > 1:
 			q.ModelFault = ErrDuplicate
 		case len(models) == 1:
@@ -126,7 +130,7 @@ func (q *Request) readJSON(body []byte) {
 	defer r.release()
 	r.Request, r.body = q, body
 	if err := r.json.all(body); err != nil {
-		*q = Request{API: q.API, N: 1, ModelFault: err, InputBytes: int64(len(body)), RPC: isBatch(body)}
+		*q = Request{API: q.API, N: 1, ModelFault: err, InputBytes: int64(len(body))}
 		return
 	}
 	q.JSON = true
@@ -150,15 +154,15 @@ func isBatch(body []byte) bool {
 //nolint:gochecknoglobals // a pool
 var readers = sync.Pool{New: func() any {
 	r := new(reader)
-	r.json = lexer{owner: r, root: requests, only: '{', names: r.named, values: r.member}
+	r.json = lexer{owner: r, root: requests, only: '{', names: r.named, values: r.member, elements: r.element}
 	return r
 }}
 
 // release makes ready for another request.
 func (r *reader) release() {
-	names, values := r.json.names, r.json.values
+	names, values, elements := r.json.names, r.json.values, r.json.elements
 	*r = reader{}
-	r.json = lexer{owner: r, root: requests, only: '{', names: names, values: values}
+	r.json = lexer{owner: r, root: requests, only: '{', names: names, values: values, elements: elements}
 	readers.Put(r)
 }
 
@@ -169,9 +173,11 @@ type reader struct {
 	json    lexer
 	members int
 	models  int
-	folded  bool // a name that another parser takes for model
-	isModel bool // of the member that is read
-	options bool // and that
+	folded  bool  // a name that another parser takes for model
+	isModel bool  // of the member that is read
+	options bool  // and that
+	place   *Span // for it
+	turns   opening
 	known   bool // something in it is for a model to read
 	strange bool // it has a member that no API has
 
@@ -186,6 +192,7 @@ func (r *reader) named(_ []byte, start, end int) {
 	same, folded := isName(r.body[start:end], "model")
 	r.folded = r.folded || folded && !same
 	r.isModel = same
+	r.place = r.Conversation.place(r.body[start:end])
 	r.options, _ = isName(r.body[start:end], "stream_options")
 	if same {
 		r.models++
@@ -197,6 +204,12 @@ func (r *reader) member(start, end int) {
 	switch {
 	case !isValue(r.body[start:end]):
 		r.json.state = broken
+	case r.place != nil:
+		*r.place = Span{start, end}
+		if r.place == &r.Conversation.Messages && r.turns.end > 0 {
+			r.place.End = r.turns.end
+		}
+		r.place = nil
 	case r.isModel:
 		r.ModelAt = Span{start, end}
 		r.Model, r.ModelFault = text(r.body[start:end], "model")
@@ -234,6 +247,10 @@ func (r *reader) value(n *node, v []byte, start, end int) {
 		r.Vision = r.Vision || isImage(v)
 	case formatType:
 		r.Schema = r.Schema || string(v) == "json_schema"
+	case turnRole:
+		if r.json.depth == messageDepth+1 {
+			r.turns.user = string(v) == "user"
+		}
 	case sourceType:
 		r.plain = string(v) == "text"
 	case stream:
@@ -272,7 +289,8 @@ func isImage(kind []byte) bool {
 	}
 }
 
-func (r *reader) closed(n *node, empty bool, _, _ int) {
+func (r *reader) closed(n *node, empty bool, _, end int) {
+	r.ended(n, end)
 	switch n.role {
 	case turn:
 		r.known = true

@@ -119,6 +119,7 @@ func (n *node) parts() {
 		} {
 			place.link(name, &node{role: inPrompt})
 		}
+		place.link("cache_control", &node{role: cacheMark})
 		place.link("image_url", address(imagePart))
 		for _, name := range [...]string{"video_url", "audio_url", "input_audio", "file"} {
 			place.link(name, address(mediaPart))

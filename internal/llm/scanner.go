@@ -27,16 +27,16 @@ type Scanner struct {
 	finish   Finish
 	choices  [2]uint64 // that began, that finished
 	failed   bool
-	remote   bool // it is of JSON-RPC, whose errors are responses
-	said     bool // an event of a known kind passed
-	content  bool // there was some
-	faulty   bool // an error passed, of JSON-RPC too
-	odd      bool // an event, or a part of it, is not what the API has
-	trails   bool // data came after the terminal event
-	lastKind kind // of the event that ended last
-	rests    bool // the last event ended a part, and the stream may end so
-	kept     kept
-	keeps    bool // what looks like an error is one
+	remote   bool  // it is of JSON-RPC, whose errors are responses
+	said     bool  // an event of a known kind passed
+	content  bool  // there was some
+	faulty   bool  // an error passed, of JSON-RPC too
+	odd      bool  // an event, or a part of it, is not what the API has
+	trails   bool  // data came after the terminal event
+	lastKind kind  // of the event that ended last
+	rests    bool  // the last event ended a part, and the stream may end so
+	kept     *kept // nil: nothing is
+	keeps    bool  // what looks like an error is one
 	last     Event
 }
 
@@ -105,6 +105,9 @@ func (s *Scanner) Reset(api API, h http.Header) {
 
 // Write takes the next bytes. It never fails, and keeps none of them.
 func (s *Scanner) Write(p []byte) (int, error) {
+	if s.form != unreadable {
+		lexed(len(p))
+	}
 	switch s.form {
 	case eventStream:
 		s.events.Write(p)
@@ -130,6 +133,7 @@ func (s *Scanner) WriteEvent(p []byte) (n int, ended bool) {
 	before := s.number
 	s.event.stop = true
 	n = s.events.Write(p)
+	lexed(n)
 	s.event.stop = false
 	return n, s.number != before
 }
@@ -235,5 +239,5 @@ func (s *Scanner) Failure() *Error {
 	if !s.failed && !s.event.isError || s.remote {
 		return nil
 	}
-	return s.kept.error()
+	return s.keep().error()
 }

@@ -1,0 +1,32 @@
+package queue_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/queue"
+	"github.com/stretchr/testify/assert"
+)
+
+// Each call of a worker is an exchange of its own, whose caller is the submitter.
+func TestCallsBelongToTheirSubmitter(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	seen, callers := map[*exchange.Exchange]bool{}, map[uint64]bool{}
+	a := quick(t, func(cfg *queue.Config) {
+		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			x := exchange.From(r.Context())
+			mu.Lock()
+			defer mu.Unlock()
+			seen[x], callers[x.Caller] = true, true
+		})
+	})
+	a.ended(a.batch(lines(20)))
+	mu.Lock()
+	defer mu.Unlock()
+	assert.Len(t, seen, 20)
+	assert.Len(t, callers, 1)
+	assert.NotContains(t, callers, uint64(0))
+}
