@@ -216,10 +216,10 @@ func (x *call) decide(t *attempt, res *http.Response, err error) (*http.Response
 // hides reports whether a response is not for the client: it has nothing, or says what only
 // the operator may know. What says more than we can goes to the client as it is.
 func hides(v exchange.Verdict) bool {
-	if v.Outcome == exchange.Canceled || v.Withheld {
+	_, refused := errors.AsType[*exchange.StatusError](v.Err)
+	if v.Outcome == exchange.Canceled && !refused || v.Withheld {
 		return true
 	}
-	_, refused := errors.AsType[*exchange.StatusError](v.Err)
 	_, said := errors.AsType[*llm.Error](v.Err)
 	return v.Outcome == exchange.Failure && v.Bad() && v.Repeatable && !refused && !said
 }
