@@ -59,7 +59,8 @@ func (p *Proxy) refuse(r *http.Request) error {
 	case asksUpgrade(r.Header) && r.ContentLength != 0: // where would the body end, and the other protocol begin?
 		return refusal(http.StatusNotImplemented, "upgrade_not_supported", "A protocol upgrade can't have a body.", ErrUpgrade)
 	}
-	if part := exchange.Fault(r); part != "" {
+	part := exchange.Fault(r)
+	if part != "" && (part != "host" || p.cfg.Target == nil) { // with a target, the client's is not sent
 		return refusal(http.StatusBadRequest, "bad_request", "The request's "+part+" is not valid.", nil)
 	}
 	return urlpath.Check(r.URL)

@@ -152,7 +152,7 @@ func TestForwardedQuotes(t *testing.T) {
 	t.Parallel()
 	req := request(t, http.MethodGet, nil)
 	req.Host = `a";for=6.6.6.6;x="\`
-	require.Equal(t, `for=192.0.2.1;host="a\";for=6.6.6.6;x=\"\\";proto=http`, outbound(t, proxy.Config{}, req).Header.Get("Forwarded"))
+	require.Equal(t, `for=192.0.2.1;host="a\";for=6.6.6.6;x=\"\\";proto=http`, outbound(t, proxy.Config{Target: parse(t, "http://up.example")}, req).Header.Get("Forwarded"))
 }
 
 // TestHopsBesideClose: net/http's server must leave us what Connection lists
