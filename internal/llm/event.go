@@ -289,6 +289,12 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 		s.part(n.role, v)
 	case inWhole:
 		s.restated()
+	case sequence:
+		if n, ok := count(v); ok && !s.json.quoted {
+			s.sequence = n + 1
+		}
+	case responseID:
+		s.id.set(v)
 	case incomplete:
 		if string(v) == "content_filter" {
 			s.finish |= FinishFiltered

@@ -36,7 +36,9 @@ type Scanner struct {
 	lastKind kind // of the event that ended last
 	rests    bool // the last event ended a part, and the stream may end so
 	kept     kept
-	keeps    bool // what looks like an error is one
+	keeps    bool  // what looks like an error is one
+	sequence int64 // of the event that is to come, where the API numbers them
+	id       word  // of the response, where a stream's terminal event has it
 	last     Event
 }
 
