@@ -2,6 +2,7 @@ package body
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -35,10 +36,13 @@ type Held struct {
 
 // head is what a request is read by, beside its body: the request itself may be changed
 // meanwhile.
-type head struct{ method, path, query, contentType string }
+type head struct {
+	method, path, query, contentType string
+	dialects                         []*llm.Dialect
+}
 
 func headOf(r *http.Request) head {
-	h := head{method: r.Method, contentType: r.Header.Get("Content-Type")}
+	h := head{method: r.Method, contentType: r.Header.Get("Content-Type"), dialects: llm.DialectsOf(r.Context())}
 	if r.URL != nil {
 		h.path, h.query = r.URL.Path, r.URL.RawQuery
 	}
@@ -46,8 +50,11 @@ func headOf(r *http.Request) head {
 }
 
 func (h *head) read(b []byte) *llm.Request {
-	r := http.Request{Method: h.method, URL: &url.URL{Path: h.path, RawQuery: h.query}, Header: http.Header{"Content-Type": {h.contentType}}}
-	q := llm.ReadRequest(&r, b)
+	r := &http.Request{Method: h.method, URL: &url.URL{Path: h.path, RawQuery: h.query}, Header: http.Header{"Content-Type": {h.contentType}}}
+	if h.dialects != nil {
+		r = r.WithContext(llm.WithDialects(context.Background(), h.dialects))
+	}
+	q := llm.ReadRequest(r, b)
 	q.RPC = q.RPC || isBatch(b)
 	return q
 }

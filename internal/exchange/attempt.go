@@ -21,6 +21,7 @@ type Attempt struct {
 	start  time.Time
 	limits Limits
 	api    llm.API
+	own    *llm.Dialect // of which api is llm.Own
 
 	mu       sync.Mutex
 	last     *Attempt // that it follows within a layer below; nil: none

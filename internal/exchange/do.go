@@ -145,7 +145,11 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 		res.Body = http.NoBody
 	}
 	bodiless := req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
-	a.scanner.Reset(a.api, res.Header)
+	if a.own != nil {
+		a.scanner.ResetTo(a.own, res.Header)
+	} else {
+		a.scanner.Reset(a.api, res.Header)
+	}
 	a.scans = !upgraded && !bodiless
 	a.body = newBody(a, res)
 	if a.body.grpc {

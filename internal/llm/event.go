@@ -75,8 +75,15 @@ func (s *Scanner) say(p []byte) {
 
 // LineEnd implements [Sink].
 func (s *Scanner) LineEnd(f Field) {
-	if f == EventName && string(s.name.bytes()) == "error" {
+	if f != EventName {
+		return
+	}
+	if string(s.name.bytes()) == "error" {
 		s.event.isError = true
+	}
+	if s.api == Own {
+		k, _ := s.words.typed(Own, s.name.bytes())
+		s.event.kind = max(s.event.kind, k)
 	}
 }
 

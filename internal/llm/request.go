@@ -11,6 +11,8 @@ import (
 // Request is what a request asks of a model, read once.
 type Request struct {
 	API API
+	// Dialect is the one of which API is [Own]; nil: another is called.
+	Dialect *Dialect
 	// JSON: the body is one JSON object. RPC: it is of JSON-RPC, a call or several.
 	JSON, RPC bool
 	// Model is the name that the request goes by: of its path, its JSON, its form or its
@@ -61,7 +63,8 @@ func ReadRequest(r *http.Request, body []byte) *Request {
 	if r.URL != nil {
 		path = r.URL.Path
 	}
-	q := &Request{API: Of(r.Method, path), N: 1}
+	api, own := Identify(r)
+	q := &Request{API: api, Dialect: own, N: 1}
 	contentType := r.Header.Get("Content-Type")
 	switch {
 	case len(body) == 0:
@@ -125,8 +128,11 @@ func (q *Request) readJSON(body []byte) {
 	r := readers.Get().(*reader) //nolint:forcetypeassert // it has no others
 	defer r.release()
 	r.Request, r.body = q, body
+	if q.Dialect != nil {
+		r.json.root = q.Dialect.requests
+	}
 	if err := r.json.all(body); err != nil {
-		*q = Request{API: q.API, N: 1, ModelFault: err, InputBytes: int64(len(body)), RPC: isBatch(body)}
+		*q = Request{API: q.API, Dialect: q.Dialect, N: 1, ModelFault: err, InputBytes: int64(len(body)), RPC: isBatch(body)}
 		return
 	}
 	q.JSON = true
