@@ -126,13 +126,15 @@ func (a *Attempt) SetPatience(d time.Duration) {
 func (a *Attempt) Cancel(cause error) { a.stop(cause) }
 
 // Note records the verdict before the attempt has ended: for who knows better, such as a
-// transport that ended it. The first one stands.
-func (a *Attempt) Note(v Verdict) {
+// transport that ended it. The first one stands; it reports whether this is it.
+func (a *Attempt) Note(v Verdict) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.noted == nil && !a.ended {
-		a.noted = &v
+	if a.noted != nil || a.ended {
+		return false
 	}
+	a.noted = &v
+	return true
 }
 
 // Use records the endpoint that the attempt goes to.
