@@ -50,7 +50,7 @@ func heldBytes(t *testing.T, proto string) (problems []string) {
 	var mu sync.Mutex
 	for _, w := range held {
 		wg.Go(func() {
-			_ = w.SetReadDeadline(time.Now().Add(time.Second))
+			_ = w.SetReadDeadline(time.Now().Add(4 * time.Second))
 			status := w.code()
 			mu.Lock()
 			defer mu.Unlock()
