@@ -22,7 +22,10 @@ const cutGrace = time.Second
 // in Ollama's a line. It is the default ErrorHandler of every package.
 func Abort(c *gin.Context, err error) {
 	if c.Writer.Written() {
-		abort(c, err, shapeOf(streamAPI(c.Request, c.Writer.Header().Get("Content-Type"))))
+		api := streamAPI(c.Request, c.Writer.Header().Get("Content-Type"))
+		s := shapeOf(api)
+		s.event = func(e *Error) []byte { return llm.ErrorEvent(api, e.in(llm.PlaceOf(c.Request.Context()))) }
+		abort(c, err, s)
 		return
 	}
 	abort(c, err, shapeOf(apiOf(c.Request)))

@@ -109,6 +109,13 @@ func (e *Error) code() string {
 	return e.openAIType()
 }
 
+// in is the error as text for a stream that broke off there.
+func (e *Error) in(p llm.Place) llm.ErrorText {
+	t := e.text()
+	t.Place = p
+	return t
+}
+
 // text is the error in the words of no API yet.
 func (e *Error) text() llm.ErrorText {
 	return llm.ErrorText{Status: e.status(), Type: e.openAIType(), Code: e.code(), Message: e.message()}

@@ -96,7 +96,11 @@ func Event(err error) []byte { return llm.ErrorEvent(llm.Unknown, From(err).text
 // EventFor is [Event] in the form of the API that the request calls: Anthropic's error,
 // the Responses API's response.failed, Gemini's error.
 func EventFor(r *http.Request, err error) []byte {
-	return llm.ErrorEvent(streamAPI(r, "text/event-stream"), From(err).text())
+	var place llm.Place
+	if r != nil {
+		place = llm.PlaceOf(r.Context())
+	}
+	return llm.ErrorEvent(streamAPI(r, "text/event-stream"), From(err).in(place))
 }
 
 // apiOf is the API that a request calls.

@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
@@ -117,6 +118,65 @@ func TestAccessLogOutcomes(t *testing.T) {
 			assert.Equal(t, tt.code, text("error.type"))
 			assert.Equal(t, tt.error, text("error.message"))
 		})
+	}
+}
+
+// A client that leaves is no panic, and one that leaves with all that it was to get is not
+// said to have left before.
+func TestAccessLogOutcomeOfWhoLeaves(t *testing.T) {
+	t.Parallel()
+	finished := func(c *gin.Context, o proxy.Outcome) {
+		observe.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, Outcome: o})
+	}
+	for name, tt := range map[string]struct {
+		handler gin.HandlerFunc
+		leave   bool
+		outcome string
+		panic   bool
+	}{
+		"a stream, relayed to its end":    {func(c *gin.Context) { finished(c, proxy.Success) }, true, "success", false},
+		"a stream, relayed in part":       {func(c *gin.Context) { finished(c, proxy.Canceled) }, true, "canceled", false},
+		"in part, and ended by a panic":   {func(c *gin.Context) { finished(c, proxy.Canceled); panic(http.ErrAbortHandler) }, false, "canceled", false},
+		"ended by a panic, no exchange":   {func(*gin.Context) { panic(http.ErrAbortHandler) }, true, "canceled", false},
+		"a panic":                         {func(*gin.Context) { panic("oh") }, false, "failure", true},
+		"a panic of the proxy's":          {func(c *gin.Context) { finished(c, proxy.Failure); panic("oh") }, false, "failure", true},
+		"with a 400":                      {func(c *gin.Context) { c.String(http.StatusBadRequest, "no") }, true, "refused", false},
+		"with a 400 of the proxy's":       {func(c *gin.Context) { c.Status(http.StatusBadRequest); finished(c, proxy.Refused) }, true, "refused", false},
+		"with a 503":                      {func(c *gin.Context) { c.Status(http.StatusServiceUnavailable) }, true, "failure", false},
+		"with a whole response":           {func(c *gin.Context) { c.Header("Content-Length", "2"); c.String(http.StatusOK, "ok") }, true, "success", false},
+		"with a part":                     {func(c *gin.Context) { c.Header("Content-Length", "9"); c.String(http.StatusOK, "ok") }, true, "canceled", false},
+		"with a stream that was cached":   {served(true), true, "success", false},
+		"with a part that was cached":     {served(false), true, "canceled", false},
+		"with a stream of unknown length": {func(c *gin.Context) { c.String(http.StatusOK, "ok") }, true, "canceled", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			access, out := newAccessLog(t, observe.AccessLogConfig{})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			func() {
+				defer func() { _ = recover() }()
+				ask(post().WithContext(ctx), access.Middleware(), func(c *gin.Context) {
+					if tt.leave {
+						defer cancel()
+					}
+					tt.handler(c)
+				})
+			}()
+			got := out.one(t)
+			assert.Equal(t, tt.outcome, got["outcome"])
+			assert.Equal(t, tt.panic, got["panic"] == true)
+		})
+	}
+}
+
+// served is a response that no upstream made.
+func served(whole bool) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		x, r := exchange.Of(c.Request)
+		c.Request = r
+		x.Serve(exchange.Served{Finished: whole})
+		c.String(http.StatusOK, "data: 1\n\n")
 	}
 }
 

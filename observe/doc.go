@@ -33,7 +33,8 @@
 //   - success: the answer went through whole and is no server error;
 //   - failure: it is one, or was cut, or there is none;
 //   - canceled: the client left;
-//   - refused: the gateway itself answered 400 to 499, and no upstream was asked.
+//   - refused: the gateway itself said no, with a status of 400 to 499 or before it asked
+//     an upstream, or the request's body could not be read.
 //
 // Bodies, queries, headers and credentials are never written, and errors without what
 // looks like one. Whatever others choose of a line (names of models, subjects, errors)

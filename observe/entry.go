@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/observe/internal/plain"
 	"github.com/ginfer/ginfer/stream"
 	"go.opentelemetry.io/otel/trace"
@@ -19,8 +19,8 @@ const (
 	outcomeSuccess  = "success"
 	outcomeFailure  = "failure"
 	outcomeCanceled = "canceled"
-	// outcomeRefused: the gateway said no, with a status of 400 to 499, before an
-	// upstream was asked.
+	// outcomeRefused: the gateway said no before an upstream was asked, or could not read
+	// what the client sent.
 	outcomeRefused = "refused"
 )
 
@@ -108,30 +108,43 @@ func (r *record) close(c *gin.Context, returned bool) entry {
 	if last := c.Errors.Last(); last != nil {
 		e.code, e.reason = plain.Clean(apierror.From(last.Err).Code, plain.Word), plain.Redact(last.Err)
 	}
-	e.panicked = !returned
+	// What ends a handler when its client has left is no panic.
+	e.panicked = !returned && ctx.Err() == nil && (e.relayed == "" || e.relayed == outcomeFailure)
 	if e.panicked && !c.Writer.Written() {
 		e.status = http.StatusInternalServerError // what whoever recovers will say
 	}
-	e.outcome = e.judge(ctx)
+	e.outcome = e.judge(c)
 	if e.code == "" && e.status >= http.StatusBadRequest {
 		e.code = strconv.Itoa(e.status)
 	}
 	return *e
 }
 
-// judge counts an exchange as the proxy did, and what never became one by its status.
-func (e *entry) judge(ctx context.Context) string {
+// judge counts an exchange as the proxy did, and what never became one by its status: a
+// client that leaves with an error, or with a whole response, has left because of that.
+func (e *entry) judge(c *gin.Context) string {
 	switch {
 	case e.relayed != "":
 		return e.relayed
-	case e.panicked:
-		return outcomeFailure
-	case ctx.Err() != nil || e.status == apierror.StatusClientClosed:
+	case e.status == apierror.StatusClientClosed:
 		return outcomeCanceled
-	case e.status >= http.StatusInternalServerError:
+	case e.panicked, e.status >= http.StatusInternalServerError:
 		return outcomeFailure
 	case e.status >= http.StatusBadRequest:
 		return outcomeRefused
+	case c.Request.Context().Err() != nil && !isWhole(c):
+		return outcomeCanceled
 	}
 	return outcomeSuccess
+}
+
+// isWhole reports whether all of a response was written.
+func isWhole(c *gin.Context) bool {
+	if x := exchange.From(c.Request.Context()); x != nil {
+		if served, ok := x.Served(); ok {
+			return served.Finished
+		}
+	}
+	length, err := strconv.Atoi(c.Writer.Header().Get("Content-Length"))
+	return err == nil && c.Writer.Size() == length
 }

@@ -36,7 +36,7 @@ func (x *call) share() {
 	x.x, x.c.Request = exchange.Of(x.c.Request)
 	x.x.Managed = true
 	asks := x.held.Request()
-	x.x.API, x.x.Tools, x.x.Generates = asks.API, asks.Tools, asks.Generates()
+	x.x.API, x.x.Dialect, x.x.Tools, x.x.Generates = asks.API, asks.Dialect, asks.Tools, asks.Generates()
 	x.x.Credentials, x.x.Known = exchange.Credentials(x.c.Request), true
 	x.x.Repeats = func(a *exchange.Attempt, v exchange.Verdict) bool { return x.repeats(a, v) }
 	x.x.Spend = func() bool { return x.p.budget.spend(time.Now()) }

@@ -61,6 +61,10 @@ func (p *Proxy) refuse(r *http.Request) error {
 	case asksUpgrade(r.Header) && r.ContentLength != 0: // where would the body end, and the other protocol begin?
 		return refusal(http.StatusNotImplemented, "upgrade_not_supported", "A protocol upgrade can't have a body.", ErrUpgrade)
 	}
+	part := exchange.Fault(r)
+	if part != "" && (part != "host" || p.cfg.Target == nil) { // with a target, the client's is not sent
+		return refusal(http.StatusBadRequest, "bad_request", "The request's "+part+" is not valid.", nil)
+	}
 	return urlpath.Check(r.URL)
 }
 
@@ -70,12 +74,10 @@ func (x *call) prepare() error {
 	r := x.c.Request
 	x.upgrade = upgradeType(r)
 	if err := x.bound(); err != nil {
-		x.outcome = Canceled
 		return err
 	}
 	held, err := body.HoldFor(x.c, x.p.cfg.MaxBody)
 	if err != nil {
-		x.outcome = Canceled
 		// A passed read deadline ends the context as well; that client is still there.
 		if r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, body.ErrBudget) {
 			return clientError(r.Context())
@@ -122,11 +124,14 @@ func (x *call) giveUpConnection() {
 // request itself are no failure of an upstream.
 func (x *call) settle(err error) {
 	x.err = err
-	if x.attempt == nil || errors.Is(err, ErrClientClosed) || errors.Is(err, ErrBody) || errors.Is(err, ErrDeadline) {
+	switch {
+	case errors.Is(err, ErrClientClosed), errors.Is(err, ErrDeadline), x.committed && errors.Is(err, ErrBody):
 		x.outcome = Canceled
-		return
+	case x.attempt == nil, errors.Is(err, ErrBody):
+		x.outcome = Refused
+	default:
+		x.outcome = Failure
 	}
-	x.outcome = Failure
 }
 
 // end frees what the exchange holds and tells of it. It runs also when a

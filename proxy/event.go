@@ -23,12 +23,16 @@ const (
 	Success Outcome = iota
 	// Failure: no answer, a broken one, or a status of 500 and above.
 	Failure
-	// Canceled: the client left, or sent a request that could not be read, or the try
-	// was beaten by another one ([ErrBeaten]).
+	// Canceled: the client left, its own deadline passed, or the attempt was beaten by
+	// another one ([ErrBeaten]).
 	Canceled
+	// Refused: the request was not relayed, because of what is wrong with it or because
+	// there was no room for it, or its body could not be read; the client got an error
+	// of the gateway's. An attempt never ends so.
+	Refused
 )
 
-// String returns "success", "failure" or "canceled".
+// String returns "success", "failure", "canceled" or "refused".
 func (o Outcome) String() string {
 	switch o {
 	case Success:
@@ -37,6 +41,8 @@ func (o Outcome) String() string {
 		return "failure"
 	case Canceled:
 		return "canceled"
+	case Refused:
+		return "refused"
 	}
 	return ""
 }

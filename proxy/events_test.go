@@ -213,5 +213,5 @@ func TestErrorHandler(t *testing.T) {
 
 func TestOutcomeNames(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "success failure canceled", strings.Join([]string{proxy.Success.String(), proxy.Failure.String(), proxy.Canceled.String()}, " "))
+	require.Equal(t, "success failure canceled refused", strings.Join([]string{proxy.Success.String(), proxy.Failure.String(), proxy.Canceled.String(), proxy.Refused.String()}, " "))
 }

@@ -152,7 +152,7 @@ func TestForwardedQuotes(t *testing.T) {
 	t.Parallel()
 	req := request(t, http.MethodGet, nil)
 	req.Host = `a";for=6.6.6.6;x="\`
-	require.Equal(t, `for=192.0.2.1;host="a\";for=6.6.6.6;x=\"\\";proto=http`, outbound(t, proxy.Config{}, req).Header.Get("Forwarded"))
+	require.Equal(t, `for=192.0.2.1;host="a\";for=6.6.6.6;x=\"\\";proto=http`, outbound(t, proxy.Config{Target: parse(t, "http://up.example")}, req).Header.Get("Forwarded"))
 }
 
 // TestHopsBesideClose: net/http's server must leave us what Connection lists
@@ -237,6 +237,7 @@ func TestRefusedRequests(t *testing.T) {
 		"dot segment":         {http.MethodGet, "/a/%2e%2e/b", nil, 400, "bad_path"},
 		"backslash":           {http.MethodGet, "/a%5Cb", nil, 400, "bad_path"},
 		"control character":   {http.MethodGet, "/a%0d%0ab", nil, 400, "bad_path"},
+		"space in the query":  {http.MethodGet, "/a?q=a b", nil, 400, "bad_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -245,17 +246,37 @@ func TestRefusedRequests(t *testing.T) {
 				assert.Fail(t, "reached the upstream")
 				return said(200, ""), nil
 			})})
-			req := request(t, c.method, nil)
-			req.URL = parse(t, c.path)
-			req.Header = c.header
+			req := request(t, http.MethodGet, nil)
+			req.Method, req.URL, req.Header = c.method, parse(t, c.path), c.header
 			w := serve(p, req)
 			require.Equal(t, c.status, w.Code)
 			require.Contains(t, w.Body.String(), `"code":"`+c.code+`"`)
 			got := ev.next(t)
-			require.Equal(t, proxy.Canceled, got.Outcome, "no upstream is to blame")
+			require.Equal(t, proxy.Refused, got.Outcome, "no upstream is to blame")
 			require.Zero(t, got.Try)
 			require.Empty(t, ev.tries())
 		})
+	}
+}
+
+// TestRefusedMethods: HTTP/2 lets clients send any.
+func TestRefusedMethods(t *testing.T) {
+	t.Parallel()
+	for _, method := range []string{"GE T", "G\u00c9T", "G@T", "GET /\r\nX: y"} {
+		ev := newEvents()
+		p := newProxy(t, proxy.Config{OnEvent: ev.on, Transport: transport(func(*http.Request) (*http.Response, error) {
+			assert.Fail(t, "reached the upstream")
+			return said(200, ""), nil
+		})})
+		e := gin.New()
+		e.NoRoute(p.Handler())
+		req := request(t, http.MethodGet, nil)
+		req.Method = method
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, req)
+		require.Equal(t, 400, w.Code)
+		require.Contains(t, w.Body.String(), `"code":"bad_request"`)
+		require.Equal(t, proxy.Refused, ev.next(t).Outcome)
 	}
 }
 

@@ -145,6 +145,11 @@ func (p *Proxy) handle(c *gin.Context) {
 	x := &call{p: p, c: c, start: time.Now(), timeouts: p.timeouts.Load(), outcome: Failure, err: errUnfinished}
 	defer x.end()
 	if err := p.refuse(c.Request); err != nil {
+		if errors.Is(err, ErrUpgrade) {
+			// The server would wait for the body before it responds, and the client, before
+			// it sends that, for the other protocol.
+			c.Header("Connection", "close")
+		}
 		x.fail(err)
 		return
 	}

@@ -24,9 +24,9 @@ func (x *call) relay(res *http.Response) {
 	defer func() { _ = res.Body.Close() }() // also when a writer panics
 	events := llm.IsEventStream(res.Header.Get("Content-Type"))
 	x.commit(res, events)
-	var between llm.Splitter
-	between.Reset(nil)
-	err := x.copyBody(res, events, &between)
+	var ends ending
+	ends.begin(res.Header)
+	err := x.copyBody(res, &ends)
 	if err == nil {
 		x.sendTrailers(res)
 		x.finish(res)
@@ -39,8 +39,11 @@ func (x *call) relay(res *http.Response) {
 	case !x.c.Writer.Written(): // it was empty
 		x.uncommit()
 		x.p.cfg.ErrorHandler(x.c, err)
-	case events && between.Between() && !llm.Encoded(res.Header):
+	case ends.takesEvent():
 		begun := x.c.Writer.Written()
+		if place := x.attempt.Latest().Place(); place != (llm.Place{}) {
+			x.c.Request = x.c.Request.WithContext(llm.WithPlace(x.c.Request.Context(), place))
+		}
 		x.p.cfg.ErrorHandler(x.c, err)
 		if begun { // whatever the handler did, this response is not complete
 			apierror.Cut(x.c, nil)
@@ -56,6 +59,34 @@ func (x *call) uncommit() {
 	for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Encoding", "Trailer", "Etag", "Last-Modified", "Cache-Control", "X-Accel-Buffering"} {
 		h.Del(name)
 	}
+}
+
+// ending follows a response that is relayed, to know whether an error event, or a line that
+// is one, can end it.
+type ending struct {
+	events, lines bool
+	between       llm.Splitter
+	last          byte
+}
+
+func (e *ending) begin(h http.Header) {
+	if llm.Encoded(h) {
+		return
+	}
+	contentType := h.Get("Content-Type")
+	e.events, e.lines, e.last = llm.IsEventStream(contentType), llm.IsJSONLines(contentType), '\n'
+	e.between.Reset(nil)
+}
+
+func (e *ending) write(p []byte) {
+	if e.events {
+		e.between.Write(p)
+	}
+	e.last = p[len(p)-1]
+}
+
+func (e *ending) takesEvent() bool {
+	return e.events && e.between.Between() || e.lines && e.last == '\n'
 }
 
 // finish ends an exchange whose response went through whole.
@@ -99,7 +130,7 @@ func (x *call) commit(res *http.Response, events bool) {
 
 // copyBody relays the body. It flushes whenever a read came back short: then
 // nothing more was buffered, and the client should have what there is.
-func (x *call) copyBody(res *http.Response, events bool, between *llm.Splitter) error {
+func (x *call) copyBody(res *http.Response, ends *ending) error {
 	head := &x.head
 	head.w = x.c.Writer
 	if res.ContentLength < 0 && x.c.Request.Method != http.MethodHead {
@@ -119,9 +150,7 @@ func (x *call) copyBody(res *http.Response, events bool, between *llm.Splitter) 
 				x.attempt.Latest().Note(exchange.Verdict{Outcome: exchange.Canceled, Blame: exchange.Client, Err: err})
 				return err
 			}
-			if events {
-				between.Write(buf[:n])
-			}
+			ends.write(buf[:n])
 		}
 		switch {
 		case readErr != nil:

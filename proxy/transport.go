@@ -51,9 +51,13 @@ type TransportConfig struct {
 // concurrent use. Short requests over plain HTTP/1.1 are written and read on the
 // calling goroutine; of an httptrace they call Got1xxResponse only. All others
 // go through an http.Transport.
+//
+// A server may close an idle connection in the moment in which it is used again. A
+// request that ends so, before a byte of the response, is sent once more, whatever its
+// method, if its body is held; of any other it is no failure of the upstream.
 type Transport struct {
 	short *h1.Transport // nil: none are
-	rest  *http.Transport
+	rest  reusing
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -81,11 +85,11 @@ func NewTransport(cfg TransportConfig) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{rest: rest}
+	t := &Transport{rest: newReusing(rest)}
 	// A bound on all connections needs one pool for all of them.
 	if rest.Protocols.HTTP1() && rest.MaxConnsPerHost == 0 {
 		t.short = h1.New(h1.Config{
-			Dial: rest.DialContext, Rest: rest, MaxIdle: rest.MaxIdleConnsPerHost,
+			Dial: rest.DialContext, Rest: t.rest, MaxIdle: rest.MaxIdleConnsPerHost,
 			IdleTimeout: rest.IdleConnTimeout, MaxHeader: rest.MaxResponseHeaderBytes,
 		})
 	}

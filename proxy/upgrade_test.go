@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,6 +129,25 @@ func TestBadUpgrades(t *testing.T) {
 			require.Equal(t, proxy.Failure, got.Outcome)
 			require.ErrorIs(t, got.Err, proxy.ErrUpstream)
 		})
+	}
+}
+
+// TestUpgradeWithBody is refused before the body has come: a client that wants to switch
+// sends none before it may.
+func TestUpgradeWithBody(t *testing.T) {
+	t.Parallel()
+	for name, framing := range map[string]string{"of a length": "Content-Length: 5\r\n\r\n", "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
+		for what, body := range map[string]string{"not sent": "", "sent": "5\r\nhello\r\n0\r\n\r\n"} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				t.Parallel()
+				r := setup{raw: echo}.start(t)
+				conn, in := r.dial(t)
+				_, err := io.WriteString(conn, strings.TrimSuffix(askUpgrade, "\r\n")+framing+body)
+				require.NoError(t, err)
+				require.Contains(t, readAnswer(t, in), `"code":"upgrade_not_supported"`)
+				require.Equal(t, proxy.Refused, r.events.next(t).Outcome)
+			})
+		}
 	}
 }
 

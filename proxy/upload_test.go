@@ -216,7 +216,7 @@ func TestBrokenBody(t *testing.T) {
 			require.Equal(t, 400, res.StatusCode)
 			require.True(t, res.Close)
 			got := r.events.next(t)
-			require.Equal(t, proxy.Canceled, got.Outcome)
+			require.Equal(t, proxy.Refused, got.Outcome)
 			require.ErrorIs(t, got.Err, proxy.ErrBody)
 		})
 	}

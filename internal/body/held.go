@@ -40,7 +40,7 @@ type Held struct {
 type head struct{ llm.Head }
 
 func headOf(r *http.Request) head {
-	h := head{llm.Head{Method: r.Method, ContentType: r.Header.Get("Content-Type")}}
+	h := head{llm.Head{Method: r.Method, ContentType: r.Header.Get("Content-Type"), Dialects: llm.DialectsOf(r.Context())}}
 	if r.URL != nil {
 		h.Path, h.Query = r.URL.Path, r.URL.RawQuery
 	}

@@ -9,17 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// unmended are the scenes that go wrong today, with what is wrong. Each must really fail with
-// every client, so that none stays here when it is mended.
-var unmended = map[string]string{
-	"chat/unmarked":         "a stream without [DONE] after its finish_reason is taken for a cut",
-	"messages/unmarked":     "a stream without message_stop after its stop_reason is taken for a cut",
-	"chat/quota-event":      "the upstream's reason is replaced by a 502",
-	"responses/quota-event": "the upstream's reason is replaced by a 502",
-	"messages/quota-event":  "the upstream's reason is replaced by a 502",
-	"responses/cut":         "the error event is not one of this API: no response.failed",
-}
-
 // sdkWants is what a client must make of a scene.
 func sdkWants(client, api, name string) outcome {
 	finish := map[string]string{"chat": "stop", "responses": "completed", "messages": "end_turn", "gemini": "STOP"}[api]
@@ -130,20 +119,7 @@ func judgeSDK(t *testing.T, client string, got map[string]outcome, apis ...strin
 				return
 			}
 			_, name, _ := strings.Cut(s.Name, "/")
-			wrong := differences(client, s.API, name, o)
-			rightly(t, s.Name, wrong)
+			assert.Empty(t, differences(client, s.API, name, o))
 		})
 	}
-}
-
-// right checks that nothing is wrong, or something where that is known.
-func rightly(t *testing.T, name string, wrong []string) {
-	t.Helper()
-	reason, known := unmended[name]
-	if !known {
-		assert.Empty(t, wrong)
-		return
-	}
-	assert.NotEmpty(t, wrong, "mended: take it off the list")
-	t.Logf("known: %s: %s", reason, strings.Join(wrong, "; "))
 }

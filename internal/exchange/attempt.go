@@ -22,6 +22,7 @@ type Attempt struct {
 	start  time.Time
 	limits Limits
 	api    llm.API
+	own    *llm.Dialect // of which api is llm.Own
 
 	mu       sync.Mutex
 	last     *Attempt // that it follows within a layer below; nil: none
@@ -42,9 +43,9 @@ type Attempt struct {
 	content  time.Time
 	status   int
 	header   http.Header
-	grpc     int   // the grpc-status in the header; -1: none
-	body     *body // nil: there is none yet
-	room     body  // for it
+	grpc     int          // the grpc-status in the header; -1: none
+	body     *body        // nil: there is none yet
+	room     body         // for it
 	scanner  *llm.Scanner // of scanners, until the end; unread while nothing is scanned
 	scans    bool
 	events   int64
@@ -152,13 +153,15 @@ func (a *Attempt) SetPatience(d time.Duration) {
 func (a *Attempt) Cancel(cause error) { a.stop(cause) }
 
 // Note records the verdict before the attempt has ended: for who knows better, such as a
-// transport that ended it. The first one stands.
-func (a *Attempt) Note(v Verdict) {
+// transport that ended it. The first one stands; it reports whether this is it.
+func (a *Attempt) Note(v Verdict) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.noted == nil && !a.ended {
-		a.noted = &v
+	if a.noted != nil || a.ended {
+		return false
 	}
+	a.noted = &v
+	return true
 }
 
 // Use records the endpoint that the attempt goes to.

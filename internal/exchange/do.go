@@ -92,12 +92,23 @@ func (a *Attempt) sent(req *http.Request, err error) {
 	a.ownLimit = grpcTimeout(req.Header)
 }
 
+// Fault names the part of a request line or host that no server takes, as HTTP/2 lets
+// clients send them: "" where there is none.
+func Fault(req *http.Request) string {
+	switch {
+	case strings.ContainsFunc(req.Method, func(r rune) bool { return !httpguts.IsTokenRune(r) }):
+		return "method"
+	case req.URL == nil || strings.ContainsFunc(req.URL.RawQuery, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return "query"
+	case !httpguts.ValidHostHeader(req.Host):
+		return "host"
+	}
+	return ""
+}
+
 // isValid reports whether a request can be written at all.
 func isValid(req *http.Request) bool {
-	if req.URL == nil || strings.ContainsFunc(req.Method, func(r rune) bool { return !httpguts.IsTokenRune(r) }) {
-		return false
-	}
-	if strings.ContainsFunc(req.URL.RawQuery, func(r rune) bool { return r <= ' ' || r == 0x7f }) || !httpguts.ValidHostHeader(req.Host) {
+	if Fault(req) != "" {
 		return false
 	}
 	for name, values := range req.Header {
@@ -140,7 +151,11 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 	}
 	bodiless := req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
 	a.scanner = scanners.Get().(*llm.Scanner) //nolint:forcetypeassert // the pool holds nothing else
-	a.scanner.Reset(a.api, res.Header)
+	if a.own != nil {
+		a.scanner.ResetTo(a.own, res.Header)
+	} else {
+		a.scanner.Reset(a.api, res.Header)
+	}
 	a.scans = !upgraded && !bodiless
 	a.body = &a.room
 	a.body.take(a, res)

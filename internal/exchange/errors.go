@@ -17,6 +17,9 @@ var (
 	// ErrBeaten is the cause of an attempt that was given up because another was faster.
 	ErrBeaten = errors.New("proxy: another attempt was faster")
 
+	// ErrStale is the error of a connection that was used before, and that ended before a byte
+	// of the response: servers close idle connections, also in the moment in which one is used.
+	ErrStale = errors.New("the server closed an idle connection")
 	// ErrCut: a stream had content and ended without being finished, or JSON broke off.
 	ErrCut = errors.New("the response broke off")
 	// ErrEmpty: a response to a call that generates text had nothing in it.

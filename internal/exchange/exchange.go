@@ -17,6 +17,8 @@ type Exchange struct {
 	Caller uint64
 	// API is the one that is called.
 	API llm.API
+	// Dialect is the one of which API is llm.Own; nil: another is called.
+	Dialect *llm.Dialect
 	// Generates: the call generates text, so that a response without any failed. It need not
 	// be set where the API says so.
 	Generates bool

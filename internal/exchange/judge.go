@@ -79,6 +79,8 @@ func (f *facts) without() Verdict {
 		v.Blame = Request
 	case errors.Is(f.err, ErrTimeout):
 		v.Blame, v.Repeatable = Endpoint, true
+	case errors.Is(f.err, ErrStale): // a new connection may do better
+		v.Repeatable = true
 	case isOwn && own.Status != http.StatusBadGateway && own.Status != http.StatusGatewayTimeout:
 		v.Blame = Gateway // a layer of ours has no way to go on
 	default:

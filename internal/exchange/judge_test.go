@@ -160,6 +160,7 @@ func TestVerdictWithoutResponse(t *testing.T) {
 		{"lost", nil, nil, errLost, "failure endpoint repeatable"},
 		{"dial", nil, nil, errDial, "failure endpoint repeatable unsent"},
 		{"dial of a proxy", nil, nil, &net.OpError{Op: "proxyconnect", Err: errDial}, "failure endpoint repeatable unsent"},
+		{"an idle connection that was closed", nil, nil, errors.Join(exchange.ErrStale, errLost), "failure nobody repeatable"},
 		{"neither response nor error", nil, nil, nil, "failure endpoint repeatable"},
 		{"method", func(r *http.Request) { r.Method = "GE T" }, nil, errLost, "failure request"},
 		{"header name", func(r *http.Request) { r.Header["a b"] = []string{"1"} }, nil, errLost, "failure request"},

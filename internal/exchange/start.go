@@ -50,15 +50,11 @@ func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
 // values of the one that req has.
 func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt, hedge bool) (*Attempt, *http.Request) {
 	a := &Attempt{
-		x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), limits: x.Limits, api: x.API,
+		x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), limits: x.Limits, api: x.API, own: x.Dialect,
 		last: last, grpc: noGRPC, blank: true, scanner: unread(),
 	}
-	path := ""
-	if req.URL != nil {
-		path = req.URL.Path
-	}
-	if api := llm.Of(req.Method, path); api != llm.Unknown {
-		a.api = api
+	if api, own := llm.Identify(req); api != llm.Unknown {
+		a.api, a.own = api, own
 	}
 	a.ctx, a.stop = context.WithCancelCause(outer)
 	if last != nil {

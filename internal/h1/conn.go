@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	// errStale: a connection that was used before ended without a byte.
-	errStale = errors.New("h1: the server closed an unused connection")
+	// errStale: a connection that was used before ended before a byte of the response.
+	errStale = errors.New("h1: the server closed an idle connection")
 	// ErrHeader: the head of an answer is too long.
 	ErrHeader = errors.New("h1: the head of the answer is too long")
 	// ErrProtocol: an answer that HTTP/1.1 does not allow.

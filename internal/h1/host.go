@@ -29,6 +29,17 @@ func (h *host) pop() *conn {
 	return c
 }
 
+// unused returns a connection that is still open and silent; nil if there is none.
+func (h *host) unused() *conn {
+	for c := h.pop(); c != nil; c = h.pop() {
+		if c.silent() {
+			return c
+		}
+		c.close()
+	}
+	return nil
+}
+
 // put keeps a connection, or closes it.
 func (h *host) put(c *conn) {
 	h.mu.Lock()

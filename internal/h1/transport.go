@@ -42,7 +42,9 @@ type Transport struct {
 func New(cfg Config) *Transport { return &Transport{cfg: cfg, hosts: map[string]*host{}} }
 
 // RoundTrip implements http.RoundTripper. Of a request's httptrace only
-// Got1xxResponse is called.
+// Got1xxResponse is called. A request on a connection that was used before, and that
+// ends before a byte of the response, is sent once more on a new connection, whatever
+// its method.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	parts, ok := t.takes(req)
 	if !ok {
@@ -55,18 +57,20 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Port() == "" {
 		address = net.JoinHostPort(req.URL.Hostname(), "80")
 	}
-	for {
-		c, err := t.connect(req.Context(), address)
-		if err != nil {
-			return nil, err
-		}
+	h := t.host(address)
+	if c := h.unused(); c != nil {
 		res, err := c.exchange(req, parts)
-		// A server may close an unused connection in the moment in which it is
-		// used. Nothing was answered then, but something may have been done.
-		if err == nil || !errors.Is(err, errStale) || !safe(req) || req.Context().Err() != nil {
+		// A server closes an idle connection in the moment in which it is used: that
+		// is no failure. A new connection can't be stale.
+		if !errors.Is(err, errStale) || req.Context().Err() != nil {
 			return res, err
 		}
 	}
+	nc, err := t.cfg.Dial(req.Context(), "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(nc, h).exchange(req, parts)
 }
 
 // takes reports whether this package can make the request, and returns its body.
@@ -85,32 +89,6 @@ func (t *Transport) takes(req *http.Request) (parts [][]byte, ok bool) {
 	}
 	parts, size, ok := body.Segments(req)
 	return parts, ok && size <= maxBody && req.ContentLength == size
-}
-
-// safe reports whether a request may be made twice (RFC 9110 §9.2.2).
-func safe(req *http.Request) bool {
-	switch req.Method {
-	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
-		return true
-	}
-	_, ok := req.Header["Idempotency-Key"]
-	return ok
-}
-
-// connect returns an unused connection, or a new one.
-func (t *Transport) connect(ctx context.Context, address string) (*conn, error) {
-	h := t.host(address)
-	for c := h.pop(); c != nil; c = h.pop() {
-		if c.silent() {
-			return c, nil
-		}
-		c.close()
-	}
-	nc, err := t.cfg.Dial(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	return newConn(nc, h), nil
 }
 
 func (t *Transport) host(address string) *host {

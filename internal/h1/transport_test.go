@@ -14,6 +14,7 @@ import (
 	"net/textproto"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -233,7 +234,8 @@ func TestStaleConnections(t *testing.T) {
 	}
 }
 
-// A connection that ends in the moment in which it is used.
+// A connection that ends in the moment in which it is used: the request is sent once more,
+// whatever its method, and on a new connection.
 func TestClosedWhileUsed(t *testing.T) {
 	t.Parallel()
 	up := serve(t, func(c net.Conn, in *bufio.Reader) {
@@ -242,12 +244,48 @@ func TestClosedWhileUsed(t *testing.T) {
 			_, _ = http.ReadRequest(in) // and closes without a word
 		}
 	})
-	for method, repeated := range map[string]bool{http.MethodGet: true, http.MethodDelete: true, http.MethodPost: false} {
+	for _, method := range []string{http.MethodGet, http.MethodDelete, http.MethodPost} {
 		tr := newTransport(t, nil)
 		_, _, err := do(t, tr, request(t, method, up)) //nolint:bodyclose // closed in do
 		require.NoError(t, err)
 		_, _, err = do(t, tr, request(t, method, up)) //nolint:bodyclose // closed in do
-		assert.Equal(t, repeated, err == nil, "%s: %v", method, err)
+		assert.NoError(t, err, method)
+	}
+}
+
+// One that ends on a new connection, or after a byte of the response, is not sent again.
+func TestBrokenWhileUsed(t *testing.T) {
+	t.Parallel()
+	for name, second := range map[string]string{"on a new connection too": "", "after a byte": "H"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var broken atomic.Bool
+			var requests atomic.Int32
+			up := serve(t, func(c net.Conn, in *bufio.Reader) {
+				for {
+					if _, err := http.ReadRequest(in); err != nil {
+						return
+					}
+					requests.Add(1)
+					if broken.Load() {
+						_, _ = io.WriteString(c, second)
+						return
+					}
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+				}
+			})
+			tr := newTransport(t, nil)
+			_, _, err := do(t, tr, request(t, http.MethodPost, up)) //nolint:bodyclose // closed in do
+			require.NoError(t, err)
+			broken.Store(true)
+			_, _, err = do(t, tr, request(t, http.MethodPost, up)) //nolint:bodyclose // closed in do
+			require.Error(t, err)
+			want := int32(3)
+			if second != "" {
+				want = 2
+			}
+			assert.Equal(t, want, requests.Load())
+		})
 	}
 }
 

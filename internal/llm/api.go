@@ -19,6 +19,7 @@ const (
 	Ollama
 	LlamaCPP
 	TGI
+	Own // of a [Dialect]
 	Cohere
 	Transcription
 	Speech
@@ -33,7 +34,7 @@ const (
 // String is the name in logs.
 func (a API) String() string {
 	return [apis]string{
-		"unknown", "chat", "completions", "responses", "messages", "gemini", "ollama", "llama.cpp", "tgi", "cohere",
+		"unknown", "chat", "completions", "responses", "messages", "gemini", "ollama", "llama.cpp", "tgi", "own", "cohere",
 		"transcription", "speech", "embeddings", "images", "realtime", "free",
 	}[a]
 }

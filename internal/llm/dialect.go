@@ -137,6 +137,7 @@ var vocabularies = [apis]*vocabulary{
 	Ollama:        ready(&ollama),
 	LlamaCPP:      ready(&llamaCPP),
 	TGI:           ready(&tgi),
+	Own:           ready(),
 	Cohere:        ready(&cohere),
 	Transcription: ready(&transcription),
 	Speech:        ready(&speech),

@@ -80,8 +80,15 @@ func (s *Scanner) say(p []byte) {
 
 // LineEnd implements [Sink].
 func (s *Scanner) LineEnd(f Field) {
-	if f == EventName && string(s.name.bytes()) == "error" {
+	if f != EventName {
+		return
+	}
+	if string(s.name.bytes()) == "error" {
 		s.event.isError = true
+	}
+	if s.api == Own {
+		k, _ := s.words.typed(Own, s.name.bytes())
+		s.event.kind = max(s.event.kind, k)
 	}
 }
 
@@ -294,6 +301,12 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 		s.part(n.role, v)
 	case inWhole:
 		s.restated()
+	case sequence:
+		if n, ok := count(v); ok && !s.json.quoted {
+			s.sequence = n + 1
+		}
+	case responseID:
+		s.id.set(v)
 	case incomplete:
 		if string(v) == "content_filter" {
 			s.finish |= FinishFiltered

@@ -49,6 +49,8 @@ const (
 	itemType  // of an item of the Responses API's output, or of its content
 	blockType // of a block of a message
 	incomplete
+	sequence   // the number of an event
+	responseID // of the response that a stream is of
 	usageRoot
 	promptCount
 	inputCount

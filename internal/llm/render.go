@@ -11,8 +11,8 @@ type ErrorText struct {
 	Type    string // of OpenAI's kind. Default: by Status
 	Code    string // Default: Type
 	Message string
-	// Sequence is the number of the event, where the API counts them.
-	Sequence int64
+	// Place is where the stream broke off.
+	Place Place
 }
 
 // OpenAIType is the type that OpenAI's APIs give an error with a status.
@@ -157,9 +157,9 @@ func (e ErrorText) google() (out googleError) {
 }
 
 func (e ErrorText) failedResponse() (out failedResponse) {
-	out.Type, out.Sequence = "response.failed", e.Sequence
+	out.Type, out.Sequence = "response.failed", e.Place.Sequence
 	r := &out.Response
-	r.Object, r.Status, r.Output = "response", "failed", []struct{}{}
+	r.ID, r.Object, r.Status, r.Output = e.Place.ID, "response", "failed", []struct{}{}
 	r.Error.Code, r.Error.Message = e.OpenAI().Code, e.Message
 	return out
 }

@@ -38,7 +38,7 @@ func TestErrorEventsAreUnderstood(t *testing.T) {
 
 func TestErrorEvents(t *testing.T) {
 	t.Parallel()
-	e := llm.ErrorText{Status: 429, Code: "tpm", Message: "a\nb", Sequence: 7}
+	e := llm.ErrorText{Status: 429, Code: "tpm", Message: "a\nb", Place: llm.Place{Sequence: 7}}
 	for api, want := range map[llm.API]string{
 		llm.Chat:      "event: error\n" + `data: {"type":"error","error":{"message":"a\nb","type":"rate_limit_error","param":null,"code":"tpm"}}` + "\n\n",
 		llm.Messages:  "event: error\n" + `data: {"type":"error","error":{"type":"rate_limit_error","message":"a\nb"}}` + "\n\n",

@@ -11,6 +11,8 @@ import (
 // Request is what a request asks of a model, read once.
 type Request struct {
 	API API
+	// Dialect is the one of which API is [Own]; nil: another is called.
+	Dialect *Dialect
 	// JSON: the body is one JSON object. RPC: it is of JSON-RPC, a call or several.
 	JSON, RPC bool
 	// Model is the name that the request goes by: of its path, its JSON, its form or its
@@ -59,11 +61,16 @@ const (
 )
 
 // Head is what a request is read by beside its body.
-type Head struct{ Method, Path, Query, ContentType string }
+type Head struct {
+	Method, Path, Query, ContentType string
+	// Dialects are those that the application describes.
+	Dialects []*Dialect
+}
 
 // ReadRequest reads a request and its body, in one pass. The body's bytes are not kept.
 func ReadRequest(h Head, body []byte) *Request {
-	q := &Request{API: Of(h.Method, h.Path), N: 1}
+	api, own := identify(h.Method, h.Path, h.Dialects)
+	q := &Request{API: api, Dialect: own, N: 1}
 	contentType := h.ContentType
 	switch {
 	case len(body) == 0:
@@ -129,8 +136,11 @@ func (q *Request) readJSON(body []byte) {
 	r := readers.Get().(*reader) //nolint:forcetypeassert // it has no others
 	defer r.release()
 	r.Request, r.body = q, body
+	if q.Dialect != nil {
+		r.json.root = q.Dialect.requests
+	}
 	if err := r.json.all(body); err != nil {
-		*q = Request{API: q.API, N: 1, ModelFault: err, InputBytes: int64(len(body))}
+		*q = Request{API: q.API, Dialect: q.Dialect, N: 1, ModelFault: err, InputBytes: int64(len(body))}
 		return
 	}
 	q.JSON = true

@@ -10,6 +10,8 @@ var responses = dialect{
 	api: Responses, owes: true,
 	fields: join(
 		fields{
+			{"sequence_number", sequence},
+			{"response.id", responseID},
 			{"delta", inText},
 			{"output", choices},
 			{"output[].content[].text", inText},

@@ -37,6 +37,8 @@ type Scanner struct {
 	rests    bool  // the last event ended a part, and the stream may end so
 	kept     *kept // nil: nothing is
 	keeps    bool  // what looks like an error is one
+	sequence int64 // of the event that is to come, where the API numbers them
+	id       word  // of the response, where a stream's terminal event has it
 	last     Event
 }
 

@@ -1,0 +1,13 @@
+package exchange
+
+import "github.com/ginfer/ginfer/internal/llm"
+
+// Place is where the attempt's stream is: what the terminal event of a broken one must say.
+func (a *Attempt) Place() llm.Place {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.scans {
+		return llm.Place{}
+	}
+	return a.scanner.Place()
+}

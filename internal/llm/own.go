@@ -1,0 +1,103 @@
+package llm
+
+import (
+	"context"
+	"net/http"
+	"strings"
+)
+
+// Dialect is an API that somebody else describes. It is not changed once it is made.
+type Dialect struct {
+	paths    []string
+	words    *vocabulary
+	requests *node
+}
+
+// Places are those of a dialect's JSON, each as choices[].text.
+type Places struct {
+	Paths                                                    []string // the ends of those that are called
+	Text, Reasoning, Calls                                   []string // of responses
+	Prompt                                                   []string // of requests
+	Finish, Done, Error                                      string
+	InputTokens, OutputTokens, CachedTokens, ReasoningTokens string
+	Terminal                                                 []string // types of events
+	OwesEnd                                                  bool
+}
+
+// NewDialect makes a dialect of its places.
+func NewDialect(p *Places) *Dialect {
+	d := &dialect{api: Own, owes: p.OwesEnd, typed: func(name []byte) kind {
+		for _, t := range p.Terminal {
+			if string(name) == t {
+				return ending
+			}
+		}
+		return untold
+	}}
+	for r, places := range map[role][]string{
+		inText: p.Text, inReasoning: p.Reasoning, inCall: p.Calls, finishAll: {p.Finish}, finished: {p.Done},
+		promptCount: {p.InputTokens}, outputCount: {p.OutputTokens}, cachedCount: {p.CachedTokens}, reasoningCount: {p.ReasoningTokens},
+	} {
+		d.fields = append(d.fields, fieldsOf(r, places)...)
+	}
+	if p.Error != "" && p.Error != "error" { // which all have
+		d.fields = append(d.fields, at(p.Error, fields{{"", errorRoot}, {"message", inMessage}, {"type", errorType}, {"code", errorCode}, {"*", inFault}})...)
+	}
+	out := &Dialect{paths: p.Paths, words: ready(d), requests: makeRequests()}
+	for _, f := range fieldsOf(inPrompt, p.Prompt) {
+		out.requests.add(f.path, f.role, Unknown)
+	}
+	return out
+}
+
+func fieldsOf(r role, places []string) (out fields) {
+	for _, place := range places {
+		if place != "" {
+			out = append(out, field{place, r})
+		}
+	}
+	return out
+}
+
+type dialectsKey struct{}
+
+// WithDialects returns a context whose requests may be of these, besides those that are
+// known. The first whose path fits is the one.
+func WithDialects(ctx context.Context, list []*Dialect) context.Context {
+	return context.WithValue(ctx, dialectsKey{}, list)
+}
+
+// DialectsOf is what [WithDialects] noted.
+func DialectsOf(ctx context.Context) []*Dialect {
+	list, _ := ctx.Value(dialectsKey{}).([]*Dialect)
+	return list
+}
+
+// Identify is [Of] for a request whose context may have dialects: of one of these the API
+// is [Own].
+func Identify(r *http.Request) (API, *Dialect) {
+	if r.URL == nil {
+		return Of(r.Method, ""), nil
+	}
+	return identify(r.Method, r.URL.Path, DialectsOf(r.Context()))
+}
+
+func identify(method, path string, dialects []*Dialect) (API, *Dialect) {
+	if method == http.MethodPost {
+		trimmed := strings.TrimSuffix(path, "/")
+		for _, d := range dialects {
+			for _, end := range d.paths {
+				if strings.HasSuffix(trimmed, end) {
+					return Own, d
+				}
+			}
+		}
+	}
+	return Of(method, path), nil
+}
+
+// ResetTo makes ready for the response to a call of a dialect.
+func (s *Scanner) ResetTo(d *Dialect, h http.Header) {
+	s.Reset(Own, h)
+	s.words, s.json.root = d.words, d.words.root
+}

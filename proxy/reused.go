@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/ginfer/ginfer/internal/exchange"
+)
+
+// reusing makes requests by an http.Transport. Servers close idle connections, some of them
+// in the moment in which one is used again: that is no failure. A request whose body can be
+// sent again is sent once more on a new connection, whatever its method; the error of any
+// other is an [exchange.ErrStale].
+type reusing struct {
+	*http.Transport
+
+	fresh *http.Transport // keeps no connection
+}
+
+func newReusing(t *http.Transport) reusing {
+	fresh := t.Clone()
+	fresh.DisableKeepAlives = true
+	return reusing{t, fresh}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t reusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	var seen connection
+	res, err := t.Transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), seen.trace())))
+	if !seen.isStale(err) || req.Context().Err() != nil {
+		return res, err
+	}
+	again := req.WithContext(req.Context())
+	if req.Body != nil && req.Body != http.NoBody {
+		if req.GetBody == nil {
+			return nil, errors.Join(exchange.ErrStale, err)
+		}
+		if again.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+	}
+	return t.fresh.RoundTrip(again)
+}
+
+// connection is what is known of the one that a request went over.
+type connection struct{ reused, begun atomic.Bool }
+
+func (c *connection) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GotConn:              func(info httptrace.GotConnInfo) { c.reused.Store(info.Reused) },
+		GotFirstResponseByte: func() { c.begun.Store(true) },
+	}
+}
+
+// closings are the errors of a connection that has ended.
+//
+//nolint:gochecknoglobals // a constant
+var closings = [...]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed}
+
+// isStale reports whether a request failed because a connection that was used before ended
+// before a byte of the response.
+func (c *connection) isStale(err error) bool {
+	if err == nil || !c.reused.Load() || c.begun.Load() {
+		return false
+	}
+	if slices.ContainsFunc(closings[:], func(is error) bool { return errors.Is(err, is) }) {
+		return true
+	}
+	text := err.Error() // these have no names
+	return strings.Contains(text, "server closed idle connection") || strings.Contains(text, "server sent GOAWAY and closed the connection")
+}

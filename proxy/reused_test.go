@@ -1,0 +1,166 @@
+package proxy_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/pem"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+type nthKey struct{}
+
+// forgetful is a server that closes connections which are still of use to others.
+func forgetful(tb testing.TB, secure, two bool, idle time.Duration, drops bool) (*httptest.Server, *atomic.Int64) {
+	tb.Helper()
+	var dropped atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if n, _ := r.Context().Value(nthKey{}).(*atomic.Int64); drops && n.Add(1)%2 == 0 {
+			dropped.Add(1)
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_ = c.Close()
+			}
+			return
+		}
+		_, _ = io.WriteString(w, "ok")
+	}))
+	s.Config.IdleTimeout = idle
+	s.Config.ErrorLog = quiet()
+	s.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, nthKey{}, new(atomic.Int64))
+	}
+	s.EnableHTTP2 = two
+	if secure {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	tb.Cleanup(s.Close)
+	return s, &dropped
+}
+
+// trusting is a transport that knows a test server's certificate.
+func trusting(tb testing.TB, s *httptest.Server, protocol string) *proxy.Transport {
+	tb.Helper()
+	cfg := proxy.TransportConfig{Protocol: protocol}
+	if cert := s.Certificate(); cert != nil {
+		cfg.CAFile = filepath.Join(tb.TempDir(), "ca.pem")
+		require.NoError(tb, os.WriteFile(cfg.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600))
+	}
+	tr, err := proxy.NewTransport(cfg)
+	require.NoError(tb, err)
+	tb.Cleanup(tr.CloseIdleConnections)
+	return tr
+}
+
+// Servers close idle connections, some just when one is used again: no request fails of it,
+// none is repeated by the proxy, and no circuit counts it.
+func TestReusedConnections(t *testing.T) {
+	t.Parallel()
+	short, long := `{"model":"m"}`, strings.Repeat("a", 100<<10)
+	for name, tt := range map[string]struct {
+		secure, two, drops bool
+		protocol, body     string
+		posts              int
+	}{
+		"idle for 50 ms":                   {body: short, posts: 2000},
+		"idle for 50 ms, long":             {body: long},
+		"idle for 50 ms, TLS":              {body: short, secure: true, protocol: "http1"},
+		"idle for 50 ms, HTTP/2":           {body: short, secure: true, two: true, protocol: "http2"},
+		"drops every second request":       {body: short, drops: true, posts: 2000},
+		"drops every second request, long": {body: long, drops: true},
+		"drops every second request, TLS":  {body: short, drops: true, secure: true, protocol: "http1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			idle := 50 * time.Millisecond
+			if tt.drops {
+				idle = 0
+			}
+			up, dropped := forgetful(t, tt.secure, tt.two, idle, tt.drops)
+			circuits, err := breaker.New(breaker.Config{})
+			require.NoError(t, err)
+			t.Cleanup(circuits.Close)
+			var failed, repeated atomic.Int64
+			r := setup{config: proxy.Config{
+				Target: parse(t, up.URL), Transport: circuits.Transport(trusting(t, up, tt.protocol)),
+				OnEvent: func(_ context.Context, e proxy.Event) {
+					if e.Outcome != proxy.Success || e.Try != 1 {
+						repeated.Add(1)
+						t.Log(e.Kind, e.Try, e.Err)
+					}
+				},
+			}}.start(t)
+			posts := cmp.Or(tt.posts, 400)
+			var clients sync.WaitGroup
+			for n := range 40 {
+				clients.Go(func() {
+					for i := range posts / 40 {
+						if !tt.drops { // about as long as the server keeps a connection
+							<-time.After(idle + time.Duration((n+i)%5-2)*time.Millisecond/2)
+						}
+						if !isPosted(r, tt.body) {
+							failed.Add(1)
+						}
+					}
+				})
+			}
+			clients.Wait()
+			assert.Zero(t, failed.Load())
+			assert.Zero(t, repeated.Load())
+			if tt.drops {
+				assert.Greater(t, dropped.Load(), int64(posts/10))
+			}
+			assert.Equal(t, breaker.Closed, circuits.Status()[0].State)
+		})
+	}
+}
+
+func isPosted(r *rig, body string) bool {
+	res, err := r.client.Post(r.URL+"/v1/x", "application/json", strings.NewReader(body))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, err = io.Copy(io.Discard, res.Body)
+	return err == nil && res.StatusCode == http.StatusOK
+}
+
+// A body that is not held can't be sent again. The upstream has not failed of it.
+func TestReusedConnectionOfUpload(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		secure   bool
+		protocol string
+	}{"plain": {}, "TLS": {true, "http1"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			up, _ := forgetful(t, tt.secure, false, 0, true)
+			circuits, err := breaker.New(breaker.Config{Settings: breaker.Settings{Consecutive: 1}})
+			require.NoError(t, err)
+			t.Cleanup(circuits.Close)
+			r := setup{config: proxy.Config{Target: parse(t, up.URL), Transport: circuits.Transport(trusting(t, up, tt.protocol)), MaxBody: 8}}.start(t)
+			long := strings.Repeat("a", 64<<10)
+			assert.True(t, isPosted(r, long))
+			assert.False(t, isPosted(r, long))
+			assert.True(t, isPosted(r, long))
+			assert.Equal(t, breaker.Closed, circuits.Status()[0].State)
+		})
+	}
+}
