@@ -241,7 +241,7 @@ func (a *Attempt) ending(v Verdict) End {
 	return End{
 		Verdict: v, Attempt: a, Status: a.status, Header: a.header, Said: s.Failure(),
 		Stream: s.Stream(), Whole: a.eof && !s.Cut() || s.Terminal(), Readable: s.Readable(),
-		Usage: usage, Counted: counted, Delivered: s.Delivered(), Events: s.Events(), Finish: s.Finish(), API: api, Summary: s.Summary(),
+		Usage: usage, Counted: counted, Delivered: s.Delivered(), Events: s.Events(), Finish: s.Finish(), Place: s.Place(), API: api, Summary: s.Summary(),
 		Start: a.start, Head: a.head, Content: a.content, Over: time.Now(), Bytes: a.bytes,
 	}
 }

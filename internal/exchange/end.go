@@ -84,6 +84,8 @@ type End struct {
 	// Events is how many had content.
 	Events int64
 	Finish llm.Finish
+	// Place is where its stream ended.
+	Place llm.Place
 	// Summary is what matters of the response to who keeps it.
 	Summary llm.Summary
 	API     llm.API

@@ -393,7 +393,7 @@ func (s *Scanner) stopped(r role, v []byte) {
 	case "error": // of Cohere and of relays, in a chunk with an error
 		s.finish |= FinishOther
 		s.event.isError = true
-		s.kept.server()
+		s.keep().server()
 		return
 	default:
 		s.finish |= FinishOther

@@ -6,7 +6,10 @@ import "github.com/ginfer/ginfer/internal/llm"
 func (a *Attempt) Place() llm.Place {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.scans {
+	switch {
+	case a.ended:
+		return a.end.Place
+	case !a.scans:
 		return llm.Place{}
 	}
 	return a.scanner.Place()
