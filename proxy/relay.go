@@ -181,19 +181,25 @@ func (x *call) copyBody(res *http.Response, events bool, between *llm.Splitter) 
 			}
 		}
 		switch {
-		case readErr == io.EOF: // one that is wrapped is no clean end
-			return x.bodyEnded()
 		case readErr != nil:
-			v := x.attempt.Latest().Verdict()
-			if v.Err == nil { // it was whole but for the transport's end
-				return nil
-			}
-			return x.explain(v, readErr)
+			return x.readEnded(readErr)
 		case n < len(buf), stream: // of which the next part may come late
 			x.c.Writer.Flush()
 		}
 		buffer.fit(n)
 	}
+}
+
+// readEnded says why the body can't be read any more, or that it was whole.
+func (x *call) readEnded(err error) error {
+	if err == io.EOF { //nolint:errorlint // one that is wrapped is no clean end
+		return x.bodyEnded()
+	}
+	v := x.attempt.Latest().Verdict()
+	if v.Err == nil { // it was whole but for the transport's end
+		return nil
+	}
+	return x.explain(v, err)
 }
 
 // readTooSlowly ends an exchange whose time passed while the gateway waited for its

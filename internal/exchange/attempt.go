@@ -41,9 +41,9 @@ type Attempt struct {
 	content  time.Time
 	status   int
 	header   http.Header
-	grpc     int   // the grpc-status in the header; -1: none
-	body     *body // nil: there is none yet
-	room     body  // for it
+	grpc     int          // the grpc-status in the header; -1: none
+	body     *body        // nil: there is none yet
+	room     body         // for it
 	scanner  *llm.Scanner // of scanners, until the end; unread while nothing is scanned
 	scans    bool
 	events   int64

@@ -27,7 +27,7 @@ type body struct {
 	ahead   prefetched
 	fetched atomic.Pointer[prefetched] // what was read ahead; nil: nothing is left of it
 	filter  *filtering                 // nil: events pass as they come
-	pauses  *gaps // of a stream whose pace limits its pauses
+	pauses  *gaps                      // of a stream whose pace limits its pauses
 	once    sync.Once
 	closed  atomic.Bool
 }

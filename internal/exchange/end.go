@@ -86,7 +86,7 @@ type End struct {
 	Finish llm.Finish
 	// Summary is what matters of the response to who keeps it.
 	Summary llm.Summary
-	API    llm.API
+	API     llm.API
 
 	// Start is when the attempt began, Head when its response did, Content when that had
 	// content, Over when it ended. Zero: it did not.
