@@ -171,7 +171,7 @@ func TestHeartbeatsAddOnlyComments(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			api := map[string]struct {
-				path    string
+				path string
 				sdkWire *sdkWire
 			}{"chat": {"/chat/completions", chatWire()}, "responses": {"/responses", responsesWire()}, "messages": {"/messages", messagesWire()}}[s.API]
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.Base+api.path, strings.NewReader(fmt.Sprintf(`{"model": %q, "stream": true}`, s.Model)))
