@@ -49,6 +49,11 @@ lint: ## check style, and which package imports which
 	$(LINT) run ./...
 	$(LINT) fmt --diff ./...
 
+.PHONY: counts
+counts: ## print how much library code there is, and check what exists once
+	.ci/counts
+	go test -count=1 -tags ginfer_lexed -run TestEachByteIsLexedOnce ./internal/e2e
+
 .PHONY: fmt
 fmt: ## format the code
 	$(LINT) fmt ./...

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -89,7 +88,7 @@ type Proxy struct {
 	hedges   *budget // of hedges; nil: there are none
 	paces    paces
 	timeouts atomic.Pointer[Timeouts]
-	buffers  sync.Pool // of *[bufferSize]byte
+	buffers  buffers
 	tunnels  tunnels
 }
 
@@ -119,7 +118,6 @@ func New(cfg Config) (*Proxy, error) {
 	if hedge != nil {
 		p.hedges = newBudget(hedge.Ratio, 0, now)
 	}
-	p.buffers.New = func() any { return new([bufferSize]byte) }
 	p.timeouts.Store(&timeouts)
 	return p, nil
 }

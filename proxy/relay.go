@@ -16,8 +16,73 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// bufferSize is one read of an answer's body.
-const bufferSize = 32 << 10
+const (
+	// bufferSize is one read of a response's body.
+	bufferSize = 32 << 10
+	// smallSize is one that waits for the next event, which may take long.
+	smallSize = 2 << 10
+)
+
+// buffer is what a body is read into: for a stream a large one only while much comes at
+// once, so that a silent one holds little.
+type buffer struct {
+	pools *buffers
+	small *[smallSize]byte  // nil: it is no stream
+	large *[bufferSize]byte // nil: not needed
+}
+
+type buffers struct{ small, large sync.Pool }
+
+func (p *buffers) get(stream bool) buffer {
+	b := buffer{pools: p}
+	if !stream {
+		b.grow()
+		return b
+	}
+	var ok bool
+	if b.small, ok = p.small.Get().(*[smallSize]byte); !ok {
+		b.small = new([smallSize]byte)
+	}
+	return b
+}
+
+func (b *buffer) grow() {
+	var ok bool
+	if b.large, ok = b.pools.large.Get().(*[bufferSize]byte); !ok {
+		b.large = new([bufferSize]byte)
+	}
+}
+
+func (b *buffer) shrink() {
+	b.pools.large.Put(b.large)
+	b.large = nil
+}
+
+func (b *buffer) bytes() []byte {
+	if b.large != nil {
+		return b.large[:]
+	}
+	return b.small[:]
+}
+
+// fit chooses the next buffer after a read of n bytes.
+func (b *buffer) fit(n int) {
+	switch {
+	case n == smallSize && b.large == nil:
+		b.grow()
+	case n < smallSize && b.large != nil && b.small != nil:
+		b.shrink()
+	}
+}
+
+func (b *buffer) release() {
+	if b.large != nil {
+		b.shrink()
+	}
+	if b.small != nil {
+		b.pools.small.Put(b.small)
+	}
+}
 
 // relay sends the response to the client.
 func (x *call) relay(res *http.Response) {
@@ -129,7 +194,8 @@ func (x *call) commit(res *http.Response, events bool) {
 }
 
 // copyBody relays the body. It flushes whenever a read came back short: then
-// nothing more was buffered, and the client should have what there is.
+// nothing more was buffered, and the client should have what there is. A stream's
+// parts are flushed as they come.
 func (x *call) copyBody(res *http.Response, ends *ending) error {
 	head := &x.head
 	head.w = x.c.Writer
@@ -137,13 +203,15 @@ func (x *call) copyBody(res *http.Response, ends *ending) error {
 		head.timer = time.AfterFunc(headDelay, head.flush)
 	}
 	defer head.stop()
-	buf := x.p.buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
-	defer x.p.buffers.Put(buf)
+	stream := llm.IsStream(res.Header)
+	buffer := x.p.buffers.get(stream)
+	defer buffer.release()
 	for {
 		if err := x.readTooSlowly(time.Now()); err != nil {
 			return err
 		}
-		n, readErr := res.Body.Read(buf[:])
+		buf := buffer.bytes()
+		n, readErr := res.Body.Read(buf)
 		head.stop()
 		if n > 0 {
 			if err := x.copyPart(buf[:n]); err != nil {
@@ -155,9 +223,10 @@ func (x *call) copyBody(res *http.Response, ends *ending) error {
 		switch {
 		case readErr != nil:
 			return x.readEnded(readErr)
-		case n < len(buf):
+		case n < len(buf), stream: // of which the next part may come late
 			x.c.Writer.Flush()
 		}
+		buffer.fit(n)
 	}
 }
 

@@ -158,7 +158,7 @@ func (r *reservation) spent(ctx context.Context, w *meter) llm.Usage {
 	case isServed:
 		return served.Usage
 	case w.answered:
-		return r.shown(&w.scanner)
+		return r.shown(w.scanner)
 	case errors.Is(ctx.Err(), context.Canceled): // the server may have read the input by then
 		return llm.Usage{Input: r.input, Estimated: true}
 	}
@@ -187,7 +187,7 @@ func (r *reservation) shown(s *llm.Scanner) llm.Usage {
 type meter struct {
 	gin.ResponseWriter
 	reservation *reservation
-	scanner     llm.Scanner
+	scanner     *llm.Scanner // nil until answered
 	begun       bool
 	answered    bool // with a body, and no error
 }
@@ -217,7 +217,7 @@ func (w *meter) begin() {
 		return
 	}
 	if status := w.Status(); status >= 200 && status < 300 {
-		w.answered = true
+		w.answered, w.scanner = true, new(llm.Scanner)
 		w.scanner.Reset(w.reservation.request.API, w.Header())
 	}
 }

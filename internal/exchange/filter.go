@@ -49,8 +49,8 @@ func (f *filtering) read(p []byte) (int, error) {
 
 // fill reads once, and decides on the events that are complete.
 func (f *filtering) fill() {
-	if cap(f.in)-len(f.in) < 512 {
-		f.in = slices.Grow(f.in, 4<<10)
+	if cap(f.in)-len(f.in) < 512 { // little: it is kept while the stream is silent
+		f.in = slices.Grow(f.in, 1<<10)
 	}
 	f.out, f.sent, f.held, f.begin = f.out[:0], 0, len(f.in), 0
 	f.in = f.in[:cap(f.in)]

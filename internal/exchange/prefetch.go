@@ -126,7 +126,7 @@ func (f *prefetched) change(flag *bool) {
 }
 
 func (f *prefetched) readAll() {
-	for f.advance() { //nolint:revive // all is done in the condition
+	for f.advance() {
 	}
 }
 
@@ -154,14 +154,14 @@ func (f *prefetched) advance() bool {
 // read takes of what was read, waiting for a read under way. It returns 0 and no error when
 // nothing is left.
 func (f *prefetched) read(p []byte) (int, error) {
-	n, err, panicked := f.take(p)
+	n, panicked, err := f.take(p)
 	if panicked != nil {
 		panic(panicked)
 	}
 	return n, err
 }
 
-func (f *prefetched) take(p []byte) (n int, err error, panicked any) { //nolint:revive // a panic comes last
+func (f *prefetched) take(p []byte) (n int, panicked any, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.start == f.end && !f.over {
@@ -175,7 +175,7 @@ func (f *prefetched) take(p []byte) (n int, err error, panicked any) { //nolint:
 	if n > 0 {
 		return n, nil, nil
 	}
-	return 0, f.err, f.panicked
+	return 0, f.panicked, f.err
 }
 
 // giveBack gives the buffer back. The caller holds mu.
