@@ -2,7 +2,6 @@ package body
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -50,11 +49,8 @@ func headOf(r *http.Request) head {
 }
 
 func (h *head) read(b []byte) *llm.Request {
-	r := &http.Request{Method: h.method, URL: &url.URL{Path: h.path, RawQuery: h.query}, Header: http.Header{"Content-Type": {h.contentType}}}
-	if h.dialects != nil {
-		r = r.WithContext(llm.WithDialects(context.Background(), h.dialects))
-	}
-	q := llm.ReadRequest(r, b)
+	r := http.Request{Method: h.method, URL: &url.URL{Path: h.path, RawQuery: h.query}, Header: http.Header{"Content-Type": {h.contentType}}}
+	q := llm.ReadRequestIn(h.dialects, &r, b)
 	q.RPC = q.RPC || isBatch(b)
 	return q
 }

@@ -3,6 +3,7 @@ package llm
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -27,10 +28,8 @@ type Places struct {
 // NewDialect makes a dialect of its places.
 func NewDialect(p *Places) *Dialect {
 	d := &dialect{api: Own, owes: p.OwesEnd, typed: func(name []byte) kind {
-		for _, t := range p.Terminal {
-			if string(name) == t {
-				return ending
-			}
+		if slices.Contains(p.Terminal, string(name)) {
+			return ending
 		}
 		return untold
 	}}
@@ -76,20 +75,21 @@ func DialectsOf(ctx context.Context) []*Dialect {
 // Identify is [Of] for a request whose context may have dialects: of one of these the API
 // is [Own].
 func Identify(r *http.Request) (API, *Dialect) {
-	if r.URL == nil {
-		return Of(r.Method, ""), nil
+	path := ""
+	if r.URL != nil {
+		path = r.URL.Path
 	}
-	if r.Method == http.MethodPost {
-		path := strings.TrimSuffix(r.URL.Path, "/")
-		for _, d := range DialectsOf(r.Context()) {
-			for _, end := range d.paths {
-				if strings.HasSuffix(path, end) {
-					return Own, d
-				}
-			}
+	return identify(r.Method, path, DialectsOf(r.Context()))
+}
+
+func identify(method, path string, list []*Dialect) (API, *Dialect) {
+	called := strings.TrimSuffix(path, "/")
+	for _, d := range list {
+		if method == http.MethodPost && slices.ContainsFunc(d.paths, func(end string) bool { return strings.HasSuffix(called, end) }) {
+			return Own, d
 		}
 	}
-	return Of(r.Method, r.URL.Path), nil
+	return Of(method, path), nil
 }
 
 // ResetTo makes ready for the response to a call of a dialect.

@@ -59,11 +59,16 @@ const (
 
 // ReadRequest reads a request and its body, in one pass. The body's bytes are not kept.
 func ReadRequest(r *http.Request, body []byte) *Request {
+	return ReadRequestIn(DialectsOf(r.Context()), r, body)
+}
+
+// ReadRequestIn is [ReadRequest] for a request whose context does not have these dialects.
+func ReadRequestIn(list []*Dialect, r *http.Request, body []byte) *Request {
 	path := ""
 	if r.URL != nil {
 		path = r.URL.Path
 	}
-	api, own := Identify(r)
+	api, own := identify(r.Method, path, list)
 	q := &Request{API: api, Dialect: own, N: 1}
 	contentType := r.Header.Get("Content-Type")
 	switch {
