@@ -32,5 +32,8 @@
 // A client says how long it waits by X-Request-Timeout or Grpc-Timeout; a try that
 // can't answer in time is not begun.
 //
+// A RoundTripper of your own, in Config.Transport or below it, may say by [Report] how an
+// attempt ended and whose fault that was.
+//
 // All errors go through Config.ErrorHandler and match one of the Err variables.
 package proxy
