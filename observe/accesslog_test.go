@@ -156,7 +156,7 @@ func TestAccessLogOutcomeOfWhoLeaves(t *testing.T) {
 			defer cancel()
 			func() {
 				defer func() { _ = recover() }()
-				ask(post().WithContext(ctx), access.Middleware(), func(c *gin.Context) {
+				ask(post().WithContext(ctx), access.Middleware(), func(c *gin.Context) { //nolint:contextcheck // the request has it
 					if tt.leave {
 						defer cancel()
 					}

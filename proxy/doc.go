@@ -40,5 +40,8 @@
 // A client says how long it waits by X-Request-Timeout or Grpc-Timeout; an attempt that
 // can't respond in time is not begun.
 //
+// A RoundTripper of your own, in Config.Transport or below it, may say by [Report] how an
+// attempt ended and whose fault that was.
+//
 // All errors go through Config.ErrorHandler and match one of the Err variables.
 package proxy

@@ -95,7 +95,7 @@ func TestClientLeavesAfterTheEnd(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	got := r.events.next(t)
+	require.NoError(t, got.Err)
 	assert.Equal(t, proxy.Success, got.Outcome)
-	assert.NoError(t, got.Err)
 	assert.Equal(t, proxy.Success, r.events.tries()[0].Outcome)
 }

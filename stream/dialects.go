@@ -81,7 +81,7 @@ func (d *Dialects) Middleware() gin.HandlerFunc {
 func (d *Dialect) check() error {
 	var faults []error
 	if len(d.Paths) == 0 {
-		faults = append(faults, errors.New("Paths is required"))
+		faults = append(faults, errors.New("no path"))
 	}
 	for _, p := range d.Paths {
 		if !strings.HasPrefix(p, "/") || len(p) == 1 || strings.HasSuffix(p, "/") {

@@ -23,6 +23,9 @@
 //	meter, err := stream.NewMeter(stream.MeterConfig{Report: ratelimit.Report})
 //	upstream := meter.Transport(pool)
 //
+// [Dialects] describe the APIs of model servers that this module does not know, so that
+// their responses are read as well.
+//
 // In the chain the middleware comes after everything that may still refuse a request, and
 // right before the proxy. Responses of other types pass unchanged, but for the
 // write deadline.

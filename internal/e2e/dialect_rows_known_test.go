@@ -7,8 +7,7 @@ import (
 
 // rowsKnown are the situations that are known to fail, by reason, as go test names them.
 // {a|b} stands for both. Each must fail.
-var rowsKnown = map[string][]string{
-}
+var rowsKnown = map[string][]string{}
 
 // knownRows are all of these names, with the reason.
 var knownRows = sync.OnceValue(func() map[string]string {

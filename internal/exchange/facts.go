@@ -86,7 +86,7 @@ func grpcStatus(h http.Header) int {
 
 // isKnown reports whether a response to the call says something.
 func (a *Attempt) isKnown() bool {
-	switch a.api {
+	switch a.api { //nolint:exhaustive // all others do
 	case llm.Unknown, llm.Free, llm.Realtime:
 		return a.generates()
 	}

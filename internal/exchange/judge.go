@@ -177,10 +177,14 @@ func (f *facts) failed() Verdict {
 	return v
 }
 
+// nothing reports whether a response that had something to say did not.
+func (f *facts) nothing() bool {
+	return f.owed && f.empty || f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
+}
+
 // with judges a response whose status is good.
 func (f *facts) with() Verdict {
-	nothing := f.owed && f.empty || f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
-	if !f.cut && !nothing && (f.eof || f.finished) {
+	if !f.cut && !f.nothing() && (f.eof || f.finished) {
 		return Verdict{}
 	}
 	if v, ok := f.given(); ok {

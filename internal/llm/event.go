@@ -301,12 +301,8 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 		s.part(n.role, v)
 	case inWhole:
 		s.restated()
-	case sequence:
-		if n, ok := count(v); ok && !s.json.quoted {
-			s.sequence = n + 1
-		}
-	case responseID:
-		s.id.set(v)
+	case sequence, responseID:
+		s.placed(n.role, v)
 	case incomplete:
 		if string(v) == "content_filter" {
 			s.finish |= FinishFiltered
@@ -315,6 +311,17 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 		if !s.json.quoted {
 			s.count(n.role, v)
 		}
+	}
+}
+
+// placed takes the number of an event, or the id of the response.
+func (s *Scanner) placed(r role, v []byte) {
+	if r == responseID {
+		s.id.set(v)
+		return
+	}
+	if n, ok := count(v); ok && !s.json.quoted {
+		s.sequence = n + 1
 	}
 }
 

@@ -3,6 +3,7 @@ package llm
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -27,10 +28,8 @@ type Places struct {
 // NewDialect makes a dialect of its places.
 func NewDialect(p *Places) *Dialect {
 	d := &dialect{api: Own, owes: p.OwesEnd, typed: func(name []byte) kind {
-		for _, t := range p.Terminal {
-			if string(name) == t {
-				return ending
-			}
+		if slices.Contains(p.Terminal, string(name)) {
+			return ending
 		}
 		return untold
 	}}
@@ -76,21 +75,18 @@ func DialectsOf(ctx context.Context) []*Dialect {
 // Identify is [Of] for a request whose context may have dialects: of one of these the API
 // is [Own].
 func Identify(r *http.Request) (API, *Dialect) {
-	if r.URL == nil {
-		return Of(r.Method, ""), nil
+	path := ""
+	if r.URL != nil {
+		path = r.URL.Path
 	}
-	return identify(r.Method, r.URL.Path, DialectsOf(r.Context()))
+	return identify(r.Method, path, DialectsOf(r.Context()))
 }
 
-func identify(method, path string, dialects []*Dialect) (API, *Dialect) {
-	if method == http.MethodPost {
-		trimmed := strings.TrimSuffix(path, "/")
-		for _, d := range dialects {
-			for _, end := range d.paths {
-				if strings.HasSuffix(trimmed, end) {
-					return Own, d
-				}
-			}
+func identify(method, path string, list []*Dialect) (API, *Dialect) {
+	called := strings.TrimSuffix(path, "/")
+	for _, d := range list {
+		if method == http.MethodPost && slices.ContainsFunc(d.paths, func(end string) bool { return strings.HasSuffix(called, end) }) {
+			return Own, d
 		}
 	}
 	return Of(method, path), nil
