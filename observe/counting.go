@@ -38,6 +38,8 @@ func (m *Metrics) exchange(ctx context.Context, e *proxy.Event) {
 		kind = "hedge"
 	case e.Try == 1:
 		kind = "first"
+	case e.Fallback:
+		kind = "fallback"
 	}
 	m.in.tries.Add(ctx, 1, m.sets.of(labels{{keyTryKind, kind}, {keyOutcome, e.Outcome.String()}, {keyEndpoint, m.labels.of(e.Endpoint)}}))
 	asked := recordOf(ctx).snapshot().method

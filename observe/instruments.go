@@ -83,7 +83,7 @@ func (in *instruments) http(k *maker) {
 	in.clientDuration = k.histogram("http.client.request.duration", "s", "Time of one try at an upstream.", k.bounds.requests)
 	in.requests = k.counter("gateway.requests", "{request}", "Requests by how they ended.")
 	in.firstByte = k.histogram("gateway.first_byte", "s", "Time from a request to the begin of the upstream's answer, of a stream to its first content.", k.bounds.first)
-	in.tries = k.counter("gateway.tries", "{try}", "Calls of upstreams: first ones, retries and hedges.")
+	in.tries = k.counter("gateway.tries", "{try}", "Calls of upstreams: first ones, retries, fallbacks and hedges.")
 	in.bytes = k.counter("gateway.sent", "By", "Bytes of answers sent to clients.")
 }
 

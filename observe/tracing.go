@@ -210,7 +210,7 @@ func (t *Tracing) exchange(ctx context.Context, e *proxy.Event) {
 	switch {
 	case e.Hedge:
 		name = "hedge"
-	case e.Try == 1:
+	case e.Try == 1, e.Fallback: // of which the routing tells
 		return
 	}
 	var list attributes

@@ -35,6 +35,9 @@ func (t *attempt) cancel(cause error) {
 func (x *call) share() {
 	x.x, x.c.Request = exchange.Of(x.c.Request)
 	x.x.Managed = true
+	if x.x.Caller == 0 {
+		x.x.Caller = body.OfAddress(x.p.client(x.c.Request))
+	}
 	asks := x.held.Request()
 	x.x.API, x.x.Dialect, x.x.Tools, x.x.Generates = asks.API, asks.Dialect, asks.Tools, asks.Generates()
 	x.x.Credentials, x.x.Known = exchange.Credentials(x.c.Request), true
@@ -269,7 +272,7 @@ type ended struct {
 // attempted takes a finished attempt. It is reported when it is known what the client got
 // of it.
 func (x *call) attempted(a *exchange.Attempt, end *exchange.End) {
-	e := Event{Kind: Tried, Try: a.Number(), Hedge: a.Hedge(), Endpoint: a.Endpoint(), Status: end.Status, Duration: end.Over.Sub(end.Start)}
+	e := Event{Kind: Tried, Try: a.Number(), Hedge: a.Hedge(), Fallback: a.Follows(), Endpoint: a.Endpoint(), Status: end.Status, Duration: end.Over.Sub(end.Start)}
 	if !end.Head.IsZero() {
 		e.FirstByte = end.Head.Sub(end.Start)
 	}

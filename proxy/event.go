@@ -56,6 +56,9 @@ type Event struct {
 	// Hedge says that the try was begun beside one that was slow; in Finished that it
 	// was the faster one.
 	Hedge bool
+	// Fallback says that a layer below made the attempt after another one: at another
+	// version, or without a change that was refused.
+	Fallback bool
 	// Endpoint is where the (last) try went, when a balancer said so.
 	Endpoint string
 	// Status is the upstream's status, or in Finished the one the client got;

@@ -63,6 +63,16 @@ func (p *Proxy) trusts(peer string) bool {
 	return false
 }
 
+// client is the address of who sent the request: the peer's, or what a trusted peer says.
+func (p *Proxy) client(in *http.Request) string {
+	peer := remoteIP(in.RemoteAddr)
+	if said := in.Header["X-Forwarded-For"]; len(said) > 0 && p.trusts(peer) {
+		hops := strings.Split(said[len(said)-1], ",")
+		return strings.TrimSpace(hops[len(hops)-1])
+	}
+	return peer
+}
+
 // remoteIP is the peer's address without the port; "unknown" (RFC 7239 §6.2)
 // when there is none, as on a Unix socket.
 func remoteIP(addr string) string {

@@ -90,7 +90,7 @@ func (m metered) changed(req, changed *http.Request, asks *llm.Request) (*http.R
 	switch {
 	case err != nil:
 		return nil, err
-	case isRefused(res) && !a.Gone():
+	case isRefused(res) && !a.Gone() && mayBeOurs(last):
 		_ = res.Body.Close() // ends the attempt, so that the next one stands beside it
 		res, _, err = m.send(req, asks)
 		if err == nil && !isRefused(res) { // else it was not the change
@@ -109,6 +109,14 @@ func (m metered) changed(req, changed *http.Request, asks *llm.Request) (*http.R
 // isRefused reports whether a response may refuse what was added to its request.
 func isRefused(res *http.Response) bool {
 	return res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusUnprocessableEntity
+}
+
+// mayBeOurs reports whether a refusal may be of what was added: not one that names another
+// cause.
+func mayBeOurs(last *exchange.Attempt) bool {
+	last.Prefetch()
+	k := last.Kind()
+	return k == llm.BadRequest || k == llm.UnknownKind
 }
 
 // send makes one attempt, and meters it.

@@ -190,18 +190,22 @@ func (r *record) by(req *http.Request) {
 		return
 	}
 	if r.caller == (caller{}) {
-		r.caller.key = ofAddress(req.RemoteAddr)
+		r.caller.key = OfAddress(req.RemoteAddr)
 	}
 }
 
-// ofAddress is the key of an address: of IPv6 its first 64 bits count, which are one
-// customer's.
-func ofAddress(remote string) uint64 {
+// OfAddress is the key of an address, with or without a port: of IPv6 its first 64 bits
+// count, which are one customer's.
+func OfAddress(remote string) uint64 {
 	at, err := netip.ParseAddrPort(remote)
+	addr := at.Addr()
+	if err != nil {
+		addr, err = netip.ParseAddr(remote)
+	}
 	if err != nil {
 		return maphash.String(seed, remote)
 	}
-	addr := at.Addr().Unmap()
+	addr = addr.Unmap()
 	b := addr.As16()
 	if !addr.Is4() {
 		clear(b[8:])

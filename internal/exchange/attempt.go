@@ -109,6 +109,9 @@ func (a *Attempt) Gone() bool { return a.outer.Err() != nil }
 // Exchange is what the attempt is of.
 func (a *Attempt) Exchange() *Exchange { return a.x }
 
+// Follows reports whether a layer below made the attempt after another one, as a fallback.
+func (a *Attempt) Follows() bool { return a.last != nil }
+
 // Number is 1 for the exchange's first attempt.
 func (a *Attempt) Number() int { return a.number }
 

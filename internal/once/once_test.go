@@ -43,6 +43,7 @@ func rules() []rule {
 		{name: "blame decision", home: []string{"internal/exchange/judge.go"}, finds: blames, allowed: map[string]string{
 			"proxy/attempt.go": "the client can't be written to, or the status is none: notes for the judge",
 			"proxy/relay.go":   "the client can't be written to: a note for the judge",
+			"proxy/report.go":  "what an application reports is passed on to the judge",
 			"proxy/upgrade.go": "the upstream switched to a protocol that was not asked for: a note for the judge",
 		}},
 		{name: "body wrapper", home: []string{"internal/exchange"}, finds: bodies, allowed: map[string]string{
