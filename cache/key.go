@@ -104,7 +104,7 @@ func (x *exchange) ownBody(s *scratch) (text []byte, reason string, err error) {
 	case !held.Whole || int64(max(held.Len(), len(held.Bytes()))) > x.cfg.MaxRequest:
 		return nil, "request-too-long", nil
 	case held.Err() != nil:
-		return nil, "request-unreadable", nil
+		return nil, "request-unreadable", nil //nolint:nilerr // it passes the cache by
 	case !x.findScope(s):
 		return nil, "no-scope", nil
 	}

@@ -25,7 +25,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, &apierror.Error{Status: http.StatusInternalServerError, Code: "no_decision", Message: "The gateway did not decide on a model version.", Err: ErrNoDecision}
 	}
 	t.mirror(req, d)
-	return t.walk(req, d)
+	return t.walk(req, d) //nolint:contextcheck // it has the request's
 }
 
 // send calls target i of the chain, in attempt a.

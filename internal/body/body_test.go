@@ -250,7 +250,7 @@ func TestHoldConsumed(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err)
-		assert.Equal(t, []byte(sent), h.Bytes())
+		assert.Equal(t, sent, string(h.Bytes())) //nolint:testifylint // byte for byte
 		assert.Equal(t, "m", h.Request().Model)
 	}
 }

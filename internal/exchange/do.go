@@ -146,17 +146,9 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 	if res.Body == nil {
 		res.Body = http.NoBody
 	}
-	if a.decodes && !upgraded && res.Body != http.NoBody {
-		decode(res)
-	}
 	bodiless := req.Method == http.MethodHead || res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified
-	a.scanner = scanners.Get().(*llm.Scanner) //nolint:forcetypeassert // the pool holds nothing else
-	if a.own != nil {
-		a.scanner.ResetTo(a.own, res.Header)
-	} else {
-		a.scanner.Reset(a.api, res.Header)
-	}
 	a.scans = !upgraded && !bodiless
+	a.scan(res)
 	a.body = &a.room
 	a.body.take(a, res)
 	if a.body.grpc {
@@ -175,6 +167,19 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 	case bodiless, empty:
 		a.finish(func() { a.eof = true })
 	}
+}
+
+// scan makes ready to read what the response says. The caller holds a.mu.
+func (a *Attempt) scan(res *http.Response) {
+	if a.decodes && a.scans && res.Body != http.NoBody {
+		decode(res)
+	}
+	a.scanner = scanners.Get().(*llm.Scanner) //nolint:forcetypeassert // the pool holds nothing else
+	if a.own != nil {
+		a.scanner.ResetTo(a.own, res.Header)
+		return
+	}
+	a.scanner.Reset(a.api, res.Header)
 }
 
 // isEmpty reports whether the response surely has no body. A length of 0 may be one that

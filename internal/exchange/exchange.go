@@ -102,7 +102,7 @@ func Of(r *http.Request) (*Exchange, *http.Request) {
 	}
 	x := new(Exchange)
 	x.carried = carried{r.Context(), exchangeKey{}, x}
-	return x, r.WithContext(&x.carried)
+	return x, r.WithContext(&x.carried) //nolint:contextcheck // it is r's with a value
 }
 
 // Attempts is how many were made.

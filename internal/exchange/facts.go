@@ -41,7 +41,6 @@ type facts struct {
 
 // facts are what is known now. The caller holds a.mu.
 func (a *Attempt) facts() facts {
-	s := a.scanner
 	f := facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
 		hurried: a.limits.Hurried && !a.limits.Ample, late: a.isLate(time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
@@ -62,13 +61,19 @@ func (a *Attempt) facts() facts {
 		}
 	}
 	if a.scans {
-		f.declared = s.Declared()
-		f.owed = f.known && (f.declared || a.api == llm.Speech)
-		f.empty = a.blank || f.declared && s.Empty()
-		f.broken = f.declared && !s.Readable()
-		f.cut, f.finished, f.said = s.Cut(), s.Finished(), s.Failure()
+		f.read(a)
 	}
 	return f
+}
+
+// read takes what the response says. The caller holds a.mu.
+func (f *facts) read(a *Attempt) {
+	s := a.scanner
+	f.declared = s.Declared()
+	f.owed = f.known && (f.declared || a.api == llm.Speech)
+	f.empty = a.blank || f.declared && s.Empty()
+	f.broken = f.declared && !s.Readable()
+	f.cut, f.finished, f.said = s.Cut(), s.Finished(), s.Failure()
 }
 
 const noGRPC = -1
