@@ -138,7 +138,7 @@ func TestAgents(t *testing.T) {
 					require.Empty(t, wrong)
 					return
 				}
-				require.Empty(t, wrong)
+				rightly(t, agent.api+"/"+model, wrong)
 			})
 		}
 	}
