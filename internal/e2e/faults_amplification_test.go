@@ -42,7 +42,9 @@ func TestAmplification(t *testing.T) {
 				g.settled(t, requests)
 				calls := len(plan.Calls())
 				t.Logf("%d requests, %d calls (%.2f a request), answers %v", requests, calls, float64(calls)/requests, statuses)
-				assert.Zero(t, statuses[200])
+				if kind != "an error in a 200" { // which reaches the client as the upstream says it
+					assert.Zero(t, statuses[200])
+				}
 				assert.LessOrEqual(t, calls, allowed)
 				if !open {
 					assert.Less(t, calls, requests)

@@ -99,11 +99,11 @@ var faults = map[string]fault{
 	"429 with Retry-After": answered(429, "429 Too Many Requests", "Retry-After: 30\r\n"),
 
 	"an error in a 200": {
-		status: 502, json: faulty.Plain("200 OK", "Content-Type: "+jsonHead+"\r\n", `{"error":{"message":"BAD","type":"server_error"}}`),
+		status: 200, passes: true, json: faulty.Plain("200 OK", "Content-Type: "+jsonHead+"\r\n", `{"error":{"message":"BAD","type":"server_error"}}`),
 		stream: faulty.Chunked(sseHead, badRole, errorEvent),
 	},
 	"an error event of Anthropic's": {
-		status: 502, json: faulty.Plain("200 OK", "Content-Type: "+jsonHead+"\r\n", `{"type":"error","error":{"type":"overloaded_error","message":"BAD"}}`),
+		status: 200, passes: true, json: faulty.Plain("200 OK", "Content-Type: "+jsonHead+"\r\n", `{"type":"error","error":{"type":"overloaded_error","message":"BAD"}}`),
 		stream: faulty.Chunked(sseHead, "event: error\n", "data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"BAD\"}}\n\n"),
 	},
 	"a stall after the head": {status: 504, json: faulty.Broken(jsonHead, nil, faulty.Stall()), stream: faulty.Broken(sseHead, nil, faulty.Stall())},
