@@ -209,6 +209,9 @@ func (w *wire) frame() {
 	case *http2.RSTStreamFrame:
 		w.over = fmt.Errorf("%w: stream %v", io.ErrUnexpectedEOF, f.ErrCode)
 	case *http2.GoAwayFrame:
+		if f.ErrCode == http2.ErrCodeNo && f.LastStreamID >= 1 {
+			return // the stream that is open goes on
+		}
 		w.over = fmt.Errorf("%w: connection %v", io.ErrUnexpectedEOF, f.ErrCode)
 	}
 }
