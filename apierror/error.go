@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/llm"
@@ -35,13 +36,13 @@ type Error struct {
 	Err error
 }
 
-// Error returns the message and the cause.
+// Error returns the message and the cause, in one line.
 func (e *Error) Error() string {
 	msg := e.message()
-	if e.Err != nil {
-		return msg + ": " + e.Err.Error()
+	if e.Err == nil {
+		return msg
 	}
-	return msg
+	return msg + ": " + strings.ReplaceAll(e.Err.Error(), "\n", "; ")
 }
 
 // Unwrap returns the cause.

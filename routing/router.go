@@ -300,8 +300,12 @@ func (r *Router) model(c *gin.Context) (string, error) {
 // badModel marks what is wrong with a body as [ErrModel].
 func badModel(err error) error {
 	e := *apierror.From(err)
-	if e.Status == http.StatusBadRequest {
-		e.Err = errors.Join(ErrModel, err)
+	switch {
+	case e.Status != http.StatusBadRequest:
+	case e.Err == nil:
+		e.Err = ErrModel
+	default:
+		e.Err = fmt.Errorf("%w: %w", ErrModel, e.Err)
 	}
 	return &e
 }
