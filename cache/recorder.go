@@ -293,6 +293,7 @@ func (rec *recorder) startPump() {
 		}
 		filter := x.unusaged(header)
 		if filter != nil {
+			header = header.Clone() // the handler's goroutine reads it
 			header.Del("Content-Length")
 		}
 		x.ownHead(header, status, mark)

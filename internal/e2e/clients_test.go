@@ -166,13 +166,13 @@ func TestClients(t *testing.T) {
 		"anthropic":        "hello",
 		"anthropicStream":  map[string]any{"text": "hello", "tokens": 2.0, "stop": "end_turn"},
 		"anthropicModels":  models,
-		"anthropicUnknown": map[string]any{"name": "NotFoundError", "status": 404.0, "code": "model_not_found"},
+		"anthropicUnknown": map[string]any{"name": "NotFoundError", "status": 404.0, "code": "not_found_error"},
 		"ai":               "hello",
 		"aiStream":         map[string]any{"text": "hello", "tokens": 5.0, "finish": "stop"},
 		"events":           []any{"1:a", "2:b", "3:c"},
 		"undici":           map[string]any{"status": 200.0, "ended": true},
 		"openaiCut":        map[string]any{"name": "APIError", "status": nil, "code": "upstream_error"},
-		"anthropicCut":     map[string]any{"name": "APIError", "status": nil, "code": "server_error"},
+		"anthropicCut":     map[string]any{"name": "APIError", "status": nil, "code": "api_error"},
 		"aiCut":            map[string]any{"error": "The upstream server broke the connection or sent an invalid answer."},
 	} {
 		assert.Equal(t, want, got[name], name)
