@@ -48,7 +48,7 @@ func (x *call) share() {
 	}
 	t := x.timeouts
 	x.x.Limits = exchange.Limits{
-		Connect: t.Connect, FirstByte: max(t.FirstByte, 0), FirstContent: max(t.FirstContent, 0), Idle: max(t.Idle, 0), Stall: max(t.Stall, 0),
+		Connect: t.Connect, FirstByte: max(t.FirstByte, 0), FirstContent: max(t.FirstContent, 0), Idle: max(t.Idle, 0), Opening: t.opening, Stall: max(t.Stall, 0),
 		Deadline: x.deadline, Hurried: x.hurried, Ample: x.ample,
 		// Models are asked by requests with a body. The stream of any other may be silent for
 		// long, and its client wait to see it open. So may that of a tool (MCP): what it

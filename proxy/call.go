@@ -20,7 +20,7 @@ type call struct {
 	p        *Proxy
 	c        *gin.Context
 	start    time.Time
-	timeouts *Timeouts
+	timeouts *limits
 
 	x       *exchange.Exchange
 	out     *http.Request // what every attempt sends

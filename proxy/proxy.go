@@ -87,7 +87,7 @@ type Proxy struct {
 	budget   *budget // of all extra tries
 	hedges   *budget // of hedges; nil: there are none
 	paces    paces
-	timeouts atomic.Pointer[Timeouts]
+	timeouts atomic.Pointer[limits]
 	buffers  buffers
 	tunnels  tunnels
 }
@@ -95,7 +95,7 @@ type Proxy struct {
 // New checks cfg and returns a Proxy. The error joins every fault found.
 func New(cfg Config) (*Proxy, error) {
 	retry, retryErr := cfg.Retry.resolve()
-	timeouts, timeoutErr := cfg.Timeouts.resolve()
+	timeouts, timeoutErr := cfg.Timeouts.limits()
 	hedge, hedgeErr := cfg.Hedge.resolve()
 	err := errors.Join(hedgeErr, checkTransport(cfg), checkTarget(cfg.Target), checkVia(cfg.Via), retryErr, timeoutErr)
 	if err != nil {
@@ -128,7 +128,7 @@ func (p *Proxy) Handler() gin.HandlerFunc { return p.handle }
 
 // SetTimeouts changes the limits of all exchanges that begin from now on.
 func (p *Proxy) SetTimeouts(t Timeouts) error {
-	resolved, err := t.resolve()
+	resolved, err := t.limits()
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func (p *Proxy) SetTimeouts(t Timeouts) error {
 }
 
 // Timeouts returns the limits in force, with the defaults filled in.
-func (p *Proxy) Timeouts() Timeouts { return *p.timeouts.Load() }
+func (p *Proxy) Timeouts() Timeouts { return p.timeouts.Load().Timeouts }
 
 func (p *Proxy) handle(c *gin.Context) {
 	x := &call{p: p, c: c, start: time.Now(), timeouts: p.timeouts.Load(), outcome: Failure, err: errUnfinished}

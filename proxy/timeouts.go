@@ -14,7 +14,9 @@ type Timeouts struct {
 	// Default 5 s.
 	Connect time.Duration
 	// FirstByte bounds each attempt from its begin to the head of its response.
-	// Default 2 min: a model that responds in one piece thinks first.
+	// Default 2 min: a model that responds in one piece thinks first. Where it is set,
+	// and FirstContent and Hold are not, a stream may not be silent for longer before
+	// its first content either; comments are no silence.
 	FirstByte time.Duration
 	// FirstContent bounds each attempt of a call that generates text from its begin to
 	// the first content. Comments and white space are none. Default 5 min.
@@ -43,6 +45,22 @@ type Timeouts struct {
 	// Tunnel bounds the silence, in both directions, of an upgraded
 	// connection. Default 1 h.
 	Tunnel time.Duration
+}
+
+// limits are Timeouts with what follows from them.
+type limits struct {
+	Timeouts
+	opening time.Duration // bounds a silence before the first content
+}
+
+func (t Timeouts) limits() (limits, error) {
+	var l limits
+	if t.FirstContent == 0 && t.Hold == 0 {
+		l.opening = max(t.FirstByte, 0)
+	}
+	var err error
+	l.Timeouts, err = t.resolve()
+	return l, err
 }
 
 func (t Timeouts) resolve() (Timeouts, error) {

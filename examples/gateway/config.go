@@ -312,6 +312,7 @@ type Proxy struct {
 	// Connect bounds the making of a connection. Default 5s; "off".
 	Connect Duration `json:"connect,omitempty"`
 	// FirstByte bounds each attempt until the head of its response. Default 2m; "off".
+	// Without first_content and hold it bounds each silence of a stream before its content too.
 	FirstByte Duration `json:"first_byte,omitempty"`
 	// FirstContent bounds each attempt of a call that generates text until its first content; comments
 	// and white space are none. Default 5m; "off".

@@ -124,10 +124,21 @@ func (b *body) read(p []byte) (int, error) {
 // whose part is complete, is silent for reasons of its own.
 func (b *body) limit() time.Duration {
 	l := &b.a.limits
+	if l.Opening > 0 && b.stream && !b.a.hasOpened() {
+		return shorter(l.Opening, l.Idle)
+	}
 	if l.Stall <= 0 || b.pauses == nil || b.a.x.Tools || b.a.works() {
 		return l.Idle
 	}
 	return b.pauses.limit(l.Idle, l.Stall)
+}
+
+// shorter is the shorter limit; 0 is without one.
+func shorter(a, b time.Duration) time.Duration {
+	if b > 0 {
+		return min(a, b)
+	}
+	return a
 }
 
 // works reports whether the stream is silent for reasons of its own.

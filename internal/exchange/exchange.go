@@ -197,8 +197,9 @@ type Limits struct {
 	// longer than Hold.
 	Prefetch bool
 	Hold     time.Duration
-	// Idle bounds each wait for the next bytes, Stall that of a stream whose pace is known.
-	Idle, Stall time.Duration
+	// Idle bounds each wait for the next bytes, Opening that of a stream without content
+	// yet, Stall that of one whose pace is known.
+	Idle, Opening, Stall time.Duration
 	// Deadline is when everything must have ended; zero: at any time.
 	Deadline time.Time
 	// Hurried: Deadline is the client's own: that an upstream can't respond by then is no
