@@ -111,15 +111,15 @@ func (e *Error) code() string {
 }
 
 // in is the error as text for a stream that broke off there.
-func (e *Error) in(p llm.Place) llm.ErrorText {
+func (e *Error) in(p llm.Place) llm.ErrorFields {
 	t := e.text()
 	t.Place = p
 	return t
 }
 
 // text is the error in the words of no API yet.
-func (e *Error) text() llm.ErrorText {
-	return llm.ErrorText{Status: e.status(), Type: e.openAIType(), Code: e.code(), Message: e.message()}
+func (e *Error) text() llm.ErrorFields {
+	return llm.ErrorFields{Status: e.status(), Type: e.openAIType(), Code: e.code(), Message: e.message()}
 }
 
 func title(status int) string {

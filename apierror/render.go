@@ -52,7 +52,7 @@ func shapeOf(api llm.API) shape {
 		},
 		event: func(e *Error) []byte { return llm.ErrorEvent(api, e.text()) },
 	}
-	if llm.ErrorBody(api, llm.ErrorText{}) != nil {
+	if llm.ErrorBody(api, llm.ErrorFields{}) != nil {
 		s.contentType = "application/json"
 		s.body = func(e *Error) []byte { return llm.ErrorBody(api, e.text()) }
 	}

@@ -140,7 +140,7 @@ func (p *Pool) send(a *exchange.Attempt, req *http.Request, n *node, streams boo
 	res, err := a.Do(out, n.transport)
 	if refused, ok := errors.AsType[*exchange.NotSentError](err); ok {
 		isRefused = true
-		u.refused(refused.Rest)
+		u.refused(refused.Cooldown)
 		return nil, err
 	}
 	if err == nil {

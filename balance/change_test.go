@@ -181,7 +181,7 @@ func TestChangesThatFail(t *testing.T) {
 func TestDrainKeepsThePicker(t *testing.T) {
 	t.Parallel()
 	var made atomic.Int64
-	policy := policyFunc(func([]balance.Static) balance.Picker { made.Add(1); return firstUsable{} })
+	policy := policyFunc(func([]balance.EndpointInfo) balance.Picker { made.Add(1); return firstUsable{} })
 	p := newPool(t, balance.Config{Endpoints: endpoints(2), Policy: policy})
 	require.NoError(t, p.Drain("e00"))
 	require.NoError(t, p.Undrain("e00"))
@@ -207,7 +207,7 @@ func (firstUsable) Pick(_ *http.Request, c balance.Candidates) int {
 // be forced, but many endpoints and changes make it certain to happen.
 func TestAChangeIsNotLost(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, balance.Config{Endpoints: endpoints(300), Policy: policyFunc(func([]balance.Static) balance.Picker { return firstUsable{} })})
+	p := newPool(t, balance.Config{Endpoints: endpoints(300), Policy: policyFunc(func([]balance.EndpointInfo) balance.Picker { return firstUsable{} })})
 	req := request(t, "")
 	stale := 0
 	underLoad(t, p, func() {

@@ -83,7 +83,7 @@ func TestCooldownIsOneCredentials(t *testing.T) {
 					_, err := send(t, p, of(t, "a", "m"))
 					require.NoError(t, err)
 				}
-				until := status(t, p, "e00").RestingUntil
+				until := status(t, p, "e00").CoolingUntil
 				if tt.want == 0 {
 					assert.True(t, until.IsZero())
 					assert.Positive(t, served4(t, p, "a"))

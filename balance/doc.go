@@ -16,7 +16,7 @@
 // minute, while there is another one. They say nothing to other callers, and with nowhere
 // else to go the request passes.
 //
-// [Cadence] follows the pace of the endpoints' streams, [Conversations] keeps chats where
+// [TokenRate] follows the pace of the endpoints' streams, [PrefixAffinity] keeps chats where
 // their prefix is cached; the default, [LeastRequest], suits any traffic.
 //
 // What happens on failure: an endpoint that fails is avoided (success rate),

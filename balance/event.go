@@ -18,8 +18,8 @@ const (
 	Undrained
 	// Ejected: live requests failed; For says how long.
 	Ejected
-	// Sick, Recovered: the active checks' verdict changed.
-	Sick
+	// Unhealthy, Recovered: the active checks' verdict changed.
+	Unhealthy
 	Recovered
 	// PanicEntered, PanicLeft: too few endpoints are healthy, and all are used.
 	PanicEntered

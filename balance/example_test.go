@@ -48,10 +48,10 @@ func ExampleNew() {
 	// two 2
 }
 
-func ExampleConversations() {
+func ExamplePrefixAffinity() {
 	pool, err := balance.New(balance.Config{
 		Endpoints: []balance.Endpoint{{Name: "a", URL: "http://10.0.0.1:8000"}, {Name: "b", URL: "http://10.0.0.2:8000"}, {Name: "c", URL: "http://10.0.0.3:8000"}},
-		Policy:    balance.Conversations(),
+		Policy:    balance.PrefixAffinity(),
 		Transport: transport(fine),
 	})
 	if err != nil {
@@ -78,10 +78,10 @@ func ExampleConversations() {
 	// Output: 5 of 5 turns together
 }
 
-func ExampleCadence() {
+func ExampleTokenRate() {
 	pool, err := balance.New(balance.Config{
 		Endpoints: []balance.Endpoint{{Name: "a", URL: "http://10.0.0.1:8000"}, {Name: "b", URL: "http://10.0.0.2:8000"}},
-		Policy:    balance.Cadence(),
+		Policy:    balance.TokenRate(),
 	})
 	if err != nil {
 		fmt.Println(err)

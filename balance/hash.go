@@ -88,10 +88,10 @@ func Hash(cfg HashConfig) Policy {
 	return hashPolicy{cfg}
 }
 
-// Conversations keeps the turns of a conversation with a model together, by
-// [ByConversation], up to twice the mean load: then a prefix cache is worth more than an
+// PrefixAffinity keeps the turns of a conversation with a model together, by
+// [ByPrefix], up to twice the mean load: then a prefix cache is worth more than an
 // even load.
-func Conversations() Policy { return Hash(HashConfig{Key: ByConversation(), LoadBound: 2}) }
+func PrefixAffinity() Policy { return Hash(HashConfig{Key: ByPrefix(), LoadBound: 2}) }
 
 type hashPolicy struct{ HashConfig }
 
@@ -113,7 +113,7 @@ func (h hashPolicy) check() error {
 }
 
 // Picker implements Policy.
-func (h hashPolicy) Picker(endpoints []Static) Picker {
+func (h hashPolicy) Picker(endpoints []EndpointInfo) Picker {
 	p := &hashPicker{HashConfig: h.HashConfig}
 	switch h.Algorithm {
 	case Rendezvous:

@@ -155,6 +155,6 @@ func (p *Pool) judge(n *node, err error) {
 	n.probes = min(n.probes, 0) - 1
 	if (first || -n.probes >= p.cfg.Health.Unhealthy) && n.sick.CompareAndSwap(false, true) {
 		p.changed()
-		p.notify(Event{Kind: Sick, Endpoint: n.name, Err: err})
+		p.notify(Event{Kind: Unhealthy, Endpoint: n.name, Err: err})
 	}
 }

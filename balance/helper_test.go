@@ -98,9 +98,9 @@ func (w *watched) Close() error {
 
 // directed sends a request to the endpoint that its X-Key names, or nowhere.
 func directed() balance.Policy {
-	return policyFunc(func(list []balance.Static) balance.Picker {
+	return policyFunc(func(list []balance.EndpointInfo) balance.Picker {
 		return pickerFunc(func(req *http.Request, c balance.Candidates) int {
-			i := slices.IndexFunc(list, func(s balance.Static) bool { return s.Name == req.Header.Get("X-Key") })
+			i := slices.IndexFunc(list, func(s balance.EndpointInfo) bool { return s.Name == req.Header.Get("X-Key") })
 			if i >= 0 && c.Usable(i) {
 				return i
 			}
@@ -109,9 +109,9 @@ func directed() balance.Policy {
 	})
 }
 
-type policyFunc func([]balance.Static) balance.Picker
+type policyFunc func([]balance.EndpointInfo) balance.Picker
 
-func (f policyFunc) Picker(s []balance.Static) balance.Picker { return f(s) }
+func (f policyFunc) Picker(s []balance.EndpointInfo) balance.Picker { return f(s) }
 
 type pickerFunc func(*http.Request, balance.Candidates) int
 

@@ -23,7 +23,7 @@ func LeastRequest() Policy { return leastRequest{} }
 
 type leastRequest struct{}
 
-func (leastRequest) Picker([]Static) Picker { return leastRequest{} }
+func (leastRequest) Picker([]EndpointInfo) Picker { return leastRequest{} }
 
 func (leastRequest) Pick(_ *http.Request, c Candidates) int { return lowest(c, false) }
 

@@ -15,7 +15,7 @@ type maglev struct{ table []int32 }
 
 // newMaglev fills the table: in turns, weighted, each endpoint takes the next
 // free place of its own permutation (§3.4 of the paper).
-func newMaglev(endpoints []Static) order {
+func newMaglev(endpoints []EndpointInfo) order {
 	m := &maglev{}
 	if len(endpoints) == 0 {
 		return m
@@ -26,7 +26,7 @@ func newMaglev(endpoints []Static) order {
 		byName[i] = i
 	}
 	slices.SortFunc(byName, func(a, b int) int { return cmp.Compare(endpoints[a].Name, endpoints[b].Name) })
-	heaviest := slices.MaxFunc(endpoints, func(a, b Static) int { return a.Weight - b.Weight }).Weight
+	heaviest := slices.MaxFunc(endpoints, func(a, b EndpointInfo) int { return a.Weight - b.Weight }).Weight
 
 	m.table = slices.Repeat([]int32{-1}, maglevSize)
 	place := make([]uint64, len(endpoints))

@@ -23,11 +23,11 @@ type node struct {
 	success  ewma
 	pace     pace
 
-	draining atomic.Bool
-	sick     atomic.Bool  // failed its active checks
-	ejected  atomic.Int64 // until, unix ns
-	resting  atomic.Int64 // until, unix ns: asked for by who refused below
-	started  atomic.Int64 // when its slow start began, unix ns; 0: none
+	draining     atomic.Bool
+	sick         atomic.Bool  // failed its active checks
+	ejected      atomic.Int64 // until, unix ns
+	coolingUntil atomic.Int64 // until, unix ns: asked for by who refused below
+	started      atomic.Int64 // when its slow start began, unix ns; 0: none
 
 	outlier record
 	probes  int // consecutive like results of the active check; only its loop uses it
@@ -116,9 +116,9 @@ type Status struct {
 	Draining bool `json:"draining,omitempty"`
 	// EjectedUntil is when a passive ejection ends; zero when there is none.
 	EjectedUntil time.Time `json:"ejected_until,omitzero"`
-	// RestingUntil is when the last cooldown ends that it asked for, for whatever
+	// CoolingUntil is when the last cooldown ends that it asked for, for whatever
 	// credential and model, or that of its circuit; zero when there is none.
-	RestingUntil time.Time `json:"resting_until,omitzero"`
+	CoolingUntil time.Time `json:"cooling_until,omitzero"`
 	// Inflight is the number of exchanges under way.
 	Inflight int64 `json:"inflight"`
 	// Requests and Failures are counted since it was added.
@@ -127,7 +127,7 @@ type Status struct {
 	// Success is the recent share of exchanges that it did not fail.
 	Success float64 `json:"success"`
 	// Slowness is how many times slower than the pool's mean its streams are, with the
-	// policy [Cadence]; without it 1.
+	// policy [TokenRate]; without it 1.
 	Slowness float64 `json:"slowness"`
 }
 
@@ -139,8 +139,8 @@ func (n *node) status(now int64) Status {
 	if until := n.ejected.Load(); until > now {
 		s.EjectedUntil = time.Unix(0, until)
 	}
-	if until := n.resting.Load(); until > now {
-		s.RestingUntil = time.Unix(0, until)
+	if until := n.coolingUntil.Load(); until > now {
+		s.CoolingUntil = time.Unix(0, until)
 	}
 	return s
 }

@@ -76,7 +76,7 @@ func steadily(n int) (list []read) {
 
 func cadencePool(t *testing.T, n int, tr transport) *balance.Pool {
 	t.Helper()
-	return newPool(t, balance.Config{Endpoints: endpoints(n), Policy: balance.Cadence(), Transport: tr})
+	return newPool(t, balance.Config{Endpoints: endpoints(n), Policy: balance.TokenRate(), Transport: tr})
 }
 
 // begin sends a request for a stream, and reads the answer beside.

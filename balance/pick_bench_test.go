@@ -12,7 +12,7 @@ import (
 
 func pickPolicies() map[string]balance.Policy {
 	return map[string]balance.Policy{
-		"least_request": balance.LeastRequest(), "cadence": balance.Cadence(), "round_robin": balance.RoundRobin(),
+		"least_request": balance.LeastRequest(), "cadence": balance.TokenRate(), "round_robin": balance.RoundRobin(),
 		"ring":       balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key")}),
 		"rendezvous": balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: balance.Rendezvous}),
 		"maglev":     balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: balance.Maglev}),
@@ -71,7 +71,7 @@ func busyPool(b *testing.B, policy balance.Policy) *balance.Pool {
 
 // BenchmarkStream reads streams of 1,000 events through a pool.
 func BenchmarkStream(b *testing.B) {
-	for name, policy := range map[string]balance.Policy{"least_request": balance.LeastRequest(), "cadence": balance.Cadence()} {
+	for name, policy := range map[string]balance.Policy{"least_request": balance.LeastRequest(), "cadence": balance.TokenRate()} {
 		b.Run(name, func(b *testing.B) {
 			p := newPool(b, balance.Config{Endpoints: endpoints(4), Policy: policy, Transport: transport(func(*http.Request) (*http.Response, error) {
 				res := answer(http.StatusOK, "")

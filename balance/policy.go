@@ -3,11 +3,11 @@ package balance
 import "net/http"
 
 // Policy chooses an endpoint for each request. Those of this package are
-// [LeastRequest], [Cadence], [RoundRobin], [Hash] and [Conversations]; any other works as well.
+// [LeastRequest], [TokenRate], [RoundRobin], [Hash] and [PrefixAffinity]; any other works as well.
 type Policy interface {
 	// Picker returns a picker for the endpoints, which keep their indexes for
 	// the picker's life. It is called anew when the set or a weight changes.
-	Picker(endpoints []Static) Picker
+	Picker(endpoints []EndpointInfo) Picker
 }
 
 // Picker chooses for one set of endpoints. It is called concurrently.
@@ -17,8 +17,8 @@ type Picker interface {
 	Pick(req *http.Request, c Candidates) int
 }
 
-// Static is what does not change about an endpoint during a picker's life.
-type Static struct {
+// EndpointInfo is what does not change about an endpoint during a picker's life.
+type EndpointInfo struct {
 	// Name identifies the endpoint.
 	Name string
 	// Weight is its configured share, at least 1.

@@ -83,7 +83,7 @@ func New(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{cfg: cfg, notify: notifier(cfg.OnEvent)}
-	_, p.paced = cfg.Policy.(cadence)
+	_, p.paced = cfg.Policy.(tokenRate)
 	p.install(list)
 	return p, nil
 }
@@ -107,9 +107,9 @@ func defaultTransport() http.RoundTripper {
 
 // install makes list the pool's set. The caller holds p.mu, or owns p alone.
 func (p *Pool) install(list []*node) {
-	static := make([]Static, len(list))
+	static := make([]EndpointInfo, len(list))
 	for i, n := range list {
-		static[i] = Static{Name: n.name, Weight: int(n.weight.Load())}
+		static[i] = EndpointInfo{Name: n.name, Weight: int(n.weight.Load())}
 	}
 	p.set.Store(&set{nodes: list, picker: p.cfg.Policy.Picker(static)})
 }
@@ -184,8 +184,8 @@ func (p *Pool) Status() []Status {
 	out := make([]Status, len(list))
 	for i, n := range list {
 		out[i] = n.status(now)
-		if until := p.cooling.Until(n.name); until.After(out[i].RestingUntil) {
-			out[i].RestingUntil = until
+		if until := p.cooling.Until(n.name); until.After(out[i].CoolingUntil) {
+			out[i].CoolingUntil = until
 		}
 	}
 	return out

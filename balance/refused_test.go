@@ -35,7 +35,7 @@ func (r *refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if r.hosts[host] {
-		return nil, errors.Join(errors.New("circuit open"), &exchange.NotSentError{Rest: r.rest})
+		return nil, errors.Join(errors.New("circuit open"), &exchange.NotSentError{Cooldown: r.rest})
 	}
 	return named(fine)(req)
 }

@@ -13,7 +13,7 @@ type rendezvous struct {
 	equal   bool
 }
 
-func newRendezvous(endpoints []Static) order {
+func newRendezvous(endpoints []EndpointInfo) order {
 	r := &rendezvous{equal: true}
 	for _, e := range endpoints {
 		r.seeds = append(r.seeds, hash.String(1, e.Name))

@@ -59,7 +59,7 @@ func TestRetryAfterRests(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := restPool(t, 3)
 				require.Equal(t, "e00", ask(t, p, tt.code, tt.after()))
-				until := status(t, p, "e00").RestingUntil
+				until := status(t, p, "e00").CoolingUntil
 				if tt.want == 0 {
 					require.True(t, until.IsZero())
 					require.Contains(t, served(t, p, 6), "e00")

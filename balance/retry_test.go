@@ -111,7 +111,7 @@ func TestRefusedBelow(t *testing.T) {
 		p := newPool(t, balance.Config{Endpoints: endpoints(2), Policy: balance.RoundRobin(), Transport: named(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Hostname() == "e00.test" {
 				asked++
-				return nil, &exchange.NotSentError{Rest: time.Second}
+				return nil, &exchange.NotSentError{Cooldown: time.Second}
 			}
 			return fine(req)
 		})})

@@ -26,7 +26,7 @@ type ring struct {
 	shift  uint
 }
 
-func newRing(endpoints []Static, virtual int) order {
+func newRing(endpoints []EndpointInfo, virtual int) order {
 	r := &ring{}
 	for i, e := range endpoints {
 		n := virtualNodes(e, endpoints, virtual)
@@ -46,7 +46,7 @@ func newRing(endpoints []Static, virtual int) order {
 // virtualNodes is the endpoint's number of points: in proportion to its
 // weight alone, not to the others', so that nobody's points move when
 // somebody joins. Large pools and weights get fewer for everybody.
-func virtualNodes(e Static, endpoints []Static, virtual int) int {
+func virtualNodes(e EndpointInfo, endpoints []EndpointInfo, virtual int) int {
 	total := 0
 	for _, other := range endpoints {
 		total += other.Weight * virtual

@@ -12,7 +12,7 @@ func RoundRobin() Policy { return roundRobin{} }
 
 type roundRobin struct{}
 
-func (roundRobin) Picker(endpoints []Static) Picker {
+func (roundRobin) Picker(endpoints []EndpointInfo) Picker {
 	return &smooth{current: make([]float64, len(endpoints))}
 }
 

@@ -151,7 +151,7 @@ func (q *question) request(t *testing.T) *http.Request {
 // the slowest first tokens come many times sooner, although eight gateways know nothing of
 // each other and endpoints come to a halt.
 func TestCadenceInSimulation(t *testing.T) {
-	policies := []contender{{"least request", balance.LeastRequest}, {"cadence", balance.Cadence}}
+	policies := []contender{{"least request", balance.LeastRequest}, {"cadence", balance.TokenRate}}
 	loads, gateways := []float64{.8}, []int{8}
 	if full {
 		policies = append(policies, contender{"round robin", balance.RoundRobin})
@@ -173,13 +173,13 @@ func TestCadenceInSimulation(t *testing.T) {
 
 // Turns of a conversation that meet the endpoint of those before leave it less to read.
 func TestConversationsInSimulation(t *testing.T) {
-	policies := []contender{{"least request", balance.LeastRequest}, {"conversations", balance.Conversations}}
+	policies := []contender{{"least request", balance.LeastRequest}, {"conversations", balance.PrefixAffinity}}
 	gateways := []int{4}
 	if full {
-		policies = append(policies, contender{"round robin", balance.RoundRobin}, contender{"cadence", balance.Cadence})
+		policies = append(policies, contender{"round robin", balance.RoundRobin}, contender{"cadence", balance.TokenRate})
 		for _, bound := range []float64{1.25, 1.5, 3, -1} {
 			policies = append(policies, contender{fmt.Sprint("bound ", bound), func() balance.Policy {
-				return balance.Hash(balance.HashConfig{Key: balance.ByConversation(), LoadBound: bound})
+				return balance.Hash(balance.HashConfig{Key: balance.ByPrefix(), LoadBound: bound})
 			}})
 		}
 		gateways = []int{1, 4}

@@ -13,7 +13,7 @@ import (
 
 // weights is a policy that tells the weights it sees.
 func weights(got *[]float64) balance.Policy {
-	return policyFunc(func([]balance.Static) balance.Picker {
+	return policyFunc(func([]balance.EndpointInfo) balance.Picker {
 		return pickerFunc(func(_ *http.Request, c balance.Candidates) int {
 			*got = nil
 			for i := range c.Len() {

@@ -47,7 +47,7 @@ func (u *use) refused(rest time.Duration) {
 	u.node.requests.Add(-1)
 	u.leave()
 	if rest > 0 {
-		u.node.resting.Store(time.Now().Add(min(rest, cooldown.Most)).UnixNano())
+		u.node.coolingUntil.Store(time.Now().Add(min(rest, cooldown.Most)).UnixNano())
 		u.pool.changed()
 	}
 }
@@ -72,7 +72,7 @@ func (u *use) responded(res *http.Response) {
 		u.subject() // while the request is at hand
 	}
 	if d, ok := restAsked(res.StatusCode, res.Header, time.Now()); ok {
-		u.pool.cooling.Rest(u.node.name, u.subject(), d)
+		u.pool.cooling.Start(u.node.name, u.subject(), d)
 	}
 	u.follow(u.a)
 }
@@ -81,7 +81,7 @@ func (u *use) responded(res *http.Response) {
 func (u *use) ended(e *exchange.End) {
 	u.leave()
 	if d := restOf(e); d > 0 {
-		u.pool.cooling.Rest(u.node.name, u.subject(), d)
+		u.pool.cooling.Start(u.node.name, u.subject(), d)
 	}
 	x := u.a.Exchange()
 	if x.Shadow || !e.Good() && !e.Bad() {

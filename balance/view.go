@@ -29,7 +29,7 @@ func (s *set) look(now int64, threshold float64, slow SlowStart) (*view, bool) {
 	for i, n := range s.nodes {
 		v.weight[i] = v.rampedWeight(n, now, slow)
 		v.until(n.ejected.Load(), now)
-		v.until(n.resting.Load(), now)
+		v.until(n.coolingUntil.Load(), now)
 		if n.draining.Load() {
 			continue
 		}
@@ -40,7 +40,7 @@ func (s *set) look(now int64, threshold float64, slow SlowStart) (*view, bool) {
 	}
 	panicking := float64(available) < threshold*float64(present)
 	for i, n := range s.nodes {
-		if n.usable(now, panicking) && n.resting.Load() <= now {
+		if n.usable(now, panicking) && n.coolingUntil.Load() <= now {
 			v.add(i, n)
 		}
 	}

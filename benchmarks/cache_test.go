@@ -168,7 +168,7 @@ func rivals(tb testing.TB, size int) map[string]rival {
 	plain, err := lru.New[string, *cache.Entry](size)
 	require.NoError(tb, err)
 	fast := otter.Must(&otter.Options[string, *cache.Entry]{MaximumSize: size, Executor: func(fn func()) { fn() }})
-	e := &cache.Entry{Status: 200, Keep: time.Now().Add(time.Hour)}
+	e := &cache.Entry{Status: 200, ExpiresAt: time.Now().Add(time.Hour)}
 	return map[string]rival{
 		"ginfer": func(key string) bool {
 			if _, err := ours.Get(context.Background(), key); err == nil {

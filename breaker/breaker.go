@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,8 +22,8 @@ var (
 	ErrOpen = errors.New("breaker: circuit open")
 	// ErrFull: as many exchanges are under way as may be.
 	ErrFull = errors.New("breaker: too many exchanges under way")
-	// ErrResting: the endpoint asked this credential to wait, by 429 and Retry-After.
-	ErrResting = errors.New("breaker: resting")
+	// ErrCoolingDown: the endpoint asked this credential to wait, by 429 and Retry-After.
+	ErrCoolingDown = errors.New("breaker: cooling down")
 )
 
 // Config describes a Group. Every field has a default.
@@ -36,8 +37,9 @@ type Config struct {
 	Key func(*http.Request) string
 	// MaxCircuits bounds their number; the keys beyond share one circuit. Default 1000.
 	MaxCircuits int
-	// OnEvent is told of every change of state. Optional.
-	OnEvent func(Event)
+	// OnEvent receives every change of state, with the context of the request that caused
+	// it where there is one. Optional.
+	OnEvent func(context.Context, Event)
 }
 
 // Group is a set of circuits, one for each key, made as they are needed. It is safe
@@ -72,7 +74,7 @@ func New(cfg Config) (*Group, error) {
 		cfg.Key = func(req *http.Request) string { return req.URL.Host }
 	}
 	if cfg.OnEvent == nil {
-		cfg.OnEvent = func(Event) {}
+		cfg.OnEvent = func(context.Context, Event) {}
 	}
 	return &Group{cfg: cfg, perHost: perHost, settings: &cfg.Settings, circuits: map[string]*circuit{}}, nil
 }
@@ -125,9 +127,9 @@ type Status struct {
 	Inflight int `json:"inflight"`
 	// Until is when an open circuit is tried again; zero when it is not open.
 	Until time.Time `json:"until,omitzero"`
-	// Rest is until when its endpoint asked some credential to wait, where no pool sees to
+	// CoolingUntil is until when its endpoint asked some credential to wait, where no pool sees to
 	// that; zero when it did not.
-	Rest time.Time `json:"rest,omitzero"`
+	CoolingUntil time.Time `json:"cooling_until,omitzero"`
 	// Routes are the paths, without their ids, that are not closed while the circuit is.
 	Routes []string `json:"routes,omitempty"`
 }
@@ -140,7 +142,7 @@ func (g *Group) Status() []Status {
 	out := make([]Status, len(circuits))
 	for i, c := range circuits {
 		out[i] = c.status()
-		out[i].Rest = g.cooling.Until(c.key)
+		out[i].CoolingUntil = g.cooling.Until(c.key)
 	}
 	slices.SortFunc(out, func(a, b Status) int { return strings.Compare(a.Circuit, b.Circuit) })
 	return out
@@ -148,7 +150,7 @@ func (g *Group) Status() []Status {
 
 func (c *circuit) status() Status {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.unlock(context.Background())
 	c.settle(time.Now())
 	s := Status{Circuit: c.key, State: c.state, Forced: c.forced, Inflight: c.inflight, Routes: c.routes.open()}
 	if c.state == Open {
@@ -164,7 +166,7 @@ func (g *Group) Force(key string, s State) error {
 	}
 	c := g.circuit(key)
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.unlock(context.Background())
 	c.forced = true
 	if c.state != s {
 		c.change(&c.lane, s, "by hand")
@@ -200,7 +202,7 @@ func (g *Group) Close() {
 func refusal(err error, wait, rest time.Duration) error {
 	e := &apierror.Error{
 		Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.",
-		RetryAfter: max(wait, time.Millisecond), Err: errors.Join(err, &exchange.NotSentError{Rest: rest}),
+		RetryAfter: max(wait, time.Millisecond), Err: errors.Join(err, &exchange.NotSentError{Cooldown: rest}),
 	}
 	if errors.Is(err, ErrFull) {
 		e.Code, e.Message = "overloaded", "The service is busy."

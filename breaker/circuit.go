@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -15,7 +16,7 @@ const lateness = time.Second
 type circuit struct {
 	key    string
 	rates  *rates // nil: nothing has failed yet
-	notify func(Event)
+	notify func(context.Context, Event)
 
 	mu          sync.Mutex
 	settings    *Settings
@@ -53,6 +54,7 @@ func (s *streak) total(row, enough int) bool {
 
 // permit is one exchange under way.
 type permit struct {
+	ctx      context.Context //nolint:containedctx // both live as long as one request
 	c        *circuit
 	caller   uint64
 	alone    bool
@@ -68,15 +70,15 @@ type permit struct {
 // allow lets an exchange begin, or says why not and when to come again.
 func (c *circuit) allow(q *question) (*permit, error) {
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.unlock(q.ctx)
 	now := time.Now()
 	s := c.settings
 	if s.MaxConcurrent > 0 && c.inflight >= s.MaxConcurrent {
 		return nil, refusal(ErrFull, time.Second, 0)
 	}
 	c.settle(now)
-	p := &permit{c: c, caller: q.caller, alone: q.alone, start: now}
-	if s.Routes != Off {
+	p := &permit{ctx: q.ctx, c: c, caller: q.caller, alone: q.alone, start: now}
+	if !s.RoutesOff {
 		p.route = c.routes.find(q)
 	}
 	if wait, rest := c.wait(p, now, q); wait > 0 {
@@ -151,7 +153,7 @@ func (p *permit) each(f func(*lane)) {
 func (p *permit) firstByte(at time.Time) {
 	c := p.c
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.unlock(p.ctx)
 	if p.began || p.ended {
 		return
 	}
@@ -187,7 +189,7 @@ const (
 func (p *permit) end(o outcome, seen exchange.Observation) {
 	c := p.c
 	c.mu.Lock()
-	defer c.unlock()
+	defer c.unlock(p.ctx)
 	if p.ended {
 		return
 	}
@@ -349,11 +351,11 @@ func (c *circuit) unrate() {
 }
 
 // unlock unlocks, and then sends the events.
-func (c *circuit) unlock() {
+func (c *circuit) unlock(ctx context.Context) {
 	events := c.events
 	c.events = nil
 	c.mu.Unlock()
 	for _, e := range events {
-		c.notify(e)
+		c.notify(ctx, e)
 	}
 }

@@ -68,13 +68,13 @@ func (c *circuit) shared(l *lane, now time.Time) bool {
 	if l != &c.lane {
 		for _, r := range c.routes.list {
 			if l == &r.lane {
-				return c.settings.Callers == Off || c.fail(r.callers.Others(now))
+				return c.settings.CallersOff || c.fail(r.callers.Others(now))
 			}
 		}
 		return true
 	}
-	return (c.settings.Callers == Off || c.fail(c.callers.Others(now))) &&
-		(c.settings.Routes == Off || c.fail(c.routes.others(now), false))
+	return (c.settings.CallersOff || c.fail(c.callers.Others(now))) &&
+		(c.settings.RoutesOff || c.fail(c.routes.others(now), false))
 }
 
 // fail reports whether the others are not served either.
@@ -86,9 +86,9 @@ func (c *circuit) fail(others evidence.Tally, _ bool) bool {
 // route, beside successes of others in the last ten seconds.
 func (c *circuit) isOthersToo(now time.Time) bool {
 	others, several := c.callers.Others(now)
-	if c.settings.Callers != Off && !several && others.Good() > 0 {
+	if !c.settings.CallersOff && !several && others.Good() > 0 {
 		return false
 	}
 	t := c.routes.others(now)
-	return c.settings.Routes == Off || t.Good() == 0 || t.Bad > 0
+	return c.settings.RoutesOff || t.Good() == 0 || t.Bad > 0
 }

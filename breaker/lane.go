@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -24,6 +25,7 @@ type lane struct {
 
 // question is what the admission of a request depends on.
 type question struct {
+	ctx    context.Context //nolint:containedctx // both live as long as one request
 	caller uint64
 	route  uint64 // 0: it has none
 	path   string // of the route

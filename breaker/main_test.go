@@ -89,7 +89,7 @@ type events struct {
 	all []breaker.Event
 }
 
-func (e *events) on(one breaker.Event) {
+func (e *events) on(_ context.Context, one breaker.Event) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.all = append(e.all, one)

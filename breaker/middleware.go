@@ -76,7 +76,7 @@ func (g *Group) Middleware(cfg MiddlewareConfig) gin.HandlerFunc {
 type reasonKey struct{}
 
 // Reason is why a fallback runs: an error that wraps [ErrOpen], [ErrFull],
-// [ErrResting], [ErrTimeout] or [ErrFailed].
+// [ErrCoolingDown], [ErrTimeout] or [ErrFailed].
 func Reason(ctx context.Context) error {
 	err, _ := ctx.Value(reasonKey{}).(error)
 	return err

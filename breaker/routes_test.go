@@ -62,19 +62,19 @@ func TestOnePathIsOpenAlone(t *testing.T) {
 func TestTwoPathsOpenAll(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		paths  []string
-		routes breaker.Switch
-		opens  bool
+		paths []string
+		off   bool
+		opens bool
 	}{
-		"one alone":             {[]string{"/bad"}, breaker.Default, true},
-		"one beside another":    {[]string{"/good", "/bad"}, breaker.Default, false},
-		"two":                   {[]string{"/bad/a", "/bad/b"}, breaker.Default, true},
-		"two beside a third":    {[]string{"/bad/a", "/bad/b", "/bad/c", "/good"}, breaker.Default, true},
-		"not told apart":        {[]string{"/good", "/bad", "/bad"}, breaker.Off, true},
-		"two that are the same": {[]string{"/good", "/bad/1", "/bad/2"}, breaker.Default, false},
+		"one alone":             {[]string{"/bad"}, false, true},
+		"one beside another":    {[]string{"/good", "/bad"}, false, false},
+		"two":                   {[]string{"/bad/a", "/bad/b"}, false, true},
+		"two beside a third":    {[]string{"/bad/a", "/bad/b", "/bad/c", "/good"}, false, true},
+		"not told apart":        {[]string{"/good", "/bad", "/bad"}, true, true},
+		"two that are the same": {[]string{"/good", "/bad/1", "/bad/2"}, false, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			g, _ := group(t, breaker.Settings{Routes: tt.routes})
+			g, _ := group(t, breaker.Settings{RoutesOff: tt.off})
 			rt := g.Transport(&upstream{answer: byPath})
 			for range 9 {
 				for _, path := range tt.paths {

@@ -109,7 +109,7 @@ func TestRestIsOneCircuits(t *testing.T) {
 		}
 		require.NoError(t, trip("a"))
 		require.NoError(t, trip("b"))
-		require.ErrorIs(t, trip("a"), breaker.ErrResting)
+		require.ErrorIs(t, trip("a"), breaker.ErrCoolingDown)
 		require.NoError(t, trip("b"))
 		time.Sleep(7 * time.Second)
 		require.NoError(t, trip("a"))

@@ -197,7 +197,7 @@ func TestOneCallerOpensNothing(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, breaker.Settings{})
 			assert.Equal(t, want, callersPlay(t, g, list), list)
-			g, _ = group(t, breaker.Settings{Callers: breaker.Off})
+			g, _ = group(t, breaker.Settings{CallersOff: true})
 			assert.True(t, callersPlay(t, g, list), list)
 		})
 		synctest.Test(t, func(t *testing.T) {

@@ -29,13 +29,14 @@ type Settings struct {
 	SlowFirstByte time.Duration
 	// SlowPercent of late ones in ten seconds opens. Default 80.
 	SlowPercent int
-	// Callers: the failures of one caller alone open nothing while others are served. 16
-	// callers are told apart in ten seconds. Who has no identity and no address is one
-	// caller. Default on.
-	Callers Switch
-	// Routes: the failures of one route, which is the API and version or the path without
-	// its ids, open that route alone while others are served. 32 are told apart. Default on.
-	Routes Switch
+	// CallersOff removes the bound per caller. Default false: the failures of one caller
+	// alone don't open the circuit while others are served. At most 16 callers are
+	// distinguished in ten seconds; requests without identity and address are one caller.
+	CallersOff bool
+	// RoutesOff removes the circuits of routes. Default false: the failures of one route
+	// (API and version, or the path without its ids) open that route alone while others are
+	// served. At most 32 routes are distinguished.
+	RoutesOff bool
 	// Trickle is how many requests a second an open circuit lets through that have nowhere
 	// else to go, as a balance.Pool says of them. One that succeeds begins the way back.
 	// Default 2.
@@ -52,21 +53,11 @@ type Settings struct {
 	Step time.Duration
 	// MaxConcurrent is how many exchanges may be under way in a circuit. Default off.
 	MaxConcurrent int
-	// MaxRest is the longest Retry-After of a 429 that is heeded, a minute at most, for
+	// MaxCooldown is the longest Retry-After of a 429 that is heeded, a minute at most, for
 	// the same credential and model. Behind a balance.Pool that is the pool's to do.
 	// Default 1 min.
-	MaxRest time.Duration
+	MaxCooldown time.Duration
 }
-
-// Switch turns an addition on or off; the zero value is its default.
-type Switch int
-
-// The positions.
-const (
-	Off     Switch = -1
-	Default Switch = 0
-	On      Switch = 1
-)
 
 func (s *Settings) complete() error {
 	var faults []error
@@ -83,11 +74,10 @@ func (s *Settings) complete() error {
 	s.SlowPercent = orDefault(s.SlowPercent, 80)
 	s.Sleep = orDefault(s.Sleep, 5*time.Second)
 	s.MaxSleep = orDefault(s.MaxSleep, max(time.Minute, s.Sleep))
-	s.Callers, s.Routes = orDefault(s.Callers, On), orDefault(s.Routes, On)
 	s.Trickle = orDefault(s.Trickle, 2)
 	s.Successes = orDefault(s.Successes, 3)
 	s.Step = orDefault(s.Step, time.Second)
-	s.MaxRest = orDefault(s.MaxRest, time.Minute)
+	s.MaxCooldown = orDefault(s.MaxCooldown, time.Minute)
 	if s.Ramp == nil {
 		s.Ramp = []float64{0.01, 0.05, 0.25, 0.5}
 	}

@@ -213,7 +213,7 @@ func TestRestIsOneCredentials(t *testing.T) {
 			return err
 		}
 		require.NoError(t, trip(g.Transport(u), "a"))
-		require.ErrorIs(t, trip(g.Transport(u), "a"), breaker.ErrResting)
+		require.ErrorIs(t, trip(g.Transport(u), "a"), breaker.ErrCoolingDown)
 		require.NoError(t, trip(g.Transport(u), "b"))
 		other, _ := group(t, own)
 		for range 5 {

@@ -23,19 +23,19 @@ type transport struct {
 }
 
 // RoundTrip implements http.RoundTripper. What may not pass is an error that wraps
-// [ErrOpen], [ErrFull] or [ErrResting].
+// [ErrOpen], [ErrFull] or [ErrCoolingDown].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := t.group.circuit(t.group.cfg.Key(req))
 	above := exchange.Current(req.Context())
 	pooled := above != nil && above.Endpoint() != ""
 	if wait := t.group.resting(c.key, req, pooled); wait > 0 {
-		return nil, refusal(ErrResting, wait, 0)
+		return nil, refusal(ErrCoolingDown, wait, 0)
 	}
 	q := ask(req, above)
 	p, err := c.allow(&q)
 	if err != nil {
 		if refused, ok := errors.AsType[*exchange.NotSentError](err); ok && !t.group.perHost {
-			refused.Rest = 0
+			refused.Cooldown = 0
 		}
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // ask is what the admission of req depends on.
 func ask(req *http.Request, above *exchange.Attempt) question {
-	q := question{alone: above == nil || above.Others() == 0, last: exchange.IsLastResort(req.Context()), path: req.URL.Path}
+	q := question{ctx: req.Context(), alone: above == nil || above.Others() == 0, last: exchange.IsLastResort(req.Context()), path: req.URL.Path}
 	if x := exchange.From(req.Context()); x != nil {
 		q.caller = x.Caller
 	}
@@ -110,9 +110,9 @@ func (g *Group) heed(c *circuit, req *http.Request, res *http.Response) {
 		return
 	}
 	c.mu.Lock()
-	most := c.settings.MaxRest
+	most := c.settings.MaxCooldown
 	c.mu.Unlock()
 	if d, ok := retryafter.Parse(res.Header, time.Now()); ok && most > 0 {
-		g.cooling.Rest(c.key, cooldown.Of(req), min(d, most))
+		g.cooling.Start(c.key, cooldown.Of(req), min(d, most))
 	}
 }

@@ -53,7 +53,7 @@ func New(cfg Config) (*Cache, error) {
 	case *Memory:
 		c.near = s.get
 	case *Tiered:
-		c.near = s.cfg.Near.get
+		c.near = s.cfg.L1.get
 	}
 	return c, nil
 }

@@ -142,10 +142,10 @@ func errInUse() error {
 	return &apierror.Error{Status: http.StatusConflict, Code: "idempotency_key_in_use", Message: "A request with this Idempotency-Key is under way.", RetryAfter: time.Second}
 }
 
-// Claim implements Claims by Far. Without it, or when it is no Claims, the key is
+// Claim implements Claims by L2. Without it, or when it is no Claims, the key is
 // everybody's.
 func (t *Tiered) Claim(ctx context.Context, key, owner string, ttl time.Duration) (bool, error) {
-	claims, ok := t.cfg.Far.(Claims)
+	claims, ok := t.cfg.L2.(Claims)
 	if !ok {
 		return true, nil
 	}
@@ -168,7 +168,7 @@ func (t *Tiered) Claim(ctx context.Context, key, owner string, ttl time.Duration
 
 // Release implements Claims. It waits until the entry of the key is written.
 func (t *Tiered) Release(ctx context.Context, key, owner string) error {
-	claims, ok := t.cfg.Far.(Claims)
+	claims, ok := t.cfg.L2.(Claims)
 	if !ok {
 		return nil
 	}

@@ -144,7 +144,7 @@ func TestClaimedAnswersAreWrittenAll(t *testing.T) {
 		s := &faulty{common: newCommon(t), set: func() { time.Sleep(40 * time.Millisecond) }}
 		u := answers(http.StatusOK, "{}")
 		replica := func() http.Handler {
-			tiers, err := cache.NewTiered(cache.TieredConfig{Far: s, Fills: 1})
+			tiers, err := cache.NewTiered(cache.TieredConfig{L2: s, Fills: 1})
 			require.NoError(t, err)
 			cfg := idempotent(nil)
 			cfg.Store = tiers

@@ -74,7 +74,7 @@ func TestClaims(t *testing.T) {
 		t.Helper()
 		s := newCommon(t)
 		replica := func() cache.Claims {
-			tiers, err := cache.NewTiered(cache.TieredConfig{Far: s})
+			tiers, err := cache.NewTiered(cache.TieredConfig{L2: s})
 			require.NoError(t, err)
 			return tiers
 		}
@@ -87,7 +87,7 @@ func TestTieredWithoutClaims(t *testing.T) {
 	t.Parallel()
 	far, err := cache.NewMemory(cache.MemoryConfig{})
 	require.NoError(t, err)
-	tiers, err := cache.NewTiered(cache.TieredConfig{Far: far})
+	tiers, err := cache.NewTiered(cache.TieredConfig{L2: far})
 	require.NoError(t, err)
 	for _, owner := range []string{"a", "b"} {
 		mine, err := tiers.Claim(t.Context(), "k", owner, time.Minute)
@@ -119,7 +119,7 @@ func newTwin(t *testing.T, cfg cache.Config) *twin {
 		}
 	}
 	replica := func() http.Handler {
-		tiers, err := cache.NewTiered(cache.TieredConfig{Far: w.store})
+		tiers, err := cache.NewTiered(cache.TieredConfig{L2: w.store})
 		require.NoError(t, err)
 		cfg.Store = tiers
 		return app(newCache(t, cfg), w.u.serve)

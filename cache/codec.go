@@ -36,7 +36,7 @@ func (e *Entry) AppendBinary(b []byte) ([]byte, error) {
 	}
 	b = append(b, flags)
 	for _, d := range []time.Duration{
-		e.Keep.Sub(e.Asked), e.Keep.Sub(e.Born), e.Keep.Sub(e.Fresh), e.Took, e.StaleWhileRevalidate, e.StaleIfError,
+		e.ExpiresAt.Sub(e.RequestTime), e.ExpiresAt.Sub(e.ResponseTime), e.ExpiresAt.Sub(e.FreshUntil), e.FetchDuration, e.StaleWhileRevalidate, e.StaleIfError,
 	} {
 		b = binary.AppendVarint(b, int64(d/time.Millisecond))
 	}
@@ -69,13 +69,13 @@ func (e *Entry) Decode(b []byte, keep time.Time) error {
 		return ErrEncoding
 	}
 	r := decoder{b: b[1:]}
-	out := Entry{Status: r.number(), Keep: keep}
+	out := Entry{Status: r.number(), ExpiresAt: keep}
 	flags := r.byte()
 	out.Validate, out.MustRevalidate = flags&flagValidate != 0, flags&flagMustRevalidate != 0
-	for _, t := range []*time.Time{&out.Asked, &out.Born, &out.Fresh} {
+	for _, t := range []*time.Time{&out.RequestTime, &out.ResponseTime, &out.FreshUntil} {
 		*t = keep.Add(-r.duration())
 	}
-	for _, d := range []*time.Duration{&out.Took, &out.StaleWhileRevalidate, &out.StaleIfError} {
+	for _, d := range []*time.Duration{&out.FetchDuration, &out.StaleWhileRevalidate, &out.StaleIfError} {
 		*d = r.duration()
 	}
 	out.Mark = r.text()

@@ -14,20 +14,20 @@ func TestAnEntryAsBytes(t *testing.T) {
 	now := time.Now().Truncate(time.Millisecond)
 	e := cache.Entry{
 		Status: 404, Header: http.Header{"A": {"1", "2"}, "B": {""}}, Body: []byte("body"),
-		Asked: now.Add(-time.Hour), Born: now.Add(-time.Minute), Fresh: now.Add(time.Minute), Keep: now.Add(time.Hour), Took: time.Second,
+		RequestTime: now.Add(-time.Hour), ResponseTime: now.Add(-time.Minute), FreshUntil: now.Add(time.Minute), ExpiresAt: now.Add(time.Hour), FetchDuration: time.Second,
 		StaleWhileRevalidate: 1, StaleIfError: time.Second, Validate: true, Vary: []string{"X"}, Mark: "m",
 	}
 	e.StaleWhileRevalidate = time.Millisecond
 	b, err := e.AppendBinary([]byte("before"))
 	require.NoError(t, err)
 	var got cache.Entry
-	require.NoError(t, got.Decode(b[len("before"):], e.Keep))
+	require.NoError(t, got.Decode(b[len("before"):], e.ExpiresAt))
 	require.Equal(t, e, got)
 	for i := range len(b) - len("before") {
-		require.ErrorIs(t, got.Decode(b[len("before"):len("before")+i], e.Keep), cache.ErrEncoding)
+		require.ErrorIs(t, got.Decode(b[len("before"):len("before")+i], e.ExpiresAt), cache.ErrEncoding)
 	}
-	require.ErrorIs(t, got.Decode(append(b[len("before"):], 0), e.Keep), cache.ErrEncoding)
-	require.ErrorIs(t, got.Decode([]byte{99}, e.Keep), cache.ErrEncoding)
+	require.ErrorIs(t, got.Decode(append(b[len("before"):], 0), e.ExpiresAt), cache.ErrEncoding)
+	require.ErrorIs(t, got.Decode([]byte{99}, e.ExpiresAt), cache.ErrEncoding)
 	require.Equal(t, e, got, "a fault changes nothing")
 }
 

@@ -109,9 +109,9 @@ type LLM struct {
 	// StaleWhileRevalidate and StaleIfError are for how long a stale answer may be used
 	// while a new one is fetched, and when none can be had. Default none.
 	StaleWhileRevalidate, StaleIfError time.Duration
-	// Sampled also keeps answers of requests whose temperature is not 0: all callers of a
+	// AllowNonZeroTemperature also keeps answers of requests whose temperature is not 0: all callers of a
 	// scope get the same one.
-	Sampled bool
+	AllowNonZeroTemperature bool
 	// ToolCalls also keeps answers that call a tool.
 	ToolCalls bool
 	// OptIn is a request header by which a client says that its answer may be kept in

@@ -18,16 +18,16 @@ type Entry struct {
 	// Body is its body, as the upstream sent it.
 	Body []byte
 
-	// Asked is when the upstream was asked for it.
-	Asked time.Time
-	// Born is when its age began: when the upstream made it.
-	Born time.Time
-	// Fresh is until when it holds without question.
-	Fresh time.Time
-	// Keep is until when it may be of any use.
-	Keep time.Time
-	// Took is how long the upstream took to make it.
-	Took time.Duration
+	// RequestTime is when the upstream was asked for it.
+	RequestTime time.Time
+	// ResponseTime is when its age began: when the upstream made it.
+	ResponseTime time.Time
+	// FreshUntil is until when it holds without question.
+	FreshUntil time.Time
+	// ExpiresAt is until when it may be of any use.
+	ExpiresAt time.Time
+	// FetchDuration is how long the upstream took to make it.
+	FetchDuration time.Duration
 
 	// StaleWhileRevalidate is for how long after Fresh it may be used while a newer one
 	// is fetched, StaleIfError when none can be had (RFC 5861).
@@ -68,10 +68,10 @@ func (e *Entry) size() int64 {
 
 // held is the entry with another end of its time in a store.
 func (e *Entry) held(until time.Time) *Entry {
-	if !until.Before(e.Keep) {
+	if !until.Before(e.ExpiresAt) {
 		return e
 	}
 	short := *e
-	short.Keep = until
+	short.ExpiresAt = until
 	return &short
 }

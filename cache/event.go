@@ -61,8 +61,8 @@ type Event struct {
 	// TTL is, in Hit and Stored, for how long the entry is fresh. In a Hit it is negative
 	// when the entry is stale.
 	TTL time.Duration
-	// Took is, in Stored and Refreshed, how long the upstream took.
-	Took time.Duration
+	// FetchDuration is, in Stored and Refreshed, how long the upstream took.
+	FetchDuration time.Duration
 	// Err is why, in StoreDown and Failed.
 	Err error
 }

@@ -79,12 +79,12 @@ func ExampleNewTiered() {
 	if err != nil {
 		panic(err)
 	}
-	tiers, err := cache.NewTiered(cache.TieredConfig{Far: far})
+	tiers, err := cache.NewTiered(cache.TieredConfig{L2: far})
 	if err != nil {
 		panic(err)
 	}
 	ctx := context.Background()
-	_ = tiers.Set(ctx, "k", &cache.Entry{Status: http.StatusOK, Body: []byte("hello"), Keep: time.Now().Add(time.Minute)})
+	_ = tiers.Set(ctx, "k", &cache.Entry{Status: http.StatusOK, Body: []byte("hello"), ExpiresAt: time.Now().Add(time.Minute)})
 	_ = tiers.Drain(ctx)
 	e, err := far.Get(ctx, "k")
 	fmt.Println(string(e.Body), err)

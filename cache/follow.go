@@ -129,7 +129,7 @@ func (x *exchange) followWhole(f *flight, r *reader) outcome {
 func (x *exchange) replayWhole(f *flight) outcome {
 	body, _ := f.tape.whole()
 	now := time.Now()
-	a, ok := x.policy.render(x, &Entry{Status: f.head.status, Header: f.head.header, Body: body, Born: now, Fresh: now}, now)
+	a, ok := x.policy.render(x, &Entry{Status: f.head.status, Header: f.head.header, Body: body, ResponseTime: now, FreshUntil: now}, now)
 	if !ok {
 		return alone
 	}

@@ -26,7 +26,7 @@ func TestALookupIsSharedToo(t *testing.T) {
 		f := newFar(t)
 		u := answers(200, chatJSON, "Content-Type", jsonType)
 		start := func() (*cache.Cache, *gin.Engine) {
-			c := newCache(t, cache.Config{Store: tiered(t, cache.TieredConfig{Far: f}), Beta: -1})
+			c := newCache(t, cache.Config{Store: tiered(t, cache.TieredConfig{L2: f}), Beta: -1})
 			return c, app(c, u.serve)
 		}
 		here, one := start()

@@ -61,7 +61,7 @@ func (*httpPolicy) judge(x *exchange, e *Entry, now time.Time) (verdict, error) 
 		return useless, nil
 	}
 	c := &x.control
-	left, age := e.Fresh.Sub(now), now.Sub(e.Born)
+	left, age := e.FreshUntil.Sub(now), now.Sub(e.ResponseTime)
 	switch {
 	case e.Validate || c.NoCache:
 		return validate, nil
@@ -86,7 +86,7 @@ func (*httpPolicy) judge(x *exchange, e *Entry, now time.Time) (verdict, error) 
 }
 
 func (*httpPolicy) render(x *exchange, e *Entry, now time.Time) (rendered, bool) {
-	a := rendered{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.Born), 0)}
+	a := rendered{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.ResponseTime), 0)}
 	if x.notModified(e.Status, e.Header) {
 		a.status, a.header, a.body = http.StatusNotModified, ofNotModified(e.Header), nil
 	}
@@ -164,7 +164,7 @@ func freshen(x *exchange, stale *Entry, update http.Header, now time.Time) *Entr
 	e := l.entry
 	e.Status, e.Body = stale.Status, stale.Body
 	if l.reason != "" { // it is true now, and not for longer
-		e.Fresh, e.Keep = now, now
+		e.FreshUntil, e.ExpiresAt = now, now
 	}
 	return e
 }

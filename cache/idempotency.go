@@ -98,14 +98,14 @@ func (*idempotency) judge(x *exchange, e *Entry, now time.Time) (verdict, error)
 	switch {
 	case e.Mark != x.mark:
 		return useless, errReused()
-	case now.Before(e.Fresh):
+	case now.Before(e.FreshUntil):
 		return use, nil
 	}
 	return useless, nil
 }
 
 func (*idempotency) render(_ *exchange, e *Entry, now time.Time) (rendered, bool) {
-	return rendered{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.Born), 0)}, true
+	return rendered{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.ResponseTime), 0)}, true
 }
 
 func (*idempotency) fits(*exchange, *flight) outcome { return live }
@@ -134,9 +134,9 @@ func (*idempotency) conclude(x *exchange, f *flight, body []byte) (e *Entry, rea
 	now := time.Now()
 	e = &Entry{
 		Status: f.head.status, Header: f.head.header.Clone(), Body: body, Mark: x.mark,
-		Asked: x.start, Born: now, Fresh: now.Add(x.cfg.Idempotency.TTL), Took: now.Sub(x.start),
+		RequestTime: x.start, ResponseTime: now, FreshUntil: now.Add(x.cfg.Idempotency.TTL), FetchDuration: now.Sub(x.start),
 	}
 	e.Header.Del("Content-Length")
-	e.Keep = e.Fresh
+	e.ExpiresAt = e.FreshUntil
 	return e, ""
 }

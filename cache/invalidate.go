@@ -73,5 +73,5 @@ func (x *exchange) wasChanged(e *Entry) bool {
 	}
 	s := x.scratches.Get().(*scratch) //nolint:forcetypeassert // the pool holds nothing else
 	defer x.giveBack(s)
-	return !x.changed.since(addressKey(s, x.req.Host, x.req.URL)).Before(e.Asked)
+	return !x.changed.since(addressKey(s, x.req.Host, x.req.URL)).Before(e.RequestTime)
 }

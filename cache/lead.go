@@ -117,7 +117,7 @@ func (x *exchange) swallowed(f *flight, rec *recorder) {
 	} else {
 		x.status.Stored = true
 	}
-	x.status.TTL = floorSeconds(f.entry.Fresh.Sub(now))
+	x.status.TTL = floorSeconds(f.entry.FreshUntil.Sub(now))
 	if x.client.Err() != nil {
 		x.g.Abort()
 		return
@@ -150,7 +150,7 @@ func (x *exchange) conclude(f *flight, rec *recorder, err error, faults bool) {
 		e, reason = x.policy.conclude(x, f, snug(body))
 	}
 	if e != nil {
-		x.status.Stored, x.status.TTL = true, floorSeconds(time.Until(e.Fresh))
+		x.status.Stored, x.status.TTL = true, floorSeconds(time.Until(e.FreshUntil))
 		x.keep(f, e)
 		return
 	}
@@ -179,14 +179,14 @@ func (x *exchange) keep(f *flight, e *Entry) {
 		return
 	}
 	event := x.event(Stored)
-	event.Status, event.Bytes, event.Took, event.TTL = e.Status, e.size(), e.Took, time.Until(e.Fresh)
+	event.Status, event.Bytes, event.FetchDuration, event.TTL = e.Status, e.size(), e.FetchDuration, time.Until(e.FreshUntil)
 	x.tell(x.client, event)
 	x.addSimilar(ctx, key)
 }
 
 // mayStandIn reports whether a stale entry is better than an error.
 func (x *exchange) mayStandIn(e *Entry, now time.Time) bool {
-	return !e.MustRevalidate && !e.Validate && now.Before(e.Fresh.Add(e.StaleIfError)) && !x.control.NoCache
+	return !e.MustRevalidate && !e.Validate && now.Before(e.FreshUntil.Add(e.StaleIfError)) && !x.control.NoCache
 }
 
 // isFailure: a status that another try, or a stale entry, may be better than.

@@ -24,7 +24,7 @@ type life struct {
 // assess looks at the head of an answer (RFC 9111 §3 and §4.2).
 func (x *exchange) assess(h *head, now time.Time) *life {
 	c := directive.Parse(h.header["Cache-Control"])
-	l := &life{entry: &Entry{Asked: x.start, Header: h.header.Clone(), Took: now.Sub(x.start)}}
+	l := &life{entry: &Entry{RequestTime: x.start, Header: h.header.Clone(), FetchDuration: now.Sub(x.start)}}
 	l.entry.Header.Del("Age")
 	l.entry.Header.Del("Content-Length")
 	if l.entry.Header.Get("Date") == "" {
@@ -84,10 +84,10 @@ func (x *exchange) hasCredentials() bool {
 // setTimes fills in for how long the answer is of use.
 func (x *exchange) setTimes(l *life, h *head, c *directive.Control, now time.Time) {
 	e, cfg := l.entry, &x.cfg.HTTP
-	e.Born = born(h.header, x.start, now)
+	e.ResponseTime = born(h.header, x.start, now)
 	fresh, known := x.freshness(h, c, now)
 	fresh = min(fresh, cfg.MaxTTL)
-	e.Fresh = e.Born.Add(fresh)
+	e.FreshUntil = e.ResponseTime.Add(fresh)
 	e.MustRevalidate = c.MustRevalidate || c.SMaxAge != directive.None
 	e.Validate = c.NoCache
 	e.StaleWhileRevalidate, e.StaleIfError = cfg.StaleWhileRevalidate, cfg.StaleIfError
@@ -104,15 +104,15 @@ func (x *exchange) setTimes(l *life, h *head, c *directive.Control, now time.Tim
 	if validators := h.header.Get("ETag") != "" || h.header.Get("Last-Modified") != ""; validators {
 		more = max(more, cfg.KeepStale)
 	}
-	e.Keep = e.Fresh.Add(more)
-	if latest := now.Add(MaxKeep); e.Keep.After(latest) {
-		e.Keep = latest
+	e.ExpiresAt = e.FreshUntil.Add(more)
+	if latest := now.Add(MaxKeep); e.ExpiresAt.After(latest) {
+		e.ExpiresAt = latest
 	}
 	switch {
 	case l.reason != "":
 	case !known && (!c.Public || more == 0):
 		l.reason = "no-freshness"
-	case !now.Before(e.Keep) || e.Validate && more == 0:
+	case !now.Before(e.ExpiresAt) || e.Validate && more == 0:
 		l.reason = "stale"
 	}
 }

@@ -41,7 +41,7 @@ func (x *exchange) planLLM(s *scratch) (reason string, err error) {
 	}
 	m := &s.body
 	x.model, x.stream, x.usage = m.model, m.stream, m.usage
-	if !m.settled && x.api != llm.Embeddings && !x.cfg.LLM.Sampled && !strings.EqualFold(optIn, "on") {
+	if !m.settled && x.api != llm.Embeddings && !x.cfg.LLM.AllowNonZeroTemperature && !strings.EqualFold(optIn, "on") {
 		return "temperature", nil
 	}
 	x.findVersion()
@@ -78,11 +78,11 @@ func (*llmPolicy) judge(x *exchange, e *Entry, now time.Time) (verdict, error) {
 		return useless, nil
 	}
 	switch {
-	case now.Before(e.Fresh) && x.early(e, now):
+	case now.Before(e.FreshUntil) && x.early(e, now):
 		return useAndRefresh, nil
-	case now.Before(e.Fresh):
+	case now.Before(e.FreshUntil):
 		return use, nil
-	case now.Before(e.Fresh.Add(e.StaleWhileRevalidate)):
+	case now.Before(e.FreshUntil.Add(e.StaleWhileRevalidate)):
 		x.status.Detail = "stale"
 		return useAndRefresh, nil
 	}
@@ -90,7 +90,7 @@ func (*llmPolicy) judge(x *exchange, e *Entry, now time.Time) (verdict, error) {
 }
 
 func (*llmPolicy) render(x *exchange, e *Entry, now time.Time) (a rendered, ok bool) {
-	a = rendered{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.Born), 0)}
+	a = rendered{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.ResponseTime), 0)}
 	openAI := x.api == llm.Chat || x.api == llm.Completions
 	switch stream := e.stream(); {
 	case stream && x.stream && openAI && !x.usage:
@@ -176,12 +176,12 @@ func (*llmPolicy) conclude(x *exchange, f *flight, body []byte) (e *Entry, reaso
 	l, now := &x.cfg.LLM, time.Now()
 	e = &Entry{
 		Status: f.head.status, Header: f.head.header.Clone(), Body: body,
-		Asked: x.start, Born: now, Fresh: now.Add(l.TTL), Took: now.Sub(x.start),
+		RequestTime: x.start, ResponseTime: now, FreshUntil: now.Add(l.TTL), FetchDuration: now.Sub(x.start),
 		StaleWhileRevalidate: l.StaleWhileRevalidate, StaleIfError: l.StaleIfError,
 	}
 	e.Header.Del("Content-Length")
 	e.Header.Del("Retry-After")
-	e.Keep = e.Fresh.Add(max(l.StaleWhileRevalidate, l.StaleIfError))
+	e.ExpiresAt = e.FreshUntil.Add(max(l.StaleWhileRevalidate, l.StaleIfError))
 	if x.query != nil {
 		e.Mark = x.query.Partition
 	}

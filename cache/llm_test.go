@@ -143,7 +143,7 @@ func TestWhichAnswersAreKept(t *testing.T) {
 		"temperature 1":          {body: warm, u: answers(200, chatJSON, "Content-Type", jsonType), detail: "temperature"},
 		"no temperature":         {body: `{"model":"m","messages":[]}`, u: answers(200, chatJSON, "Content-Type", jsonType), detail: "temperature"},
 		"embeddings":             {path: "/v1/embeddings", body: `{"model":"m","input":"x"}`, u: answers(200, `{"data":[{"embedding":[1]}]}`, "Content-Type", jsonType), hit: true},
-		"sampled":                {cfg: with(func(l *cache.LLM) { l.Sampled = true }), body: warm, u: answers(200, chatJSON, "Content-Type", jsonType), hit: true},
+		"sampled":                {cfg: with(func(l *cache.LLM) { l.AllowNonZeroTemperature = true }), body: warm, u: answers(200, chatJSON, "Content-Type", jsonType), hit: true},
 		"opt in":                 {cfg: with(func(l *cache.LLM) { l.OptIn = "x-cache" }), body: warm, header: []string{"X-Cache", "on"}, u: answers(200, chatJSON, "Content-Type", jsonType), hit: true},
 		"opt in, not allowed":    {body: warm, header: []string{"X-Cache", "on"}, u: answers(200, chatJSON, "Content-Type", jsonType)},
 		"opt out":                {cfg: with(func(l *cache.LLM) { l.OptIn = "x-cache" }), body: chatPlain, header: []string{"X-Cache", "off"}, u: answers(200, chatJSON, "Content-Type", jsonType), detail: "no-store"},
@@ -170,7 +170,7 @@ func TestWhichAnswersAreKept(t *testing.T) {
 		"a stream":               {body: chatAsked, u: streams(events("a", "b")...), hit: true},
 		"a stream without end":   {body: chatAsked, u: streams(events("a", "b")[:3]...)},
 		"a stream with an error": {body: chatAsked, u: streams(append(events("a")[:2], "data: {\"error\":{}}\n\n")...)},
-		"generic JSON":           {path: "/v1/rerank", cfg: with(func(l *cache.LLM) { l.Sampled, l.Fields = true, []string{"documents", "query"} }), body: `{"query":"q","documents":["d"]}`, u: answers(200, `{"results":[]}`, "Content-Type", jsonType), hit: true},
+		"generic JSON":           {path: "/v1/rerank", cfg: with(func(l *cache.LLM) { l.AllowNonZeroTemperature, l.Fields = true, []string{"documents", "query"} }), body: `{"query":"q","documents":["d"]}`, u: answers(200, `{"results":[]}`, "Content-Type", jsonType), hit: true},
 	} {
 		r := app(newCache(t, tt.cfg), tt.u.serve)
 		path := chatPath

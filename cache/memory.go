@@ -90,7 +90,7 @@ func (m *Memory) get(key string, now time.Time) *Entry {
 // Set implements Store. It never fails.
 func (m *Memory) Set(ctx context.Context, key string, e *Entry) error {
 	now := time.Now()
-	if !now.Before(e.Keep) {
+	if !now.Before(e.ExpiresAt) {
 		return nil
 	}
 	s, h := m.of(key)

@@ -28,7 +28,7 @@ func memory(tb testing.TB, cfg cache.MemoryConfig) *cache.Memory {
 
 func entry(body string) *cache.Entry {
 	now := time.Now()
-	return &cache.Entry{Status: 200, Body: []byte(body), Asked: now, Born: now, Fresh: now.Add(time.Minute), Keep: now.Add(time.Minute)}
+	return &cache.Entry{Status: 200, Body: []byte(body), RequestTime: now, ResponseTime: now, FreshUntil: now.Add(time.Minute), ExpiresAt: now.Add(time.Minute)}
 }
 
 func TestMemoryConforms(t *testing.T) {

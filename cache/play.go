@@ -176,7 +176,7 @@ func (x *exchange) hit(e *Entry, now time.Time) bool {
 
 // announce tells that the answer is from an entry.
 func (x *exchange) announce(e *Entry, now time.Time) {
-	x.status.Hit, x.status.TTL = true, floorSeconds(e.Fresh.Sub(now))
+	x.status.Hit, x.status.TTL = true, floorSeconds(e.FreshUntil.Sub(now))
 	if x.cfg.OnEvent == nil {
 		return
 	}

@@ -236,12 +236,12 @@ func (c *Cache) tellOthers(ctx context.Context, tag Tag) error {
 }
 
 // Run listens to the purges of other replicas until ctx ends, and tells them of those
-// that they could not be told before. Its error is ctx's. Without Config.Purges there is
+// that they could not be told before. It returns nil. Without Config.Purges there is
 // nothing to do but wait.
 func (c *Cache) Run(ctx context.Context) error {
 	if c.cfg.Purges == nil {
 		<-ctx.Done()
-		return ctx.Err()
+		return nil
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -260,7 +260,7 @@ func (c *Cache) Run(ctx context.Context) error {
 			c.catchUp(ctx)
 		}
 	}
-	return ctx.Err()
+	return nil
 }
 
 func (c *Cache) heard(ctx context.Context, p Purge) {

@@ -174,8 +174,8 @@ func sharing(t *testing.T, b *bus) (here, there *cache.Cache, one, two *gin.Engi
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	start := func() (*cache.Cache, *gin.Engine) {
-		c := newCache(t, cache.Config{Store: tiered(t, cache.TieredConfig{Far: f}), Purges: b, Beta: -1})
-		wg.Go(func() { assert.ErrorIs(t, c.Run(ctx), context.Canceled) })
+		c := newCache(t, cache.Config{Store: tiered(t, cache.TieredConfig{L2: f}), Purges: b, Beta: -1})
+		wg.Go(func() { assert.NoError(t, c.Run(ctx)) })
 		return c, app(c, u.serve)
 	}
 	here, one = start()
@@ -235,7 +235,7 @@ func TestAReplicaThatDoesNotKnow(t *testing.T) {
 		f, b := newFar(t), &bus{}
 		u := answers(200, chatJSON, "Content-Type", jsonType)
 		start := func() (*cache.Cache, *gin.Engine) {
-			c := newCache(t, cache.Config{Store: tiered(t, cache.TieredConfig{Far: f}), Purges: b, Beta: -1})
+			c := newCache(t, cache.Config{Store: tiered(t, cache.TieredConfig{L2: f}), Purges: b, Beta: -1})
 			return c, app(c, u.serve)
 		}
 		here, one := start()

@@ -23,14 +23,14 @@ func isBackground(g *gin.Context) bool { return g.Request.Context().Value(backgr
 // the longer it takes to make (Vattani et al., Optimal Probabilistic Cache Stampede
 // Prevention, 2015).
 func (c *Cache) early(e *Entry, now time.Time) bool {
-	if c.cfg.Beta <= 0 || e.Took <= 0 || c.cfg.Refreshes < 0 {
+	if c.cfg.Beta <= 0 || e.FetchDuration <= 0 || c.cfg.Refreshes < 0 {
 		return false
 	}
-	left := e.Fresh.Sub(now)
-	if left > 32*time.Duration(float64(e.Took)*c.cfg.Beta) { // the chance is nil
+	left := e.FreshUntil.Sub(now)
+	if left > 32*time.Duration(float64(e.FetchDuration)*c.cfg.Beta) { // the chance is nil
 		return false
 	}
-	gap := float64(e.Took) * c.cfg.Beta * -math.Log(1-rand.Float64()) //nolint:gosec // no secret
+	gap := float64(e.FetchDuration) * c.cfg.Beta * -math.Log(1-rand.Float64()) //nolint:gosec // no secret
 	return gap >= float64(left)
 }
 
@@ -54,7 +54,7 @@ func (x *exchange) refresh(e *Entry) {
 	}
 	y.g = x.g.Copy()
 	y.req = x.req.Clone(f.ctx)
-	if again := body.Again(x.req); again != nil {
+	if again := body.Replay(x.req); again != nil {
 		y.req.Body, _ = again() // it is held
 	}
 	x.background.add()
@@ -94,7 +94,7 @@ func (x *exchange) fetch(f *flight, stale *Entry, handler gin.HandlerFunc) {
 		x.conclude(f, rec, err, len(x.g.Errors) > before)
 	}
 	event := x.event(Refreshed)
-	event.Status, event.Took, event.Err = rec.status, time.Since(x.start), err
+	event.Status, event.FetchDuration, event.Err = rec.status, time.Since(x.start), err
 	x.tell(ctx, event)
 }
 

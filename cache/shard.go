@@ -76,7 +76,7 @@ func (s *shard) get(key string, h uint64, now time.Time) *Entry {
 	defer s.mu.Unlock()
 	s.often.Count(h)
 	seg, it := s.find(key)
-	if it != nil && !now.Before(it.entry.Keep) {
+	if it != nil && !now.Before(it.entry.ExpiresAt) {
 		seg.remove(it)
 		it = nil
 	}
@@ -161,7 +161,7 @@ func (s *shard) makeRoom(now time.Time) (evicted []*item) {
 
 // keeps reports whether an entry stays in spite of another one.
 func (s *shard) keeps(victim, newcomer *item, now time.Time) bool {
-	return now.Before(victim.entry.Keep) && s.often.Estimate(newcomer.hash) <= s.often.Estimate(victim.hash)
+	return now.Before(victim.entry.ExpiresAt) && s.often.Estimate(newcomer.hash) <= s.often.Estimate(victim.hash)
 }
 
 // victim is who would have to go next.

@@ -25,26 +25,26 @@ var errFarDown = fmt.Errorf("%w: the far store is down", ErrUnavailable)
 // errFills: more is to be written than the far store takes.
 var errFills = errors.New("cache: too many writes under way to the far store")
 
-// TieredConfig describes a Tiered. Far is required. Zero means the default.
+// TieredConfig describes a Tiered. L2 is required. Zero means the default.
 type TieredConfig struct {
-	// Near is asked first. Default: a [Memory] of its own.
-	Near *Memory
-	// Far is what replicas share.
-	Far Store
-	// Timeout bounds each call to Far. Default 50 ms, at most 150 ms.
+	// L1 is asked first. Default: a [Memory] of its own.
+	L1 *Memory
+	// L2 is what replicas share.
+	L2 Store
+	// Timeout bounds each call to L2. Default 50 ms, at most 150 ms.
 	Timeout time.Duration
-	// Fills is how many writes to Far are under way at most; beyond that an entry stays
+	// Fills is how many writes to L2 are under way at most; beyond that an entry stays
 	// near only, but for one whose key was claimed. Default 64.
 	Fills int
-	// OnEvent is told when Far goes down and comes back. Optional.
+	// OnEvent is told when L2 goes down and comes back. Optional.
 	OnEvent func(context.Context, Event)
 }
 
 // Tiered is a [Store] of two: one in this process, and one that replicas share. Both are
 // looked in at once; what is found far is kept near, for a tenth of its time at most.
-// Writes to Far are made beside the request.
+// Writes to L2 are made beside the request.
 //
-// While Far does not answer, there is only Near. Far is down at its first failure, so
+// While L2 does not answer, there is only L1. L2 is down at its first failure, so
 // that no more requests wait for it, and is asked every second whether it is back. It is
 // safe for concurrent use.
 type Tiered struct {
@@ -55,11 +55,11 @@ type Tiered struct {
 	probing bool
 	probe   time.Time         // when to ask again
 	fills   map[string]*fill  // writes under way
-	claimed map[string]string // owners of keys that Far has given to this process
+	claimed map[string]string // owners of keys that L2 has given to this process
 	idle    chan struct{}     // closed when the last one ends; nil: nobody waits
 }
 
-// fill is a write to Far.
+// fill is a write to L2.
 type fill struct {
 	entry *Entry // the latest; nil: none any more
 	done  chan struct{}
@@ -68,8 +68,8 @@ type fill struct {
 // NewTiered checks cfg and returns a Tiered. The error joins every fault.
 func NewTiered(cfg TieredConfig) (*Tiered, error) {
 	var faults []error
-	if cfg.Far == nil {
-		faults = append(faults, errors.New("cache: TieredConfig.Far is required"))
+	if cfg.L2 == nil {
+		faults = append(faults, errors.New("cache: TieredConfig.L2 is required"))
 	}
 	if cfg.Timeout < 0 || cfg.Timeout > 150*time.Millisecond {
 		faults = append(faults, fmt.Errorf("cache: TieredConfig.Timeout %v is not between 0 and 150 ms", cfg.Timeout))
@@ -80,12 +80,12 @@ func NewTiered(cfg TieredConfig) (*Tiered, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	if cfg.Near == nil {
+	if cfg.L1 == nil {
 		near, err := NewMemory(MemoryConfig{OnEvent: cfg.OnEvent})
 		if err != nil {
 			return nil, err
 		}
-		cfg.Near = near
+		cfg.L1 = near
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 50 * time.Millisecond
@@ -99,7 +99,7 @@ func NewTiered(cfg TieredConfig) (*Tiered, error) {
 // Get implements Store. A far store that does not answer has nothing.
 func (t *Tiered) Get(ctx context.Context, key string) (*Entry, error) {
 	now := time.Now()
-	if e := t.cfg.Near.get(key, now); e != nil {
+	if e := t.cfg.L1.get(key, now); e != nil {
 		return e, nil
 	}
 	if t.isDown(ctx) {
@@ -107,7 +107,7 @@ func (t *Tiered) Get(ctx context.Context, key string) (*Entry, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
-	e, err := t.cfg.Far.Get(limited, key)
+	e, err := t.cfg.L2.Get(limited, key)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, ErrNotFound
@@ -115,19 +115,19 @@ func (t *Tiered) Get(ctx context.Context, key string) (*Entry, error) {
 		t.fell(ctx, err)
 		return nil, ErrNotFound
 	}
-	_ = t.cfg.Near.Set(ctx, key, nearCopy(e, time.Now())) // a Memory does not fail
+	_ = t.cfg.L1.Set(ctx, key, nearCopy(e, time.Now())) // a Memory does not fail
 	return e, nil
 }
 
 // nearCopy is an entry for a part of its time.
 func nearCopy(e *Entry, now time.Time) *Entry {
-	return e.held(now.Add(e.Keep.Sub(e.Born) / nearPart))
+	return e.held(now.Add(e.ExpiresAt.Sub(e.ResponseTime) / nearPart))
 }
 
-// Set implements Store. It does not wait for Far.
+// Set implements Store. It does not wait for L2.
 func (t *Tiered) Set(ctx context.Context, key string, e *Entry) error {
 	if t.isDown(ctx) {
-		return t.cfg.Near.Set(ctx, key, e) // for all of its time: there is nothing else
+		return t.cfg.L1.Set(ctx, key, e) // for all of its time: there is nothing else
 	}
 	t.mu.Lock()
 	f, err := t.fills[key], error(nil)
@@ -145,7 +145,7 @@ func (t *Tiered) Set(ctx context.Context, key string, e *Entry) error {
 	if err != nil {
 		t.notify(ctx, Event{Kind: Failed, Key: key, Err: err})
 	}
-	return t.cfg.Near.Set(ctx, key, nearCopy(e, time.Now()))
+	return t.cfg.L1.Set(ctx, key, nearCopy(e, time.Now()))
 }
 
 // fill writes what is the latest until it is written.
@@ -178,15 +178,15 @@ func (t *Tiered) write(ctx context.Context, key string, e *Entry) {
 			t.fell(ctx, fmt.Errorf("%w: panic: %v", ErrUnavailable, v))
 		}
 	}()
-	if err := t.cfg.Far.Set(limited, key, e); err != nil {
+	if err := t.cfg.L2.Set(limited, key, e); err != nil {
 		t.fell(ctx, err)
-		_ = t.cfg.Near.Set(ctx, key, e) // for all of its time
+		_ = t.cfg.L1.Set(ctx, key, e) // for all of its time
 	}
 }
 
 // Delete implements Store.
 func (t *Tiered) Delete(ctx context.Context, key string) error {
-	_ = t.cfg.Near.Delete(ctx, key) // a Memory does not fail
+	_ = t.cfg.L1.Delete(ctx, key) // a Memory does not fail
 	t.mu.Lock()
 	f := t.fills[key]
 	if f != nil {
@@ -195,21 +195,21 @@ func (t *Tiered) Delete(ctx context.Context, key string) error {
 	t.mu.Unlock()
 	if f != nil {
 		<-f.done // it would come after us; its time is bounded
-		_ = t.cfg.Near.Delete(ctx, key)
+		_ = t.cfg.L1.Delete(ctx, key)
 	}
 	if t.isDown(ctx) {
 		return errFarDown
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
-	err := t.cfg.Far.Delete(limited, key)
+	err := t.cfg.L2.Delete(limited, key)
 	if err != nil {
 		t.fell(ctx, err)
 	}
 	return err
 }
 
-// Drain waits until no write to Far is under way, or ctx ends.
+// Drain waits until no write to L2 is under way, or ctx ends.
 func (t *Tiered) Drain(ctx context.Context) error {
 	t.mu.Lock()
 	if len(t.fills) == 0 {
@@ -229,7 +229,7 @@ func (t *Tiered) Drain(ctx context.Context) error {
 	}
 }
 
-// isDown reports whether Far is down, and sees to it that it is asked from time to time.
+// isDown reports whether L2 is down, and sees to it that it is asked from time to time.
 func (t *Tiered) isDown(ctx context.Context) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -240,7 +240,7 @@ func (t *Tiered) isDown(ctx context.Context) bool {
 	return t.down
 }
 
-// fell notes that Far does not answer. A caller that left says nothing of it.
+// fell notes that L2 does not answer. A caller that left says nothing of it.
 func (t *Tiered) fell(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return
@@ -256,7 +256,7 @@ func (t *Tiered) fell(ctx context.Context, err error) {
 	}
 }
 
-// ask tries whether Far is back. It runs once at a time.
+// ask tries whether L2 is back. It runs once at a time.
 func (t *Tiered) ask(ctx context.Context) {
 	back := false
 	defer func() {
@@ -270,7 +270,7 @@ func (t *Tiered) ask(ctx context.Context) {
 	}()
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
-	_, err := t.cfg.Far.Get(limited, probeKey)
+	_, err := t.cfg.L2.Get(limited, probeKey)
 	back = err == nil || errors.Is(err, ErrNotFound)
 }
 

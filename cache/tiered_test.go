@@ -90,7 +90,7 @@ func TestTieredConforms(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) cache.Store {
 		t.Helper()
-		s := tiered(t, cache.TieredConfig{Far: newFar(t)})
+		s := tiered(t, cache.TieredConfig{L2: newFar(t)})
 		t.Cleanup(func() { require.NoError(t, s.Drain(context.Background())) })
 		return s
 	})
@@ -99,7 +99,7 @@ func TestTieredConforms(t *testing.T) {
 func TestTieredConfig(t *testing.T) {
 	t.Parallel()
 	_, err := cache.NewTiered(cache.TieredConfig{Timeout: time.Second, Fills: -1})
-	for _, want := range []string{"Far is required", "Timeout 1s is not between", "Fills is negative"} {
+	for _, want := range []string{"L2 is required", "Timeout 1s is not between", "Fills is negative"} {
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -108,7 +108,7 @@ func TestNearIsFilledFromFar(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
-		here, there := tiered(t, cache.TieredConfig{Far: f}), tiered(t, cache.TieredConfig{Far: f})
+		here, there := tiered(t, cache.TieredConfig{L2: f}), tiered(t, cache.TieredConfig{L2: f})
 		require.NoError(t, here.Set(t.Context(), "k", entry("1")))
 		require.NoError(t, here.Drain(t.Context()))
 		for range 3 {
@@ -143,7 +143,7 @@ func TestFarIsDown(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f, l := newFar(t), &log{}
-				s := tiered(t, cache.TieredConfig{Far: f, OnEvent: l.on})
+				s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
 				f.set(tt.err, tt.slow, tt.panics)
 				start := time.Now()
 				for range 100 {
@@ -178,7 +178,7 @@ func TestAFarStoreThatPanics(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, l := newFar(t), &log{}
-		s := tiered(t, cache.TieredConfig{Far: f, OnEvent: l.on})
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
 		f.set(nil, 0, true)
 		require.NoError(t, s.Set(t.Context(), "k", entry("1")))
 		require.NoError(t, s.Drain(t.Context()))
@@ -195,7 +195,7 @@ func TestDeleteWhileAWriteIsUnderWay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
-		s := tiered(t, cache.TieredConfig{Far: f})
+		s := tiered(t, cache.TieredConfig{L2: f})
 		f.set(nil, 10*time.Millisecond, false)
 		require.NoError(t, s.Set(t.Context(), "k", entry("1")))
 		require.NoError(t, s.Delete(t.Context(), "k"))
@@ -211,7 +211,7 @@ func TestWritesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, l := newFar(t), &log{}
-		s := tiered(t, cache.TieredConfig{Far: f, Fills: 2, OnEvent: l.on})
+		s := tiered(t, cache.TieredConfig{L2: f, Fills: 2, OnEvent: l.on})
 		f.set(nil, 10*time.Millisecond, false)
 		for _, key := range []string{"a", "b", "c", "a"} {
 			require.NoError(t, s.Set(t.Context(), key, entry(key)))
@@ -235,7 +235,7 @@ func TestACallerThatLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, l := newFar(t), &log{}
-		s := tiered(t, cache.TieredConfig{Far: f, OnEvent: l.on})
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
 		f.set(nil, time.Second, false)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

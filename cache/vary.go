@@ -63,7 +63,7 @@ func (x *exchange) splitByVary(f *flight) {
 	x.vary = names
 	f.about.vary, f.about.variant = names, x.variant
 	f.name, x.status.Key = x.variantKey(names, x.variant)
-	x.note(x.life.entry.Keep)
+	x.note(x.life.entry.ExpiresAt)
 	x.flights.also(f, f.name)
 }
 
@@ -76,12 +76,12 @@ func (x *exchange) note(keep time.Time) {
 	}
 	ctx := context.WithoutCancel(x.client)
 	if x.near != nil {
-		if old := x.near(key, time.Now()); old != nil && old.Mark == x.variant && !old.Keep.Before(keep) {
+		if old := x.near(key, time.Now()); old != nil && old.Mark == x.variant && !old.ExpiresAt.Before(keep) {
 			return
 		}
 	}
 	now := time.Now()
-	e := &Entry{Asked: now, Born: now, Fresh: keep, Keep: keep, Vary: x.vary, Mark: x.variant}
+	e := &Entry{RequestTime: now, ResponseTime: now, FreshUntil: keep, ExpiresAt: keep, Vary: x.vary, Mark: x.variant}
 	if err := x.cfg.Store.Set(ctx, key, e); err != nil {
 		x.failed(ctx, err)
 	}

@@ -40,8 +40,8 @@ func TestAccessLogFields(t *testing.T) {
 			h.Limit("requests")(ctx, ratelimit.Event{Kind: ratelimit.Allowed, Wait: 3 * time.Millisecond})
 			time.Sleep(10 * time.Millisecond)
 			h.Routing(ctx, routing.Event{Kind: routing.FellBack, Model: "m", From: "v1", Version: "v2"})
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 1, Endpoint: "a:1", Outcome: proxy.Failure, Err: errors.New("refused")})
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 2, Hedge: true, Endpoint: "b:1"})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "a:1", Outcome: proxy.Failure, Err: errors.New("refused")})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 2, Hedge: true, Endpoint: "b:1"})
 			h.Usage(ctx, stream.Usage{
 				Model: "m-8b", Outcome: stream.Complete, Status: 200, Input: 7, Output: 9, Cached: 2, Estimated: true,
 				Stream: true, Events: 9, FirstToken: 2 * time.Millisecond, PerToken: time.Millisecond,
@@ -51,7 +51,7 @@ func TestAccessLogFields(t *testing.T) {
 			c.Writer.Header().Set("X-Request-ID", "upstream-id")
 			c.String(http.StatusOK, "hello")
 			h.Proxy(ctx, proxy.Event{
-				Kind: proxy.Finished, Try: 2, Hedge: true, Endpoint: "b:1", Status: 200, Outcome: proxy.Success,
+				Kind: proxy.Finished, Attempt: 2, Hedge: true, Endpoint: "b:1", Status: 200, Outcome: proxy.Success,
 				FirstByte: 5 * time.Millisecond, Duration: 20 * time.Millisecond, Bytes: 5,
 			})
 		})

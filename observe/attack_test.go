@@ -136,7 +136,7 @@ func TestAttackSecrets(t *testing.T) {
 			ask(req, access.Middleware(), tracing.Middleware(), metrics.Middleware(), recent.Middleware(), func(c *gin.Context) {
 				ctx := c.Request.Context()
 				_, err := failing.RoundTrip(c.Request) //nolint:bodyclose // there is none
-				h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 2, Outcome: proxy.Failure, Err: err})
+				h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 2, Outcome: proxy.Failure, Err: err})
 				h.Auth(ctx, auth.Event{Err: err})
 				h.Limit("l")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: err})
 				h.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Outcome: proxy.Failure, Err: err})

@@ -102,7 +102,7 @@ func BenchmarkMetrics(b *testing.B) {
 			ctx := context.Background()
 			b.ReportAllocs()
 			for b.Loop() {
-				hooks.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 1, Status: 200, Endpoint: "a:1", Duration: time.Second})
+				hooks.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Status: 200, Endpoint: "a:1", Duration: time.Second})
 			}
 		})
 	}

@@ -36,7 +36,7 @@ func (m *Metrics) exchange(ctx context.Context, e *proxy.Event) {
 	switch {
 	case e.Hedge:
 		kind = "hedge"
-	case e.Try == 1:
+	case e.Attempt == 1:
 		kind = "first"
 	case e.Fallback:
 		kind = "fallback"
@@ -253,9 +253,9 @@ func (m *Metrics) keysUpdated(ctx context.Context, source string, err error) {
 	m.in.keyUpdates.Add(ctx, 1, m.sets.of(labels{{keyUpstream, m.labels.of(source)}, {keyOutcome, result}}))
 }
 
-func (m *Metrics) circuit(upstream string, e *breaker.Event) {
+func (m *Metrics) circuit(ctx context.Context, upstream string, e *breaker.Event) {
 	if m != nil && e.Route == "" { // routes have no bounded names
-		m.in.transitions.Add(context.Background(), 1, m.sets.of(labels{
+		m.in.transitions.Add(ctx, 1, m.sets.of(labels{
 			{keyUpstream, m.labels.of(upstream)}, {keyCircuit, m.labels.of(e.Circuit)}, {keyState, e.To.String()}, {keyReason, e.Reason},
 		}))
 	}

@@ -24,7 +24,7 @@ func (r *record) proxied(p *proxy.Event) {
 			return
 		}
 		e.relayed = p.Outcome.String()
-		e.tries, e.hedgeWon = p.Try, p.Hedge
+		e.tries, e.hedgeWon = p.Attempt, p.Hedge
 		if p.Err != nil && e.reason == "" {
 			e.reason = plain.Redact(p.Err)
 		}

@@ -52,7 +52,7 @@ func (m *Metrics) askPools(o metric.Observer, up, inflight metric.Int64Observabl
 }
 
 func available(e *balance.Status, now time.Time) int64 {
-	if e.Healthy && !e.Draining && !e.EjectedUntil.After(now) && !e.RestingUntil.After(now) {
+	if e.Healthy && !e.Draining && !e.EjectedUntil.After(now) && !e.CoolingUntil.After(now) {
 		return 1
 	}
 	return 0

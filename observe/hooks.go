@@ -124,14 +124,14 @@ func (h Hooks) Limit(name string) func(context.Context, ratelimit.Event) {
 }
 
 // Breaker returns what fits breaker.Config.OnEvent of the upstream of that name.
-func (h Hooks) Breaker(upstream string) func(breaker.Event) {
-	return func(e breaker.Event) {
-		h.Metrics.circuit(upstream, &e)
+func (h Hooks) Breaker(upstream string) func(context.Context, breaker.Event) {
+	return func(ctx context.Context, e breaker.Event) {
+		h.Metrics.circuit(ctx, upstream, &e)
 		level := slog.LevelInfo
 		if e.To == breaker.Open {
 			level = slog.LevelWarn
 		}
-		h.log(context.Background(), level, "circuit "+e.To.String(), "upstream", upstream, nil,
+		h.log(ctx, level, "circuit "+e.To.String(), "upstream", upstream, nil,
 			slog.String("circuit", plain.Clean(e.Circuit, plain.Word)), slog.String("route", plain.Clean(e.Route, plain.Word)), slog.String("from", e.From.String()), slog.String("reason", e.Reason), slog.Duration("sleep", e.Sleep))
 	}
 }
@@ -142,7 +142,7 @@ func (h Hooks) Balance(upstream string) func(context.Context, balance.Event) {
 		h.Metrics.endpoint(ctx, upstream, &e)
 		level := slog.LevelInfo
 		switch e.Kind { //nolint:exhaustive // the others are good news, or somebody's will
-		case balance.Ejected, balance.Sick:
+		case balance.Ejected, balance.Unhealthy:
 			level = slog.LevelWarn
 		case balance.PanicEntered:
 			level = slog.LevelError

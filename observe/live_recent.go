@@ -25,7 +25,7 @@ type RecentRequest struct {
 	Version  string `json:"version,omitempty"`
 	Endpoint string `json:"endpoint,omitempty"`
 	Cache    string `json:"cache,omitempty"`
-	Tries    int    `json:"tries,omitempty"`
+	Attempts int    `json:"attempts,omitempty"`
 	Input    int64  `json:"input_tokens,omitempty"`
 	Output   int64  `json:"output_tokens,omitempty"`
 	// FirstToken and Duration are in milliseconds. FirstToken is that of streams.
@@ -50,7 +50,7 @@ func (rt *Recent) Newest(n int) []RecentRequest {
 func (rt *Recent) brief(e *entry) RecentRequest {
 	out := RecentRequest{
 		Start: e.start, ID: e.id, Method: e.method, Route: e.route, Status: e.status, Outcome: e.outcome,
-		Model: e.model, Version: e.version, Endpoint: e.endpoint, Cache: e.cache, Tries: e.tries,
+		Model: e.model, Version: e.version, Endpoint: e.endpoint, Cache: e.cache, Attempts: e.tries,
 		FirstToken: milliseconds(e.firstToken()), Duration: milliseconds(e.duration),
 	}
 	if e.trace.IsValid() {

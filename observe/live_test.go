@@ -35,7 +35,7 @@ func streamed(version string, first time.Duration, input, output int64) gin.Hand
 		observe.Hooks{}.Routing(ctx, routing.Event{Kind: routing.Decided, Model: "m", Version: version})
 		time.Sleep(first)
 		observe.Hooks{}.Usage(ctx, stream.Usage{Stream: true, Events: 1, Input: input, Output: output})
-		observe.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Try: 1, FirstByte: first, Duration: first})
+		observe.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Attempt: 1, FirstByte: first, Duration: first})
 	}
 }
 
@@ -287,7 +287,7 @@ func waiting(c *gin.Context) {
 		observe.Hooks{}.Token(ctx, 100*time.Millisecond)
 	}
 	observe.Hooks{}.Usage(ctx, stream.Usage{Stream: true, Events: 201, Output: 400})
-	observe.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Try: 1, FirstByte: 10 * time.Second, Duration: 30 * time.Second})
+	observe.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Attempt: 1, FirstByte: 10 * time.Second, Duration: 30 * time.Second})
 }
 
 // total is how many tokens the last minute had.

@@ -109,9 +109,9 @@ func TestMetricsOfEvents(t *testing.T) {
 		want map[string]float64
 	}{
 		"first try": {func(ctx context.Context, h observe.Hooks) {
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 1, Endpoint: "a:1", Status: 200, Duration: time.Second})
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 1, Endpoint: "https://b:2/base", Status: 200})
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 1, Endpoint: "mine", Status: 200})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "a:1", Status: 200, Duration: time.Second})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "https://b:2/base", Status: 200})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "mine", Status: 200})
 		}, map[string]float64{
 			"gateway.tries{gateway.endpoint=a:1,gateway.outcome=success,gateway.try.kind=first}":                                    1,
 			"http.client.request.duration{http.request.method=_OTHER,http.response.status_code=200,server.address=b,server.port=2}": 1,
@@ -121,9 +121,9 @@ func TestMetricsOfEvents(t *testing.T) {
 			"http.client.request.duration{http.request.method=_OTHER,http.response.status_code=200,server.address=a,server.port=1}": 1,
 		}},
 		"retry, and its error": {func(ctx context.Context, h observe.Hooks) {
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 2, Outcome: proxy.Failure, Err: &apierror.Error{Status: 504, Code: "upstream_timeout"}})
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 3, Outcome: proxy.Failure, Status: 503, Err: errors.New("status 503")})
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 4, Outcome: proxy.Failure, Err: errors.New("refused")})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 2, Outcome: proxy.Failure, Err: &apierror.Error{Status: 504, Code: "upstream_timeout"}})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 3, Outcome: proxy.Failure, Status: 503, Err: errors.New("status 503")})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 4, Outcome: proxy.Failure, Err: errors.New("refused")})
 		}, map[string]float64{
 			"gateway.tries{gateway.outcome=failure,gateway.try.kind=retry}":                                         3,
 			"http.client.request.duration{error.type=upstream_timeout,http.request.method=_OTHER}":                  1,
@@ -131,7 +131,7 @@ func TestMetricsOfEvents(t *testing.T) {
 			"http.client.request.duration{error.type=_OTHER,http.request.method=_OTHER}":                            1,
 		}},
 		"hedge, and the bytes of an exchange": {func(ctx context.Context, h observe.Hooks) {
-			h.Proxy(ctx, proxy.Event{Kind: proxy.Tried, Try: 2, Hedge: true, Outcome: proxy.Canceled, Err: proxy.ErrBeaten})
+			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 2, Hedge: true, Outcome: proxy.Canceled, Err: proxy.ErrBeaten})
 			h.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Bytes: 7})
 		}, map[string]float64{
 			"gateway.tries{gateway.outcome=canceled,gateway.try.kind=hedge}":             1,
@@ -205,7 +205,7 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.auth.key_updates{gateway.outcome=failure,gateway.upstream=file}":     1,
 		}},
 		"upstreams": {func(ctx context.Context, h observe.Hooks) {
-			h.Breaker("pool")(breaker.Event{Circuit: "a:1", From: breaker.Closed, To: breaker.Open, Reason: "failures"}) //nolint:contextcheck // a circuit is no request's
+			h.Breaker("pool")(t.Context(), breaker.Event{Circuit: "a:1", From: breaker.Closed, To: breaker.Open, Reason: "failures"}) //nolint:contextcheck // a circuit is no request's
 			h.Balance("pool")(ctx, balance.Event{Kind: balance.Ejected, Endpoint: "a:1"})
 		}, map[string]float64{
 			"gateway.breaker.transitions{gateway.circuit=a:1,gateway.reason=failures,gateway.state=open,gateway.upstream=pool}": 1,
@@ -285,7 +285,7 @@ func TestMetricsAsk(t *testing.T) {
 				{Name: "sick"},
 				{Name: "drained", Healthy: true, Draining: true},
 				{Name: "ejected", Healthy: true, EjectedUntil: later},
-				{Name: "resting", Healthy: true, RestingUntil: later},
+				{Name: "resting", Healthy: true, CoolingUntil: later},
 			}}
 		},
 		Circuits: func() map[string][]breaker.Status {

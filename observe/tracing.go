@@ -210,11 +210,11 @@ func (t *Tracing) exchange(ctx context.Context, e *proxy.Event) {
 	switch {
 	case e.Hedge:
 		name = "hedge"
-	case e.Try == 1, e.Fallback: // of which the routing tells
+	case e.Attempt == 1, e.Fallback: // of which the routing tells
 		return
 	}
 	var list attributes
-	list.number(keyTry, int64(e.Try))
+	list.number(keyTry, int64(e.Attempt))
 	list.text(keyEndpoint, plain.Clean(e.Endpoint, plain.Word))
 	list.text(keyOutcome, e.Outcome.String())
 	span.AddEvent(name, trace.WithTimestamp(begin), trace.WithAttributes(list...))

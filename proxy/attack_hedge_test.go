@@ -44,7 +44,7 @@ func TestHedgeUserPanics(t *testing.T) {
 		"OnEvent": func(c *proxy.Config, armed *bool) {
 			next := c.OnEvent
 			c.OnEvent = func(ctx context.Context, e proxy.Event) {
-				if *armed && e.Kind == proxy.Tried && e.Hedge {
+				if *armed && e.Kind == proxy.AttemptEnded && e.Hedge {
 					panic("oops")
 				}
 				next(ctx, e)

@@ -272,7 +272,7 @@ type ended struct {
 // attempted takes a finished attempt. It is reported when it is known what the client got
 // of it.
 func (x *call) attempted(a *exchange.Attempt, end *exchange.End) {
-	e := Event{Kind: Tried, Try: a.Number(), Hedge: a.Hedge(), Fallback: a.Follows(), Endpoint: a.Endpoint(), Status: end.Status, Duration: end.Over.Sub(end.Start)}
+	e := Event{Kind: AttemptEnded, Attempt: a.Number(), Hedge: a.Hedge(), Fallback: a.Follows(), Endpoint: a.Endpoint(), Status: end.Status, Duration: end.Over.Sub(end.Start)}
 	if !end.Head.IsZero() {
 		e.FirstByte = end.Head.Sub(end.Start)
 	}

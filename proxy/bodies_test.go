@@ -49,7 +49,7 @@ func served(t *testing.T, cfg proxy.BodiesConfig, first ...gin.HandlerFunc) (*pr
 	t.Cleanup(transport.CloseIdleConnections)
 	router, err := routing.New(routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": transport}})
 	require.NoError(t, err)
-	limits, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1000, Burst: 20_000})
+	limits, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1000, Burst: 20_000})
 	require.NoError(t, err)
 	target, err := http.NewRequest(http.MethodGet, upstream.URL, nil)
 	require.NoError(t, err)

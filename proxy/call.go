@@ -163,7 +163,7 @@ func (x *call) end() {
 	e := Event{Kind: Finished, Status: x.c.Writer.Status(), Outcome: x.outcome, Err: x.err, FirstByte: x.firstByte, Duration: time.Since(x.start), Bytes: x.bytes}
 	if x.attempt != nil {
 		last := x.attempt.Latest()
-		e.Try, e.Endpoint, e.Hedge = int(x.attempts.Load()), last.Endpoint(), last.Hedge()
+		e.Attempt, e.Endpoint, e.Hedge = int(x.attempts.Load()), last.Endpoint(), last.Hedge()
 	}
 	x.notify(e)
 }

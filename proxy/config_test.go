@@ -43,7 +43,7 @@ func TestConfigFaults(t *testing.T) {
 		"via with a space":     {proxy.Config{Transport: tr, Via: "a b"}, []string{"Config.Via"}},
 		"via with a comma":     {proxy.Config{Transport: tr, Via: "a,b"}, []string{"Config.Via"}},
 		"via with a line":      {proxy.Config{Transport: tr, Via: "a\r\nb"}, []string{"Config.Via"}},
-		"too many tries":       {proxy.Config{Transport: tr, Retry: proxy.Retry{Tries: 11}}, []string{"Retry.Tries: 11"}},
+		"too many tries":       {proxy.Config{Transport: tr, Retry: proxy.Retry{Attempts: 11}}, []string{"Retry.Attempts: 11"}},
 		"ratio":                {proxy.Config{Transport: tr, Retry: proxy.Retry{BudgetRatio: 1.1}}, []string{"Retry.BudgetRatio"}},
 		"ratio not a number":   {proxy.Config{Transport: tr, Retry: proxy.Retry{BudgetRatio: math.NaN()}}, []string{"Retry.BudgetRatio"}},
 		"reserve not a number": {proxy.Config{Transport: tr, Retry: proxy.Retry{BudgetReserve: math.NaN()}}, []string{"Retry.BudgetReserve"}},
@@ -53,8 +53,8 @@ func TestConfigFaults(t *testing.T) {
 			[]string{"Timeouts.Connect: 5ns", "Timeouts.FirstByte: 6ns", "Timeouts.Idle: 7ns", "Timeouts.Total: 8ns", "Timeouts.Tunnel: 9ns"},
 		},
 		"all at once": {
-			proxy.Config{Target: parse(t, "ftp://up"), Via: "?", Retry: proxy.Retry{Tries: 99}, Timeouts: proxy.Timeouts{Idle: 1}},
-			[]string{"Config.Transport", "Config.Target", "Config.Via", "Retry.Tries", "Timeouts.Idle"},
+			proxy.Config{Target: parse(t, "ftp://up"), Via: "?", Retry: proxy.Retry{Attempts: 99}, Timeouts: proxy.Timeouts{Idle: 1}},
+			[]string{"Config.Transport", "Config.Target", "Config.Via", "Retry.Attempts", "Timeouts.Idle"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +223,7 @@ func TestTransportProtocols(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr := a.transport(t, proxy.TransportConfig{Protocol: c.protocol})
-			r := setup{config: proxy.Config{Target: c.target, Transport: tr, Retry: proxy.Retry{Tries: 1}}}.start(t)
+			r := setup{config: proxy.Config{Target: c.target, Transport: tr, Retry: proxy.Retry{Attempts: 1}}}.start(t)
 			require.Contains(t, r.get(t).body, c.want)
 		})
 	}
@@ -263,7 +263,7 @@ func TestTransportTrust(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tr := a.transport(t, proxy.TransportConfig{CAFile: c.ca, ServerName: c.serverName})
-			r := setup{config: proxy.Config{Target: target, Transport: tr, Retry: proxy.Retry{Tries: 1}}}.start(t)
+			r := setup{config: proxy.Config{Target: target, Transport: tr, Retry: proxy.Retry{Attempts: 1}}}.start(t)
 			got := r.get(t)
 			if c.ok {
 				require.Equal(t, "HTTP/2.0 nobody", got.body)
@@ -285,13 +285,13 @@ func TestClientCertificate(t *testing.T) {
 	a.issue("client", "first")
 	tr := a.transport(t, proxy.TransportConfig{CertFile: a.path("client.pem"), KeyFile: a.path("client.key")})
 	proxy.HTTPTransport(tr).DisableKeepAlives = true // each request on its own connection
-	r := setup{config: proxy.Config{Target: target, Transport: tr, Retry: proxy.Retry{Tries: 1}}}.start(t)
+	r := setup{config: proxy.Config{Target: target, Transport: tr, Retry: proxy.Retry{Attempts: 1}}}.start(t)
 	require.Equal(t, "HTTP/1.1 first", r.get(t).body)
 	a.issue("client", "second")
 	require.Equal(t, "HTTP/1.1 second", r.get(t).body)
 	require.NoError(t, os.Remove(a.path("client.key")))
 	require.Equal(t, 502, r.get(t).status, "no certificate is no reason to go without")
 
-	none := setup{config: proxy.Config{Target: target, Transport: a.transport(t, proxy.TransportConfig{}), Retry: proxy.Retry{Tries: 1}}}.start(t)
+	none := setup{config: proxy.Config{Target: target, Transport: a.transport(t, proxy.TransportConfig{}), Retry: proxy.Retry{Attempts: 1}}}.start(t)
 	require.Equal(t, 502, none.get(t).status)
 }

@@ -39,7 +39,7 @@ func fullListener(t *testing.T) string {
 func TestConnectTimeout(t *testing.T) {
 	t.Parallel()
 	r := setup{config: proxy.Config{
-		Target: parse(t, "http://"+fullListener(t)), Timeouts: proxy.Timeouts{Connect: 50 * time.Millisecond}, Retry: proxy.Retry{Tries: 2, Backoff: -1},
+		Target: parse(t, "http://"+fullListener(t)), Timeouts: proxy.Timeouts{Connect: 50 * time.Millisecond}, Retry: proxy.Retry{Attempts: 2, Backoff: -1},
 	}}.start(t)
 	start := time.Now()
 	a := r.post(t, "/", strings.NewReader("{}"))
@@ -47,7 +47,7 @@ func TestConnectTimeout(t *testing.T) {
 	require.Equal(t, http.StatusGatewayTimeout, a.status)
 	require.Contains(t, a.body, `"code":"upstream_timeout"`)
 	got := r.events.next(t)
-	require.Equal(t, 2, got.Try)
+	require.Equal(t, 2, got.Attempt)
 	require.ErrorIs(t, got.Err, proxy.ErrTimeout)
 	require.Equal(t, proxy.Failure, got.Outcome)
 }

@@ -7,8 +7,8 @@ type Kind int
 
 // The kinds of Event.
 const (
-	// Tried: one try ended; another may follow.
-	Tried Kind = iota
+	// AttemptEnded: one try ended; another may follow.
+	AttemptEnded Kind = iota
 	// Finished: the exchange ended.
 	Finished
 )
@@ -51,8 +51,8 @@ func (o Outcome) String() string {
 type Event struct {
 	// Kind says which of the two.
 	Kind Kind
-	// Try is the number of the try, from 1; in Finished how many there were.
-	Try int
+	// Attempt is the number of the try, from 1; in Finished how many there were.
+	Attempt int
 	// Hedge says that the try was begun beside one that was slow; in Finished that it
 	// was the faster one.
 	Hedge bool

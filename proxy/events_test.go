@@ -49,47 +49,47 @@ func TestEvents(t *testing.T) {
 		"success": {
 			[]transport{after(s, dripping(s, 3))},
 			[]proxy.Event{
-				{Kind: proxy.Tried, Try: 1, Endpoint: "e1", Status: 200, FirstByte: s, Duration: 4 * s, Bytes: 3},
-				{Kind: proxy.Finished, Try: 1, Endpoint: "e1", Status: 200, FirstByte: s, Duration: 4 * s, Bytes: 3},
+				{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "e1", Status: 200, FirstByte: s, Duration: 4 * s, Bytes: 3},
+				{Kind: proxy.Finished, Attempt: 1, Endpoint: "e1", Status: 200, FirstByte: s, Duration: 4 * s, Bytes: 3},
 			},
 		},
 		"a client's error is a success": {
 			[]transport{status(404)},
 			[]proxy.Event{
-				{Kind: proxy.Tried, Try: 1, Endpoint: "e1", Status: 404, Bytes: 2},
-				{Kind: proxy.Finished, Try: 1, Endpoint: "e1", Status: 404, Bytes: 2},
+				{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "e1", Status: 404, Bytes: 2},
+				{Kind: proxy.Finished, Attempt: 1, Endpoint: "e1", Status: 404, Bytes: 2},
 			},
 		},
 		"a server's error is not": {
 			[]transport{after(s, status(501))},
 			[]proxy.Event{
-				{Kind: proxy.Tried, Try: 1, Endpoint: "e1", Status: 501, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
-				{Kind: proxy.Finished, Try: 1, Endpoint: "e1", Status: 501, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
+				{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "e1", Status: 501, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
+				{Kind: proxy.Finished, Attempt: 1, Endpoint: "e1", Status: 501, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
 			},
 		},
 		"the third try": {
 			[]transport{after(s, fails(errDial)), after(2*s, status(503)), after(3*s, status(200))},
 			[]proxy.Event{
-				{Kind: proxy.Tried, Try: 1, Endpoint: "e1", Outcome: proxy.Failure, Duration: s},
-				{Kind: proxy.Tried, Try: 2, Endpoint: "e2", Status: 503, Outcome: proxy.Failure, FirstByte: 2 * s, Duration: 2 * s},
-				{Kind: proxy.Tried, Try: 3, Endpoint: "e3", Status: 200, FirstByte: 3 * s, Duration: 3 * s, Bytes: 2},
-				{Kind: proxy.Finished, Try: 3, Endpoint: "e3", Status: 200, FirstByte: 6 * s, Duration: 6 * s, Bytes: 2},
+				{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "e1", Outcome: proxy.Failure, Duration: s},
+				{Kind: proxy.AttemptEnded, Attempt: 2, Endpoint: "e2", Status: 503, Outcome: proxy.Failure, FirstByte: 2 * s, Duration: 2 * s},
+				{Kind: proxy.AttemptEnded, Attempt: 3, Endpoint: "e3", Status: 200, FirstByte: 3 * s, Duration: 3 * s, Bytes: 2},
+				{Kind: proxy.Finished, Attempt: 3, Endpoint: "e3", Status: 200, FirstByte: 6 * s, Duration: 6 * s, Bytes: 2},
 			},
 		},
 		"no upstream": {
 			[]transport{after(s, fails(errDial)), fails(errDial), fails(errDial)},
 			[]proxy.Event{
-				{Kind: proxy.Tried, Try: 1, Endpoint: "e1", Outcome: proxy.Failure, Duration: s},
-				{Kind: proxy.Tried, Try: 2, Endpoint: "e2", Outcome: proxy.Failure},
-				{Kind: proxy.Tried, Try: 3, Endpoint: "e3", Outcome: proxy.Failure},
-				{Kind: proxy.Finished, Try: 3, Endpoint: "e3", Status: 502, Outcome: proxy.Failure, Duration: s},
+				{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "e1", Outcome: proxy.Failure, Duration: s},
+				{Kind: proxy.AttemptEnded, Attempt: 2, Endpoint: "e2", Outcome: proxy.Failure},
+				{Kind: proxy.AttemptEnded, Attempt: 3, Endpoint: "e3", Outcome: proxy.Failure},
+				{Kind: proxy.Finished, Attempt: 3, Endpoint: "e3", Status: 502, Outcome: proxy.Failure, Duration: s},
 			},
 		},
 		"cut": {
 			[]transport{after(s, cutAfter("half"))},
 			[]proxy.Event{
-				{Kind: proxy.Tried, Try: 1, Endpoint: "e1", Status: 200, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 4},
-				{Kind: proxy.Finished, Try: 1, Endpoint: "e1", Status: 200, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 4},
+				{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "e1", Status: 200, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 4},
+				{Kind: proxy.Finished, Attempt: 1, Endpoint: "e1", Status: 200, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 4},
 			},
 		},
 	} {
@@ -131,7 +131,7 @@ func TestWaitsAreNotPartOfATry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ev := newEvents()
-		p := newProxy(t, proxy.Config{OnEvent: ev.on, Transport: status(503, "Retry-After", "2"), Retry: proxy.Retry{Tries: 2}})
+		p := newProxy(t, proxy.Config{OnEvent: ev.on, Transport: status(503, "Retry-After", "2"), Retry: proxy.Retry{Attempts: 2}})
 		serve(p, request(t, http.MethodGet, nil))
 		all := ev.all()
 		require.Len(t, all, 3)

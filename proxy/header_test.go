@@ -253,7 +253,7 @@ func TestRefusedRequests(t *testing.T) {
 			require.Contains(t, w.Body.String(), `"code":"`+c.code+`"`)
 			got := ev.next(t)
 			require.Equal(t, proxy.Refused, got.Outcome, "no upstream is to blame")
-			require.Zero(t, got.Try)
+			require.Zero(t, got.Attempt)
 			require.Empty(t, ev.tries())
 		})
 	}
@@ -438,7 +438,7 @@ func TestLateEarlyHints(t *testing.T) {
 		late = func() { _ = trace.Got1xxResponse(http.StatusEarlyHints, textproto.MIMEHeader{"Link": {"<a>"}}) }
 		return nil, errDial
 	})
-	p := newProxy(t, proxy.Config{Transport: tr, Retry: proxy.Retry{Tries: 1}, ErrorHandler: func(c *gin.Context, err error) {
+	p := newProxy(t, proxy.Config{Transport: tr, Retry: proxy.Retry{Attempts: 1}, ErrorHandler: func(c *gin.Context, err error) {
 		late()
 		apierror.Abort(c, err)
 	}})

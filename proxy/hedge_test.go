@@ -113,7 +113,7 @@ func TestHedgeWins(t *testing.T) {
 		}
 		last := ev.next(t)
 		assert.True(t, last.Hedge, "the hedge won")
-		assert.Equal(t, 2, last.Try)
+		assert.Equal(t, 2, last.Attempt)
 		require.ErrorIs(t, f.ended["1/1"], proxy.ErrBeaten, "the loser was told why")
 	})
 }

@@ -261,7 +261,7 @@ func TestPanicWhileHeld(t *testing.T) {
 					return res, nil
 				})
 				ev := newEvents()
-				serve(newProxy(t, proxy.Config{Transport: tr, OnEvent: ev.on, Retry: proxy.Retry{Tries: 1}, Timeouts: proxy.Timeouts{Hold: time.Second}}), asking(t, true))
+				serve(newProxy(t, proxy.Config{Transport: tr, OnEvent: ev.on, Retry: proxy.Retry{Attempts: 1}, Timeouts: proxy.Timeouts{Hold: time.Second}}), asking(t, true))
 				assert.Equal(t, proxy.Failure, ev.next(t).Outcome)
 			})
 		})

@@ -86,7 +86,7 @@ func (e *events) tries() []proxy.Event {
 	defer e.mu.Unlock()
 	var list []proxy.Event
 	for _, ev := range e.list {
-		if ev.Kind == proxy.Tried {
+		if ev.Kind == proxy.AttemptEnded {
 			list = append(list, ev)
 		}
 	}

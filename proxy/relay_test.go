@@ -233,7 +233,7 @@ func TestBadAnswers(t *testing.T) {
 			for protocol, h2 := range protocols() {
 				t.Run(protocol, func(t *testing.T) {
 					t.Parallel()
-					r := setup{raw: writes(raw), h2: h2, config: proxy.Config{Retry: proxy.Retry{Tries: 1}}}.start(t)
+					r := setup{raw: writes(raw), h2: h2, config: proxy.Config{Retry: proxy.Retry{Attempts: 1}}}.start(t)
 					a := r.get(t)
 					require.NoError(t, a.err)
 					require.Equal(t, 502, a.status)

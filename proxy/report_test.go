@@ -48,8 +48,8 @@ func ExampleReport() {
 	gateway, err := proxy.New(proxy.Config{
 		Target: target, Transport: ownEngine{model.Client().Transport},
 		OnEvent: func(_ context.Context, e proxy.Event) {
-			if e.Kind == proxy.Tried {
-				fmt.Println(e.Try, e.Outcome)
+			if e.Kind == proxy.AttemptEnded {
+				fmt.Println(e.Attempt, e.Outcome)
 			}
 		},
 	})
@@ -88,7 +88,7 @@ func TestReport(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(circuits.Close)
 			ev := newEvents()
-			p := newProxy(t, proxy.Config{OnEvent: ev.on, Target: parse(t, "http://up"), Retry: proxy.Retry{Tries: -1}, Transport: circuits.Transport(transport(func(req *http.Request) (*http.Response, error) {
+			p := newProxy(t, proxy.Config{OnEvent: ev.on, Target: parse(t, "http://up"), Retry: proxy.Retry{Attempts: -1}, Transport: circuits.Transport(transport(func(req *http.Request) (*http.Response, error) {
 				assert.True(t, proxy.Report(req.Context(), tt.verdict))
 				assert.False(t, proxy.Report(req.Context(), proxy.Verdict{}), "the first one stands")
 				return said(tt.status, "x"), nil

@@ -14,9 +14,9 @@ import (
 // of an answer went to the client, only while its body can be sent again, and
 // only within the budget. Zero means the default, negative means off.
 type Retry struct {
-	// Tries is the most tries of one exchange, the first included. Default 3;
+	// Attempts is the most tries of one exchange, the first included. Default 3;
 	// negative or 1: none is repeated.
-	Tries int
+	Attempts int
 	// Repeat reports whether a request may be sent again after an upstream may
 	// have acted on it. Requests that no upstream got are repeated in any case.
 	// Default [Idempotent]; [Always] suits inference, where a repeated call
@@ -63,7 +63,7 @@ type retryPolicy struct {
 
 func (r Retry) resolve() (retryPolicy, error) {
 	p := retryPolicy{
-		tries: orDefault(r.Tries, 3), repeat: r.Repeat, statuses: r.Statuses,
+		tries: orDefault(r.Attempts, 3), repeat: r.Repeat, statuses: r.Statuses,
 		backoff: orDefault(r.Backoff, 25*time.Millisecond), maxBackoff: orDefault(r.MaxBackoff, time.Second),
 		maxRetryAfter: orDefault(r.MaxRetryAfter, 2*time.Second),
 		ratio:         orDefault(r.BudgetRatio, 0.2), reserve: orDefault(r.BudgetReserve, 1),
@@ -76,7 +76,7 @@ func (r Retry) resolve() (retryPolicy, error) {
 	}
 	var faults []error
 	if p.tries > 10 {
-		faults = append(faults, fmt.Errorf("proxy: Retry.Tries: %d is more than 10", p.tries))
+		faults = append(faults, fmt.Errorf("proxy: Retry.Attempts: %d is more than 10", p.tries))
 	}
 	if !(p.ratio <= 1) {
 		faults = append(faults, fmt.Errorf("proxy: Retry.BudgetRatio: %v is more than 1", p.ratio))

@@ -106,9 +106,9 @@ func TestWhatIsRepeated(t *testing.T) {
 		"an impossible status":        {next: status(42), tries: 3, status: 502},
 		"an impossible, high one":     {next: status(1000), tries: 3, status: 502},
 		"a status of its own":         {next: status(999), tries: 1, status: 999},
-		"Tries 5":                     {next: status(503), retry: proxy.Retry{Tries: 5}, tries: 5, status: 503},
-		"Tries 1":                     {next: fails(dial), retry: proxy.Retry{Tries: 1}, tries: 1, status: 502},
-		"Tries off":                   {next: fails(dial), retry: proxy.Retry{Tries: -1}, tries: 1, status: 502},
+		"Attempts 5":                  {next: status(503), retry: proxy.Retry{Attempts: 5}, tries: 5, status: 503},
+		"Attempts 1":                  {next: fails(dial), retry: proxy.Retry{Attempts: 1}, tries: 1, status: 502},
+		"Attempts off":                {next: fails(dial), retry: proxy.Retry{Attempts: -1}, tries: 1, status: 502},
 		"no budget":                   {next: fails(dial), retry: proxy.Retry{BudgetRatio: -1, BudgetReserve: -1}, tries: 1, status: 502},
 		"no budget leaves the status": {next: status(503), retry: proxy.Retry{BudgetRatio: -1, BudgetReserve: -1}, tries: 1, status: 503},
 	} {
@@ -126,7 +126,7 @@ func TestWhatIsRepeated(t *testing.T) {
 				require.Len(t, tr.at, c.tries)
 				require.Equal(t, c.status, w.Code)
 				require.Len(t, ev.tries(), c.tries)
-				require.Equal(t, c.tries, ev.next(t).Try)
+				require.Equal(t, c.tries, ev.next(t).Attempt)
 			})
 		})
 	}
@@ -227,7 +227,7 @@ func TestRetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c.retry.Tries = 2
+				c.retry.Attempts = 2
 				tr := &calls{next: func(req *http.Request) (*http.Response, error) {
 					exchange.Current(req.Context()).SetOthers(c.others)
 					return status(503, "Retry-After", c.value)(req)
@@ -278,7 +278,7 @@ func TestBackoff(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				c.retry.Tries, c.retry.BudgetReserve = 5, 1e9
+				c.retry.Attempts, c.retry.BudgetReserve = 5, 1e9
 				tr := &calls{next: fails(errDial)}
 				p := newProxy(t, proxy.Config{Transport: tr, Retry: c.retry})
 				longest := make([]time.Duration, len(c.bounds))

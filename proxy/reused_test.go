@@ -101,7 +101,7 @@ func TestReusedConnections(t *testing.T) {
 			r := setup{config: proxy.Config{
 				Target: parse(t, up.URL), Transport: circuits.Transport(trusting(t, up, tt.protocol)),
 				OnEvent: func(_ context.Context, e proxy.Event) {
-					if e.Outcome != proxy.Success || e.Try != 1 {
+					if e.Outcome != proxy.Success || e.Attempt != 1 {
 						repeated.Add(1)
 					}
 				},

@@ -85,7 +85,7 @@ func TestTimeouts(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				ev := newEvents()
-				retry := proxy.Retry{Tries: max(c.tries, 1), Backoff: -1}
+				retry := proxy.Retry{Attempts: max(c.tries, 1), Backoff: -1}
 				p := newProxy(t, proxy.Config{Transport: c.next, Timeouts: c.timeouts, Retry: retry, OnEvent: ev.on})
 				start := time.Now()
 				w := serve(p, request(t, http.MethodGet, nil))
@@ -157,7 +157,7 @@ func TestDeadlineOfAMiddleware(t *testing.T) {
 func TestSetTimeouts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := newProxy(t, proxy.Config{Transport: transport(silent), Timeouts: proxy.Timeouts{FirstByte: 10 * time.Second}, Retry: proxy.Retry{Tries: 1}})
+		p := newProxy(t, proxy.Config{Transport: transport(silent), Timeouts: proxy.Timeouts{FirstByte: 10 * time.Second}, Retry: proxy.Retry{Attempts: 1}})
 		took := func() time.Duration {
 			start := time.Now()
 			serve(p, request(t, http.MethodGet, nil))
@@ -197,7 +197,7 @@ func TestTimeoutIsNoAbandonment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var cause error
-		p := newProxy(t, proxy.Config{Retry: proxy.Retry{Tries: 1}, Transport: transport(func(req *http.Request) (*http.Response, error) {
+		p := newProxy(t, proxy.Config{Retry: proxy.Retry{Attempts: 1}, Transport: transport(func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			cause = context.Cause(req.Context())
 			return nil, req.Context().Err()

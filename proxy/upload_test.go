@@ -145,7 +145,7 @@ func TestNothingIsSmuggled(t *testing.T) {
 			_, _ = io.WriteString(w, r.URL.Path)
 		}},
 		"upstream answers early":         {upstream: func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }},
-		"no upstream":                    {config: proxy.Config{Target: nowhere(t), Retry: proxy.Retry{Tries: 1}}},
+		"no upstream":                    {config: proxy.Config{Target: nowhere(t), Retry: proxy.Retry{Attempts: 1}}},
 		"a transport that does not read": {upstream: http.NotFound, config: proxy.Config{Transport: status(503)}},
 		"a handler that panics":          {upstream: http.NotFound, config: proxy.Config{Rewrite: func(*gin.Context, *http.Request) { panic("oops") }}},
 	}

@@ -46,7 +46,7 @@ func (a *attempt) run(ctx context.Context) {
 		err = a.try(ctx)
 	}
 	if err != nil { // the store: later, or by another process
-		_ = a.msg.Again(a.q.cfg.Backoff)
+		_ = a.msg.Nak(a.q.cfg.Backoff)
 		a.lanes.ready(a.lane, time.Now().Add(a.q.cfg.Backoff))
 	}
 }
@@ -147,7 +147,7 @@ func (a *attempt) try(ctx context.Context) error {
 		return a.msg.Done(ctx) // who stopped it wrote the result
 	case ctx.Err() != nil: // this process ends
 		a.takeBack(context.WithoutCancel(ctx))
-		return a.msg.Again(0)
+		return a.msg.Nak(0)
 	case ans.retriable() && a.tries < a.q.cfg.Attempts:
 		return a.again(ctx, &ans)
 	}
@@ -246,7 +246,7 @@ func (a *attempt) again(ctx context.Context, ans *answer) error {
 	if asked {
 		a.lanes.pause(a.lane, min(wait, a.q.cfg.MaxBackoff))
 	}
-	if err := a.msg.Again(wait); err != nil {
+	if err := a.msg.Nak(wait); err != nil {
 		return err
 	}
 	a.lanes.ready(a.lane, time.Now().Add(wait+afterwards))
@@ -312,7 +312,7 @@ func (a *attempt) giveUp(ctx context.Context, code, message string) error {
 
 // bury makes the task a dead letter.
 func (a *attempt) bury(ctx context.Context, reason string) error {
-	err := a.msg.Bury(ctx, jet.Letter{Kind: a.task.Kind, ID: a.task.ID, Tenant: a.lane.Tenant, Reason: reason, Attempts: a.msg.Attempt})
+	err := a.msg.DeadLetter(ctx, jet.Letter{Kind: a.task.Kind, ID: a.task.ID, Tenant: a.lane.Tenant, Reason: reason, Attempts: a.msg.Attempt})
 	if err == nil {
 		e := a.event(Dead)
 		e.Err = errors.New(reason)

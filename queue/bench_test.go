@@ -27,7 +27,7 @@ func BenchmarkJobs(b *testing.B) {
 			cfg.Limits.Tasks = 1_000_000
 			cfg.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { done.Add(1) })
 			var open atomic.Bool
-			cfg.Spare = func() int {
+			cfg.SpareCapacity = func() int {
 				if open.Load() {
 					return 64
 				}

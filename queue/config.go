@@ -58,9 +58,9 @@ type Config struct {
 	Workers int
 	// TenantWorkers is how many of them may be one tenant's. Default: all.
 	TenantWorkers int
-	// Spare says how many more requests the upstreams could take now, so that live
+	// SpareCapacity says how many more requests the upstreams could take now, so that live
 	// traffic goes first: no more tasks begin. It must be quick. Default: no bound.
-	Spare func() int
+	SpareCapacity func() int
 	// Attempts is how often a task is tried, after a crash too. Default 8.
 	Attempts int
 	// Backoff is the wait before the second try; it doubles, with jitter, up to
@@ -72,9 +72,9 @@ type Config struct {
 	// Lease is how long a task of a process that died waits for another. Default
 	// 15 s.
 	Lease time.Duration
-	// Grace is how long the end of Run waits for tasks. Those left over are tried
+	// DrainTimeout is how long the end of Run waits for tasks. Those left over are tried
 	// again elsewhere. Default 10 s.
-	Grace time.Duration
+	DrainTimeout time.Duration
 
 	// Limits bound what is kept.
 	Limits Limits
@@ -172,7 +172,7 @@ func (cfg *Config) check() error {
 	add(cfg.Identity != nil && cfg.Attach == nil, "Config.Identity is of no use without Attach")
 	add(strings.ContainsFunc(cfg.Name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }), "Config.Name must be of a-z, 0-9 and -")
 	add(cfg.Replicas < 0 || cfg.Replicas > 5, "Config.Replicas must be 1 to 5")
-	add(cfg.Attempts < 0 || cfg.Backoff < 0 || cfg.MaxBackoff < 0 || cfg.Timeout < 0 || cfg.Grace < 0 || cfg.Window < 0, "Attempts, Backoff, MaxBackoff, Timeout, Grace and Window must not be negative")
+	add(cfg.Attempts < 0 || cfg.Backoff < 0 || cfg.MaxBackoff < 0 || cfg.Timeout < 0 || cfg.DrainTimeout < 0 || cfg.Window < 0, "Attempts, Backoff, MaxBackoff, Timeout, DrainTimeout and Window must not be negative")
 	add(cfg.Lease < 0 || cfg.Lease > 0 && cfg.Lease < minLease, "Config.Lease must be 500 ms or more")
 	add(cfg.ResultTTL < 0 || cfg.FileTTL < 0 || cfg.DeadTTL < 0, "the TTLs must not be negative")
 	for _, path := range cfg.Endpoints {
@@ -207,7 +207,7 @@ func (cfg *Config) complete() {
 	def(&cfg.MaxBackoff, max(time.Minute, cfg.Backoff))
 	def(&cfg.Timeout, 10*time.Minute)
 	def(&cfg.Lease, 15*time.Second)
-	def(&cfg.Grace, 10*time.Second)
+	def(&cfg.DrainTimeout, 10*time.Second)
 	def(&cfg.Window, 24*time.Hour)
 	def(&cfg.ResultTTL, month)
 	def(&cfg.FileTTL, month)

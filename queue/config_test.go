@@ -89,7 +89,7 @@ func TestStoreEnds(t *testing.T) {
 	t.Parallel()
 	var seen events
 	dir := t.TempDir()
-	s, err := embedded.New(embedded.Config{Dir: dir, Grace: time.Millisecond})
+	s, err := embedded.New(embedded.Config{Dir: dir, DrainTimeout: time.Millisecond})
 	require.NoError(t, err)
 	stop := runUntilEnd(t, s.Run)
 	cfg := config(s)
@@ -108,7 +108,7 @@ func TestLostWorkers(t *testing.T) {
 	g := newGate()
 	conns := make(chan *nats.Conn, 1)
 	cfg := config(s)
-	cfg.Handler, cfg.Attempts, cfg.Lease, cfg.Grace = g, 2, 500*time.Millisecond, 10*time.Millisecond
+	cfg.Handler, cfg.Attempts, cfg.Lease, cfg.DrainTimeout = g, 2, 500*time.Millisecond, 10*time.Millisecond
 	cfg.Connect = func(ctx context.Context) (*nats.Conn, error) {
 		nc, err := s.Connect(ctx)
 		if err == nil {
@@ -157,7 +157,7 @@ func TestRestart(t *testing.T) {
 	s := startServer(t, embedded.Config{})
 	g := newGate()
 	cfg := config(s)
-	cfg.Handler, cfg.Grace = g, 50*time.Millisecond
+	cfg.Handler, cfg.DrainTimeout = g, 50*time.Millisecond
 	a := start(t, cfg)
 	id := a.submit(job(1))
 	batch := a.batch(lines(1500))

@@ -16,7 +16,7 @@ const (
 	// pollEvery is how often all lanes are looked at: news can be lost, and tasks of
 	// a process that died come again without any.
 	pollEvery = time.Second
-	// spareEvery is how often Spare is asked when there was none.
+	// spareEvery is how often SpareCapacity is asked when there was none.
 	spareEvery = 20 * time.Millisecond
 	// faultPause is how long a lane rests that could not be read.
 	faultPause = 300 * time.Millisecond
@@ -82,8 +82,8 @@ func (d *dispatcher) next(now time.Time) (lane jet.Lane, n int, wait time.Durati
 	if free <= 0 {
 		return lane, 0, pollEvery
 	}
-	if d.q.cfg.Spare != nil {
-		if free = min(free, d.q.cfg.Spare()-begun); free <= 0 {
+	if d.q.cfg.SpareCapacity != nil {
+		if free = min(free, d.q.cfg.SpareCapacity()-begun); free <= 0 {
 			return lane, 0, spareEvery
 		}
 	}

@@ -22,7 +22,7 @@
 // a port (package embedded), or in a cluster ([URL], Replicas 3). Workers take tasks
 // by tenant, in turns, so that one with ten thousand waiting does not hold up one with
 // a few; high, normal and low priority get 16, 4 and 1 of 21 turns. They do no more
-// than Config.Spare allows, so that live traffic goes first.
+// than Config.SpareCapacity allows, so that live traffic goes first.
 //
 // A task runs through Config.Handler, the gateway's own chain, with the identity of
 // who submitted it, so that limits, breakers and meters count it. What a 429, a 5xx or

@@ -47,13 +47,13 @@ func (q *Queue) drive(ctx context.Context, store *jet.Store, kept *keeper) {
 		err := q.driveOne(ctx, store, d)
 		switch {
 		case err == nil, errors.Is(err, jet.ErrNotFound): // its record or its input expired
-			err = d.Surely(ctx)
+			err = d.AckSync(ctx)
 		case errors.Is(err, errDisplaced): // the message is the other's
 			err = nil
 		case ctx.Err() != nil:
-			err = d.Again(0)
+			err = d.Nak(0)
 		default:
-			err = d.Again(driveAgain << min(d.Attempt-1, 5))
+			err = d.Nak(driveAgain << min(d.Attempt-1, 5))
 		}
 		_ = err // then the lease runs out
 	})

@@ -46,7 +46,7 @@ func held(t *testing.T, change func(*queue.Config)) (a *app, release func()) {
 	var open atomic.Bool
 	a = quick(t, func(cfg *queue.Config) {
 		cfg.Workers = 4
-		cfg.Spare = func() int {
+		cfg.SpareCapacity = func() int {
 			if open.Load() {
 				return 4
 			}
@@ -135,7 +135,7 @@ func TestSpare(t *testing.T) {
 	spare.Store(2)
 	a := quick(t, func(cfg *queue.Config) {
 		cfg.Workers = 16
-		cfg.Spare = func() int { return int(spare.Load() - running.Load()) }
+		cfg.SpareCapacity = func() int { return int(spare.Load() - running.Load()) }
 		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			n := running.Add(1)
 			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {

@@ -196,7 +196,7 @@ func TestJobExpires(t *testing.T) {
 	var spare atomic.Int64
 	var seen events
 	a := quick(t, func(cfg *queue.Config) {
-		cfg.Spare, cfg.OnEvent, cfg.Window = func() int { return int(spare.Load()) }, seen.on, 300*time.Millisecond
+		cfg.SpareCapacity, cfg.OnEvent, cfg.Window = func() int { return int(spare.Load()) }, seen.on, 300*time.Millisecond
 	})
 	picked, asked := a.submit(job(1)), a.submit(job(2)) // so that both have expired when the client of one hears it
 	got := a.want(http.StatusOK, http.MethodGet, "/v1/jobs/"+asked+"?wait=10s", "")

@@ -76,7 +76,7 @@ var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 func config(s *embedded.Server) queue.Config {
 	return queue.Config{
 		Connect: s.Connect, Owner: byHeader, Handler: echo,
-		Lease: 2 * time.Second, Backoff: 20 * time.Millisecond, MaxBackoff: 100 * time.Millisecond, Grace: 2 * time.Second,
+		Lease: 2 * time.Second, Backoff: 20 * time.Millisecond, MaxBackoff: 100 * time.Millisecond, DrainTimeout: 2 * time.Second,
 	}
 }
 

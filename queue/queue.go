@@ -93,7 +93,7 @@ func (q *Queue) serve(ctx context.Context, nc *nats.Conn, store *jet.Store) erro
 	tasks.Go(func() { q.clean(ctx, store) })
 	tasks.Go(func() { q.watch(ctx, nc, cancel) })
 	<-ctx.Done()
-	grace := time.AfterFunc(q.cfg.Grace, end)
+	grace := time.AfterFunc(q.cfg.DrainTimeout, end)
 	defer grace.Stop()
 	tasks.Wait()
 	end()

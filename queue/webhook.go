@@ -163,7 +163,7 @@ func (q *Queue) call(ctx context.Context, store *jet.Store, kept *keeper) {
 		kept.hold(d)
 		defer kept.drop(d)
 		if err := q.deliver(ctx, d); err != nil {
-			_ = d.Again(q.hooks.cfg.Backoff)
+			_ = d.Nak(q.hooks.cfg.Backoff)
 		}
 	})
 }
@@ -175,7 +175,7 @@ func (q *Queue) deliver(ctx context.Context, d *jet.Delivery) error {
 		return err
 	}
 	if err := json.Unmarshal(payload, &due); err != nil {
-		return d.Bury(ctx, jet.Letter{Kind: kindHook, Reason: err.Error(), Attempts: d.Attempt})
+		return d.DeadLetter(ctx, jet.Letter{Kind: kindHook, Reason: err.Error(), Attempts: d.Attempt})
 	}
 	e := Event{ID: due.JobID, Line: -1, Tenant: due.Tenant, Attempt: d.Attempt}
 	status, err := q.hooks.post(ctx, &due)
@@ -183,15 +183,15 @@ func (q *Queue) deliver(ctx context.Context, d *jet.Delivery) error {
 	switch {
 	case err == nil && (status/100 == 2 || status == http.StatusGone):
 		e.Kind = Called
-		err = d.Surely(ctx)
+		err = d.AckSync(ctx)
 	case ctx.Err() != nil:
-		return d.Again(0)
+		return d.Nak(0)
 	case d.Attempt >= q.hooks.cfg.Attempts || errors.Is(err, hook.ErrForbidden):
 		e.Kind = Dead
-		err = d.Bury(ctx, jet.Letter{Kind: kindHook, ID: due.JobID, Tenant: due.Tenant, Reason: fmt.Sprintf("status %d, %v", status, err), Attempts: d.Attempt})
+		err = d.DeadLetter(ctx, jet.Letter{Kind: kindHook, ID: due.JobID, Tenant: due.Tenant, Reason: fmt.Sprintf("status %d, %v", status, err), Attempts: d.Attempt})
 	default:
 		e.Kind, e.Delay = Retried, q.hooks.delay(d.Attempt)
-		err = d.Again(e.Delay)
+		err = d.Nak(e.Delay)
 	}
 	if err == nil {
 		q.emit(ctx, e)

@@ -184,7 +184,7 @@ func TestWebhookHosts(t *testing.T) {
 	t.Parallel()
 	a := quick(t, func(cfg *queue.Config) {
 		cfg.Webhooks = &queue.Webhooks{Secrets: []string{secret}, Hosts: []string{"hooks.example.com", ".example.org"}}
-		cfg.Spare = func() int { return 0 } // none is called
+		cfg.SpareCapacity = func() int { return 0 } // none is called
 	})
 	for url, status := range map[string]int{
 		"https://hooks.example.com/":      http.StatusAccepted,

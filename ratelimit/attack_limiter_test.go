@@ -19,7 +19,7 @@ func TestAttackHeadersOfRefusal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{
-			Limits: []ratelimit.Limit{{Name: "all", Key: ratelimit.Everybody, Rate: 0.01, Burst: 100}, {Name: "user", Key: byUser, Rate: 1, Burst: 1}},
+			Limits: []ratelimit.Limit{{Name: "all", Key: ratelimit.Global, Rate: 0.01, Burst: 100}, {Name: "user", Key: byUser, Rate: 1, Burst: 1}},
 		}).Middleware())
 		for i := range 60 {
 			ask(h, strconv.Itoa(i))
@@ -52,7 +52,7 @@ func TestAttackBudgetChanges(t *testing.T) {
 func TestAttackPanickingHook(t *testing.T) {
 	t.Parallel()
 	s, b := newShared(t), ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000}
-	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: b.Rate, Burst: b.Burst, Store: s.Memory, OnEvent: func(_ context.Context, e ratelimit.Event) {
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: ratelimit.Rate(b.Rate), Burst: b.Burst, Store: s.Memory, OnEvent: func(_ context.Context, e ratelimit.Event) {
 		if e.Kind == ratelimit.Allowed {
 			panic("x")
 		}
@@ -74,7 +74,7 @@ func TestAttackEventsOfRefusals(t *testing.T) {
 	t.Parallel()
 	s, seen := newShared(t), new(events)
 	s.set(errDown)
-	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{Down: ratelimit.Deny, OnEvent: seen.on}), OnEvent: seen.on}).Middleware())
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{FailureMode: ratelimit.FailClosed, OnEvent: seen.on}), OnEvent: seen.on}).Middleware())
 	require.Equal(t, 503, ask(h, "a").Code)
 	require.Equal(t, 400, ask(h, "").Code)
 	assert.Len(t, seen.of(ratelimit.Refused), 2)

@@ -46,7 +46,7 @@ func TestAttackHeadersBehindAQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{
-			Limits: []ratelimit.Limit{{Name: "all", Key: ratelimit.Everybody, Rate: 0.01, Burst: 100}, {Name: "user", Key: byUser, Rate: 1, Burst: 1}},
+			Limits: []ratelimit.Limit{{Name: "all", Key: ratelimit.Global, Rate: 0.01, Burst: 100}, {Name: "user", Key: byUser, Rate: 1, Burst: 1}},
 			Wait:   ratelimit.Wait{Max: 1500 * time.Millisecond},
 		}).Middleware())
 		ask(h, "a")
@@ -266,7 +266,7 @@ func TestAttackLeavingWithABody(t *testing.T) {
 	ended := make(chan struct{}, 2)
 	r := gin.New()
 	r.Use(func(c *gin.Context) { c.Next(); ended <- struct{}{} },
-		limiter(t, ratelimit.Config{Key: ratelimit.Everybody, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: 5 * time.Second}}).Middleware())
+		limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: 5 * time.Second}}).Middleware())
 	r.POST("/", func(*gin.Context) {})
 	server := httptest.NewServer(r)
 	defer server.Close()
@@ -330,7 +330,7 @@ func TestAttackQueueStress(t *testing.T) {
 			s := newShared(t)
 			var admitted atomic.Int64
 			h := serve(limiter(t, ratelimit.Config{
-				Limits: []ratelimit.Limit{{Name: "user", Key: byUser, Rate: 400, Burst: 5}, {Name: "all", Key: ratelimit.Everybody, Rate: 1000, Burst: 10}},
+				Limits: []ratelimit.Limit{{Name: "user", Key: byUser, Rate: 400, Burst: 5}, {Name: "all", Key: ratelimit.Global, Rate: 1000, Burst: 10}},
 				Store:  over(t, s, ratelimit.SharedConfig{Replicas: 1}), Lease: lease,
 				Wait: ratelimit.Wait{Max: 20 * time.Millisecond, Size: 50, Tenant: byUser},
 			}).Middleware(), func(*gin.Context) { admitted.Add(1) })

@@ -183,7 +183,7 @@ func TestAttackHeadersOfAllow(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	s.set(errDown)
-	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: over(t, s, ratelimit.SharedConfig{Down: ratelimit.Allow})}).Middleware())
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: over(t, s, ratelimit.SharedConfig{FailureMode: ratelimit.FailOpen})}).Middleware())
 	w := ask(h, "a")
 	require.Equal(t, 200, w.Code)
 	assert.NotEqual(t, "0", w.Header().Get("X-Ratelimit-Remaining-Requests"))

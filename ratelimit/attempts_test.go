@@ -239,7 +239,7 @@ func TestTokensDebitOfAttempts(t *testing.T) {
 		stream := transport(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/event-stream"}}, ContentLength: -1, Body: r}, nil
 		})
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: b.Rate, Burst: b.Burst, Store: s.Memory}).Middleware(), attempting(all, stream))
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: ratelimit.Rate(b.Rate), Burst: b.Burst, Store: s.Memory}).Middleware(), attempting(all, stream))
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

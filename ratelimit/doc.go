@@ -3,7 +3,7 @@
 //
 //	limits, err := ratelimit.New(ratelimit.Config{Key: auth.Subject, Rate: 50, Burst: 100})
 //	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: []ratelimit.Limit{
-//		{Name: "tpm", Key: auth.Tenant, Rate: ratelimit.PerMinute(100_000)},
+//		{Name: "tpm", Key: auth.Tenant, Rate: ratelimit.Per(100_000, time.Minute)},
 //		{Name: "month", Key: auth.Tenant, Budget: 50_000_000, Period: ratelimit.Month},
 //	}})
 //	r.POST("/v1/chat/completions", authn.Middleware(), limits.Middleware(), tokens.Middleware(), gateway.Handler())

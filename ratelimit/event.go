@@ -13,7 +13,7 @@ const (
 	Refused
 	// Settled: what a request cost in tokens is known.
 	Settled
-	// StoreDown: a shared store does not answer; Down holds from now on.
+	// StoreDown: a shared store does not answer; SharedConfig.FailureMode applies.
 	StoreDown
 	// StoreUp: it answers again.
 	StoreUp

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/ratelimit"
@@ -31,7 +32,7 @@ func ExampleNew() {
 
 func ExampleNewTokens() {
 	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: []ratelimit.Limit{
-		{Name: "tpm", Key: ratelimit.Everybody, Rate: ratelimit.PerMinute(600), Burst: 100},
+		{Name: "tpm", Key: ratelimit.Global, Rate: ratelimit.Per(600, time.Minute), Burst: 100},
 	}})
 	if err != nil {
 		fmt.Println(err)

@@ -32,7 +32,7 @@ func newHeaders(l *Limit) headers {
 	policy := `"` + l.Name + `";q=` + quota
 	switch {
 	case l.Rate > 0:
-		policy += ";w=" + strconv.FormatInt(max(int64(math.Round(float64(l.Burst)/l.Rate)), 1), 10)
+		policy += ";w=" + strconv.FormatInt(max(int64(math.Round(float64(l.Burst)/float64(l.Rate))), 1), 10)
 	case l.Period == Day:
 		policy += ";w=86400"
 	}

@@ -22,8 +22,8 @@ var (
 // maxKey is the longest part of a request, in bytes, that a key is made of.
 const maxKey = 512
 
-// Everybody is a key function for a limit that all requests share.
-func Everybody(*gin.Context) (string, error) { return "*", nil }
+// Global is a key function for a limit that all requests share.
+func Global(*gin.Context) (string, error) { return "*", nil }
 
 // ByIP is a key function: the address of the peer, of IPv6 its /64. Behind a
 // reverse proxy every peer is that proxy: use [ByAddr] there.

@@ -181,7 +181,7 @@ func (l *leases) loan(charges []Charge) *loan {
 		a.loan = out
 		ask := Charge{Bucket: c.Bucket, Cost: c.Cost}
 		if c.Rate > 0 { // what is lost of a budget does not come back
-			ask.Upto = int64(a.demand * float64(l.ahead) / float64(demandWindow))
+			ask.UpTo = int64(a.demand * float64(l.ahead) / float64(demandWindow))
 		}
 		out.asks = append(out.asks, ask)
 	}

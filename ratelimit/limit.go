@@ -30,11 +30,11 @@ type Limit struct {
 	// "tokens".
 	Name string
 	// Key says whose bucket a request takes from, as [ByIP] or auth.Subject. An
-	// error refuses the request, but for [ErrSkip]. Required; [Everybody] is for one
+	// error refuses the request, but for [ErrSkip]. Required; [Global] is for one
 	// bucket for all.
 	Key func(*gin.Context) (string, error)
-	// Rate is how many come back in a second; see [PerMinute].
-	Rate float64
+	// Rate is how fast the bucket refills, as in Per(100, time.Minute).
+	Rate Rate
 	// Burst is how many can be had at once. Default: what comes back in a second, of
 	// tokens in ten; at least 1.
 	Burst int64
@@ -44,8 +44,17 @@ type Limit struct {
 	Period Period
 }
 
-// PerMinute converts to a rate per second.
-func PerMinute(n float64) float64 { return n / 60 }
+// Rate is a number of requests, or of tokens, per second. [Per] makes one with another unit.
+type Rate float64
+
+// Per returns the rate of n requests or tokens in each period d, as in Per(100, time.Minute).
+// A period that is not positive makes an invalid rate, which New refuses.
+func Per(n float64, d time.Duration) Rate {
+	if d <= 0 {
+		return -1
+	}
+	return Rate(n / d.Seconds())
+}
 
 // allLimits are the limits of a config that may have one in short.
 func allLimits(several []Limit, one Limit) ([]Limit, error) {
@@ -61,6 +70,7 @@ func allLimits(several []Limit, one Limit) ([]Limit, error) {
 
 // defaults differ between requests and tokens.
 type defaults struct {
+	config  string // the config's type, for faults
 	name    string
 	seconds float64 // that a burst lasts
 }
@@ -71,9 +81,11 @@ type limit struct {
 	headers
 }
 
-// compile fills in what was left out. The error joins every fault.
-func compile(limits []Limit, def defaults) ([]*limit, error) {
-	var faults []error
+// compile checks limits, or the one of the short form, and fills in defaults. The error
+// joins every fault, named as the caller wrote it.
+func compile(several []Limit, one Limit, def defaults) ([]*limit, error) {
+	limits, err := allLimits(several, one)
+	faults := []error{err}
 	seen := map[string]bool{}
 	out := make([]*limit, len(limits))
 	for i, l := range limits {
@@ -81,14 +93,18 @@ func compile(limits []Limit, def defaults) ([]*limit, error) {
 			l.Name = def.name
 		}
 		for _, fault := range l.faults() {
-			faults = append(faults, fmt.Errorf("ratelimit: Limits[%d].%s", i, fault))
+			field := ""
+			if len(several) > 0 {
+				field = fmt.Sprintf("Limits[%d].", i)
+			}
+			faults = append(faults, fmt.Errorf("ratelimit: %s.%s%s", def.config, field, fault))
 		}
 		if seen[l.Name] {
-			faults = append(faults, fmt.Errorf("ratelimit: Limits[%d].Name: %q is taken", i, l.Name))
+			faults = append(faults, fmt.Errorf("ratelimit: %s.Limits[%d].Name: %q is taken", def.config, i, l.Name))
 		}
 		seen[l.Name] = true
 		if l.Budget == 0 && l.Burst == 0 {
-			l.Burst = min(max(int64(math.Ceil(l.Rate*def.seconds)), 1), maxCount)
+			l.Burst = min(max(int64(math.Ceil(float64(l.Rate)*def.seconds)), 1), maxCount)
 		}
 		out[i] = &limit{Limit: l, headers: newHeaders(&l)}
 	}
@@ -100,7 +116,7 @@ func (l *Limit) faults() (faults []string) {
 		faults = append(faults, fmt.Sprintf("Name: %q must be 1 to 64 letters, digits, _, - or .", l.Name))
 	}
 	if l.Key == nil {
-		faults = append(faults, "Key is required; Everybody is for one bucket for all")
+		faults = append(faults, "Key is required; use Global for a bucket that all share")
 	}
 	switch {
 	case l.Budget == 0 && l.Period == 0:
@@ -127,7 +143,7 @@ const maxCount = 1 << 50
 
 // bucket is the bucket of a key now.
 func (l *Limit) bucket(key string, now time.Time) Bucket {
-	b := Bucket{Limit: l.Name, Key: key, Rate: l.Rate, Burst: l.Burst}
+	b := Bucket{Limit: l.Name, Key: key, Rate: float64(l.Rate), Burst: l.Burst}
 	if l.Budget > 0 {
 		b.Burst, b.Ends = l.Budget, l.Period.end(now)
 	}

@@ -20,7 +20,7 @@ var ErrLimited = errors.New("ratelimit: limit reached")
 type Config struct {
 	// Key, Rate and Burst are short for one Limit of that kind.
 	Key   func(*gin.Context) (string, error)
-	Rate  float64
+	Rate  Rate
 	Burst int64
 	// Limits are taken from all together: a request that one of them refuses costs
 	// nothing in the others.
@@ -62,12 +62,12 @@ type call struct {
 
 // New checks cfg and returns a Limiter. The error joins every fault.
 func New(cfg Config) (*Limiter, error) {
-	all, both := allLimits(cfg.Limits, Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst})
-	limits, err := compile(all, defaults{name: "requests", seconds: 1})
+	one := Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}
+	limits, err := compile(cfg.Limits, one, defaults{config: "Config", name: "requests", seconds: 1})
 	if cfg.Shadow && cfg.Wait.Max > 0 {
 		err = errors.Join(err, errors.New("ratelimit: Config.Shadow and Config.Wait exclude each other"))
 	}
-	if err := errors.Join(both, err, cfg.Wait.complete()); err != nil {
+	if err := errors.Join(err, cfg.Wait.complete()); err != nil {
 		return nil, err
 	}
 	store, err := orMemory(cfg.Store)

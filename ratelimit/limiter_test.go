@@ -46,7 +46,7 @@ func TestSeveralLimits(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{
 			{Name: "user", Key: byUser, Rate: 1, Burst: 2},
 			{Name: "tenant", Key: ratelimit.ByHeader("X-User"), Rate: 1, Burst: 100},
-			{Name: "all", Key: ratelimit.Everybody, Rate: 0.001, Burst: 5},
+			{Name: "all", Key: ratelimit.Global, Rate: 0.001, Burst: 5},
 		}}).Middleware())
 		assert.Equal(t, map[int]int{200: 2, 429: 8}, count(h, "a", 10))
 		assert.Equal(t, map[int]int{200: 2, 429: 8}, count(h, "b", 10), "the refused ones cost nothing in all")
@@ -63,7 +63,7 @@ func TestSeveralLimits(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		cfg := ratelimit.Config{Limits: []ratelimit.Limit{{Name: "rpm", Key: byUser, Rate: ratelimit.PerMinute(60), Burst: 60}}}
+		cfg := ratelimit.Config{Limits: []ratelimit.Limit{{Name: "rpm", Key: byUser, Rate: ratelimit.Per(60, time.Minute), Burst: 60}}}
 		h := app(limiter(t, cfg).Middleware())
 		for i, want := range []string{"59", "58", "57"} {
 			w := ask(h, "a")
@@ -186,22 +186,22 @@ func TestConfig(t *testing.T) {
 	t.Parallel()
 	one := ratelimit.Limit{Name: "a", Key: byUser, Rate: 1}
 	for want, cfg := range map[string]ratelimit.Config{
-		"Limits[0].Key is required":             {Rate: 1},
-		"Limits[0].Rate: 0 must be above 0":     {Key: byUser},
-		"Limits[0].Burst: -1":                   {Key: byUser, Rate: 1, Burst: -1},
-		"both Limits and Key":                   {Key: byUser, Limits: []ratelimit.Limit{one}},
-		`Limits[1].Name: "a" is taken`:          {Limits: []ratelimit.Limit{one, one}},
-		`Limits[0].Name: "a b" must be`:         {Limits: []ratelimit.Limit{{Name: "a b", Key: byUser, Rate: 1}}},
-		`Limits[1].Name: "" must be`:            {Limits: []ratelimit.Limit{one, {Key: byUser, Rate: 1}}},
-		"Rate and Burst do not go with Budget":  {Limits: []ratelimit.Limit{{Key: byUser, Rate: 1, Budget: 1, Period: ratelimit.Day}}},
-		"Limits[0].Period: must be Day":         {Limits: []ratelimit.Limit{{Key: byUser, Budget: 1}}},
-		"Limits[0].Budget: 0 must be above 0":   {Limits: []ratelimit.Limit{{Key: byUser, Period: ratelimit.Day}}},
-		"Wait.Max and Wait.Size":                {Key: byUser, Rate: 1, Wait: ratelimit.Wait{Max: -1}},
-		"Limits[0].Rate: +Inf must be above 0":  {Key: byUser, Rate: 1 / zero},
-		"Limits[0].Rate: NaN must be above 0":   {Key: byUser, Rate: zero / zero},
-		"Limits[0].Budget: -1 must be above 0":  {Limits: []ratelimit.Limit{{Key: byUser, Budget: -1, Period: ratelimit.Day}}},
-		"Limits[0].Rate: -0.5 must be above 0":  {Key: byUser, Rate: -0.5},
-		"Limits[0].Burst: 9007199254740992 mus": {Key: byUser, Rate: 1, Burst: 1 << 53},
+		"Config.Key is required":               {Rate: 1},
+		"Config.Rate: 0 must be above 0":       {Key: byUser},
+		"Config.Burst: -1":                     {Key: byUser, Rate: 1, Burst: -1},
+		"both Limits and Key":                  {Key: byUser, Limits: []ratelimit.Limit{one}},
+		`Limits[1].Name: "a" is taken`:         {Limits: []ratelimit.Limit{one, one}},
+		`Limits[0].Name: "a b" must be`:        {Limits: []ratelimit.Limit{{Name: "a b", Key: byUser, Rate: 1}}},
+		`Limits[1].Name: "" must be`:           {Limits: []ratelimit.Limit{one, {Key: byUser, Rate: 1}}},
+		"Rate and Burst do not go with Budget": {Limits: []ratelimit.Limit{{Key: byUser, Rate: 1, Budget: 1, Period: ratelimit.Day}}},
+		"Limits[0].Period: must be Day":        {Limits: []ratelimit.Limit{{Key: byUser, Budget: 1}}},
+		"Limits[0].Budget: 0 must be above 0":  {Limits: []ratelimit.Limit{{Key: byUser, Period: ratelimit.Day}}},
+		"Wait.Max and Wait.Size":               {Key: byUser, Rate: 1, Wait: ratelimit.Wait{Max: -1}},
+		"Config.Rate: +Inf must be above 0":    {Key: byUser, Rate: ratelimit.Rate(1 / zero)},
+		"Config.Rate: NaN must be above 0":     {Key: byUser, Rate: ratelimit.Rate(zero / zero)},
+		"Limits[0].Budget: -1 must be above 0": {Limits: []ratelimit.Limit{{Key: byUser, Budget: -1, Period: ratelimit.Day}}},
+		"Config.Rate: -0.5 must be above 0":    {Key: byUser, Rate: -0.5},
+		"Config.Burst: 9007199254740992 mus":   {Key: byUser, Rate: 1, Burst: 1 << 53},
 	} {
 		_, err := ratelimit.New(cfg)
 		require.ErrorContains(t, err, want)
@@ -210,14 +210,16 @@ func TestConfig(t *testing.T) {
 	for _, want := range []string{"Key is required", "Rate: 0", "Burst: -1", "Wait.Max"} {
 		require.ErrorContains(t, err, want, "all at once")
 	}
+	_, err = ratelimit.NewTokens(ratelimit.TokensConfig{Key: byUser, Rate: ratelimit.Per(1, 0)})
+	require.ErrorContains(t, err, "TokensConfig.Rate: -1 must be above 0")
 	assert.Panics(t, func() { ratelimit.Middleware(ratelimit.Config{}) })
 	_, err = ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: -1})
 	require.ErrorContains(t, err, "Keys is negative")
 	_, err = ratelimit.NewShared(ratelimit.SharedConfig{Replicas: -1})
 	require.ErrorContains(t, err, "Store is required")
 	require.ErrorContains(t, err, "Replicas is required")
-	_, err = ratelimit.NewShared(ratelimit.SharedConfig{Store: newShared(t), Down: 7})
-	require.ErrorContains(t, err, "Down: 7 is none of Share")
+	_, err = ratelimit.NewShared(ratelimit.SharedConfig{Store: newShared(t), FailureMode: 7})
+	require.ErrorContains(t, err, "FailureMode: 7 is none of LocalShare")
 }
 
 var zero float64

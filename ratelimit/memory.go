@@ -149,7 +149,7 @@ func (m *Memory) Settle(_ context.Context, settlements []Settlement) error {
 		set := uint64(1) << m.index(&s.Bucket)
 		m.lock(set)
 		now := time.Now()
-		m.bucket(&s.Bucket, now).add(now, s.Held-s.Spent)
+		m.bucket(&s.Bucket, now).add(now, s.Reserved-s.Spent)
 		m.unlock(set)
 	}
 	return nil

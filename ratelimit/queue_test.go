@@ -59,7 +59,7 @@ func TestWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		seen := new(events)
-		h := app(limiter(t, ratelimit.Config{Key: ratelimit.Everybody, Rate: 10, Burst: 1, Wait: ratelimit.Wait{Max: 950 * time.Millisecond}, OnEvent: seen.on}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 10, Burst: 1, Wait: ratelimit.Wait{Max: 950 * time.Millisecond}, OnEvent: seen.on}).Middleware())
 		start := time.Now()
 		assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "", 100), "one at once, nine within less than a second; the rest has no hope")
 		assert.Equal(t, 900*time.Millisecond, time.Since(start).Round(time.Millisecond))
@@ -89,7 +89,7 @@ func TestPriorities(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		out := new(served)
-		l := limiter(t, ratelimit.Config{Key: ratelimit.Everybody, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute, Size: 4, Priority: priority}})
+		l := limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute, Size: 4, Priority: priority}})
 		r := gin.New()
 		r.GET("/", l.Middleware(), out.handler)
 		var wg sync.WaitGroup
@@ -118,7 +118,7 @@ func TestFairness(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		out := new(served)
-		l := limiter(t, ratelimit.Config{Key: ratelimit.Everybody, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute, Size: 8, Tenant: byUser}})
+		l := limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute, Size: 8, Tenant: byUser}})
 		r := gin.New()
 		r.GET("/", l.Middleware(), out.handler)
 		var wg sync.WaitGroup
@@ -137,7 +137,7 @@ func TestFairness(t *testing.T) {
 func TestWaitingClientLeaves(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := app(limiter(t, ratelimit.Config{Key: ratelimit.Everybody, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute}}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute}}).Middleware())
 		ask(h, "")
 		var wg sync.WaitGroup
 		for range 5 {
@@ -165,7 +165,7 @@ func TestWaitForTwo(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{
 			Limits: []ratelimit.Limit{
 				{Name: "user", Key: byUser, Rate: 1, Burst: 1},
-				{Name: "all", Key: ratelimit.Everybody, Rate: 2, Burst: 2},
+				{Name: "all", Key: ratelimit.Global, Rate: 2, Burst: 2},
 			},
 			Wait: ratelimit.Wait{Max: 10 * time.Second},
 		}).Middleware())
@@ -185,18 +185,18 @@ func TestWaitForTwo(t *testing.T) {
 
 func TestWaitTenantError(t *testing.T) {
 	t.Parallel()
-	h := app(limiter(t, ratelimit.Config{Key: ratelimit.Everybody, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute, Tenant: byUser}}).Middleware())
+	h := app(limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute, Tenant: byUser}}).Middleware())
 	assert.Equal(t, http.StatusOK, ask(h, "").Code)
 	assert.Equal(t, http.StatusBadRequest, ask(h, "").Code, "closed")
 }
 
-// Waiting goes on, by the share, when the store fails; with Deny it ends.
+// Waiting goes on, by the share, when the store fails; with FailClosed it ends.
 func TestWaitStoreDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
 		h := app(limiter(t, ratelimit.Config{
-			Key: ratelimit.Everybody, Rate: 1, Burst: 1, Store: over(t, s, ratelimit.SharedConfig{Down: ratelimit.Deny}), Wait: ratelimit.Wait{Max: time.Minute},
+			Key: ratelimit.Global, Rate: 1, Burst: 1, Store: over(t, s, ratelimit.SharedConfig{FailureMode: ratelimit.FailClosed}), Wait: ratelimit.Wait{Max: time.Minute},
 		}).Middleware())
 		assert.Equal(t, http.StatusOK, ask(h, "").Code)
 		var wg sync.WaitGroup

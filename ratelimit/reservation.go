@@ -91,7 +91,7 @@ func (r *reservation) send(ctx context.Context, held, spent int64) {
 	out := make([]Settlement, len(r.charges))
 	for i := range r.charges {
 		c := &r.charges[i]
-		out[i] = Settlement{Bucket: c.Bucket, Held: held, Spent: spent, local: c.local}
+		out[i] = Settlement{Bucket: c.Bucket, Reserved: held, Spent: spent, local: c.local}
 	}
 	_ = r.tokens.store.Settle(context.WithoutCancel(ctx), out) // lost at worst: then the hold ends by itself
 }

@@ -27,9 +27,9 @@ func TestShadow(t *testing.T) {
 		would int
 		limit string
 	}{
-		"over the limit": {key: ratelimit.Everybody, would: 4, limit: "try"},
+		"over the limit": {key: ratelimit.Global, would: 4, limit: "try"},
 		"no key":         {key: noKey, would: 5},
-		"no store":       {key: ratelimit.Everybody, store: down, would: 5},
+		"no store":       {key: ratelimit.Global, store: down, would: 5},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -60,14 +60,14 @@ func TestShadow(t *testing.T) {
 			}
 		})
 	}
-	_, err := ratelimit.New(ratelimit.Config{Key: ratelimit.Everybody, Rate: 1, Shadow: true, Wait: ratelimit.Wait{Max: time.Second}})
+	_, err := ratelimit.New(ratelimit.Config{Key: ratelimit.Global, Rate: 1, Shadow: true, Wait: ratelimit.Wait{Max: time.Second}})
 	require.ErrorContains(t, err, "exclude each other")
 }
 
 // A body that can't be read is a fault of the request, not of a limit.
 func TestShadowReadsTheBody(t *testing.T) {
 	t.Parallel()
-	h := app(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1, Shadow: true}).Middleware())
+	h := app(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Shadow: true}).Middleware())
 	r := httptest.NewRequest(http.MethodPost, "/", iotest.ErrReader(errors.New("cut")))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -79,7 +79,7 @@ func TestReportReachesAll(t *testing.T) {
 	t.Parallel()
 	outer, inner := &events{}, &events{}
 	one := func(told *events) gin.HandlerFunc {
-		return tokens(t, ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1, Burst: 1000, OnEvent: told.on}).Middleware()
+		return tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: 1000, OnEvent: told.on}).Middleware()
 	}
 	h := app(one(outer), one(inner), func(c *gin.Context) {
 		ratelimit.Report(c.Request.Context(), 7, 8)

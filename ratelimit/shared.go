@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// Down says what holds while a shared store does not answer.
-type Down int
+// FailureMode says what holds while a shared store does not answer.
+type FailureMode int
 
 const (
-	// Share gives this replica its share of every limit, counted in its own memory:
+	// LocalShare gives this replica its share of every limit, counted in its own memory:
 	// the default. If Replicas is right, nothing is let in beyond the limits but a burst
 	// of what this replica has not seen.
-	Share Down = iota
-	// Deny refuses every request with 503 (closed).
-	Deny
-	// Allow lets every request in (open).
-	Allow
+	LocalShare FailureMode = iota
+	// FailClosed refuses every request with 503 (closed).
+	FailClosed
+	// FailOpen lets every request in (open).
+	FailOpen
 )
 
 const (
@@ -41,8 +41,8 @@ const (
 type SharedConfig struct {
 	// Store is what several gateways use.
 	Store Store
-	// Down is what holds while it does not answer. Default Share.
-	Down Down
+	// FailureMode is what holds while it does not answer. Default Share.
+	FailureMode FailureMode
 	// Replicas is how many gateways use it. When it is not right while the store is
 	// down, the limits are off by as much.
 	Replicas int
@@ -72,10 +72,10 @@ func NewShared(cfg SharedConfig) (*Shared, error) {
 	if cfg.Store == nil {
 		faults = append(faults, errors.New("ratelimit: SharedConfig.Store is required"))
 	}
-	if cfg.Down < Share || cfg.Down > Allow {
-		faults = append(faults, fmt.Errorf("ratelimit: SharedConfig.Down: %d is none of Share, Deny, Allow", cfg.Down))
+	if cfg.FailureMode < LocalShare || cfg.FailureMode > FailOpen {
+		faults = append(faults, fmt.Errorf("ratelimit: SharedConfig.FailureMode: %d is none of LocalShare, FailClosed, FailOpen", cfg.FailureMode))
 	}
-	if cfg.Replicas < 0 || cfg.Down == Share && cfg.Replicas == 0 {
+	if cfg.Replicas < 0 || cfg.FailureMode == LocalShare && cfg.Replicas == 0 {
 		faults = append(faults, errors.New("ratelimit: SharedConfig.Replicas is required: how many gateways use the store"))
 	}
 	if err := errors.Join(faults...); err != nil {
@@ -98,15 +98,15 @@ func (s *Shared) Take(ctx context.Context, charges []Charge) error {
 		}
 		s.fell(ctx, err)
 	}
-	switch s.cfg.Down {
-	case Deny:
+	switch s.cfg.FailureMode {
+	case FailClosed:
 		return fmt.Errorf("%w: limits can't be checked", ErrUnavailable)
-	case Allow:
+	case FailOpen:
 		for i := range charges {
 			c := &charges[i]
 			c.Granted, c.Left, c.Wait = c.Cost, float64(c.Burst), 0
 		}
-	case Share:
+	case LocalShare:
 		s.takeShare(ctx, charges)
 	}
 	s.oweBudgets(ctx, charges)
@@ -117,7 +117,7 @@ func (s *Shared) Take(ctx context.Context, charges []Charge) error {
 func (s *Shared) note(charges []Charge) {
 	for i := range charges {
 		charges[i].local = false // it may have been refused by the share before
-		if s.cfg.Down != Share {
+		if s.cfg.FailureMode != LocalShare {
 			continue
 		}
 		if share, ok := s.share(charges[i].Bucket); ok {
@@ -161,7 +161,7 @@ func (s *Shared) takeShare(ctx context.Context, charges []Charge) {
 func (s *Shared) oweBudgets(ctx context.Context, charges []Charge) {
 	for i := range charges {
 		c := &charges[i]
-		if c.Granted == 0 || c.Hold || c.Ends.IsZero() {
+		if c.Granted == 0 || c.Reserve || c.Ends.IsZero() {
 			continue
 		}
 		one := Settlement{Bucket: c.Bucket, Spent: c.Granted}
@@ -202,10 +202,10 @@ func (s *Shared) settleShare(ctx context.Context, settlements []Settlement) (res
 			continue
 		}
 		if share, ok := s.share(one.Bucket); ok {
-			_ = s.local.Settle(ctx, []Settlement{{Bucket: share, Held: one.Held, Spent: one.Spent}}) // a Memory does not fail
+			_ = s.local.Settle(ctx, []Settlement{{Bucket: share, Reserved: one.Reserved, Spent: one.Spent}}) // a Memory does not fail
 		}
 		if !one.Ends.IsZero() {
-			one.Held = 0 // the store knows of none
+			one.Reserved = 0 // the store knows of none
 			rest = append(rest, one)
 		}
 	}
@@ -225,7 +225,7 @@ func (s *Shared) owe(one Settlement) bool {
 		return true
 	}
 	sum.Bucket = one.Bucket
-	sum.Held += one.Held
+	sum.Reserved += one.Reserved
 	sum.Spent += one.Spent
 	s.owed[one.id()] = sum
 	return true

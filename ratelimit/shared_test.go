@@ -146,16 +146,16 @@ func TestStoreDown(t *testing.T) {
 
 func TestStoreDownPolicies(t *testing.T) {
 	t.Parallel()
-	for down, want := range map[ratelimit.Down]map[int]int{
-		ratelimit.Deny:  {503: 20},
-		ratelimit.Allow: {200: 20},
-		ratelimit.Share: {200: 5, 429: 15},
+	for down, want := range map[ratelimit.FailureMode]map[int]int{
+		ratelimit.FailClosed: {503: 20},
+		ratelimit.FailOpen:   {200: 20},
+		ratelimit.LocalShare: {200: 5, 429: 15},
 	} {
 		s := newShared(t)
 		s.set(errDown)
-		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: over(t, s, ratelimit.SharedConfig{Down: down, Replicas: 2})}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: over(t, s, ratelimit.SharedConfig{FailureMode: down, Replicas: 2})}).Middleware())
 		assert.Equal(t, want, count(h, "a", 20))
-		if down == ratelimit.Deny {
+		if down == ratelimit.FailClosed {
 			w := ask(h, "a")
 			assert.Equal(t, "1", w.Header().Get("Retry-After"))
 			assert.Contains(t, w.Body.String(), "limits_unavailable")

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ErrUnavailable: the store did not answer. Limits then go by Config.Down.
+// ErrUnavailable: the store did not answer. Limits then go by SharedConfig.FailureMode.
 var ErrUnavailable = errors.New("ratelimit: store unavailable")
 
 // Never is the Wait of a charge that no time will allow.
@@ -48,12 +48,12 @@ type Charge struct {
 	// Cost is what is to be taken, at least 1. A cost above Burst needs a full
 	// bucket, and leaves it in debt, so that a small limit never refuses for good.
 	Cost int64
-	// Upto, when more than Cost, is what may be taken, of at most half of what is
+	// UpTo, when more than Cost, is what may be taken, of at most half of what is
 	// there, rounded up.
-	Upto int64
-	// Hold keeps what was taken on an account of the caller's until it is settled.
+	UpTo int64
+	// Reserve keeps what was taken on an account of the caller's until it is settled.
 	// When the caller's process dies it returns to the bucket.
-	Hold bool
+	Reserve bool
 
 	// Granted is what was taken: Cost or more, or 0 when the charges were refused.
 	Granted int64
@@ -68,9 +68,9 @@ type Charge struct {
 // Settlement ends a hold, or a part of it.
 type Settlement struct {
 	Bucket
-	// Held is how much of the hold ends, Spent what was used. Held 0 adds debt, and a
+	// Reserved is how much of the hold ends, Spent what was used. Reserved 0 adds debt, and a
 	// Spent below 0 returns what was taken without a hold.
-	Held, Spent int64
+	Reserved, Spent int64
 
 	local bool
 }
@@ -83,7 +83,7 @@ func (c *Charge) need() float64 { return float64(min(c.Cost, c.Burst)) - dust }
 
 // grant is how much to take at a level that pays.
 func (c *Charge) grant(level float64) int64 {
-	return max(c.Cost, min(c.Upto, int64(math.Ceil(level/2))))
+	return max(c.Cost, min(c.UpTo, int64(math.Ceil(level/2))))
 }
 
 // refuse turns a charge into a refusal.

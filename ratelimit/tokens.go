@@ -15,7 +15,7 @@ import (
 type TokensConfig struct {
 	// Key, Rate and Burst are short for one Limit of that kind, in tokens.
 	Key   func(*gin.Context) (string, error)
-	Rate  float64
+	Rate  Rate
 	Burst int64
 	// Limits are taken from all together: a request that one of them refuses costs
 	// nothing in the others.
@@ -57,9 +57,9 @@ type Tokens struct {
 
 // NewTokens checks cfg and returns a Tokens. The error joins every fault.
 func NewTokens(cfg TokensConfig) (*Tokens, error) {
-	all, both := allLimits(cfg.Limits, Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst})
-	limits, err := compile(all, defaults{name: "tokens", seconds: 10})
-	if err := errors.Join(both, err); err != nil {
+	one := Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}
+	limits, err := compile(cfg.Limits, one, defaults{config: "TokensConfig", name: "tokens", seconds: 10})
+	if err != nil {
 		return nil, err
 	}
 	store, err := orMemory(cfg.Store)
@@ -128,7 +128,7 @@ func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
 		return nil, nil //nolint:nilnil // no limit applies, and no fault
 	}
 	for i := range r.charges {
-		r.charges[i].Hold = true
+		r.charges[i].Reserve = true
 	}
 	if err := t.store.Take(ctx, r.charges); err != nil {
 		return nil, t.refused(ctx, Event{Err: unavailable(ctx, err)})

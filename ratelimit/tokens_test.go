@@ -41,7 +41,7 @@ func level(tb testing.TB, s ratelimit.Store, b ratelimit.Bucket) float64 {
 	charges := []ratelimit.Charge{{Bucket: b, Cost: 1}}
 	require.NoError(tb, s.Take(context.Background(), charges))
 	if charges[0].Granted > 0 {
-		require.NoError(tb, s.Settle(context.Background(), []ratelimit.Settlement{{Bucket: b, Held: 1}}))
+		require.NoError(tb, s.Settle(context.Background(), []ratelimit.Settlement{{Bucket: b, Reserved: 1}}))
 		return charges[0].Left + 1
 	}
 	return charges[0].Left

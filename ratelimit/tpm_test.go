@@ -20,7 +20,7 @@ func TestTokensPerMinute(t *testing.T) {
 	for _, overload := range []float64{1, 1.5, 3} {
 		synctest.Test(t, func(t *testing.T) {
 			load := &chatter.Load{Random: rand.New(rand.NewPCG(1, 2)), Input: 400, Output: 300, Speed: 200 * time.Millisecond}
-			h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: ratelimit.PerMinute(perMinute), Burst: burst}).Middleware(), load.Serve)
+			h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: ratelimit.Per(perMinute, time.Minute), Burst: burst}).Middleware(), load.Serve)
 			load.Run([]http.Handler{h}, overload*perMinute/60, 12*time.Minute)
 			utilisation := load.Used(2*time.Minute, 12*time.Minute) / (10 * perMinute)
 			worst := load.Worst(time.Minute) / perMinute

@@ -132,7 +132,7 @@ func TestAttackRolloutOfTheNextCanary(t *testing.T) {
 		return len(m.saved) > 0
 	}, 10*time.Second, time.Millisecond)
 	cancel()
-	require.ErrorIs(t, <-done, context.Canceled)
+	require.NoError(t, <-done)
 	require.NoError(t, two.Restore(t.Context()))
 	require.InDelta(t, 0.01, two.Status().Share, 1e-9, "%v", two.Status().State)
 }
@@ -170,7 +170,7 @@ func TestAttackRolloutSavesAtItsEnd(t *testing.T) {
 		synctest.Wait()
 		s.set(nil)
 		cancel()
-		require.ErrorIs(t, <-done, context.Canceled)
+		require.NoError(t, <-done)
 		again := newRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}, Store: s})
 		require.NoError(t, again.Restore(t.Context()))
 		require.Equal(t, routing.RolledBack, again.Status().State)

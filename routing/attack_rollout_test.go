@@ -234,7 +234,7 @@ func TestAttackRolloutAllAtOnce(t *testing.T) {
 		assert.Equal(t, "old", relayed(t, other, post(`{"model":"m"}`, "User", strconv.Itoa(i))).version)
 	}
 	cancel()
-	require.ErrorIs(t, <-done, context.Canceled)
+	require.NoError(t, <-done)
 }
 
 // A canary that begins to fail when each of its users has failed once at the step, as all

@@ -34,7 +34,7 @@ func (t transport) walk(req *http.Request, d *Decision) (*http.Response, error) 
 	if a.Number() == 1 { // reported once, however many attempts the proxy makes
 		t.skipped(req, d, 0, i, n)
 	}
-	again := body.Again(req)
+	again := body.Replay(req)
 	for {
 		if again == nil || next(d.chain, i+1, n) < 0 {
 			return t.send(a, req, d, i)

@@ -181,7 +181,7 @@ func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Req
 	out := req.Clone(ctx)
 	out.Header.Set(ShadowHeader, "1")
 	out.Header.Del("Idempotency-Key") // it is the request's own
-	again, _ := body.Again(req)()     // it is held
+	again, _ := body.Replay(req)()    // it is held
 	out.Body = again
 	if to != "" && to != from {
 		if renamed, ok := body.Rename(out, to); ok {

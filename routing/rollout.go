@@ -184,7 +184,7 @@ func (r *Rollout) share() float64 {
 }
 
 // Run raises the share when it is time to, and keeps in step with Store, until ctx
-// ends. Without it nothing but rolling back happens.
+// ends; it returns nil. Without it nothing but rolling back happens.
 func (r *Rollout) Run(ctx context.Context) error {
 	ticker := time.NewTicker(r.cfg.Interval)
 	defer ticker.Stop()
@@ -194,7 +194,7 @@ func (r *Rollout) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			r.leave(ctx)
-			return ctx.Err()
+			return nil
 		case <-ticker.C:
 		case <-r.wake:
 		}

@@ -106,7 +106,7 @@ func TestDialects(t *testing.T) {
 			require.NoError(t, err)
 			var outcome proxy.Outcome
 			gateway, err := proxy.New(proxy.Config{
-				Target: target, Transport: meter.Transport(up.Client().Transport), Retry: proxy.Retry{Tries: -1},
+				Target: target, Transport: meter.Transport(up.Client().Transport), Retry: proxy.Retry{Attempts: -1},
 				OnEvent: func(_ context.Context, e proxy.Event) { outcome = e.Outcome },
 			})
 			require.NoError(t, err)

@@ -233,7 +233,7 @@ func TestMeterTimes(t *testing.T) {
 		assert.Equal(t, 7100*time.Millisecond, u.Total)
 		assert.Equal(t, []time.Duration{100 * time.Millisecond, 3 * time.Second}, gaps)
 		assert.Equal(t, "e1", u.Endpoint)
-		assert.Equal(t, 2, u.Try)
+		assert.Equal(t, 2, u.Attempt)
 		assert.True(t, u.Hedge)
 	})
 }

@@ -61,7 +61,7 @@ func TestRefusedInjection(t *testing.T) {
 				assert.Equal(t, up.status, told.list()[0].Status)
 				assert.Zero(t, told.list()[0].Input)
 				assert.Equal(t, stream.Complete, told.list()[1].Outcome)
-				assert.Equal(t, 2, told.list()[1].Try)
+				assert.Equal(t, 2, told.list()[1].Attempt)
 
 				send(t, rt, asking(t.Context(), chatPath, ask))
 				assert.Len(t, up.asked, 3, "remembered")

@@ -101,7 +101,7 @@ func (t *tally) usage(e *exchange.End) Usage {
 	u := Usage{
 		Model: t.asks.Model, Status: e.Status, Stream: e.Stream, Events: e.Events, Stalls: t.stalls,
 		Total: e.Over.Sub(e.Start), Longest: t.longest,
-		Try: e.Attempt.Number(), Endpoint: e.Attempt.Endpoint(), Hedge: e.Attempt.Hedge(),
+		Attempt: e.Attempt.Number(), Endpoint: e.Attempt.Endpoint(), Hedge: e.Attempt.Hedge(),
 	}
 	if t.events > 0 {
 		u.FirstToken = t.first.Sub(e.Start)

@@ -62,9 +62,9 @@ type Usage struct {
 	// Total is the time from the begin of the try to the end of its answer.
 	Total time.Duration
 
-	// Try is its number among those of its request, from 1, Endpoint where it went, when
+	// Attempt is its number among those of its request, from 1, Endpoint where it went, when
 	// a balancer says so, and Hedge that it was begun beside a slow one.
-	Try      int
+	Attempt  int
 	Endpoint string
 	Hedge    bool
 }

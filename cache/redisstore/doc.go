@@ -3,7 +3,7 @@
 //
 //	client := redis.NewUniversalClient(redisstore.Options("10.0.0.5:6379"))
 //	store, err := redisstore.New(redisstore.Config{Client: client})
-//	tiers, err := cache.NewTiered(cache.TieredConfig{Far: store})
+//	tiers, err := cache.NewTiered(cache.TieredConfig{L2: store})
 //	responses, err := cache.New(cache.Config{Store: tiers, Purges: store})
 //	go responses.Run(ctx)
 //

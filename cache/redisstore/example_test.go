@@ -16,7 +16,7 @@ func ExampleNew() {
 
 	// Nothing connects before the first request. Should Redis be down then, each replica
 	// has its own memory.
-	tiers, err := cache.NewTiered(cache.TieredConfig{Far: store})
+	tiers, err := cache.NewTiered(cache.TieredConfig{L2: store})
 	fmt.Println(err)
 	_, err = cache.New(cache.Config{Store: tiers, Purges: store})
 	fmt.Println(err)

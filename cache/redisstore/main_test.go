@@ -61,7 +61,7 @@ func addrs(servers []*redistest.Server) (out []string) {
 
 func entry(body string) *cache.Entry {
 	now := time.Now()
-	return &cache.Entry{Status: 200, Body: []byte(body), Asked: now, Born: now, Fresh: now.Add(time.Minute), Keep: now.Add(time.Minute)}
+	return &cache.Entry{Status: 200, Body: []byte(body), RequestTime: now, ResponseTime: now, FreshUntil: now.Add(time.Minute), ExpiresAt: now.Add(time.Minute)}
 }
 
 // awaitAnswer waits until a store answers again.

@@ -54,7 +54,7 @@ func newReplica(t *testing.T, store *redisstore.Store, calls *atomic.Int64) *rep
 	var err error
 	r.near, err = cache.NewMemory(cache.MemoryConfig{})
 	require.NoError(t, err)
-	tiers, err := cache.NewTiered(cache.TieredConfig{Near: r.near, Far: store, OnEvent: r.on})
+	tiers, err := cache.NewTiered(cache.TieredConfig{L1: r.near, L2: store, OnEvent: r.on})
 	require.NoError(t, err)
 	r.cache, err = cache.New(cache.Config{Store: tiers, Purges: store, OnEvent: r.on, Version: func(c *gin.Context) string { return c.GetHeader("X-Version") }, Beta: -1})
 	require.NoError(t, err)

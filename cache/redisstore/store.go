@@ -88,7 +88,7 @@ func (s *Store) Get(ctx context.Context, key string) (*cache.Entry, error) {
 
 // Set implements cache.Store.
 func (s *Store) Set(ctx context.Context, key string, e *cache.Entry) error {
-	left := time.Until(e.Keep).Truncate(time.Millisecond)
+	left := time.Until(e.ExpiresAt).Truncate(time.Millisecond)
 	b, err := e.AppendBinary(nil)
 	if err != nil || left <= 0 || len(b) > s.cfg.MaxBytes {
 		return err

@@ -25,7 +25,7 @@ func TestTieredOverRedis(t *testing.T) {
 	server := redistest.Start(t)
 	storetest.Run(t, func(t *testing.T) cache.Store {
 		t.Helper()
-		tiers, err := cache.NewTiered(cache.TieredConfig{Far: patient(t, server.Addr), Timeout: 150 * time.Millisecond})
+		tiers, err := cache.NewTiered(cache.TieredConfig{L2: patient(t, server.Addr), Timeout: 150 * time.Millisecond})
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, tiers.Drain(context.Background())) })
 		return tiers
@@ -111,8 +111,8 @@ func TestClocksNeedNotAgree(t *testing.T) {
 	server.MustDo("PEXPIRE", "ginfer:cache:k", "30000") // half a minute later, so to say
 	got, err := s.Get(t.Context(), "k")
 	require.NoError(t, err)
-	require.WithinDuration(t, time.Now().Add(30*time.Second), got.Fresh, 2*time.Second)
-	require.WithinDuration(t, time.Now().Add(-30*time.Second), got.Born, 2*time.Second)
+	require.WithinDuration(t, time.Now().Add(30*time.Second), got.FreshUntil, 2*time.Second)
+	require.WithinDuration(t, time.Now().Add(-30*time.Second), got.ResponseTime, 2*time.Second)
 }
 
 func TestFailures(t *testing.T) {

@@ -58,8 +58,8 @@ func entry(body string) *cache.Entry {
 	now := time.Now()
 	return &cache.Entry{
 		Status: http.StatusOK, Header: http.Header{"Content-Type": {"text/plain"}, "X-Two": {"a", ""}}, Body: []byte(body),
-		Asked: now.Add(-2 * time.Second), Born: now.Add(-time.Second), Fresh: now.Add(time.Minute), Keep: now.Add(2 * time.Minute),
-		Took: 1500 * time.Millisecond, StaleWhileRevalidate: time.Second, StaleIfError: 2 * time.Second,
+		RequestTime: now.Add(-2 * time.Second), ResponseTime: now.Add(-time.Second), FreshUntil: now.Add(time.Minute), ExpiresAt: now.Add(2 * time.Minute),
+		FetchDuration: 1500 * time.Millisecond, StaleWhileRevalidate: time.Second, StaleIfError: 2 * time.Second,
 		Validate: true, MustRevalidate: true, Vary: []string{"Accept", "X-B"}, Mark: "mark \x00\xff",
 	}
 }
@@ -87,14 +87,14 @@ func roundTrip(s *suite) {
 	want := entry("body")
 	s.set("a", want)
 	got := s.get("a")
-	for _, times := range [][2]time.Time{{want.Asked, got.Asked}, {want.Born, got.Born}, {want.Fresh, got.Fresh}} {
+	for _, times := range [][2]time.Time{{want.RequestTime, got.RequestTime}, {want.ResponseTime, got.ResponseTime}, {want.FreshUntil, got.FreshUntil}} {
 		require.WithinDuration(s.t, times[0], times[1], near)
 	}
-	require.WithinRange(s.t, got.Keep, time.Now(), want.Keep.Add(near))
+	require.WithinRange(s.t, got.ExpiresAt, time.Now(), want.ExpiresAt.Add(near))
 	same := *got
-	same.Asked, same.Born, same.Fresh, same.Keep = want.Asked, want.Born, want.Fresh, want.Keep
+	same.RequestTime, same.ResponseTime, same.FreshUntil, same.ExpiresAt = want.RequestTime, want.ResponseTime, want.FreshUntil, want.ExpiresAt
 	require.Equal(s.t, want, &same)
-	note := &cache.Entry{Keep: time.Now().Add(time.Minute), Fresh: time.Now().Add(time.Minute), Vary: []string{"A"}, Mark: "m"}
+	note := &cache.Entry{ExpiresAt: time.Now().Add(time.Minute), FreshUntil: time.Now().Add(time.Minute), Vary: []string{"A"}, Mark: "m"}
 	s.set("note", note)
 	got = s.get("note")
 	require.Zero(s.t, got.Status)
@@ -121,7 +121,7 @@ func deleted(s *suite) {
 
 func ended(s *suite) {
 	e := entry("1")
-	e.Fresh, e.Keep = time.Now(), time.Now().Add(50*time.Millisecond)
+	e.FreshUntil, e.ExpiresAt = time.Now(), time.Now().Add(50*time.Millisecond)
 	s.set("a", e)
 	require.Eventually(s.t, func() bool {
 		_, err := s.store.Get(s.t.Context(), s.key("a"))
@@ -131,7 +131,7 @@ func ended(s *suite) {
 
 func stillborn(s *suite) {
 	e := entry("1")
-	e.Keep = time.Now().Add(-time.Second)
+	e.ExpiresAt = time.Now().Add(-time.Second)
 	s.set("a", e)
 	s.requireNone("a")
 }

@@ -81,7 +81,7 @@ func (g *gateway) newAnswers(cfg *Config) (*answers, error) {
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	tiered, err := cache.NewTiered(cache.TieredConfig{Near: near, Far: far, Timeout: timeout, OnEvent: g.cacheEvent("answers")})
+	tiered, err := cache.NewTiered(cache.TieredConfig{L1: near, L2: far, Timeout: timeout, OnEvent: g.cacheEvent("answers")})
 	return &answers{near: near, store: tiered, purges: far, close: func() { _ = client.Close() }}, err
 }
 
@@ -95,7 +95,7 @@ func (g *gateway) keepCache(cfg *Group, from *answers) (*groupCache, error) {
 	config := cache.Config{
 		Store: from.store, Purges: from.purges, Shared: c.Shared, Version: version, OnEvent: g.cacheEvent(cfg.Path),
 		LLM: cache.LLM{
-			TTL: time.Duration(c.TTL), Sampled: c.Sampled, ToolCalls: c.ToolCalls, OptIn: c.OptIn,
+			TTL: time.Duration(c.TTL), AllowNonZeroTemperature: c.Sampled, ToolCalls: c.ToolCalls, OptIn: c.OptIn,
 			StaleWhileRevalidate: time.Duration(c.StaleWhileRevalidate), StaleIfError: time.Duration(c.StaleIfError),
 		},
 		Idempotency: cache.Idempotency{On: c.Idempotency > 0, TTL: time.Duration(max(c.Idempotency, 0))},

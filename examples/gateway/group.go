@@ -255,7 +255,7 @@ func (g *gateway) newProxy(cfg *Group, all *Config, who *authn, transport http.R
 		Transport:      transport,
 		MaxBody:        min(cfg.Proxy.MaxBody, 0),
 		TrustedProxies: prefixes(all.TrustedProxies),
-		Retry:          proxy.Retry{Tries: cfg.Proxy.Tries, Repeat: repeat},
+		Retry:          proxy.Retry{Attempts: cfg.Proxy.Tries, Repeat: repeat},
 		Timeouts: proxy.Timeouts{
 			Connect: time.Duration(cfg.Proxy.Connect), FirstByte: time.Duration(cfg.Proxy.FirstByte),
 			FirstContent: time.Duration(cfg.Proxy.FirstContent), Hold: time.Duration(cfg.Proxy.Hold),

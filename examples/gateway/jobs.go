@@ -99,7 +99,7 @@ func (g *gateway) newQueue(cfg *Queue, connect queueConnect) (*queue.Queue, erro
 	config := queue.Config{
 		Connect: connect, Replicas: cfg.Replicas, Workers: cfg.Workers, TenantWorkers: cfg.TenantWorkers,
 		Owner: auth.Subject, Tenant: auth.Tenant, Identity: identity, Attach: attach, Headers: []string{"X-Forwarded-For"}, // the gate looks again
-		Handler: http.HandlerFunc(g.carryOut), Spare: g.spare,
+		Handler: http.HandlerFunc(g.carryOut), SpareCapacity: g.spare,
 		Window: time.Duration(cfg.Window), ResultTTL: time.Duration(cfg.Keep), FileTTL: time.Duration(cfg.Keep), DeadTTL: time.Duration(cfg.Keep),
 		OnEvent: watch.Event,
 	}

@@ -56,8 +56,8 @@ func (g *gateway) newStore(cfg *Redis) (*store, error) {
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
-	down := map[string]ratelimit.Down{"deny": ratelimit.Deny, "allow": ratelimit.Allow}[cfg.WhenDown]
-	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: buckets, Down: down, Replicas: cfg.Replicas, OnEvent: g.hooks.Limit("store")})
+	down := map[string]ratelimit.FailureMode{"deny": ratelimit.FailClosed, "allow": ratelimit.FailOpen}[cfg.WhenDown]
+	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: buckets, FailureMode: down, Replicas: cfg.Replicas, OnEvent: g.hooks.Limit("store")})
 	return &store{buckets: shared, close: func() { _ = client.Close() }}, err
 }
 
@@ -192,7 +192,7 @@ func pick(cfg *Group, all *Config, unit string, shadow bool, address *auth.IPFil
 			continue
 		}
 		period := map[string]ratelimit.Period{"day": ratelimit.Day, "month": ratelimit.Month}[l.Period]
-		out = append(out, ratelimit.Limit{Name: name, Key: l.forTags(l.key(address)), Rate: float64(l.Rate), Burst: l.Burst, Budget: l.Budget, Period: period})
+		out = append(out, ratelimit.Limit{Name: name, Key: l.forTags(l.key(address)), Rate: ratelimit.Rate(l.Rate), Burst: l.Burst, Budget: l.Budget, Period: period})
 	}
 	return out
 }
@@ -206,7 +206,7 @@ func (l *Limit) key(address *auth.IPFilter) func(*gin.Context) (string, error) {
 	case "ip":
 		return ratelimit.ByAddr(address.ClientIP)
 	case "everybody":
-		return ratelimit.Everybody
+		return ratelimit.Global
 	}
 	return ratelimit.ByHeader(strings.TrimPrefix(l.By, "header:"))
 }

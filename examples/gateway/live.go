@@ -144,7 +144,7 @@ func (f *feed) make(ctx context.Context) liveState {
 	g, a := f.g, f.g.current.Load()
 	return liveState{
 		Ready: g.ready.Load(), Config: g.status(), Now: g.live.Snapshot(),
-		Groups: groupStates(a), Upstreams: upstreamStates(a), Rollouts: g.rolloutRows(),
+		Groups: groupStates(a), Upstreams: upstreamStates(a), Rollouts: g.rolloutRows(), //nolint:contextcheck // reading a state belongs to no request
 		Queue: f.queue.state(ctx), Requests: g.recent.Newest(latestRequests),
 	}
 }

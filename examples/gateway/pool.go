@@ -122,9 +122,9 @@ func (g *gateway) close() {
 func policy(cfg Upstream) balance.Policy {
 	switch cfg.Policy {
 	case "cadence":
-		return balance.Cadence()
+		return balance.TokenRate()
 	case "conversations":
-		return balance.Conversations()
+		return balance.PrefixAffinity()
 	case "round_robin":
 		return balance.RoundRobin()
 	case "hash":
@@ -155,21 +155,13 @@ func (g *gateway) newBreakers(name string, cfg *Breaker) (*breaker.Group, error)
 		Volume: cfg.Volume, FailurePercent: cfg.FailurePercent,
 		Sleep: time.Duration(cfg.Sleep), MaxSleep: time.Duration(cfg.MaxSleep),
 		Consecutive: cfg.Consecutive, SlowFirstByte: time.Duration(cfg.SlowFirstByte), SlowPercent: cfg.SlowPercent,
-		Callers: position(cfg.Callers), Routes: position(cfg.Routes), Trickle: cfg.Trickle,
+		CallersOff: isOff(cfg.Callers), RoutesOff: isOff(cfg.Routes), Trickle: cfg.Trickle,
 		Successes: cfg.Successes, Ramp: cfg.Ramp, Step: time.Duration(cfg.Step), MaxConcurrent: cfg.MaxConcurrent,
 	}})
 }
 
-// position is that of a switch, which is at its default where nothing is said.
-func position(on *bool) breaker.Switch {
-	switch {
-	case on == nil:
-		return breaker.Default
-	case *on:
-		return breaker.On
-	}
-	return breaker.Off
-}
+// isOff reports whether what is on by default was switched off.
+func isOff(on *bool) bool { return on != nil && !*on }
 
 // circuit names the circuit of a version at an endpoint.
 func circuit(endpoint, version string) string { return strings.TrimSpace(endpoint + " " + version) }

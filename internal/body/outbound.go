@@ -164,8 +164,8 @@ func Segments(req *http.Request) (parts [][]byte, size int64, ok bool) {
 	return nil, 0, isEmpty(req)
 }
 
-// Again returns how to send an outbound body once more; nil when that can't be done.
-func Again(req *http.Request) func() (io.ReadCloser, error) {
+// Replay returns how to send an outbound body once more; nil when that can't be done.
+func Replay(req *http.Request) func() (io.ReadCloser, error) {
 	if isEmpty(req) {
 		return func() (io.ReadCloser, error) { return nil, nil }
 	}
@@ -202,10 +202,10 @@ func Whole(req *http.Request) ([]byte, bool) {
 	return b, err == nil && int64(len(b)) == req.ContentLength
 }
 
-// Asked returns what an outbound request asks for and the text in which its parts stand, as
+// Parsed returns what an outbound request asks for and the text in which its parts stand, as
 // it was before patches; ok is false when that is not in memory, and can't be copied as
 // [Whole] does.
-func Asked(req *http.Request) (q *llm.Request, text []byte, ok bool) {
+func Parsed(req *http.Request) (q *llm.Request, text []byte, ok bool) {
 	if c := of(req); c != nil {
 		text = c.held.Bytes()
 		return c.asks(), text, len(text) > 0

@@ -156,7 +156,7 @@ func TestOutbound(t *testing.T) {
 		b, ok = body.Bytes(req)
 		assert.True(t, ok)
 		assert.Empty(t, b)
-		again, err := body.Again(req)()
+		again, err := body.Replay(req)()
 		require.NoError(t, err)
 		assert.Nil(t, again)
 	}
@@ -168,7 +168,7 @@ func TestOutbound(t *testing.T) {
 	assert.True(t, ok, "also when it was read")
 	assert.Equal(t, "hello", string(b))
 	for range 2 { // a body for every redirect or repetition
-		again, err := body.Again(req)()
+		again, err := body.Replay(req)()
 		require.NoError(t, err)
 		got, err := io.ReadAll(again)
 		require.NoError(t, err)

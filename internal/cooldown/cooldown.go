@@ -54,9 +54,9 @@ type Table struct {
 // Empty reports whether there is nothing to look up.
 func (t *Table) Empty() bool { return t.size.Load() == 0 }
 
-// Rest has the endpoint left alone by the subject for d, or for longer if that was said
+// Start has the endpoint left alone by the subject for d, or for longer if that was said
 // before.
-func (t *Table) Rest(endpoint string, s Subject, d time.Duration) {
+func (t *Table) Start(endpoint string, s Subject, d time.Duration) {
 	if d <= 0 {
 		return
 	}

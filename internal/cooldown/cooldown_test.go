@@ -40,14 +40,14 @@ func TestRestEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var table cooldown.Table
 		a, b := cooldown.Of(request("a", "m")), cooldown.Of(request("b", "m"))
-		table.Rest("e", a, 0)
+		table.Start("e", a, 0)
 		assert.True(t, table.Empty())
-		table.Rest("e", a, 5*time.Second)
-		table.Rest("e", a, time.Second)
+		table.Start("e", a, 5*time.Second)
+		table.Start("e", a, time.Second)
 		assert.Equal(t, 5*time.Second, table.Wait("e", a), "the longer one stands")
 		assert.Zero(t, table.Wait("e", b))
 		assert.Zero(t, table.Wait("f", a))
-		table.Rest("e", b, time.Hour)
+		table.Start("e", b, time.Hour)
 		assert.Equal(t, time.Minute, table.Wait("e", b))
 		assert.Equal(t, time.Minute, time.Until(table.Until("e")))
 		assert.True(t, table.Until("f").IsZero())
@@ -64,7 +64,7 @@ func TestTableIsBounded(t *testing.T) {
 		var table cooldown.Table
 		var s cooldown.Subject
 		for i := range 3000 {
-			table.Rest(strconv.Itoa(i), s, time.Duration(i+1)*10*time.Millisecond)
+			table.Start(strconv.Itoa(i), s, time.Duration(i+1)*10*time.Millisecond)
 		}
 		kept := 0
 		for i := range 3000 {
@@ -75,7 +75,7 @@ func TestTableIsBounded(t *testing.T) {
 		assert.Equal(t, 1024, kept)
 		assert.Positive(t, table.Wait("2999", s), "what ends soonest goes first")
 		<-time.After(time.Minute)
-		table.Rest("x", s, time.Second)
+		table.Start("x", s, time.Second)
 		assert.Positive(t, table.Wait("x", s))
 	})
 }

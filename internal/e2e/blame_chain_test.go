@@ -148,7 +148,7 @@ func engine(stages gin.HandlersChain) *gin.Engine {
 // relay is the last stage.
 func (g *chain) relay(t *testing.T, s chainSetup, transport http.RoundTripper) gin.HandlerFunc {
 	t.Helper()
-	retry := proxy.Retry{Tries: -1}
+	retry := proxy.Retry{Attempts: -1}
 	if s.retry {
 		retry = proxy.Retry{Repeat: proxy.Always, Backoff: time.Millisecond, BudgetRatio: 1, BudgetReserve: 1000}
 	}

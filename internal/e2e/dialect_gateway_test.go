@@ -90,8 +90,8 @@ func (s dialectSetup) start(t *testing.T) *dialectGateway {
 	streams, err := stream.New(stream.Config{})
 	require.NoError(t, err)
 	retry := s.retry
-	if retry.Tries == 0 {
-		retry = proxy.Retry{Tries: 2, Repeat: proxy.Always, Backoff: -1, BudgetRatio: 1, BudgetReserve: 1e6}
+	if retry.Attempts == 0 {
+		retry = proxy.Retry{Attempts: 2, Repeat: proxy.Always, Backoff: -1, BudgetRatio: 1, BudgetReserve: 1e6}
 	}
 	p, err := proxy.New(proxy.Config{Transport: transport, Retry: retry, Timeouts: s.timeouts, MaxBody: s.maxBody, OnEvent: g.onProxy})
 	require.NoError(t, err)
@@ -129,12 +129,12 @@ func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport
 		if burst == 0 {
 			burst = 1e12
 		}
-		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: 1, Burst: burst, OnEvent: g.onLimit})
+		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: burst, OnEvent: g.onLimit})
 		require.NoError(t, err)
 		chain = append(chain, tokens.Middleware())
 	}
 	if s.cache {
-		c, err := cache.New(cache.Config{Shared: true, LLM: cache.LLM{Sampled: true}, OnEvent: func(ctx context.Context, e cache.Event) {
+		c, err := cache.New(cache.Config{Shared: true, LLM: cache.LLM{AllowNonZeroTemperature: true}, OnEvent: func(ctx context.Context, e cache.Event) {
 			if e.Kind == cache.Hit || e.Kind == cache.Coalesced {
 				ratelimit.Report(ctx, 0, 0)
 			}

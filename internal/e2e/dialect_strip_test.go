@@ -33,7 +33,7 @@ func TestDialectOwnChangeIsRefused(t *testing.T) {
 			says(w, 200, eventMedia, chatStream())
 		}
 	}
-	setup := dialectSetup{limits: true, retry: proxy.Retry{Tries: 1, BudgetRatio: -1, BudgetReserve: -1}}
+	setup := dialectSetup{limits: true, retry: proxy.Retry{Attempts: 1, BudgetRatio: -1, BudgetReserve: -1}}
 	for name, refusal := range refusals {
 		right(t, name, func(t *testing.T, v *verdict) {
 			t.Helper()

@@ -92,7 +92,7 @@ func (g *faultGateway) finished() (tried, finished []proxy.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range g.events {
-		if e.Kind == proxy.Tried {
+		if e.Kind == proxy.AttemptEnded {
 			tried = append(tried, e)
 		} else {
 			finished = append(finished, e)

@@ -48,7 +48,7 @@ func TestFaultsClientLeaves(t *testing.T) {
 			g.settled(t, 1)
 			_, finished := g.finished()
 			assert.Equal(t, proxy.Canceled, finished[0].Outcome)
-			assert.Equal(t, 1, finished[0].Try)
+			assert.Equal(t, 1, finished[0].Attempt)
 			assert.Equal(t, breaker.Closed, g.circuit(0).State)
 			assert.Zero(t, g.pool.Status()[0].Failures)
 		})

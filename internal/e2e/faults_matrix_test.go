@@ -175,12 +175,12 @@ func (c *cell) checkEvents(t *testing.T, g *faultGateway) {
 			require.Error(t, e.Err)
 		}
 		assert.Equal(t, want, e.Outcome, "try %d", i+1)
-		assert.Equal(t, i+1, e.Try)
+		assert.Equal(t, i+1, e.Attempt)
 		assert.Equal(t, string(rune('a'+i)), e.Endpoint)
 	}
 	end, last := finished[0], tried[tries-1]
 	assert.Equal(t, last.Outcome, end.Outcome)
-	assert.Equal(t, tries, end.Try)
+	assert.Equal(t, tries, end.Attempt)
 	assert.Equal(t, last.Endpoint, end.Endpoint)
 }
 
@@ -198,8 +198,8 @@ func (c *cell) checkEndpoints(t *testing.T, g *faultGateway) {
 		require.NotNil(t, circuit)
 		failed := i < fails && !c.spared
 		assert.Equal(t, failed, circuit.State == breaker.Open, "circuit of %s", s.Name)
-		assert.Zero(t, circuit.Rest, "a cooldown of %s is the pool's", s.Name)
-		assert.Equal(t, c.rests && i < fails, !s.RestingUntil.IsZero())
+		assert.Zero(t, circuit.CoolingUntil, "a cooldown of %s is the pool's", s.Name)
+		assert.Equal(t, c.rests && i < fails, !s.CoolingUntil.IsZero())
 		assert.EqualValues(t, 1, s.Requests)
 		assert.Equal(t, failed, s.Failures == 1, "failures of %s: %d", s.Name, s.Failures)
 	}

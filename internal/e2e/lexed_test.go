@@ -51,7 +51,7 @@ func lexedKinds() map[string]struct{ temperature, stream, response string } {
 
 // With every stage on, a request is read once, and so is each chunk of a response.
 func TestEachByteIsLexedOnce(t *testing.T) { //nolint:paralleltest // it counts bytes
-	for policy, of := range map[string]func() balance.Policy{"least request": balance.LeastRequest, "conversations": balance.Conversations, "cadence": balance.Cadence} {
+	for policy, of := range map[string]func() balance.Policy{"least request": balance.LeastRequest, "conversations": balance.PrefixAffinity, "cadence": balance.TokenRate} {
 		for name, kind := range lexedKinds() {
 			t.Run(policy+", "+name, func(t *testing.T) {
 				var passed counting

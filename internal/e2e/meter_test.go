@@ -54,7 +54,7 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 	}})
 	require.NoError(t, err)
 	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{
-		Key: ratelimit.Everybody, Rate: 1e6, Burst: 1e6,
+		Key: ratelimit.Global, Rate: 1e6, Burst: 1e6,
 		OnEvent: func(_ context.Context, e ratelimit.Event) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -285,7 +285,7 @@ func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
 		{Name: "rpm", Key: ratelimit.Join(auth.Subject, func(c *gin.Context) (string, error) { return c.GetHeader("X-Bucket"), nil }), Rate: 0.001, Burst: 20},
 	}, OnEvent: w.hooks.Limit("requests")})
 	require.NoError(t, err)
-	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "tpm", Key: auth.Tenant, Rate: ratelimit.PerMinute(1e9)}}, OnEvent: w.hooks.Limit("tokens")})
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "tpm", Key: auth.Tenant, Rate: ratelimit.Per(1e9, time.Minute)}}, OnEvent: w.hooks.Limit("tokens")})
 	require.NoError(t, err)
 	answers, err := cache.New(cache.Config{Store: w.memory, Scope: auth.Tenant, OnEvent: w.hooks.Cache("answers")})
 	require.NoError(t, err)

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -121,7 +122,7 @@ type opening struct {
 	at  []time.Time
 }
 
-func (o *opening) on(e breaker.Event) {
+func (o *opening) on(_ context.Context, e breaker.Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all, o.at = append(o.all, e), append(o.at, time.Now())

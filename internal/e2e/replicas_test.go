@@ -56,7 +56,7 @@ func share(tb testing.TB, d time.Duration) sharing {
 	server := redistest.Start(tb)
 	var handlers []http.Handler
 	for range replicas {
-		limits, err := ratelimit.New(ratelimit.Config{Key: ratelimit.Everybody, Rate: rate, Burst: burst, Store: storeAt(tb, server.Addr)})
+		limits, err := ratelimit.New(ratelimit.Config{Key: ratelimit.Global, Rate: rate, Burst: burst, Store: storeAt(tb, server.Addr)})
 		require.NoError(tb, err)
 		r := gin.New()
 		r.GET("/", limits.Middleware(), func(c *gin.Context) { c.Status(http.StatusOK) })
@@ -147,7 +147,7 @@ func tokensAt(tb testing.TB, overload float64) (utilisation, worst, allowed floa
 	load := &chatter.Load{Random: rand.New(rand.NewPCG(1, 2)), Input: 100, Output: 75, Speed: 10 * time.Millisecond}
 	var handlers []http.Handler
 	for range replicas {
-		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Everybody, Rate: perMinute / minute.Seconds(), Burst: burst, Store: storeAt(tb, server.Addr)})
+		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Global, Rate: ratelimit.Per(perMinute, minute), Burst: burst, Store: storeAt(tb, server.Addr)})
 		require.NoError(tb, err)
 		r := gin.New()
 		r.POST("/", tokens.Middleware(), load.Serve)

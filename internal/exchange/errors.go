@@ -46,8 +46,8 @@ func (e *GRPCError) Error() string { return fmt.Sprintf("grpc-status %d", e.Code
 // circuit does. It is no failure of the endpoint, another may be asked, and the request's
 // body was not touched.
 type NotSentError struct {
-	// Rest is how long the endpoint should be left alone; 0: not at all.
-	Rest time.Duration
+	// Cooldown is how long the endpoint should be left alone; 0: not at all.
+	Cooldown time.Duration
 }
 
 func (*NotSentError) Error() string { return "nothing was sent" }

@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// ErrorText is an error of the gateway's own, in the words of no API yet.
-type ErrorText struct {
+// ErrorFields is an error of the gateway's own, in the words of no API yet.
+type ErrorFields struct {
 	Status  int    // HTTP
 	Type    string // of OpenAI's kind. Default: by Status
 	Code    string // Default: Type
@@ -134,7 +134,7 @@ type failedResponse struct {
 }
 
 // OpenAI is the error as an object of OpenAI's APIs.
-func (e ErrorText) OpenAI() OpenAIError {
+func (e ErrorFields) OpenAI() OpenAIError {
 	out := OpenAIError{Message: e.Message, Type: e.Type, Code: e.Code}
 	if out.Type == "" {
 		out.Type = OpenAIType(e.Status)
@@ -145,18 +145,18 @@ func (e ErrorText) OpenAI() OpenAIError {
 	return out
 }
 
-func (e ErrorText) anthropic() (out anthropicError) {
+func (e ErrorFields) anthropic() (out anthropicError) {
 	out.Type = "error"
 	out.Error.Type, out.Error.Message = AnthropicType(e.Status), e.Message
 	return out
 }
 
-func (e ErrorText) google() (out googleError) {
+func (e ErrorFields) google() (out googleError) {
 	out.Error.Code, out.Error.Message, out.Error.Status = e.Status, e.Message, googleStatus(e.Status)
 	return out
 }
 
-func (e ErrorText) failedResponse() (out failedResponse) {
+func (e ErrorFields) failedResponse() (out failedResponse) {
 	out.Type, out.Sequence = "response.failed", e.Place.Sequence
 	r := &out.Response
 	r.ID, r.Object, r.Status, r.Output = e.Place.ID, "response", "failed", []struct{}{}
@@ -166,7 +166,7 @@ func (e ErrorText) failedResponse() (out failedResponse) {
 
 // ErrorBody is the error as a whole response of the API, in JSON; nil if the API has no
 // form of its own.
-func ErrorBody(api API, e ErrorText) []byte {
+func ErrorBody(api API, e ErrorFields) []byte {
 	if api == Messages {
 		return encode(e.anthropic())
 	}
@@ -183,7 +183,7 @@ func ErrorBody(api API, e ErrorText) []byte {
 // of an API without one is for everybody: its name, "error", keeps it from pages with an
 // EventSource that take what has no name for theirs, whose onerror is called. Ollama's is a
 // line of JSON.
-func ErrorEvent(api API, e ErrorText) []byte {
+func ErrorEvent(api API, e ErrorFields) []byte {
 	if api == Messages {
 		return namedEvent("error", e.anthropic())
 	}

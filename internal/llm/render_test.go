@@ -20,7 +20,7 @@ func TestErrorEventsAreUnderstood(t *testing.T) {
 			if api == llm.Ollama {
 				contentType = linesType
 			}
-			got := findAll(api, contentType, string(llm.ErrorEvent(api, llm.ErrorText{Status: status, Message: "No."})))
+			got := findAll(api, contentType, string(llm.ErrorEvent(api, llm.ErrorFields{Status: status, Message: "No."})))
 			require.True(t, got.failed, "%s %d", api, status)
 			assert.Equal(t, llm.Failed, got.opening, "%s %d", api, status)
 			assert.Equal(t, "No.", got.message, "%s %d", api, status)
@@ -28,7 +28,7 @@ func TestErrorEventsAreUnderstood(t *testing.T) {
 			if api != llm.Ollama { // which has a message only
 				assert.Equal(t, kind.String(), got.kind.String(), "%s %d", api, status)
 			}
-			if whole := llm.ErrorBody(api, llm.ErrorText{Status: status, Message: "No."}); whole != nil {
+			if whole := llm.ErrorBody(api, llm.ErrorFields{Status: status, Message: "No."}); whole != nil {
 				err := llm.ReadError(status, http.Header{"Content-Type": {jsonType}}, whole)
 				assert.Equal(t, "No.", err.Message)
 			}
@@ -38,7 +38,7 @@ func TestErrorEventsAreUnderstood(t *testing.T) {
 
 func TestErrorEvents(t *testing.T) {
 	t.Parallel()
-	e := llm.ErrorText{Status: 429, Code: "tpm", Message: "a\nb", Place: llm.Place{Sequence: 7}}
+	e := llm.ErrorFields{Status: 429, Code: "tpm", Message: "a\nb", Place: llm.Place{Sequence: 7}}
 	for api, want := range map[llm.API]string{
 		llm.Chat:      "event: error\n" + `data: {"type":"error","error":{"message":"a\nb","type":"rate_limit_error","param":null,"code":"tpm"}}` + "\n\n",
 		llm.Messages:  "event: error\n" + `data: {"type":"error","error":{"type":"rate_limit_error","message":"a\nb"}}` + "\n\n",

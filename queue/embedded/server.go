@@ -46,8 +46,8 @@ type Config struct {
 	Secret string
 	// TLS protects what Listen and Cluster take. Optional.
 	TLS *tls.Config
-	// Grace is how long the end of Run waits for the queue to finish. Default 30 s.
-	Grace time.Duration
+	// DrainTimeout is how long the end of Run waits for the queue to finish. Default 30 s.
+	DrainTimeout time.Duration
 	// Logf is told what the server says of errors and warnings. Optional.
 	Logf func(format string, args ...any)
 }
@@ -83,8 +83,8 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if cfg.Grace == 0 {
-		cfg.Grace = 30 * time.Second
+	if cfg.DrainTimeout == 0 {
+		cfg.DrainTimeout = 30 * time.Second
 	}
 	s := &Server{cfg: cfg, ready: make(chan struct{})}
 	s.opts = natsserver.Options{
@@ -110,8 +110,8 @@ func (cfg *Config) check() error {
 	if cfg.Dir == "" {
 		faults = append(faults, errors.New("embedded: Config.Dir is required"))
 	}
-	if cfg.MaxBytes < 0 || cfg.SyncInterval < 0 || cfg.Grace < 0 {
-		faults = append(faults, errors.New("embedded: MaxBytes, SyncInterval and Grace must not be negative"))
+	if cfg.MaxBytes < 0 || cfg.SyncInterval < 0 || cfg.DrainTimeout < 0 {
+		faults = append(faults, errors.New("embedded: MaxBytes, SyncInterval and DrainTimeout must not be negative"))
 	}
 	if cfg.Listen != "" {
 		faults = append(faults, cfg.checkAddress("Listen", cfg.Listen))
@@ -203,7 +203,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // waitForClients lets the queue end what it does.
 func (s *Server) waitForClients() {
-	end := time.NewTimer(s.cfg.Grace)
+	end := time.NewTimer(s.cfg.DrainTimeout)
 	defer end.Stop()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()

@@ -103,7 +103,7 @@ func TestDirectoryIsInUse(t *testing.T) {
 // The server lets its clients end first, but not for ever.
 func TestGrace(t *testing.T) {
 	t.Parallel()
-	s, stop := run(t, embedded.Config{Dir: t.TempDir(), Grace: 100 * time.Millisecond})
+	s, stop := run(t, embedded.Config{Dir: t.TempDir(), DrainTimeout: 100 * time.Millisecond})
 	nc, err := s.Connect(t.Context())
 	require.NoError(t, err)
 	defer nc.Close()

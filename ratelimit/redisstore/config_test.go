@@ -23,7 +23,7 @@ func TestConfigFaults(t *testing.T) {
 		"needs ContextTimeoutEnabled":        {Client: open(t, deafCluster)},
 		"a *redis.Ring won't do":             {Client: ring},
 		"Config.Timeout is negative":         {Client: good, Timeout: -1},
-		"Config.Hold is negative":            {Client: good, Hold: -1},
+		"Config.Expiry is negative":          {Client: good, Expiry: -1},
 		"Config.Prefix must not have braces": {Client: good, Prefix: "a{b"},
 	} {
 		_, err := redisstore.New(cfg)

@@ -15,7 +15,7 @@
 // file on, and let it evict nothing (maxmemory-policy noeviction).
 //
 // What a replica holds for requests under way is on an account of its own; when it is
-// not heard of for Config.Hold, because it died, it returns to the buckets.
+// not heard of for Config.Expiry, because it died, it returns to the buckets.
 //
 // What happens on failure: every call fails within Config.Timeout, on a cluster within
 // twice that, with [ratelimit.ErrUnavailable]; what then holds is for ratelimit.Shared

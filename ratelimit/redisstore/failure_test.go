@@ -75,7 +75,7 @@ func spend(s *redisstore.Store, b ratelimit.Bucket) (granted int64, err error) {
 		return 0, err
 	}
 	n := c[0].Granted
-	return n, s.Settle(context.Background(), []ratelimit.Settlement{{Bucket: b, Held: n, Spent: n}})
+	return n, s.Settle(context.Background(), []ratelimit.Settlement{{Bucket: b, Reserved: n, Spent: n}})
 }
 
 // A server that forgets its scripts, by restart or by command, is told them again.

@@ -16,7 +16,7 @@ import (
 // replica is a store with a name.
 func replica(t *testing.T, server *redistest.Server, name string, hold time.Duration) *redisstore.Store {
 	t.Helper()
-	return newStore(t, redisstore.Config{Client: newClient(t, server.Addr), Timeout: patience, Hold: hold, Holder: name})
+	return newStore(t, redisstore.Config{Client: newClient(t, server.Addr), Timeout: patience, Expiry: hold, Holder: name})
 }
 
 func TestWhatAReplicaHeldWhenItDiedReturns(t *testing.T) {
@@ -36,9 +36,9 @@ func TestWhatAReplicaHeldWhenItDiedReturns(t *testing.T) {
 	requireLevel(t, other, b, 80) // its own hold stays
 
 	// It was only slow: what it spent counts, once.
-	settle(t, dying, ratelimit.Settlement{Bucket: b, Held: 30, Spent: 10})
+	settle(t, dying, ratelimit.Settlement{Bucket: b, Reserved: 30, Spent: 10})
 	requireLevel(t, other, b, 70)
-	settle(t, other, ratelimit.Settlement{Bucket: b, Held: 20, Spent: 20})
+	settle(t, other, ratelimit.Settlement{Bucket: b, Reserved: 20, Spent: 20})
 	requireLevel(t, other, b, 70)
 	require.Equal(t, "l\nt\nn", server.MustDo("HKEYS", other.Name(b)), "no account is left")
 }
@@ -48,11 +48,11 @@ func TestALateSettlementThatReturnsThePartStillHeld(t *testing.T) {
 	s := replica(t, server, "slow", time.Hour)
 	b := fixed("k", 100)
 	take(t, s, held(b, 30))
-	settle(t, s, ratelimit.Settlement{Bucket: b, Held: 50, Spent: 10}) // 20 of these had ended
+	settle(t, s, ratelimit.Settlement{Bucket: b, Reserved: 50, Spent: 10}) // 20 of these had ended
 	requireLevel(t, s, b, 90)
 	take(t, s, held(b, 90))
 	server.MustDo("DEL", s.Name(b)) // its data were lost
-	settle(t, s, ratelimit.Settlement{Bucket: b, Held: 90, Spent: 40})
+	settle(t, s, ratelimit.Settlement{Bucket: b, Reserved: 90, Spent: 40})
 	requireLevel(t, s, b, 60)
 }
 
@@ -65,7 +65,7 @@ func TestTouchingABucketKeepsItsHold(t *testing.T) {
 		"taking":      func() { take(t, s, held(b, 1)) },
 		"adding debt": func() { settle(t, s, ratelimit.Settlement{Bucket: b, Spent: 1}) },
 		"nothing":     func() { settle(t, s, ratelimit.Settlement{Bucket: b}) },
-		"ending part": func() { settle(t, s, ratelimit.Settlement{Bucket: b, Held: 1, Spent: 1}) },
+		"ending part": func() { settle(t, s, ratelimit.Settlement{Bucket: b, Reserved: 1, Spent: 1}) },
 	} {
 		server.MustDo("HSET", s.Name(b), "h:busy", "30 9000000000000")
 		touch()

@@ -65,7 +65,7 @@ func fixed(key string, burst int64) ratelimit.Bucket {
 }
 
 func held(b ratelimit.Bucket, cost int64) ratelimit.Charge {
-	return ratelimit.Charge{Bucket: b, Cost: cost, Hold: true}
+	return ratelimit.Charge{Bucket: b, Cost: cost, Reserve: true}
 }
 
 func take(tb testing.TB, s *redisstore.Store, charges ...ratelimit.Charge) []ratelimit.Charge {

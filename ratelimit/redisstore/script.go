@@ -76,7 +76,7 @@ func (s *Store) send(ctx context.Context, script *redis.Script, groups [][]*call
 // words are the keys and arguments of a command.
 func (s *Store) words(group []*call) (keys []string, args []any) {
 	keys = make([]string, len(group))
-	args = append(make([]any, 0, 2+len(group)*6), s.cfg.Holder, s.cfg.Hold.Milliseconds())
+	args = append(make([]any, 0, 2+len(group)*6), s.cfg.Holder, s.cfg.Expiry.Milliseconds())
 	for i, c := range group {
 		keys[i] = c.bucket.name
 		args = append(args, c.args...)

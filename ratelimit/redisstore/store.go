@@ -34,10 +34,10 @@ type Config struct {
 	// Timeout bounds each call, and putting back what a part of a cluster gave. Default
 	// 50 ms.
 	Timeout time.Duration
-	// Hold is how long what a replica holds of a bucket stays its own when it does not
+	// Expiry is how long what a replica holds of a bucket stays its own when it does not
 	// touch that bucket; then it returns. The same for all replicas, and well above the
 	// 20 s in which a ratelimit.Tokens touches what it holds. Default 1 min.
-	Hold time.Duration
+	Expiry time.Duration
 	// Holder is this replica's name, unlike those of the others. Default: a new one at
 	// every start.
 	Holder string
@@ -62,8 +62,8 @@ func Options(addrs ...string) *redis.UniversalOptions {
 // New checks cfg and returns a Store. It does not connect.
 func New(cfg Config) (*Store, error) {
 	cluster, err := redisclient.Check(cfg.Client, cfg.Prefix, cfg.Timeout)
-	if cfg.Hold < 0 {
-		err = errors.Join(err, errors.New("redisstore: Config.Hold is negative"))
+	if cfg.Expiry < 0 {
+		err = errors.Join(err, errors.New("redisstore: Config.Expiry is negative"))
 	}
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func New(cfg Config) (*Store, error) {
 func (cfg Config) withDefaults() Config {
 	cfg.Prefix = cmp.Or(cfg.Prefix, "ginfer")
 	cfg.Timeout = cmp.Or(cfg.Timeout, 50*time.Millisecond)
-	cfg.Hold = max(cmp.Or(cfg.Hold, time.Minute), time.Millisecond)
+	cfg.Expiry = max(cmp.Or(cfg.Expiry, time.Minute), time.Millisecond)
 	cfg.Holder = cmp.Or(cfg.Holder, rand.Text())
 	return cfg
 }
@@ -94,7 +94,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) error {
 	calls := make([]call, len(charges))
 	for i := range charges {
 		c := &charges[i]
-		calls[i] = call{bucket: s.key(&c.Bucket), args: []any{c.Rate, c.Burst, millis(c.Ends), c.Cost, c.Upto, c.Hold}}
+		calls[i] = call{bucket: s.key(&c.Bucket), args: []any{c.Rate, c.Burst, millis(c.Ends), c.Cost, c.UpTo, c.Reserve}}
 	}
 	err := s.run(ctx, s.take, calls, 3)
 	refused := false
@@ -138,8 +138,8 @@ func (s *Store) putBack(ctx context.Context, charges []ratelimit.Charge) {
 			continue
 		}
 		one := ratelimit.Settlement{Bucket: c.Bucket, Spent: -c.Granted}
-		if c.Hold {
-			one.Held, one.Spent = c.Granted, 0
+		if c.Reserve {
+			one.Reserved, one.Spent = c.Granted, 0
 		}
 		back = append(back, one)
 		c.Left += float64(c.Granted)
@@ -158,7 +158,7 @@ func (s *Store) Settle(ctx context.Context, settlements []ratelimit.Settlement) 
 	calls := make([]call, len(settlements))
 	for i := range settlements {
 		one := &settlements[i]
-		calls[i] = call{bucket: s.key(&one.Bucket), args: []any{one.Rate, one.Burst, millis(one.Ends), one.Held, one.Spent}}
+		calls[i] = call{bucket: s.key(&one.Bucket), args: []any{one.Rate, one.Burst, millis(one.Ends), one.Reserved, one.Spent}}
 	}
 	return unavailable(s.run(ctx, s.settle, calls, 0))
 }

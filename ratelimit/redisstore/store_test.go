@@ -42,7 +42,7 @@ func requireMortal(t *testing.T, server *redistest.Server) {
 
 func TestTimeToLive(t *testing.T) {
 	server := redistest.Start(t)
-	s := newStore(t, redisstore.Config{Client: newClient(t, server.Addr), Timeout: patience, Hold: time.Hour})
+	s := newStore(t, redisstore.Config{Client: newClient(t, server.Addr), Timeout: patience, Expiry: time.Hour})
 	ends := time.Now().Add(24 * time.Hour)
 	for name, tt := range map[string]struct {
 		charge ratelimit.Charge
@@ -50,7 +50,7 @@ func TestTimeToLive(t *testing.T) {
 	}{
 		"until it is full":          {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1, Burst: 600}, Cost: 300}, 301 * time.Second},
 		"until its debt is paid":    {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1, Burst: 600}, Cost: 1200}, 1201 * time.Second},
-		"until its holds end":       {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1, Burst: 600}, Cost: 1, Hold: true}, 2*time.Hour + time.Second},
+		"until its holds end":       {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1, Burst: 600}, Cost: 1, Reserve: true}, 2*time.Hour + time.Second},
 		"an hour after its period":  {ratelimit.Charge{Bucket: ratelimit.Bucket{Burst: 600, Ends: ends}, Cost: 1}, 25*time.Hour + time.Second},
 		"400 days, if never full":   {ratelimit.Charge{Bucket: ratelimit.Bucket{Burst: 600}, Cost: 1}, 400 * 24 * time.Hour},
 		"400 days, if full in 1000": {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1e-9, Burst: 600}, Cost: 1}, 400 * 24 * time.Hour},

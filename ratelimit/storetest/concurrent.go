@@ -71,7 +71,7 @@ func concurrentHolds(s *suite) {
 		if err := s.store.Take(s.t.Context(), charges); err != nil {
 			return err
 		}
-		return s.store.Settle(s.t.Context(), []ratelimit.Settlement{{Bucket: b, Held: charges[0].Granted, Spent: 10}})
+		return s.store.Settle(s.t.Context(), []ratelimit.Settlement{{Bucket: b, Reserved: charges[0].Granted, Spent: 10}})
 	})
 	s.requireLevel(b, float64(b.Burst-10*workers*rounds))
 }

@@ -25,15 +25,15 @@ func settle(s *suite) {
 	} {
 		b := s.bucket("settle "+tt.what, 100)
 		require.Equal(s.t, tt.take, s.take(held(b, tt.take))[0].Granted, tt.what)
-		s.settle(ratelimit.Settlement{Bucket: b, Held: tt.held, Spent: tt.spent})
+		s.settle(ratelimit.Settlement{Bucket: b, Reserved: tt.held, Spent: tt.spent})
 		require.InDelta(s.t, tt.left, s.level(b), near, tt.what)
 	}
 
 	b := s.bucket("in parts", 100)
 	s.take(held(b, 60))
-	s.settle(ratelimit.Settlement{Bucket: b, Held: 20, Spent: 5})
+	s.settle(ratelimit.Settlement{Bucket: b, Reserved: 20, Spent: 5})
 	s.requireLevel(b, 55)
-	s.settle(ratelimit.Settlement{Bucket: b, Held: 40, Spent: 50})
+	s.settle(ratelimit.Settlement{Bucket: b, Reserved: 40, Spent: 50})
 	s.requireLevel(b, 45)
 }
 
@@ -41,8 +41,8 @@ func settleSeveral(s *suite) {
 	a, b := s.bucket("a", 100), s.bucket("b", 100)
 	s.take(held(a, 30), held(b, 30))
 	s.settle(
-		ratelimit.Settlement{Bucket: a, Held: 30, Spent: 10},
-		ratelimit.Settlement{Bucket: b, Held: 30, Spent: 40},
+		ratelimit.Settlement{Bucket: a, Reserved: 30, Spent: 10},
+		ratelimit.Settlement{Bucket: b, Reserved: 30, Spent: 40},
 		ratelimit.Settlement{Bucket: a, Spent: 1},
 	)
 	s.requireLevel(a, 89)
@@ -51,9 +51,9 @@ func settleSeveral(s *suite) {
 
 func settleUnknown(s *suite) {
 	b := s.bucket("a", 100)
-	s.settle(ratelimit.Settlement{Bucket: b, Held: 50})
+	s.settle(ratelimit.Settlement{Bucket: b, Reserved: 50})
 	s.requireLevel(b, 100)
-	s.settle(ratelimit.Settlement{Bucket: b, Held: 50, Spent: 50})
+	s.settle(ratelimit.Settlement{Bucket: b, Reserved: 50, Spent: 50})
 	require.LessOrEqual(s.t, s.level(b), 100.0)
 	other := s.bucket("b", 100)
 	s.settle(ratelimit.Settlement{Bucket: other, Spent: 30})
@@ -109,7 +109,7 @@ func settleOldSize(s *suite) {
 	s.take(charge(large, 1)) // it is that large now
 	s.settle(ratelimit.Settlement{Bucket: large, Spent: -500})
 	before := s.level(large)
-	s.settle(ratelimit.Settlement{Bucket: b, Held: 10, Spent: 10})
+	s.settle(ratelimit.Settlement{Bucket: b, Reserved: 10, Spent: 10})
 	s.requireLevel(large, before)
 }
 
@@ -120,7 +120,7 @@ func big(s *suite) {
 	got := s.take(held(b, most-3))[0]
 	require.EqualValues(s.t, most-3, got.Granted)
 	require.Equal(s.t, 2.0, got.Left) //nolint:testifylint // exactly
-	s.settle(ratelimit.Settlement{Bucket: b, Held: most - 3, Spent: most - 7})
+	s.settle(ratelimit.Settlement{Bucket: b, Reserved: most - 3, Spent: most - 7})
 	require.Equal(s.t, 6.0, s.level(b)) //nolint:testifylint // exactly
 	require.True(s.t, s.granted(b, 6))
 	require.False(s.t, s.granted(b, 1))

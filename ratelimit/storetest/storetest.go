@@ -70,7 +70,7 @@ func charge(b ratelimit.Bucket, cost int64) ratelimit.Charge {
 }
 
 func held(b ratelimit.Bucket, cost int64) ratelimit.Charge {
-	return ratelimit.Charge{Bucket: b, Cost: cost, Hold: true}
+	return ratelimit.Charge{Bucket: b, Cost: cost, Reserve: true}
 }
 
 func (s *suite) take(charges ...ratelimit.Charge) []ratelimit.Charge {

@@ -90,12 +90,12 @@ func upto(s *suite) {
 		{2, 90, 2}, // 2: all, since it costs that
 		{1, 90, 0},
 	} {
-		got := s.take(ratelimit.Charge{Bucket: b, Cost: tt.cost, Upto: tt.upto})[0]
+		got := s.take(ratelimit.Charge{Bucket: b, Cost: tt.cost, UpTo: tt.upto})[0]
 		require.Equal(s.t, tt.want, got.Granted, "%+v", tt)
 	}
 	full, empty := s.bucket("b", 100), s.bucket("c", 1)
 	s.take(charge(empty, 1))
-	got := s.take(ratelimit.Charge{Bucket: full, Cost: 1, Upto: 50, Hold: true}, charge(empty, 1))[0]
+	got := s.take(ratelimit.Charge{Bucket: full, Cost: 1, UpTo: 50, Reserve: true}, charge(empty, 1))[0]
 	require.Zero(s.t, got.Granted)
 	require.InDelta(s.t, 100, got.Left, near)
 }

@@ -69,7 +69,7 @@ function requests(all) {
     ["opt", (td, r) => put(td, `${r.method} ${r.route}`)],
     ["clamp", (td, r) => put(td, r.model || "–", r.model ?? "")],
     ["mono", (td, r) => put(td, r.version || "–")],
-    ["mono opt clamp", (td, r) => put(td, (r.endpoint || "–").replace(/^https?:\/\//, ""), r.tries > 1 ? `${r.tries} tries` : "")],
+    ["mono opt clamp", (td, r) => put(td, (r.endpoint || "–").replace(/^https?:\/\//, ""), r.attempts > 1 ? `${r.attempts} tries` : "")],
     ["n", (td, r) => put(td, r.output_tokens || r.input_tokens ? `${r.input_tokens ?? 0} → ${r.output_tokens ?? 0}` : r.cache ? `cache: ${r.cache}` : "–")],
     ["n", (td, r) => put(td, ms(r.first_token_ms))],
     ["n", (td, r) => put(td, ms(r.duration_ms))],

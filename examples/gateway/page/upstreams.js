@@ -9,7 +9,7 @@ function health(e) {
   if (!e.healthy) return ["✕ unhealthy", "bad"];
   if (e.draining) return ["◐ draining", "warn"];
   if (left(e.ejected_until) > 0) return [`⊘ ejected, ${span(left(e.ejected_until))} left`, "bad"];
-  if (left(e.resting_until) > 0) return [`◐ cooling down for some, ${span(left(e.resting_until))} left`, "warn"];
+  if (left(e.cooling_until) > 0) return [`◐ cooling down for some, ${span(left(e.cooling_until))} left`, "warn"];
   return ["✓ healthy", "good"];
 }
 
@@ -23,7 +23,7 @@ function circuit(row) {
   if (c.version) text += ` for ${c.version}`;
   if (c.forced) text += " by hand";
   else if (c.state === "open" && left(c.until) > 0) text += `, ${span(left(c.until))} left`;
-  else if (left(c.rest) > 0) text += `, rests ${span(left(c.rest))}`;
+  else if (left(c.cooling_until) > 0) text += `, cooling down for ${span(left(c.cooling_until))}`;
   if (c.state === "closed" && c.routes?.length) {
     text += `, but for ${c.routes.length} ${c.routes.length > 1 ? "paths" : "path"}`;
     cls = "warn";

@@ -43,8 +43,8 @@ func (d *Delivery) Done(ctx context.Context) error {
 	return classify(err)
 }
 
-// Surely is Done that waits until the store has it.
-func (d *Delivery) Surely(ctx context.Context) error {
+// AckSync is Done that waits until the store has it.
+func (d *Delivery) AckSync(ctx context.Context) error {
 	err := d.store.again(ctx, d.msg.DoubleAck)
 	if err == nil {
 		d.store.dropBlob(ctx, d.msg.Headers().Get(headerBlob))
@@ -52,14 +52,14 @@ func (d *Delivery) Surely(ctx context.Context) error {
 	return err
 }
 
-// Again gives the message back, to be delivered after a delay.
-func (d *Delivery) Again(delay time.Duration) error { return classify(d.msg.NakWithDelay(delay)) }
+// Nak gives the message back, to be delivered after a delay.
+func (d *Delivery) Nak(delay time.Duration) error { return classify(d.msg.NakWithDelay(delay)) }
 
 // Extend says that the message is still worked on.
 func (d *Delivery) Extend() error { return classify(d.msg.InProgress()) }
 
-// Bury makes the message a dead letter, then ends it.
-func (d *Delivery) Bury(ctx context.Context, letter Letter) error {
+// DeadLetter makes the message a dead letter, then ends it.
+func (d *Delivery) DeadLetter(ctx context.Context, letter Letter) error {
 	if err := d.store.bury(ctx, d, letter); err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func TestLanes(t *testing.T) {
 		require.Len(t, all, i+1)
 		for _, d := range all {
 			assert.Equal(t, strconv.Itoa(i), payload(t, d))
-			require.NoError(t, d.Surely(t.Context()))
+			require.NoError(t, d.AckSync(t.Context()))
 		}
 	}
 	got, err = s.Lanes(t.Context())
@@ -148,11 +148,11 @@ func TestLease(t *testing.T) {
 	assert.Equal(t, 2, again.Attempt)
 	assert.Greater(t, time.Since(begin), 300*time.Millisecond)
 	begin = time.Now()
-	require.NoError(t, again.Again(200*time.Millisecond))
+	require.NoError(t, again.Nak(200*time.Millisecond))
 	third := fetch(t, s, ann)
 	assert.Equal(t, 3, third.Attempt)
 	assert.Greater(t, time.Since(begin), 150*time.Millisecond)
-	require.NoError(t, third.Surely(t.Context()))
+	require.NoError(t, third.AckSync(t.Context()))
 }
 
 // Trap: that an ID was published is forgotten, for a message that was done, when
@@ -165,7 +165,7 @@ func TestIDsAreForgotten(t *testing.T) {
 	require.NoError(t, s.Publish(t.Context(), ann, "1", nil))
 	d := fetch(t, s, ann)
 	require.NoError(t, s.Commit(t.Context(), jet.Result{ID: "j", Outcome: "first"}))
-	require.NoError(t, d.Surely(t.Context()))
+	require.NoError(t, d.AckSync(t.Context()))
 	lanes, err := s.Lanes(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, lanes, "twice was once")
@@ -253,13 +253,13 @@ func TestBury(t *testing.T) {
 		var d *jet.Delivery
 		for range 4 {
 			d = fetch(t, s, ann)
-			require.NoError(t, d.Again(0))
+			require.NoError(t, d.Nak(0))
 		}
 		d = fetch(t, s, ann)
 		assert.Equal(t, 5, d.Attempt)
 		letter := jet.Letter{Kind: "job", ID: fmt.Sprint("j", i), Tenant: "ann", Reason: "line\r\nbreak: 1", Attempts: 5}
-		require.NoError(t, d.Bury(t.Context(), letter))
-		_ = d.Bury(t.Context(), letter)
+		require.NoError(t, d.DeadLetter(t.Context(), letter))
+		_ = d.DeadLetter(t.Context(), letter)
 	}
 	all, err := s.Letters(t.Context(), 0, 10)
 	require.NoError(t, err)
@@ -290,14 +290,14 @@ func TestLostConsumer(t *testing.T) {
 	s, js, _ := open(t, t.TempDir())
 	ctx := t.Context()
 	require.NoError(t, s.Publish(ctx, ann, "1", nil))
-	require.NoError(t, fetch(t, s, ann).Surely(ctx))
+	require.NoError(t, fetch(t, s, ann).AckSync(ctx))
 	stream, err := js.Stream(ctx, "t_work")
 	require.NoError(t, err)
 	for name := range stream.ConsumerNames(ctx).Name() {
 		require.NoError(t, stream.DeleteConsumer(ctx, name))
 	}
 	require.NoError(t, s.Publish(ctx, ann, "2", nil))
-	require.NoError(t, fetch(t, s, ann).Surely(ctx))
+	require.NoError(t, fetch(t, s, ann).AckSync(ctx))
 }
 
 func TestChannels(t *testing.T) {
@@ -321,7 +321,7 @@ func TestChannels(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, all, 3, "of all owners, and at once")
 	for _, d := range all {
-		require.NoError(t, d.Surely(ctx))
+		require.NoError(t, d.AckSync(ctx))
 	}
 	n, err = s.Count(ctx, jet.Hooks, "ann")
 	require.NoError(t, err)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Cadence picks the endpoint where the next token is soonest: the one with the lowest
+// TokenRate picks the endpoint where the next token is soonest: the one with the lowest
 // cost
 //
 //	(in-flight + 1) / (weight · success² · rate) · max(1 s, age)
@@ -17,13 +17,13 @@ import (
 // without asking any of them. For pools that serve streams of tokens; without streams it is
 // [LeastRequest]. It must be the Config's Policy itself: within another one nobody watches
 // streams.
-func Cadence() Policy { return cadence{} }
+func TokenRate() Policy { return tokenRate{} }
 
-type cadence struct{}
+type tokenRate struct{}
 
-func (cadence) Picker([]Static) Picker { return cadence{} }
+func (tokenRate) Picker([]EndpointInfo) Picker { return tokenRate{} }
 
-func (cadence) Pick(_ *http.Request, c Candidates) int {
+func (tokenRate) Pick(_ *http.Request, c Candidates) int {
 	if c.now == 0 {
 		c.now = time.Now().UnixNano()
 	}

@@ -104,7 +104,7 @@ func TestCadence(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := newPool(t, balance.Config{Endpoints: endpoints(2), Policy: balance.Cadence(), Transport: paced(map[string]beating{"e00.test": steady, "e01.test": tt.other})})
+				p := newPool(t, balance.Config{Endpoints: endpoints(2), Policy: balance.TokenRate(), Transport: paced(map[string]beating{"e00.test": steady, "e01.test": tt.other})})
 				ctx, cancel := context.WithCancel(t.Context())
 				for range 4 { // two at each
 					res, err := p.RoundTrip(asking(t, tt.body).WithContext(ctx)) //nolint:bodyclose // drain does it
@@ -162,7 +162,7 @@ func TestCadenceForgetsWhoLeft(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := newPool(t, balance.Config{Endpoints: endpoints(1), Policy: balance.Cadence(), Transport: way, PanicThreshold: -1, Outlier: balance.Outlier{MaxEjected: -1}})
+				p := newPool(t, balance.Config{Endpoints: endpoints(1), Policy: balance.TokenRate(), Transport: way, PanicThreshold: -1, Outlier: balance.Outlier{MaxEjected: -1}})
 				func() {
 					defer func() { _ = recover() }()
 					res, err := p.RoundTrip(asking(t, streamed))

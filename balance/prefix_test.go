@@ -12,7 +12,7 @@ import (
 
 func conversationKey(t *testing.T, body string) (string, bool) {
 	t.Helper()
-	return balance.ByConversation()(asking(t, body))
+	return balance.ByPrefix()(asking(t, body))
 }
 
 func TestByConversation(t *testing.T) {
@@ -73,7 +73,7 @@ func TestByConversationWithoutKey(t *testing.T) {
 	}
 	_, ok := conversationKey(t, `{"input":"first","previous_response_id":null}`)
 	assert.True(t, ok)
-	_, ok = balance.ByConversation()(request(t, ""))
+	_, ok = balance.ByPrefix()(request(t, ""))
 	assert.False(t, ok, "no body")
 }
 
@@ -95,7 +95,7 @@ func TestByConversationIsBounded(t *testing.T) {
 // A request without a key goes where the load is least, and one with a key stays.
 func TestConversations(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, balance.Config{Endpoints: endpoints(5), Policy: balance.Conversations(), Transport: named(fine)})
+	p := newPool(t, balance.Config{Endpoints: endpoints(5), Policy: balance.PrefixAffinity(), Transport: named(fine)})
 	homes := map[string]bool{}
 	for chat := range 50 {
 		first := ""

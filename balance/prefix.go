@@ -12,7 +12,7 @@ import (
 // promptBytes is how much of a prompt without messages tells conversations apart.
 const promptBytes = 1024
 
-// ByConversation takes the key from what all turns of a conversation with a model begin
+// ByPrefix takes the key from what all turns of a conversation with a model begin
 // with: the model's name, tools, system prompt and the first message of the user, in the
 // form of OpenAI's chat completions and responses or Anthropic's messages; of a completion
 // the first 1,024 bytes of its prompt. So a turn meets the endpoint that has the turns
@@ -23,10 +23,10 @@ const promptBytes = 1024
 // (proxy.Bodies; without a proxy: than 4 MiB, or without GetBody), or goes on with an answer that only
 // a server knows (previous_response_id). Of one that goes on with a conversation that a
 // server knows, that is the key.
-func ByConversation() Key { return conversation }
+func ByPrefix() Key { return conversation }
 
 func conversation(r *http.Request) (string, bool) {
-	q, text, ok := bodies.Asked(r)
+	q, text, ok := bodies.Parsed(r)
 	if !ok || !q.JSON {
 		return "", false
 	}
