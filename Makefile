@@ -106,7 +106,7 @@ pipeline: ## list the jobs of the GitLab pipeline, and run its build
 
 .PHONY: schema
 schema: ## write the JSON Schema of the gateway's configuration anew
-	UPDATE_SCHEMA=1 go test ./examples/gateway -run TestSchema -count=1
+	UPDATE_SCHEMA=1 go test ./examples/gateway/config -run TestSchema -count=1
 
 .PHONY: bench
 bench: ## run the benchmarks beside their rivals (minutes)

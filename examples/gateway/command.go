@@ -11,6 +11,13 @@ import (
 	"strings"
 )
 
+// Exit codes.
+const (
+	exitOK     = 0 // drained, nothing was cut
+	exitFailed = 1 // could not start, or streams had to be cut at the end
+	exitConfig = 2 // bad arguments or configuration
+)
+
 const usage = `usage: gateway [run] [flags]   serve requests
        gateway check [flags]   check the configuration and exit
        gateway key [flags]     make an API key
@@ -69,7 +76,7 @@ func newOptions(stderr io.Writer) (*options, *flag.FlagSet) {
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.config, "config", "", "configuration `file`, JSON or YAML; reloaded when it changes (default: built in)")
 	flags.BoolVar(&o.check, "check", false, "the same as the command check")
-	flags.BoolVar(&o.verbose, "v", false, "log more: what the parts decide")
+	flags.BoolVar(&o.verbose, "v", false, "log at debug level")
 	flags.Usage = func() {
 		_, _ = fmt.Fprint(flags.Output(), usage)
 		flags.PrintDefaults()
@@ -77,14 +84,14 @@ func newOptions(stderr io.Writer) (*options, *flag.FlagSet) {
 	return o, flags
 }
 
-// misused prints what is wrong with the arguments, and the usage.
+// misused prints an error about the arguments, and the usage.
 func misused(flags *flag.FlagSet, format string, args ...any) int {
 	_, _ = fmt.Fprintf(flags.Output(), "gateway: "+format+"\n\n", args...)
 	flags.Usage()
 	return exitConfig
 }
 
-// buildVersion is that of the main module, of ginfer where that is another, and of Go.
+// buildVersion returns the versions of the main module, of ginfer if that is another, and of Go.
 func buildVersion() string {
 	parts := []string{"(unknown)"}
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
 	"github.com/stretchr/testify/assert"
 )
 
 // What is neither a command nor a flag is refused: nothing starts by mistake.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	bad := write(t, "gateway.json", `{"nothing": 1}`)
+	bad := gatewaytest.Write(t, "gateway.json", `{"nothing": 1}`)
 	for name, tt := range map[string]struct {
 		args   []string
 		code   int

@@ -12,18 +12,18 @@ import (
 )
 
 // keyCommand is "gateway key": it makes an API key, adds its hash to a file, and
-// prints the key, which is nowhere else.
+// prints the key, which is stored nowhere.
 func keyCommand(args []string, stdout, stderr io.Writer) int {
 	var e auth.KeyEntry
 	flags := flag.NewFlagSet("gateway key", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	file := flags.String("file", "", "`file` of keys; made when it is missing (required)")
-	flags.StringVar(&e.Subject, "subject", "", "whose key it is (required)")
+	flags.StringVar(&e.Subject, "subject", "", "owner of the key (required)")
 	flags.StringVar(&e.Tenant, "tenant", "", "customer or team")
-	scopes := flags.String("scopes", "", "what it may do, separated by commas")
-	tags := flags.String("tags", "", "what kind of caller it is, separated by commas")
-	models := flags.String("models", "", "models that it may use, separated by commas; * at the end matches any rest (default: all)")
-	life := flags.Duration("for", 0, "how long it is good, as 720h (default: for ever)")
+	scopes := flags.String("scopes", "", "scopes of the key, separated by commas")
+	tags := flags.String("tags", "", "tags of the owner, separated by commas")
+	models := flags.String("models", "", "models that the key may use, separated by commas; * at the end matches any rest (default: all)")
+	life := flags.Duration("for", 0, "how long the key is valid, such as 720h (default: forever)")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return exitOK
 	} else if err != nil {
@@ -47,8 +47,8 @@ func keyCommand(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// words are those of a list; nil when there is none: an empty list of models would
-// mean that none may be used.
+// words splits a list; it returns nil for "", since an empty list of models would
+// allow none.
 func words(list string) []string {
 	if list == "" {
 		return nil

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"context"
@@ -16,26 +16,27 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/examples/gateway/live"
 	"github.com/ginfer/ginfer/observe"
 )
 
 const (
-	// liveEvery is how often the page hears what is new.
+	// liveEvery is the interval of events.
 	liveEvery = time.Second
 	// liveWrite is how long a browser may take to read one event.
 	liveWrite = 10 * time.Second
-	// maxViewers bounds the pages that are open.
+	// maxViewers bounds the open pages.
 	maxViewers = 32
 	// maxRows bounds each list on the page: endpoints with their circuits in all.
 	maxRows = 200
-	// latestRequests are shown.
+	// latestRequests is the number of requests on the page.
 	latestRequests = 15
 )
 
 // liveState is all that the page shows.
 type liveState struct {
-	Ready  bool            `json:"ready"` // false: the gateway ends
-	Config reloadState     `json:"config"`
+	Ready  bool            `json:"ready"` // false: the gateway drains
+	Config live.Status     `json:"config"`
 	Now    observe.LiveNow `json:"now"`
 	// History is in the first event of a feed alone.
 	History   []observe.LivePoint     `json:"history,omitempty"`
@@ -55,11 +56,11 @@ type groupState struct {
 
 type upstreamState struct {
 	Name string `json:"name"`
-	// Breaker says that endpoints have circuits, PerVersion that each version there has.
+	// Breaker means that endpoints have circuits, PerVersion that each version there has one.
 	Breaker    bool            `json:"breaker"`
 	PerVersion bool            `json:"per_version"`
 	Endpoints  []endpointState `json:"endpoints"`
-	// Hidden endpoints are beyond the bound.
+	// Hidden is the number of endpoints beyond maxRows.
 	Hidden int `json:"hidden,omitempty"`
 }
 
@@ -74,9 +75,9 @@ type circuitState struct {
 	Version string `json:"version,omitempty"`
 }
 
-// feed tells pages what is new. One state serves all who watch.
+// feed sends the state to pages. One state serves all of them.
 type feed struct {
-	g       *gateway
+	g       *live.Gateway
 	queue   *queueView // nil: there is none
 	viewers atomic.Int32
 
@@ -85,8 +86,8 @@ type feed struct {
 	state liveState
 }
 
-// serve is a stream of events until the client leaves or the gateway ends; then the last
-// one says so.
+// serve streams events until the client disconnects or the gateway drains; the last event
+// says so.
 func (f *feed) serve(c *gin.Context) {
 	if f.viewers.Add(1) > maxViewers {
 		f.viewers.Add(-1)
@@ -100,7 +101,7 @@ func (f *feed) serve(c *gin.Context) {
 	h.Set("X-Accel-Buffering", "no") // proxies such as nginx: send each event at once
 	tick := time.NewTicker(liveEvery)
 	defer tick.Stop()
-	history := f.g.live.History()
+	history := f.g.Telemetry().Live.History()
 	for {
 		state := f.current(c.Request.Context())
 		state.History, history = history, nil
@@ -115,14 +116,14 @@ func (f *feed) serve(c *gin.Context) {
 	}
 }
 
-// send sends one event. A browser that is cut comes back after two seconds.
+// send sends one event. Browsers reconnect after two seconds.
 func send(w http.ResponseWriter, state *liveState) error {
 	text, err := json.Marshal(state)
 	if err != nil {
 		return err
 	}
 	out := http.NewResponseController(w)
-	_ = out.SetWriteDeadline(time.Now().Add(liveWrite)) // without, the bound is the kernel's
+	_ = out.SetWriteDeadline(time.Now().Add(liveWrite)) // the default is the kernel's
 	defer func() { _ = out.SetWriteDeadline(time.Time{}) }()
 	if _, err := w.Write(slices.Concat([]byte("retry: 2000\ndata: "), text, []byte("\n\n"))); err != nil {
 		return err
@@ -130,46 +131,44 @@ func send(w http.ResponseWriter, state *liveState) error {
 	return out.Flush()
 }
 
-// current is the state of this second, made by whoever asks first.
+// current is the state of this second; the first caller makes it.
 func (f *feed) current(ctx context.Context) liveState {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now := time.Now(); now.Sub(f.made) >= liveEvery/2 {
-		f.made, f.state = now, f.make(context.WithoutCancel(ctx)) // others want it too
+		f.made, f.state = now, f.make(context.WithoutCancel(ctx)) // the state is for all pages
 	}
 	return f.state
 }
 
 func (f *feed) make(ctx context.Context) liveState {
-	g, a := f.g, f.g.current.Load()
+	g, a, t := f.g, f.g.Current(), f.g.Telemetry()
 	return liveState{
-		Ready: g.ready.Load(), Config: g.status(), Now: g.live.Snapshot(),
-		Groups: groupStates(a), Upstreams: upstreamStates(a), Rollouts: g.rolloutRows(), //nolint:contextcheck // reading a state belongs to no request
-		Queue: f.queue.state(ctx), Requests: g.recent.Newest(latestRequests),
+		Ready: g.Ready(), Config: g.Status(), Now: t.Live.Snapshot(),
+		Groups: groupStates(a), Upstreams: upstreamStates(a), Rollouts: rolloutRows(a), //nolint:contextcheck // reading a state belongs to no request
+		Queue: f.queue.state(ctx), Requests: t.Recent.Newest(latestRequests),
 	}
 }
 
-func groupStates(a *app) []groupState {
-	rows := make([]groupState, 0, len(a.groups))
-	for _, group := range a.groups {
-		row := groupState{Path: group.cfg.Path, Streams: group.streams.Open()}
-		if group.limits != nil && group.limits.adaptive != nil {
-			row.Inflight, row.Most = group.limits.adaptive.Inflight(), group.limits.adaptive.Limit()
-		}
+func groupStates(a *live.App) []groupState {
+	rows := make([]groupState, 0, len(a.Groups))
+	for _, group := range a.Groups {
+		row := groupState{Path: group.Config.Path, Streams: group.Streams.Open()}
+		row.Inflight, row.Most = group.Concurrent()
 		rows = append(rows, row)
 	}
 	return rows[:min(len(rows), maxRows)]
 }
 
 // upstreamStates are the upstreams by name, each endpoint with its circuits.
-func upstreamStates(a *app) []upstreamState {
-	rows := make([]upstreamState, 0, len(a.pools))
+func upstreamStates(a *live.App) []upstreamState {
+	rows := make([]upstreamState, 0, len(a.Upstreams))
 	room := maxRows
-	for _, name := range slices.Sorted(maps.Keys(a.pools)) {
-		p := a.pools[name]
-		row := upstreamState{Name: name, Breaker: p.breakers != nil, PerVersion: p.versions, Endpoints: []endpointState{}}
-		circuits := p.circuitsByHost()
-		for _, status := range p.Status() {
+	for _, name := range slices.Sorted(maps.Keys(a.Upstreams)) {
+		u := a.Upstreams[name]
+		row := upstreamState{Name: name, Breaker: u.Breakers != nil, PerVersion: u.PerVersion, Endpoints: []endpointState{}}
+		circuits := circuitsByHost(u)
+		for _, status := range u.Status() {
 			host := hostOf(status.URL)
 			if room -= max(len(circuits[host]), 1); room < 0 {
 				row.Hidden++
@@ -191,12 +190,12 @@ func hostOf(endpoint string) string {
 }
 
 // circuitsByHost are the circuits of each endpoint, by version if each has its own.
-func (p *pool) circuitsByHost() map[string][]circuitState {
+func circuitsByHost(u *live.Upstream) map[string][]circuitState {
 	out := map[string][]circuitState{}
-	if p.breakers == nil {
+	if u.Breakers == nil {
 		return out
 	}
-	for _, status := range p.breakers.Status() {
+	for _, status := range u.Breakers.Status() {
 		host, version, _ := strings.Cut(status.Circuit, " ")
 		out[host] = append(out[host], circuitState{status, version})
 	}

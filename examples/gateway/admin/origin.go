@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"net"
@@ -11,9 +11,9 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// sameOrigin refuses what another site has a browser send: whoever reads that site can
-// reach this port, and must not change anything here without knowing. What is not a
-// browser passes.
+// sameOrigin refuses requests that another site makes a browser send: a visitor of that site
+// may be able to reach this port, and must not change anything here unknowingly. Requests
+// without a browser pass.
 func sameOrigin() gin.HandlerFunc {
 	protection := http.NewCrossOriginProtection()
 	return func(c *gin.Context) {
@@ -23,11 +23,11 @@ func sameOrigin() gin.HandlerFunc {
 	}
 }
 
-// knownHost refuses names that are not this port's: to a browser, a site whose name now
-// means this machine is the same origin as itself.
-func (g *gateway) knownHost(c *gin.Context) {
+// knownHost refuses names that are not this port's: a site that rebinds its DNS name to this
+// machine is the same origin to a browser.
+func (h *Handler) knownHost(c *gin.Context) {
 	host := hostName(c.Request.Host)
-	if isPrivateName(host) || slices.ContainsFunc(g.current.Load().cfg.Private.Hosts, func(name string) bool { return strings.EqualFold(name, host) }) {
+	if isPrivateName(host) || slices.ContainsFunc(h.g.Current().Config.Private.Hosts, func(name string) bool { return strings.EqualFold(name, host) }) {
 		return
 	}
 	apierror.Abort(c, &apierror.Error{Status: http.StatusMisdirectedRequest, Code: "unknown_host", Message: "The private port is not known by this name: add it to private.hosts."})
@@ -40,7 +40,7 @@ func hostName(hostport string) string {
 	return strings.TrimSuffix(strings.Trim(hostport, "[]"), ".")
 }
 
-// isPrivateName tells addresses and names that nobody can register.
+// isPrivateName reports whether a name is an address, or can't be registered.
 func isPrivateName(host string) bool {
 	if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") {
 		return true

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 )
 
 // pageFiles is the page for people, with the library that draws its charts. It loads
-// nothing from elsewhere.
+// nothing from other origins.
 //
 //go:embed page
 var pageFiles embed.FS
@@ -44,8 +44,7 @@ func pageRoutes(admin *gin.RouterGroup) {
 	}) // what is embedded can be read
 }
 
-// pageHeaders let the page load what comes from here alone, in no other page's frame.
-// uPlot places its parts by styles.
+// pageHeaders restrict the page to this origin, and forbid framing it. uPlot needs inline styles.
 func pageHeaders(c *gin.Context) {
 	c.Header("Content-Security-Policy", "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'")
 	c.Header("X-Content-Type-Options", "nosniff")

@@ -1,4 +1,4 @@
-package main
+package admin_test
 
 import (
 	"bufio"
@@ -13,24 +13,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/examples/gateway/admin"
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
+	"github.com/ginfer/ginfer/examples/gateway/live"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 const plainGroup = `"groups": [{"path": "/", "stages": [], "upstream": "a"}]`
 
-// adminOf is the private port of a gateway that is ready.
-func adminOf(t *testing.T, config string) (*gateway, *httptest.Server) {
+// adminOf returns a gateway that is ready, and its private port.
+func adminOf(t *testing.T, config string) (*live.Gateway, *httptest.Server) {
 	t.Helper()
-	g, err := load(t, write(t, "my.json", config))
-	require.NoError(t, err)
-	g.ready.Store(true)
-	s := httptest.NewServer(g.adminHandler())
+	g := gatewaytest.LoadText(t, config)
+	g.SetReady(true)
+	s := httptest.NewServer(admin.New(g))
 	t.Cleanup(s.Close)
 	return g, s
 }
 
-func asked(t *testing.T, method, url string, header ...string) (status int, head http.Header, body string) {
+func request(t *testing.T, method, url string, header ...string) (status int, head http.Header, body string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, http.NoBody)
 	require.NoError(t, err)
@@ -49,7 +51,7 @@ func asked(t *testing.T, method, url string, header ...string) (status int, head
 // A site whose name was made to mean this machine gets nothing.
 func TestPageRebinding(t *testing.T) {
 	t.Parallel()
-	g, _ := adminOf(t, `{`+upstreamA+`, "private": {"hosts": ["gw.example.com"]}, `+plainGroup+`}`)
+	g, _ := adminOf(t, `{`+gatewaytest.UpstreamA+`, "private": {"hosts": ["gw.example.com"]}, `+plainGroup+`}`)
 	for host, want := range map[string]int{
 		"127.0.0.1:9090": 200, "[::1]:9090": 200, "::1": 200, "localhost:9090": 200, "LOCALHOST": 200, "gateway-private:9090": 200,
 		"gw.ns.svc:9090": 200, "gw.ns.svc.cluster.local.": 200, "GW.example.com:9090": 200, "": 200,
@@ -59,7 +61,7 @@ func TestPageRebinding(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
 			r.Host = host
 			w := httptest.NewRecorder()
-			g.adminHandler().ServeHTTP(w, r)
+			admin.New(g).ServeHTTP(w, r)
 			assert.Equal(t, want, w.Code, "%s %s", host, path)
 		}
 	}
@@ -68,7 +70,7 @@ func TestPageRebinding(t *testing.T) {
 // What another site has a browser send changes nothing; what is not a browser may.
 func TestPageCrossSite(t *testing.T) {
 	t.Parallel()
-	_, s := adminOf(t, `{`+upstreamA+`, "queue": {"dir": `+fmt.Sprintf("%q", t.TempDir())+`}, `+plainGroup+`}`)
+	_, s := adminOf(t, `{`+gatewaytest.UpstreamA+`, "queue": {"dir": `+fmt.Sprintf("%q", t.TempDir())+`}, `+plainGroup+`}`)
 	host := strings.TrimPrefix(s.URL, "http://")
 	for name, tt := range map[string]struct {
 		header []string
@@ -91,7 +93,7 @@ func TestPageCrossSite(t *testing.T) {
 			{http.MethodPost, "/admin/queue/dead/1/replay"},
 			{http.MethodDelete, "/admin/queue/dead/1"},
 		} {
-			status, _, text := asked(t, ask[0], s.URL+ask[1], tt.header...)
+			status, _, text := request(t, ask[0], s.URL+ask[1], tt.header...)
 			if tt.passes {
 				assert.NotEqual(t, http.StatusForbidden, status, "%s %s", name, ask)
 				continue
@@ -100,21 +102,21 @@ func TestPageCrossSite(t *testing.T) {
 			assert.Contains(t, text, "cross_site")
 		}
 	}
-	_, _, circuits := asked(t, http.MethodGet, s.URL+"/admin/breakers")
+	_, _, circuits := request(t, http.MethodGet, s.URL+"/admin/breakers")
 	assert.Contains(t, circuits, `"forced":true`)
 }
 
 func TestPageFiles(t *testing.T) {
 	t.Parallel()
-	_, s := adminOf(t, `{`+upstreamA+`, `+plainGroup+`}`)
-	status, head, _ := asked(t, http.MethodGet, s.URL+"/")
+	_, s := adminOf(t, `{`+gatewaytest.UpstreamA+`, `+plainGroup+`}`)
+	status, head, _ := request(t, http.MethodGet, s.URL+"/")
 	assert.Equal(t, http.StatusFound, status)
 	assert.Equal(t, "/admin/", head.Get("Location"))
 	for path, kind := range map[string]string{
 		"": "text/html", "page.css": "text/css", "page.js": "text/javascript", "charts.js": "text/javascript", "icon.svg": "image/svg+xml",
 		"vendor/uPlot.iife.min.js": "text/javascript", "vendor/uPlot.min.css": "text/css", "vendor/LICENSE": "text/plain",
 	} {
-		status, head, text := asked(t, http.MethodGet, s.URL+"/admin/"+path)
+		status, head, text := request(t, http.MethodGet, s.URL+"/admin/"+path)
 		assert.Equal(t, http.StatusOK, status, path)
 		assert.Contains(t, head.Get("Content-Type"), kind, path)
 		assert.Equal(t, "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'", head.Get("Content-Security-Policy"))
@@ -123,7 +125,7 @@ func TestPageFiles(t *testing.T) {
 		if !strings.HasPrefix(path, "vendor") {
 			assert.NotContains(t, text, "innerHTML", "what clients choose is text")
 		}
-		status, _, _ = asked(t, http.MethodGet, s.URL+"/admin/"+path, "If-None-Match", head.Get("ETag"))
+		status, _, _ = request(t, http.MethodGet, s.URL+"/admin/"+path, "If-None-Match", head.Get("ETag"))
 		assert.Equal(t, http.StatusNotModified, status, path)
 	}
 }
@@ -166,7 +168,7 @@ func (w *watching) next() map[string]any {
 // that the gateway ends.
 func TestLiveFeed(t *testing.T) {
 	t.Parallel()
-	g, s := adminOf(t, `{`+upstreamA+`, `+plainGroup+`}`)
+	g, s := adminOf(t, `{`+gatewaytest.UpstreamA+`, `+plainGroup+`}`)
 	g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/<b>", http.NoBody)) // nobody is upstream
 	w := watchFeed(t, s)
 	assert.Equal(t, "text/event-stream", w.res.Header.Get("Content-Type"))
@@ -188,7 +190,7 @@ func TestLiveFeed(t *testing.T) {
 	assert.NotContains(t, second, "history")
 	assert.Contains(t, watchFeed(t, s).next(), "history", "of the first second")
 
-	g.ready.Store(false)
+	g.SetReady(false)
 	for e := second; e["ready"] == true; {
 		e = w.next()
 		require.NotNil(t, e)
@@ -199,8 +201,8 @@ func TestLiveFeed(t *testing.T) {
 // So many pages may be open, and each that is closed makes room.
 func TestLiveFeedBounded(t *testing.T) {
 	t.Parallel()
-	g, s := adminOf(t, `{`+upstreamA+`, `+plainGroup+`}`)
-	all := make([]*watching, maxViewers)
+	g, s := adminOf(t, `{`+gatewaytest.UpstreamA+`, `+plainGroup+`}`)
+	all := make([]*watching, 32)
 	for i := range all {
 		all[i] = watchFeed(t, s)
 		require.NotNil(t, all[i].next())
@@ -213,5 +215,5 @@ func TestLiveFeedBounded(t *testing.T) {
 		defer func() { _ = w.res.Body.Close() }()
 		return w.res.StatusCode == http.StatusOK
 	}, 10*time.Second, 50*time.Millisecond)
-	g.ready.Store(false)
+	g.SetReady(false)
 }

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"bytes"
@@ -19,34 +19,33 @@ const (
 	shownBatches, shownLetters = 10, 20
 )
 
-// queueState is the queue on the page. The lists are what operators are answered, the
-// newest first.
+// queueState is the queue on the page. The lists are those of /admin/queue, newest first.
 type queueState struct {
 	queue.Status
 	Batches json.RawMessage `json:"batches"`
 	Dead    json.RawMessage `json:"dead"`
 }
 
-// queueView reads the queue for the page, by the same handlers that operators use.
+// queueView reads the queue for the page, through the handlers of /admin/queue.
 type queueView struct {
-	work *work
-	api  *gin.Engine
-	last queueState
+	queue *queue.Queue
+	api   *gin.Engine
+	last  queueState
 }
 
 // newQueueView is nil without a queue.
-func (g *gateway) newQueueView() *queueView {
-	if g.work == nil {
+func newQueueView(q *queue.Queue) *queueView {
+	if q == nil {
 		return nil
 	}
 	none := json.RawMessage("[]")
-	v := &queueView{work: g.work, api: gin.New(), last: queueState{Batches: none, Dead: none}}
-	v.work.AdminRoutes(v.api)
+	v := &queueView{queue: q, api: gin.New(), last: queueState{Batches: none, Dead: none}}
+	v.queue.AdminRoutes(v.api)
 	return v
 }
 
-// state is nil without a queue. What the store does not tell in time is as it was.
-// Feeds ask one after the other.
+// state is nil without a queue. What the store does not return in time stays as it was.
+// Feeds call it one after the other.
 func (v *queueView) state(ctx context.Context) *queueState {
 	if v == nil {
 		return nil
@@ -54,7 +53,7 @@ func (v *queueView) state(ctx context.Context) *queueState {
 	ctx, cancel := context.WithTimeout(ctx, queuePatience)
 	defer cancel()
 	next := v.last
-	next.Status, _ = v.work.Status(ctx) // it says whether the store is there
+	next.Status, _ = v.queue.Status(ctx) // it reports whether the store is there
 	if next.Connected {
 		latest(ctx, v.api, "/queue/batches", shownBatches, &next.Batches)
 		latest(ctx, v.api, "/queue/dead", shownLetters, &next.Dead)
@@ -63,14 +62,13 @@ func (v *queueView) state(ctx context.Context) *queueState {
 	return &next
 }
 
-// latest asks a handler for the first of a list, and leaves it alone when there is no
-// answer.
+// latest requests the first n rows of a list, and leaves the list alone when that fails.
 func latest(ctx context.Context, api http.Handler, path string, n int, list *json.RawMessage) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, path+"?limit="+strconv.Itoa(n), http.NoBody)
 	if err != nil {
 		return
 	}
-	w := &kept{header: http.Header{}, status: http.StatusOK}
+	w := &recorder{header: http.Header{}, status: http.StatusOK}
 	api.ServeHTTP(w, req)
 	var page struct{ Data json.RawMessage }
 	if w.status == http.StatusOK && json.Unmarshal(w.body.Bytes(), &page) == nil && page.Data != nil {
@@ -78,18 +76,18 @@ func latest(ctx context.Context, api http.Handler, path string, n int, list *jso
 	}
 }
 
-// kept is an answer that stays here.
-type kept struct {
+// recorder is a response writer in memory.
+type recorder struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
 
 // Header implements http.ResponseWriter.
-func (k *kept) Header() http.Header { return k.header }
+func (r *recorder) Header() http.Header { return r.header }
 
 // WriteHeader implements http.ResponseWriter.
-func (k *kept) WriteHeader(status int) { k.status = status }
+func (r *recorder) WriteHeader(status int) { r.status = status }
 
 // Write implements http.ResponseWriter.
-func (k *kept) Write(p []byte) (int, error) { return k.body.Write(p) }
+func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }

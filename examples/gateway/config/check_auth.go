@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// auth finds the faults of how callers are known that can be told without files
-// and servers; the rest are found when the parts are made.
+// auth finds the faults of authentication that are visible without files and servers;
+// the rest are found when the parts are built.
 func (k *checker) auth(c *Config) {
 	if c.Auth.Certificates && (c.Public.TLS == nil || c.Public.TLS.ClientCA == "") {
-		k.add("auth.certificates", "needs public.tls.client_ca")
+		k.Add("auth.certificates", "needs public.tls.client_ca")
 	}
 	for i := range c.Auth.JWT {
 		j := &c.Auth.JWT[i]
@@ -23,7 +23,7 @@ func (k *checker) auth(c *Config) {
 			}
 		}
 		if sources > 1 {
-			k.add(at, "only one of jwks, key_file and secret can be set")
+			k.Add(at, "only one of jwks, key_file and secret can be set")
 		}
 		k.secret(at+".secret", &j.Secret)
 	}
@@ -35,11 +35,11 @@ func (k *checker) auth(c *Config) {
 	}
 }
 
-// secret puts environment variables in place of ${NAME}.
+// secret replaces ${NAME} by environment variables.
 func (k *checker) secret(path string, v *string) {
-	out, err := expand(*v)
+	out, err := Expand(*v)
 	if err != nil {
-		k.add(path, "%v", err)
+		k.Add(path, "%v", err)
 		return
 	}
 	*v = out
@@ -56,42 +56,37 @@ func (k *checker) limits(c *Config) {
 			limit, ok := c.Limits[name]
 			switch {
 			case !ok:
-				k.add(at, "%q is unknown; known: %s", name, strings.Join(slices.Sorted(maps.Keys(c.Limits)), ", "))
+				k.Add(at, "%q is unknown; known: %s", name, strings.Join(slices.Sorted(maps.Keys(c.Limits)), ", "))
 			case slices.Contains(g.Limits[:j], name):
-				k.add(at, "%q is named twice", name)
-			case limit.needsIdentity() && g.Stages != nil && !g.has(stageAuth):
-				k.add(at, "%q goes by the caller, and the auth stage is off", name)
+				k.Add(at, "%q is named twice", name)
+			case limit.needsIdentity() && g.Stages != nil && !g.Has(StageAuth):
+				k.Add(at, "%q depends on the caller, and the auth stage is off", name)
 			}
 		}
 		if g.Wait != nil && g.Wait.Max <= 0 {
-			k.add(fmt.Sprintf("groups[%d].wait.max", i), "must be above 0")
+			k.Add(fmt.Sprintf("groups[%d].wait.max", i), "must be above 0")
 		}
 	}
 	k.redis(c.Redis)
-}
-
-// needsIdentity reports whether the limit can't go by what anybody sends.
-func (l *Limit) needsIdentity() bool {
-	return l.By == "subject" || l.By == "tenant" || l.Tag != "" || l.NoTag != ""
 }
 
 func (k *checker) limit(path string, l Limit) {
 	k.oneOf(path+".unit", l.Unit, "requests", "tokens")
 	if name, ok := strings.CutPrefix(l.By, "header:"); !ok || name == "" {
 		if !slices.Contains([]string{"subject", "tenant", "ip", "everybody"}, l.By) {
-			k.add(path+".by", "%q is unknown; known: subject, tenant, ip, everybody, header:NAME", l.By)
+			k.Add(path+".by", "%q is unknown; known: subject, tenant, ip, everybody, header:NAME", l.By)
 		}
 	}
 	switch {
 	case (l.Rate == 0) == (l.Budget == 0):
-		k.add(path, "either rate or budget is needed")
+		k.Add(path, "either rate or budget is needed")
 	case l.Budget == 0 && l.Period != "", l.Budget != 0 && l.Burst != 0:
-		k.add(path, "period goes with budget, burst with rate")
+		k.Add(path, "period goes with budget, burst with rate")
 	case l.Budget != 0:
 		k.oneOf(path+".period", l.Period, "day", "month")
 	}
 	if l.Budget < 0 || l.Burst < 0 {
-		k.add(path, "burst and budget must not be negative")
+		k.Add(path, "burst and budget must not be negative")
 	}
 }
 
@@ -100,14 +95,14 @@ func (k *checker) redis(r *Redis) {
 		return
 	}
 	if len(r.Addresses) == 0 {
-		k.add("redis.addresses", "at least one is needed")
+		k.Add("redis.addresses", "at least one is needed")
 	}
 	for i, a := range r.Addresses {
 		_ = k.address(fmt.Sprintf("redis.addresses[%d]", i), a, "")
 	}
-	k.oneOf("redis.when_down", r.WhenDown, "", "share", "deny", "allow")
-	if r.Replicas < 1 && (r.WhenDown == "" || r.WhenDown == "share") {
-		k.add("redis.replicas", "how many gateways share the limits is needed")
+	k.oneOf("redis.failure_mode", r.FailureMode, "", "local_share", "fail_closed", "fail_open")
+	if r.Replicas < 1 && (r.FailureMode == "" || r.FailureMode == "local_share") {
+		k.Add("redis.replicas", "how many gateways share the limits is needed")
 	}
 	k.secret("redis.password", &r.Password)
 }

@@ -1,12 +1,17 @@
-package main
+package config_test
 
 import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
+	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/invopop/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
@@ -20,8 +25,12 @@ const schemaFile = "config.schema.json"
 func generate(t *testing.T) []byte {
 	t.Helper()
 	r := &jsonschema.Reflector{Anonymous: true, FieldNameTag: "json"}
-	require.NoError(t, r.AddGoComments("github.com/ginfer/ginfer/examples/gateway", "."))
-	require.NoError(t, r.AddGoComments("github.com/ginfer/ginfer", "../../routing"))
+	for _, typ := range []reflect.Type{reflect.TypeFor[config.Config](), reflect.TypeFor[routing.Table]()} {
+		dir, err := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.Dir}}", typ.PkgPath()).Output()
+		require.NoError(t, err)
+		t.Chdir(strings.TrimSpace(string(dir)))
+		require.NoError(t, r.AddGoComments(typ.PkgPath(), "."))
+	}
 	r.Mapper = func(typ reflect.Type) *jsonschema.Schema {
 		if typ != reflect.TypeFor[json.RawMessage]() {
 			return texts(typ)
@@ -32,7 +41,7 @@ func generate(t *testing.T) []byte {
 		table.Version = ""
 		return table
 	}
-	schema, err := json.MarshalIndent(r.Reflect(&Config{}), "", "  ")
+	schema, err := json.MarshalIndent(r.Reflect(&config.Config{}), "", "  ")
 	require.NoError(t, err)
 	return append(schema, '\n')
 }
@@ -41,9 +50,9 @@ func generate(t *testing.T) []byte {
 func texts(typ reflect.Type) *jsonschema.Schema {
 	const some = `([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+|0`
 	switch typ {
-	case reflect.TypeFor[Duration]():
+	case reflect.TypeFor[config.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: "^(off|" + some + ")$"}
-	case reflect.TypeFor[Rate]():
+	case reflect.TypeFor[config.Rate]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]+(\.[0-9]+)?/(s|m|h)$`}
 	case reflect.TypeFor[routing.Duration]():
 		return &jsonschema.Schema{Type: "string", Pattern: "^(" + some + ")$"}
@@ -52,12 +61,15 @@ func texts(typ reflect.Type) *jsonschema.Schema {
 }
 
 func TestSchema(t *testing.T) {
-	t.Parallel()
+	file, err := filepath.Abs(schemaFile)
+	require.NoError(t, err)
 	want := generate(t)
 	if os.Getenv("UPDATE_SCHEMA") != "" {
-		require.NoError(t, os.WriteFile(schemaFile, want, 0o600))
+		require.NoError(t, os.WriteFile(file, want, 0o600))
 	}
-	got, err := os.ReadFile(schemaFile)
+	got, err := os.ReadFile(file)
+	require.NoError(t, err)
+	builtin, err := config.Read("")
 	require.NoError(t, err)
 	require.Equal(t, string(want), string(got), "run: make schema")
 
@@ -71,16 +83,16 @@ func TestSchema(t *testing.T) {
 		text string
 		good bool
 	}{
-		"built in":      {string(builtin), true},
-		"plain proxy":   {withGroup(""), true},
-		"unknown field": {withGroup(`, "pth": 1`), false},
-		"bad duration":  {withGroup(`, "proxy": {"idle": "soon"}`), false},
-		"good duration": {withGroup(`, "proxy": {"idle": "1m30s", "total": "off"}`), true},
-		"rate":          {withTop(`"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "0.5/m"}}`), true},
-		"bad rate":      {withTop(`"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "5"}}`), false},
+		"built in":      {string(builtin.Text), true},
+		"plain proxy":   {gatewaytest.WithGroup(""), true},
+		"unknown field": {gatewaytest.WithGroup(`, "pth": 1`), false},
+		"bad duration":  {gatewaytest.WithGroup(`, "proxy": {"idle": "soon"}`), false},
+		"good duration": {gatewaytest.WithGroup(`, "proxy": {"idle": "1m30s", "total": "off"}`), true},
+		"rate":          {gatewaytest.WithGroup("", `"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "0.5/m"}}`), true},
+		"bad rate":      {gatewaytest.WithGroup("", `"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "5"}}`), false},
 		"no groups":     {`{}`, false},
-		"table's field": {withTable(`{"routes": [{"version": "a", "wieght": 1}]}`), false},
-		"table":         {withTable(`{"routes": [{"version": "a", "weight": 1}]}`), true},
+		"table's field": {gatewaytest.WithTable(`{"routes": [{"version": "a", "wieght": 1}]}`), false},
+		"table":         {gatewaytest.WithTable(`{"routes": [{"version": "a", "weight": 1}]}`), true},
 	} {
 		v, err := validator.UnmarshalJSON(bytes.NewReader([]byte(tt.text)))
 		require.NoError(t, err)

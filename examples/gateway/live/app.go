@@ -1,7 +1,6 @@
-package main
+package live
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,131 +12,132 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/queue"
+	"github.com/ginfer/ginfer/ratelimit"
 )
 
-// app is everything that one configuration describes.
-type app struct {
-	cfg       *Config
-	source    source
+// App is everything that one configuration describes.
+type App struct {
+	Config *config.Config
+	Source config.Source
+	// Groups have the longest path first.
+	Groups    []*Group
+	Upstreams map[string]*Upstream
+	// Queue is nil without one.
+	Queue *queue.Queue
+
 	cert      *tls.Certificate
 	clientCAs *x509.CertPool // nil: no client certificates
-	parts
-	groups   []*group // longest path first
+	authn     *authn
+	bodies    *proxy.Bodies
+	buckets   ratelimit.Store
+	responses *responses // nil: no group has a cache
+	address   *auth.IPFilter
+	progress  *progress
+	rollouts  map[string][]*Rollout // by group
+
 	nowhere  http.Handler
 	inflight atomic.Int64
 }
 
-// build makes an app of a configuration that was checked. Nothing of the
-// gateway changes when it fails. The caller holds g.mu.
-func (g *gateway) build(ctx context.Context, src source, cfg *Config) (*app, error) {
-	faults := new(checker)
-	if err := g.write(cfg.Log, g.log); err != nil {
-		faults.add("log", "%v", err)
-		return nil, src.explain(faults.faults)
+// builder builds an App. Its parts come from the Keeper.
+type builder struct {
+	*App
+	g      *Gateway
+	faults *config.Faults
+}
+
+// build builds an App of a configuration that was checked. When it fails, nothing that is in
+// force has changed. The caller holds g.mu.
+func (g *Gateway) build(src config.Source, cfg *config.Config) (*App, error) {
+	b := &builder{App: &App{Config: cfg, Source: src}, g: g, faults: new(config.Faults)}
+	for _, part := range []struct {
+		path  string
+		build func() error
+	}{
+		{"log", b.accessLog},
+		{"public.tls", b.certificates},
+		{"upstreams", b.upstreams},
+		{"trusted_proxies", b.addresses},
+		{"auth", b.authentication},
+		{"memory", b.requestBodies},
+		{"redis", b.rateLimitBuckets},
+		{"cache_store", b.cacheStore},
+		{"redis", b.rolloutProgress},
+		{"groups", b.allRollouts},
+		{"queue", b.queue},
+	} {
+		if err := part.build(); err != nil {
+			b.faults.AddError(part.path, err)
+			return nil, src.Explain(b.faults)
+		}
 	}
-	a := &app{cfg: cfg, source: src, nowhere: g.engine("nowhere", gin.HandlersChain{nowhere})} //nolint:contextcheck // requests bring their own
-	a.cert = faults.certificate(cfg.Public.TLS)
-	a.clientCAs = faults.clientCAs(cfg.Public.TLS)
-	upstreams, err := g.upstreams(cfg)
-	if err != nil {
-		return nil, err
+	b.groups()
+	if !b.faults.Empty() {
+		return nil, src.Explain(b.faults)
 	}
-	a.pools = g.keepPools(upstreams, faults) //nolint:contextcheck // requests bring their own
-	a.authn = g.keepAuthn(&cfg.Auth, faults) //nolint:contextcheck // requests bring their own
-	a.store = g.keepStore(cfg.Redis, faults)
-	a.answers = g.keepAnswers(cfg, faults)
-	a.progress = g.keepProgress(cfg, faults)
-	a.address, _ = auth.NewIPFilter(auth.IPFilterConfig{TrustedProxies: cfg.TrustedProxies}) // they were checked
-	if a.store == nil || a.progress == nil {
-		return nil, src.explain(faults.faults)
-	}
-	if err := g.keepRollouts(cfg, &a.parts); err != nil {
-		faults.addAll("groups", err)
-	}
-	if a.work, err = g.keepWork(cfg.Queue); err != nil {
-		faults.add("queue", "%v", err)
-		return nil, src.explain(faults.faults)
-	}
-	for i := range cfg.Groups {
-		group, err := g.newGroup(&cfg.Groups[i], cfg, &a.parts) //nolint:contextcheck // requests bring their own
+	return b.App, nil
+}
+
+func (b *builder) accessLog() error {
+	return b.g.telemetry.write(b.Config.Log, b.g.log)
+}
+
+func (b *builder) certificates() error {
+	b.cert = certificate(b.Config.Public.TLS, b.faults)
+	b.clientCAs = authorities(b.Config.Public.TLS, b.faults)
+	return nil
+}
+
+// addresses tells clients' addresses.
+func (b *builder) addresses() (err error) {
+	b.address, err = auth.NewIPFilter(auth.IPFilterConfig{TrustedProxies: b.Config.TrustedProxies})
+	return err
+}
+
+// requestBodies is the budget of request bodies, which the groups share.
+func (b *builder) requestBodies() (err error) {
+	m := &b.Config.Memory
+	b.bodies, err = Keep(b.g.keeper, "bodies", []any{m.BodyBudget, m.BodyShare}, func() (Part[*proxy.Bodies], error) {
+		bodies, err := proxy.NewBodies(proxy.BodiesConfig{Budget: m.BodyBudget, Share: m.BodyShare})
+		return Part[*proxy.Bodies]{Value: bodies}, err
+	})
+	return err
+}
+
+func (b *builder) groups() {
+	for i := range b.Config.Groups {
+		group, err := b.group(&b.Config.Groups[i])
 		if err != nil {
-			faults.addAll(fmt.Sprintf("groups[%d]", i), err)
+			b.faults.AddError(fmt.Sprintf("groups[%d]", i), err)
 			continue
 		}
-		a.groups = append(a.groups, group)
+		b.Groups = append(b.Groups, group)
 	}
-	if len(faults.faults) > 0 {
-		return nil, src.explain(faults.faults)
-	}
-	slices.SortStableFunc(a.groups, func(x, y *group) int { return len(y.cfg.Path) - len(x.cfg.Path) })
-	g.startParts(ctx, a)
-	return a, nil
+	slices.SortStableFunc(b.Groups, func(x, y *Group) int { return len(y.Config.Path) - len(x.Config.Path) })
+	none := &Stages{Group: &config.Group{Path: "nowhere"}, b: b}
+	b.nowhere = engine(b.g.order.Observe(none), gin.HandlersChain{nowhere})
 }
 
-// startParts starts what is new and stops what is no longer used. What requests
-// under way still use of it goes on working.
-func (g *gateway) startParts(ctx context.Context, a *app) {
-	g.startPools(ctx, a.pools)
-	g.startWork(a.work) //nolint:contextcheck // it lives as long as the process
-	if old := g.authn; old != a.authn {
-		if old != nil {
-			old.stop()
-		}
-		a.authn.start(ctx)
-	}
-	if old := g.store; old != nil && old != a.store {
-		time.AfterFunc(longest, old.close) // requests under way still settle there
-	}
-	g.startCaches(ctx, a)
-	g.startRollouts(ctx, a)
-	g.authn, g.store, g.limits = a.authn, a.store, map[string]*limits{}
-	for _, group := range a.groups {
-		if group.limits != nil {
-			g.limits[group.cfg.Path] = group.limits
-		}
-	}
+// nowhere responds to requests that no group matches.
+func nowhere(c *gin.Context) {
+	apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_route", Message: "No route group takes this path."})
 }
 
-// clientCAs are the authorities of client certificates.
-func (k *checker) clientCAs(files *TLS) *x509.CertPool {
-	if files == nil || files.ClientCA == "" {
-		return nil
-	}
-	pool, err := authorities(files.ClientCA)
-	if err != nil {
-		k.add("public.tls.client_ca", "%v", err)
-	}
-	return pool
-}
-
-func (k *checker) certificate(files *TLS) *tls.Certificate {
-	if files == nil {
-		return nil
-	}
-	cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
-	if err != nil {
-		k.add("public.tls", "%v", err)
-		return nil
-	}
-	return &cert
-}
-
-// upstreams are those of the configuration, or the demo model's.
-func (g *gateway) upstreams(cfg *Config) (map[string]Upstream, error) {
-	if len(cfg.Upstreams) > 0 {
-		return cfg.Upstreams, nil
-	}
-	return g.demo.start()
-}
-
-// longest is how long requests may go on with what a reload has replaced.
+// longest is how long requests may continue to use what a reload has replaced.
 const longest = time.Hour
 
-// pathParameters are what servlet containers cut off before they resolve a path.
+// pathParameters are what servlet containers remove before they resolve a path.
 var pathParameters = regexp.MustCompile(`;[^/]*`)
 
-// plain is a path with double slashes as one and path parameters as nothing.
+// plain normalizes a path: double slashes become one, path parameters are removed.
 func plain(path string) string {
 	if strings.Contains(path, ";") {
 		path = pathParameters.ReplaceAllString(path, "")
@@ -148,12 +148,12 @@ func plain(path string) string {
 	return path
 }
 
-// find returns the group with the longest path that takes the request, read plainly, so
-// that a server that reads paths so can't be reached through another group.
-func (a *app) find(path string) *group {
+// Find returns the group with the longest path that matches the normalized path, so that an
+// upstream which normalizes paths can't be reached through another group; nil: none.
+func (a *App) Find(path string) *Group {
 	path = plain(path)
-	for _, group := range a.groups {
-		prefix := strings.TrimSuffix(group.cfg.Path, "/")
+	for _, group := range a.Groups {
+		prefix := strings.TrimSuffix(group.Config.Path, "/")
 		if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || rest[0] == '/') {
 			return group
 		}
@@ -161,18 +161,45 @@ func (a *app) find(path string) *group {
 	return nil
 }
 
-// headers sets a pool's own headers on the way out.
-type headers struct {
-	next http.RoundTripper
-	set  map[string]string
+// PoolStates returns the state of every endpoint, by upstream.
+func (a *App) PoolStates() map[string][]balance.Status {
+	states := map[string][]balance.Status{}
+	if a != nil {
+		for name, u := range a.Upstreams {
+			states[name] = u.Status()
+		}
+	}
+	return states
 }
 
-// RoundTrip implements http.RoundTripper.
-func (h headers) RoundTrip(req *http.Request) (*http.Response, error) {
-	out := *req
-	out.Header = req.Header.Clone()
-	for name, value := range h.set {
-		out.Header.Set(name, value)
+// CircuitStates returns the state of every circuit that was used, by upstream.
+func (a *App) CircuitStates() map[string][]breaker.Status {
+	states := map[string][]breaker.Status{}
+	if a != nil {
+		for name, u := range a.Upstreams {
+			if u.Breakers != nil {
+				states[name] = u.Breakers.Status()
+			}
+		}
 	}
-	return h.next.RoundTrip(&out)
+	return states
+}
+
+// OpenStreams returns the number of open streams, by group.
+func (a *App) OpenStreams() map[string]int {
+	open := map[string]int{}
+	if a != nil {
+		for _, group := range a.Groups {
+			open[group.Config.Path] = group.Streams.Open()
+		}
+	}
+	return open
+}
+
+// memories are the caches in this process, by name.
+func (a *App) memories() map[string]*cache.Memory {
+	if a != nil && a.responses != nil {
+		return map[string]*cache.Memory{cacheName: a.responses.l1}
+	}
+	return nil
 }

@@ -1,39 +1,41 @@
-package main
+package live
 
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/observe"
 )
 
-// authn knows callers. It outlives a reload that does not change it, with the keys
-// it has fetched.
+// authn authenticates callers, with the keys that it has fetched.
 type authn struct {
-	key       string // what it was made of
-	one       bool   // it is the one token
+	one       bool // the verifier is the one token
 	verifiers []auth.Verifier
-	forward   *auth.Forwarder // nil: upstreams are told nothing
+	forward   *auth.Forwarder // nil: upstreams get no headers about the caller
 	loops     []func(context.Context) error
-	stop      context.CancelFunc
 }
 
-// keepAuthn makes what a configuration says, or returns what is at work when that
-// is the same.
-func (g *gateway) keepAuthn(cfg *Auth, faults *checker) *authn {
-	key, _ := json.Marshal(cfg) // a struct of strings
-	if g.authn != nil && g.authn.key == string(key) {
-		return g.authn
-	}
-	a := &authn{key: string(key)}
-	a.keys(cfg.Keys, g, faults)
+// authentication builds what the configuration says about callers.
+func (b *builder) authentication() (err error) {
+	cfg := &b.Config.Auth
+	b.authn, err = Keep(b.g.keeper, "auth", []any{cfg}, func() (Part[*authn], error) {
+		a := b.newAuthn(cfg)
+		return Part[*authn]{Value: a, Run: a.loops}, nil
+	})
+	return err
+}
+
+func (b *builder) newAuthn(cfg *config.Auth) *authn {
+	hooks, faults := b.g.telemetry.Hooks, b.faults
+	a := new(authn)
+	a.keys(cfg.Keys, hooks, faults)
 	for i := range cfg.JWT {
-		if err := a.jwt(&cfg.JWT[i], g); err != nil {
-			faults.addAll(fmt.Sprintf("auth.jwt[%d]", i), err)
+		if err := a.jwt(&cfg.JWT[i], hooks); err != nil {
+			faults.AddError(fmt.Sprintf("auth.jwt[%d]", i), err)
 		}
 	}
 	if in := cfg.Introspection; in != nil {
@@ -47,7 +49,7 @@ func (g *gateway) keepAuthn(cfg *Auth, faults *checker) *authn {
 		a.add(v, err, "auth.certificates", faults)
 	}
 	if a.one = len(a.verifiers) == 0; a.one {
-		a.verifiers = []auth.Verifier{oneToken(sha256.Sum256([]byte(g.token)))}
+		a.verifiers = []auth.Verifier{oneToken(sha256.Sum256([]byte(b.g.token)))}
 	}
 	if f := cfg.Forward; f != nil {
 		var err error
@@ -55,26 +57,26 @@ func (g *gateway) keepAuthn(cfg *Auth, faults *checker) *authn {
 			Subject: f.Subject, Tenant: f.Tenant, Scopes: f.Scopes, Tags: f.Tags,
 			Signed: f.Signed, Secret: []byte(f.Secret), Issuer: f.Issuer, Audience: f.Audience,
 		}); err != nil {
-			faults.addAll("auth.forward", err)
+			faults.AddError("auth.forward", err)
 		}
 	}
 	return a
 }
 
-func (a *authn) add(v auth.Verifier, err error, path string, faults *checker) {
+func (a *authn) add(v auth.Verifier, err error, path string, faults *config.Faults) {
 	if err != nil {
-		faults.addAll(path, err)
+		faults.AddError(path, err)
 		return
 	}
 	a.verifiers = append(a.verifiers, v)
 }
 
 // keys adds a file of API keys.
-func (a *authn) keys(file string, g *gateway, faults *checker) {
+func (a *authn) keys(file string, hooks observe.Hooks, faults *config.Faults) {
 	if file == "" {
 		return
 	}
-	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: g.hooks.KeyFile})
+	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: hooks.KeyFile})
 	a.add(keys, err, "auth.keys", faults)
 	if err == nil {
 		a.loops = append(a.loops, keys.Run)
@@ -82,7 +84,7 @@ func (a *authn) keys(file string, g *gateway, faults *checker) {
 }
 
 // jwt adds an issuer.
-func (a *authn) jwt(cfg *JWT, g *gateway) error {
+func (a *authn) jwt(cfg *config.JWT, hooks observe.Hooks) error {
 	algorithms := cfg.Algorithms
 	var keys auth.Keys
 	if cfg.Secret != "" {
@@ -92,7 +94,7 @@ func (a *authn) jwt(cfg *JWT, g *gateway) error {
 		}
 		keys, algorithms = secrets, orList(algorithms, "HS256")
 	} else {
-		set, err := g.keySet(cfg)
+		set, err := keySet(cfg, hooks)
 		if err != nil {
 			return err
 		}
@@ -114,28 +116,11 @@ func orList(list []string, def ...string) []string {
 	return list
 }
 
-// keySet is where an issuer's public keys come from.
-func (g *gateway) keySet(cfg *JWT) (*auth.KeySet, error) {
-	from := auth.KeySetConfig{URL: cfg.JWKS, File: cfg.KeyFile, OnEvent: g.hooks.KeySet(cfg.Issuer)}
+// keySet fetches an issuer's public keys.
+func keySet(cfg *config.JWT, hooks observe.Hooks) (*auth.KeySet, error) {
+	from := auth.KeySetConfig{URL: cfg.JWKS, File: cfg.KeyFile, OnEvent: hooks.KeySet(cfg.Issuer)}
 	if from.URL == "" && from.File == "" {
 		from.Issuer = cfg.Issuer
 	}
 	return auth.NewKeySet(from)
-}
-
-// start begins to fetch keys and to watch files.
-func (a *authn) start(ctx context.Context) {
-	loop, stop := context.WithCancel(context.WithoutCancel(ctx))
-	a.stop = stop
-	for _, run := range a.loops {
-		go func() { _ = run(loop) }() // ends with its context, without another error
-	}
-}
-
-// hideCredential keeps what callers prove themselves with from the upstreams.
-func hideCredential(out *http.Request) {
-	out.Header.Del("Authorization")
-	out.Header.Del("X-Api-Key")
-	out.Header.Del("Api-Key")
-	out.Header.Del("X-Goog-Api-Key")
 }

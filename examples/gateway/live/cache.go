@@ -1,144 +1,105 @@
-package main
+package live
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/cache/redisstore"
+	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/ratelimit"
 )
 
-// answers is where answers are kept: in this process, and behind it in Redis.
-type answers struct {
-	key    string // what it was made of
-	near   *cache.Memory
+// cacheName is the name of the store in metrics.
+const cacheName = "responses"
+
+// responses is where responses are stored: in this process, and behind it in Redis.
+type responses struct {
+	l1     *cache.Memory
 	store  cache.Store
 	purges cache.Purges // nil: there are no other replicas
-	close  func()
 }
 
-// groupCache is a group's cache at work. It outlives a reload that does not change it.
-type groupCache struct {
-	*cache.Cache
-	key  string // what it was made of
-	from *answers
-	stop context.CancelFunc
+// cacheStore is the store of all groups' caches.
+func (b *builder) cacheStore() (err error) {
+	for i := range b.Config.Groups {
+		if b.Config.Groups[i].Has(config.StageCache) {
+			b.responses, err = Keep(b.g.keeper, "cache store", []any{b.Config.CacheStore, b.Config.Redis}, b.newResponses)
+			return err
+		}
+	}
+	return nil
 }
 
-// keepAnswers makes the store of a configuration, or returns the one at work when that
-// is the same.
-func (g *gateway) keepAnswers(cfg *Config, faults *checker) *answers {
-	if !anyHas(cfg, stageCache) {
+func (b *builder) newResponses() (Part[*responses], error) {
+	var bounds config.CacheStore
+	if b.Config.CacheStore != nil {
+		bounds = *b.Config.CacheStore
+	}
+	onEvent := cacheEvent(b.g.telemetry.Hooks, cacheName)
+	l1, err := cache.NewMemory(cache.MemoryConfig{Entries: bounds.Entries, Bytes: bounds.Bytes, OnEvent: onEvent})
+	if err != nil {
+		return Part[*responses]{}, err
+	}
+	cfg := b.Config.Redis
+	if cfg == nil {
+		return Part[*responses]{Value: &responses{l1: l1, store: l1}}, nil
+	}
+	client, err := connect(cfg, redisstore.Options(cfg.Addresses...))
+	if err != nil {
+		return Part[*responses]{}, err
+	}
+	timeout := min(time.Duration(cfg.Timeout), 150*time.Millisecond) // a slower cache is of no use
+	l2, err := redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Prefix, Timeout: timeout})
+	if err != nil {
+		return Part[*responses]{}, errors.Join(err, client.Close())
+	}
+	tiered, err := cache.NewTiered(cache.TieredConfig{L1: l1, L2: l2, Timeout: timeout, OnEvent: onEvent})
+	// Requests under way still store there.
+	return Part[*responses]{Value: &responses{l1: l1, store: tiered, purges: l2}, Close: func() { _ = client.Close() }, Linger: longest}, err
+}
+
+// Cache is the stage cache: it serves repeated requests from stored responses.
+func (s *Stages) Cache() gin.HandlersChain {
+	if s.off(config.StageCache) || s.b.responses == nil {
 		return nil
 	}
-	text, _ := json.Marshal([]any{cfg.CacheStore, cfg.Redis})
-	if g.answers != nil && g.answers.key == string(text) {
-		return g.answers
-	}
-	a, err := g.newAnswers(cfg)
+	c, authenticated := s.Group.Cache, s.Group.Has(config.StageAuth)
+	settings := []any{c, authenticated, s.b.Config.CacheStore, s.b.Config.Redis}
+	made, err := Keep(s.Keeper, "cache "+s.Group.Path, settings, func() (Part[*cache.Cache], error) {
+		cfg := cache.Config{
+			Store: s.b.responses.store, Purges: s.b.responses.purges, Shared: c.Shared, Version: version, OnEvent: cacheEvent(s.Hooks, s.Group.Path),
+			LLM: cache.LLM{
+				TTL: time.Duration(c.TTL), AllowNonZeroTemperature: c.AllowNonZeroTemperature, ToolCalls: c.ToolCalls, OptIn: c.OptIn,
+				StaleWhileRevalidate: time.Duration(c.StaleWhileRevalidate), StaleIfError: time.Duration(c.StaleIfError),
+			},
+			Idempotency: cache.Idempotency{On: c.Idempotency > 0, TTL: time.Duration(max(c.Idempotency, 0))},
+		}
+		if authenticated && !c.Shared {
+			cfg.Scope = auth.Tenant
+		}
+		made, err := cache.New(cfg)
+		if err != nil {
+			return Part[*cache.Cache]{}, err
+		}
+		return Part[*cache.Cache]{Value: made, Run: []func(context.Context) error{made.Run}}, nil
+	})
 	if err != nil {
-		faults.addAll("cache_store", err)
+		s.Fail(err)
 		return nil
 	}
-	a.key = string(text)
-	return a
+	s.out.Cache = made
+	return gin.HandlersChain{made.Middleware()}
 }
 
-func anyHas(cfg *Config, stage string) bool {
-	for i := range cfg.Groups {
-		if cfg.Groups[i].has(stage) {
-			return true
-		}
-	}
-	return false
-}
-
-func (g *gateway) newAnswers(cfg *Config) (*answers, error) {
-	var bounds CacheStore
-	if cfg.CacheStore != nil {
-		bounds = *cfg.CacheStore
-	}
-	near, err := cache.NewMemory(cache.MemoryConfig{Entries: bounds.Entries, Bytes: bounds.Bytes, OnEvent: g.cacheEvent("answers")})
-	if err != nil {
-		return nil, err
-	}
-	if cfg.Redis == nil {
-		return &answers{near: near, store: near, close: func() {}}, nil
-	}
-	client, err := connect(cfg.Redis, redisstore.Options(cfg.Redis.Addresses...))
-	if err != nil {
-		return nil, err
-	}
-	timeout := min(time.Duration(cfg.Redis.Timeout), 150*time.Millisecond) // a cache that is slower is none
-	far, err := redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Redis.Prefix, Timeout: timeout})
-	if err != nil {
-		return nil, errors.Join(err, client.Close())
-	}
-	tiered, err := cache.NewTiered(cache.TieredConfig{L1: near, L2: far, Timeout: timeout, OnEvent: g.cacheEvent("answers")})
-	return &answers{near: near, store: tiered, purges: far, close: func() { _ = client.Close() }}, err
-}
-
-// keepCache makes a group's cache, or returns the one at work when it is the same.
-func (g *gateway) keepCache(cfg *Group, from *answers) (*groupCache, error) {
-	text, _ := json.Marshal([]any{cfg.Cache, cfg.has(stageAuth)}) // plain values
-	if old := g.caches[cfg.Path]; old != nil && old.key == string(text) && old.from == from {
-		return old, nil
-	}
-	c := cfg.Cache
-	config := cache.Config{
-		Store: from.store, Purges: from.purges, Shared: c.Shared, Version: version, OnEvent: g.cacheEvent(cfg.Path),
-		LLM: cache.LLM{
-			TTL: time.Duration(c.TTL), AllowNonZeroTemperature: c.Sampled, ToolCalls: c.ToolCalls, OptIn: c.OptIn,
-			StaleWhileRevalidate: time.Duration(c.StaleWhileRevalidate), StaleIfError: time.Duration(c.StaleIfError),
-		},
-		Idempotency: cache.Idempotency{On: c.Idempotency > 0, TTL: time.Duration(max(c.Idempotency, 0))},
-	}
-	if cfg.has(stageAuth) && !c.Shared {
-		config.Scope = auth.Tenant
-	}
-	made, err := cache.New(config)
-	if err != nil {
-		return nil, err
-	}
-	return &groupCache{Cache: made, key: string(text), from: from}, nil
-}
-
-// startCaches starts the new groups' caches and stops those of the old.
-func (g *gateway) startCaches(ctx context.Context, a *app) {
-	next := make(map[string]*groupCache)
-	for _, group := range a.groups {
-		if group.cache != nil {
-			next[group.cfg.Path] = group.cache
-		}
-	}
-	for path, old := range g.caches {
-		if next[path] != old {
-			old.stop()
-		}
-	}
-	for path, c := range next {
-		if g.caches[path] != c {
-			var loop context.Context
-			loop, c.stop = context.WithCancel(context.WithoutCancel(ctx))
-			go func() { _ = c.Run(loop) }() // ends with its context, without another error
-		}
-	}
-	if old := g.answers; old != nil && old != a.answers {
-		time.AfterFunc(longest, old.close) // requests under way still store there
-	}
-	g.caches, g.answers = next, a.answers
-}
-
-// cacheEvent tells the limits what was free, and what observes the rest.
-func (g *gateway) cacheEvent(name string) func(context.Context, cache.Event) {
-	observed := g.hooks.Cache(name)
+// cacheEvent reports hits to the limits, which charge nothing for them, and everything to the
+// observability.
+func cacheEvent(hooks observe.Hooks, name string) func(context.Context, cache.Event) {
+	observed := hooks.Cache(name)
 	return func(ctx context.Context, e cache.Event) {
 		if e.Kind == cache.Hit || e.Kind == cache.Coalesced {
 			ratelimit.Report(ctx, 0, 0)
@@ -147,29 +108,15 @@ func (g *gateway) cacheEvent(name string) func(context.Context, cache.Event) {
 	}
 }
 
-// postPurge makes answers unreachable, here and on the other replicas: those of a
-// ?model=, a &version=, a &tenant=, or of one &key=.
-func (g *gateway) postPurge(c *gin.Context) {
-	var tags []cache.Tag
-	for name, tag := range map[string]func(string) cache.Tag{"model": cache.ByModel, "version": cache.ByVersion, "tenant": cache.ByTenant, "key": cache.ByKey} {
-		for _, value := range c.QueryArray(name) {
-			tags = append(tags, tag(value))
+// Purge removes responses of all groups by their tags, here and on the other replicas. It
+// returns the number of groups with a cache.
+func (a *App) Purge(ctx context.Context, tags ...cache.Tag) (groups int, err error) {
+	var faults []error
+	for _, group := range a.Groups {
+		if group.Cache != nil {
+			groups++
+			faults = append(faults, group.Cache.Purge(ctx, tags...))
 		}
 	}
-	if len(tags) == 0 {
-		apierror.Abort(c, &apierror.Error{Status: http.StatusBadRequest, Code: "nothing_to_purge", Message: "Say what: ?model=, version=, tenant= or key=."})
-		return
-	}
-	purged, faults := 0, []error(nil)
-	for _, group := range g.current.Load().groups {
-		if group.cache != nil {
-			purged++
-			faults = append(faults, group.cache.Purge(c.Request.Context(), tags...))
-		}
-	}
-	if err := errors.Join(faults...); err != nil {
-		apierror.Abort(c, &apierror.Error{Status: http.StatusBadGateway, Code: "purge_not_told", Message: "Purged here; the other replicas are told when the store is back.", Err: err})
-		return
-	}
-	c.JSON(http.StatusOK, gin.H{"groups": purged, "tags": tags})
+	return groups, errors.Join(faults...)
 }

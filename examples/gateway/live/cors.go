@@ -1,73 +1,26 @@
-package main
+package live
 
 import (
-	"fmt"
+	"cmp"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/rs/cors"
 )
 
-// CORS lets pages of other origins call from a browser (Fetch standard, "CORS protocol").
-type CORS struct {
-	// Origins are those that may: "https://app.example.com", "https://*.example.com", or "*" for every one.
-	Origins []string `json:"origins"`
-	// Credentials lets browsers send cookies and client certificates. A token in a header needs no such
-	// thing. Not with the origin "*". Default false.
-	Credentials bool `json:"credentials,omitempty"`
-	// MaxAge is how long a browser need not ask again. Default 10m, at most 2h.
-	MaxAge Duration `json:"max_age,omitempty"`
-}
-
-// maxPreflightAge is the longest that a browser believes (Chromium's bound).
-const maxPreflightAge = 2 * time.Hour
-
-func (k *checker) cors(path string, c *CORS) {
-	if c == nil {
-		return
-	}
-	if len(c.Origins) == 0 {
-		k.add(path+".origins", "at least one is needed")
-	}
-	for i, origin := range c.Origins {
-		at := fmt.Sprintf("%s.origins[%d]", path, i)
-		switch {
-		case origin == "*" && c.Credentials:
-			k.add(at, "every origin must not have credentials: name them")
-		case origin != "*" && !isOrigin(origin):
-			k.add(at, "%q is not an origin such as https://app.example.com or https://*.example.com", origin)
-		}
-	}
-	if c.MaxAge < 0 || time.Duration(c.MaxAge) > maxPreflightAge {
-		k.add(path+".max_age", "must be between 0 and %v", maxPreflightAge)
-	}
-}
-
-// isOrigin reports whether a text is an origin as browsers send it, whose first label may be
-// "*". One that stands elsewhere would let in https://app.example.com.evil.example.
-func isOrigin(origin string) bool {
-	u, err := url.Parse(strings.Replace(origin, "://*.", "://", 1))
-	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.Scheme+"://"+u.Host == strings.Replace(origin, "://*.", "://", 1) &&
-		!strings.Contains(u.Host, "*") && origin == strings.ToLower(origin)
-}
-
-// allowOrigins answers what browsers ask before they send a request, and marks answers, also
-// refusals, so that pages may read them.
-func allowOrigins(cfg *Group, next http.Handler) http.Handler {
-	c := cfg.CORS
+// CORS responds to preflight requests of browsers, and marks responses, also refusals, so that
+// pages may read them.
+func (s *Stages) CORS(next http.Handler) http.Handler {
+	c := s.Group.CORS
 	if c == nil {
 		return next
 	}
-	methods := cfg.Methods
+	methods := s.Group.Methods
 	if len(methods) == 0 {
 		methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	}
-	age := time.Duration(c.MaxAge)
-	if age == 0 {
-		age = 10 * time.Minute
-	}
+	age := cmp.Or(time.Duration(c.MaxAge), 10*time.Minute)
 	return cors.New(cors.Options{
 		AllowedOrigins: c.Origins, AllowedMethods: methods, AllowedHeaders: []string{"*"}, AllowCredentials: c.Credentials, MaxAge: int(age.Seconds()),
 		ExposedHeaders: []string{
@@ -78,8 +31,15 @@ func allowOrigins(cfg *Group, next http.Handler) http.Handler {
 	}).Handler(next)
 }
 
-// ownOrigins takes what upstreams say of origins out of their answers: the gateway says it,
-// and a browser refuses what is said twice.
+// OwnOrigins removes the CORS headers of upstreams where the group sends its own: browsers
+// refuse a header that appears twice.
+func (s *Stages) OwnOrigins() Layer {
+	if s.Group.CORS == nil {
+		return nil
+	}
+	return func(next http.RoundTripper) http.RoundTripper { return ownOrigins{next} }
+}
+
 type ownOrigins struct{ http.RoundTripper }
 
 func (t ownOrigins) RoundTrip(req *http.Request) (*http.Response, error) {

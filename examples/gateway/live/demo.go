@@ -1,4 +1,4 @@
-package main
+package live
 
 import (
 	"context"
@@ -8,25 +8,23 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/examples/demomodel"
+	"github.com/ginfer/ginfer/examples/gateway/config"
 )
 
-// demo is the language model inside: two checkpoints, each behind a server of
+// demo is the built-in language model: two checkpoints, each behind a server of
 // its own on a loopback port, so that the gateway treats them as any other.
 type demo struct {
 	servers   []*http.Server
-	upstreams map[string]Upstream
+	upstreams map[string]config.Upstream
 }
 
-// demoVersions are the upstreams that the demo provides.
-func demoVersions() []string { return []string{"v1.2", "v1.3"} }
-
 // start starts both servers, once.
-func (d *demo) start() (map[string]Upstream, error) {
+func (d *demo) start() (map[string]config.Upstream, error) {
 	if d.upstreams != nil {
 		return d.upstreams, nil
 	}
-	upstreams := make(map[string]Upstream)
-	for i, version := range demoVersions() {
+	upstreams := make(map[string]config.Upstream)
+	for i, version := range config.DemoVersions() {
 		model, err := demomodel.New(demomodel.Config{Version: fmt.Sprintf("v%d", i+1), Name: "demo"})
 		if err != nil {
 			return nil, err
@@ -38,7 +36,7 @@ func (d *demo) start() (map[string]Upstream, error) {
 		server := &http.Server{Handler: model, ReadHeaderTimeout: 10 * time.Second}
 		go func() { _ = server.Serve(ln) }() // ends with Shutdown
 		d.servers = append(d.servers, server)
-		upstreams[version] = Upstream{Endpoints: []Endpoint{{URL: "http://" + ln.Addr().String()}}, Health: &Health{Path: "/health"}}
+		upstreams[version] = config.Upstream{Endpoints: []config.Endpoint{{URL: "http://" + ln.Addr().String()}}, Health: &config.Health{Path: "/health"}}
 	}
 	d.upstreams = upstreams
 	return upstreams, nil

@@ -1,4 +1,4 @@
-package main
+package live_test
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -20,7 +21,7 @@ const (
 	finished    = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
 )
 
-// failing is what an upstream does.
+// failing is the behaviour of an upstream.
 type failing struct {
 	status      int // 0: it breaks the connection
 	media, body string
@@ -93,8 +94,8 @@ func TestFailuresAsTheGuideHasThem(t *testing.T) {
 			if tt.does.operator {
 				headers = `, "headers": {"Authorization": "Bearer sk-secret"}`
 			}
-			g, err := load(t, write(t, "my.json", fmt.Sprintf(`{"upstreams": {"a": {"endpoints": [%s], "no_inject": true%s}},
-				"groups": [{"path": "/", "stages": [], "upstream": "a", "proxy": {"retry_posts": true, "tries": 2}}]}`, strings.Join(urls, ", "), headers)))
+			g, err := gatewaytest.Load(t, gatewaytest.Write(t, "my.json", fmt.Sprintf(`{"upstreams": {"a": {"endpoints": [%s], "no_inject": true%s}},
+				"groups": [{"path": "/", "stages": [], "upstream": "a", "proxy": {"retry_posts": true, "attempts": 2}}]}`, strings.Join(urls, ", "), headers)))
 			require.NoError(t, err)
 			front := httptest.NewServer(g)
 			t.Cleanup(front.Close)

@@ -1,15 +1,16 @@
-package main
+package live_test
 
 import (
 	"testing"
 
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 func TestFind(t *testing.T) {
 	t.Parallel()
-	g, err := load(t, write(t, "my.json", `{`+upstreamA+`, "groups": [
+	g, err := gatewaytest.Load(t, gatewaytest.Write(t, "my.json", `{`+gatewaytest.UpstreamA+`, "groups": [
 		{"path": "/", "stages": [], "upstream": "a"},
 		{"path": "/v1", "stages": [], "upstream": "a"},
 		{"path": "/v1/models/", "stages": [], "upstream": "a"}]}`))
@@ -27,6 +28,6 @@ func TestFind(t *testing.T) {
 		"/v1;/chat":      "/v1",
 		"/other":         "/",
 	} {
-		assert.Equal(t, want, g.current.Load().find(path).cfg.Path, path)
+		assert.Equal(t, want, g.Current().Find(path).Config.Path, path)
 	}
 }

@@ -1,11 +1,11 @@
-package main
+// Package live is the gateway at work: what one configuration describes, and how a reload
+// replaces it. A Keeper keeps what a reload does not change.
+package live
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -14,160 +14,160 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/proxy"
-	"github.com/ginfer/ginfer/ratelimit"
-	"github.com/ginfer/ginfer/stream"
+	"github.com/ginfer/ginfer/examples/gateway/config"
 )
 
-// gateway is what lives as long as the process. Everything that the
-// configuration describes is in the current app; a reload puts a new one in
-// its place, and the old one finishes its requests.
-type gateway struct {
-	log   *slog.Logger
-	path  string // of the configuration; "" = built in
-	token string
-	demo  demo
-	meter *stream.Meter // of what models are asked and respond
-	plain *stream.Meter // the same, for upstreams whose requests stay as they are
-	*telemetry
-	ready atomic.Bool
+// Gateway serves the public port. It lives as long as the process. Everything that the
+// configuration describes is in the current App; a reload replaces it, and the old one
+// finishes its requests.
+type Gateway struct {
+	log       *slog.Logger
+	file      string // "" = built in
+	order     Order
+	token     string
+	demo      demo
+	telemetry *Telemetry
+	ready     atomic.Bool
 
-	current atomic.Pointer[app]
-	admin   atomic.Pointer[http.Handler] // of the private port, once that is open
+	current atomic.Pointer[App]
 	cert    atomic.Pointer[tls.Certificate]
-	// clientCAs are the authorities of client certificates; nil: none are asked for.
+	// clientCAs are the authorities of client certificates; nil: none are requested.
 	clientCAs atomic.Pointer[x509.CertPool]
 
 	mu      sync.Mutex // held by a reload
-	retired []*app
-	pools   map[string]*pool // by name
-	authn   *authn
-	store   *store
-	limits  map[string]*limits // by group
-	answers *answers
-	caches  map[string]*groupCache // by group
-	work    *work                  // nil: there is no queue
-
-	bodies   *proxy.Bodies
-	bodiesOf proxy.BodiesConfig // as configured
-
-	progress *progress
-	rollouts map[string]*rollout // by name
-	state    reloadState
+	keeper  *Keeper
+	retired []*App
+	status  Status
 }
 
-// reloadState is what the admin port tells of the configuration.
-type reloadState struct {
+// Status is the state of the configuration.
+type Status struct {
 	Revision string `json:"revision"`
 	Source   string `json:"source"`
 	Reloads  int    `json:"reloads"`
-	// LastError is why the latest change was refused; the one before stays.
+	// LastError is why the latest change was refused; the configuration before it stays.
 	LastError string `json:"last_error,omitempty"`
 }
 
-// tag is the revision as an ETag.
-func (s reloadState) tag() string { return `"` + s.Revision + `"` }
+// Tag is the revision as an ETag.
+func (s Status) Tag() string { return `"` + s.Revision + `"` }
 
-func newGateway(log *slog.Logger, path string) *gateway {
-	return &gateway{log: log, path: path, token: newToken(), pools: map[string]*pool{}}
+// New returns a Gateway that reads its configuration from a file, "" for the one built in, and
+// whose stages have the given order. Call Load before serving.
+func New(log *slog.Logger, file string, order Order) *Gateway {
+	return &Gateway{log: log, file: file, order: order, token: newToken(), keeper: NewKeeper(log)}
 }
 
-// observed sets up what the gateway tells of itself, once.
-func (g *gateway) observed() error {
-	if g.telemetry != nil {
-		return nil
-	}
-	t, err := g.newTelemetry()
-	if err != nil {
-		return err
-	}
-	cfg := stream.MeterConfig{OnUsage: t.hooks.Usage, OnToken: t.hooks.Token, Report: ratelimit.Report}
-	if g.meter, err = stream.NewMeter(cfg); err != nil {
-		return err
-	}
-	cfg.NoInject = true
-	if g.plain, err = stream.NewMeter(cfg); err != nil {
-		return err
-	}
-	g.telemetry = t
-	return nil
-}
-
-// load reads the configuration from its file and applies it.
-func (g *gateway) load(ctx context.Context) error {
-	src, err := readConfig(g.path)
+// Load reads the configuration from its file and applies it.
+func (g *Gateway) Load(ctx context.Context) error {
+	src, err := config.Read(g.file)
 	if err == nil {
-		err = g.apply(ctx, src, "")
+		err = g.Apply(ctx, src, "")
 	}
 	if err != nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.state.LastError = err.Error()
+		g.status.LastError = err.Error()
 	}
 	return err
 }
 
-// errChanged: the configuration is not the one that was to be replaced.
-var errChanged = errors.New("the configuration is another one by now")
+// ErrChanged is returned by Apply when another configuration is in force than was expected.
+var ErrChanged = errors.New("the configuration has changed meanwhile")
 
-// apply puts a configuration into force, or refuses it whole. It replaces only one with
-// the tag that is expected; "" and "*" are any.
-func (g *gateway) apply(ctx context.Context, src source, expected string) error {
+// Apply puts a configuration in force, or refuses it as a whole. It replaces only one with
+// the expected tag; "" and "*" match any.
+func (g *Gateway) Apply(ctx context.Context, src config.Source, expected string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if expected != "" && expected != "*" && expected != g.state.tag() {
-		return errChanged
+	if expected != "" && expected != "*" && expected != g.status.Tag() {
+		return ErrChanged
 	}
-	revision := revisionOf(src.text)
-	if g.current.Load() != nil && revision == g.state.Revision {
-		g.state.LastError = ""
+	revision := config.Revision(src.Text)
+	if g.current.Load() != nil && revision == g.status.Revision {
+		g.status.LastError = ""
 		return nil
 	}
-	cfg, err := src.parse()
+	cfg, err := src.Parse()
 	if err != nil {
 		return err
 	}
-	if err := g.observed(); err != nil { //nolint:contextcheck // it lives as long as the process
+	if err := g.startTelemetry(); err != nil { //nolint:contextcheck // it lives as long as the process
 		return err
 	}
-	next, err := g.build(ctx, src, cfg)
+	next, err := g.build(src, cfg) //nolint:contextcheck // requests bring their own
 	if err != nil {
+		g.keeper.Discard()
 		return err
+	}
+	for _, name := range src.Renamed() {
+		g.log.Warn("configuration: a name has changed; the old one is accepted for one release", "change", name)
 	}
 	setMemory(cfg.Memory, g.log)
 	sampleContention(cfg.Private.ContentionProfiles)
+	g.keeper.Commit(ctx, func() { g.replace(next, revision) })
+	return nil
+}
+
+// replace makes an App the current one. The caller holds g.mu.
+func (g *Gateway) replace(next *App, revision string) {
 	g.cert.Store(next.cert)
 	g.clientCAs.Store(next.clientCAs)
 	if old := g.current.Swap(next); old != nil {
 		g.retired = append(g.retired, old)
-		g.state.Reloads++
+		g.status.Reloads++
 		g.log.Info("configuration reloaded", "revision", revision)
 	}
-	g.retired = slices.DeleteFunc(g.retired, func(a *app) bool { return a.inflight.Load() == 0 })
-	g.state.Revision, g.state.Source, g.state.LastError = revision, src.name, ""
-	return nil
+	g.retired = slices.DeleteFunc(g.retired, func(a *App) bool { return a.inflight.Load() == 0 })
+	g.status.Revision, g.status.Source, g.status.LastError = revision, next.Source.Name, ""
 }
 
-func revisionOf(text []byte) string {
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:6])
+// Current returns what the configuration in force describes; nil before the first Load.
+func (g *Gateway) Current() *App { return g.current.Load() }
+
+// Status returns the state of the configuration.
+func (g *Gateway) Status() Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.status
 }
 
-// patience is how long a client may take with a body that nobody reads, and with the end
-// of an answer.
+// File returns the file of the configuration; "" is the one built in.
+func (g *Gateway) File() string { return g.file }
+
+// Log returns the logger.
+func (g *Gateway) Log() *slog.Logger { return g.log }
+
+// Telemetry returns the observability of the process; nil before the first Load.
+func (g *Gateway) Telemetry() *Telemetry { return g.telemetry }
+
+// Token returns the one token of a gateway without other callers; "" when callers have their own.
+func (g *Gateway) Token() string {
+	if !g.Current().authn.one {
+		return ""
+	}
+	return g.token
+}
+
+// Ready reports whether the gateway accepts traffic.
+func (g *Gateway) Ready() bool { return g.ready.Load() }
+
+// SetReady says whether the gateway accepts traffic: after the start and before the end it does not.
+func (g *Gateway) SetReady(ready bool) { g.ready.Store(ready) }
+
+// patience is how long a client may take with a body that is not read, and with the end
+// of a response.
 const patience = 10 * time.Second
 
-// ServeHTTP serves the public port with whatever is current.
-func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP implements http.Handler, for the public port.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.ProtoMajor == 2:
-		// What is left to be sent waits for a window that the client may never open.
+		// The rest of a response waits for a window that the client may never open.
 		defer func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience)) }()
 	case r.ContentLength != 0:
-		// Before net/http sends a refusal it reads what is left of the body, for as long as
-		// that takes. Who wants the body sets bounds of its own.
+		// Before net/http sends a refusal it reads the rest of the body, for as long as that
+		// takes. Stages that need the body set bounds of their own.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience))
 	}
 	a := g.enter()
@@ -175,21 +175,16 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !g.ready.Load() && r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close") // clients come back through the load balancer
 	}
-	if group := a.find(r.URL.Path); group != nil {
+	if group := a.Find(r.URL.Path); group != nil {
 		group.handler.ServeHTTP(w, r)
 		return
 	}
 	a.nowhere.ServeHTTP(w, r)
 }
 
-// nowhere answers what no group takes.
-func nowhere(c *gin.Context) {
-	apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_route", Message: "No route group takes this path."})
-}
-
-// enter counts a request in the current app, so that a reload at the same
+// enter counts a request in the current App, so that a reload at the same
 // moment can't forget it.
-func (g *gateway) enter() *app {
+func (g *Gateway) enter() *App {
 	for {
 		a := g.current.Load()
 		a.inflight.Add(1)
@@ -200,9 +195,36 @@ func (g *gateway) enter() *app {
 	}
 }
 
-// apps are the current one and those that still have requests.
-func (g *gateway) apps() []*app {
+// Drain waits until the streams and tunnels of all requests have ended; at the end of ctx it
+// ends them. It reports whether all ended by themselves.
+func (g *Gateway) Drain(ctx context.Context) bool {
+	g.mu.Lock()
+	apps := append(slices.Clone(g.retired), g.current.Load())
+	g.mu.Unlock()
+	var cut atomic.Bool
+	var wg sync.WaitGroup
+	for _, a := range apps {
+		for _, group := range a.Groups {
+			wg.Go(func() {
+				if group.drain(ctx) != nil {
+					cut.Store(true)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	return !cut.Load()
+}
+
+// Close ends everything that the gateway runs besides its ports.
+func (g *Gateway) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return append(slices.Clone(g.retired), g.current.Load())
+	g.keeper.Close()
+	g.demo.close()
+	if g.telemetry != nil {
+		if err := g.telemetry.close(); err != nil {
+			g.log.Warn("telemetry was not sent", "error", err)
+		}
+	}
 }

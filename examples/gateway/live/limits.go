@@ -1,203 +1,104 @@
-package main
+package live
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/ratelimit"
-	"github.com/ginfer/ginfer/ratelimit/redisstore"
-	"github.com/redis/go-redis/v9"
 )
 
-// store is where buckets are kept: in this process, or in Redis.
-type store struct {
-	key     string // what it was made of
-	buckets ratelimit.Store
-	close   func()
-}
-
-// keepStore makes the store that a configuration says, or returns the one at work
-// when that is the same.
-func (g *gateway) keepStore(cfg *Redis, faults *checker) *store {
-	key, _ := json.Marshal(cfg) //nolint:gosec // with its password: it is compared and goes nowhere
-	if g.store != nil && g.store.key == string(key) {
-		return g.store
-	}
-	s, err := g.newStore(cfg)
-	if err != nil {
-		faults.addAll("redis", err)
-		return nil
-	}
-	s.key = string(key)
-	return s
-}
-
-func (g *gateway) newStore(cfg *Redis) (*store, error) {
-	if cfg == nil {
-		m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{})
-		return &store{buckets: m, close: func() {}}, err
-	}
-	client, err := connect(cfg, redisstore.Options(cfg.Addresses...))
-	if err != nil {
-		return nil, err
-	}
-	buckets, err := redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Prefix, Timeout: time.Duration(cfg.Timeout)})
-	if err != nil {
-		return nil, errors.Join(err, client.Close())
-	}
-	down := map[string]ratelimit.FailureMode{"deny": ratelimit.FailClosed, "allow": ratelimit.FailOpen}[cfg.WhenDown]
-	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: buckets, FailureMode: down, Replicas: cfg.Replicas, OnEvent: g.hooks.Limit("store")})
-	return &store{buckets: shared, close: func() { _ = client.Close() }}, err
-}
-
-// connect makes a client with the options that a store wants, as the configuration says.
-func connect(cfg *Redis, options *redis.UniversalOptions) (redis.UniversalClient, error) {
-	options.MasterName, options.IsClusterMode = cfg.Master, cfg.Cluster
-	options.Username, options.Password, options.DB = cfg.Username, cfg.Password, cfg.DB
-	if limit := time.Duration(cfg.Timeout); limit > 0 { // the shortest of them holds
-		options.DialTimeout, options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = limit, limit, limit, limit
-	}
-	if cfg.TLS {
-		roots, err := authorities(cfg.CAFile)
+// RequestLimits is part of the stage limits: it limits requests by their rate or budget, those
+// in shadow mode last.
+func (s *Stages) RequestLimits() gin.HandlersChain {
+	return s.limits("requests", func(limits []ratelimit.Limit, shadow bool) (gin.HandlerFunc, error) {
+		cfg := ratelimit.Config{Limits: limits, Store: s.b.buckets, Shadow: shadow, OnEvent: s.Hooks.Limit(s.Group.Path)}
+		if !shadow {
+			cfg.Wait = wait(s.Group)
+		}
+		limiter, err := ratelimit.New(cfg)
 		if err != nil {
 			return nil, err
 		}
-		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
-	}
-	return redis.NewUniversalClient(options), nil
+		return limiter.Middleware(), nil
+	})
 }
 
-// redisLog takes what the client says by itself; what matters of it is an event too.
-type redisLog struct{ log *slog.Logger }
-
-// Printf implements the client's logger.
-func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
-	l.log.DebugContext(ctx, fmt.Sprintf(format, v...))
+// TokenLimits is part of the stage limits: it limits tokens by their rate or budget.
+func (s *Stages) TokenLimits() gin.HandlersChain {
+	return s.limits("tokens", func(limits []ratelimit.Limit, shadow bool) (gin.HandlerFunc, error) {
+		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: limits, Store: s.b.buckets, Shadow: shadow, OnEvent: s.Hooks.Limit(s.Group.Path)})
+		if err != nil {
+			return nil, err
+		}
+		return tokens.Middleware(), nil
+	})
 }
 
-// authorities are those in a PEM file; nil, the system's, without one.
-func authorities(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil //nolint:nilnil // nil is the system's
-	}
-	text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("%s: no certificate in it", file)
-	}
-	return pool, nil
-}
-
-// limits are those of a group. They outlive a reload that does not change them, with
-// what they have learnt.
-type limits struct {
-	key      string // what they were made of
-	chain    gin.HandlersChain
-	adaptive *ratelimit.Adaptive // nil: not bounded
-	bound    string              // what that was made of
-}
-
-// keepLimits makes a group's limits, or returns those at work when they are the same.
-func (g *gateway) keepLimits(cfg *Group, all *Config, s *store, address *auth.IPFilter) (*limits, error) {
-	named := make(map[string]Limit, len(cfg.Limits))
-	for _, name := range cfg.Limits {
-		named[name] = all.Limits[name]
-	}
-	bound, _ := json.Marshal([]any{cfg.Wait, cfg.Concurrency, cfg.has(stageAuth)}) // structs of plain values
-	text, _ := json.Marshal([]any{named, all.TrustedProxies})
-	l := &limits{key: string(bound) + string(text), bound: string(bound)}
-	old := g.limits[cfg.Path]
-	if old != nil && old.key == l.key && s == g.store {
-		return old, nil
-	}
-	if old != nil && old.bound == l.bound {
-		l.adaptive = old.adaptive // with those under way
-	}
-	if err := errors.Join(g.addRequests(l, cfg, all, s, address), g.addTokens(l, cfg, all, s, address), g.addConcurrency(l, cfg)); err != nil {
-		return nil, err
-	}
-	return l, nil
-}
-
-func (g *gateway) addRequests(l *limits, cfg *Group, all *Config, s *store, address *auth.IPFilter) error {
-	for _, shadow := range []bool{false, true} {
-		some := pick(cfg, all, "requests", shadow, address)
-		if len(some) == 0 {
+// limits keeps the limiters of one unit, with the requests that wait there.
+func (s *Stages) limits(unit string, build func(limits []ratelimit.Limit, shadow bool) (gin.HandlerFunc, error)) (chain gin.HandlersChain) {
+	for _, mode := range []string{"", " in shadow mode"} {
+		if s.off(config.StageLimits) {
+			return nil
+		}
+		limits, named := s.pick(unit, mode != "")
+		if len(limits) == 0 {
 			continue
 		}
-		config := ratelimit.Config{Limits: some, Store: s.buckets, Shadow: shadow, OnEvent: g.hooks.Limit(cfg.Path)}
-		if !shadow {
-			config.Wait = wait(cfg)
-		}
-		limiter, err := ratelimit.New(config)
+		settings := []any{named, s.Group.Wait, s.Group.Has(config.StageAuth), s.b.Config.TrustedProxies, s.b.Config.Redis}
+		handler, err := Keep(s.Keeper, unit+mode+" "+s.Group.Path, settings, func() (Part[gin.HandlerFunc], error) {
+			h, err := build(limits, mode != "")
+			return Part[gin.HandlerFunc]{Value: h}, err
+		})
 		if err != nil {
-			return err
+			s.Fail(err)
+			return nil
 		}
-		l.chain = append(l.chain, limiter.Middleware())
+		chain = append(chain, handler)
 	}
-	return nil
+	return chain
 }
 
-func (g *gateway) addTokens(l *limits, cfg *Group, all *Config, s *store, address *auth.IPFilter) error {
-	for _, shadow := range []bool{false, true} {
-		some := pick(cfg, all, "tokens", shadow, address)
-		if len(some) == 0 {
-			continue
-		}
-		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: some, Store: s.buckets, Shadow: shadow, OnEvent: g.hooks.Limit(cfg.Path)})
-		if err != nil {
-			return err
-		}
-		l.chain = append(l.chain, tokens.Middleware())
-	}
-	return nil
-}
-
-func (g *gateway) addConcurrency(l *limits, cfg *Group) (err error) {
-	c := cfg.Concurrency
-	if c == nil {
+// Concurrency is part of the stage limits: it bounds the concurrent requests.
+func (s *Stages) Concurrency() gin.HandlersChain {
+	c := s.Group.Concurrency
+	if s.off(config.StageLimits) || c == nil {
 		return nil
 	}
-	if l.adaptive == nil {
-		if l.adaptive, err = ratelimit.NewAdaptive(ratelimit.AdaptiveConfig{
-			Initial: c.Initial, Min: c.Min, Max: c.Max, Tolerance: c.Tolerance, Wait: wait(cfg), OnEvent: g.hooks.Limit(cfg.Path),
-		}); err != nil {
-			return err
-		}
+	settings := []any{c, s.Group.Wait, s.Group.Has(config.StageAuth)}
+	adaptive, err := Keep(s.Keeper, "concurrency "+s.Group.Path, settings, func() (Part[*ratelimit.Adaptive], error) {
+		a, err := ratelimit.NewAdaptive(ratelimit.AdaptiveConfig{
+			Initial: c.Initial, Min: c.Min, Max: c.Max, Tolerance: c.Tolerance, Wait: wait(s.Group), OnEvent: s.Hooks.Limit(s.Group.Path),
+		})
+		return Part[*ratelimit.Adaptive]{Value: a}, err
+	})
+	if err != nil {
+		s.Fail(err)
+		return nil
 	}
-	l.chain = append(l.chain, l.adaptive.Middleware())
-	return nil
+	s.out.Concurrency = adaptive
+	return gin.HandlersChain{adaptive.Middleware()}
 }
 
-// pick are the group's limits of one unit, those that hold or those in the shadow.
-func pick(cfg *Group, all *Config, unit string, shadow bool, address *auth.IPFilter) []ratelimit.Limit {
-	var out []ratelimit.Limit
-	for _, name := range cfg.Limits {
-		l := all.Limits[name]
+// pick returns the group's limits of one unit, enforced or in shadow mode, and their configuration.
+func (s *Stages) pick(unit string, shadow bool) (out []ratelimit.Limit, named map[string]config.Limit) {
+	named = map[string]config.Limit{}
+	for _, name := range s.Group.Limits {
+		l := s.b.Config.Limits[name]
 		if l.Unit != unit || l.Shadow != shadow {
 			continue
 		}
+		named[name] = l
 		period := map[string]ratelimit.Period{"day": ratelimit.Day, "month": ratelimit.Month}[l.Period]
-		out = append(out, ratelimit.Limit{Name: name, Key: l.forTags(l.key(address)), Rate: ratelimit.Rate(l.Rate), Burst: l.Burst, Budget: l.Budget, Period: period})
+		out = append(out, ratelimit.Limit{Name: name, Key: forTags(&l, limitKey(&l, s.b.address)), Rate: ratelimit.Rate(l.Rate), Burst: l.Burst, Budget: l.Budget, Period: period})
 	}
-	return out
+	return out, named
 }
 
-func (l *Limit) key(address *auth.IPFilter) func(*gin.Context) (string, error) {
+func limitKey(l *config.Limit, address *auth.IPFilter) func(*gin.Context) (string, error) {
 	switch l.By {
 	case "subject":
 		return auth.Subject
@@ -211,8 +112,8 @@ func (l *Limit) key(address *auth.IPFilter) func(*gin.Context) (string, error) {
 	return ratelimit.ByHeader(strings.TrimPrefix(l.By, "header:"))
 }
 
-// forTags makes a key one for callers with Tag, or without NoTag, alone.
-func (l *Limit) forTags(key func(*gin.Context) (string, error)) func(*gin.Context) (string, error) {
+// forTags restricts a key to callers with Tag, or without NoTag.
+func forTags(l *config.Limit, key func(*gin.Context) (string, error)) func(*gin.Context) (string, error) {
 	if l.Tag == "" && l.NoTag == "" {
 		return key
 	}
@@ -225,14 +126,14 @@ func (l *Limit) forTags(key func(*gin.Context) (string, error)) func(*gin.Contex
 	}
 }
 
-// wait is how long requests wait. Turns are shared between tenants, where callers
-// are known.
-func wait(cfg *Group) ratelimit.Wait {
+// wait configures how requests wait. Turns are shared between tenants, where callers
+// are authenticated.
+func wait(cfg *config.Group) ratelimit.Wait {
 	if cfg.Wait == nil {
 		return ratelimit.Wait{}
 	}
 	out := ratelimit.Wait{Max: time.Duration(cfg.Wait.Max), Size: cfg.Wait.Size}
-	if !cfg.has(stageAuth) {
+	if !cfg.Has(config.StageAuth) {
 		return out
 	}
 	out.Tenant = auth.Tenant

@@ -1,6 +1,7 @@
-package main
+package live
 
 import (
+	"cmp"
 	"log/slog"
 	"math"
 	"os"
@@ -8,19 +9,14 @@ import (
 	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/ginfer/ginfer/examples/gateway/config"
 )
 
-// setMemory tells the garbage collector how much there is: so many per cent of what the
-// container may use, so that it works harder before the kernel ends the process.
-// GOMEMLIMIT and GOGC, where they are set, are the operator's word.
-func setMemory(cfg Memory, logger *slog.Logger) {
-	percent, gogc := cfg.LimitPercent, cfg.GOGC
-	if percent == 0 {
-		percent = 90
-	}
-	if gogc == 0 {
-		gogc = 100
-	}
+// setMemory sets the soft memory limit of the garbage collector to a percentage of the
+// container's limit, so that it works harder before the kernel kills the process.
+// GOMEMLIMIT and GOGC take precedence where they are set.
+func setMemory(cfg config.Memory, logger *slog.Logger) {
+	percent, gogc := cmp.Or(cfg.LimitPercent, 90), cmp.Or(cfg.GOGC, 100)
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(max(gogc, -1))
 	}

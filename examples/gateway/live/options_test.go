@@ -1,4 +1,4 @@
-package main
+package live_test
 
 import (
 	"encoding/json"
@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// responding is a model's server that keeps the last request's body and header.
+// responding is a model's server that records the body and the header of the last request.
 type responding struct {
 	*httptest.Server
 
@@ -42,22 +44,9 @@ func newResponding(t *testing.T) *responding {
 	return s
 }
 
-// chat sends a chat to a gateway of one group.
-func chat(t *testing.T, g *gateway, body string, header ...string) *httptest.ResponseRecorder {
-	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/chat/completions", strings.NewReader(body))
-	r.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	w := httptest.NewRecorder()
-	g.ServeHTTP(w, r)
-	return w
-}
-
 func TestNoInjectLeavesRequestsAlone(t *testing.T) {
 	t.Parallel()
-	const asked = `{"model":"m","stream":true,"messages":[]}`
+	const body = `{"model":"m","stream":true,"messages":[]}`
 	for name, tt := range map[string]struct {
 		option string
 		asks   bool
@@ -65,15 +54,15 @@ func TestNoInjectLeavesRequestsAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			up := newResponding(t)
-			g, err := load(t, write(t, "my.json", strings.ReplaceAll(withUpstream(tt.option), "http://127.0.0.1:1", up.URL)))
+			g, err := gatewaytest.Load(t, gatewaytest.Write(t, "my.json", strings.ReplaceAll(gatewaytest.WithUpstream(tt.option), "http://127.0.0.1:1", up.URL)))
 			require.NoError(t, err)
-			require.Equal(t, http.StatusOK, chat(t, g, asked).Code)
+			require.Equal(t, http.StatusOK, gatewaytest.Chat(t, g, body).Code)
 			assert.Equal(t, tt.asks, strings.Contains(string(up.body), "include_usage"), "%s", up.body)
 		})
 	}
 }
 
-// What the upstream says of its limits passes where none of ours says the same.
+// Rate limit headers of the upstream pass where the gateway does not send its own.
 func TestLimitsOfTheUpstream(t *testing.T) {
 	t.Parallel()
 	up := newResponding(t)
@@ -88,9 +77,9 @@ func TestLimitsOfTheUpstream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			g, err := load(t, write(t, "my.json", strings.ReplaceAll(withGroup(tt.group, limits), "http://127.0.0.1:1", up.URL)))
+			g, err := gatewaytest.Load(t, gatewaytest.Write(t, "my.json", strings.ReplaceAll(gatewaytest.WithGroup(tt.group, limits), "http://127.0.0.1:1", up.URL)))
 			require.NoError(t, err)
-			got := chat(t, g, `{"model":"m","messages":[]}`)
+			got := gatewaytest.Chat(t, g, `{"model":"m","messages":[]}`)
 			require.Equal(t, http.StatusOK, got.Code, got.Body)
 			for _, header := range []string{"X-Ratelimit-Remaining-Requests", "X-Ratelimit-Remaining-Tokens", "Ratelimit"} {
 				values := got.Header()[header]
@@ -106,37 +95,37 @@ func TestLimitsOfTheUpstream(t *testing.T) {
 func TestTokenInEverySDKsHeader(t *testing.T) {
 	t.Parallel()
 	up := newResponding(t)
-	g, err := load(t, write(t, "my.json", fmt.Sprintf(`{"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/", "upstream": "a"}]}`, up.URL)))
+	g, err := gatewaytest.Load(t, gatewaytest.Write(t, "my.json", fmt.Sprintf(`{"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/", "upstream": "a"}]}`, up.URL)))
 	require.NoError(t, err)
 	for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"} {
 		prefix := ""
 		if name == "Authorization" {
 			prefix = "Bearer "
 		}
-		assert.Equal(t, http.StatusOK, chat(t, g, `{"model":"m","messages":[]}`, name, prefix+g.token).Code, name)
+		assert.Equal(t, http.StatusOK, gatewaytest.Chat(t, g, `{"model":"m","messages":[]}`, name, prefix+g.Token()).Code, name)
 		assert.NotContains(t, up.header, name)
-		assert.Equal(t, http.StatusUnauthorized, chat(t, g, `{"model":"m","messages":[]}`, name, prefix+"x").Code, name)
+		assert.Equal(t, http.StatusUnauthorized, gatewaytest.Chat(t, g, `{"model":"m","messages":[]}`, name, prefix+"x").Code, name)
 	}
 }
 
-// Options reach the parts that they are for.
+// Options reach the packages that they configure.
 func TestOptionsAreReached(t *testing.T) {
 	t.Parallel()
-	g, err := load(t, write(t, "my.json", `{
+	g, err := gatewaytest.Load(t, gatewaytest.Write(t, "my.json", `{
 		"memory": {"body_budget": 400, "body_share": 0.5},
 		"upstreams": {"a": {"endpoints": [{"url": "http://127.0.0.1:1"}], "breaker": {"consecutive": 2, "callers": false, "sleep": "1h", "max_sleep": "2h"}}},
 		"groups": [{"path": "/", "stages": [], "upstream": "a", "proxy": {
-			"max_body": 100, "connect": "1s", "first_byte": "2s", "first_content": "3s", "hold": "4s", "idle": "6s", "stall": "5s", "total": "7s", "tunnel": "8s", "tries": 1}}]}`))
+			"max_body": 100, "connect": "1s", "first_byte": "2s", "first_content": "3s", "prefetch": "4s", "idle": "6s", "stall": "5s", "total": "7s", "tunnel": "8s", "attempts": 1}}]}`))
 	require.NoError(t, err)
 	const s = time.Second
 	assert.Equal(t, proxy.Timeouts{Connect: s, FirstByte: 2 * s, FirstContent: 3 * s, Hold: 4 * s, Idle: 6 * s, Stall: 5 * s, Total: 7 * s, Tunnel: 8 * s},
-		g.current.Load().groups[0].proxy.Timeouts())
-	assert.Equal(t, http.StatusServiceUnavailable, chat(t, g, `{"model":"`+strings.Repeat("m", 300)+`"}`).Code, "the share of one caller is 200 bytes")
+		g.Current().Groups[0].Proxy.Timeouts())
+	assert.Equal(t, http.StatusServiceUnavailable, gatewaytest.Chat(t, g, `{"model":"`+strings.Repeat("m", 300)+`"}`).Code, "the share of one caller is 200 bytes")
 	for range 2 {
-		assert.Equal(t, http.StatusBadGateway, chat(t, g, `{"model":"m"}`).Code)
+		assert.Equal(t, http.StatusBadGateway, gatewaytest.Chat(t, g, `{"model":"m"}`).Code)
 	}
-	require.Len(t, g.pools["a"].breakers.Status(), 1)
-	assert.Equal(t, breaker.Open, g.pools["a"].breakers.Status()[0].State)
+	require.Len(t, g.Current().Upstreams["a"].Breakers.Status(), 1)
+	assert.Equal(t, breaker.Open, g.Current().Upstreams["a"].Breakers.Status()[0].State)
 }
 
 // A change of an option that is a list or a switch makes a new pool.
@@ -146,9 +135,9 @@ func TestEveryOptionOfABreakerIsAChange(t *testing.T) {
 	for _, text := range []string{
 		`{}`, `{"ramp": []}`, `{"ramp": [1]}`, `{"callers": false}`, `{"callers": true}`, `{"routes": false}`, `{"trickle": -1}`, `{"successes": 2}`, `{"step": "2s"}`,
 	} {
-		var b Breaker
+		var b config.Breaker
 		require.NoError(t, json.Unmarshal([]byte(text), &b))
-		key, err := json.Marshal(Upstream{Breaker: b})
+		key, err := json.Marshal(config.Upstream{Breaker: b})
 		require.NoError(t, err)
 		assert.Empty(t, seen[string(key)], text)
 		seen[string(key)] = text

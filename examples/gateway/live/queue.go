@@ -1,17 +1,17 @@
-package main
+package live
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/observe/jobs"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/embedded"
@@ -20,70 +20,38 @@ import (
 
 type queueConnect = func(context.Context) (*nats.Conn, error)
 
-// work is the queue with what it is kept in. It lives as long as the process.
-type work struct {
-	*queue.Queue
-	key   string           // what it was made of
-	store *embedded.Server // nil: it is elsewhere
-	stop  context.CancelFunc
-	done  sync.WaitGroup
-}
-
-// keepWork is the queue that the first configuration with one describes; nil: there is
-// none.
-func (g *gateway) keepWork(cfg *Queue) (*work, error) {
-	text, _ := json.Marshal(cfg) // plain values
-	if cfg == nil || g.work != nil {
-		if g.work != nil && g.work.key != string(text) {
-			g.log.Warn("a change of the queue needs a restart")
+// queue builds the queue of the first configuration that has one; it stays until the end.
+func (b *builder) queue() (err error) {
+	cfg := b.Config.Queue
+	if _, running := Previous[*queue.Queue](b.g.keeper, "queue"); cfg == nil && !running {
+		return nil
+	}
+	b.Queue, err = Keep(b.g.keeper, "queue", []any{cfg}, func() (Part[*queue.Queue], error) {
+		connect, store, err := b.queueStore(cfg)
+		if err != nil {
+			return Part[*queue.Queue]{}, err
 		}
-		return g.work, nil
-	}
-	w := &work{key: string(text)}
-	connect, store, err := g.queueStore(cfg)
-	if err != nil {
-		return nil, err
-	}
-	w.store = store
-	w.Queue, err = g.newQueue(cfg, connect)
-	return w, err
+		q, err := b.newQueue(cfg, connect)
+		if err != nil {
+			return Part[*queue.Queue]{}, err
+		}
+		loops := []func(context.Context) error{q.Run}
+		if store != nil {
+			loops = append(loops, store.Run)
+		}
+		return Part[*queue.Queue]{Value: q, Run: loops, Pinned: true}, nil
+	})
+	return err
 }
 
-// startWork starts a queue that is new.
-func (g *gateway) startWork(w *work) {
-	if w == g.work {
-		return
-	}
-	var ctx context.Context
-	ctx, w.stop = context.WithCancel(context.Background())
-	if w.store != nil {
-		w.done.Go(func() { g.ended("the queue's store", w.store.Run(ctx)) })
-	}
-	w.done.Go(func() { g.ended("the queue", w.Run(ctx)) })
-	g.work = w
-	if g.admin.Load() != nil { // a reload brought it
-		g.openAdmin()
-	}
-}
-
-func (g *gateway) ended(what string, err error) {
-	if err != nil {
-		g.log.Error(what+" ended", "error", err)
-	}
-}
-
-// queueStore is a server inside the gateway, or a cluster outside.
-func (g *gateway) queueStore(cfg *Queue) (connect queueConnect, store *embedded.Server, err error) {
+// queueStore is the embedded store, or a cluster elsewhere.
+func (b *builder) queueStore(cfg *config.Queue) (connect queueConnect, store *embedded.Server, err error) {
 	if cfg.URL != "" {
-		url, err := expand(cfg.URL)
+		url, err := config.Expand(cfg.URL)
 		return queue.URL(url), nil, err
 	}
-	dir := cfg.Dir
-	if dir == "" {
-		dir = "queue"
-	}
-	store, err = embedded.New(embedded.Config{Dir: dir, SyncAlways: cfg.SyncAlways, Logf: func(format string, args ...any) {
-		g.log.Warn("queue store", "message", strings.TrimSpace(fmt.Sprintf(format, args...)))
+	store, err = embedded.New(embedded.Config{Dir: cmp.Or(cfg.Dir, "queue"), SyncAlways: cfg.SyncAlways, Logf: func(format string, args ...any) {
+		b.g.log.Warn("queue store", "message", strings.TrimSpace(fmt.Sprintf(format, args...)))
 	}})
 	if err != nil {
 		return nil, nil, err
@@ -91,32 +59,32 @@ func (g *gateway) queueStore(cfg *Queue) (connect queueConnect, store *embedded.
 	return store.Connect, store, nil
 }
 
-func (g *gateway) newQueue(cfg *Queue, connect queueConnect) (*queue.Queue, error) {
-	watch, err := jobs.New(jobs.Config{MeterProvider: g.otel.MeterProvider(), Logger: g.log})
+func (b *builder) newQueue(cfg *config.Queue, connect queueConnect) (*queue.Queue, error) {
+	watch, err := jobs.New(jobs.Config{MeterProvider: b.g.telemetry.OTel.MeterProvider(), Logger: b.g.log})
 	if err != nil {
 		return nil, err
 	}
-	config := queue.Config{
+	out := queue.Config{
 		Connect: connect, Replicas: cfg.Replicas, Workers: cfg.Workers, TenantWorkers: cfg.TenantWorkers,
-		Owner: auth.Subject, Tenant: auth.Tenant, Identity: identity, Attach: attach, Headers: []string{"X-Forwarded-For"}, // the gate looks again
-		Handler: http.HandlerFunc(g.carryOut), SpareCapacity: g.spare,
+		Owner: auth.Subject, Tenant: auth.Tenant, Identity: identity, Attach: attach, Headers: []string{"X-Forwarded-For"}, // the gate evaluates it again
+		Handler: http.HandlerFunc(b.g.serveQueued), SpareCapacity: b.g.spare,
 		Window: time.Duration(cfg.Window), ResultTTL: time.Duration(cfg.Keep), FileTTL: time.Duration(cfg.Keep), DeadTTL: time.Duration(cfg.Keep),
 		OnEvent: watch.Event,
 	}
 	if w := cfg.Webhooks; w != nil {
-		config.Webhooks = &queue.Webhooks{Hosts: w.Hosts, Networks: prefixes(w.Networks)}
+		out.Webhooks = &queue.Webhooks{Hosts: w.Hosts, Networks: prefixes(w.Networks)}
 		for _, secret := range w.Secrets {
-			text, err := expand(secret)
+			text, err := config.Expand(secret)
 			if err != nil {
 				return nil, err
 			}
-			config.Webhooks.Secrets = append(config.Webhooks.Secrets, text)
+			out.Webhooks.Secrets = append(out.Webhooks.Secrets, text)
 		}
 	}
-	return queue.New(config)
+	return queue.New(out)
 }
 
-// identity is what is kept of who submitted a job. It is no credential.
+// identity is what is stored of the submitter of a job. It is not a credential.
 func identity(c *gin.Context) ([]byte, error) {
 	id, ok := auth.FromContext(c.Request.Context())
 	if !ok {
@@ -128,51 +96,51 @@ func identity(c *gin.Context) ([]byte, error) {
 func attach(ctx context.Context, kept []byte) context.Context {
 	id := new(auth.Identity)
 	if json.Unmarshal(kept, id) != nil {
-		return ctx // nobody: the limits refuse it
+		return ctx // without an identity: the limits refuse it
 	}
 	return auth.NewContext(ctx, id)
 }
 
-// carryOut serves a request of the queue by the chain of its group, which need not be
-// the one that took it.
-func (g *gateway) carryOut(w http.ResponseWriter, r *http.Request) {
+// serveQueued serves a request of the queue by the chain of its group, which need not be
+// the one that accepted it.
+func (g *Gateway) serveQueued(w http.ResponseWriter, r *http.Request) {
 	a := g.enter()
 	defer a.inflight.Add(-1)
-	if group := a.find(r.URL.Path); group != nil && group.inner != nil {
+	if group := a.Find(r.URL.Path); group != nil && group.inner != nil {
 		group.inner.ServeHTTP(w, r)
 		return
 	}
 	a.nowhere.ServeHTTP(w, r)
 }
 
-// spare is how many more requests the groups with a bound could take: live ones first.
-func (g *gateway) spare() int {
+// spare is how many more requests the groups with a limit could take: live requests go first.
+func (g *Gateway) spare() int {
 	const plenty = 1 << 20
 	least := plenty
-	for _, group := range g.current.Load().groups {
-		if group.inner != nil && group.limits != nil && group.limits.adaptive != nil {
-			least = min(least, group.limits.adaptive.Limit()-group.limits.adaptive.Inflight())
+	for _, group := range g.Current().Groups {
+		if group.inner != nil && group.Concurrency != nil {
+			inflight, limit := group.Concurrent()
+			least = min(least, limit-inflight)
 		}
 	}
 	return max(least, 0)
 }
 
-// withQueue answers the queue's own paths in a group, and all others by its chain.
-func (g *gateway) withQueue(cfg *Group, w *work, gate gin.HandlersChain, chain http.Handler) http.Handler {
+// queuePaths serves the queue's own paths below a group's path, and all others by its chain.
+func queuePaths(q *queue.Queue, path string, observe, gate gin.HandlersChain, chain http.Handler) http.Handler {
 	r := gin.New()
 	_ = r.SetTrustedProxies(nil)
-	r.Use(g.middlewares(cfg.Path)...)
-	r.Use(apierror.Recovery(g.logPanic))
+	r.Use(observe...)
 	r.NoRoute(append(gate, nowhere)...)
-	w.Routes(r.Group(cfg.Path, gate...))
-	prefix := strings.TrimSuffix(cfg.Path, "/")
-	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		// What an upstream may read as such a path is ours as well.
-		first, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(plain(q.URL.Path), prefix), "/"), "/")
+	q.Routes(r.Group(path, gate...))
+	prefix := strings.TrimSuffix(path, "/")
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		// What an upstream may resolve to such a path is one as well.
+		first, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(plain(req.URL.Path), prefix), "/"), "/")
 		if first == "files" || first == "batches" || first == "jobs" {
-			r.ServeHTTP(w, q)
+			r.ServeHTTP(w, req)
 			return
 		}
-		chain.ServeHTTP(w, q)
+		chain.ServeHTTP(w, req)
 	})
 }

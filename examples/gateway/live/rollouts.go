@@ -1,4 +1,4 @@
-package main
+package live
 
 import (
 	"context"
@@ -11,93 +11,98 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/routing/redisstore"
 )
 
-// rollout is a rollout at work. It outlives a reload that does not change it.
-type rollout struct {
+// Rollout is a rollout at work.
+type Rollout struct {
 	*routing.Rollout
-	group string
-	key   string // what it was made of
-	from  *progress
-	stop  func() // returns when what it knows is saved
+	// Group is the path of its group.
+	Group string
+
+	from *progress
 }
 
-// progress is where it is kept how far rollouts are: in a folder, or in Redis, where
+// progress is where the progress of rollouts is stored: in a directory, or in Redis, where
 // replicas share it.
-type progress struct {
-	routing.RolloutStore
-	key   string // what it was made of
-	close func()
+type progress struct{ routing.RolloutStore }
+
+// rolloutProgress is the store of all rollouts.
+func (b *builder) rolloutProgress() (err error) {
+	b.progress, err = Keep(b.g.keeper, "rollout store", []any{b.Config.RolloutDir, b.Config.Redis}, b.newProgress)
+	return err
 }
 
-// keepProgress makes the store of a configuration, or returns the one at work when that
-// is the same.
-func (g *gateway) keepProgress(cfg *Config, faults *checker) *progress {
-	text, _ := json.Marshal([]any{cfg.RolloutDir, cfg.Redis})
-	if g.progress != nil && g.progress.key == string(text) {
-		return g.progress
+func (b *builder) newProgress() (Part[*progress], error) {
+	cfg := b.Config.Redis
+	if cfg == nil {
+		return Part[*progress]{Value: &progress{routing.NewFileStore(b.Config.RolloutDir)}}, nil
 	}
-	if cfg.Redis == nil {
-		return &progress{RolloutStore: routing.NewFileStore(cfg.RolloutDir), key: string(text), close: func() {}}
+	client, err := connect(cfg, redisstore.Options(cfg.Addresses...))
+	if err != nil {
+		return Part[*progress]{}, err
 	}
-	client, err := connect(cfg.Redis, redisstore.Options(cfg.Redis.Addresses...))
-	if err == nil {
-		var s *redisstore.Store
-		if s, err = redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Redis.Prefix}); err == nil {
-			return &progress{RolloutStore: s, key: string(text), close: func() { _ = client.Close() }}
-		}
+	store, err := redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Prefix})
+	if err != nil {
+		return Part[*progress]{}, errors.Join(err, client.Close())
 	}
-	faults.addAll("redis", err)
-	return nil
+	return Part[*progress]{Value: &progress{store}, Close: func() { _ = client.Close() }, Linger: time.Minute}, nil
 }
 
-// keepRollouts makes the groups' rollouts; those that did not change are the ones at work.
-func (g *gateway) keepRollouts(cfg *Config, p *parts) error {
-	p.rollouts = make(map[string][]*rollout)
-	for i := range cfg.Groups {
-		group := &cfg.Groups[i]
-		if !group.has(stageRouting) {
+// allRollouts builds the rollouts of every group.
+func (b *builder) allRollouts() error {
+	b.rollouts = make(map[string][]*Rollout)
+	for i := range b.Config.Groups {
+		group := &b.Config.Groups[i]
+		if !group.Has(config.StageRouting) {
 			continue
 		}
 		for j := range group.Routing.Rollouts {
-			r, err := g.keepRollout(group.Path, &group.Routing.Rollouts[j], cfg, p)
+			r, err := b.rollout(group.Path, &group.Routing.Rollouts[j])
 			if err != nil {
-				return err
+				b.faults.AddError("groups", err)
+				return nil
 			}
-			p.rollouts[group.Path] = append(p.rollouts[group.Path], r)
+			b.rollouts[group.Path] = append(b.rollouts[group.Path], r)
 		}
 	}
 	return nil
 }
 
-func (g *gateway) keepRollout(group string, cfg *Rollout, all *Config, p *parts) (*rollout, error) {
-	text, _ := json.Marshal([]any{group, cfg}) // plain values
-	if old := g.rollouts[cfg.name()]; old != nil && old.key == string(text) && old.from == p.progress {
-		return old, nil
-	}
-	made, err := g.newRollout(cfg, all, p)
-	return &rollout{Rollout: made, group: group, key: string(text), from: p.progress}, err
+func (b *builder) rollout(group string, cfg *config.Rollout) (*Rollout, error) {
+	name := "rollout " + cfg.ID()
+	return Keep(b.g.keeper, name, []any{group, cfg, b.Config.RolloutDir, b.Config.Redis}, func() (Part[*Rollout], error) {
+		library := cfg.Library()
+		library.Store, library.OnEvent = b.progress, b.g.telemetry.Hooks.Rollout
+		if old, ok := Previous[*Rollout](b.g.keeper, name); ok && old.from != b.progress {
+			library.Store = newSuccessor(b.progress, old.Rollout)
+		}
+		if b.Config.Redis != nil {
+			library.Replicas = b.Config.Redis.Replicas
+		}
+		made, err := routing.NewRollout(library)
+		if err != nil {
+			return Part[*Rollout]{}, err
+		}
+		restore := func(ctx context.Context) {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			if err := made.Restore(ctx); err != nil { // Run repeats it; meanwhile the canary gets no requests
+				b.g.log.Error("rollout: its store does not respond", "rollout", cfg.ID(), "error", err)
+			}
+		}
+		// Run saves the progress before it returns.
+		return Part[*Rollout]{Value: &Rollout{made, group, b.progress}, Restore: restore, Run: []func(context.Context) error{made.Run}}, nil
+	})
 }
 
-func (g *gateway) newRollout(cfg *Rollout, all *Config, p *parts) (*routing.Rollout, error) {
-	config := cfg.library()
-	config.Store, config.OnEvent = p.progress, g.hooks.Rollout
-	if old := g.rollouts[cfg.name()]; old != nil && old.from != p.progress {
-		config.Store = newSuccessor(p.progress, old.Rollout)
-	}
-	if all.Redis != nil {
-		config.Replicas = all.Redis.Replicas
-	}
-	return routing.NewRollout(config)
-}
-
-// successor is a new store that knows nothing yet of what another one kept: it begins with
-// how far the rollout is, so that a canary that was taken back stays so.
+// successor is a new store that takes over the progress of a rollout from its previous store,
+// so that a canary that was rolled back stays so.
 type successor struct {
 	routing.RolloutStore
-	before atomic.Pointer[routing.Rollout] // nil: the store knows by now
+	before atomic.Pointer[routing.Rollout] // nil: the store has it by now
 }
 
 func newSuccessor(store routing.RolloutStore, before *routing.Rollout) *successor {
@@ -126,56 +131,9 @@ func (s *successor) Load(ctx context.Context, name string) (routing.Progress, er
 	return p, err
 }
 
-// startRollouts stops the rollouts that are gone, which saves what they know, and then
-// reads it for the new ones, before they get a request.
-func (g *gateway) startRollouts(ctx context.Context, a *app) {
-	next := make(map[string]*rollout)
-	for _, group := range a.groups {
-		for _, r := range group.rollouts {
-			next[r.Status().Name] = r
-		}
-	}
-	for name, old := range g.rollouts {
-		if next[name] != old {
-			old.stop()
-		}
-	}
-	for name, r := range next {
-		if g.rollouts[name] != r {
-			g.restore(ctx, name, r)
-			r.start(context.WithoutCancel(ctx))
-		}
-	}
-	if old := g.progress; old != nil && old != a.progress {
-		time.AfterFunc(time.Minute, old.close)
-	}
-	g.rollouts, g.progress = next, a.progress
-}
-
-func (g *gateway) restore(ctx context.Context, name string, r *rollout) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if err := r.Restore(ctx); err != nil { // it asks again; meanwhile the canary gets nothing
-		g.log.Error("rollout: its store does not answer", "rollout", name, "error", err)
-	}
-}
-
-func (r *rollout) start(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = r.Run(ctx) // ends with its context, without another error
-	}()
-	r.stop = func() {
-		cancel()
-		<-done
-	}
-}
-
-// feedback takes what users tell of a version: {"model": "demo", "good": false}, sent to
+// feedback accepts verdicts of users: {"model": "demo", "good": false}, sent to
 // GROUP/feedback, counts for the version that the user has.
-func feedback(cfg *Group) gin.HandlerFunc {
+func feedback(cfg *config.Group) gin.HandlerFunc {
 	path := strings.TrimSuffix(cfg.Path, "/") + "/feedback"
 	return func(c *gin.Context) {
 		if c.Request.URL.Path != path || c.Request.Method != http.MethodPost {
@@ -193,59 +151,21 @@ func feedback(cfg *Group) gin.HandlerFunc {
 	}
 }
 
-// rolloutRow is a rollout as the private port tells of it.
-type rolloutRow struct {
-	Group string `json:"group"`
-	routing.RolloutStatus
-}
-
-// rolloutRows are those at work, in the order of the configuration.
-func (g *gateway) rolloutRows() []rolloutRow {
-	rows := []rolloutRow{}
-	if a := g.current.Load(); a != nil {
-		for _, group := range a.groups {
-			for _, r := range group.rollouts {
-				rows = append(rows, rolloutRow{r.group, r.Status()})
-			}
+// AllRollouts returns the rollouts in the order of the configuration.
+func (a *App) AllRollouts() []*Rollout {
+	var rows []*Rollout
+	if a != nil {
+		for _, group := range a.Groups {
+			rows = append(rows, group.Rollouts...)
 		}
 	}
 	return rows
 }
 
-func (g *gateway) rolloutStates() []routing.RolloutStatus {
+func (a *App) rolloutStates() []routing.RolloutStatus {
 	var states []routing.RolloutStatus
-	for _, row := range g.rolloutRows() {
-		states = append(states, row.RolloutStatus)
+	for _, r := range a.AllRollouts() {
+		states = append(states, r.Status())
 	}
 	return states
-}
-
-func (g *gateway) getRollouts(c *gin.Context) { c.JSON(http.StatusOK, g.rolloutRows()) }
-
-// postRollout lets somebody decide: pause, resume, promote, rollback, restart.
-func (g *gateway) postRollout(c *gin.Context) {
-	for _, group := range g.current.Load().groups {
-		for _, r := range group.rollouts {
-			if r.Status().Name == c.Param("name") {
-				r.decide(c)
-				return
-			}
-		}
-	}
-	apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_rollout", Message: "There is no rollout of this name."})
-}
-
-func (r *rollout) decide(c *gin.Context) {
-	does := map[string]func(context.Context) error{
-		"pause": r.Pause, "resume": r.Resume, "promote": r.Promote, "rollback": r.RollBack, "restart": r.Restart,
-	}[c.Param("action")]
-	if does == nil {
-		apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_action", Message: "A rollout can pause, resume, promote, rollback and restart."})
-		return
-	}
-	if err := does(context.WithoutCancel(c.Request.Context())); err != nil {
-		apierror.Abort(c, &apierror.Error{Status: http.StatusConflict, Code: "not_now", Message: err.Error(), Err: err})
-		return
-	}
-	c.JSON(http.StatusOK, rolloutRow{r.group, r.Status()})
 }

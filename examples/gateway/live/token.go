@@ -1,4 +1,4 @@
-package main
+package live
 
 import (
 	"cmp"
@@ -12,7 +12,7 @@ import (
 	"github.com/ginfer/ginfer/auth"
 )
 
-// tokenVariable fixes the token; without it every start makes a new one.
+// tokenVariable sets the token; without it every start generates a new one.
 const tokenVariable = "GATEWAY_TOKEN"
 
 func newToken() string {
@@ -25,9 +25,9 @@ func newToken() string {
 // tokenIssuer is the issuer of its identity.
 const tokenIssuer = "gateway"
 
-// oneToken knows the one token, by its hash, of a gateway that knows callers in no
-// other way: as a Bearer token (OpenAI clients), in X-Api-Key (Anthropic clients), Api-Key
-// (Azure clients) or X-Goog-Api-Key (Gemini clients).
+// oneToken verifies the token of a gateway without other authentication, by its hash: as a
+// Bearer token (OpenAI clients), in X-Api-Key (Anthropic clients), Api-Key (Azure clients) or
+// X-Goog-Api-Key (Gemini clients).
 type oneToken [sha256.Size]byte
 
 // Verify implements auth.Verifier.

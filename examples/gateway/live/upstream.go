@@ -1,8 +1,7 @@
-package main
+package live
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,117 +12,85 @@ import (
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
-	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/routing"
 )
 
-// pool is an upstream at work. It outlives a reload that does not change it,
-// with its health and its counts.
-type pool struct {
+// Upstream is a pool of servers at work, with its health and its counts.
+type Upstream struct {
 	*balance.Pool
-	breakers  *breaker.Group    // nil: off
-	versions  bool              // each has a circuit of its own
-	transport http.RoundTripper // the pool behind its headers
-	key       string            // what it was made of
-	stop      context.CancelFunc
-}
+	// Breakers are the circuits of the endpoints; nil: off.
+	Breakers *breaker.Group
+	// PerVersion means that each version has a circuit of its own at every endpoint.
+	PerVersion bool
 
-// close ends the pool's loops. Requests under way finish.
-func (p *pool) close() {
-	p.stop()
-	p.CloseIdleConnections()
-	if p.breakers != nil {
-		time.AfterFunc(longest, p.breakers.Close) // requests under way still report there
-	}
+	transport http.RoundTripper // all layers
 }
 
 // RoundTrip implements http.RoundTripper.
-func (p *pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	return p.transport.RoundTrip(req)
+func (u *Upstream) RoundTrip(req *http.Request) (*http.Response, error) {
+	return u.transport.RoundTrip(req)
 }
 
-// keepPools makes the pools of a configuration; those that did not change are
-// the ones at work.
-func (g *gateway) keepPools(upstreams map[string]Upstream, faults *checker) map[string]*pool {
-	pools := make(map[string]*pool, len(upstreams))
-	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
-		key, err := json.Marshal(upstreams[name])
-		if old := g.pools[name]; err == nil && old != nil && old.key == string(key) {
-			pools[name] = old
-			continue
+// Circuit returns the name of the circuit of an endpoint (HOST:PORT), for a version if each has
+// its own.
+func (u *Upstream) Circuit(endpoint, version string) string {
+	if !u.PerVersion {
+		return endpoint
+	}
+	return circuit(endpoint, version)
+}
+
+func circuit(endpoint, version string) string { return strings.TrimSpace(endpoint + " " + version) }
+
+// upstreams builds the upstreams of the configuration, or those of the demo model.
+func (b *builder) upstreams() error {
+	all := b.Config.Upstreams
+	if len(all) == 0 {
+		var err error
+		if all, err = b.g.demo.start(); err != nil {
+			return err
 		}
-		p, err := g.newPool(name, upstreams[name])
+	}
+	b.Upstreams = make(map[string]*Upstream, len(all))
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		cfg := all[name]
+		u, err := Keep(b.g.keeper, "upstream "+name, []any{cfg}, func() (Part[*Upstream], error) { return b.upstream(name, &cfg) })
 		if err != nil {
-			faults.add("upstreams."+name, "%v", err)
+			b.faults.Add("upstreams."+name, "%v", err)
 			continue
 		}
-		p.key = string(key)
-		pools[name] = p
+		b.Upstreams[name] = u
 	}
-	return pools
+	return nil
 }
 
-// startPools starts the new pools' loops and stops those of the old.
-func (g *gateway) startPools(ctx context.Context, pools map[string]*pool) {
-	for name, old := range g.pools {
-		if pools[name] != old {
-			old.close()
+func (b *builder) upstream(name string, cfg *config.Upstream) (Part[*Upstream], error) {
+	l := &Layers{Name: name, Config: cfg, Telemetry: b.g.telemetry, out: new(Upstream)}
+	u := l.out
+	u.transport = b.g.order.Behind(l)
+	closing := func() {
+		if u.Breakers != nil {
+			u.Breakers.Close()
 		}
 	}
-	for name, p := range pools {
-		if g.pools[name] == p {
-			continue
-		}
-		var loop context.Context
-		loop, p.stop = context.WithCancel(context.WithoutCancel(ctx))
-		go func() { _ = p.Run(loop) }() // ends with its context, without another error
+	if l.err != nil {
+		closing()
+		return Part[*Upstream]{}, l.err
 	}
-	g.pools = pools
+	run := func(ctx context.Context) error {
+		defer u.CloseIdleConnections()
+		return u.Run(ctx)
+	}
+	return Part[*Upstream]{Value: u, Run: []func(context.Context) error{run}, Close: closing, Linger: longest}, nil
 }
 
-// close ends what the gateway runs besides its ports.
-func (g *gateway) close() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.work != nil {
-		g.work.stop()
-		g.work.done.Wait()
-	}
-	for _, p := range g.pools {
-		p.close()
-	}
-	if g.authn != nil {
-		g.authn.stop()
-	}
-	if g.store != nil {
-		g.store.close()
-	}
-	for _, c := range g.caches {
-		c.stop()
-	}
-	if g.answers != nil {
-		g.answers.close()
-	}
-	for _, r := range g.rollouts {
-		r.stop()
-	}
-	if g.progress != nil {
-		g.progress.close()
-	}
-	g.demo.close()
-	if g.telemetry != nil {
-		if err := g.telemetry.close(); err != nil {
-			g.log.Warn("telemetry was not sent", "error", err)
-		}
-	}
-}
-
-// policy chooses among the endpoints of an upstream.
-func policy(cfg Upstream) balance.Policy {
+// policy selects among the endpoints of an upstream.
+func policy(cfg *config.Upstream) balance.Policy {
 	switch cfg.Policy {
-	case "cadence":
+	case "token_rate":
 		return balance.TokenRate()
-	case "conversations":
+	case "prefix_affinity":
 		return balance.PrefixAffinity()
 	case "round_robin":
 		return balance.RoundRobin()
@@ -142,8 +109,26 @@ func policy(cfg Upstream) balance.Policy {
 	}
 }
 
-// newBreakers makes a circuit for each endpoint, or for each version there.
-func (g *gateway) newBreakers(name string, cfg *Breaker) (*breaker.Group, error) {
+// pool is the configuration of an upstream for package balance.
+func pool(cfg *config.Upstream, next http.RoundTripper) balance.Config {
+	endpoints := make([]balance.Endpoint, len(cfg.Endpoints))
+	for i, e := range cfg.Endpoints {
+		endpoints[i] = balance.Endpoint{URL: e.URL, Weight: e.Weight}
+	}
+	out := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: next, Health: balance.Health{Path: "-"}}
+	if !cfg.Breaker.Off {
+		out.Outlier.Consecutive = -1 // the breaker handles failing endpoints
+	}
+	out.SlowStart.Window = time.Duration(cfg.SlowStart)
+	if h := cfg.Health; h != nil {
+		out.Health = balance.Health{Path: h.Path, Interval: time.Duration(h.Interval), Timeout: time.Duration(h.Timeout)}
+	}
+	return out
+}
+
+// circuits is the configuration of a breaker for package breaker: a circuit for each endpoint,
+// or for each version there.
+func circuits(cfg *config.Breaker) breaker.Config {
 	var key func(*http.Request) string
 	if cfg.PerVersion {
 		key = func(req *http.Request) string {
@@ -151,65 +136,26 @@ func (g *gateway) newBreakers(name string, cfg *Breaker) (*breaker.Group, error)
 			return circuit(req.URL.Host, target.Version)
 		}
 	}
-	return breaker.New(breaker.Config{Key: key, OnEvent: g.hooks.Breaker(name), Settings: breaker.Settings{
+	return breaker.Config{Key: key, Settings: breaker.Settings{
 		Volume: cfg.Volume, FailurePercent: cfg.FailurePercent,
 		Sleep: time.Duration(cfg.Sleep), MaxSleep: time.Duration(cfg.MaxSleep),
 		Consecutive: cfg.Consecutive, SlowFirstByte: time.Duration(cfg.SlowFirstByte), SlowPercent: cfg.SlowPercent,
 		CallersOff: isOff(cfg.Callers), RoutesOff: isOff(cfg.Routes), Trickle: cfg.Trickle,
 		Successes: cfg.Successes, Ramp: cfg.Ramp, Step: time.Duration(cfg.Step), MaxConcurrent: cfg.MaxConcurrent,
-	}})
+	}}
 }
 
-// isOff reports whether what is on by default was switched off.
+// isOff reports whether an option that is on by default was switched off.
 func isOff(on *bool) bool { return on != nil && !*on }
 
-// circuit names the circuit of a version at an endpoint.
-func circuit(endpoint, version string) string { return strings.TrimSpace(endpoint + " " + version) }
-
-func (g *gateway) newPool(name string, cfg Upstream) (*pool, error) {
-	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: cfg.Protocol, CAFile: cfg.CAFile, CertFile: cfg.CertFile, KeyFile: cfg.KeyFile})
-	if err != nil {
-		return nil, err
-	}
-	out := new(pool)
-	var through http.RoundTripper = transport
-	if !cfg.Breaker.Off {
-		if out.breakers, err = g.newBreakers(name, &cfg.Breaker); err != nil {
-			return nil, err
+// expandHeaders replaces environment variables in the values.
+func expandHeaders(headers map[string]string) (map[string]string, error) {
+	out := make(map[string]string, len(headers))
+	for name, value := range headers {
+		var err error
+		if out[name], err = config.Expand(value); err != nil {
+			return nil, fmt.Errorf("headers.%s: %w", name, err)
 		}
-		through = out.breakers.Transport(transport)
-		out.versions = cfg.Breaker.PerVersion
 	}
-	endpoints := make([]balance.Endpoint, len(cfg.Endpoints))
-	for i, e := range cfg.Endpoints {
-		endpoints[i] = balance.Endpoint{URL: e.URL, Weight: e.Weight}
-	}
-	config := balance.Config{Endpoints: endpoints, Policy: policy(cfg), Transport: through, Health: balance.Health{Path: "-"}, OnEvent: g.hooks.Balance(name)}
-	if out.breakers != nil {
-		config.Outlier.Consecutive = -1 // endpoints that fail are for the breaker
-	}
-	config.SlowStart.Window = time.Duration(cfg.SlowStart)
-	if h := cfg.Health; h != nil {
-		config.Health = balance.Health{Path: h.Path, Interval: time.Duration(h.Interval), Timeout: time.Duration(h.Timeout)}
-	}
-	p, err := balance.New(config)
-	if err != nil {
-		return nil, err
-	}
-	out.Pool, out.transport = p, p
-	if len(cfg.Headers) > 0 {
-		set := make(map[string]string, len(cfg.Headers))
-		for name, value := range cfg.Headers {
-			if set[name], err = expand(value); err != nil {
-				return nil, fmt.Errorf("headers.%s: %w", name, err)
-			}
-		}
-		out.transport = headers{next: p, set: set}
-	}
-	meter := g.meter
-	if cfg.NoInject {
-		meter = g.plain
-	}
-	out.transport = g.tracing.Transport(meter.Transport(out.transport))
 	return out, nil
 }

@@ -1,6 +1,9 @@
-package main
+// Package server listens on the two ports of the gateway, reloads what changes in its files, and
+// ends without losing requests.
+package server
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,8 +13,17 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/examples/gateway/live"
 	"golang.org/x/net/netutil"
 )
+
+// Server listens on the public and the private port.
+type Server struct {
+	g               *live.Gateway
+	public, private *port
+	failed          chan error
+}
 
 // port is a listening server.
 type port struct {
@@ -22,16 +34,10 @@ type port struct {
 
 func (p *port) url() string { return p.scheme + "://" + p.listener.Addr().String() }
 
-// ports are the two of them. Failed gets the error of one that stops by itself.
-type ports struct {
-	public, private *port
-	failed          chan error
-}
-
-// listen opens both ports.
-func (g *gateway) listen() (*ports, error) {
-	cfg := g.current.Load().cfg
-	public, err := g.publicPort(&cfg.Public)
+// Listen opens both ports of a gateway that has loaded its configuration.
+func Listen(g *live.Gateway, admin http.Handler) (*Server, error) {
+	cfg := g.Current().Config
+	public, err := publicPort(g, &cfg.Public)
 	if err != nil {
 		return nil, err
 	}
@@ -40,8 +46,7 @@ func (g *gateway) listen() (*ports, error) {
 		_ = public.listener.Close()
 		return nil, err
 	}
-	g.openAdmin()
-	private.server = &http.Server{Handler: http.HandlerFunc(g.serveAdmin), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: g.errorLog()}
+	private.server = &http.Server{Handler: admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: errorLog(g)}
 	if files := cfg.Private.TLS; files != nil {
 		if _, err := privateTLS(files); err != nil {
 			return nil, errors.Join(fmt.Errorf("private.tls: %w", err), public.listener.Close(), private.listener.Close())
@@ -49,11 +54,11 @@ func (g *gateway) listen() (*ports, error) {
 		private.scheme = "https"
 		private.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return privateTLS(files) }}
 	}
-	return &ports{public: public, private: private, failed: make(chan error, 2)}, nil
+	return &Server{g: g, public: public, private: private, failed: make(chan error, 2)}, nil
 }
 
 // privateTLS reads the files for each connection of an operator, so that they may change.
-func privateTLS(files *TLS) (*tls.Config, error) {
+func privateTLS(files *config.TLS) (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return nil, err
@@ -61,7 +66,7 @@ func privateTLS(files *TLS) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
 	if files.ClientCA != "" {
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
-		cfg.ClientCAs, err = authorities(files.ClientCA)
+		cfg.ClientCAs, err = live.Authorities(files.ClientCA)
 	}
 	return cfg, err
 }
@@ -76,12 +81,12 @@ func newPort(field, address string) (*port, error) {
 
 // publicPort sets the limits that keep slow and greedy clients from taking
 // the server down; a request body has its own (see package proxy).
-func (g *gateway) publicPort(cfg *Public) (*port, error) {
+func publicPort(g *live.Gateway, cfg *config.Public) (*port, error) {
 	p, err := newPort("public.address", cfg.Address)
 	if err != nil {
 		return nil, err
 	}
-	p.listener = netutil.LimitListener(p.listener, orDefault(cfg.MaxConnections, 20000))
+	p.listener = netutil.LimitListener(p.listener, cmp.Or(cfg.MaxConnections, 20000))
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -89,12 +94,12 @@ func (g *gateway) publicPort(cfg *Public) (*port, error) {
 	p.server = &http.Server{
 		Handler:           g,
 		Protocols:         protocols,
-		ReadHeaderTimeout: time.Duration(orDefault(cfg.HeaderTimeout, Duration(10*time.Second))),
-		IdleTimeout:       time.Duration(orDefault(cfg.IdleTimeout, Duration(2*time.Minute))),
-		MaxHeaderBytes:    orDefault(cfg.MaxHeaderBytes, 64<<10),
-		ErrorLog:          g.errorLog(),
+		ReadHeaderTimeout: cmp.Or(time.Duration(cfg.HeaderTimeout), 10*time.Second),
+		IdleTimeout:       cmp.Or(time.Duration(cfg.IdleTimeout), 2*time.Minute),
+		MaxHeaderBytes:    cmp.Or(cfg.MaxHeaderBytes, 64<<10),
+		ErrorLog:          errorLog(g),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          orDefault(cfg.MaxStreams, 100),
+			MaxConcurrentStreams:          cmp.Or(cfg.MaxStreams, 100),
 			MaxReceiveBufferPerStream:     64 << 10,
 			MaxReceiveBufferPerConnection: 1 << 20,
 			SendPingTimeout:               30 * time.Second,
@@ -104,53 +109,26 @@ func (g *gateway) publicPort(cfg *Public) (*port, error) {
 	}
 	if cfg.TLS != nil {
 		p.scheme = "https"
-		p.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate, GetConfigForClient: g.clientConfig}
+		p.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.Certificate, GetConfigForClient: g.ClientConfig}
 	}
 	return p, nil
 }
 
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
+// errorLog logs net/http's own messages: broken handshakes and the like.
+func errorLog(g *live.Gateway) *log.Logger { //nolint:forbidigo // what http.Server takes
+	return slog.NewLogLogger(g.Log().Handler(), slog.LevelDebug)
 }
 
-// certificate is the latest good one; see watch.go.
-func (g *gateway) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if cert := g.cert.Load(); cert != nil {
-		return cert, nil
-	}
-	return nil, errors.New("no certificate: public.tls was removed; restart to serve without TLS")
-}
-
-// clientConfig asks for a client certificate when the configuration in force names
-// who signs them; see watch.go. One that is not given is for the auth stage to miss.
-func (g *gateway) clientConfig(*tls.ClientHelloInfo) (*tls.Config, error) {
-	authorities := g.clientCAs.Load()
-	if authorities == nil {
-		return nil, nil //nolint:nilnil // the server's own
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: g.certificate, NextProtos: []string{"h2", "http/1.1"},
-		ClientCAs: authorities, ClientAuth: tls.VerifyClientCertIfGiven,
-	}, nil
-}
-
-// errorLog takes net/http's own messages: broken handshakes and the like.
-func (g *gateway) errorLog() *log.Logger { //nolint:forbidigo // what http.Server takes
-	return slog.NewLogLogger(g.log.Handler(), slog.LevelDebug)
-}
-
-func (p *ports) serve() {
-	for _, one := range []*port{p.public, p.private} {
+// Serve serves both ports in the background. From now on the gateway is ready.
+func (s *Server) Serve() {
+	for _, p := range []*port{s.public, s.private} {
 		go func() {
-			if err := one.serve(); !errors.Is(err, http.ErrServerClosed) {
-				p.failed <- err
+			if err := p.serve(); !errors.Is(err, http.ErrServerClosed) {
+				s.failed <- err
 			}
 		}()
 	}
+	s.g.SetReady(true)
 }
 
 func (p *port) serve() error {
@@ -159,3 +137,9 @@ func (p *port) serve() error {
 	}
 	return p.server.Serve(p.listener)
 }
+
+// Failed receives the error of a port that fails.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// URLs returns the addresses of the ports.
+func (s *Server) URLs() (public, private string) { return s.public.url(), s.private.url() }

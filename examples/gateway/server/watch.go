@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -8,32 +8,35 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/examples/gateway/live"
 )
 
 const (
 	// settle lets a writer finish before the files are read.
 	settle = 50 * time.Millisecond
-	// poll finds what no notification told of, as on network file systems.
+	// poll finds changes without a notification, as on network file systems.
 	poll = 10 * time.Second
 )
 
-// watch reloads the configuration when its file or a certificate changes.
-// It watches folders, not files: editors and Kubernetes replace files, and a
-// watch on a replaced file is deaf.
-func (g *gateway) watch(ctx context.Context) {
+// Watch reloads the configuration when its file or a certificate changes, until ctx ends.
+// It watches directories, not files: editors and Kubernetes replace files, and a
+// watch on a replaced file gets no events.
+func Watch(ctx context.Context, g *live.Gateway) {
+	w := &watch{g: g}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		g.log.Warn("no file notifications; looking every 10 s", "error", err)
+		g.Log().Warn("no file notifications; polling every 10 s", "error", err)
 		watcher = &fsnotify.Watcher{} // its channels are nil: nothing ever comes
 	} else {
 		defer func() { _ = watcher.Close() }()
 	}
-	seen := g.fingerprint()
-	seen.config = g.status().Revision // a change since it was loaded is a change
+	w.seen = w.fingerprint()
+	w.seen.config = g.Status().Revision // a change since it was loaded is a change
 	timer := time.NewTimer(poll)
 	defer timer.Stop()
 	for {
-		if g.follow(watcher) {
+		if w.follow(watcher) {
 			timer.Reset(settle) // what changed before the watch began
 		}
 		select {
@@ -42,28 +45,34 @@ func (g *gateway) watch(ctx context.Context) {
 		case <-watcher.Events:
 			timer.Reset(settle)
 		case err := <-watcher.Errors:
-			g.log.Warn("file notification", "error", err)
+			g.Log().Warn("file notification", "error", err)
 		case <-timer.C:
-			g.reload(ctx, &seen)
+			w.reload(ctx)
 			timer.Reset(poll)
 		}
 	}
 }
 
-// follow watches the folders of the files that matter now, and reports
+// watch finds changes of files.
+type watch struct {
+	g    *live.Gateway
+	seen fingerprint
+}
+
+// follow watches the directories of the current files, and reports
 // whether there is a new one.
-func (g *gateway) follow(watcher *fsnotify.Watcher) (added bool) {
+func (w *watch) follow(watcher *fsnotify.Watcher) (added bool) {
 	if watcher.Events == nil {
 		return false
 	}
 	watched := watcher.WatchList()
-	for _, file := range g.files() {
+	for _, file := range w.files() {
 		dir := filepath.Dir(file)
 		if slices.Contains(watched, dir) {
 			continue
 		}
 		if err := watcher.Add(dir); err != nil {
-			g.log.Warn("watch", "folder", dir, "error", err)
+			w.g.Log().Warn("watch", "directory", dir, "error", err)
 			continue
 		}
 		watched, added = append(watched, dir), true
@@ -72,42 +81,42 @@ func (g *gateway) follow(watcher *fsnotify.Watcher) (added bool) {
 }
 
 // files are those whose change means a reload.
-func (g *gateway) files() []string {
+func (w *watch) files() []string {
 	var files []string
-	if g.path != "" {
-		files = append(files, g.path)
+	if file := w.g.File(); file != "" {
+		files = append(files, file)
 	}
-	if t := g.current.Load().cfg.Public.TLS; t != nil {
-		files = append(files, t.files()...)
+	if t := w.g.Current().Config.Public.TLS; t != nil {
+		files = append(files, t.Files()...)
 	}
 	return files
 }
 
-// reload applies what changed in the files since it was last looked at. A
-// configuration from the admin API holds until the file changes.
-func (g *gateway) reload(ctx context.Context, seen *fingerprint) {
-	now := g.fingerprint()
-	if now.config != seen.config {
-		if err := g.load(ctx); err != nil {
-			g.log.Error("configuration refused; the one before stays", "error", err)
+// reload applies what changed in the files since they were last read. A
+// configuration from the admin API is in force until the file changes.
+func (w *watch) reload(ctx context.Context) {
+	now := w.fingerprint()
+	if now.config != w.seen.config {
+		if err := w.g.Load(ctx); err != nil {
+			w.g.Log().Error("configuration refused; the one before stays", "error", err)
 		}
 	}
-	if now.cert != seen.cert {
-		g.renewCertificate()
+	if now.cert != w.seen.cert {
+		w.g.RenewCertificate()
 	}
-	*seen = now
+	w.seen = now
 }
 
-// fingerprint tells whether files changed.
+// fingerprint identifies the content of the files.
 type fingerprint struct{ config, cert string }
 
-func (g *gateway) fingerprint() fingerprint {
+func (w *watch) fingerprint() fingerprint {
 	var f fingerprint
-	if g.path != "" {
-		f.config = sum(g.path)
+	if file := w.g.File(); file != "" {
+		f.config = sum(file)
 	}
-	if t := g.current.Load().cfg.Public.TLS; t != nil {
-		for _, file := range t.files() {
+	if t := w.g.Current().Config.Public.TLS; t != nil {
+		for _, file := range t.Files() {
 			f.cert += sum(file)
 		}
 	}
@@ -119,31 +128,5 @@ func sum(file string) string {
 	if err != nil {
 		return err.Error()
 	}
-	return revisionOf(text)
-}
-
-// files are those that may be replaced while the gateway runs.
-func (t *TLS) files() []string {
-	if t.ClientCA == "" {
-		return []string{t.Cert, t.Key}
-	}
-	return []string{t.Cert, t.Key, t.ClientCA}
-}
-
-// renewCertificate reads the certificate and the clients' authorities again; bad ones
-// are refused together.
-func (g *gateway) renewCertificate() {
-	files := g.current.Load().cfg.Public.TLS
-	if files == nil {
-		return
-	}
-	k := new(checker)
-	cert, clientCAs := k.certificate(files), k.clientCAs(files)
-	if len(k.faults) > 0 {
-		g.log.Error("certificate refused; the one before stays", "error", k.faults[0].reason)
-		return
-	}
-	g.cert.Store(cert)
-	g.clientCAs.Store(clientCAs)
-	g.log.Info("certificate renewed")
+	return config.Revision(text)
 }

@@ -1,0 +1,11 @@
+package live
+
+import (
+	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/ratelimit"
+)
+
+// NewBuckets returns the store of a configuration's limits.
+func (g *Gateway) NewBuckets(cfg *config.Redis) (Part[ratelimit.Store], error) {
+	return (&builder{g: g}).newBuckets(cfg)
+}

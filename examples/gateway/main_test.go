@@ -1,0 +1,9 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
+)
+
+func TestMain(m *testing.M) { gatewaytest.Main(m) }

@@ -1,0 +1,9 @@
+package server_test
+
+import (
+	"testing"
+
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
+)
+
+func TestMain(m *testing.M) { gatewaytest.Main(m) }
