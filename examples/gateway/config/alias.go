@@ -10,35 +10,35 @@ import (
 
 // alias is a name of an earlier release. It is accepted for one release, with a warning.
 type alias struct {
-	at       string // path of the key, * for any name, [] for any index
-	old, new string // of the key; of its value when values is set
-	values   bool
+	At       string // path of the object, * for any name, [] for any index; of the member when Value is set
+	Old, New string // names of a member; of its value when Value is set
+	Value    bool
 }
 
 // aliases is the table of all of them.
 func aliases() []alias {
 	return []alias{
-		{at: "groups.[].proxy", old: "tries", new: "attempts"},
-		{at: "groups.[].proxy", old: "hold", new: "prefetch"},
-		{at: "groups.[].cache", old: "sampled", new: "allow_nonzero_temperature"},
-		{at: "upstreams.*.policy", old: "cadence", new: "token_rate", values: true},
-		{at: "upstreams.*.policy", old: "conversations", new: "prefix_affinity", values: true},
-		{at: "redis", old: "when_down", new: "failure_mode"},
-		{at: "redis.when_down", old: "share", new: "local_share", values: true},
-		{at: "redis.when_down", old: "deny", new: "fail_closed", values: true},
-		{at: "redis.when_down", old: "allow", new: "fail_open", values: true},
-		{at: "redis.failure_mode", old: "share", new: "local_share", values: true},
-		{at: "redis.failure_mode", old: "deny", new: "fail_closed", values: true},
-		{at: "redis.failure_mode", old: "allow", new: "fail_open", values: true},
+		{At: "groups.[].proxy", Old: "tries", New: "attempts"},
+		{At: "groups.[].proxy", Old: "hold", New: "prefetch"},
+		{At: "groups.[].cache", Old: "sampled", New: "allow_nonzero_temperature"},
+		{At: "upstreams.*.policy", Old: "cadence", New: "token_rate", Value: true},
+		{At: "upstreams.*.policy", Old: "conversations", New: "prefix_affinity", Value: true},
+		{At: "redis", Old: "when_down", New: "failure_mode"},
+		{At: "redis.when_down", Old: "share", New: "local_share", Value: true},
+		{At: "redis.when_down", Old: "deny", New: "fail_closed", Value: true},
+		{At: "redis.when_down", Old: "allow", New: "fail_open", Value: true},
+		{At: "redis.failure_mode", Old: "share", New: "local_share", Value: true},
+		{At: "redis.failure_mode", Old: "deny", New: "fail_closed", Value: true},
+		{At: "redis.failure_mode", Old: "allow", New: "fail_open", Value: true},
 	}
 }
 
 // matches reports whether the alias is meant by a member.
 func (a *alias) matches(m *member) bool {
-	want, got := strings.Split(a.at, "."), m.segments
-	if !a.values {
-		want = append(want, a.old)
-	} else if m.value != a.old {
+	want, got := strings.Split(a.At, "."), m.segments
+	if !a.Value {
+		want = append(want, a.Old)
+	} else if m.value != a.Old {
 		return false
 	}
 	return slices.EqualFunc(want, got, func(want, got string) bool { return want == "*" || want == got })
@@ -65,19 +65,19 @@ func (s *Source) rename(text []byte) ([]byte, *Faults) {
 			if !a.matches(m) {
 				continue
 			}
-			if a.values {
-				edits = append(edits, edit{m.valueEnd, a.new})
-				s.renamed = append(s.renamed, fmt.Sprintf("%s: %q is now %q", m.path, a.old, a.new))
+			if a.Value {
+				edits = append(edits, edit{m.valueEnd, a.New})
+				s.renamed = append(s.renamed, fmt.Sprintf("%s: %q is now %q", m.path, a.Old, a.New))
 				continue
 			}
-			path := strings.TrimSuffix(m.path, a.old) + a.new
+			path := strings.TrimSuffix(m.path, a.Old) + a.New
 			if _, both := x.lines[path]; both {
-				faults.Add(m.path, "is the old name of %s; set only %s", a.new, a.new)
+				faults.Add(m.path, "is the old name of %s; set only %s", a.New, a.New)
 				continue
 			}
 			s.old[path] = m.path
-			edits = append(edits, edit{m.keyEnd, a.new})
-			s.renamed = append(s.renamed, fmt.Sprintf("%s is now %q", m.path, a.new))
+			edits = append(edits, edit{m.keyEnd, a.New})
+			s.renamed = append(s.renamed, fmt.Sprintf("%s is now %q", m.path, a.New))
 		}
 	}
 	if len(edits) == 0 || !faults.Empty() {

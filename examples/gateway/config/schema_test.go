@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,9 +42,42 @@ func generate(t *testing.T) []byte {
 		table.Version = ""
 		return table
 	}
-	schema, err := json.MarshalIndent(r.Reflect(&config.Config{}), "", "  ")
+	root := r.Reflect(&config.Config{})
+	for _, a := range config.Aliases() {
+		if !a.Value {
+			deprecate(t, root, a)
+		}
+	}
+	schema, err := json.MarshalIndent(root, "", "  ")
 	require.NoError(t, err)
 	return append(schema, '\n')
+}
+
+// deprecate adds the old name of a member.
+func deprecate(t *testing.T, root *jsonschema.Schema, a config.Alias) {
+	t.Helper()
+	typ := reflect.TypeFor[config.Config]()
+	for name := range strings.SplitSeq(a.At, ".") {
+		if name != "*" && name != "[]" {
+			i := slices.IndexFunc(reflect.VisibleFields(typ), func(f reflect.StructField) bool {
+				tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				return tag == name
+			})
+			require.GreaterOrEqual(t, i, 0, a.At)
+			typ = typ.Field(i).Type
+			if typ.Kind() == reflect.Pointer {
+				typ = typ.Elem()
+			}
+			continue
+		}
+		typ = typ.Elem()
+	}
+	properties := root.Definitions[typ.Name()].Properties
+	today, ok := properties.Get(a.New)
+	require.True(t, ok, a.New)
+	old := *today
+	old.Description, old.Deprecated = "Deprecated: "+a.New+".", true
+	properties.Set(a.Old, &old)
 }
 
 // texts are the types that are written as text.
@@ -85,6 +119,7 @@ func TestSchema(t *testing.T) {
 	}{
 		"built in":      {string(builtin.Text), true},
 		"plain proxy":   {gatewaytest.WithGroup(""), true},
+		"old name":      {gatewaytest.WithGroup(`, "proxy": {"tries": 1}`), true},
 		"unknown field": {gatewaytest.WithGroup(`, "pth": 1`), false},
 		"bad duration":  {gatewaytest.WithGroup(`, "proxy": {"idle": "soon"}`), false},
 		"good duration": {gatewaytest.WithGroup(`, "proxy": {"idle": "1m30s", "total": "off"}`), true},

@@ -1,12 +1,16 @@
 package live_test
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
 
+	"github.com/ginfer/ginfer/examples/gateway/chain"
 	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
+	"github.com/ginfer/ginfer/examples/gateway/live"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -78,4 +82,16 @@ func TestPoolsOutliveReloads(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(gatewaytest.WithUpstream(`, "slow_start": "1s"`)), 0o600))
 	require.NoError(t, g.Load(t.Context()))
 	assert.NotSame(t, before, g.Current().Upstreams["a"])
+}
+
+// Names of an earlier release are accepted, and the log says which are the new ones.
+func TestOldNamesAreLogged(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	g := live.New(slog.New(slog.NewJSONHandler(&log, nil)), gatewaytest.Write(t, "my.json", gatewaytest.WithGroup(`, "proxy": {"tries": 2}`)), chain.Order())
+	t.Cleanup(g.Close)
+	require.NoError(t, g.Load(t.Context()))
+	assert.Equal(t, 2, g.Current().Config.Groups[0].Proxy.Attempts)
+	assert.Contains(t, log.String(), `"level":"WARN"`)
+	assert.Contains(t, log.String(), `groups[0].proxy.tries is now \"attempts\"`)
 }
