@@ -76,7 +76,7 @@ func TestLimits(t *testing.T) {
 	assert.InDelta(t, 9, wait, 1)
 	assert.Empty(t, res.Header.Get("X-Ratelimit-Limit-Tokens"), "it did not come so far")
 
-	p.write(limited(strings.Replace(limits, `"burst": 5`, `"burst": 6`, 1), `"limits": ["rpm", "tpm", "day"], "proxy": {"tries": 1}`, upstream.URL))
+	p.write(limited(strings.Replace(limits, `"burst": 5`, `"burst": 6`, 1), `"limits": ["rpm", "tpm", "day"], "proxy": {"attempts": 1}`, upstream.URL))
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "configuration reloaded") }, 10*time.Second, 10*time.Millisecond)
 	assert.Equal(t, http.StatusTooManyRequests, p.with(client, small, key...).StatusCode, "what was used stays used")
 }

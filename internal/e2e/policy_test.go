@@ -27,7 +27,7 @@ func TestConversationsStay(t *testing.T) {
 		servers[i] = newModel(t, helloEvents)
 		list = append(list, fmt.Sprintf(`{"url": %q}`, servers[i].URL))
 	}
-	config := fmt.Sprintf(`{%s, "upstreams": {"a": {"policy": "conversations", "endpoints": [%s]}},
+	config := fmt.Sprintf(`{%s, "upstreams": {"a": {"policy": "prefix_affinity", "endpoints": [%s]}},
 		"groups": [{"path": "/v1", "stages": ["routing", "stream"], "routing": {"table": {"routes": [{"model": "m", "version": "v1", "upstream": "a", "upstream_model": "m-1"}]}}}]}`,
 		ports, strings.Join(list, ", "))
 	gateways := []*process{start(t, config), start(t, config)}
@@ -85,7 +85,7 @@ func ticking(t *testing.T, every time.Duration) *httptest.Server {
 // Streams go where tokens come fast, and the private port says so.
 func TestCadencePrefersTheFast(t *testing.T) {
 	fast, slow := ticking(t, 20*time.Millisecond), ticking(t, 200*time.Millisecond)
-	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"policy": "cadence", "endpoints": [{"url": %q}, {"url": %q}]}},
+	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"policy": "token_rate", "endpoints": [{"url": %q}, {"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["stream"]}]}`, ports, fast.URL, slow.URL))
 	client := newClient(t, 8)
 	var users sync.WaitGroup

@@ -81,7 +81,7 @@ func startSDKUpstream(t *testing.T, upstream string) *process {
 	const group = `{"path": %q, "stream": {"heartbeat": "10ms"}, "proxy": {%s}, "routing": {"table": {"routes": [%s]}}}`
 	return start(t, fmt.Sprintf(`{%s, "upstreams": {%s}, "groups": [%s, %s, {"path": "/gemini",
 		"stages": ["stream"], "upstream": "whole", "stream": {"heartbeat": "10ms"}, "proxy": {"strip_prefix": true}}]}`, ports, strings.Join(upstreams, ", "),
-		fmt.Sprintf(group, "/v1", "", strings.Join(routes, ", ")), fmt.Sprintf(group, "/early/v1", `"hold": "10ms"`, strings.Join(routes, ", "))))
+		fmt.Sprintf(group, "/v1", "", strings.Join(routes, ", ")), fmt.Sprintf(group, "/early/v1", `"prefetch": "10ms"`, strings.Join(routes, ", "))))
 }
 
 // run calls a program with the scenes and returns what it prints.
