@@ -205,7 +205,7 @@ func Whole(req *http.Request) ([]byte, bool) {
 func Parsed(req *http.Request) (q *llm.Request, text []byte, ok bool) {
 	if c := of(req); c != nil {
 		text = c.held.Bytes()
-		return c.asks(), text, len(text) > 0
+		return c.parsed(), text, len(text) > 0
 	}
 	text, ok = Whole(req)
 	if !ok {
@@ -228,7 +228,7 @@ func Request(req *http.Request) *llm.Request {
 		return c.held.Request()
 	}
 	if p, ok := req.Body.(*patched); ok {
-		return p.asks()
+		return p.parsed()
 	}
 	if b, ok := req.Body.(holder); ok {
 		if h := b.Held(); h != nil && h.Len() > 0 && h.Err() == nil {

@@ -50,9 +50,9 @@ func Apply(req *http.Request, p Patch, edit func(*llm.Request)) (*http.Request, 
 }
 
 func (c *content) apply(req *http.Request, source io.ReadCloser, patches []Patch, edit func(*llm.Request)) *http.Request {
-	asks := *c.asks()
-	edit(&asks)
-	next := &content{held: c.held, patches: patches, request: &asks, size: int64(len(c.held.Bytes()))}
+	request := *c.parsed()
+	edit(&request)
+	next := &content{held: c.held, patches: patches, request: &request, size: int64(len(c.held.Bytes()))}
 	for i := range patches {
 		next.size += patches[i].grows()
 	}
@@ -72,7 +72,7 @@ func (c *content) apply(req *http.Request, source io.ReadCloser, patches []Patch
 	return out
 }
 
-func (c *content) asks() *llm.Request {
+func (c *content) parsed() *llm.Request {
 	if c.request != nil {
 		return c.request
 	}
@@ -115,7 +115,7 @@ func Text(req *http.Request) []byte {
 // Insert returns the request with a member added at the beginning of its JSON object.
 func Insert(req *http.Request, member []byte, edit func(*llm.Request)) (*http.Request, bool) {
 	c, source, ok := contentOf(req)
-	if !ok || !c.asks().JSON {
+	if !ok || !c.parsed().JSON {
 		return nil, false
 	}
 	return c.apply(req, source, put(c.patches, c.insertion(member)), edit), true
@@ -123,7 +123,7 @@ func Insert(req *http.Request, member []byte, edit func(*llm.Request)) (*http.Re
 
 // insertion returns the patch that puts a member first, with the comma that it needs.
 func (c *content) insertion(member []byte) Patch {
-	q, text := c.asks(), c.held.Bytes()
+	q, text := c.parsed(), c.held.Bytes()
 	p := Patch{llm.Span{Start: q.MemberAt, End: q.MemberAt}, member}
 	others := false
 	for i := range c.patches {
@@ -145,10 +145,10 @@ const modelMember = `"model":`
 // false if that is not possible: the model is in the path, or the body has an unknown format.
 func Rename(req *http.Request, model string) (*http.Request, bool) {
 	c, source, ok := contentOf(req)
-	if !ok || c.asks().ModelFault != nil {
+	if !ok || c.parsed().ModelFault != nil {
 		return nil, false
 	}
-	q := c.asks()
+	q := c.parsed()
 	edit := func(q *llm.Request) {
 		if q.BodyModel != "" {
 			q.BodyModel = model

@@ -32,8 +32,8 @@ func Of(req *http.Request) Subject {
 	if c := exchange.Credentials(req); c != "" {
 		s.credential = maphash.String(seed, c)
 	}
-	if asks := body.Request(req); asks != nil && asks.Model != "" {
-		s.model = maphash.String(seed, asks.Model)
+	if parsed := body.Request(req); parsed != nil && parsed.Model != "" {
+		s.model = maphash.String(seed, parsed.Model)
 	}
 	return s
 }

@@ -80,9 +80,9 @@ func (b *body) pass(p []byte) (int, error) {
 // each event that ended.
 func (b *body) pull(p []byte, f *filtering) (int, error) {
 	a := b.a
-	asked := time.Now()
+	began := time.Now()
 	if b.timed {
-		a.dog.arm(LimitIdle, asked, b.limit())
+		a.dog.arm(LimitIdle, began, b.limit())
 	}
 	n, err := b.read(p)
 	now := time.Now()
@@ -94,7 +94,7 @@ func (b *body) pull(p []byte, f *filtering) (int, error) {
 			if b.pauses == nil {
 				b.pauses = new(gaps)
 			}
-			b.pauses.add(now.Sub(asked))
+			b.pauses.add(now.Sub(began))
 		}
 		a.saw(p[:n], now, f)
 	}

@@ -29,7 +29,7 @@ type facts struct {
 	generates bool // the API generates text
 	known     bool // the API is known
 	owed      bool // the response must have content
-	asks      bool // the request asks a model for text
+	wantsText bool // the request asks a model for text
 	declared  bool // the response declares JSON or a stream
 	empty     bool
 	broken    bool // it declares JSON, and is not JSON
@@ -44,7 +44,7 @@ func (a *Attempt) facts() facts {
 	f := facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
 		hurried: a.limits.Hurried && !a.limits.Ample, late: a.isLate(time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
-		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), asks: a.generates(), begun: !a.content.IsZero(),
+		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), wantsText: a.generates(), begun: !a.content.IsZero(),
 	}
 	if a.outer.Err() != nil {
 		f.gone = context.Cause(a.outer)

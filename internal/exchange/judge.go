@@ -241,7 +241,7 @@ func (f *facts) called() Verdict {
 // lacksAPI reports whether a 404 means that the upstream lacks the API, and not that the requested
 // model does not exist.
 func (f *facts) lacksAPI() bool {
-	if f.said == nil || !f.asks {
+	if f.said == nil || !f.wantsText {
 		return false
 	}
 	return !strings.Contains(strings.ToLower(f.said.Code+" "+f.said.Type+" "+f.said.Message), "model")
