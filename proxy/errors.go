@@ -101,7 +101,7 @@ func isDial(err error) bool {
 // hides reports whether the client must not get a response, because it is empty or describes the
 // operator's credential.
 func hides(v exchange.Verdict) bool {
-	switch v.Err.(type) { //nolint:errorlint //nolint:errorlint // the verdict's own
+	switch v.Err.(type) { //nolint:errorlint // the verdict's own
 	case *exchange.StatusError, *exchange.GRPCError, *llm.Error:
 		return v.Withheld
 	}

@@ -230,7 +230,7 @@ func (x *call) copyBody(res *http.Response, ends *ending) error {
 
 // readEnded returns the exchange's error at the end of the upstream's body.
 func (x *call) readEnded(err error) error {
-	if err == io.EOF { //nolint:errorlint //nolint:errorlint // a wrapped EOF is no clean end
+	if err == io.EOF { //nolint:errorlint // a wrapped EOF is no clean end
 		return x.bodyEnded()
 	}
 	v := x.attempt.Latest().Verdict()

@@ -104,7 +104,7 @@ func (p *retryPolicy) wait(n int) time.Duration {
 	if p.maxBackoff > 0 {
 		bound = min(bound, p.maxBackoff)
 	}
-	return rand.N(bound + 1) //nolint:gosec //nolint:gosec // spreads load, is no secret
+	return rand.N(bound + 1) //nolint:gosec // spreads load, is no secret
 }
 
 func (p *retryPolicy) repeats(status int) bool { return slices.Contains(p.statuses, status) }

@@ -86,7 +86,7 @@ func (r *Reader) All() iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
 			m, err := r.Next()
-			if err == io.EOF { //nolint:errorlint //nolint:errorlint // a wrapped EOF is no clean end
+			if err == io.EOF { //nolint:errorlint // a wrapped EOF is no clean end
 				return
 			}
 			if !yield(m, err) || err != nil {

@@ -20,7 +20,7 @@ const (
 	maxEntries = 1024
 )
 
-var seed = maphash.MakeSeed() //nolint:gochecknoglobals //nolint:gochecknoglobals // hashes are compared within the process
+var seed = maphash.MakeSeed() //nolint:gochecknoglobals // hashes are compared within the process
 
 // Subject identifies the requests of one credential for one model. The zero value stands for
 // those with neither.
