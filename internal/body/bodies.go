@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
-	"github.com/gin-gonic/gin"
 )
 
 const (
