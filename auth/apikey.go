@@ -174,12 +174,8 @@ func (k *APIKeys) presented(r *http.Request) (string, error) {
 	return found, nil
 }
 
-// Reload reloads the file. If it is invalid, the previous keys stay in use.
-func (k *APIKeys) Reload() error {
-	_, err := k.reload()
-	return err
-}
-
+// reload reads the file and reports whether it has changed. If it is invalid, the previous
+// keys stay in use.
 func (k *APIKeys) reload() (changed bool, err error) {
 	if k.cfg.File == "" {
 		return false, nil
