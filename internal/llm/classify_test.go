@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What servers send, and what it is about. The first of the columns is the status of the
-// response; in a stream it is 200, and only the body is known.
+// Errors of servers and their kinds. The first column is the status of the response; in a
+// stream it is 200, and only the body is known.
 func TestErrorsOfServers(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -121,7 +121,7 @@ func TestErrorsOfServers(t *testing.T) {
 	}
 }
 
-// Bedrock names its errors in a header.
+// Bedrock sends the error type in a header.
 func TestErrorsOfBedrock(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]llm.Kind{

@@ -174,7 +174,7 @@ func TestAStreamAsJSON(t *testing.T) {
 	}
 }
 
-// What is said in the other form and back is the same.
+// Converting a response to the other form and back yields the same.
 func TestThereAndBack(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("wörd ", 5000)
@@ -212,7 +212,7 @@ func TestUsageOnlyIfAsked(t *testing.T) {
 	require.NoError(t, err)
 	assert.NotContains(t, string(got), "total_tokens")
 	want := strings.Replace(chatStream, sse(`{"id":"c1","created":1,"model":"m","choices":[],"usage":{"total_tokens":9}}`), "", 1)
-	want = strings.ReplaceAll(want, `,"usage":null}`, "}") // it came with that
+	want = strings.ReplaceAll(want, `,"usage":null}`, "}") // part of the same chunk
 	assert.Equal(t, want, string(llm.WithoutUsage([]byte(chatStream))))
 	assert.Equal(t, want, string(llm.WithoutUsage([]byte(want))))
 	for _, size := range []int{1, 2, 7, 100, 10_000} {
@@ -276,8 +276,7 @@ func TestWithoutOtherForm(t *testing.T) {
 	}
 }
 
-// FuzzToJSON: whatever a stream is, nothing breaks; and what has a JSON form is JSON
-// that can be streamed again.
+// FuzzToJSON: no stream causes a panic, and the JSON form of one can be streamed again.
 func FuzzToJSON(f *testing.F) {
 	for _, seed := range []string{chatStream, messageStream, sse(`{"choices":[{"index":0,"text":"a","finish_reason":"stop"}]}`, "[DONE]")} {
 		f.Add(seed, false)

@@ -83,14 +83,14 @@ func TestMember(t *testing.T) {
 	}
 }
 
-// The fault is for logs: it says where to look.
+// The error is for logs: it names the position.
 func TestMemberFault(t *testing.T) {
 	t.Parallel()
 	_, err := llm.Member([]byte(`{"a":1 ;}`), "a")
 	require.EqualError(t, err, "not a JSON object: fault at byte 7")
 }
 
-// The scan does not recurse, so that nesting costs neither stack nor time.
+// The scan does not recurse: nesting costs neither stack nor time.
 func TestMemberDeep(t *testing.T) {
 	t.Parallel()
 	const depth = 1 << 20
@@ -128,8 +128,8 @@ func TestString(t *testing.T) {
 	}
 }
 
-// FuzzMember compares with encoding/json, which must agree wherever a name is
-// there once and looks like no other.
+// FuzzMember compares with encoding/json, which must agree wherever a name is unique and
+// similar to no other.
 func FuzzMember(f *testing.F) {
 	for _, seed := range []string{
 		`{"model":"a"}`, `{"a":[{"}":"\\"}],"model":1.5}`, `{"mode\u006c":null,"x":{}}`, `{"Model":1}`,
@@ -144,7 +144,7 @@ func FuzzMember(f *testing.F) {
 		}
 		var want map[string]json.RawMessage
 		if json.Unmarshal(object, &want) != nil || want == nil || !utf8.Valid(object) || !utf8.ValidString(key) {
-			return // not an object; and bytes that are no UTF-8 make names alike that are not
+			return // not an object; and invalid UTF-8 makes different names equal
 		}
 		similar := 0
 		names := namesOf(t, object)
@@ -167,8 +167,8 @@ func FuzzMember(f *testing.F) {
 	})
 }
 
-// namesOf lists the top-level names of a valid object, duplicates included,
-// which a map would hide.
+// namesOf lists the top-level names of a valid object, including duplicates, which a map
+// would hide.
 func namesOf(t *testing.T, object []byte) (names []string) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(string(object)))

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// passes reads a response that ended and reports whether it is one, or the request's own
-// fault: anything else may be had from another endpoint.
+// passes reads a response that has ended and reports whether it is content, or an error of
+// the request: anything else may be retried at another endpoint.
 func passes(contentType string, pieces ...string) bool {
 	var s llm.Scanner
 	reset(&s, llm.Unknown, contentType)
@@ -36,7 +36,7 @@ func passes(contentType string, pieces ...string) bool {
 	return false
 }
 
-// cuts calls f with the text whole, cut in two at every place, and in single bytes.
+// cuts calls f with the whole text, split in two at every position, and in single bytes.
 func cuts(text string, f func(pieces ...string)) {
 	f(text)
 	for i := 1; i < len(text); i++ {
@@ -57,7 +57,7 @@ const (
 	created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"error\":null,\"output\":[]}}\n\n"
 )
 
-// Every opening is judged alike, wherever it is cut.
+// The opening is the same wherever the stream is split.
 func TestStreams(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -115,7 +115,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// A stream that breaks fails as long as it has no content.
+// A stream that breaks fails if it has no content yet.
 func TestBrokenStreams(t *testing.T) {
 	t.Parallel()
 	const stream = ping + role + hello
@@ -169,8 +169,8 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// Errors that anybody would answer with: who sends such requests must not have them
-// repeated everywhere, nor endpoints taken for broken.
+// Errors that every endpoint would respond with: such requests must not be repeated, nor
+// count against endpoints.
 func TestFaultsOfRequestsPass(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -202,8 +202,8 @@ func TestFaultsOfRequestsPass(t *testing.T) {
 	}
 }
 
-// Events of other vendors, and of tools at work, are content: their streams are not held
-// any longer.
+// Events of other vendors, and of running tools, are content: their streams are not
+// buffered any longer.
 func TestContentOfAllKindsPasses(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
@@ -229,13 +229,13 @@ func TestContentOfAllKindsPasses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// It breaks off: only what was content passes.
+			// It breaks off: only content passes.
 			assert.True(t, passes(streamType, "data: "+text+"\n\n"))
 		})
 	}
 }
 
-// What says nothing yet is still held.
+// Streams without content are still buffered.
 func TestBeginningsAreHeld(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// finding is all that a scanner says.
+// finding is all that a scanner reports.
 type finding struct {
 	usage             llm.Usage
 	known             bool
@@ -69,7 +69,7 @@ func TestScannerIsUsedAgain(t *testing.T) {
 	var s llm.Scanner
 	for _, tt := range corpus() {
 		reset(&s, llm.Unknown, tt.contentType)
-		_, _ = s.Write([]byte(tt.body[:len(tt.body)/2])) // and leaves it anywhere
+		_, _ = s.Write([]byte(tt.body[:len(tt.body)/2])) // and stops anywhere
 		reset(&s, llm.Unknown, tt.contentType)
 		n, err := s.Write([]byte(tt.body))
 		require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestScannerSaysWhatItCannotRead(t *testing.T) {
 	assert.False(t, unset.Readable())
 }
 
-// Text that a client can make a model say is no usage.
+// Text that a client can make a model write is not usage.
 func TestUsageCountsOnlyAtItsPlace(t *testing.T) {
 	t.Parallel()
 	const fake = `"usage":{"prompt_tokens":1,"completion_tokens":1,"input_tokens":1,"output_tokens":1,"total_tokens":2}`
@@ -210,7 +210,7 @@ func TestZeroOutputWithTextIsNoCount(t *testing.T) {
 	require.Equal(t, llm.Usage{Input: 3, Output: 2, Estimated: true}, got.usage)
 }
 
-// What is long is neither kept nor lost.
+// Long values are neither buffered nor lost.
 func TestScannerIsBounded(t *testing.T) {
 	piece := append(bytes.Repeat([]byte("x"), 10_000), bytes.Repeat([]byte(`\u0041\"[{: ,`), 10)...)
 	tests := []struct {
