@@ -153,7 +153,7 @@ var chatStream = sse(
 	`{"id":"c1","created":1,"model":"m","choices":[],"usage":{"total_tokens":9}}`,
 	"[DONE]")
 
-func TestAStreamAsJSON(t *testing.T) {
+func TestToJSON(t *testing.T) {
 	t.Parallel()
 	completion := sse(
 		`{"id":"c1","created":1,"model":"m","choices":[{"index":0,"text":"Hel","logprobs":{"tokens":["Hel"]},"finish_reason":null}]}`,
@@ -175,7 +175,7 @@ func TestAStreamAsJSON(t *testing.T) {
 }
 
 // Converting a response to the other form and back yields the same.
-func TestThereAndBack(t *testing.T) {
+func TestConvertRoundTrip(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("wörd ", 5000)
 	for _, tt := range []struct {
@@ -206,7 +206,7 @@ func quotedText(s string) []byte {
 	return b
 }
 
-func TestUsageOnlyIfAsked(t *testing.T) {
+func TestUsageOnlyIfRequested(t *testing.T) {
 	t.Parallel()
 	got, err := llm.ToStream(llm.Chat, []byte(chatJSON), false)
 	require.NoError(t, err)
@@ -231,7 +231,7 @@ func TestUsageOnlyIfAsked(t *testing.T) {
 	}
 }
 
-func TestAnEventThatIsTooLongIsPassedOn(t *testing.T) {
+func TestLongEventPasses(t *testing.T) {
 	t.Parallel()
 	var u llm.Unusaged
 	long := "data: " + strings.Repeat("x", 2<<20)
@@ -240,7 +240,7 @@ func TestAnEventThatIsTooLongIsPassedOn(t *testing.T) {
 	assert.Empty(t, u.End())
 }
 
-func TestWithoutOtherForm(t *testing.T) {
+func TestNotConvertible(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		api  llm.API

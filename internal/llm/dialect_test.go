@@ -118,7 +118,7 @@ func TestDialects(t *testing.T) {
 
 // Responses that are compressed or of another type are not read, so their text can't make a
 // client wait.
-func TestUnreadableResponsesOweNothing(t *testing.T) {
+func TestUnreadableResponses(t *testing.T) {
 	t.Parallel()
 	for _, h := range []http.Header{{"Content-Type": {"audio/mpeg"}}, {"Content-Type": {streamType}, "Content-Encoding": {"zstd"}}, {}} {
 		var s llm.Scanner

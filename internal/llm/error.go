@@ -49,9 +49,9 @@ func (e *Error) Error() string {
 		name = e.Type
 	}
 	if name == "" || len(name) > 64 {
-		return "the response says that it failed: " + e.Kind.String()
+		return "the response is an error: " + e.Kind.String()
 	}
-	return "the response says that it failed: " + strings.Map(printable, name)
+	return "the response is an error: " + strings.Map(printable, name)
 }
 
 func printable(r rune) rune {

@@ -75,7 +75,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path, contentType string, body []byte) {
 		got := llm.ReadRequest(llm.Head{Method: http.MethodPost, Path: path, ContentType: contentType}, body)
 		checkSpans(t, got, body)
-		got = llm.ReadBody(body)
+		got = readBody(body)
 		checkSpans(t, got, body)
 		require.GreaterOrEqual(t, got.N, int64(1))
 		require.GreaterOrEqual(t, min(got.MaxOutput, got.InputBytes), int64(0))

@@ -124,53 +124,6 @@ func isPlain(quoted []byte) bool {
 	return true
 }
 
-// Members calls f with each member of a JSON object, its name decoded, until f returns
-// false. The scan is as exact as [Member]'s.
-func Members(object []byte, f func(name string, value []byte) bool) error {
-	var name string
-	var err error
-	on := true
-	l := lexer{owner: discard{}, root: outlines, only: '{'}
-	l.names = func(_ []byte, start, end int) {
-		if on && err == nil {
-			name, err = nameOf(object[start:end])
-		}
-	}
-	l.values = func(start, end int) {
-		switch {
-		case err != nil || !isValue(object[start:end]):
-			l.state = broken
-		case on:
-			if on = f(name, object[start:end]); !on {
-				l.state = complete
-			}
-		}
-	}
-	fault := l.whole(object)
-	if !on && err == nil {
-		return nil
-	}
-	return errors.Join(err, fault)
-}
-
-// Elements is like [Members] for a JSON array.
-func Elements(array []byte, f func(value []byte) bool) error {
-	on := true
-	l := lexer{owner: discard{}, root: outlines, only: '['}
-	l.values = func(start, end int) {
-		if !isValue(array[start:end]) {
-			l.state = broken
-		} else if on = f(array[start:end]); !on {
-			l.state = complete
-		}
-	}
-	fault := l.whole(array)
-	if !on {
-		return nil
-	}
-	return fault
-}
-
 // whole reads a text that must be JSON without anything after it.
 func (l *lexer) whole(b []byte) error {
 	if bytes.HasPrefix(b, []byte(mark)) {
@@ -212,15 +165,4 @@ func isName(quoted []byte, key string) (same, folded bool) {
 		return false, true // a lenient parser may read anything into it
 	}
 	return name == key, strings.EqualFold(name, key)
-}
-
-// nameOf decodes a quoted name. Most have no escapes, and a body may have very many.
-func nameOf(quoted []byte) (name string, err error) {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1]), nil
-	}
-	if err = json.Unmarshal(quoted, &name); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrSyntax, err)
-	}
-	return name, nil
 }

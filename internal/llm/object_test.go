@@ -184,65 +184,6 @@ func namesOf(t *testing.T, object []byte) (names []string) {
 	return names
 }
 
-func TestMembers(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name, object, want string
-		err                error
-	}{
-		{"none", ` { } `, "", nil},
-		{"some", `{"a":1,"b" : [2,{"c":3}] , "a":"x"}`, `a=1 b=[2,{"c":3}] a="x" `, nil},
-		{"a name by escapes", `{"\u0061":1}`, "a=1 ", nil},
-		{"a name that is none", `{"\q":1}`, "", llm.ErrSyntax},
-		{"an array", `[1]`, "", llm.ErrSyntax},
-		{"no end", `{"a":1`, "a=1 ", llm.ErrSyntax},
-		{"more behind", `{"a":1}}`, "a=1 ", llm.ErrSyntax},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			got := ""
-			err := llm.Members([]byte(tt.object), func(name string, value []byte) bool {
-				got += name + "=" + string(value) + " "
-				return true
-			})
-			require.ErrorIs(t, err, tt.err)
-			assert.Equal(t, tt.want, got)
-		})
-	}
-	calls := 0
-	require.NoError(t, llm.Members([]byte(`{"a":1,"b":2`), func(string, []byte) bool { calls++; return false }))
-	assert.Equal(t, 1, calls, "it ends when it is told to")
-}
-
-// FuzzElements compares with encoding/json.
-func FuzzElements(f *testing.F) {
-	for _, seed := range []string{`[]`, `[1]`, ` [ "a" , {"b":[]} ] `, `[1,]`, `[,1]`, `[1 2]`, `{}`, `[`, `[1]]`, `["\"]"]`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, array []byte) {
-		var got []string
-		err := llm.Elements(array, func(v []byte) bool {
-			got = append(got, string(v))
-			return true
-		})
-		first := ""
-		_ = llm.Elements(array, func(v []byte) bool { first = string(v); return false })
-		if len(got) > 0 {
-			require.Equal(t, got[0], first)
-		}
-		var want []json.RawMessage
-		if json.Unmarshal(array, &want) != nil || want == nil {
-			return // no array
-		}
-		require.NoError(t, err)
-		require.Len(t, got, len(want))
-		for i, v := range want {
-			require.Equal(t, string(v), got[i])
-		}
-	})
-}
-
 func BenchmarkMember(b *testing.B) {
 	object := []byte(`{"messages":[{"role":"user","content":"` + strings.Repeat("word ", 2000) + `"}],"model":"gpt"}`)
 	b.SetBytes(int64(len(object)))

@@ -58,26 +58,26 @@ const (
 )
 
 // The opening is the same wherever the stream is split.
-func TestStreams(t *testing.T) {
+func TestStreamOpenings(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		stream string
 		passes bool
 	}{
-		"content":                {role + hello + done, true},
-		"an error after content": {hello + busy, true},
-		"reasoning":              {"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n", true},
-		"the call of a tool":     {"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":\"{}\"}}]}}]}\n\n", true},
-		"Anthropic":              {started + "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"hi\"}}\n\n", true},
-		"responses":              {created + "data: {\"type\":\"response.output_text.delta\",\"delta\":\"hi\"}\n\n", true},
-		"nothing to say":         {role + done, true},
-		"Anthropic says nothing": {started + "data: {\"type\":\"message_stop\"}\n\n", true},
-		"an empty error":         {strings.Replace(hello, "{", "{\"error\":\"\",", 1), true},
-		"a null error":           {strings.Replace(hello, "{", "{\"error\":null,", 1), true},
-		"CRLF":                   {strings.ReplaceAll(role+hello, "\n", "\r\n"), true},
-		"CR":                     {strings.ReplaceAll(role+hello, "\n", "\r"), true},
-		"a byte order mark":      {"\ufeff" + hello, true},
-		"data on two lines":      {"data: {\"choices\":[\ndata: {\"delta\":{\"content\":\"a\"}}]}\n\n", true},
+		"content":                   {role + hello + done, true},
+		"an error after content":    {hello + busy, true},
+		"reasoning":                 {"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n", true},
+		"the call of a tool":        {"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":\"{}\"}}]}}]}\n\n", true},
+		"Anthropic":                 {started + "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"hi\"}}\n\n", true},
+		"responses":                 {created + "data: {\"type\":\"response.output_text.delta\",\"delta\":\"hi\"}\n\n", true},
+		"nothing to say":            {role + done, true},
+		"Anthropic without content": {started + "data: {\"type\":\"message_stop\"}\n\n", true},
+		"an empty error":            {strings.Replace(hello, "{", "{\"error\":\"\",", 1), true},
+		"a null error":              {strings.Replace(hello, "{", "{\"error\":null,", 1), true},
+		"CRLF":                      {strings.ReplaceAll(role+hello, "\n", "\r\n"), true},
+		"CR":                        {strings.ReplaceAll(role+hello, "\n", "\r"), true},
+		"a byte order mark":         {"\ufeff" + hello, true},
+		"data on two lines":         {"data: {\"choices\":[\ndata: {\"delta\":{\"content\":\"a\"}}]}\n\n", true},
 
 		"other events":         {"data: news\n\n", true},
 		"other JSON":           {"event: x\ndata: {\"a\":1}\n\n", true},
@@ -127,7 +127,7 @@ func TestBrokenStreams(t *testing.T) {
 	})
 }
 
-func TestJSON(t *testing.T) {
+func TestJSONOpenings(t *testing.T) {
 	t.Parallel()
 	const whole = `{"choices":[{"message":{"content":"hello"}}]}`
 	for name, c := range map[string]struct {
@@ -171,7 +171,7 @@ func TestJSON(t *testing.T) {
 
 // Errors that every endpoint would respond with: such requests must not be repeated, nor
 // count against endpoints.
-func TestFaultsOfRequestsPass(t *testing.T) {
+func TestRequestErrorsPass(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		data   string
@@ -204,7 +204,7 @@ func TestFaultsOfRequestsPass(t *testing.T) {
 
 // Events of other vendors, and of running tools, are content: their streams are not
 // buffered any longer.
-func TestContentOfAllKindsPasses(t *testing.T) {
+func TestAllKindsOfContentPass(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"Gemini":            `{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}`,
@@ -236,7 +236,7 @@ func TestContentOfAllKindsPasses(t *testing.T) {
 }
 
 // Streams without content are still buffered.
-func TestBeginningsAreHeld(t *testing.T) {
+func TestStreamsWithoutContentAreBuffered(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		`{"type":"response.created","response":{"status":"in_progress","error":null}}`, `{"type":"response.in_progress","response":{}}`, `{"type":"response.queued","response":{}}`,

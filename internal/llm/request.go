@@ -89,13 +89,6 @@ func ReadRequest(h Head, body []byte) *Request {
 	return q
 }
 
-// ReadBody is like [ReadRequest] for a body alone: JSON of any API.
-func ReadBody(body []byte) *Request {
-	q := &Request{N: 1}
-	q.readJSON(body)
-	return q
-}
-
 // Generates reports whether the request asks for generation: by its API, or, if that is
 // unknown, by a model and a stream.
 func (q *Request) Generates() bool {

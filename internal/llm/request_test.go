@@ -64,7 +64,7 @@ func TestReadRequest(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, figures(llm.ReadBody([]byte(tt.body))))
+			require.Equal(t, tt.want, figures(readBody([]byte(tt.body))))
 		})
 	}
 }
@@ -140,7 +140,7 @@ func TestReadRequestNeeds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, needs(llm.ReadBody([]byte(tt.body))))
+			require.Equal(t, tt.want, needs(readBody([]byte(tt.body))))
 		})
 	}
 }
@@ -162,4 +162,9 @@ func needs(r *llm.Request) string {
 // figures returns the token counts of a request.
 func figures(r *llm.Request) llm.Request {
 	return llm.Request{Model: r.Model, Stream: r.Stream, MaxOutput: r.MaxOutput, N: r.N, InputBytes: r.InputBytes}
+}
+
+// readBody reads a JSON body of an unknown API.
+func readBody(body []byte) *llm.Request {
+	return llm.ReadRequest(llm.Head{ContentType: jsonType}, body)
 }
