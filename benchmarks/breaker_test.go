@@ -18,10 +18,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// answers is a transport that costs nothing.
-type answers struct{ res http.Response }
+// staticTransport is a transport that costs nothing.
+type staticTransport struct{ res http.Response }
 
-func (a *answers) RoundTrip(*http.Request) (*http.Response, error) {
+func (a *staticTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	res := a.res
 	res.Body = io.NopCloser(http.NoBody)
 	return &res, nil
@@ -48,14 +48,14 @@ func (w *withGobreaker) RoundTrip(req *http.Request) (*http.Response, error) {
 // mixed is a transport that costs nothing, and of whose answers one in so many is a
 // failure; 0: none is.
 type mixed struct {
-	good, bad answers
+	good, bad staticTransport
 	every     int64
 	n         atomic.Int64
 }
 
 func newMixed(every int64) *mixed {
-	of := func(status int) answers {
-		return answers{http.Response{StatusCode: status, Header: http.Header{}}}
+	of := func(status int) staticTransport {
+		return staticTransport{http.Response{StatusCode: status, Header: http.Header{}}}
 	}
 	return &mixed{good: of(http.StatusOK), bad: of(http.StatusInternalServerError), every: every}
 }

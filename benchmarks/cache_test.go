@@ -22,8 +22,8 @@ import (
 )
 
 const (
-	asked    = `{"model":"gpt-4o","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"What is the capital of France?"}],"temperature":0,"max_tokens":100}`
-	answered = `{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":2,"total_tokens":22}}`
+	chatRequest  = `{"model":"gpt-4o","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"What is the capital of France?"}],"temperature":0,"max_tokens":100}`
+	chatResponse = `{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":2,"total_tokens":22}}`
 )
 
 // body is a request's body that can be read again.
@@ -48,7 +48,7 @@ func posts(chain ...gin.HandlerFunc) http.Handler {
 // model answers as a model would, without thinking.
 func model(c *gin.Context) {
 	c.Header("Cache-Control", "max-age=3600")
-	c.Data(http.StatusOK, "application/json", []byte(answered))
+	c.Data(http.StatusOK, "application/json", []byte(chatResponse))
 }
 
 // BenchmarkCacheHit is what a hit costs: of a POST to a model, of a long one, of a GET,
@@ -58,20 +58,20 @@ func BenchmarkCacheHit(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
 	ours := posts(cache.Middleware(cache.Config{Beta: -1, LLM: cache.LLM{TTL: time.Hour}}), model)
 	theirs := posts(gincache.CacheByRequestURI(persist.NewMemoryStore(time.Hour), time.Hour), model)
-	long := strings.Replace(asked, "What", strings.Repeat("And a long prompt. ", 3000), 1)
+	long := strings.Replace(chatRequest, "What", strings.Repeat("And a long prompt. ", 3000), 1)
 	for _, one := range []struct {
 		name, method, body string
 		h                  http.Handler
 	}{
-		{"nothing", http.MethodPost, asked, posts(func(*gin.Context) {})},
-		{"ginfer POST 0.2 KB", http.MethodPost, asked, ours},
+		{"nothing", http.MethodPost, chatRequest, posts(func(*gin.Context) {})},
+		{"ginfer POST 0.2 KB", http.MethodPost, chatRequest, ours},
 		{"ginfer POST 57 KB", http.MethodPost, long, ours},
 		{"ginfer GET", http.MethodGet, "", ours},
 		{"gin-cache GET", http.MethodGet, "", theirs},
 	} {
 		b.Run(one.name, func(b *testing.B) {
 			w := &connected{discard{header: http.Header{}}}
-			ask := asker(b, one.h, w, one.method, one.body)
+			ask := newRequester(b, one.h, w, one.method, one.body)
 			ask()
 			ask()
 			if strings.HasPrefix(one.name, "ginfer") {
@@ -85,8 +85,8 @@ func BenchmarkCacheHit(b *testing.B) {
 	}
 }
 
-// asker makes the same request again and again.
-func asker(b *testing.B, h http.Handler, w *connected, method, text string) func() {
+// newRequester makes the same request again and again.
+func newRequester(b *testing.B, h http.Handler, w *connected, method, text string) func() {
 	b.Helper()
 	header := http.Header{"User-Agent": {"bench"}}
 	if method == http.MethodPost {
@@ -211,11 +211,11 @@ func ratio(trace func(int, *zipf) int, r rival) float64 {
 func BenchmarkCacheHitRatio(b *testing.B) {
 	for name, trace := range traces() {
 		for _, percent := range []int{1, 10} {
-			for _, who := range []string{"golang-lru", "ginfer", "otter"} {
-				b.Run(name+"/"+strconv.Itoa(percent)+"%/"+who, func(b *testing.B) {
+			for _, cacheName := range []string{"golang-lru", "ginfer", "otter"} {
+				b.Run(name+"/"+strconv.Itoa(percent)+"%/"+cacheName, func(b *testing.B) {
 					var got float64
 					for b.Loop() {
-						got = ratio(trace, rivals(b, traceKeys*percent/100)[who])
+						got = ratio(trace, rivals(b, traceKeys*percent/100)[cacheName])
 					}
 					b.ReportMetric(100*got, "hit-%")
 				})

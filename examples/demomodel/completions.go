@@ -81,7 +81,7 @@ func (s *Server) write(ctx context.Context, w http.ResponseWriter, q *request, t
 	if err != nil {
 		return err
 	}
-	base.Choices, base.Usage = []answer{st.whole(text.String(), result.finish)}, result.usage()
+	base.Choices, base.Usage = []responseChoice{st.whole(text.String(), result.finish)}, result.usage()
 	writeJSON(w, http.StatusOK, base)
 	return nil
 }

@@ -52,8 +52,8 @@ func (e *events) close(result outcome) error {
 }
 
 // send writes an event with the given choices.
-func (e *events) send(choices ...answer) error {
-	e.base.Choices = append([]answer{}, choices...) // [] rather than null
+func (e *events) send(choices ...responseChoice) error {
+	e.base.Choices = append([]responseChoice{}, choices...) // [] rather than null
 	data, err := json.Marshal(e.base)
 	if err != nil {
 		return err

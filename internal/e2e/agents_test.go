@@ -33,15 +33,15 @@ func needAgents(t *testing.T) {
 }
 
 // turn is what an agent made of one.
-type turn struct{ said, failed string }
+type turn struct{ text, failed string }
 
 // anyFailure is wanted where the words are the agent's own.
 const anyFailure = "*"
 
-// differences says where the turn failed otherwise than with these words, or is not whole.
-func (u turn) differences(failure string) (wrong []string) {
+// problems says where the turn failed otherwise than with these words, or is not whole.
+func (u turn) problems(failure string) (wrong []string) {
 	switch {
-	case failure == "" && (u.said != "hello" || u.failed != ""):
+	case failure == "" && (u.text != "hello" || u.failed != ""):
 	case failure == anyFailure && u.failed == "":
 	case failure != anyFailure && !strings.Contains(strings.ToLower(u.failed), failure):
 	default:
@@ -85,7 +85,7 @@ func runCodex(t *testing.T, p *process, prefix, model string) (u turn) {
 		}
 		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
 		if e.Item.Type == "agent_message" {
-			u.said += e.Item.Text
+			u.text += e.Item.Text
 		}
 		u.failed += e.Error.Message
 	}
@@ -107,7 +107,7 @@ func runClaudeCode(t *testing.T, p *process, prefix, model string) turn {
 	if got.IsError {
 		return turn{failed: got.Result}
 	}
-	return turn{said: got.Result}
+	return turn{text: got.Result}
 }
 
 // Agents take one turn each: whole streams with heartbeats in them, and every way to fail.
@@ -132,7 +132,7 @@ func TestAgents(t *testing.T) {
 			t.Run(name+"/"+model, func(t *testing.T) {
 				t.Parallel()
 				prefix := map[string]string{"early": "/early"}[model]
-				require.Empty(t, agent.run(t, p, prefix, model).differences(failure))
+				require.Empty(t, agent.run(t, p, prefix, model).problems(failure))
 			})
 		}
 	}

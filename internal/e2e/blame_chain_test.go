@@ -71,10 +71,10 @@ type chain struct {
 	events                      []proxy.Event
 }
 
-// callers lets everybody in, by the name in the bearer token.
-type callers struct{}
+// anyCaller lets everybody in, by the name in the bearer token.
+type anyCaller struct{}
 
-func (callers) Verify(r *http.Request) (*auth.Identity, error) {
+func (anyCaller) Verify(r *http.Request) (*auth.Identity, error) {
 	name, err := auth.Bearer(r)
 	if err != nil {
 		return nil, err
@@ -125,7 +125,7 @@ func (s chainSetup) groups(t *testing.T, g *chain, tracing *observe.Tracing, ups
 	require.NoError(t, err)
 	gate := gin.HandlersChain{held.Middleware(), access.Middleware(), tracing.Middleware(), apierror.Recovery(func(*gin.Context, any, []byte) {})}
 	gate = append(gate, s.outer...)
-	gate = append(gate, auth.Middleware(auth.Config{Verifiers: []auth.Verifier{callers{}}}))
+	gate = append(gate, auth.Middleware(auth.Config{Verifiers: []auth.Verifier{anyCaller{}}}))
 	models := engine(slices.Concat(gate, gin.HandlersChain{g.router.Middleware(), g.streams.Middleware(), g.relay(t, s, g.router.Transport())}))
 	raw := engine(slices.Concat(gate, gin.HandlersChain{g.streams.Middleware(), g.relay(t, s, upstream)}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -227,7 +227,7 @@ func (g *chain) unsettled() (list []string) {
 // settle waits until nothing is under way, and says what never ended.
 func (g *chain) settle() []string {
 	var left []string
-	if assert.Eventually(new(silent), func() bool { left = g.unsettled(); return len(left) == 0 }, chainSettles, 2*time.Millisecond) {
+	if assert.Eventually(new(discardT), func() bool { left = g.unsettled(); return len(left) == 0 }, chainSettles, 2*time.Millisecond) {
 		return nil
 	}
 	return left
@@ -251,10 +251,10 @@ func (g *chain) blamed() (list []string) {
 	return list
 }
 
-// silent takes the failures of an assertion that is only asked for its result.
-type silent struct{}
+// discardT takes the failures of an assertion that is only asked for its result.
+type discardT struct{}
 
-func (*silent) Errorf(string, ...any) {}
+func (*discardT) Errorf(string, ...any) {}
 
 // counted counts the calls of endpoints, and those that have ended.
 type counted struct {

@@ -100,8 +100,8 @@ func grpcClient(t *testing.T, g *chain) *grpc.ClientConn {
 	return conn
 }
 
-// calling is a context of a call by somebody.
-func calling(t *testing.T, caller string, limit time.Duration) (context.Context, context.CancelFunc) {
+// callContext is a context of a call by somebody.
+func callContext(t *testing.T, caller string, limit time.Duration) (context.Context, context.CancelFunc) {
 	t.Helper()
 	return context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+caller), limit)
 }
@@ -109,7 +109,7 @@ func calling(t *testing.T, caller string, limit time.Duration) (context.Context,
 // unary makes a call and returns its code.
 func unary(t *testing.T, conn *grpc.ClientConn, caller, method string, limit time.Duration) codes.Code {
 	t.Helper()
-	ctx, cancel := calling(t, caller, limit)
+	ctx, cancel := callContext(t, caller, limit)
 	defer cancel()
 	return grpcstatus.Code(conn.Invoke(ctx, "/test.Service/"+method, wrapperspb.String("hello"), new(wrapperspb.StringValue)))
 }
@@ -228,7 +228,7 @@ func TestBlameGRPCStreams(t *testing.T) {
 // bidirectional waits for the echo of each message before it sends the next one.
 func bidirectional(t *testing.T, conn *grpc.ClientConn) error {
 	t.Helper()
-	ctx, cancel := calling(t, "caller", 3*time.Second)
+	ctx, cancel := callContext(t, "caller", 3*time.Second)
 	defer cancel()
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/test.Service/Echo")
 	if err != nil {

@@ -18,8 +18,8 @@ var phases = map[string][]string{
 	"after the last event":    {roleEvent, tokenEvent, lastEvent},
 }
 
-// stops serves a stream up to a point, and stays there for as long as it is wanted.
-func stops(contentType string, said []string) http.HandlerFunc {
+// stopAfter serves a stream up to a point, and stays there for as long as it is wanted.
+func stopAfter(contentType string, said []string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if said != nil {
@@ -29,13 +29,13 @@ func stops(contentType string, said []string) http.HandlerFunc {
 			_, _ = io.WriteString(w, e)
 			w.(http.Flusher).Flush()
 		}
-		tellCame(r)
+		signalArrived(r)
 		<-r.Context().Done()
 	}
 }
 
-// left are clients that leave, each in its way and at its time.
-func left() (list []wrong) {
+// disconnects are clients that leave, each in its way and at its time.
+func disconnects() (list []clientCase) {
 	ways := map[string]func(*wire){
 		"reset":  (*wire).abort,
 		"closed": func(w *wire) { _ = w.Close() },
@@ -43,36 +43,36 @@ func left() (list []wrong) {
 	for way, leave := range ways {
 		for phase, said := range phases {
 			sees := len(said) > 1 // the client has content
-			list = append(list, wrong{name: way + " " + phase, does: stops("text/event-stream", said), once: true, do: func(w *wire, up *upstreamSeen) int {
-				w.head(rawRequest{length: len(streamBody)}, false)
-				w.part(streamBody, true)
+			list = append(list, clientCase{name: way + " " + phase, upstream: stopAfter("text/event-stream", said), noRetry: true, client: func(w *wire, up *upstreamSignal) int {
+				w.writeHead(rawRequest{length: len(streamBody)}, false)
+				w.writeBody(streamBody, true)
 				up.wait()
 				if sees {
-					w.until("hello")
+					w.readUntil("hello")
 				}
 				leave(w)
 				return 0
 			}})
 		}
-		list = append(list, wrong{name: way + " in the midst of JSON", does: stops("application/json", []string{longJSON}), once: true, do: func(w *wire, up *upstreamSeen) int {
-			w.head(rawRequest{length: len(goodBody)}, false)
-			w.part(goodBody, true)
+		list = append(list, clientCase{name: way + " in the midst of JSON", upstream: stopAfter("application/json", []string{longJSON}), noRetry: true, client: func(w *wire, up *upstreamSignal) int {
+			w.writeHead(rawRequest{length: len(goodBody)}, false)
+			w.writeBody(goodBody, true)
 			up.wait()
 			leave(w)
 			return 0
 		}})
 	}
-	return append(list, slow()...)
+	return append(list, slowClients()...)
 }
 
 const streamBody = `{"model":"m","stream":true}`
 
-// slow are clients that wait in vain, or let others wait.
-func slow() []wrong {
-	hasten := func(name, value, body string) func(*wire, *upstreamSeen) int {
-		return func(w *wire, _ *upstreamSeen) int {
+// slowClients are clients that wait in vain, or let others wait.
+func slowClients() []clientCase {
+	hasten := func(name, value, body string) func(*wire, *upstreamSignal) int {
+		return func(w *wire, _ *upstreamSignal) int {
 			status := w.post(rawRequest{fields: field(name, value)}, body)
-			_, _ = w.rest()
+			_, _ = w.readBody()
 			return status
 		}
 	}
@@ -81,19 +81,19 @@ func slow() []wrong {
 		w.WriteHeader(http.StatusGatewayTimeout) // it knows that it has too little time
 	}
 	never := []string{roleEvent, tokenEvent}
-	return []wrong{
-		{name: "too short a timeout", does: stops("", nil), once: true, want: []int{504}, do: hasten("x-request-timeout", "0.02", goodBody)},
-		{name: "too short a timeout of gRPC", does: stops("", nil), once: true, want: []int{504}, do: hasten("grpc-timeout", "20m", goodBody)},
-		{name: "too short a timeout after the role", does: stops("text/event-stream", never[:1]), once: true, do: hasten("x-request-timeout", "0.02", streamBody)},
-		{name: "too short a timeout for a stream", does: stops("text/event-stream", never), once: true, want: []int{200}, do: hasten("x-request-timeout", "0.02", streamBody)},
-		{name: "too short a timeout, as the upstream says", does: late, want: []int{504}, do: hasten("x-request-timeout", "10", goodBody)},
-		{name: "a timeout of no time", do: hasten("x-request-timeout", "0.0000001", goodBody)},
-		{name: "a client that does not read a stream", wide: true, once: true, does: endless("text/event-stream", strings.Repeat(tokenEvent, 100)), do: doesNotRead(streamBody)},
-		{name: "a client that does not read a download", wide: true, once: true, does: endless("application/octet-stream", longJSON), do: doesNotRead(goodBody)},
-		{name: "an upgraded connection that is reset", only: "h1", once: true, does: upgrades, do: func(w *wire, _ *upstreamSeen) int {
-			w.head(rawRequest{method: http.MethodGet, path: "/raw/socket", fields: [][2]string{{"connection", "upgrade"}, {"upgrade", "websocket"}}}, true)
-			status := w.code()
-			w.raw("hello")
+	return []clientCase{
+		{name: "too short a timeout", upstream: stopAfter("", nil), noRetry: true, statuses: []int{504}, client: hasten("x-request-timeout", "0.02", goodBody)},
+		{name: "too short a timeout of gRPC", upstream: stopAfter("", nil), noRetry: true, statuses: []int{504}, client: hasten("grpc-timeout", "20m", goodBody)},
+		{name: "too short a timeout after the role", upstream: stopAfter("text/event-stream", never[:1]), noRetry: true, client: hasten("x-request-timeout", "0.02", streamBody)},
+		{name: "too short a timeout for a stream", upstream: stopAfter("text/event-stream", never), noRetry: true, statuses: []int{200}, client: hasten("x-request-timeout", "0.02", streamBody)},
+		{name: "too short a timeout, as the upstream says", upstream: late, statuses: []int{504}, client: hasten("x-request-timeout", "10", goodBody)},
+		{name: "a timeout of no time", client: hasten("x-request-timeout", "0.0000001", goodBody)},
+		{name: "a client that does not read a stream", concurrent: true, noRetry: true, upstream: endless("text/event-stream", strings.Repeat(tokenEvent, 100)), client: neverReads(streamBody)},
+		{name: "a client that does not read a download", concurrent: true, noRetry: true, upstream: endless("application/octet-stream", longJSON), client: neverReads(goodBody)},
+		{name: "an upgraded connection that is reset", onlyProto: "h1", noRetry: true, upstream: echoUpgrade, client: func(w *wire, _ *upstreamSignal) int {
+			w.writeHead(rawRequest{method: http.MethodGet, path: "/raw/socket", fields: [][2]string{{"connection", "upgrade"}, {"upgrade", "websocket"}}}, true)
+			status := w.statusCode()
+			w.writeRaw("hello")
 			w.abort()
 			return status
 		}},
@@ -105,7 +105,7 @@ func endless(contentType, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", contentType)
-		defer tellCame(r)
+		defer signalArrived(r)
 		for r.Context().Err() == nil {
 			if _, err := io.WriteString(w, text); err != nil {
 				return
@@ -114,21 +114,21 @@ func endless(contentType, text string) http.HandlerFunc {
 	}
 }
 
-// doesNotRead asks, takes the begin, and then nothing until the gateway has had enough.
-func doesNotRead(body string) func(*wire, *upstreamSeen) int {
-	return func(w *wire, up *upstreamSeen) int {
-		w.mute = true
+// neverReads asks, takes the begin, and then nothing until the gateway has had enough.
+func neverReads(body string) func(*wire, *upstreamSignal) int {
+	return func(w *wire, up *upstreamSignal) int {
+		w.withholdWindow = true
 		_ = w.SetReadBuffer(4 << 10)
-		w.head(rawRequest{length: len(body)}, false)
-		w.part(body, true)
-		status := w.code()
+		w.writeHead(rawRequest{length: len(body)}, false)
+		w.writeBody(body, true)
+		status := w.statusCode()
 		up.wait()
 		return status
 	}
 }
 
-// upgrades switches to another protocol, and echoes.
-func upgrades(w http.ResponseWriter, _ *http.Request) {
+// echoUpgrade switches to another protocol, and echoes.
+func echoUpgrade(w http.ResponseWriter, _ *http.Request) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return

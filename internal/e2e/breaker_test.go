@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// switched is an upstream that can be told to fail.
-func switched(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64) {
+// failingOnDemand is an upstream that can be told to fail.
+func failingOnDemand(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64) {
 	t.Helper()
 	fails, asked = new(atomic.Bool), new(atomic.Int64)
-	good := echoing(t)
+	good := echoUpstream(t)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		if fails.Load() {
@@ -34,12 +34,12 @@ func switched(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64
 // gets its share again when it has recovered. Nobody is refused meanwhile, also not
 // those whose requests must not be repeated.
 func TestBreaker(t *testing.T) {
-	one, fails, asked := switched(t)
-	two, _, _ := switched(t)
+	one, fails, asked := failingOnDemand(t)
+	two, _, _ := failingOnDemand(t)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}], "policy": "round_robin", "breaker": {"consecutive": 5, "sleep": "200ms"}}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": []}]}`, ports, one, two))
 	client := newClient(t, 1)
-	status := func() int { return p.with(client, small).StatusCode }
+	status := func() int { return p.with(client, smallChat).StatusCode }
 	state := func() string { _, text := p.admin(http.MethodGet, "/admin/breakers", ""); return text }
 	fails.Store(true)
 	failed, begin := 0, time.Now()
@@ -78,15 +78,15 @@ func TestBreakerTotalOutage(t *testing.T) {
 	dead.Close()
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", "stages": []}]}`, ports, dead.URL))
 	client := newClient(t, 1)
-	var last answer
+	var last response
 	for range 12 {
-		last = p.with(client, small)
+		last = p.with(client, smallChat)
 	}
 	assert.Equal(t, http.StatusServiceUnavailable, last.StatusCode)
 	assert.NotEmpty(t, last.Header.Get("Retry-After"))
 	begin := time.Now()
 	for range 100 {
-		p.with(client, small)
+		p.with(client, smallChat)
 	}
 	assert.Less(t, time.Since(begin), 5*time.Second)
 }

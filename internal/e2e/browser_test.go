@@ -20,11 +20,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// nasty is a model's name as an attacker would choose it, who knows of the page.
-const nasty = `<img src=x onerror='window.hacked=1'>`
+// hostileModelName is a model's name as an attacker would choose it, who knows of the page.
+const hostileModelName = `<img src=x onerror='window.hacked=1'>`
 
-// paged is a gateway with all that its page can show.
-func paged(t *testing.T, m *tokenModel) *process {
+// pageGateway is a gateway with all that its page can show.
+func pageGateway(t *testing.T, m *tokenModel) *process {
 	t.Helper()
 	t.Setenv("PAGE_SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 	return start(t, fmt.Sprintf(`{%s, "rollout_dir": %q, "queue": {"dir": %q, "workers": 4, "webhooks": {"secrets": ["${PAGE_SECRET}"]}},
@@ -38,8 +38,8 @@ func paged(t *testing.T, m *tokenModel) *process {
 				{"version": "v1.2"}]}}}]}`, ports, t.TempDir(), t.TempDir(), m.serve(t), m.serve(t), m.serve(t)))
 }
 
-// traffic sends streams of many users until the test ends.
-func traffic(t *testing.T, p *process) {
+// sendTraffic sends streams of many users until the test ends.
+func sendTraffic(t *testing.T, p *process) {
 	t.Helper()
 	client := newClient(t, 8)
 	done := make(chan struct{})
@@ -75,7 +75,7 @@ func question(i int) string {
 	case i%40 == 39:
 		return strings.Replace(body, "Tell me.", "fail", 1)
 	case i%12 == 11 && (i < 60 || !shooting()): // pictures are without
-		return strings.Replace(body, "demo", nasty, 1)
+		return strings.Replace(body, "demo", hostileModelName, 1)
 	}
 	return body
 }
@@ -87,8 +87,8 @@ func TestBrowserPage(t *testing.T) {
 	m := &tokenModel{late: make(chan struct{})}
 	release := sync.OnceFunc(func() { close(m.late) })
 	t.Cleanup(release)
-	p := paged(t, m)
-	traffic(t, p)
+	p := pageGateway(t, m)
+	sendTraffic(t, p)
 
 	b.do(chromedp.Navigate(p.private + "/"))
 	assert.Equal(t, p.private+"/admin/", b.text(`location.href`))
@@ -100,7 +100,7 @@ func TestBrowserPage(t *testing.T) {
 	b.until(`["v1.2", "v1.3"].every((v) => versions.innerText.includes(v))`)
 	b.until(`rollouts.innerText.includes("v1.2 → v1.3") && rollouts.querySelectorAll("tbody tr").length >= 2`)
 
-	b.until(`[...requests.querySelectorAll("td")].some((td) => td.textContent === ` + quoted(nasty) + `)`)
+	b.until(`[...requests.querySelectorAll("td")].some((td) => td.textContent === ` + quoted(hostileModelName) + `)`)
 	assert.Equal(t, "undefined 0", b.text(`typeof window.hacked + " " + document.querySelectorAll("img").length`))
 
 	batch := makeBatch(t, p)

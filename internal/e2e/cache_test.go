@@ -17,14 +17,14 @@ import (
 )
 
 const (
-	cold = `{"model":"m","stream":true,"temperature":0,"messages":[{"role":"user","content":"hi"}]}`
-	full = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hello\"},\"finish_reason\":null}]}\n\n" +
+	cacheableChat = `{"model":"m","stream":true,"temperature":0,"messages":[{"role":"user","content":"hi"}]}`
+	fullStream    = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hello\"},\"finish_reason\":null}]}\n\n" +
 		"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
-	cached = `"stages": ["limits", "cache", "stream"], "cache": {}, "limits": ["tokens"]`
+	cachedStages = `"stages": ["limits", "cache", "stream"], "cache": {}, "limits": ["tokens"]`
 )
 
 // text sends a body and returns the whole answer.
-func (p *process) text(client *http.Client, body string, header ...string) (answer, string) {
+func (p *process) text(client *http.Client, body string, header ...string) (response, string) {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
 	require.NoError(p.t, err)
@@ -39,38 +39,38 @@ func (p *process) text(client *http.Client, body string, header ...string) (answ
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	require.NoError(p.t, err)
-	return answer{res.StatusCode, res.Header, res.Proto}, string(text)
+	return response{res.StatusCode, res.Header, res.Proto}, string(text)
 }
 
 // The same question is asked once, whoever asks again pays no tokens, and a purge from
 // the private port has it asked anew.
 func TestCache(t *testing.T) {
-	m := newModel(t, full)
+	m := newModel(t, fullStream)
 	p := start(t, fmt.Sprintf(`{%s, "limits": {"tokens": {"unit": "tokens", "by": "everybody", "rate": "600/m", "burst": 1000}},
-		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`, ports, m.URL, cached))
+		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`, ports, m.URL, cachedStages))
 	client := newClient(t, 8)
-	first, text := p.text(client, cold)
-	assert.Equal(t, full, text)
+	first, text := p.text(client, cacheableChat)
+	assert.Equal(t, fullStream, text)
 	assert.Contains(t, first.Header.Get("Cache-Status"), "fwd=")
 	for range 50 {
-		again, same := p.text(client, cold)
+		again, same := p.text(client, cacheableChat)
 		require.Equal(t, http.StatusOK, again.StatusCode, "hits cost no tokens")
-		require.Equal(t, full, same)
+		require.Equal(t, fullStream, same)
 		require.Contains(t, again.Header.Get("Cache-Status"), "hit")
 	}
 	assert.EqualValues(t, 1, m.calls.Load())
-	_, json := p.text(client, strings.Replace(cold, `"stream":true,`, "", 1))
+	_, json := p.text(client, strings.Replace(cacheableChat, `"stream":true,`, "", 1))
 	assert.Contains(t, json, `"content":"hello"`, "as JSON too")
 	assert.EqualValues(t, 1, m.calls.Load())
 
-	other, _ := p.text(client, cold, "Authorization", "Bearer somebody-else")
+	other, _ := p.text(client, cacheableChat, "Authorization", "Bearer somebody-else")
 	assert.NotContains(t, other.Header.Get("Cache-Status"), "hit", "nobody is answered from another's")
-	warm, _ := p.text(client, strings.Replace(cold, `"temperature":0`, `"temperature":1`, 1))
+	warm, _ := p.text(client, strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1))
 	assert.NotContains(t, warm.Header.Get("Cache-Status"), "hit")
 	before := m.calls.Load()
 	code, _ := p.admin(http.MethodPost, "/admin/cache/purge?model=m", "")
 	require.Equal(t, http.StatusOK, code)
-	p.text(client, cold)
+	p.text(client, cacheableChat)
 	assert.Equal(t, before+1, m.calls.Load())
 	code, _ = p.admin(http.MethodPost, "/admin/cache/purge", "")
 	assert.Equal(t, http.StatusBadRequest, code)
@@ -79,7 +79,7 @@ func TestCache(t *testing.T) {
 // A thousand who ask the same at once are one to the upstream.
 func TestCacheMergesAThousand(t *testing.T) {
 	begun, gate := new(atomic.Int64), make(chan struct{})
-	head, rest, _ := strings.Cut(full, "\n\n")
+	head, rest, _ := strings.Cut(fullStream, "\n\n")
 	head += "\n\n"
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -98,7 +98,7 @@ func TestCacheMergesAThousand(t *testing.T) {
 	texts := map[string]int{}
 	for range 1000 {
 		wg.Go(func() {
-			_, text := p.text(client, cold)
+			_, text := p.text(client, cacheableChat)
 			mu.Lock()
 			defer mu.Unlock()
 			texts[text]++
@@ -108,21 +108,21 @@ func TestCacheMergesAThousand(t *testing.T) {
 	close(gate)
 	wg.Wait()
 	assert.EqualValues(t, 1, begun.Load())
-	assert.Equal(t, map[string]int{full: 1000}, texts)
+	assert.Equal(t, map[string]int{fullStream: 1000}, texts)
 }
 
 // What one replica has kept another one answers with; a purge reaches both; without
 // Redis each goes on by itself.
 func TestCacheOfTwoReplicas(t *testing.T) {
-	m, server := newModel(t, full), redistest.Start(t)
+	m, server := newModel(t, fullStream), redistest.Start(t)
 	config := fmt.Sprintf(`{%s, "redis": {"addresses": [%q], "replicas": 2}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["cache"], "cache": {"ttl": "10m"}}]}`, ports, server.Addr, m.URL)
 	one, two := start(t, config), start(t, config)
 	client := newClient(t, 1)
 	hit := func(p *process) bool {
-		a, text := p.text(client, cold)
+		a, text := p.text(client, cacheableChat)
 		require.Equal(t, http.StatusOK, a.StatusCode)
-		require.Equal(t, full, text)
+		require.Equal(t, fullStream, text)
 		return strings.Contains(a.Header.Get("Cache-Status"), "hit")
 	}
 	require.False(t, hit(one))
@@ -152,7 +152,7 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 		release <- gate
 		<-gate
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, full)
+		_, _ = io.WriteString(w, fullStream)
 	}))
 	t.Cleanup(upstream.Close)
 	server := redistest.Start(t)
@@ -160,7 +160,7 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["cache", "stream"], "cache": {"idempotency": "1h"}}]}`, ports, server.Addr, upstream.URL)
 	gateways := []*process{start(t, config), start(t, config)}
 	client := newClient(t, 4)
-	body := strings.Replace(cold, `"temperature":0`, `"temperature":1`, 1) // no other policy keeps it
+	body := strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1) // no other policy keeps it
 	for round := range 5 {
 		calls.Store(0)
 		gate := make(chan struct{})
@@ -169,7 +169,7 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 		for i := range 4 {
 			clients.Go(func() {
 				_, text := gateways[i%2].text(client, body, "Idempotency-Key", fmt.Sprint("order-", round), "Host", "gateway.test")
-				assert.Equal(t, full, text)
+				assert.Equal(t, fullStream, text)
 			})
 		}
 		before := scripts(server)

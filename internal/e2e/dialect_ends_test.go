@@ -40,13 +40,13 @@ func isError(end, prefix string) (kind string, ok bool) { return strings.CutPref
 type script struct {
 	line, media string
 	body        string
-	steps       faulty.Answer
+	steps       faulty.Response
 }
 
 // play is the script of an end. It reports false when the dialect has no such end.
 func (d *dialect) play(s *dialectShape, end string) (script, bool) {
 	if kind, ok := isError(end, endStatus); ok {
-		said, known := d.status[kind]
+		said, known := d.errorStatuses[kind]
 		return script{said.line, "application/json", said.body, faulty.Plain(said.line, "Content-Type: application/json\r\n", said.body)}, known
 	}
 	parts, cut, ok := d.parts(s, end)
@@ -66,11 +66,11 @@ func (d *dialect) play(s *dialectShape, end string) (script, bool) {
 // parts are those of a response with status 200, and whether its connection then breaks.
 func (d *dialect) parts(s *dialectShape, end string) (parts []string, cut, ok bool) {
 	if kind, first := isError(end, endFirst); first {
-		said, known := d.says[kind]
+		said, known := d.errorBodies[kind]
 		return []string{s.opening, said}, false, known
 	}
 	if kind, late := isError(end, endLate); late {
-		said, known := d.says[kind]
+		said, known := d.errorBodies[kind]
 		return []string{s.opening, s.content, said}, false, known && d.form != formDocument
 	}
 	switch end {
@@ -85,7 +85,7 @@ func (d *dialect) parts(s *dialectShape, end string) (parts []string, cut, ok bo
 	case endCutAfter:
 		return []string{s.opening, s.content}, true, s.content != ""
 	case endCleanAfter:
-		return []string{s.opening, s.content}, false, s.content != "" && !d.inert
+		return []string{s.opening, s.content}, false, s.content != "" && !d.openEnded
 	case endSpace:
 		return []string{" \n", "\r\n\n"}, false, d.form != formBinary
 	case endNoBytes, endNoChunks:
@@ -98,18 +98,18 @@ func (d *dialect) parts(s *dialectShape, end string) (parts []string, cut, ok bo
 type dialectFacts struct {
 	blame string // who is to blame: "" is nobody
 
-	// before: the client has no content yet, so that the response may be replaced.
-	before bool
-	// known: the head alone says so.
-	known bool
-	// again: the same endpoint may do better; elsewhere: another upstream may.
-	again, elsewhere bool
-	// evidence: what the upstream said says more than we could.
-	evidence bool
-	// unsure: whether somebody else is asked is left open.
-	unsure bool
-	// either: the log may call it a success or a failure, for it is neither.
-	either bool
+	// beforeContent: the client has no content yet, so that the response may be replaced.
+	beforeContent bool
+	// knownFromHead: the head alone says so.
+	knownFromHead bool
+	// retrySame: the same endpoint may do better; elsewhere: another upstream may.
+	retrySame, retryOther bool
+	// passThrough: what the upstream said says more than we could.
+	passThrough bool
+	// retryOptional: whether somebody else is asked is left open.
+	retryOptional bool
+	// anyOutcome: the log may call it a success or a failure, for it is neither.
+	anyOutcome bool
 }
 
 const (
@@ -130,21 +130,21 @@ func (d *dialect) facts(end string) dialectFacts {
 	for _, prefix := range []string{endFirst, endLate, endStatus} {
 		if kind, ok := isError(end, prefix); ok {
 			f := factsOf(kind)
-			f.before, f.known = prefix != endLate, prefix == endStatus
-			f.either = f.blame != blameEndpoint && prefix != endStatus
+			f.beforeContent, f.knownFromHead = prefix != endLate, prefix == endStatus
+			f.anyOutcome = f.blame != blameEndpoint && prefix != endStatus
 			return f
 		}
 	}
-	lost := dialectFacts{blame: blameEndpoint, again: true, elsewhere: true}
+	lost := dialectFacts{blame: blameEndpoint, retrySame: true, retryOther: true}
 	switch end {
 	case endCutBefore, endCleanBefore, endNoChunks, endSpace:
-		lost.before = true
+		lost.beforeContent = true
 		return lost
 	case endNoBytes:
-		lost.before, lost.unsure = true, true // the head says so, but nobody need look
+		lost.beforeContent, lost.retryOptional = true, true // the head says so, but nobody need look
 		return lost
 	case endCutAfter, endCleanAfter:
-		lost.before = d.form == formDocument // half a document is nothing
+		lost.beforeContent = d.form == formDocument // half a document is nothing
 		return lost
 	}
 	return dialectFacts{}
@@ -153,17 +153,17 @@ func (d *dialect) facts(end string) dialectFacts {
 func factsOf(kind string) dialectFacts {
 	switch kind {
 	case kindServer:
-		return dialectFacts{blame: blameEndpoint, again: true, elsewhere: true, evidence: true}
+		return dialectFacts{blame: blameEndpoint, retrySame: true, retryOther: true, passThrough: true}
 	case kindRequest:
-		return dialectFacts{blame: blameRequest, evidence: true}
+		return dialectFacts{blame: blameRequest, passThrough: true}
 	case kindQuota:
-		return dialectFacts{blame: blameCredential, elsewhere: true, evidence: true}
+		return dialectFacts{blame: blameCredential, retryOther: true, passThrough: true}
 	}
-	return dialectFacts{again: true, elsewhere: true, evidence: true, unsure: true}
+	return dialectFacts{retrySame: true, retryOther: true, passThrough: true, retryOptional: true}
 }
 
-// dialectSenseless are the cells that make no sense, with the reason.
-var dialectSenseless = []struct {
+// excludedCells are the cells that make no sense, with the reason.
+var excludedCells = []struct {
 	reason   string
 	dialects []string
 	ends     []string
@@ -200,9 +200,9 @@ var dialectSenseless = []struct {
 	},
 }
 
-// senseless is why the dialect has no such end; "": it has one.
-func senseless(dialect, end string) string {
-	for _, s := range dialectSenseless {
+// excludedReason is why the dialect has no such end; "": it has one.
+func excludedReason(dialect, end string) string {
+	for _, s := range excludedCells {
 		if slices.Contains(s.dialects, dialect) && slices.Contains(s.ends, end) {
 			return s.reason
 		}

@@ -34,11 +34,11 @@ func TestDialectStreamWithoutMarkerIsWhole(t *testing.T) {
 		"events that are no JSON":                 {"/v1/agents/run", `{"task":"t"}`, dataEvents("one", "two")},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			g, plan := oneUpstream(t, faulty.Chunked(eventMedia, tt.response))
 			for range dialectRepeats {
-				got := g.ask(t, dialectRequest{path: tt.path, body: tt.body})
+				got := g.send(t, dialectRequest{path: tt.path, body: tt.body})
 				assert.Empty(v, isWhole(got, "200", tt.response))
 				assert.Equal(v, "success", got.outcome)
 			}
@@ -60,10 +60,10 @@ func TestDialectStreamThatDidNotFinishIsCut(t *testing.T) {
 		"message, a null stop_reason":       {"/v1/messages", message.shapes[0].body, message.shapes[0].opening + message.shapes[0].content + typedOf(`{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":3}}`)},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			g, _ := oneUpstream(t, faulty.Chunked(eventMedia, tt.response))
-			got := g.ask(t, dialectRequest{path: tt.path, body: tt.body})
+			got := g.send(t, dialectRequest{path: tt.path, body: tt.body})
 			assert.True(v, strings.HasPrefix(got.body, tt.response), "what came passes")
 			v.broken(got)
 			assert.Equal(v, "failure", got.outcome)
@@ -72,33 +72,33 @@ func TestDialectStreamThatDidNotFinishIsCut(t *testing.T) {
 }
 
 // Nothing at all is a failure where something is due, and only there.
-func TestDialectNothingAtAll(t *testing.T) {
+func TestDialectEmptyResponse(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		dialectRequest
-		steps  faulty.Answer
+		steps  faulty.Response
 		status int
 	}{
-		"no bytes for a chat":          {askChat("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", ""), 502},
-		"no bytes for a stream":        {askChat("m", `"stream":true,`), faulty.Plain("200 OK", "Content-Type: text/event-stream\r\n", ""), 502},
-		"no bytes, no type":            {askChat("m", ""), faulty.Plain("200 OK", "", ""), 502},
-		"white space for a chat":       {askChat("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", " \r\n\t\n"), 502},
-		"blank lines for a stream":     {askChat("m", `"stream":true,`), faulty.Chunked(eventMedia, "\n\n", "\n\n"), 502},
-		"comments for a stream":        {askChat("m", `"stream":true,`), faulty.Chunked(eventMedia, ": ping\n\n", ": ping\n\n"), 502},
-		"[DONE] alone":                 {askChat("m", `"stream":true,`), faulty.Chunked(eventMedia, doneEvent), 502},
-		"a byte order mark":            {askChat("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", "\ufeff"), 502},
+		"no bytes for a chat":          {chatOf("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", ""), 502},
+		"no bytes for a stream":        {chatOf("m", `"stream":true,`), faulty.Plain("200 OK", "Content-Type: text/event-stream\r\n", ""), 502},
+		"no bytes, no type":            {chatOf("m", ""), faulty.Plain("200 OK", "", ""), 502},
+		"white space for a chat":       {chatOf("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", " \r\n\t\n"), 502},
+		"blank lines for a stream":     {chatOf("m", `"stream":true,`), faulty.Chunked(eventMedia, "\n\n", "\n\n"), 502},
+		"comments for a stream":        {chatOf("m", `"stream":true,`), faulty.Chunked(eventMedia, ": ping\n\n", ": ping\n\n"), 502},
+		"[DONE] alone":                 {chatOf("m", `"stream":true,`), faulty.Chunked(eventMedia, doneEvent), 502},
+		"a byte order mark":            {chatOf("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", "\ufeff"), 502},
 		"no bytes for a message":       {anthropicRequest(""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", ""), 502},
 		"no bytes of an API not known": {dialectRequest{path: "/v1/agents/run", body: `{"task":"t"}`}, faulty.Plain("200 OK", "Content-Type: application/json\r\n", ""), 200},
 		"a deletion":                   {dialectRequest{method: "DELETE", path: "/v1/files/file-1"}, faulty.Plain("200 OK", "", ""), 200},
-		"204":                          {askChat("m", ""), faulty.Answer{faulty.Say("HTTP/1.1 204 No Content\r\n\r\n")}, 204},
+		"204":                          {chatOf("m", ""), faulty.Response{faulty.Say("HTTP/1.1 204 No Content\r\n\r\n")}, 204},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			g, plan := oneUpstream(t, tt.steps)
-			got := g.ask(t, tt.dialectRequest)
+			got := g.send(t, tt.dialectRequest)
 			assert.Equal(v, tt.status, got.status)
-			v.none(got.err)
+			v.noError(got.err)
 			if tt.status != 502 {
 				assert.Equal(v, "success", got.outcome)
 				assert.Len(v, plan.Calls(), 1)

@@ -58,14 +58,14 @@ type dialectSetup struct {
 	maxBody  int64
 	settings breaker.Settings
 
-	who    gin.HandlersChain // says who calls
-	table  *routing.Table    // nil: every request goes to "a"
-	cache  bool
-	limits bool
-	burst  int64 // of the limit; default: nobody meets it
-	meter  stream.MeterConfig
-	bare   bool              // no meter, although there are limits
-	keys   map[string]string // the operator's credentials, by upstream; else the client's own pass
+	authn   gin.HandlersChain // says who calls
+	table   *routing.Table    // nil: every request goes to "a"
+	cache   bool
+	limits  bool
+	burst   int64 // of the limit; default: nobody meets it
+	meter   stream.MeterConfig
+	noMeter bool              // no meter, although there are limits
+	keys    map[string]string // the operator's credentials, by upstream; else the client's own pass
 }
 
 // dialectGateway is a running one.
@@ -112,7 +112,7 @@ func (s dialectSetup) start(t *testing.T) *dialectGateway {
 func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport http.RoundTripper) {
 	t.Helper()
 	s := g.setup
-	chain = slices.Clone(s.who)
+	chain = slices.Clone(s.authn)
 	upstreams := map[string]http.RoundTripper{}
 	for i, u := range s.urls {
 		name := string(rune('a' + i))
@@ -163,7 +163,7 @@ func (g *dialectGateway) upstream(t *testing.T, name, target string) http.RoundT
 	if key, ok := s.keys[name]; ok {
 		out = operatorKey{out, key}
 	}
-	if !s.limits && s.meter.OnUsage == nil || s.bare {
+	if !s.limits && s.meter.OnUsage == nil || s.noMeter {
 		return out
 	}
 	meter := s.meter
@@ -216,8 +216,8 @@ func (g *dialectGateway) charged() (sum int64) {
 	return sum
 }
 
-// reservedMost is the most that was reserved for a request.
-func (g *dialectGateway) reservedMost() (most int64) {
+// maxReserved is the most that was reserved for a request.
+func (g *dialectGateway) maxReserved() (most int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, n := range g.reserved {
@@ -251,8 +251,8 @@ type dialectRequest struct {
 	body         string
 }
 
-// dialectReply is what it saw.
-type dialectReply struct {
+// dialectResponse is what it saw.
+type dialectResponse struct {
 	status  int
 	header  http.Header
 	body    string
@@ -260,8 +260,8 @@ type dialectReply struct {
 	outcome string // that the access log has of it
 }
 
-// ask makes a request, and waits until the gateway is done with it.
-func (g *dialectGateway) ask(t require.TestingT, q dialectRequest) (a dialectReply) {
+// send makes a request, and waits until the gateway is done with it.
+func (g *dialectGateway) send(t require.TestingT, q dialectRequest) (a dialectResponse) {
 	if q.method == "" {
 		q.method = http.MethodPost
 	}
@@ -279,7 +279,7 @@ func (g *dialectGateway) ask(t require.TestingT, q dialectRequest) (a dialectRep
 	}
 	defer func() { _ = res.Body.Close() }()
 	all, err := io.ReadAll(res.Body)
-	a = dialectReply{status: res.StatusCode, header: res.Header, body: string(all), err: err}
+	a = dialectResponse{status: res.StatusCode, header: res.Header, body: string(all), err: err}
 	select {
 	case a.outcome = <-g.lines:
 	case <-time.After(dialectPatience):

@@ -25,11 +25,11 @@ func geminiStream() dialect {
 	call := `{"functionCall": {"name": "greet","args": {"to": "you"}},"thoughtSignature": "CiQB"}`
 	return dialect{
 		name: "gemini", media: "text/event-stream",
-		says: dialectErrors{
+		errorBodies: dialectErrors{
 			kindServer: "data: " + server + "\r\n\r\n", kindRequest: "data: " + request + "\r\n\r\n", kindQuota: "data: " + quota + "\r\n\r\n",
 			kindUnknown: "data: {\"error\": {\"message\": \"It did not work.\"}}\r\n\r\n",
 		},
-		status: dialectStatuses{
+		errorStatuses: dialectStatuses{
 			kindServer:  {"500 Internal Server Error", server},
 			kindRequest: {"400 Bad Request", request},
 			kindQuota:   {"429 Too Many Requests", quota},

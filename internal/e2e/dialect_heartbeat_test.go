@@ -16,9 +16,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// naive decodes a stream as openai-go 1.12 to 3.40 does: at every blank line it dispatches
+// decodeNaively decodes a stream as openai-go 1.12 to 3.40 does: at every blank line it dispatches
 // what it has, and nothing is no JSON.
-func naive(text string) (events int, err error) {
+func decodeNaively(text string) (events int, err error) {
 	data := ""
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
@@ -62,14 +62,14 @@ func TestDialectHeartbeatIsInvisible(t *testing.T) {
 		"between CR and LF":      {[]string{strings.TrimSuffix(crlf(one), "\n"), "\n" + one}, false, 2},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			got := withHeartbeats(t, tt.parts, tt.beats)
 			sent := strings.Join(tt.parts, "")
 			assert.Equal(v, sent, withoutBeats(got), "nothing but comments was added")
 			if !strings.Contains(name, "comment") { // that one is theirs
-				events, err := naive(got)
-				v.none(err)
+				events, err := decodeNaively(got)
+				v.noError(err)
 				assert.Equal(v, tt.events, events)
 			}
 			if !tt.beats && name != "behind a comment" { // there it would do no harm

@@ -56,7 +56,7 @@ func dialectCells(t *testing.T, d *dialect) (cells []*dialectCell) {
 		}
 		for _, end := range ends {
 			_, plays := d.play(s, end)
-			reason := senseless(d.name, end)
+			reason := excludedReason(d.name, end)
 			switch {
 			case i == 0 && plays == (reason != ""):
 				t.Errorf("%s/%s: it plays: %v; why it makes no sense: %q", d.name, end, plays, reason)
@@ -92,7 +92,7 @@ func TestDialectMatrix(t *testing.T) {
 			for _, c := range dialectCells(t, &all[i]) {
 				name := strings.TrimPrefix(c.String(), c.dialect.name)
 				t.Run(strings.TrimPrefix(name, "/"), func(t *testing.T) {
-					judged(t, known[c.String()], func(v *verdict) { c.run(t, v, lines) })
+					judged(t, known[c.String()], func(v *findings) { c.run(t, v, lines) })
 				})
 			}
 		})
@@ -114,7 +114,7 @@ func (c *dialectCell) setup() dialectSetup {
 	return s
 }
 
-func (c *dialectCell) run(t *testing.T, v *verdict, lines *dialectLines) {
+func (c *dialectCell) run(t *testing.T, v *findings, lines *dialectLines) {
 	t.Helper()
 	sent, _ := c.play(c.dialectShape, c.end)
 	good, _ := c.play(c.dialectShape, endProper)
@@ -124,9 +124,9 @@ func (c *dialectCell) run(t *testing.T, v *verdict, lines *dialectLines) {
 	g := setup.start(t)
 	w := c.want()
 
-	got := g.ask(t, c.dialectRequest)
+	got := g.send(t, c.dialectRequest)
 	calls := len(first.Calls())
-	w.checkReply(v, c, got, sent)
+	w.checkResponse(v, c, got, sent)
 	assert.Contains(v, w.outcomes, got.outcome, "outcome in the log")
 	if end := g.ended(); assert.NotNil(v, end, "the proxy told how it ended") {
 		assert.Equal(v, got.outcome, end.Outcome.String(), "outcome of the exchange")
@@ -136,7 +136,7 @@ func (c *dialectCell) run(t *testing.T, v *verdict, lines *dialectLines) {
 		w.checkTokens(v, g.charged())
 	}
 	for i := range dialectRepeats - 1 {
-		again := g.ask(t, c.dialectRequest)
+		again := g.send(t, c.dialectRequest)
 		if i == 0 && c.chain == chainCache {
 			c.checkCached(v, got, calls, len(first.Calls()))
 		}
@@ -147,7 +147,7 @@ func (c *dialectCell) run(t *testing.T, v *verdict, lines *dialectLines) {
 	}
 	if w.state == breaker.Open { // hystrix counts a little later
 		assert.Eventually(v, func() bool {
-			g.ask(t, c.dialectRequest)
+			g.send(t, c.dialectRequest)
 			return g.state("a") == breaker.Open
 		}, 5*time.Second, 10*time.Millisecond, "circuit after %d requests", dialectRepeats)
 	}
@@ -167,7 +167,7 @@ func (g *dialectGateway) ended() *proxy.Event {
 }
 
 // checkCached: what is whole is served again, and nothing else is.
-func (c *dialectCell) checkCached(v *verdict, got dialectReply, before, after int) {
+func (c *dialectCell) checkCached(v *findings, got dialectResponse, before, after int) {
 	whole := got.status == 200 && got.err == nil && (c.end == endProper || c.end == endNoMarker)
 	switch {
 	case whole && c.cached:
@@ -179,43 +179,43 @@ func (c *dialectCell) checkCached(v *verdict, got dialectReply, before, after in
 
 // The ways in which a client gets a response.
 const (
-	replyUnchanged = "unchanged" // what the upstream said
-	replyBroken    = "broken"    // the beginning of that, and a break that is seen
-	replyRefused   = "refused"   // our own error
-	replyOther     = "other"     // what the second upstream said
+	responseUnchanged = "unchanged" // what the upstream said
+	responseBroken    = "broken"    // the beginning of that, and a break that is seen
+	responseRefused   = "refused"   // our own error
+	responseOther     = "other"     // what the second upstream said
 )
 
 // dialectWant is what is right for a cell. Where there are several, any of them is.
 type dialectWant struct {
-	replies, outcomes, calls []string
-	state                    breaker.State
-	charged                  [2]int64 // from, to
-	usage                    []int64  // the sums that may be charged; nil: those of charged
+	responses, outcomes, calls []string
+	state                      breaker.State
+	charged                    [2]int64 // from, to
+	usage                      []int64  // the sums that may be charged; nil: those of charged
 }
 
 func (c *dialectCell) want() (w dialectWant) {
 	f := c.facts(c.end)
-	replaces := f.before && (f.known || c.chain != chainPlain)
-	elsewhere := c.chain == chainFallback && replaces && f.elsewhere
+	replaces := f.beforeContent && (f.knownFromHead || c.chain != chainPlain)
+	elsewhere := c.chain == chainFallback && replaces && f.retryOther
 	if f.blame == blameEndpoint {
 		w.state = breaker.Open
 	}
 	if elsewhere {
 		c.wantOther(&w)
-		if !f.unsure || f.blame != "" {
+		if !f.retryOptional || f.blame != "" {
 			return w
 		}
 	}
 	w.outcomes = append(w.outcomes, f.outcomes()...)
 	w.calls = append(w.calls, f.calls(replaces)...)
-	w.replies = append(w.replies, f.replies(replaces)...)
+	w.responses = append(w.responses, f.replies(replaces)...)
 	c.wantTokens(&w, f, elsewhere)
 	return w
 }
 
 // wantOther is the second upstream's response.
 func (c *dialectCell) wantOther(w *dialectWant) {
-	w.replies, w.outcomes, w.calls = []string{replyOther}, []string{"success"}, []string{"1 1"}
+	w.responses, w.outcomes, w.calls = []string{responseOther}, []string{"success"}, []string{"1 1"}
 	w.charged, w.usage = [2]int64{1, c.bound()}, c.usage
 	if c.end == endNoMarker && strings.Contains(c.marker, "usage") { // it is not there to be read
 		w.usage = nil
@@ -229,7 +229,7 @@ func (f dialectFacts) outcomes() []string {
 	switch {
 	case f.blame == blameEndpoint:
 		return []string{"failure"}
-	case f.either:
+	case f.anyOutcome:
 		return []string{"success", "failure"}
 	}
 	return []string{"success"}
@@ -237,9 +237,9 @@ func (f dialectFacts) outcomes() []string {
 
 func (f dialectFacts) calls(replaces bool) []string {
 	switch {
-	case f.again && replaces && !f.unsure:
+	case f.retrySame && replaces && !f.retryOptional:
 		return []string{"2 0"}
-	case f.again && f.before: // left open; an empty head may be seen without prefetch
+	case f.retrySame && f.beforeContent: // left open; an empty head may be seen without prefetch
 		return []string{"1 0", "2 0"}
 	}
 	return []string{"1 0"}
@@ -247,14 +247,14 @@ func (f dialectFacts) calls(replaces bool) []string {
 
 func (f dialectFacts) replies(replaces bool) []string {
 	switch {
-	case f.blame == "" || f.evidence:
-		return []string{replyUnchanged}
+	case f.blame == "" || f.passThrough:
+		return []string{responseUnchanged}
 	case replaces:
-		return []string{replyRefused}
-	case f.before:
-		return []string{replyBroken, replyRefused}
+		return []string{responseRefused}
+	case f.beforeContent:
+		return []string{responseBroken, responseRefused}
 	}
-	return []string{replyBroken}
+	return []string{responseBroken}
 }
 
 func (c *dialectCell) wantTokens(w *dialectWant, f dialectFacts, elsewhere bool) {
@@ -264,16 +264,16 @@ func (c *dialectCell) wantTokens(w *dialectWant, f dialectFacts, elsewhere bool)
 		w.charged, w.usage = [2]int64{1, c.bound()}, c.usage
 	case elsewhere: // and perhaps not
 		w.charged[0], w.usage = 0, append([]int64{0}, w.usage...)
-	case f.before && c.end == endCutAfter, f.before && c.end == endCleanAfter: // the model wrote, the client has nothing
+	case f.beforeContent && c.end == endCutAfter, f.beforeContent && c.end == endCleanAfter: // the model wrote, the client has nothing
 		w.charged = [2]int64{0, c.bound()}
-	case f.before: // nothing was delivered
+	case f.beforeContent: // nothing was delivered
 		w.charged = [2]int64{0, 0}
 	default:
 		w.charged = [2]int64{1, c.bound()}
 	}
 }
 
-func (w *dialectWant) checkTokens(v *verdict, charged int64) {
+func (w *dialectWant) checkTokens(v *findings, charged int64) {
 	if len(w.usage) > 0 && (len(w.usage) > 1 || w.usage[0] != 0) {
 		assert.Contains(v, w.usage, charged, "tokens charged")
 		return
@@ -282,10 +282,10 @@ func (w *dialectWant) checkTokens(v *verdict, charged int64) {
 	assert.LessOrEqual(v, charged, w.charged[1], "tokens charged")
 }
 
-func (w *dialectWant) checkReply(v *verdict, c *dialectCell, got dialectReply, sent script) {
+func (w *dialectWant) checkResponse(v *findings, c *dialectCell, got dialectResponse, sent script) {
 	var why []string
-	for _, reply := range w.replies {
-		fault := c.isReply(reply, got, sent)
+	for _, reply := range w.responses {
+		fault := c.isResponse(reply, got, sent)
 		if fault == "" {
 			return
 		}
@@ -294,21 +294,21 @@ func (w *dialectWant) checkReply(v *verdict, c *dialectCell, got dialectReply, s
 	v.Errorf("reply: %s; got %d, %v, %.2000q", strings.Join(why, "; "), got.status, got.err, got.body)
 }
 
-// isReply is why what the client got is not of that kind; "": it is.
-func (c *dialectCell) isReply(kind string, got dialectReply, sent script) string {
+// isResponse is why what the client got is not of that kind; "": it is.
+func (c *dialectCell) isResponse(kind string, got dialectResponse, sent script) string {
 	switch kind {
-	case replyUnchanged:
+	case responseUnchanged:
 		return isWhole(got, sent.line[:3], sent.body)
-	case replyOther:
+	case responseOther:
 		return isWhole(got, "200", c.whole())
-	case replyRefused:
+	case responseRefused:
 		switch {
 		case got.status < 500 || got.err != nil:
 			return "it is no error"
 		case !strings.Contains(got.body, `"error"`) || sent.body != "" && strings.Contains(got.body, sent.body):
 			return "the error is not our own"
 		}
-	case replyBroken:
+	case responseBroken:
 		rest, ok := strings.CutPrefix(got.body, sent.body)
 		switch {
 		case got.err == nil:
@@ -322,7 +322,7 @@ func (c *dialectCell) isReply(kind string, got dialectReply, sent script) string
 	return ""
 }
 
-func isWhole(got dialectReply, status, body string) string {
+func isWhole(got dialectResponse, status, body string) string {
 	switch {
 	case got.err != nil:
 		return "it broke"

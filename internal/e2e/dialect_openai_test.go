@@ -64,7 +64,7 @@ func openAIChat() dialect {
 	const done = "data: [DONE]\n\n"
 	usage := []int64{31}
 	return dialect{
-		name: "openai chat", media: "text/event-stream; charset=utf-8", cached: true, says: openAIEventErrors(), status: openAIStatuses(),
+		name: "openai chat", media: "text/event-stream; charset=utf-8", cached: true, errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
 				name: "usage asked", dialectRequest: asks(`"stream_options":{"include_usage":true},`), opening: role(null), content: chatWords(null, "Hello", " there", "!"),
@@ -111,8 +111,8 @@ func openAIChatJSON() dialect {
 	content, finish := halves(`{"id":"chatcmpl-BfQz7","object":"chat.completion","created":1750000000,"model":"gpt-4o-mini-2024-07-18",` + choice + `,"usage":` + chatUsage + `,"service_tier":"default"}`)
 	bare, rest := halves(`{"object":"chat.completion","model":"llama",` + choice + "}\n")
 	return dialect{
-		name: "openai chat JSON", form: formDocument, media: "application/json", cached: true, status: openAIStatuses(),
-		says: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
+		name: "openai chat JSON", form: formDocument, media: "application/json", cached: true, errorStatuses: openAIStatuses(),
+		errorBodies: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
 		shapes: []dialectShape{
 			{name: "usage", dialectRequest: ask, content: content, finish: finish, usage: []int64{31}},
 			{name: "no usage", dialectRequest: ask, content: bare, finish: rest},
@@ -132,7 +132,7 @@ func openAICompletions() dialect {
 	}
 	const null, done = `,"usage":null`, "data: [DONE]\n\n"
 	return dialect{
-		name: "openai completions", media: "text/event-stream", cached: true, says: openAIEventErrors(), status: openAIStatuses(),
+		name: "openai completions", media: "text/event-stream", cached: true, errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
 				name: "usage asked", dialectRequest: ask(`,"stream_options":{"include_usage":true}`), content: chunk("Hello", "null", null) + chunk(" there", "null", null),

@@ -11,7 +11,7 @@ import (
 // Text is what the dialect says is text. What is reserved and what is charged of
 // sound, pictures and forms is small; what the server says of its usage is what counts; and
 // what generates nothing costs nothing.
-func TestDialectWhatIsNoTextIsCheap(t *testing.T) {
+func TestDialectNonTextTokens(t *testing.T) {
 	t.Parallel()
 	const size = 300 << 10
 	sound := formData(map[string]string{"model": "whisper-1"}, "hello.mp3", size)
@@ -45,16 +45,16 @@ func TestDialectWhatIsNoTextIsCheap(t *testing.T) {
 		"moderations":                 {ask("/v1/moderations", `{"model":"omni-moderation-latest","input":"Hello there!"}`), `{"id":"modr-1","results":[{"flagged":false}]}`, [2]int64{0, 100}},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
-			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) { says(w, 200, jsonMedia, tt.response) })
-			g := up.behind(t, dialectSetup{limits: true})
-			got := g.ask(t, tt.dialectRequest)
+			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) { writeResponse(w, 200, jsonMedia, tt.response) })
+			g := up.gateway(t, dialectSetup{limits: true})
+			got := g.send(t, tt.dialectRequest)
 			assert.Equal(v, 200, got.status)
 			charged := g.charged()
 			assert.GreaterOrEqual(v, charged, tt.charged[0], "charged")
 			assert.LessOrEqual(v, charged, tt.charged[1], "charged")
-			assert.LessOrEqual(v, g.reservedMost(), int64(5000), "reserved")
+			assert.LessOrEqual(v, g.maxReserved(), int64(5000), "reserved")
 		})
 	}
 }

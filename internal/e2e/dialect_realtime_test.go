@@ -33,7 +33,7 @@ func frame(text string) string {
 // how the access log calls it, and whether the circuit then opens. The bytes of a tunnel
 // are nobody's to judge: it is a success once it stands.
 var realtimeEnds = map[string]struct {
-	steps   faulty.Answer
+	steps   faulty.Response
 	bytes   string // behind the head
 	status  int
 	outcome string
@@ -51,7 +51,7 @@ var realtimeEnds = map[string]struct {
 }
 
 type realtimeEnd = struct {
-	steps   faulty.Answer
+	steps   faulty.Response
 	bytes   string
 	status  int
 	outcome string
@@ -60,7 +60,7 @@ type realtimeEnd = struct {
 }
 
 func tunnel(bytes string, then faulty.Step) realtimeEnd {
-	return realtimeEnd{faulty.Answer{faulty.Say(switchedHead + bytes), then}, bytes, http.StatusSwitchingProtocols, "success", breaker.Closed, "1 0"}
+	return realtimeEnd{faulty.Response{faulty.Say(switchedHead + bytes), then}, bytes, http.StatusSwitchingProtocols, "success", breaker.Closed, "1 0"}
 }
 
 func handshake(line, body, outcome string, state breaker.State, calls string) realtimeEnd {
@@ -69,8 +69,8 @@ func handshake(line, body, outcome string, state breaker.State, calls string) re
 	return realtimeEnd{faulty.Plain(line, "Content-Type: application/json\r\n", body), body, status, outcome, state, calls}
 }
 
-// realtimeSenseless are the cells that the matrix has no realtime for.
-var realtimeSenseless = map[string]string{
+// realtimeExcluded are the cells that the matrix has no realtime for.
+var realtimeExcluded = map[string]string{
 	"hold":                       "a tunnel is never prefetched: its first bytes may be the client's",
 	"cache":                      "a tunnel is nothing that could be kept",
 	endNoMarker:                  "the tunnel's end is its own: nobody reads frames",
@@ -83,12 +83,12 @@ var realtimeSenseless = map[string]string{
 // costs nothing by the bytes that went through it, and is no evidence against an endpoint.
 func TestDialectRealtime(t *testing.T) {
 	t.Parallel()
-	require.NotEmpty(t, realtimeSenseless)
+	require.NotEmpty(t, realtimeExcluded)
 	for name, end := range realtimeEnds {
 		for _, chain := range []string{chainPlain, chainLimits, chainFallback} {
 			t.Run(name+", "+chain, func(t *testing.T) {
 				t.Parallel()
-				judged(t, realtimeKnown[name+", "+chain], func(v *verdict) { runRealtime(t, v, end, chain) })
+				judged(t, realtimeKnown[name+", "+chain], func(v *findings) { runRealtime(t, v, end, chain) })
 			})
 		}
 	}
@@ -97,10 +97,10 @@ func TestDialectRealtime(t *testing.T) {
 // realtimeKnown are those that are known to fail. Each must fail.
 var realtimeKnown = map[string]string{}
 
-func runRealtime(t *testing.T, v *verdict, end realtimeEnd, chain string) {
+func runRealtime(t *testing.T, v *findings, end realtimeEnd, chain string) {
 	t.Helper()
 	c := dialectCell{chain: chain}
-	first, second := faulty.InTurn(end.steps), faulty.InTurn(faulty.Answer{faulty.Say(switchedHead + closing), faulty.Cut()})
+	first, second := faulty.InTurn(end.steps), faulty.InTurn(faulty.Response{faulty.Say(switchedHead + closing), faulty.Cut()})
 	setup := c.setup()
 	setup.dialectLines, setup.urls = newDialectLines(t), twoUpstreams(t, first, second)
 	g := setup.start(t)

@@ -17,8 +17,8 @@ import (
 // situations are the names of those of each test, to find what is listed and does not exist.
 var situations sync.Map
 
-// right runs the check of one situation, which may be listed as known to fail.
-func right(t *testing.T, name string, check func(t *testing.T, v *verdict)) {
+// scenario runs the check of one situation, which may be listed as known to fail.
+func scenario(t *testing.T, name string, check func(t *testing.T, v *findings)) {
 	t.Helper()
 	full := t.Name() + "/" + strings.ReplaceAll(name, " ", "_")
 	all, begun := situations.LoadOrStore(t.Name(), new(sync.Map))
@@ -29,7 +29,7 @@ func right(t *testing.T, name string, check func(t *testing.T, v *verdict)) {
 	known := knownRows()[full]
 	t.Run(name, func(t *testing.T) {
 		t.Parallel()
-		judged(t, known, func(v *verdict) { check(t, v) })
+		judged(t, known, func(v *findings) { check(t, v) })
 	})
 }
 
@@ -84,8 +84,8 @@ func (s *scripted) requests() []seenRequest {
 	return append([]seenRequest(nil), s.seen...)
 }
 
-// says writes a whole response.
-func says(w http.ResponseWriter, status int, media, body string) {
+// writeResponse writes a whole response.
+func writeResponse(w http.ResponseWriter, status int, media, body string) {
 	w.Header().Set("Content-Type", media)
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, body)
@@ -102,21 +102,21 @@ func chatStream() string {
 	return openAIChat().shapes[1].whole()
 }
 
-// askChat asks for a chat.
-func askChat(model, more string) dialectRequest {
+// chatOf asks for a chat.
+func chatOf(model, more string) dialectRequest {
 	return dialectRequest{path: chatPath, body: fmt.Sprintf(`{"model":%q,%s%s}`, model, more, chatMessages)}
 }
 
 // oneUpstream is a gateway before an upstream with one response, with limits.
-func oneUpstream(t *testing.T, steps ...faulty.Answer) (*dialectGateway, *faulty.Plan) {
+func oneUpstream(t *testing.T, steps ...faulty.Response) (*dialectGateway, *faulty.Plan) {
 	t.Helper()
 	plan := faulty.InTurn(steps...)
 	s := dialectSetup{dialectLines: newDialectLines(t), urls: []string{faulty.Start(t, "a", plan).URL}, limits: true}
 	return s.start(t), plan
 }
 
-// behind is a gateway before a scripted upstream.
-func (s *scripted) behind(t *testing.T, setup dialectSetup) *dialectGateway {
+// gateway is a gateway before a scripted upstream.
+func (s *scripted) gateway(t *testing.T, setup dialectSetup) *dialectGateway {
 	t.Helper()
 	setup.dialectLines = newDialectLines(t)
 	setup.urls = append([]string{s.URL}, setup.urls...)

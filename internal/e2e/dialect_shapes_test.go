@@ -22,15 +22,15 @@ const (
 
 // dialect is an API of models as its real servers write it.
 type dialect struct {
-	name   string
-	form   dialectForm
-	cached bool            // a whole response is served again to the same request
-	shapes []dialectShape  // the first one goes through the whole matrix
-	says   dialectErrors   // errors in a response with status 200, by kind
-	status dialectStatuses // errors with a status of their own, by kind
-	media  string          // of the response
-	// inert: its servers owe no end that a gateway could know of.
-	inert bool
+	name          string
+	form          dialectForm
+	cached        bool            // a whole response is served again to the same request
+	shapes        []dialectShape  // the first one goes through the whole matrix
+	errorBodies   dialectErrors   // errors in a response with status 200, by kind
+	errorStatuses dialectStatuses // errors with a status of their own, by kind
+	media         string          // of the response
+	// openEnded: its servers owe no end that a gateway could know of.
+	openEnded bool
 }
 
 type (

@@ -5,39 +5,39 @@ import (
 	"testing"
 )
 
-// verdict collects what is wrong, so that a known failure can be told from a new one.
-type verdict struct{ faults []string }
+// findings collects what is wrong, so that a known failure can be told from a new one.
+type findings struct{ faults []string }
 
 // Errorf implements assert.TestingT.
-func (v *verdict) Errorf(format string, args ...any) {
+func (v *findings) Errorf(format string, args ...any) {
 	v.faults = append(v.faults, fmt.Sprintf(format, args...))
 }
 
-// none adds an error that should not be.
-func (v *verdict) none(err error) {
+// noError adds an error that should not be.
+func (v *findings) noError(err error) {
 	if err != nil {
 		v.Errorf("error: %v", err)
 	}
 }
 
 // broken adds a response that is not broken visibly.
-func (v *verdict) broken(got dialectReply) {
+func (v *findings) broken(got dialectResponse) {
 	if got.err == nil {
 		v.Errorf("it ends as if it were whole: %.300q", got.body)
 	}
 }
 
 // same compares long texts, and shows none of them.
-func (v *verdict) same(want, got string) {
+func (v *findings) same(want, got string) {
 	if want != got {
 		v.Errorf("%d bytes, not the same as %d that were sent", len(got), len(want))
 	}
 }
 
 // judged runs a check. One that is listed as known to fail must fail.
-func judged(t *testing.T, known string, check func(v *verdict)) {
+func judged(t *testing.T, known string, check func(v *findings)) {
 	t.Helper()
-	v := new(verdict)
+	v := new(findings)
 	check(v)
 	switch {
 	case known != "" && len(v.faults) == 0:

@@ -18,8 +18,8 @@ import (
 // model is an upstream that streams what it is told to, and remembers what it was asked.
 type model struct {
 	*httptest.Server
-	calls atomic.Int64
-	asked atomic.Value // the latest body
+	calls    atomic.Int64
+	lastBody atomic.Value // the latest body
 }
 
 func newModel(t *testing.T, events ...string) *model {
@@ -27,7 +27,7 @@ func newModel(t *testing.T, events ...string) *model {
 	m := new(model)
 	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		m.asked.Store(string(body))
+		m.lastBody.Store(string(body))
 		m.calls.Add(1)
 		w.Header().Set("Content-Type", "text/event-stream")
 		for _, e := range events {
@@ -70,7 +70,7 @@ func TestStreamsFailOverToAnotherModel(t *testing.T) {
 	assert.Equal(t, "medium", res.Header.Get("X-Model-Version"))
 	assert.Equal(t, "other-large", res.Header.Get("X-Model"))
 	assert.Equal(t, "v1", res.Header.Get("X-Fallback-From"))
-	assert.Contains(t, good.asked.Load(), `"model":"other-large"`)
+	assert.Contains(t, good.lastBody.Load(), `"model":"other-large"`)
 	assert.EqualValues(t, 1, broken.calls.Load())
 	assert.EqualValues(t, 1, stalled.calls.Load())
 	assert.Zero(t, blind.calls.Load(), "it can't call tools")

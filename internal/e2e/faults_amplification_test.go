@@ -41,7 +41,7 @@ func amplification(t *testing.T, kind string, open bool) {
 		limit = 100 * time.Millisecond
 	}
 	g := faultSetup{
-		urls: threeServers(t, plan), open: open, settings: breaker.Settings{Sleep: time.Hour, MaxSleep: time.Hour},
+		urls: threeServers(t, plan), noBreaker: open, settings: breaker.Settings{Sleep: time.Hour, MaxSleep: time.Hour},
 		timeouts: proxy.Timeouts{FirstByte: limit},
 	}.start(t)
 	statuses := g.load(t, requests, pace)
@@ -68,7 +68,7 @@ func (g *faultGateway) load(t *testing.T, requests int, pace time.Duration) map[
 	for range requests {
 		<-ticks.C
 		wg.Go(func() {
-			got, err := g.ask(t.Context(), true)
+			got, err := g.send(t.Context(), true)
 			if !assert.NoError(t, err) || !assert.NoError(t, got.err) {
 				return
 			}

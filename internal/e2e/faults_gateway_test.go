@@ -25,10 +25,10 @@ const faultPatience = 20 * time.Second
 
 // faultSetup is a gateway before three servers.
 type faultSetup struct {
-	urls     []string // of the servers, which are called a, b and c
-	timeouts proxy.Timeouts
-	settings breaker.Settings
-	open     bool // no breaker
+	urls      []string // of the servers, which are called a, b and c
+	timeouts  proxy.Timeouts
+	settings  breaker.Settings
+	noBreaker bool // no breaker
 }
 
 // faultGateway is a running one.
@@ -53,7 +53,7 @@ func (s faultSetup) start(t *testing.T) *faultGateway {
 	require.NoError(t, err)
 	t.Cleanup(g.circuits.Close)
 	var guarded http.RoundTripper = transport
-	if !s.open {
+	if !s.noBreaker {
 		guarded = g.circuits.Transport(transport)
 	}
 	var endpoints []balance.Endpoint
@@ -88,29 +88,29 @@ func (g *faultGateway) on(_ context.Context, e proxy.Event) {
 }
 
 // finished returns the tries and the ends of all exchanges so far.
-func (g *faultGateway) finished() (tried, finished []proxy.Event) {
+func (g *faultGateway) finished() (attempts, finished []proxy.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range g.events {
 		if e.Kind == proxy.AttemptEnded {
-			tried = append(tried, e)
+			attempts = append(attempts, e)
 		} else {
 			finished = append(finished, e)
 		}
 	}
-	return tried, finished
+	return attempts, finished
 }
 
-// faultAnswer is what a client saw.
-type faultAnswer struct {
+// faultResponse is what a client saw.
+type faultResponse struct {
 	status int
 	header http.Header
 	body   string
 	err    error // the body did not end well
 }
 
-// ask makes a request, for a stream or for JSON.
-func (g *faultGateway) ask(ctx context.Context, stream bool) (a faultAnswer, err error) {
+// send makes a request, for a stream or for JSON.
+func (g *faultGateway) send(ctx context.Context, stream bool) (a faultResponse, err error) {
 	body := `{"model":"m"}`
 	if stream {
 		body = `{"model":"m","stream":true}`
@@ -125,7 +125,7 @@ func (g *faultGateway) ask(ctx context.Context, stream bool) (a faultAnswer, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	all, err := io.ReadAll(res.Body)
-	return faultAnswer{res.StatusCode, res.Header, string(all), err}, nil
+	return faultResponse{res.StatusCode, res.Header, string(all), err}, nil
 }
 
 // settled waits until nothing is under way any more, and so many exchanges ended.

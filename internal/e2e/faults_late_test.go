@@ -28,18 +28,18 @@ var strict = breaker.Settings{Consecutive: 1, FailurePercent: -1, Sleep: time.Ho
 // A client that leaves while its answer is held back is nobody's failure.
 func TestFaultsClientLeaves(t *testing.T) {
 	t.Parallel()
-	for form, answer := range map[string]faulty.Answer{
+	for form, response := range map[string]faulty.Response{
 		"JSON": faulty.Broken(jsonHead, []string{badJSON}, faulty.Stall()), "SSE": faulty.Broken(sseHead, []string{badRole}, faulty.Stall()),
 	} {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
-			plan := faulty.InTurn(answer)
+			plan := faulty.InTurn(response)
 			g := faultSetup{urls: threeServers(t, plan), settings: strict}.start(t)
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
 			left := make(chan error)
 			go func() {
-				_, err := g.ask(ctx, form == "SSE")
+				_, err := g.send(ctx, form == "SSE")
 				left <- err
 			}()
 			require.Eventually(t, func() bool { return len(plan.Calls()) == 1 }, faultPatience, time.Millisecond)
@@ -57,14 +57,14 @@ func TestFaultsClientLeaves(t *testing.T) {
 
 // A stream that says after its first content that it failed, or that ends without its
 // last event, failed. The breaker says so; the other layers should.
-func TestFaultsSaidLate(t *testing.T) {
+func TestFaultsAfterContent(t *testing.T) {
 	t.Parallel()
 	for name, rest := range map[string]string{"an error event": errorEvent, "no end": ": ping\n\n"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			plan := faulty.InTurn(faulty.Chunked(sseHead, roleEvent, tokenEvent, rest))
 			g := faultSetup{urls: threeServers(t, plan), settings: strict}.start(t)
-			got, err := g.ask(t.Context(), true)
+			got, err := g.send(t.Context(), true)
 			require.NoError(t, err)
 			g.settled(t, 1)
 			assert.True(t, strings.HasPrefix(got.body, roleEvent+tokenEvent+rest), got.body)
@@ -85,14 +85,14 @@ func TestFaultsSaidLate(t *testing.T) {
 func TestFaultsOfTheRequest(t *testing.T) {
 	t.Parallel()
 	const said = `{"error":{"message":"too long","type":"invalid_request_error","code":null}}`
-	for form, answer := range map[string]faulty.Answer{
+	for form, response := range map[string]faulty.Response{
 		"JSON": faulty.Plain("200 OK", "Content-Type: application/json\r\n", said), "SSE": faulty.Chunked("text/event-stream", "data: "+said+"\n\n"),
 	} {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
-			plan := faulty.InTurn(answer)
+			plan := faulty.InTurn(response)
 			g := faultSetup{urls: threeServers(t, plan), settings: strict}.start(t)
-			got, err := g.ask(t.Context(), form == "SSE")
+			got, err := g.send(t.Context(), form == "SSE")
 			require.NoError(t, err)
 			require.NoError(t, got.err)
 			g.settled(t, 1)
@@ -109,9 +109,9 @@ func TestFaultsOfTheRequest(t *testing.T) {
 func TestFaultsSlowWithinAChunk(t *testing.T) {
 	t.Parallel()
 	t.Skip("the chunked reader of net/http returns a chunk of up to 32 KiB only when it is whole, so that the limits see no bytes before: harmless at the default limits, below 600 bytes a second")
-	plan := faulty.InTurn(faulty.Answer{faulty.Say(faulty.Head(jsonHead)), faulty.Drip(faulty.Chunk(goodJSON)+faulty.Chunk(""), 2, 80*time.Millisecond)})
+	plan := faulty.InTurn(faulty.Response{faulty.Say(faulty.Head(jsonHead)), faulty.Drip(faulty.Chunk(goodJSON)+faulty.Chunk(""), 2, 80*time.Millisecond)})
 	g := faultSetup{urls: threeServers(t, plan), settings: strict, timeouts: proxy.Timeouts{FirstByte: time.Second, Idle: time.Second}}.start(t)
-	got, err := g.ask(t.Context(), false)
+	got, err := g.send(t.Context(), false)
 	require.NoError(t, err)
 	assert.JSONEq(t, goodJSON, got.body)
 	assert.Equal(t, []string{"a"}, plan.Calls())

@@ -21,7 +21,7 @@ type cell struct {
 	sse, always bool
 	plan        *faulty.Plan
 	gateway     *faultGateway
-	got         faultAnswer
+	got         faultResponse
 	err         error
 }
 
@@ -29,7 +29,7 @@ type cell struct {
 func (f fault) cells() (all []*cell) {
 	for form, sse := range map[string]bool{"JSON": false, "SSE": true} {
 		all = append(all, &cell{fault: f, name: form + ", first", sse: sse})
-		if !f.begun && !f.succeed { // else there is one try
+		if !f.afterContent && !f.succeeds { // else there is one try
 			all = append(all, &cell{fault: f, name: form + ", always", sse: sse, always: true})
 		}
 	}
@@ -47,7 +47,7 @@ func TestFaults(t *testing.T) {
 			cells := f.cells()
 			for _, c := range cells {
 				c.start(t)
-				wg.Go(func() { c.got, c.err = c.gateway.ask(t.Context(), c.sse) })
+				wg.Go(func() { c.got, c.err = c.gateway.send(t.Context(), c.sse) })
 			}
 			wg.Wait()
 			for _, c := range cells {
@@ -67,12 +67,12 @@ func (c *cell) start(t *testing.T) {
 	switch {
 	case c.always:
 		c.plan = faulty.InTurn(bad)
-	case c.refuses:
+	case c.refusesConnection:
 		c.plan = faulty.InTurn(good)
 	}
 	urls := threeServers(t, c.plan)
 	for i := range urls {
-		if c.refuses && (i == 0 || c.always) {
+		if c.refusesConnection && (i == 0 || c.always) {
 			urls[i] = faulty.Refusing(t)
 		}
 	}
@@ -92,12 +92,12 @@ func (c *cell) check(t *testing.T) {
 	c.checkEndpoints(t, c.gateway)
 }
 
-// tries is how many there are; fails how many of them meet the fault.
-func (c *cell) tries() (tries, fails int) {
+// attempts is how many there are; fails how many of them meet the fault.
+func (c *cell) attempts() (attempts, fails int) {
 	switch {
-	case c.succeed:
+	case c.succeeds:
 		return 1, 0
-	case c.begun:
+	case c.afterContent:
 		return 1, 1
 	case c.always:
 		return 3, 3
@@ -107,21 +107,21 @@ func (c *cell) tries() (tries, fails int) {
 
 // calls are those that come to a server.
 func (c *cell) calls() []string {
-	tries, fails := c.tries()
-	all := []string{"a", "b", "c"}[:tries]
-	if !c.refuses {
+	attempts, fails := c.attempts()
+	all := []string{"a", "b", "c"}[:attempts]
+	if !c.refusesConnection {
 		return all
 	}
 	return append([]string(nil), all[fails:]...)
 }
 
-func (c *cell) checkClient(t *testing.T, got faultAnswer) {
+func (c *cell) checkClient(t *testing.T, got faultResponse) {
 	t.Helper()
-	tries, fails := c.tries()
+	attempts, fails := c.attempts()
 	switch {
-	case c.begun:
+	case c.afterContent:
 		c.checkBegun(t, got)
-	case tries > fails:
+	case attempts > fails:
 		assert.Equal(t, 200, got.status)
 		require.NoError(t, got.err)
 		want := goodJSON
@@ -137,19 +137,19 @@ func (c *cell) checkClient(t *testing.T, got faultAnswer) {
 			assert.Contains(t, got.header.Get("Content-Type"), "json")
 		}
 		assert.Contains(t, got.body, `"error"`)
-		assert.Equal(t, c.passes, strings.Contains(got.body, "BAD"))
-		assert.Equal(t, c.passes && c.rests, got.header.Get("Retry-After") != "")
+		assert.Equal(t, c.passThrough, strings.Contains(got.body, "BAD"))
+		assert.Equal(t, c.passThrough && c.coolsDown, got.header.Get("Retry-After") != "")
 	}
-	if !c.passes && !c.begun {
+	if !c.passThrough && !c.afterContent {
 		assert.NotContains(t, got.body, "BAD", "nothing of a failed try is seen")
 	}
-	if !c.passes && !c.begun && !c.succeed {
+	if !c.passThrough && !c.afterContent && !c.succeeds {
 		assert.Empty(t, got.header.Get("X-Bad"))
 	}
 }
 
 // checkBegun: the client sees that the answer broke.
-func (c *cell) checkBegun(t *testing.T, got faultAnswer) {
+func (c *cell) checkBegun(t *testing.T, got faultResponse) {
 	t.Helper()
 	assert.Equal(t, 200, got.status)
 	require.Error(t, got.err, "cut")
@@ -160,17 +160,17 @@ func (c *cell) checkBegun(t *testing.T, got faultAnswer) {
 	assert.True(t, strings.HasPrefix(got.body, roleEvent+tokenEvent), got.body)
 	assert.NotContains(t, got.body, "[DONE]")
 	assert.NotContains(t, got.body, "BAD")
-	assert.Equal(t, c.error, strings.Contains(got.body, `"error"`), got.body)
+	assert.Equal(t, c.errorEvent, strings.Contains(got.body, `"error"`), got.body)
 }
 
 func (c *cell) checkEvents(t *testing.T, g *faultGateway) {
 	t.Helper()
-	tries, fails := c.tries()
-	tried, finished := g.finished()
-	require.Len(t, tried, tries)
-	for i, e := range tried {
+	attempts, fails := c.attempts()
+	ended, finished := g.finished()
+	require.Len(t, ended, attempts)
+	for i, e := range ended {
 		want := proxy.Success
-		if i < fails && !c.spared {
+		if i < fails && !c.notEndpointFailure {
 			want = proxy.Failure
 			require.Error(t, e.Err)
 		}
@@ -178,28 +178,28 @@ func (c *cell) checkEvents(t *testing.T, g *faultGateway) {
 		assert.Equal(t, i+1, e.Attempt)
 		assert.Equal(t, string(rune('a'+i)), e.Endpoint)
 	}
-	end, last := finished[0], tried[tries-1]
+	end, last := finished[0], ended[attempts-1]
 	assert.Equal(t, last.Outcome, end.Outcome)
-	assert.Equal(t, tries, end.Attempt)
+	assert.Equal(t, attempts, end.Attempt)
 	assert.Equal(t, last.Endpoint, end.Endpoint)
 }
 
 // checkEndpoints: breaker and balancer count each exchange alike, once.
 func (c *cell) checkEndpoints(t *testing.T, g *faultGateway) {
 	t.Helper()
-	tries, fails := c.tries()
+	attempts, fails := c.attempts()
 	for i, s := range g.pool.Status() {
 		circuit := g.circuit(i)
-		if i >= tries {
+		if i >= attempts {
 			assert.Nil(t, circuit)
 			assert.Zero(t, s.Requests)
 			continue
 		}
 		require.NotNil(t, circuit)
-		failed := i < fails && !c.spared
+		failed := i < fails && !c.notEndpointFailure
 		assert.Equal(t, failed, circuit.State == breaker.Open, "circuit of %s", s.Name)
 		assert.Zero(t, circuit.CoolingUntil, "a cooldown of %s is the pool's", s.Name)
-		assert.Equal(t, c.rests && i < fails, !s.CoolingUntil.IsZero())
+		assert.Equal(t, c.coolsDown && i < fails, !s.CoolingUntil.IsZero())
 		assert.EqualValues(t, 1, s.Requests)
 		assert.Equal(t, failed, s.Failures == 1, "failures of %s: %d", s.Name, s.Failures)
 	}

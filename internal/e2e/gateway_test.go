@@ -21,8 +21,8 @@ import (
 
 var interrupt = os.Interrupt
 
-// answering is an upstream that answers at once.
-func answering(t *testing.T) *httptest.Server {
+// okUpstream is an upstream that answers at once.
+func okUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -33,8 +33,8 @@ func answering(t *testing.T) *httptest.Server {
 	return s
 }
 
-// held is an upstream whose streams wait after their first event.
-func held(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release func()) {
+// heldStreams is an upstream whose streams wait after their first event.
+func heldStreams(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release func()) {
 	t.Helper()
 	gate := make(chan struct{})
 	begun = new(atomic.Int64)
@@ -72,8 +72,8 @@ func each(n, atOnce int, f func(i int)) {
 // 10,000 users over 90/10 land within one per cent of it, and each stays with
 // its version.
 func TestTenThousandRequestsOverNinetyTen(t *testing.T) {
-	stable, canary := answering(t), answering(t)
-	p := start(t, fronting(stable.URL, canary.URL, [2]int{90, 10}))
+	stable, canary := okUpstream(t), okUpstream(t)
+	p := start(t, twoVersions(stable.URL, canary.URL, [2]int{90, 10}))
 	client := newClient(t, 32)
 	var failed, onCanary, moved atomic.Int64
 	version := func(user string) string {
@@ -104,9 +104,9 @@ func TestTenThousandRequestsOverNinetyTen(t *testing.T) {
 	t.Logf("on v1.3: %d of 10,000", onCanary.Load())
 }
 
-// open begins n streams and returns when each has its first event; collect
+// openStreams begins n streams and returns when each has its first event; collect
 // waits for their ends and returns how many were whole.
-func open(t *testing.T, p *process, client *http.Client, n int, begun *atomic.Int64) (collect func() int) {
+func openStreams(t *testing.T, p *process, client *http.Client, n int, begun *atomic.Int64) (collect func() int) {
 	t.Helper()
 	var whole atomic.Int64
 	var wg sync.WaitGroup
@@ -129,11 +129,11 @@ func open(t *testing.T, p *process, client *http.Client, n int, begun *atomic.In
 
 func TestTwoThousandStreamsLeaveNoGoroutine(t *testing.T) {
 	const streams = 2000
-	upstream, begun, release := held(t)
-	p := start(t, fronting(upstream.URL, upstream.URL, [2]int{90, 10}))
-	before := p.settled()
+	upstream, begun, release := heldStreams(t)
+	p := start(t, twoVersions(upstream.URL, upstream.URL, [2]int{90, 10}))
+	before := p.settledGoroutines()
 	client := newClient(t, streams)
-	collect := open(t, p, client, streams, begun)
+	collect := openStreams(t, p, client, streams, begun)
 	require.Eventually(t, func() bool { // the upstream has begun, and the gateway learns of it
 		_, routes := p.admin(http.MethodGet, "/admin/routes", "")
 		return strings.Contains(routes, fmt.Sprintf(`"open_streams":%d`, streams))
@@ -149,10 +149,10 @@ func TestTwoThousandStreamsLeaveNoGoroutine(t *testing.T) {
 
 func TestTerminateLosesNoStream(t *testing.T) {
 	const streams = 200
-	upstream, begun, release := held(t)
-	p := start(t, fronting(upstream.URL, upstream.URL, [2]int{50, 50}))
+	upstream, begun, release := heldStreams(t)
+	p := start(t, twoVersions(upstream.URL, upstream.URL, [2]int{50, 50}))
 	client := newClient(t, streams)
-	collect := open(t, p, client, streams, begun)
+	collect := openStreams(t, p, client, streams, begun)
 	code, _ := p.admin(http.MethodGet, "/readyz", "")
 	require.Equal(t, http.StatusOK, code)
 	p.signal(syscall.SIGTERM)
@@ -176,8 +176,8 @@ func TestTerminateLosesNoStream(t *testing.T) {
 // At the drain's deadline the rest hear why they end, and the exit code says
 // that something was cut.
 func TestTerminateDeadline(t *testing.T) {
-	upstream, begun, _ := held(t)
-	p := start(t, strings.Replace(fronting(upstream.URL, upstream.URL, [2]int{1, 1}), ports, ports+`, "drain": {"timeout": "300ms"}`, 1))
+	upstream, begun, _ := heldStreams(t)
+	p := start(t, strings.Replace(twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}), ports, ports+`, "drain": {"timeout": "300ms"}`, 1))
 	got := make(chan string, 1)
 	go func() {
 		res, err := p.chat(newClient(t, 0), "a", `{"model":"demo","stream":true}`)
@@ -228,13 +228,13 @@ func load(t *testing.T, p *process, workers int, sent, failed *atomic.Int64) (st
 
 // A table that changes a hundred times under load fails no request.
 func TestReloadUnderLoad(t *testing.T) {
-	stable, canary := answering(t), answering(t)
+	stable, canary := okUpstream(t), okUpstream(t)
 	weights := [2][2]int{{90, 10}, {50, 50}}
-	p := start(t, fronting(stable.URL, canary.URL, weights[0]))
+	p := start(t, twoVersions(stable.URL, canary.URL, weights[0]))
 	var sent, failed atomic.Int64
 	stop := load(t, p, 8, &sent, &failed)
 	for i := range 100 {
-		code, text := p.admin(http.MethodPut, "/admin/config", fronting(stable.URL, canary.URL, weights[(i+1)%2]), "Content-Type", "application/json")
+		code, text := p.admin(http.MethodPut, "/admin/config", twoVersions(stable.URL, canary.URL, weights[(i+1)%2]), "Content-Type", "application/json")
 		require.Equal(t, http.StatusOK, code, text)
 		enough := sent.Load() + 50
 		require.Eventually(t, func() bool { return sent.Load() >= enough }, 10*time.Second, time.Millisecond)
@@ -251,11 +251,11 @@ func TestReloadUnderLoad(t *testing.T) {
 
 // A stream that began before a reload goes on by the rules it began with.
 func TestReloadCutsNoStream(t *testing.T) {
-	upstream, begun, release := held(t)
-	other := answering(t)
-	p := start(t, fronting(upstream.URL, upstream.URL, [2]int{1, 1}))
-	collect := open(t, p, newClient(t, 20), 20, begun)
-	p.write(fronting(other.URL, other.URL, [2]int{1, 1}))
+	upstream, begun, release := heldStreams(t)
+	other := okUpstream(t)
+	p := start(t, twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}))
+	collect := openStreams(t, p, newClient(t, 20), 20, begun)
+	p.write(twoVersions(other.URL, other.URL, [2]int{1, 1}))
 	require.Eventually(t, func() bool {
 		_, s := p.admin(http.MethodGet, "/admin/routes", "")
 		return strings.Contains(s, `"reloads":1`)
@@ -266,8 +266,8 @@ func TestReloadCutsNoStream(t *testing.T) {
 
 // A bad file is refused, what is in force stays, and the next good one counts.
 func TestBadFileWhileRunning(t *testing.T) {
-	upstream := answering(t)
-	good := fronting(upstream.URL, upstream.URL, [2]int{1, 1})
+	upstream := okUpstream(t)
+	good := twoVersions(upstream.URL, upstream.URL, [2]int{1, 1})
 	p := start(t, good)
 	p.write(`{"groups": []}`)
 	require.Eventually(t, func() bool {
@@ -286,8 +286,8 @@ func TestBadFileWhileRunning(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
-	upstream := answering(t)
-	config := fronting(upstream.URL, upstream.URL, [2]int{1, 1})
+	upstream := okUpstream(t)
+	config := twoVersions(upstream.URL, upstream.URL, [2]int{1, 1})
 	p := start(t, config)
 	code, text := p.admin(http.MethodGet, "/admin/config", "")
 	assert.Equal(t, http.StatusOK, code)

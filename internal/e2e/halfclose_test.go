@@ -51,8 +51,8 @@ func stacks() [][]string {
 	return list
 }
 
-// stacked puts layers on a transport, and returns the middlewares that they need.
-func stacked(t *testing.T, names []string, target string, next http.RoundTripper) (http.RoundTripper, gin.HandlersChain) {
+// buildStack puts layers on a transport, and returns the middlewares that they need.
+func buildStack(t *testing.T, names []string, target string, next http.RoundTripper) (http.RoundTripper, gin.HandlersChain) {
 	t.Helper()
 	var chain gin.HandlersChain
 	for _, name := range slices.Backward(names) {
@@ -87,19 +87,19 @@ func stacked(t *testing.T, names []string, target string, next http.RoundTripper
 	return next, chain
 }
 
-// halfway is a gateway with some layers before an upstream that switches protocols.
-type halfway struct {
+// upgradeGateway is a gateway with some layers before an upstream that switches protocols.
+type upgradeGateway struct {
 	server *httptest.Server
 	calls  *counted
 }
 
-func newHalfway(t *testing.T, names []string, target string) *halfway {
+func newUpgradeGateway(t *testing.T, names []string, target string) *upgradeGateway {
 	t.Helper()
 	transport, err := proxy.NewTransport(proxy.TransportConfig{})
 	require.NoError(t, err)
 	t.Cleanup(transport.CloseIdleConnections)
-	h := &halfway{calls: &counted{next: transport}}
-	through, chain := stacked(t, names, target, h.calls)
+	h := &upgradeGateway{calls: &counted{next: transport}}
+	through, chain := buildStack(t, names, target, h.calls)
 	at, err := url.Parse(target)
 	require.NoError(t, err)
 	p, err := proxy.New(proxy.Config{Transport: through, Target: at})
@@ -111,8 +111,8 @@ func newHalfway(t *testing.T, names []string, target string) *halfway {
 	return h
 }
 
-// switching is an upstream that responds with 101 and then does as told with the connection.
-func switching(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
+// upgradeUpstream is an upstream that responds with 101 and then does as told with the connection.
+func upgradeUpstream(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
@@ -130,8 +130,8 @@ func switching(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string
 	return s.URL
 }
 
-// switched makes the client's side of an upgraded connection.
-func (h *halfway) switched(ctx context.Context) (*net.TCPConn, *bufio.Reader, error) {
+// upgrade makes the client's side of an upgraded connection.
+func (h *upgradeGateway) upgrade(ctx context.Context) (*net.TCPConn, *bufio.Reader, error) {
 	c, err := dialed(ctx, strings.TrimPrefix(h.server.URL, "http://"))
 	if err != nil {
 		return nil, nil, err
@@ -148,32 +148,32 @@ func (h *halfway) switched(ctx context.Context) (*net.TCPConn, *bufio.Reader, er
 
 const longText = 300 << 10
 
-// halfClosings are the ways in which one side ends its direction first. Each returns what
+// halfCloseCases are the ways in which one side ends its direction first. Each returns what
 // a side did not get.
-var halfClosings = map[string]func(ctx context.Context, start func(does func(*net.TCPConn, *bufio.Reader)) *halfway) error{
+var halfCloseCases = map[string]func(ctx context.Context, start func(does func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error{
 	"the client first":   clientFirst("hello"),
 	"the client at once": clientFirst(""),
 	"the upstream first": upstreamFirst,
 }
 
-func clientFirst(says string) func(context.Context, func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
-	return func(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
+func clientFirst(says string) func(context.Context, func(func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error {
+	return func(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error {
 		h := start(func(c *net.TCPConn, in *bufio.Reader) {
 			all, _ := io.ReadAll(in) // to the client's end
 			_, _ = io.WriteString(c, "got "+string(all)+strings.Repeat(".", longText))
 		})
-		c, in, err := h.switched(ctx)
+		c, in, err := h.upgrade(ctx)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = c.Close() }()
 		_, _ = io.WriteString(c, says)
 		_ = c.CloseWrite()
-		return wants(in, "got "+says+strings.Repeat(".", longText))
+		return readExactly(in, "got "+says+strings.Repeat(".", longText))
 	}
 }
 
-func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
+func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error {
 	got := make(chan string, 1)
 	h := start(func(c *net.TCPConn, in *bufio.Reader) {
 		_, _ = io.WriteString(c, "bye")
@@ -181,12 +181,12 @@ func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Rea
 		all, _ := io.ReadAll(in)
 		got <- string(all)
 	})
-	c, in, err := h.switched(ctx)
+	c, in, err := h.upgrade(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	err = wants(in, "bye")
+	err = readExactly(in, "bye")
 	_, _ = io.WriteString(c, strings.Repeat(".", longText))
 	_ = c.CloseWrite()
 	select {
@@ -200,8 +200,8 @@ func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Rea
 	return err
 }
 
-// wants reads to a clean end, and says what is not as it should be.
-func wants(in io.Reader, want string) error {
+// readExactly reads to a clean end, and says what is not as it should be.
+func readExactly(in io.Reader, want string) error {
 	all, err := io.ReadAll(in)
 	if err != nil || string(all) != want {
 		return fmt.Errorf("the client got %d bytes of %d: %w", len(all), len(want), errors.Join(err, errors.New("cut")))
@@ -215,14 +215,14 @@ func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	for _, names := range stacks() {
 		stack := cmp.Or(strings.Join(names, " over "), "nothing")
-		for way, does := range halfClosings {
+		for way, does := range halfCloseCases {
 			t.Run(way+"/"+stack, func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
-				var h *halfway
-				err := does(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *halfway {
-					h = newHalfway(t, names, switching(t, up))
+				var h *upgradeGateway
+				err := does(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *upgradeGateway {
+					h = newUpgradeGateway(t, names, upgradeUpstream(t, up))
 					return h
 				})
 				var problems []string
@@ -230,7 +230,7 @@ func TestHalfClose(t *testing.T) {
 					problems = append(problems, err.Error())
 				}
 				once := func() bool { return h.calls.started.Load() == 1 && h.calls.ended.Load() == 1 }
-				if !assert.Eventually(new(silent), once, chainSettles, time.Millisecond) {
+				if !assert.Eventually(new(discardT), once, chainSettles, time.Millisecond) {
 					problems = append(problems, "the call did not end once")
 				}
 				judge(t, knownHalfClose.has(stack, way), problems)

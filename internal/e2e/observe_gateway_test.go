@@ -30,52 +30,52 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// seenModel is a model server that keeps what it was told of traces, and does as the
+// tracedModel is a model server that keeps what it was told of traces, and does as the
 // X-Test header says.
-type seenModel struct {
+type tracedModel struct {
 	*httptest.Server
 
-	mu      sync.Mutex
-	calls   map[string]int
-	parents []string
-	ids     []string
-	at      map[string][]string // by id, the addresses that were asked
+	mu        sync.Mutex
+	calls     map[string]int
+	parents   []string
+	ids       []string
+	endpoints map[string][]string // by id, the addresses that were asked
 }
 
-func newSeenModel(t *testing.T) *seenModel {
+func newTracedModel(t *testing.T) *tracedModel {
 	t.Helper()
-	m := &seenModel{calls: map[string]int{}, at: map[string][]string{}}
+	m := &tracedModel{calls: map[string]int{}, endpoints: map[string][]string{}}
 	m.Server = httptest.NewServer(m)
 	t.Cleanup(m.Close)
 	return m
 }
 
 // call notes a request and returns which one of its id this is.
-func (m *seenModel) call(r *http.Request) int {
+func (m *tracedModel) call(r *http.Request) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := r.Header.Get("X-Request-ID")
 	m.calls[id]++
 	m.parents = append(m.parents, r.Header.Get("Traceparent"))
 	m.ids = append(m.ids, id)
-	m.at[id] = append(m.at[id], fmt.Sprint(r.Context().Value(http.LocalAddrContextKey)))
+	m.endpoints[id] = append(m.endpoints[id], fmt.Sprint(r.Context().Value(http.LocalAddrContextKey)))
 	return m.calls[id]
 }
 
-func (m *seenModel) seen() (parents, ids []string) {
+func (m *tracedModel) seen() (parents, ids []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.parents, m.ids
 }
 
-// asked are the addresses that got the request of that id, in their order.
-func (m *seenModel) asked(id string) []string {
+// endpointsOf are the addresses that got the request of that id, in their order.
+func (m *tracedModel) endpointsOf(id string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.at[id]
+	return m.endpoints[id]
 }
 
-func (m *seenModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := m.call(r)
 	var asked struct {
 		Stream bool `json:"stream"`
@@ -156,7 +156,7 @@ type observed struct {
 	telemetry *otelsetup.Telemetry
 	recent    *observe.Recent
 	hooks     observe.Hooks
-	models    map[string]*seenModel
+	models    map[string]*tracedModel
 	key       string
 }
 
@@ -175,7 +175,7 @@ type watch struct {
 
 func newObserved(t *testing.T, cfg observe.TracingConfig) *observed {
 	t.Helper()
-	o := &observed{log: new(logLines), models: map[string]*seenModel{"v1.2": newSeenModel(t), "v1.3": newSeenModel(t)}}
+	o := &observed{log: new(logLines), models: map[string]*tracedModel{"v1.2": newTracedModel(t), "v1.3": newTracedModel(t)}}
 	w := o.watch(t, cfg)
 	chain := append(gin.HandlersChain{
 		w.access.Middleware(), w.tracing.Middleware(), w.metrics.Middleware(), o.recent.Middleware(),
@@ -299,8 +299,8 @@ func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
 	return gin.HandlersChain{authn.Middleware(), router.Middleware(), limits.Middleware(), tokens.Middleware(), answers.Middleware(), w.streams.Middleware(), gateway.Handler()}
 }
 
-// ask sends a request of that id. Headers come in pairs.
-func (o *observed) ask(ctx context.Context, t *testing.T, id, body string, headers ...string) *http.Response {
+// send sends a request of that id. Headers come in pairs.
+func (o *observed) send(ctx context.Context, t *testing.T, id, body string, headers ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, o.URL+"/v1/chat/completions?api_key=query-secret", strings.NewReader(body))
 	require.NoError(t, err)
@@ -317,10 +317,10 @@ func (o *observed) ask(ctx context.Context, t *testing.T, id, body string, heade
 	return res
 }
 
-// all sends a request and reads the answer, whatever becomes of it.
-func (o *observed) all(t *testing.T, id, body string, headers ...string) (status int) {
+// sendAll sends a request and reads the answer, whatever becomes of it.
+func (o *observed) sendAll(t *testing.T, id, body string, headers ...string) (status int) {
 	t.Helper()
-	res := o.ask(t.Context(), t, id, body, headers...)
+	res := o.send(t.Context(), t, id, body, headers...)
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, res.Body)
 	return res.StatusCode

@@ -80,9 +80,9 @@ func (p *provider) post(path string, form url.Values) map[string]any {
 	require.NoError(p.t, err)
 	defer func() { _ = res.Body.Close() }()
 	require.Equal(p.t, http.StatusOK, res.StatusCode, path)
-	var answer map[string]any
-	_ = json.NewDecoder(res.Body).Decode(&answer) // a revocation has none
-	return answer
+	var response map[string]any
+	_ = json.NewDecoder(res.Body).Decode(&response) // a revocation has none
+	return response
 }
 
 func (p *provider) token(resource string) string {

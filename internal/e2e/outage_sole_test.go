@@ -25,23 +25,23 @@ var nightly = os.Getenv("GINFER_NIGHTLY") != ""
 // knownOutage are the cases of the tests of outages that are known to fail.
 var knownOutage = knownFailure{}
 
-// mortal is an endpoint that can be killed and started again at its address.
-type mortal struct {
+// restartableServer is an endpoint that can be killed and started again at its address.
+type restartableServer struct {
 	addr   string
 	serve  http.Handler
 	server *http.Server
 	over   sync.WaitGroup
 }
 
-func newMortal(t *testing.T, serve http.Handler) *mortal {
+func newRestartableServer(t *testing.T, serve http.Handler) *restartableServer {
 	t.Helper()
-	m := &mortal{addr: "127.0.0.1:0", serve: serve}
+	m := &restartableServer{addr: "127.0.0.1:0", serve: serve}
 	require.NoError(t, m.start(t.Context()))
 	t.Cleanup(m.kill)
 	return m
 }
 
-func (m *mortal) start(ctx context.Context) error {
+func (m *restartableServer) start(ctx context.Context) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", m.addr)
 	if err != nil {
 		return err
@@ -53,13 +53,13 @@ func (m *mortal) start(ctx context.Context) error {
 }
 
 // kill closes the port and all connections.
-func (m *mortal) kill() {
+func (m *restartableServer) kill() {
 	_ = m.server.Close()
 	m.over.Wait()
 }
 
-// sent is a request of a load.
-type sent struct {
+// loadResult is a request of a load.
+type loadResult struct {
 	at, ended time.Time
 	number    int
 	status    int // 0: no response
@@ -67,9 +67,9 @@ type sent struct {
 
 // loadOf sends so many requests a second for a time, whether or not those before were
 // served, and returns a function that waits for the last one.
-func loadOf(ctx context.Context, rate int, d time.Duration, send func(number int) int) (collect func() []sent) {
+func loadOf(ctx context.Context, rate int, d time.Duration, send func(number int) int) (collect func() []loadResult) {
 	n := int(d.Seconds() * float64(rate))
-	all := make([]sent, n)
+	all := make([]loadResult, n)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(rate))
@@ -83,15 +83,15 @@ func loadOf(ctx context.Context, rate int, d time.Duration, send func(number int
 			wg.Go(func() {
 				at := time.Now()
 				status := send(i)
-				all[i] = sent{at, time.Now(), i, status}
+				all[i] = loadResult{at, time.Now(), i, status}
 			})
 		}
 	})
-	return func() []sent { wg.Wait(); return all }
+	return func() []loadResult { wg.Wait(); return all }
 }
 
-// pass waits until a time has passed.
-func pass(t *testing.T, d time.Duration) {
+// waitFor waits until a time has passed.
+func waitFor(t *testing.T, d time.Duration) {
 	t.Helper()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -137,19 +137,19 @@ func TestOutageOfTheOnlyEndpoint(t *testing.T) {
 		variant := map[bool]string{true: "on", false: "off"}[retry]
 		t.Run("retry "+variant, func(t *testing.T) {
 			t.Parallel()
-			judge(t, knownOutage.has("only endpoint", variant), soleOutage(t, retry))
+			judge(t, knownOutage.has("only endpoint", variant), soleEndpointOutage(t, retry))
 		})
 	}
 }
 
-func soleOutage(t *testing.T, retry bool) (problems []string) {
+func soleEndpointOutage(t *testing.T, retry bool) (problems []string) {
 	t.Helper()
-	m := newMortal(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodJSON) }))
+	m := newRestartableServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, goodJSON) }))
 	g := chainSetup{urls: []string{"http://" + m.addr}, retry: retry}.start(t)
 	collect := loadOf(t.Context(), 40, 8*time.Second, g.sender(t, "/raw/x"))
-	pass(t, time.Second)
+	waitFor(t, time.Second)
 	m.kill()
-	pass(t, 2*time.Second)
+	waitFor(t, 2*time.Second)
 	require.NoError(t, m.start(t.Context()))
 	back := time.Now()
 	all := collect()
@@ -219,12 +219,12 @@ func ordinaryOutage(t *testing.T, percent, rate int) (problems []string) {
 	t.Helper()
 	const n = 1000
 	serve, fails := ordinary(percent)
-	m := newMortal(t, serve)
+	m := newRestartableServer(t, serve)
 	g := chainSetup{urls: []string{"http://" + m.addr}}.start(t)
 	collect := loadOf(t.Context(), rate, 4*time.Second+time.Duration(n/rate+1)*time.Second, g.sender(t, "/raw/x"))
-	pass(t, time.Second)
+	waitFor(t, time.Second)
 	m.kill()
-	pass(t, 2*time.Second)
+	waitFor(t, 2*time.Second)
 	require.NoError(t, m.start(t.Context()))
 	from := time.Now().Add(time.Second)
 	of, served, direct := 0, 0, 0
@@ -275,7 +275,7 @@ func onePath(t *testing.T, poller string) (problems []string) {
 	if nightly {
 		lasts = 45 * time.Second
 	}
-	g := chainSetup{urls: []string{"http://" + newMortal(t, badPath).addr}}.start(t)
+	g := chainSetup{urls: []string{"http://" + newRestartableServer(t, badPath).addr}}.start(t)
 	client := newClient(t, 16)
 	polls := loadOf(t.Context(), 10, lasts, func(i int) int { return g.get(t.Context(), client, "/raw/bad", poller, i) })
 	for i, s := range loadOf(t.Context(), 2, lasts, func(i int) int { return g.get(t.Context(), client, "/raw/good", "caller-0", i) })() {
@@ -291,7 +291,7 @@ func onePath(t *testing.T, poller string) (problems []string) {
 // number of attempts was made for each.
 func TestOutageOfFourRequests(t *testing.T) {
 	t.Parallel()
-	g := chainSetup{urls: []string{"http://" + newMortal(t, badPath).addr}, retry: true}.start(t)
+	g := chainSetup{urls: []string{"http://" + newRestartableServer(t, badPath).addr}, retry: true}.start(t)
 	client := newClient(t, 1)
 	for i := range 4 {
 		assert.Contains(t, []int{http.StatusInternalServerError, http.StatusServiceUnavailable}, g.get(t.Context(), client, "/raw/bad", "caller", i))

@@ -153,9 +153,9 @@ func (p *process) goroutines() int {
 	return n
 }
 
-// settled waits until the number of goroutines no longer changes: some start
+// settledGoroutines waits until the number of goroutines no longer changes: some start
 // after the first lines are printed.
-func (p *process) settled() int {
+func (p *process) settledGoroutines() int {
 	p.t.Helper()
 	last, same := 0, 0
 	require.Eventually(p.t, func() bool {
@@ -204,9 +204,9 @@ func (p *process) chat(client *http.Client, user, body string) (*http.Response, 
 	return client.Do(req)
 }
 
-// fronting is the configuration of a gateway before two servers, with the
+// twoVersions is the configuration of a gateway before two servers, with the
 // weights of the example's table.
-func fronting(stable, canary string, weights [2]int) string {
+func twoVersions(stable, canary string, weights [2]int) string {
 	return fmt.Sprintf(`{%s,
 	"upstreams": {"v1.2": {"endpoints": [{"url": %q}]}, "v1.3": {"endpoints": [{"url": %q}]}},
 	"groups": [{"path": "/v1", "routing": {"sticky_header": "X-User-Id", "table": {"routes": [

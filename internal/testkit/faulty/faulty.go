@@ -13,20 +13,20 @@ import (
 	"testing"
 )
 
-// Answer is what a server does with a request, step by step. After the last one the
+// Response is what a server does with a request, step by step. After the last one the
 // connection can be used again.
-type Answer []Step
+type Response []Step
 
 // Plan has the answers to the requests that come, in turn, to all the servers which
 // share it; the last one goes on. It is safe for concurrent use.
 type Plan struct {
-	mu      sync.Mutex
-	answers []Answer
-	calls   []string
+	mu        sync.Mutex
+	responses []Response
+	calls     []string
 }
 
 // InTurn returns a plan of at least one answer.
-func InTurn(answers ...Answer) *Plan { return &Plan{answers: answers} }
+func InTurn(responses ...Response) *Plan { return &Plan{responses: responses} }
 
 // Calls returns which servers were asked, in order, by their names.
 func (p *Plan) Calls() []string {
@@ -35,11 +35,11 @@ func (p *Plan) Calls() []string {
 	return append([]string(nil), p.calls...)
 }
 
-func (p *Plan) next(server string) Answer {
+func (p *Plan) next(server string) Response {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = append(p.calls, server)
-	return p.answers[min(len(p.calls), len(p.answers))-1]
+	return p.responses[min(len(p.calls), len(p.responses))-1]
 }
 
 // Server is a server on loopback.

@@ -98,8 +98,8 @@ func Head(contentType string) string {
 func Chunk(text string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(text), text) }
 
 // Chunked is an answer with status 200 of which each part is a chunk.
-func Chunked(contentType string, parts ...string) Answer {
-	a := Answer{Say(Head(contentType))}
+func Chunked(contentType string, parts ...string) Response {
+	a := Response{Say(Head(contentType))}
 	for _, p := range parts {
 		a = append(a, Say(Chunk(p)))
 	}
@@ -107,12 +107,12 @@ func Chunked(contentType string, parts ...string) Answer {
 }
 
 // Broken is Chunked, but the last chunk is followed by other steps than the end.
-func Broken(contentType string, parts []string, then ...Step) Answer {
+func Broken(contentType string, parts []string, then ...Step) Response {
 	a := Chunked(contentType, parts...)
 	return append(a[:len(a)-1], then...)
 }
 
 // Plain is a whole answer of that status line and header, as "Name: value\r\n".
-func Plain(status, header, body string) Answer {
-	return Answer{Say(fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s", status, header, len(body), body))}
+func Plain(status, header, body string) Response {
+	return Response{Say(fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s", status, header, len(body), body))}
 }

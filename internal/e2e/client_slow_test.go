@@ -29,19 +29,19 @@ func (p *process) dial(text string) net.Conn {
 	return conn
 }
 
-func startSlow(t *testing.T) (p *process, key string) {
+func startWithWriteTimeout(t *testing.T) (p *process, key string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "keys.json")
 	key = newKey(t, "-file", file, "-subject", "alice")
 	return start(t, fmt.Sprintf(`{%s, "auth": {"keys": %q}, "queue": {"dir": %q}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "queue": true, "stream": {"write_timeout": "200ms"}, "cors": {"origins": ["https://app.example.com"]}}]}`,
-		ports, file, t.TempDir(), echoing(t).URL)), key
+		ports, file, t.TempDir(), echoUpstream(t).URL)), key
 }
 
 // A client that never sends the body it announced is dropped, also when nobody wants that
 // body: net/http reads it before it sends a refusal.
-func TestAttackBodyThatNeverComes(t *testing.T) {
-	p, key := startSlow(t)
+func TestUnsentBody(t *testing.T) {
+	p, key := startWithWriteTimeout(t)
 	const form = "Content-Type: multipart/form-data; boundary=b\r\n"
 	begun := time.Now()
 	conns := map[string]net.Conn{}
@@ -67,11 +67,11 @@ func TestAttackBodyThatNeverComes(t *testing.T) {
 }
 
 // A client that gives its answers no room over HTTP/2 is dropped, also when it is nobody's.
-func TestAttackClosedWindows(t *testing.T) {
-	upstream := echoing(t)
+func TestClosedHTTP2Windows(t *testing.T) {
+	upstream := echoUpstream(t)
 	p := start(t, fmt.Sprintf(`{"public": {"address": "127.0.0.1:0", "h2c": true}, "private": {"address": "127.0.0.1:0"},
 		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a"}]}`, upstream.URL))
-	idle := p.settled()
+	idle := p.settledGoroutines()
 	conn := p.dial(http2.ClientPreface)
 	require.NoError(t, conn.SetDeadline(time.Now().Add(faultPatience)))
 	framer := http2.NewFramer(conn, conn)
@@ -96,8 +96,8 @@ func TestAttackClosedWindows(t *testing.T) {
 }
 
 // A client that does not read a file is dropped.
-func TestAttackFileThatNobodyReads(t *testing.T) {
-	p, key := startSlow(t)
+func TestUnreadDownload(t *testing.T) {
+	p, key := startWithWriteTimeout(t)
 	client := newClient(t, 1)
 	form := "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n" +
 		strings.Repeat("x", 32<<20) + "\r\n--b--\r\n"

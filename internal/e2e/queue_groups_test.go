@@ -53,12 +53,12 @@ func startTwoQueues(t *testing.T, keys string) *process {
 	t.Helper()
 	return start(t, fmt.Sprintf(`{%s, "auth": {"keys": %q}, "queue": {"dir": %q}, "trusted_proxies": ["127.0.0.0/8"], "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/open", "upstream": "a", "queue": true},
-			{"path": "/v1", "upstream": "a", "queue": true, "scopes": ["gold"], "ip": {"deny": ["203.0.113.0/24"]}}]}`, ports, keys, t.TempDir(), echoing(t).URL))
+			{"path": "/v1", "upstream": "a", "queue": true, "scopes": ["gold"], "ip": {"deny": ["203.0.113.0/24"]}}]}`, ports, keys, t.TempDir(), echoUpstream(t).URL))
 }
 
 // A job can't do in another group what its caller can't do there; what a key may do there
 // is seen when the model is known, so that keys for some models can use the queue.
-func TestAttackJobForAnotherGroup(t *testing.T) {
+func TestJobHasTheRightsOfItsCaller(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	gold := newKey(t, "-file", file, "-subject", "alice", "-scopes", "gold")
 	none := newKey(t, "-file", file, "-subject", "bob")
@@ -85,7 +85,7 @@ func TestAttackJobForAnotherGroup(t *testing.T) {
 
 // The files of a provider, which all callers share, are not reached by a path that it may
 // read as the queue's.
-func TestAttackFilesOfTheUpstream(t *testing.T) {
+func TestProviderFilesAreUnreachable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	key := newKey(t, "-file", file, "-subject", "alice", "-scopes", "gold")
 	p := startTwoQueues(t, file)
