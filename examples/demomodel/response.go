@@ -2,7 +2,7 @@ package demomodel
 
 import "encoding/json"
 
-// response is an answer or a part of one, for chats and completions: they
+// response is a response or a stream event, for chats and completions. They
 // differ in which fields of a choice are set.
 type response struct {
 	ID          string           `json:"id"`
@@ -14,7 +14,7 @@ type response struct {
 	Usage       json.RawMessage  `json:"usage,omitempty"`
 }
 
-// responseChoice is the one choice of a response.
+// responseChoice is the only choice of a response.
 type responseChoice struct {
 	Index    int       `json:"index"`
 	Text     *string   `json:"text,omitempty"`
@@ -24,7 +24,7 @@ type responseChoice struct {
 	Finish   *string   `json:"finish_reason"`
 }
 
-// reply is a message of the model, or what comes on to it.
+// reply is a message of the model, or a delta of one.
 type reply struct {
 	Role    string  `json:"role,omitempty"`
 	Content *string `json:"content,omitempty"`
@@ -32,7 +32,7 @@ type reply struct {
 
 // usage returns the counts of tokens.
 func (o outcome) usage() json.RawMessage {
-	raw, _ := json.Marshal(map[string]int{ // of int, it cannot fail
+	raw, _ := json.Marshal(map[string]int{ // ints cannot fail
 		"prompt_tokens":     o.prompt,
 		"completion_tokens": o.completion,
 		"total_tokens":      o.prompt + o.completion,
@@ -42,7 +42,7 @@ func (o outcome) usage() json.RawMessage {
 
 // style is how an endpoint presents a text.
 type style struct {
-	prefix, object, chunk string // of the id, of the answer, of a part
+	prefix, object, chunk string // of the id, of the response, of an event
 	chat                  bool
 }
 

@@ -1,5 +1,5 @@
-// Command upstream answers every request at once, to load a gateway with: a completion
-// as JSON, or twenty events of one when the body asks for a stream.
+// Command upstream is a model server for load tests of a gateway. It responds at once: with
+// a completion as JSON, or with twenty events when the request asks for a stream.
 package main
 
 import (
