@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,14 +23,9 @@ func needAgents(t *testing.T) {
 	if err == nil {
 		_, err = os.Stat(filepath.Join("agents", "node_modules", ".bin", "codex"))
 	}
-	if err == nil {
-		return
+	if err != nil {
+		need.Missing(t, "GINFER_REQUIRE_AGENTS", "no agents: they need Node.js and `make agents`: %v", err)
 	}
-	const want = "no agents: they need Node.js and `make agents`: %v"
-	if os.Getenv("GINFER_REQUIRE_AGENTS") == "1" {
-		t.Fatalf(want, err)
-	}
-	t.Skipf(want, err)
 }
 
 // turn is what an agent made of one.

@@ -40,7 +40,7 @@ func newKey(t *testing.T, args ...string) string {
 // echoUpstream is an upstream that answers with the headers it got.
 func echoUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"Authorization", "X-Api-Key", "X-User", "X-Tenant", "X-Signed"} {
 			w.Header().Set("Got-"+name, strings.Join(r.Header[name], ","))
 		}
@@ -49,7 +49,6 @@ func echoUpstream(t *testing.T) *httptest.Server {
 		w.Header().Set("X-Ratelimit-Remaining-Requests", "a provider's")
 		_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}`)
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +19,7 @@ import (
 // A batch made with the OpenAI SDK runs through the gateway's own chain, its output reads
 // back in order, and the private port tells of it.
 func TestBatchByOpenAISDK(t *testing.T) {
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var asked struct {
 			Model    string
 			Messages []struct{ Content string }
@@ -33,7 +32,6 @@ func TestBatchByOpenAISDK(t *testing.T) {
 			"usage":   map[string]int{"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
 		})
 	}))
-	t.Cleanup(upstream.Close)
 	p := start(t, fmt.Sprintf(`{%s, "queue": {"dir": %q}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "queue": true, "proxy": {"retry_posts": true}}]}`, ports, t.TempDir(), upstream.URL))
 	client := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token))
@@ -47,13 +45,13 @@ func TestBatchByOpenAISDK(t *testing.T) {
 		var err error
 		file, err = client.Files.New(t.Context(), openai.FileNewParams{File: openai.File(strings.NewReader(lines.String()), "in.jsonl", "application/jsonl"), Purpose: openai.FilePurposeBatch})
 		return err == nil
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	batch, err := client.Batches.New(t.Context(), openai.BatchNewParams{InputFileID: file.ID, Endpoint: openai.BatchNewParamsEndpointV1ChatCompletions, CompletionWindow: openai.BatchNewParamsCompletionWindow24h})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		batch, err = client.Batches.Get(t.Context(), batch.ID)
 		return err == nil && batch.Status == openai.BatchStatusCompleted
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	assert.EqualValues(t, n, batch.RequestCounts.Completed)
 	res, err := client.Files.Content(t.Context(), batch.OutputFileID)
 	require.NoError(t, err)
@@ -84,7 +82,7 @@ func TestQueueByReload(t *testing.T) {
 	require.Eventually(t, func() bool {
 		code, _ := p.admin(http.MethodGet, "/admin/queue", "")
 		return code == http.StatusOK
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	client := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token))
 	list, err := client.Batches.List(t.Context(), openai.BatchListParams{})
 	require.NoError(t, err)

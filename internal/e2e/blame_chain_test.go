@@ -27,7 +27,6 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
@@ -36,8 +35,7 @@ import (
 const (
 	chainReplayed = 16 << 10 // a longer body is streamed
 	chainRead     = 32 << 10 // a longer one is refused where its model must be known
-	chainPatience = 500 * time.Millisecond
-	chainSettles  = 10 * time.Second
+	chainTimeout  = 500 * time.Millisecond
 )
 
 // chainSetup describes a chain. The zero value has one endpoint, no retries and the
@@ -85,19 +83,14 @@ func (anyCaller) Verify(r *http.Request) (*auth.Identity, error) {
 func (s chainSetup) start(t *testing.T) *chain {
 	t.Helper()
 	g := new(chain)
-	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: s.protocol})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
+	transport := newTransport(t, proxy.TransportConfig{Protocol: s.protocol})
 	g.calls.next = transport
-	g.circuits, err = breaker.New(breaker.Config{Settings: s.settings})
-	require.NoError(t, err)
-	t.Cleanup(g.circuits.Close)
+	g.circuits = newCircuits(t, breaker.Config{Settings: s.settings})
 	var endpoints []balance.Endpoint
 	for _, u := range s.urls {
 		endpoints = append(endpoints, balance.Endpoint{URL: u})
 	}
-	g.pool, err = balance.New(balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: g.circuits.Transport(&g.calls)})
-	require.NoError(t, err)
+	g.pool = newPool(t, balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: g.circuits.Transport(&g.calls)})
 	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: func(context.Context, stream.Usage) {}})
 	require.NoError(t, err)
 	provider := sdktrace.NewTracerProvider()
@@ -109,7 +102,7 @@ func (s chainSetup) start(t *testing.T) *chain {
 		Upstreams: map[string]http.RoundTripper{"a": upstream},
 	})
 	require.NoError(t, err)
-	g.streams, err = stream.New(stream.Config{WriteTimeout: chainPatience})
+	g.streams, err = stream.New(stream.Config{WriteTimeout: chainTimeout})
 	require.NoError(t, err)
 	g.serve(t, s.groups(t, g, tracing, upstream))
 	return g
@@ -185,9 +178,9 @@ func (g *chain) serve(t *testing.T, h http.Handler) {
 		rc := http.NewResponseController(w)
 		switch {
 		case r.ProtoMajor == 2:
-			defer func() { _ = rc.SetWriteDeadline(time.Now().Add(chainPatience)) }()
+			defer func() { _ = rc.SetWriteDeadline(time.Now().Add(chainTimeout)) }()
 		case r.ContentLength != 0:
-			_ = rc.SetReadDeadline(time.Now().Add(chainPatience))
+			_ = rc.SetReadDeadline(time.Now().Add(chainTimeout))
 		}
 		h.ServeHTTP(w, r)
 	}))
@@ -204,34 +197,24 @@ func (g *chain) serve(t *testing.T, h http.Handler) {
 // addr is where it listens.
 func (g *chain) addr() string { return g.Listener.Addr().String() }
 
-// unsettled says what is still under way: every attempt that started has ended once,
-// and nothing is in flight anywhere.
-func (g *chain) unsettled() (list []string) {
-	count := func(what string, n int64) {
+// unsettled lists what is still in flight. It is empty when every attempt that started has
+// ended once.
+func (g *chain) unsettled() []string {
+	list := inFlight([]*breaker.Group{g.circuits}, []*balance.Pool{g.pool})
+	for what, n := range map[string]int64{
+		"requests that the proxy did not finish": g.entered.Load() - g.finished.Load(),
+		"calls that did not end":                 g.calls.started.Load() - g.calls.ended.Load(),
+		"open streams":                           int64(g.streams.Open()),
+	} {
 		if n != 0 {
 			list = append(list, fmt.Sprintf("%s: %d", what, n))
 		}
 	}
-	count("requests that the proxy did not finish", g.entered.Load()-g.finished.Load())
-	count("calls that did not end", g.calls.started.Load()-g.calls.ended.Load())
-	for _, s := range g.circuits.Status() {
-		count("in flight in the circuit of "+s.Circuit, int64(s.Inflight))
-	}
-	for _, s := range g.pool.Status() {
-		count("in flight at "+s.Name, s.Inflight)
-	}
-	count("open streams", int64(g.streams.Open()))
 	return list
 }
 
-// settle waits until nothing is under way, and says what never ended.
-func (g *chain) settle() []string {
-	var left []string
-	if assert.Eventually(new(discardT), func() bool { left = g.unsettled(); return len(left) == 0 }, chainSettles, 2*time.Millisecond) {
-		return nil
-	}
-	return left
-}
+// awaitIdle waits until nothing is in flight, and returns what never ended.
+func (g *chain) awaitIdle() []string { return awaitNone(g.unsettled) }
 
 // blamed says which endpoints were found at fault.
 func (g *chain) blamed() (list []string) {
@@ -250,11 +233,6 @@ func (g *chain) blamed() (list []string) {
 	}
 	return list
 }
-
-// discardT takes the failures of an assertion that is only asked for its result.
-type discardT struct{}
-
-func (*discardT) Errorf(string, ...any) {}
 
 // counted counts the calls of endpoints, and those that have ended.
 type counted struct {
@@ -302,46 +280,6 @@ func (b countedDuplex) CloseWrite() error {
 		return c.CloseWrite()
 	}
 	return errors.ErrUnsupported
-}
-
-// knownFailure says in which variants a case is known to fail: "h1 on" is HTTP/1.1 with
-// retries, "h1 on?" one that fails now and then, by which of two things comes first. A
-// list of them shrinks while the mistakes behind them are mended.
-type knownFailure map[string]string
-
-// expected is what is known of a case.
-type expected int
-
-const (
-	rightNow expected = iota
-	wrongNow
-	wrongSometimes
-)
-
-func (k knownFailure) has(name, variant string) expected {
-	switch all := strings.Split(k[name], ", "); {
-	case slices.Contains(all, variant):
-		return wrongNow
-	case slices.Contains(all, variant+"?"):
-		return wrongSometimes
-	}
-	return rightNow
-}
-
-// judge fails the test for problems, unless they are known; and if they are known and
-// there are none any more, so that they leave the list.
-func judge(t *testing.T, known expected, problems []string) {
-	t.Helper()
-	said := strings.Join(problems, "\n")
-	switch {
-	case known == wrongNow && len(problems) == 0:
-		t.Error("this is rightNow now: remove it from the list of known failures")
-	case len(problems) == 0:
-	case known == rightNow:
-		t.Error(said)
-	default:
-		t.Log("known to fail:\n" + said)
-	}
 }
 
 // dialed is a connection to a chain that lasts no longer than the test.

@@ -23,10 +23,6 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// knownGRPC are the cases of the tests of gRPC that are known to fail. A status is in the
-// head when there is no message, else in the trailers.
-var knownGRPC = knownFailure{}
-
 // grpcServer is an endpoint of gRPC. A method's name says what it does: "Echo", "Wait", or
 // the code that it ends with, "Late" before it when a message comes first.
 type grpcServer struct {
@@ -130,7 +126,7 @@ func TestBlameGRPC(t *testing.T) {
 				if place == "trailers" && code != codes.OK {
 					method = "Late" + method
 				}
-				judge(t, knownGRPC.has(code.String(), place), blameOfGRPC(t, method, code, endpoints[code]))
+				expectNone(t, blameOfGRPC(t, method, code, endpoints[code]))
 			})
 		}
 	}
@@ -147,7 +143,7 @@ func blameOfGRPC(t *testing.T, method string, code codes.Code, endpoints bool) (
 			problems = append(problems, fmt.Sprintf("call %d: %v", i, got))
 		}
 	}
-	problems = append(problems, g.settle()...)
+	problems = append(problems, g.awaitIdle()...)
 	if !endpoints {
 		problems = append(problems, g.blamed()...)
 		if got := unary(t, conn, "good", "OK", 5*time.Second); got != codes.OK {
@@ -173,11 +169,11 @@ func TestBlameGRPCDeadline(t *testing.T) {
 	for range blameRepeats {
 		require.NotEqual(t, codes.OK, unary(t, conn, "bad", "Wait", 20*time.Millisecond))
 	}
-	problems := append(g.settle(), g.blamed()...)
+	problems := append(g.awaitIdle(), g.blamed()...)
 	if got := unary(t, conn, "good", "OK", 5*time.Second); got != codes.OK {
 		problems = append(problems, "a good call is not served: "+got.String())
 	}
-	judge(t, knownGRPC.has("deadline", "client"), problems)
+	expectNone(t, problems)
 }
 
 // RESOURCE_EXHAUSTED is a cooldown: the next calls go to another endpoint.
@@ -190,7 +186,7 @@ func TestBlameGRPCCooldown(t *testing.T) {
 			g := chainSetup{urls: []string{"http://" + one.addr, "http://" + two.addr}, protocol: "h2c"}.start(t)
 			conn := grpcClient(t, g)
 			require.Equal(t, codes.ResourceExhausted, unary(t, conn, "caller", method, 5*time.Second))
-			problems := g.settle()
+			problems := g.awaitIdle()
 			exhausted, other := one, two
 			if two.calls.Load() > 0 {
 				exhausted, other = two, one
@@ -201,7 +197,7 @@ func TestBlameGRPCCooldown(t *testing.T) {
 			if exhausted.calls.Load() != 1 || other.calls.Load() != 4 {
 				problems = append(problems, fmt.Sprintf("%d calls went to the endpoint that has none left", exhausted.calls.Load()-1))
 			}
-			judge(t, knownGRPC.has("cooldown", place), append(problems, g.blamed()...))
+			expectNone(t, append(problems, g.blamed()...))
 		})
 	}
 }
@@ -219,8 +215,8 @@ func TestBlameGRPCStreams(t *testing.T) {
 			if err := bidirectional(t, grpcClient(t, g)); err != nil {
 				problems = append(problems, err.Error())
 			}
-			problems = append(problems, g.settle()...)
-			judge(t, knownGRPC.has("streams", variant), append(problems, g.blamed()...))
+			problems = append(problems, g.awaitIdle()...)
+			expectNone(t, append(problems, g.blamed()...))
 		})
 	}
 }

@@ -40,7 +40,7 @@ func (u *upstreamSignal) wait() {
 // blameUpstream is an endpoint that does as the case says, and serves what is good.
 func blameUpstream(t *testing.T, does http.HandlerFunc, arrived chan struct{}) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if does != nil && r.Header.Get("X-Good") == "" {
 			does(w, r.WithContext(context.WithValue(r.Context(), arrivedKey{}, arrived)))
 			return
@@ -49,7 +49,6 @@ func blameUpstream(t *testing.T, does http.HandlerFunc, arrived chan struct{}) *
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, goodJSON)
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 

@@ -279,7 +279,7 @@ func TestBlameWire(t *testing.T) {
 			require.JSONEq(t, goodJSON, body)
 			require.NoError(t, w.Close())
 		}
-		require.Empty(t, g.settle())
+		require.Empty(t, g.awaitIdle())
 		require.Empty(t, g.blamed())
 		require.Equal(t, g.attempts.Load(), g.calls.started.Load())
 	}

@@ -18,7 +18,7 @@ func failingOnDemand(t *testing.T) (url string, fails *atomic.Bool, asked *atomi
 	t.Helper()
 	fails, asked = new(atomic.Bool), new(atomic.Int64)
 	good := echoUpstream(t)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		if fails.Load() {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -26,7 +26,6 @@ func failingOnDemand(t *testing.T) (url string, fails *atomic.Bool, asked *atomi
 		}
 		good.Config.Handler.ServeHTTP(w, r)
 	}))
-	t.Cleanup(s.Close)
 	return s.URL, fails, asked
 }
 

@@ -12,7 +12,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/require"
 )
 
@@ -52,10 +52,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		if os.Getenv("GINFER_REQUIRE_CHROMIUM") == "1" {
-			t.Fatal("chromium is needed")
-		}
-		t.Skip("chromium is not installed")
+		need.Missing(t, "GINFER_REQUIRE_CHROMIUM", "chromium is not installed")
 	}
 	life := browserLife
 	if shooting() {
@@ -262,8 +259,7 @@ type tokenModel struct {
 
 func (m *tokenModel) serve(t *testing.T) string {
 	t.Helper()
-	s := httptest.NewServer(m)
-	t.Cleanup(s.Close)
+	s := newServer(t, m)
 	return s.URL
 }
 

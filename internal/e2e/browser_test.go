@@ -159,7 +159,7 @@ func makeBatch(t *testing.T, p *process) *openai.Batch {
 	require.Eventually(t, func() bool { // the queue's store is starting
 		_, text := p.admin(http.MethodGet, "/admin/queue", "")
 		return strings.Contains(text, `"connected":true`)
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	batch := submit(t, &sdk, input(prompts...))
 
 	job := `{"url": "/v1/chat/completions", "method": "POST", "body": {"model": "demo", "messages": [{"role": "user", "content": "hi"}]},

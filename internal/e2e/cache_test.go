@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,7 +80,7 @@ func TestCacheMergesAThousand(t *testing.T) {
 	begun, gate := new(atomic.Int64), make(chan struct{})
 	head, rest, _ := strings.Cut(fullStream, "\n\n")
 	head += "\n\n"
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, head)
@@ -90,7 +89,6 @@ func TestCacheMergesAThousand(t *testing.T) {
 		<-gate
 		_, _ = io.WriteString(w, rest)
 	}))
-	t.Cleanup(s.Close)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", "stages": ["cache", "stream"], "cache": {}}]}`, ports, s.URL))
 	client := newClient(t, 1000)
 	var wg sync.WaitGroup
@@ -104,7 +102,7 @@ func TestCacheMergesAThousand(t *testing.T) {
 			texts[text]++
 		})
 	}
-	require.Eventually(t, func() bool { return begun.Load() == 1 && p.goroutines() > 1000 }, faultPatience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return begun.Load() == 1 && p.goroutines() > 1000 }, patience, 10*time.Millisecond)
 	close(gate)
 	wg.Wait()
 	assert.EqualValues(t, 1, begun.Load())
@@ -126,12 +124,12 @@ func TestCacheOfTwoReplicas(t *testing.T) {
 		return strings.Contains(a.Header.Get("Cache-Status"), "hit")
 	}
 	require.False(t, hit(one))
-	require.Eventually(t, func() bool { return hit(two) }, faultPatience, 10*time.Millisecond, "filled here, hit there")
+	require.Eventually(t, func() bool { return hit(two) }, patience, 10*time.Millisecond, "filled here, hit there")
 	before := m.calls.Load()
 	code, _ := one.admin(http.MethodPost, "/admin/cache/purge?model=m", "")
 	require.Equal(t, http.StatusOK, code)
-	require.Eventually(t, func() bool { hit(two); return m.calls.Load() > before }, faultPatience, 10*time.Millisecond, "purged everywhere")
-	require.Eventually(t, func() bool { return hit(one) && hit(two) }, faultPatience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { hit(two); return m.calls.Load() > before }, patience, 10*time.Millisecond, "purged everywhere")
+	require.Eventually(t, func() bool { return hit(one) && hit(two) }, patience, 10*time.Millisecond)
 	server.Kill()
 	for range 20 {
 		require.True(t, hit(one), "kept near")
@@ -145,7 +143,7 @@ func TestCacheOfTwoReplicas(t *testing.T) {
 func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 	var calls atomic.Int64
 	release := make(chan chan struct{}, 1)
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		_, _ = io.Copy(io.Discard, r.Body)
 		gate := <-release
@@ -154,7 +152,6 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, fullStream)
 	}))
-	t.Cleanup(upstream.Close)
 	server := redistest.Start(t)
 	config := fmt.Sprintf(`{%s, "redis": {"addresses": [%q], "replicas": 2, "timeout": "1s"}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["cache", "stream"], "cache": {"idempotency": "1h"}}]}`, ports, server.Addr, upstream.URL)
@@ -173,7 +170,7 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 			})
 		}
 		before := scripts(server)
-		require.Eventually(t, func() bool { return calls.Load() > 1 || scripts(server) > before+3 }, faultPatience, 20*time.Millisecond, "who has not the key asks for it again")
+		require.Eventually(t, func() bool { return calls.Load() > 1 || scripts(server) > before+3 }, patience, 20*time.Millisecond, "who has not the key asks for it again")
 		close(gate)
 		clients.Wait()
 		<-release

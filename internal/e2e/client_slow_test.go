@@ -73,7 +73,7 @@ func TestClosedHTTP2Windows(t *testing.T) {
 		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a"}]}`, upstream.URL))
 	idle := p.settledGoroutines()
 	conn := p.dial(http2.ClientPreface)
-	require.NoError(t, conn.SetDeadline(time.Now().Add(faultPatience)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	framer := http2.NewFramer(conn, conn)
 	require.NoError(t, framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize}))
 	const n = 90
@@ -92,7 +92,7 @@ func TestClosedHTTP2Windows(t *testing.T) {
 			reset++
 		}
 	}
-	require.Eventually(t, func() bool { return p.goroutines() < idle+n/2 }, faultPatience, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return p.goroutines() < idle+n/2 }, patience, 50*time.Millisecond)
 }
 
 // A client that does not read a file is dropped.
@@ -107,12 +107,12 @@ func TestUnreadDownload(t *testing.T) {
 		_, id, _ = strings.Cut(text, `"id":"`)
 		id, _, _ = strings.Cut(id, `"`)
 		return code == http.StatusOK
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	p.dial("GET /v1/files/" + id + "/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + "\r\n\r\n")
 	reading := func() bool {
 		_, text := p.admin(http.MethodGet, "/debug/pprof/goroutine?debug=1", "")
 		return strings.Contains(text, "readContent")
 	}
-	require.Eventually(t, reading, faultPatience, 10*time.Millisecond)
+	require.Eventually(t, reading, patience, 10*time.Millisecond)
 	require.Eventually(t, func() bool { return !reading() }, 10*time.Second, 50*time.Millisecond)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -15,25 +14,23 @@ import (
 // permissiveUpstream is a model that lets every origin in by itself, as vLLM does.
 func permissiveUpstream(t *testing.T) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Credentials", "true")
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, fullStream)
 	}))
-	t.Cleanup(s.Close)
 	return s.URL
 }
 
 // blankPage is a page on an origin of its own.
 func blankPage(t *testing.T) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(w, "<!doctype html><link rel=icon href=data:,><p>page</p>")
 	}))
-	t.Cleanup(s.Close)
 	return s.URL
 }
 

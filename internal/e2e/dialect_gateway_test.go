@@ -3,8 +3,8 @@ package e2e_test
 import (
 	"context"
 	"io"
-	"log"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -28,9 +28,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dialectPatience bounds the wait for what happens at once when all is well.
-const dialectPatience = 10 * time.Second
-
 // dialectLines is the transport and client that all gateways of a test share.
 type dialectLines struct {
 	transport *proxy.Transport
@@ -39,12 +36,10 @@ type dialectLines struct {
 
 func newDialectLines(t *testing.T) *dialectLines {
 	t.Helper()
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
+	transport := newTransport(t, proxy.TransportConfig{})
 	own := &http.Transport{DisableCompression: true}
 	t.Cleanup(own.CloseIdleConnections)
-	return &dialectLines{transport, &http.Client{Transport: own, Timeout: dialectPatience}}
+	return &dialectLines{transport, &http.Client{Transport: own, Timeout: patience}}
 }
 
 // dialectSetup is a gateway put together from the packages, in the order of
@@ -101,10 +96,7 @@ func (s dialectSetup) start(t *testing.T) *dialectGateway {
 	r := gin.New()
 	r.Use(access.Middleware(), gin.RecoveryWithWriter(io.Discard))
 	r.Any("/*path", append(chain, streams.Middleware(), p.Handler())...)
-	g.Server = httptest.NewUnstartedServer(r)
-	g.Config.ErrorLog = log.New(io.Discard, "", 0)
-	g.Start()
-	t.Cleanup(g.Close)
+	g.Server = newQuietServer(t, r)
 	return g
 }
 
@@ -149,15 +141,12 @@ func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport
 func (g *dialectGateway) upstream(t *testing.T, name, target string) http.RoundTripper {
 	t.Helper()
 	s := g.setup
-	circuits, err := breaker.New(breaker.Config{Settings: s.settings})
-	require.NoError(t, err)
-	t.Cleanup(circuits.Close)
+	circuits := newCircuits(t, breaker.Config{Settings: s.settings})
 	g.circuits[name] = circuits
-	pool, err := balance.New(balance.Config{
+	pool := newPool(t, balance.Config{
 		Endpoints: []balance.Endpoint{{Name: name, URL: target}}, Transport: circuits.Transport(s.transport),
 		Health: balance.Health{Path: "-"}, Outlier: balance.Outlier{Consecutive: -1},
 	})
-	require.NoError(t, err)
 	g.pools = append(g.pools, pool)
 	var out http.RoundTripper = pool
 	if key, ok := s.keys[name]; ok {
@@ -282,7 +271,7 @@ func (g *dialectGateway) send(t require.TestingT, q dialectRequest) (a dialectRe
 	a = dialectResponse{status: res.StatusCode, header: res.Header, body: string(all), err: err}
 	select {
 	case a.outcome = <-g.lines:
-	case <-time.After(dialectPatience):
+	case <-time.After(patience):
 	}
 	return a
 }
@@ -296,19 +285,9 @@ func (g *dialectGateway) state(upstream string) breaker.State {
 	return state
 }
 
-// inflight is how much is under way anywhere.
-func (g *dialectGateway) inflight() (n int64) {
-	for _, circuits := range g.circuits {
-		for _, s := range circuits.Status() {
-			n += int64(s.Inflight)
-		}
-	}
-	for _, pool := range g.pools {
-		for _, s := range pool.Status() {
-			n += s.Inflight
-		}
-	}
-	return n
+// inFlight lists what is in flight anywhere.
+func (g *dialectGateway) inFlight() []string {
+	return inFlight(slices.Collect(maps.Values(g.circuits)), g.pools)
 }
 
 // twoUpstreams start with a plan each.

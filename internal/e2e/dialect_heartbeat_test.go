@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +103,7 @@ func withHeartbeats(t *testing.T, parts []string, beats bool) string {
 			}
 			select {
 			case <-heard:
-			case <-time.After(dialectPatience):
+			case <-time.After(patience):
 			}
 		case !last:
 			<-time.After(5 * beat)
@@ -120,8 +119,7 @@ func withHeartbeats(t *testing.T, parts []string, beats bool) string {
 			wait(i == len(parts)-1)
 		}
 	})
-	s := httptest.NewServer(r)
-	t.Cleanup(s.Close)
+	s := newServer(t, r)
 	res, err := http.Get(s.URL)
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()

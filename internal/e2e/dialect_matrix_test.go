@@ -75,16 +75,6 @@ func dialectCells(t *testing.T, d *dialect) (cells []*dialectCell) {
 func TestDialectMatrix(t *testing.T) {
 	t.Parallel()
 	all := dialects()
-	names := map[string]bool{}
-	for i := range all {
-		for _, c := range dialectCells(t, &all[i]) {
-			names[c.String()] = true
-		}
-	}
-	known := knownCells(t)
-	for name := range known {
-		assert.True(t, names[name], "%q is listed, and no cell", name)
-	}
 	for i := range all {
 		t.Run(all[i].name, func(t *testing.T) {
 			t.Parallel()
@@ -92,7 +82,9 @@ func TestDialectMatrix(t *testing.T) {
 			for _, c := range dialectCells(t, &all[i]) {
 				name := strings.TrimPrefix(c.String(), c.dialect.name)
 				t.Run(strings.TrimPrefix(name, "/"), func(t *testing.T) {
-					judged(t, known[c.String()], func(v *findings) { c.run(t, v, lines) })
+					v := new(findings)
+					c.run(t, v, lines)
+					expectNone(t, v.problems)
 				})
 			}
 		})
@@ -153,7 +145,7 @@ func (c *dialectCell) run(t *testing.T, v *findings, lines *dialectLines) {
 	}
 	assert.Equal(v, w.state, g.state("a"), "circuit after %d requests", dialectRepeats)
 	assert.Equal(v, breaker.Closed, g.state("b"), "circuit of the second upstream")
-	assert.Zero(t, g.inflight(), "nothing is under way any more")
+	assert.Empty(t, g.inFlight())
 }
 
 // ended is how the first exchange ended.

@@ -5,44 +5,22 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 
 	"github.com/ginfer/ginfer/internal/testkit/faulty"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// situations are the names of those of each test, to find what is listed and does not exist.
-var situations sync.Map
-
-// scenario runs the check of one situation, which may be listed as known to fail.
+// scenario runs the check of one case as a parallel subtest.
 func scenario(t *testing.T, name string, check func(t *testing.T, v *findings)) {
 	t.Helper()
-	full := t.Name() + "/" + strings.ReplaceAll(name, " ", "_")
-	all, begun := situations.LoadOrStore(t.Name(), new(sync.Map))
-	if !begun {
-		t.Cleanup(func() { checkListed(t) })
-	}
-	all.(*sync.Map).Store(full, true) //nolint:forcetypeassert // nothing else is stored
-	known := knownRows()[full]
 	t.Run(name, func(t *testing.T) {
 		t.Parallel()
-		judged(t, known, func(v *findings) { check(t, v) })
+		v := new(findings)
+		check(t, v)
+		expectNone(t, v.problems)
 	})
-}
-
-// checkListed finds what is listed of a test and is none of its situations.
-func checkListed(t *testing.T) {
-	t.Helper()
-	all, _ := situations.LoadAndDelete(t.Name())
-	for name := range knownRows() {
-		if strings.HasPrefix(name, t.Name()+"/") {
-			_, exists := all.(*sync.Map).Load(name) //nolint:forcetypeassert // nothing else is stored
-			assert.True(t, exists, "%q is listed, and does not exist", name)
-		}
-	}
 }
 
 // seenRequest is a request as an upstream got it.
@@ -64,7 +42,7 @@ type scripted struct {
 func startScripted(t *testing.T, serve func(w http.ResponseWriter, r *http.Request, body string)) *scripted {
 	t.Helper()
 	s := new(scripted)
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Server = newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return
@@ -74,7 +52,6 @@ func startScripted(t *testing.T, serve func(w http.ResponseWriter, r *http.Reque
 		s.mu.Unlock()
 		serve(w, r, string(body))
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 

@@ -25,20 +25,15 @@ import (
 // everyStage is a gateway with every stage of the library on, in front of one upstream.
 func everyStage(tb testing.TB, policy balance.Policy, url string) *httptest.Server {
 	tb.Helper()
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(tb, err)
-	tb.Cleanup(transport.CloseIdleConnections)
+	transport := newTransport(tb, proxy.TransportConfig{})
 	metrics, err := observe.NewMetrics(observe.MetricsConfig{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, metrics.Close()) })
 	hooks := observe.Hooks{Metrics: metrics}
-	circuits, err := breaker.New(breaker.Config{OnEvent: hooks.Breaker("a")})
-	require.NoError(tb, err)
-	tb.Cleanup(circuits.Close)
-	pool, err := balance.New(balance.Config{
+	circuits := newCircuits(tb, breaker.Config{OnEvent: hooks.Breaker("a")})
+	pool := newPool(tb, balance.Config{
 		Endpoints: []balance.Endpoint{{URL: url}}, Policy: policy, Transport: circuits.Transport(transport), OnEvent: hooks.Balance("a"),
 	})
-	require.NoError(tb, err)
 	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: hooks.Usage, OnToken: hooks.Token, Report: ratelimit.Report})
 	require.NoError(tb, err)
 	tracing, err := observe.NewTracing(observe.TracingConfig{TracerProvider: sdktrace.NewTracerProvider()})
@@ -53,8 +48,7 @@ func everyStage(tb testing.TB, policy balance.Policy, url string) *httptest.Serv
 	stages := append(frontStages(tb, metrics, tracing), router.Middleware(), withCache(tb), circuits.Middleware(breaker.MiddlewareConfig{}), withGuard(tb), relay.Handler())
 	r := gin.New()
 	r.POST("/*path", stages...)
-	s := httptest.NewServer(r)
-	tb.Cleanup(s.Close)
+	s := newServer(tb, r)
 	return s
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -25,7 +24,7 @@ type model struct {
 func newModel(t *testing.T, events ...string) *model {
 	t.Helper()
 	m := new(model)
-	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m.Server = newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		m.lastBody.Store(string(body))
 		m.calls.Add(1)
@@ -39,7 +38,6 @@ func newModel(t *testing.T, events ...string) *model {
 			_, _ = io.WriteString(w, e)
 		}
 	}))
-	t.Cleanup(m.Close)
 	return m
 }
 
@@ -74,7 +72,7 @@ func TestStreamsFailOverToAnotherModel(t *testing.T) {
 	assert.EqualValues(t, 1, broken.calls.Load())
 	assert.EqualValues(t, 1, stalled.calls.Load())
 	assert.Zero(t, blind.calls.Load(), "it can't call tools")
-	require.Eventually(t, func() bool { return p.inflight() == 0 }, 10*time.Second, 10*time.Millisecond)
+	p.awaitIdle()
 }
 
 // A late first token is overtaken.
@@ -92,8 +90,7 @@ func TestHedge(t *testing.T) {
 			_, _ = io.WriteString(w, strings.ReplaceAll(helloEvents, "hello", strconv.FormatBool(first)))
 		})
 	}
-	one, two := httptest.NewServer(handler(true)), httptest.NewServer(handler(false))
-	t.Cleanup(func() { one.Close(); two.Close() })
+	one, two := newServer(t, handler(true)), newServer(t, handler(false))
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}], "policy": "round_robin", "breaker": {"per_version": true}}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["stream"], "proxy": {"retry_posts": true, "hedge": {"ratio": 0.5}}}]}`, ports, one.URL, two.URL))
 	client := newClient(t, 1)
@@ -112,5 +109,5 @@ func TestHedge(t *testing.T) {
 	for range 4 {
 		assert.Contains(t, ask(), "false", "the second try answers")
 	}
-	require.Eventually(t, func() bool { return p.inflight() == 0 }, 10*time.Second, 10*time.Millisecond)
+	p.awaitIdle()
 }

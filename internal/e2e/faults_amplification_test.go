@@ -36,7 +36,7 @@ func amplification(t *testing.T, kind string, open bool) {
 		allowed  = requests + requests/5
 	)
 	plan := faulty.InTurn(faults[kind].stream)
-	limit := faultPatience
+	limit := patience
 	if kind == "silent" {
 		limit = 100 * time.Millisecond
 	}
@@ -45,7 +45,7 @@ func amplification(t *testing.T, kind string, open bool) {
 		timeouts: proxy.Timeouts{FirstByte: limit},
 	}.start(t)
 	statuses := g.load(t, requests, pace)
-	g.settled(t, requests)
+	g.awaitIdle(t, requests)
 	calls := len(plan.Calls())
 	t.Logf("%d requests, %d calls (%.2f a request), answers %v", requests, calls, float64(calls)/requests, statuses)
 	if kind != "an error in a 200" { // which reaches the client as the upstream says it

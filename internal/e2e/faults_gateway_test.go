@@ -2,8 +2,8 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,12 +16,8 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/proxy"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// faultPatience is how long a test waits for what happens at once when all is well.
-const faultPatience = 20 * time.Second
 
 // faultSetup is a gateway before three servers.
 type faultSetup struct {
@@ -46,12 +42,8 @@ type faultGateway struct {
 func (s faultSetup) start(t *testing.T) *faultGateway {
 	t.Helper()
 	g := new(faultGateway)
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
-	g.circuits, err = breaker.New(breaker.Config{Settings: s.settings})
-	require.NoError(t, err)
-	t.Cleanup(g.circuits.Close)
+	transport := newTransport(t, proxy.TransportConfig{})
+	g.circuits = newCircuits(t, breaker.Config{Settings: s.settings})
 	var guarded http.RoundTripper = transport
 	if !s.noBreaker {
 		guarded = g.circuits.Transport(transport)
@@ -64,8 +56,7 @@ func (s faultSetup) start(t *testing.T) *faultGateway {
 		endpoints = append(endpoints, balance.Endpoint{Name: string(rune('a' + i)), URL: u})
 	}
 	// The first try goes to a, the next one to b.
-	g.pool, err = balance.New(balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: guarded})
-	require.NoError(t, err)
+	g.pool = newPool(t, balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: guarded})
 	p, err := proxy.New(proxy.Config{
 		Transport: g.pool, OnEvent: g.on, Timeouts: s.timeouts,
 		Retry: proxy.Retry{Repeat: proxy.Always, Backoff: time.Millisecond},
@@ -74,10 +65,7 @@ func (s faultSetup) start(t *testing.T) *faultGateway {
 	r := gin.New()
 	r.Use(gin.RecoveryWithWriter(io.Discard))
 	r.POST("/v1/chat/completions", p.Handler())
-	g.Server = httptest.NewUnstartedServer(r)
-	g.Config.ErrorLog = log.New(io.Discard, "", 0)
-	g.Start()
-	t.Cleanup(g.Close)
+	g.Server = newQuietServer(t, r)
 	return g
 }
 
@@ -128,19 +116,16 @@ func (g *faultGateway) send(ctx context.Context, stream bool) (a faultResponse, 
 	return faultResponse{res.StatusCode, res.Header, string(all), err}, nil
 }
 
-// settled waits until nothing is under way any more, and so many exchanges ended.
-func (g *faultGateway) settled(t *testing.T, exchanges int) {
+// awaitIdle waits until nothing is in flight and that many exchanges have ended.
+func (g *faultGateway) awaitIdle(t *testing.T, exchanges int) {
 	t.Helper()
-	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		_, finished := g.finished()
-		assert.Len(c, finished, exchanges)
-		for _, s := range g.circuits.Status() {
-			assert.Zero(c, s.Inflight, "permits of %s", s.Circuit)
+	require.Empty(t, awaitNone(func() []string {
+		list := inFlight([]*breaker.Group{g.circuits}, []*balance.Pool{g.pool})
+		if _, finished := g.finished(); len(finished) != exchanges {
+			list = append(list, fmt.Sprintf("%d of %d exchanges finished", len(finished), exchanges))
 		}
-		for _, s := range g.pool.Status() {
-			assert.Zero(c, s.Inflight, "exchanges at %s", s.Name)
-		}
-	}, faultPatience, 2*time.Millisecond)
+		return list
+	}))
 }
 
 // circuit is the state of that of endpoint i; nil: it was never asked.

@@ -85,7 +85,7 @@ func (c *cell) start(t *testing.T) {
 
 func (c *cell) check(t *testing.T) {
 	require.NoError(t, c.err)
-	c.gateway.settled(t, 1)
+	c.gateway.awaitIdle(t, 1)
 	c.checkClient(t, c.got)
 	assert.Equal(t, c.calls(), c.plan.Calls())
 	c.checkEvents(t, c.gateway)

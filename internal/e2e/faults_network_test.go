@@ -86,7 +86,7 @@ func testNetwork(t *testing.T, sse, well bool, toxics []toxic) {
 	g := faultSetup{urls: urls, settings: strict, timeouts: proxy.Timeouts{FirstByte: limit, Idle: limit}}.start(t)
 	got, err := g.send(t.Context(), sse)
 	require.NoError(t, err)
-	g.settled(t, 1)
+	g.awaitIdle(t, 1)
 	assert.Equal(t, 200, got.status)
 	require.NoError(t, got.err)
 	assert.Equal(t, want, got.body)

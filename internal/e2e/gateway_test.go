@@ -24,12 +24,11 @@ var interrupt = os.Interrupt
 // okUpstream is an upstream that answers at once.
 func okUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"ok":true}`)
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 
@@ -38,7 +37,7 @@ func heldStreams(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release
 	t.Helper()
 	gate := make(chan struct{})
 	begun = new(atomic.Int64)
-	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s = newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, "data: {}\n\n")
@@ -51,22 +50,8 @@ func heldStreams(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release
 		}
 	}))
 	release = sync.OnceFunc(func() { close(gate) })
-	t.Cleanup(func() { release(); s.Close() })
+	t.Cleanup(release)
 	return s, begun, release
-}
-
-// each calls f for 0 to n-1, so many at a time.
-func each(n, atOnce int, f func(i int)) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range atOnce {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				f(int(i))
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // 10,000 users over 90/10 land within one per cent of it, and each stays with
@@ -311,10 +296,9 @@ func TestAdmin(t *testing.T) {
 
 // The same binary is a plain reverse proxy for any path and method.
 func TestPlainReverseProxy(t *testing.T) {
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "%s %s %s", r.Method, r.URL.RequestURI(), r.Header.Get("Authorization"))
 	}))
-	t.Cleanup(web.Close)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"web": {"endpoints": [{"url": %q}]}}, "groups": [
 		{"path": "/", "stages": [], "upstream": "web"},
 		{"path": "/api", "methods": ["PATCH"], "stages": ["auth"], "upstream": "web", "proxy": {"strip_prefix": true}}]}`, ports, web.URL+"/base"))

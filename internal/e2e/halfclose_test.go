@@ -24,14 +24,9 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
-
-// knownHalfClose are the stacks of layers that are known to lose one direction of an
-// upgraded connection.
-var knownHalfClose = knownFailure{}
 
 // layers are those that a response passes on its way up, outermost first as in the
 // reference gateway.
@@ -58,13 +53,10 @@ func buildStack(t *testing.T, names []string, target string, next http.RoundTrip
 	for _, name := range slices.Backward(names) {
 		switch name {
 		case "breaker":
-			g, err := breaker.New(breaker.Config{})
-			require.NoError(t, err)
-			t.Cleanup(g.Close)
+			g := newCircuits(t, breaker.Config{})
 			next = g.Transport(next)
 		case "balance":
-			p, err := balance.New(balance.Config{Endpoints: []balance.Endpoint{{URL: target}}, Transport: next})
-			require.NoError(t, err)
+			p := newPool(t, balance.Config{Endpoints: []balance.Endpoint{{URL: target}}, Transport: next})
 			next = p
 		case "meter":
 			m, err := stream.NewMeter(stream.MeterConfig{OnUsage: func(context.Context, stream.Usage) {}})
@@ -95,9 +87,7 @@ type upgradeGateway struct {
 
 func newUpgradeGateway(t *testing.T, names []string, target string) *upgradeGateway {
 	t.Helper()
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
+	transport := newTransport(t, proxy.TransportConfig{})
 	h := &upgradeGateway{calls: &counted{next: transport}}
 	through, chain := buildStack(t, names, target, h.calls)
 	at, err := url.Parse(target)
@@ -106,15 +96,14 @@ func newUpgradeGateway(t *testing.T, names []string, target string) *upgradeGate
 	require.NoError(t, err)
 	r := gin.New()
 	r.GET("/*path", append(chain, stream.Middleware(stream.Config{}), p.Handler())...)
-	h.server = httptest.NewServer(r)
-	t.Cleanup(h.server.Close)
+	h.server = newServer(t, r)
 	return h
 }
 
 // upgradeUpstream is an upstream that responds with 101 and then does as told with the connection.
 func upgradeUpstream(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -126,7 +115,6 @@ func upgradeUpstream(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) 
 			does(tcp, rw.Reader)
 		}
 	}))
-	t.Cleanup(s.Close)
 	return s.URL
 }
 
@@ -229,11 +217,12 @@ func TestHalfClose(t *testing.T) {
 				if err != nil {
 					problems = append(problems, err.Error())
 				}
-				once := func() bool { return h.calls.started.Load() == 1 && h.calls.ended.Load() == 1 }
-				if !assert.Eventually(new(discardT), once, chainSettles, time.Millisecond) {
-					problems = append(problems, "the call did not end once")
-				}
-				judge(t, knownHalfClose.has(stack, way), problems)
+				expectNone(t, append(problems, awaitNone(func() []string {
+					if h.calls.started.Load() == 1 && h.calls.ended.Load() == 1 {
+						return nil
+					}
+					return []string{"the call did not end once"}
+				})...))
 			})
 		}
 	}

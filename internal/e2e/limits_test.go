@@ -203,7 +203,7 @@ func TestShadowLimits(t *testing.T) {
 		require.Equal(t, http.StatusOK, res.StatusCode)
 		require.NotContains(t, strings.Join(res.Header["Ratelimit"], ""), "try")
 	}
-	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), `"gateway.limit.shadow":"t`) == 4 }, faultPatience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), `"gateway.limit.shadow":"t`) == 4 }, patience, 10*time.Millisecond)
 	_, metrics := p.admin(http.MethodGet, "/metrics", "")
 	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="try",gateway_limiter="/v1".*\} 3`, metrics)
 	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="tokens",gateway_limiter="/v1".*\} 4`, metrics)

@@ -24,7 +24,7 @@ import (
 func TestHedgeLosersAreCounted(t *testing.T) {
 	var slow atomic.Bool
 	serve := func(first bool) *httptest.Server {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("Content-Type", "text/event-stream")
 			if first && slow.Load() {
@@ -35,14 +35,10 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
 		}))
-		t.Cleanup(s.Close)
 		return s
 	}
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
-	pool, err := balance.New(balance.Config{Endpoints: []balance.Endpoint{{URL: serve(true).URL}, {URL: serve(false).URL}}, Policy: balance.RoundRobin(), Transport: transport})
-	require.NoError(t, err)
+	transport := newTransport(t, proxy.TransportConfig{})
+	pool := newPool(t, balance.Config{Endpoints: []balance.Endpoint{{URL: serve(true).URL}, {URL: serve(false).URL}}, Policy: balance.RoundRobin(), Transport: transport})
 
 	var mu sync.Mutex
 	var used []stream.Usage
@@ -71,8 +67,7 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 	gin.SetMode(gin.TestMode)
 	r := gin.New()
 	r.POST("/*path", tokens.Middleware(), p.Handler())
-	gateway := httptest.NewServer(r)
-	t.Cleanup(gateway.Close)
+	gateway := newServer(t, r)
 	ask := func() {
 		res, err := gateway.Client().Post(gateway.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true,"messages":[{"role":"user","content":"0123456789012345678901234567"}]}`))
 		require.NoError(t, err)

@@ -20,6 +20,7 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/observe/jobs"
 	"github.com/ginfer/ginfer/queue"
@@ -45,10 +46,7 @@ func promtool(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
 	if err != nil {
-		if os.Getenv("GINFER_REQUIRE_PROMTOOL") == "1" {
-			t.Fatal("promtool is needed: apt-get install prometheus")
-		}
-		t.Skip("promtool is not installed")
+		need.Missing(t, "GINFER_REQUIRE_PROMTOOL", "promtool is not installed: apt-get install prometheus")
 	}
 	return path
 }
@@ -180,7 +178,7 @@ func TestObserveMetricsExist(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
 	o.produceAllMetrics(t)
-	res, err := http.Get(newServerOf(t, o.telemetry.Handler()))
+	res, err := http.Get(newServer(t, o.telemetry.Handler()).URL)
 	require.NoError(t, err)
 	text, err := io.ReadAll(res.Body)
 	require.NoError(t, err)

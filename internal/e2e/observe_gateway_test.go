@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,8 +44,7 @@ type tracedModel struct {
 func newTracedModel(t *testing.T) *tracedModel {
 	t.Helper()
 	m := &tracedModel{calls: map[string]int{}, endpoints: map[string][]string{}}
-	m.Server = httptest.NewServer(m)
-	t.Cleanup(m.Close)
+	m.Server = newServer(t, m)
 	return m
 }
 
@@ -112,31 +110,13 @@ func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":22}}\n\ndata: [DONE]\n\n")
 }
 
-// logLines takes what a logger writes.
-type logLines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logLines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // request is the access log's line of the request of that id; it may come a moment
 // after the answer.
-func (l *logLines) request(t *testing.T, id string) map[string]any {
+func (b *lockedBuffer) request(t *testing.T, id string) map[string]any {
 	t.Helper()
 	var found map[string]any
 	require.Eventually(t, func() bool {
-		for line := range strings.Lines(l.String()) {
+		for line := range strings.Lines(b.String()) {
 			var one map[string]any
 			if json.Unmarshal([]byte(line), &one) == nil && one["request_id"] == id {
 				found = one
@@ -144,7 +124,7 @@ func (l *logLines) request(t *testing.T, id string) map[string]any {
 			}
 		}
 		return false
-	}, 5*time.Second, 5*time.Millisecond, "no line of %s in %s", id, l)
+	}, 5*time.Second, 5*time.Millisecond, "no line of %s in %s", id, b)
 	return found
 }
 
@@ -152,7 +132,7 @@ func (l *logLines) request(t *testing.T, id string) map[string]any {
 type observed struct {
 	*httptest.Server
 
-	log       *logLines
+	log       *lockedBuffer
 	telemetry *otelsetup.Telemetry
 	recent    *observe.Recent
 	hooks     observe.Hooks
@@ -175,7 +155,7 @@ type watch struct {
 
 func newObserved(t *testing.T, cfg observe.TracingConfig) *observed {
 	t.Helper()
-	o := &observed{log: new(logLines), models: map[string]*tracedModel{"v1.2": newTracedModel(t), "v1.3": newTracedModel(t)}}
+	o := &observed{log: new(lockedBuffer), models: map[string]*tracedModel{"v1.2": newTracedModel(t), "v1.3": newTracedModel(t)}}
 	w := o.watch(t, cfg)
 	chain := append(gin.HandlersChain{
 		w.access.Middleware(), w.tracing.Middleware(), w.metrics.Middleware(), o.recent.Middleware(),
@@ -242,19 +222,16 @@ func (o *observed) upstreams(t *testing.T, w *watch) map[string]http.RoundTrippe
 	for name, m := range o.models {
 		urls[name] = []balance.Endpoint{{URL: m.URL}}
 	}
-	urls["v1.3"] = append(urls["v1.3"], balance.Endpoint{URL: newServerOf(t, o.models["v1.3"])})
+	urls["v1.3"] = append(urls["v1.3"], balance.Endpoint{URL: newServer(t, o.models["v1.3"]).URL})
 	out := map[string]http.RoundTripper{}
 	for name, endpoints := range urls {
 		inner := &http.Transport{DisableCompression: true}
 		t.Cleanup(inner.CloseIdleConnections)
-		circuits, err := breaker.New(breaker.Config{OnEvent: w.hooks.Breaker(name)})
-		require.NoError(t, err)
-		t.Cleanup(circuits.Close)
-		pool, err := balance.New(balance.Config{
+		circuits := newCircuits(t, breaker.Config{OnEvent: w.hooks.Breaker(name)})
+		pool := newPool(t, balance.Config{
 			Endpoints: endpoints, Transport: circuits.Transport(inner), OnEvent: w.hooks.Balance(name),
 			Health: balance.Health{Path: "-"}, Outlier: balance.Outlier{Consecutive: 5},
 		})
-		require.NoError(t, err)
 		w.pools[name], w.breakers[name] = pool, circuits
 		out[name] = w.tracing.Transport(meter.Transport(pool))
 	}
@@ -324,12 +301,4 @@ func (o *observed) sendAll(t *testing.T, id, body string, headers ...string) (st
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, res.Body)
 	return res.StatusCode
-}
-
-// newServerOf serves h until the end of the test.
-func newServerOf(t *testing.T, h http.Handler) (url string) {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s.URL
 }

@@ -117,7 +117,7 @@ func assertNoSecrets(t *testing.T, o *observed) {
 
 func (o *observed) page(t *testing.T) string {
 	t.Helper()
-	s := newServerOf(t, o.recent.Handler())
+	s := newServer(t, o.recent.Handler()).URL
 	res, err := http.Get(s)
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()

@@ -139,7 +139,7 @@ func TestObserveOneTrace(t *testing.T) {
 			if protocol == "grpc" {
 				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.serveGRPC(t))
 			} else {
-				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServerOf(t, c))
+				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServer(t, c).URL)
 			}
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
 			t.Setenv("OTEL_SERVICE_NAME", "my-gateway")
@@ -249,7 +249,7 @@ func attributeOf(s *spanpb.Span, key string) any {
 // A client outside can neither join its trace to the gateway's nor have it sampled.
 func TestObserveUntrustedTrace(t *testing.T) {
 	c := newCollector()
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServerOf(t, c))
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServer(t, c).URL)
 	o := newObserved(t, observe.TracingConfig{Untrusted: observe.Public})
 	o.sendAll(t, "outside", jsonChat, "Traceparent", "00-"+clientTrace+"-"+clientSpan+"-01", "Baggage", "user=alice")
 	o.Close()

@@ -156,9 +156,7 @@ func behindBreaker(tb testing.TB, s breaker.Settings, asMiddleware bool, next ht
 	at, err := url.Parse(target)
 	require.NoError(tb, err)
 	seen := new(stateLog)
-	g, err := breaker.New(breaker.Config{Settings: s, OnEvent: seen.on})
-	require.NoError(tb, err)
-	tb.Cleanup(g.Close)
+	g := newCircuits(tb, breaker.Config{Settings: s, OnEvent: seen.on})
 	r := gin.New()
 	r.Use(apierror.Recovery(func(*gin.Context, any, []byte) {}))
 	if asMiddleware {

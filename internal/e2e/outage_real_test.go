@@ -22,14 +22,10 @@ func TestOutageOverHTTP(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			u := newFailingUpstream(20 * time.Millisecond)
-			upstream := httptest.NewServer(u)
-			t.Cleanup(upstream.Close)
-			transport, err := proxy.NewTransport(proxy.TransportConfig{})
-			require.NoError(t, err)
-			t.Cleanup(transport.CloseIdleConnections)
+			upstream := newServer(t, u)
+			transport := newTransport(t, proxy.TransportConfig{})
 			h, g, seen := behindBreaker(t, breaker.Settings{Consecutive: 10, Sleep: 200 * time.Millisecond, Step: 100 * time.Millisecond}, way == inStreamError, transport, upstream.URL)
-			gateway := httptest.NewServer(h)
-			t.Cleanup(gateway.Close)
+			gateway := newServer(t, h)
 			client := gateway.Client()
 			ask := func() {
 				res, err := client.Post(gateway.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true}`))
@@ -58,10 +54,8 @@ func TestOutageOverHTTP(t *testing.T) {
 // A server that is gone: nobody listens there any more.
 func TestOutageConnectionRefused(t *testing.T) {
 	u := newFailingUpstream(time.Millisecond)
-	upstream := httptest.NewServer(u)
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
+	upstream := newServer(t, u)
+	transport := newTransport(t, proxy.TransportConfig{})
 	h, _, seen := behindBreaker(t, breaker.Settings{}, false, transport, upstream.URL)
 	ask := func() { ignoringAborts(h)() }
 	atSteadyRate(200*time.Millisecond, ask)()

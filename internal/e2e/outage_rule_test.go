@@ -67,7 +67,7 @@ func TestOutageRule(t *testing.T) {
 			if opened[i] != p.opens {
 				problems = append(problems, fmt.Sprintf("%q: open is %v", p.script, opened[i]))
 			}
-			judge(t, knownOutage.has("rule: "+p.name, "alone"), problems)
+			expectNone(t, problems)
 		})
 	}
 }
@@ -121,9 +121,7 @@ func call(ctx context.Context, through http.RoundTripper) error {
 // The rate is judged when an exchange ends: the failure that tips it opens the circuit,
 // and not whoever comes next.
 func TestOutageRuleAtTheEnd(t *testing.T) {
-	g, err := breaker.New(breaker.Config{})
-	require.NoError(t, err)
-	t.Cleanup(g.Close)
+	g := newCircuits(t, breaker.Config{})
 	turn := new(byte)
 	through := g.Transport(scriptedTransport{turn})
 	for _, *turn = range []byte("F.F.F.F.FF") {
@@ -134,7 +132,7 @@ func TestOutageRuleAtTheEnd(t *testing.T) {
 	if !assert.Eventually(new(discardT), is, 200*time.Millisecond, 5*time.Millisecond) {
 		problems = append(problems, "six of ten have failed, and the circuit is closed")
 	}
-	judge(t, knownOutage.has("rule: at the end", "alone"), problems)
+	expectNone(t, problems)
 }
 
 // scriptedTransport is an endpoint whose next response is written down.
@@ -153,9 +151,7 @@ func (s scriptedTransport) RoundTrip(*http.Request) (*http.Response, error) {
 // request through.
 func TestOutageSleep(t *testing.T) {
 	t.Parallel()
-	g, err := breaker.New(breaker.Config{})
-	require.NoError(t, err)
-	t.Cleanup(g.Close)
+	g := newCircuits(t, breaker.Config{})
 	turn := new(byte)
 	through := g.Transport(scriptedTransport{turn})
 	*turn = 'F'

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
-	"github.com/stretchr/testify/require"
 )
 
 // refusalTimer times, within the gateway, the answers that are refusals.
@@ -96,15 +94,11 @@ func overloadOver(b *testing.B, g guards, slows bool) {
 		lasts, alone = 2*time.Second, time.Second
 	}
 	e := newInference(slots)
-	upstream := httptest.NewServer(e)
-	defer upstream.Close()
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(b, err)
-	defer transport.CloseIdleConnections()
+	upstream := newServer(b, e)
+	transport := newTransport(b, proxy.TransportConfig{})
 	h := guarded(b, g, transport, upstream.URL)
 	gate := &refusalTimer{Handler: h}
-	gateway := httptest.NewServer(gate)
-	defer gateway.Close()
+	gateway := newServer(b, gate)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}
 	defer client.CloseIdleConnections()
 	ask := overHTTP(client, gateway.URL)

@@ -62,7 +62,7 @@ func TestConversationsStay(t *testing.T) {
 // tickingUpstream is a server that streams ten tokens, one every so often.
 func tickingUpstream(t *testing.T, every time.Duration) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(every)
@@ -78,7 +78,6 @@ func tickingUpstream(t *testing.T, every time.Duration) *httptest.Server {
 		}
 		_, _ = io.WriteString(w, "data: [DONE]\n\n")
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,23 +29,6 @@ type process struct {
 	token           string
 	stderr          *lockedBuffer
 	exited          chan struct{}
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // ports lets the system choose both ports.
@@ -169,7 +150,13 @@ func (p *process) settledGoroutines() int {
 	return last
 }
 
-// inflight is the number of exchanges that the endpoints are busy with.
+// awaitIdle waits until no exchange is in flight at any endpoint.
+func (p *process) awaitIdle() {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool { return p.inflight() == 0 }, patience, 10*time.Millisecond)
+}
+
+// inflight is the number of exchanges in flight at the endpoints.
 func (p *process) inflight() int {
 	p.t.Helper()
 	_, text := p.admin(http.MethodGet, "/admin/upstreams", "")
@@ -182,14 +169,6 @@ func (p *process) inflight() int {
 		}
 	}
 	return n
-}
-
-// client has connections of its own, which are closed with the test.
-func newClient(t *testing.T, connections int) *http.Client {
-	t.Helper()
-	transport := &http.Transport{MaxIdleConnsPerHost: connections, MaxIdleConns: connections}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
 }
 
 // chat is a request to the gateway as any client would make it.

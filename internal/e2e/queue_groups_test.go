@@ -40,7 +40,7 @@ func (p *process) job(client *http.Client, group, key, model string, header ...s
 	require.Eventually(p.t, func() bool { // the queue's store is starting
 		code, text = p.ask(client, http.MethodPost, group+"/jobs", key, body, header...)
 		return code != http.StatusServiceUnavailable
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	require.Equal(p.t, http.StatusAccepted, code, text)
 	var job struct{ ID string }
 	require.NoError(p.t, json.Unmarshal([]byte(text), &job))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -53,8 +52,7 @@ type queueGateway struct {
 // newQueueGateway puts one together in front of an upstream.
 func newQueueGateway(t *testing.T, upstream http.Handler, limit ratelimit.Config, change func(*queue.Config)) *queueGateway {
 	t.Helper()
-	up := httptest.NewServer(upstream)
-	t.Cleanup(up.Close)
+	up := newServer(t, upstream)
 	target, err := url.Parse(up.URL)
 	require.NoError(t, err)
 	g := &queueGateway{keys: map[string]string{}}
@@ -106,8 +104,7 @@ func newQueueGateway(t *testing.T, upstream http.Handler, limit ratelimit.Config
 
 	r := gin.New()
 	g.queue.Routes(r.Group("/v1", authn.Middleware()))
-	s := httptest.NewServer(r)
-	t.Cleanup(s.Close)
+	s := newServer(t, r)
 	g.url = s.URL
 	return g
 }

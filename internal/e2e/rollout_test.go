@@ -34,8 +34,7 @@ type threeTokenModel struct {
 func newThreeTokenModel(t *testing.T) *threeTokenModel {
 	t.Helper()
 	m := new(threeTokenModel)
-	m.Server = httptest.NewServer(m)
-	t.Cleanup(m.Close)
+	m.Server = newServer(t, m)
 	return m
 }
 

@@ -9,12 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// unmended are the scenes that go wrong today, with what is wrong. Each must really fail with
-// every client, so that none stays here when it is mended.
-var unmended = map[string]string{
-	"messages/unmarked": "the clients themselves take a stream without message_stop for a cut, though it passes unchanged",
-}
-
 // sdkWants is what a client must make of a scene.
 func sdkWants(client, api, name string) sdkOutcome {
 	finish := map[string]string{"chat": "stop", "responses": "completed", "messages": "end_turn", "gemini": "STOP"}[api]
@@ -125,20 +119,7 @@ func checkSDK(t *testing.T, client string, got map[string]sdkOutcome, apis ...st
 				return
 			}
 			_, name, _ := strings.Cut(s.Name, "/")
-			wrong := sdkProblems(client, s.API, name, o)
-			rightly(t, s.Name, wrong)
+			expectNone(t, sdkProblems(client, s.API, name, o))
 		})
 	}
-}
-
-// right checks that nothing is wrong, or something where that is known.
-func rightly(t *testing.T, name string, wrong []string) {
-	t.Helper()
-	reason, known := unmended[name]
-	if !known {
-		assert.Empty(t, wrong)
-		return
-	}
-	assert.NotEmpty(t, wrong, "mended: take it off the list")
-	t.Logf("known: %s: %s", reason, strings.Join(wrong, "; "))
 }

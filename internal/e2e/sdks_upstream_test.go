@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -23,9 +22,7 @@ func sdkUpstream(t *testing.T) *httptest.Server {
 		mux.HandleFunc("POST /early"+path, form.serve)
 	}
 	mux.HandleFunc("POST /{version}/models/{call}", gemini)
-	s := httptest.NewServer(mux)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	t.Cleanup(s.Close)
+	s := newQuietServer(t, mux)
 	return s
 }
 

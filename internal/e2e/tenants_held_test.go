@@ -28,7 +28,7 @@ func TestTenantsHeldBytes(t *testing.T) {
 	for _, proto := range []string{"h1", "h2"} {
 		t.Run(proto, func(t *testing.T) {
 			t.Parallel()
-			judge(t, knownTenants.has("held bytes", proto), heldBytes(t, proto))
+			expectNone(t, heldBytes(t, proto))
 		})
 	}
 }
@@ -67,7 +67,7 @@ func heldBytes(t *testing.T, proto string) (problems []string) {
 	for _, w := range held {
 		w.abort()
 	}
-	problems = append(problems, g.settle()...)
+	problems = append(problems, g.awaitIdle()...)
 	return append(problems, g.blamed()...)
 }
 
@@ -92,7 +92,7 @@ func TestTenantsHeldResources(t *testing.T) { // not parallel: goroutines are co
 			},
 		} {
 			t.Run(name+"/"+proto, func(t *testing.T) {
-				judge(t, knownTenants.has(name, proto), heldResources(t, proto, does))
+				expectNone(t, heldResources(t, proto, does))
 			})
 		}
 	}
@@ -132,13 +132,15 @@ func heldResources(t *testing.T, proto string, does func(*wire)) (problems []str
 			wires[i].abort()
 		}
 	})
-	problems = append(problems, g.settle()...)
+	problems = append(problems, g.awaitIdle()...)
 	problems = append(problems, g.blamed()...)
 	problems = append(problems, g.goodRequestProblems(t.Context(), proto)...)
-	left := func() bool { return runtime.NumGoroutine() <= before+50 } // idle connections, kept for the next request
-	if !assert.Eventually(new(discardT), left, chainSettles, 10*time.Millisecond) {
-		problems = append(problems, fmt.Sprintf("%d goroutines before, %d after", before, runtime.NumGoroutine()))
-	}
+	problems = append(problems, awaitNone(func() []string {
+		if n := runtime.NumGoroutine(); n > before+50 { // idle connections, kept for the next request
+			return []string{fmt.Sprintf("%d goroutines before, %d after", before, n)}
+		}
+		return nil
+	})...)
 	t.Logf("goroutines: %d before, %d with %d held, %d after", before, during, tenantsHeld, runtime.NumGoroutine())
 	return problems
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
@@ -13,9 +12,6 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/assert"
 )
-
-// knownTenants are the cases in which one caller is known to take what is the others'.
-var knownTenants = knownFailure{}
 
 // hostileCaller is how an endpoint serves the requests of one caller: it fails with each. What
 // it does for others is right.
@@ -68,7 +64,7 @@ func TestTenants(t *testing.T) {
 				variant := proto + map[bool]string{true: " on", false: " off"}[retry]
 				t.Run(h.name+"/"+variant, func(t *testing.T) {
 					t.Parallel()
-					judge(t, knownTenants.has(h.name, variant), h.problems(t, proto, retry))
+					expectNone(t, h.problems(t, proto, retry))
 				})
 			}
 		}
@@ -106,7 +102,7 @@ func (h *hostileCaller) problems(t *testing.T, proto string, retry bool) (proble
 	if served != len(all) {
 		problems = append(problems, fmt.Sprintf("%d of %d good requests of others were served", served, len(all)))
 	}
-	problems = append(problems, g.settle()...)
+	problems = append(problems, g.awaitIdle()...)
 	for _, c := range g.circuits.Status() {
 		if c.State != breaker.Closed {
 			problems = append(problems, "the circuit is "+c.State.String())
@@ -145,8 +141,7 @@ func TestTenantsThatFailTogether(t *testing.T) {
 		for _, proto := range []string{"h1", "h2"} {
 			t.Run(name+"/"+proto, func(t *testing.T) {
 				t.Parallel()
-				up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
-				t.Cleanup(up.Close)
+				up := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
 				g := chainSetup{urls: []string{up.URL}}.start(t)
 				for i := range blameRepeats {
 					g.sendOnce(t, proto, rawRequest{caller: "caller-" + strconv.Itoa(i%callers)}, goodBody)
@@ -155,7 +150,7 @@ func TestTenantsThatFailTogether(t *testing.T) {
 				if assert.Empty(new(discardT), g.blamed()) {
 					problems = append(problems, "the circuit is closed")
 				}
-				judge(t, knownTenants.has("together: "+name, proto), append(problems, g.settle()...))
+				expectNone(t, append(problems, g.awaitIdle()...))
 			})
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/testkit/need"
 )
 
 // Server is a redis-server process.
@@ -123,10 +125,7 @@ func binary(tb testing.TB) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("GINFER_REQUIRE_REDIS") == "1" {
-		tb.Fatal("redis-server is not installed")
-	}
-	tb.Skip("redis-server is not installed")
+	need.Missing(tb, "GINFER_REQUIRE_REDIS", "redis-server is not installed")
 	return ""
 }
 
