@@ -52,30 +52,6 @@ func echoUpstream(t *testing.T) *httptest.Server {
 	return s
 }
 
-// response is what came back, without its body.
-type response struct {
-	StatusCode int
-	Header     http.Header
-	Proto      string
-}
-
-// with sends a small request with headers, given in pairs.
-func (p *process) with(client *http.Client, body string, header ...string) response {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
-	require.NoError(p.t, err)
-	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	res, err := client.Do(req)
-	require.NoError(p.t, err)
-	_, err = io.Copy(io.Discard, res.Body)
-	require.NoError(p.t, err)
-	require.NoError(p.t, res.Body.Close())
-	return response{res.StatusCode, res.Header, res.Proto}
-}
-
 const smallChat = `{"model":"small-1","messages":[{"role":"user","content":"hi"}],"max_tokens":50}`
 
 // Keys that were made by the command are let in, at once and without a restart;
@@ -89,31 +65,31 @@ func TestKeys(t *testing.T) {
 	assert.Equal(t, "$KEY", p.token)
 	client := newClient(t, 1)
 	for _, header := range [][]string{{"Authorization", "Bearer " + chat}, {"Authorization", "bearer " + chat}, {"X-Api-Key", chat}} {
-		res := p.with(client, smallChat, append(header, "X-User", "mallory", "x_user", "mallory", "Connection", "X-User")...)
+		res := p.sendChat(client, smallChat, append(header, "X-User", "mallory", "x_user", "mallory", "Connection", "X-User")...)
 		require.Equal(t, http.StatusOK, res.StatusCode)
 		assert.Equal(t, "alice", res.Header.Get("Got-X-User"))
 		assert.Equal(t, "acme", res.Header.Get("Got-X-Tenant"))
 		assert.Empty(t, res.Header.Get("Got-Authorization")+res.Header.Get("Got-X-Api-Key"), "credentials stay here")
 	}
-	res := p.with(client, strings.Replace(smallChat, "small-1", "large", 1), "X-Api-Key", chat)
+	res := p.sendChat(client, strings.Replace(smallChat, "small-1", "large", 1), "X-Api-Key", chat)
 	assert.Equal(t, http.StatusForbidden, res.StatusCode, "another model")
-	res = p.with(client, strings.Replace(smallChat, "{", `{"model":"large",`, 1), "X-Api-Key", chat)
+	res = p.sendChat(client, strings.Replace(smallChat, "{", `{"model":"large",`, 1), "X-Api-Key", chat)
 	assert.Equal(t, http.StatusBadRequest, res.StatusCode, "two models")
 	other := newKey(t, "-file", file, "-subject", "bob", "-scopes", "batch")
 	require.Eventually(t, func() bool {
-		return p.with(client, smallChat, "X-Api-Key", other).StatusCode != http.StatusUnauthorized
+		return p.sendChat(client, smallChat, "X-Api-Key", other).StatusCode != http.StatusUnauthorized
 	}, 15*time.Second, 100*time.Millisecond)
-	res = p.with(client, smallChat, "X-Api-Key", other)
+	res = p.sendChat(client, smallChat, "X-Api-Key", other)
 	assert.Equal(t, http.StatusForbidden, res.StatusCode)
 	assert.Contains(t, res.Header.Get("WWW-Authenticate"), `error="insufficient_scope"`)
 	for name, header := range map[string][]string{
 		"none": nil, "a wrong one": {"X-Api-Key", chat + "x"}, "two": {"X-Api-Key", chat, "Authorization", "Bearer " + other}, "in another scheme": {"Authorization", "Basic " + chat},
 	} {
-		assert.Equal(t, http.StatusUnauthorized, p.with(client, smallChat, header...).StatusCode, name)
+		assert.Equal(t, http.StatusUnauthorized, p.sendChat(client, smallChat, header...).StatusCode, name)
 	}
 	require.NoError(t, os.WriteFile(file, []byte(`{"keys": [{}]}`), 0o600))
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "keys refused") }, 15*time.Second, 50*time.Millisecond)
-	assert.Equal(t, http.StatusOK, p.with(client, smallChat, "X-Api-Key", chat).StatusCode, "those before stay")
+	assert.Equal(t, http.StatusOK, p.sendChat(client, smallChat, "X-Api-Key", chat).StatusCode, "those before stay")
 	for _, secret := range []string{chat, other} {
 		assert.NotContains(t, p.stderr.String(), secret)
 	}
@@ -152,16 +128,16 @@ func TestJWTAndAddresses(t *testing.T) {
 	}
 	good := jwt.MapClaims{"iss": "op", "aud": "api", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix()}
 	client := newClient(t, 1)
-	res := p.with(client, smallChat, "Authorization", sign(good), "X-Forwarded-For", "203.0.113.9, 198.51.100.7")
+	res := p.sendChat(client, smallChat, "Authorization", sign(good), "X-Forwarded-For", "203.0.113.9, 198.51.100.7")
 	require.Equal(t, http.StatusOK, res.StatusCode)
 	claims := jwt.MapClaims{}
 	_, err := jwt.ParseWithClaims(res.Header.Get("Got-X-Signed"), claims, func(*jwt.Token) (any, error) { return []byte("a secret of thirty-two bytes or more"), nil }, jwt.WithAudience("upstream"), jwt.WithIssuer("gateway"))
 	require.NoError(t, err)
 	assert.Equal(t, "alice", claims["sub"])
-	res = p.with(client, smallChat, "Authorization", sign(good), "X-Forwarded-For", "198.51.100.7, 203.0.113.9")
+	res = p.sendChat(client, smallChat, "Authorization", sign(good), "X-Forwarded-For", "198.51.100.7, 203.0.113.9")
 	assert.Equal(t, http.StatusForbidden, res.StatusCode, "what a client writes before it does not count")
 	bad := jwt.MapClaims{"iss": "op", "aud": "api", "sub": "alice", "exp": time.Now().Add(-time.Hour).Unix()}
-	res = p.with(client, smallChat, "Authorization", sign(bad), "X-Forwarded-For", "198.51.100.7")
+	res = p.sendChat(client, smallChat, "Authorization", sign(bad), "X-Forwarded-For", "198.51.100.7")
 	assert.Equal(t, http.StatusUnauthorized, res.StatusCode)
 	assert.Contains(t, res.Header.Get("WWW-Authenticate"), `error="invalid_token"`)
 }
@@ -214,11 +190,11 @@ func TestClientCertificates(t *testing.T) {
 		t.Cleanup(transport.CloseIdleConnections)
 		return &http.Client{Transport: transport}
 	}
-	res := p.with(client(alice), smallChat)
+	res := p.sendChat(client(alice), smallChat)
 	assert.Equal(t, http.StatusOK, res.StatusCode)
 	assert.Equal(t, "HTTP/2.0", res.Proto)
 	assert.Equal(t, "alice", res.Header.Get("Got-X-User"))
-	assert.Equal(t, http.StatusUnauthorized, p.with(client(), smallChat).StatusCode, "without a certificate")
+	assert.Equal(t, http.StatusUnauthorized, p.sendChat(client(), smallChat).StatusCode, "without a certificate")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.public, nil)
 	require.NoError(t, err)
 	refused, err := client(stranger).Do(req)

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,19 +18,7 @@ import (
 // A batch made with the OpenAI SDK runs through the gateway's own chain, its output reads
 // back in order, and the private port tells of it.
 func TestBatchByOpenAISDK(t *testing.T) {
-	upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var asked struct {
-			Model    string
-			Messages []struct{ Content string }
-		}
-		_ = json.NewDecoder(r.Body).Decode(&asked)
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{
-			"id": "c", "object": "chat.completion", "model": asked.Model,
-			"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]string{"role": "assistant", "content": "re: " + asked.Messages[0].Content}}},
-			"usage":   map[string]int{"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-		})
-	}))
+	upstream := newServer(t, &completions{seen: map[string]int{}})
 	p := start(t, fmt.Sprintf(`{%s, "queue": {"dir": %q}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "queue": true, "proxy": {"retry_posts": true}}]}`, ports, t.TempDir(), upstream.URL))
 	client := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token))

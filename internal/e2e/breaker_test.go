@@ -38,7 +38,7 @@ func TestBreaker(t *testing.T) {
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}], "policy": "round_robin", "breaker": {"consecutive": 5, "sleep": "200ms"}}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": []}]}`, ports, one, two))
 	client := newClient(t, 1)
-	status := func() int { return p.with(client, smallChat).StatusCode }
+	status := func() int { return p.sendChat(client, smallChat).StatusCode }
 	state := func() string { _, text := p.admin(http.MethodGet, "/admin/breakers", ""); return text }
 	fails.Store(true)
 	failed, begin := 0, time.Now()
@@ -79,13 +79,13 @@ func TestBreakerTotalOutage(t *testing.T) {
 	client := newClient(t, 1)
 	var last response
 	for range 12 {
-		last = p.with(client, smallChat)
+		last = p.sendChat(client, smallChat)
 	}
 	assert.Equal(t, http.StatusServiceUnavailable, last.StatusCode)
 	assert.NotEmpty(t, last.Header.Get("Retry-After"))
 	begin := time.Now()
 	for range 100 {
-		p.with(client, smallChat)
+		p.sendChat(client, smallChat)
 	}
 	assert.Less(t, time.Since(begin), 5*time.Second)
 }

@@ -164,16 +164,8 @@ func makeBatch(t *testing.T, p *process) *openai.Batch {
 
 	job := `{"url": "/v1/chat/completions", "method": "POST", "body": {"model": "demo", "messages": [{"role": "user", "content": "hi"}]},
 		"webhook": {"url": "https://localhost:9/hook"}}`
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.public+"/v1/jobs", strings.NewReader(job))
-	require.NoError(t, err)
-	req.Header.Set("Authorization", "Bearer "+p.token)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := client.Do(req)
-	require.NoError(t, err)
-	defer func() { _ = res.Body.Close() }()
-	_, err = io.Copy(io.Discard, res.Body)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusAccepted, res.StatusCode)
+	code, text := p.sendWithKey(client, http.MethodPost, "/v1/jobs", p.token, job)
+	require.Equal(t, http.StatusAccepted, code, text)
 	return batch
 }
 

@@ -22,25 +22,6 @@ const (
 	cachedStages = `"stages": ["limits", "cache", "stream"], "cache": {}, "limits": ["tokens"]`
 )
 
-// text sends a body and returns the whole answer.
-func (p *process) text(client *http.Client, body string, header ...string) (response, string) {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
-	require.NoError(p.t, err)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer caller")
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	req.Host = req.Header.Get("Host") // "" is where it goes
-	res, err := client.Do(req)
-	require.NoError(p.t, err)
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	require.NoError(p.t, err)
-	return response{res.StatusCode, res.Header, res.Proto}, string(text)
-}
-
 // The same question is asked once, whoever asks again pays no tokens, and a purge from
 // the private port has it asked anew.
 func TestCache(t *testing.T) {
@@ -48,28 +29,28 @@ func TestCache(t *testing.T) {
 	p := start(t, fmt.Sprintf(`{%s, "limits": {"tokens": {"unit": "tokens", "by": "everybody", "rate": "600/m", "burst": 1000}},
 		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`, ports, m.URL, cachedStages))
 	client := newClient(t, 8)
-	first, text := p.text(client, cacheableChat)
+	first, text := p.sendText(client, cacheableChat)
 	assert.Equal(t, fullStream, text)
 	assert.Contains(t, first.Header.Get("Cache-Status"), "fwd=")
 	for range 50 {
-		again, same := p.text(client, cacheableChat)
+		again, same := p.sendText(client, cacheableChat)
 		require.Equal(t, http.StatusOK, again.StatusCode, "hits cost no tokens")
 		require.Equal(t, fullStream, same)
 		require.Contains(t, again.Header.Get("Cache-Status"), "hit")
 	}
 	assert.EqualValues(t, 1, m.calls.Load())
-	_, json := p.text(client, strings.Replace(cacheableChat, `"stream":true,`, "", 1))
+	_, json := p.sendText(client, strings.Replace(cacheableChat, `"stream":true,`, "", 1))
 	assert.Contains(t, json, `"content":"hello"`, "as JSON too")
 	assert.EqualValues(t, 1, m.calls.Load())
 
-	other, _ := p.text(client, cacheableChat, "Authorization", "Bearer somebody-else")
+	other, _ := p.sendText(client, cacheableChat, "Authorization", "Bearer somebody-else")
 	assert.NotContains(t, other.Header.Get("Cache-Status"), "hit", "nobody is answered from another's")
-	warm, _ := p.text(client, strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1))
+	warm, _ := p.sendText(client, strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1))
 	assert.NotContains(t, warm.Header.Get("Cache-Status"), "hit")
 	before := m.calls.Load()
 	code, _ := p.admin(http.MethodPost, "/admin/cache/purge?model=m", "")
 	require.Equal(t, http.StatusOK, code)
-	p.text(client, cacheableChat)
+	p.sendText(client, cacheableChat)
 	assert.Equal(t, before+1, m.calls.Load())
 	code, _ = p.admin(http.MethodPost, "/admin/cache/purge", "")
 	assert.Equal(t, http.StatusBadRequest, code)
@@ -96,7 +77,7 @@ func TestCacheMergesAThousand(t *testing.T) {
 	texts := map[string]int{}
 	for range 1000 {
 		wg.Go(func() {
-			_, text := p.text(client, cacheableChat)
+			_, text := p.sendText(client, cacheableChat)
 			mu.Lock()
 			defer mu.Unlock()
 			texts[text]++
@@ -118,7 +99,7 @@ func TestCacheOfTwoReplicas(t *testing.T) {
 	one, two := start(t, config), start(t, config)
 	client := newClient(t, 1)
 	hit := func(p *process) bool {
-		a, text := p.text(client, cacheableChat)
+		a, text := p.sendText(client, cacheableChat)
 		require.Equal(t, http.StatusOK, a.StatusCode)
 		require.Equal(t, fullStream, text)
 		return strings.Contains(a.Header.Get("Cache-Status"), "hit")
@@ -165,7 +146,7 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 		var clients sync.WaitGroup
 		for i := range 4 {
 			clients.Go(func() {
-				_, text := gateways[i%2].text(client, body, "Idempotency-Key", fmt.Sprint("order-", round), "Host", "gateway.test")
+				_, text := gateways[i%2].sendText(client, body, "Idempotency-Key", fmt.Sprint("order-", round), "Host", "gateway.test")
 				assert.Equal(t, fullStream, text)
 			})
 		}

@@ -103,7 +103,7 @@ func TestUnreadDownload(t *testing.T) {
 		strings.Repeat("x", 32<<20) + "\r\n--b--\r\n"
 	id := ""
 	require.Eventually(t, func() bool { // the queue's store is starting
-		code, text := p.ask(client, http.MethodPost, "/v1/files", key, form, "Content-Type", "multipart/form-data; boundary=b")
+		code, text := p.sendWithKey(client, http.MethodPost, "/v1/files", key, form, "Content-Type", "multipart/form-data; boundary=b")
 		_, id, _ = strings.Cut(text, `"id":"`)
 		id, _, _ = strings.Cut(id, `"`)
 		return code == http.StatusOK

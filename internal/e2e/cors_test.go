@@ -8,7 +8,6 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
 // permissiveUpstream is a model that lets every origin in by itself, as vLLM does.
@@ -44,15 +43,9 @@ func TestCORS(t *testing.T) {
 	p := startForOrigins(t, "https://*.example.com")
 	client := newClient(t, 1)
 	preflight := func(origin string) response {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, p.public+"/v1/chat/completions", http.NoBody)
-		require.NoError(t, err)
-		req.Header.Set("Origin", origin)
-		req.Header.Set("Access-Control-Request-Method", "POST")
-		req.Header.Set("Access-Control-Request-Headers", "authorization,content-type,x-stainless-os")
-		res, err := client.Do(req)
-		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
-		return response{res.StatusCode, res.Header, res.Proto}
+		res, _ := p.send(client, http.MethodOptions, p.public+"/v1/chat/completions", "", "Origin", origin,
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,x-stainless-os")
+		return res
 	}
 	res := preflight("https://app.example.com")
 	assert.Equal(t, http.StatusNoContent, res.StatusCode, "without a token")
@@ -64,16 +57,16 @@ func TestCORS(t *testing.T) {
 		assert.Empty(t, preflight(origin).Header.Get("Access-Control-Allow-Origin"), origin)
 	}
 
-	res, text := p.text(client, cacheableChat, "Origin", "https://app.example.com", "Authorization", "Bearer "+p.token)
+	res, text := p.sendText(client, cacheableChat, "Origin", "https://app.example.com", "Authorization", "Bearer "+p.token)
 	assert.Equal(t, fullStream, text)
 	assert.Equal(t, []string{"https://app.example.com"}, res.Header["Access-Control-Allow-Origin"], "said once, by the gateway")
 	assert.Empty(t, res.Header["Access-Control-Allow-Credentials"])
 	assert.Contains(t, res.Header.Get("Access-Control-Expose-Headers"), "X-Model-Version")
 	assert.Contains(t, res.Header.Values("Vary"), "Origin")
-	refused, _ := p.text(client, cacheableChat, "Origin", "https://app.example.com", "Authorization", "Bearer no")
+	refused, _ := p.sendText(client, cacheableChat, "Origin", "https://app.example.com", "Authorization", "Bearer no")
 	assert.Equal(t, http.StatusUnauthorized, refused.StatusCode)
 	assert.NotEmpty(t, refused.Header.Get("Access-Control-Allow-Origin"), "the page may read why")
-	other, _ := p.text(client, cacheableChat, "Origin", "https://evil.com", "Authorization", "Bearer "+p.token)
+	other, _ := p.sendText(client, cacheableChat, "Origin", "https://evil.com", "Authorization", "Bearer "+p.token)
 	assert.Empty(t, other.Header["Access-Control-Allow-Origin"])
 }
 

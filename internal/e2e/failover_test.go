@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -75,22 +74,28 @@ func TestStreamsFailOverToAnotherModel(t *testing.T) {
 	p.awaitIdle()
 }
 
-// A late first token is overtaken.
+// stallingUpstream streams text. While stalls is set it sends only before, and then nothing
+// until the client disconnects.
+func stallingUpstream(t *testing.T, stalls *atomic.Bool, before, text string) *httptest.Server {
+	t.Helper()
+	return newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		if stalls.Load() {
+			_, _ = io.WriteString(w, before)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return
+		}
+		_, _ = io.WriteString(w, text)
+	}))
+}
+
+// A hedge overtakes a late first token.
 func TestHedge(t *testing.T) {
-	var slow atomic.Bool
-	handler := func(first bool) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			w.Header().Set("Content-Type", "text/event-stream")
-			if first && slow.Load() {
-				w.(http.Flusher).Flush()
-				<-r.Context().Done()
-				return
-			}
-			_, _ = io.WriteString(w, strings.ReplaceAll(helloEvents, "hello", strconv.FormatBool(first)))
-		})
-	}
-	one, two := newServer(t, handler(true)), newServer(t, handler(false))
+	var slow, never atomic.Bool
+	one := stallingUpstream(t, &slow, "", strings.ReplaceAll(helloEvents, "hello", "true"))
+	two := stallingUpstream(t, &never, "", strings.ReplaceAll(helloEvents, "hello", "false"))
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}], "policy": "round_robin", "breaker": {"per_version": true}}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["stream"], "proxy": {"retry_posts": true, "hedge": {"ratio": 0.5}}}]}`, ports, one.URL, two.URL))
 	client := newClient(t, 1)

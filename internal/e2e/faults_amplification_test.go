@@ -1,7 +1,7 @@
 package e2e_test
 
 import (
-	"sync"
+	"errors"
 	"testing"
 	"time"
 
@@ -32,7 +32,7 @@ func amplification(t *testing.T, kind string, open bool) {
 	t.Helper()
 	const (
 		requests = 300
-		pace     = 4 * time.Millisecond
+		rate     = 250 // a second
 		allowed  = requests + requests/5
 	)
 	plan := faulty.InTurn(faults[kind].stream)
@@ -44,7 +44,14 @@ func amplification(t *testing.T, kind string, open bool) {
 		urls: threeServers(t, plan), noBreaker: open, settings: breaker.Settings{Sleep: time.Hour, MaxSleep: time.Hour},
 		timeouts: proxy.Timeouts{FirstByte: limit},
 	}.start(t)
-	statuses := g.load(t, requests, pace)
+	statuses := map[int]int{}
+	for _, r := range loadOf(t.Context(), rate, requests*time.Second/rate, func(int) int {
+		got, err := g.send(t.Context(), true)
+		assert.NoError(t, errors.Join(err, got.err))
+		return got.status
+	})() {
+		statuses[r.status]++
+	}
 	g.awaitIdle(t, requests)
 	calls := len(plan.Calls())
 	t.Logf("%d requests, %d calls (%.2f a request), answers %v", requests, calls, float64(calls)/requests, statuses)
@@ -55,28 +62,4 @@ func amplification(t *testing.T, kind string, open bool) {
 	if !open {
 		assert.Less(t, calls, requests)
 	}
-}
-
-// load makes requests at a steady pace and counts the answers by status.
-func (g *faultGateway) load(t *testing.T, requests int, pace time.Duration) map[int]int {
-	t.Helper()
-	ticks := time.NewTicker(pace)
-	defer ticks.Stop()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	statuses := map[int]int{}
-	for range requests {
-		<-ticks.C
-		wg.Go(func() {
-			got, err := g.send(t.Context(), true)
-			if !assert.NoError(t, err) || !assert.NoError(t, got.err) {
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			statuses[got.status]++
-		})
-	}
-	wg.Wait()
-	return statuses
 }

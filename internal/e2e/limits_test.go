@@ -54,7 +54,7 @@ func TestLimits(t *testing.T) {
 	p := start(t, limitsConfig(limits, `"limits": ["rpm", "tpm", "day"]`, upstream.URL))
 	client := newClient(t, 1)
 	key := []string{"Authorization", "Bearer " + p.token}
-	res := p.with(client, smallChat, key...)
+	res := p.sendChat(client, smallChat, key...)
 	require.Equal(t, http.StatusOK, res.StatusCode)
 	policy, state := parseStructuredList(t, res.Header["Ratelimit-Policy"]), parseStructuredList(t, res.Header["Ratelimit"])
 	assert.Equal(t, map[string]map[string]int64{"rpm": {"q": 5, "w": 50}, "tpm": {"q": 1000, "w": 100}, "day": {"q": 100000, "w": 86400}}, policy)
@@ -67,9 +67,9 @@ func TestLimits(t *testing.T) {
 	_, err := time.ParseDuration(res.Header.Get("X-Ratelimit-Reset-Requests"))
 	require.NoError(t, err)
 	for range 4 {
-		require.Equal(t, http.StatusOK, p.with(client, smallChat, key...).StatusCode)
+		require.Equal(t, http.StatusOK, p.sendChat(client, smallChat, key...).StatusCode)
 	}
-	res = p.with(client, smallChat, key...)
+	res = p.sendChat(client, smallChat, key...)
 	assert.Equal(t, http.StatusTooManyRequests, res.StatusCode)
 	wait, err := strconv.Atoi(res.Header.Get("Retry-After"))
 	require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestLimits(t *testing.T) {
 
 	p.write(limitsConfig(strings.Replace(limits, `"burst": 5`, `"burst": 6`, 1), `"limits": ["rpm", "tpm", "day"], "proxy": {"tries": 1}`, upstream.URL))
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "configuration reloaded") }, 10*time.Second, 10*time.Millisecond)
-	assert.Equal(t, http.StatusTooManyRequests, p.with(client, smallChat, key...).StatusCode, "what was used stays used")
+	assert.Equal(t, http.StatusTooManyRequests, p.sendChat(client, smallChat, key...).StatusCode, "what was used stays used")
 }
 
 // The OpenAI SDK comes back when it is told to, and reads why it was refused.
@@ -118,7 +118,7 @@ func TestLimitsByTag(t *testing.T) {
 	begin := time.Now()
 	each(60, 60, func(i int) {
 		key := []string{gold, plain}[i%2]
-		res := p.with(client, smallChat, "X-Api-Key", key)
+		res := p.sendChat(client, smallChat, "X-Api-Key", key)
 		mu.Lock()
 		defer mu.Unlock()
 		codes[key][res.StatusCode]++
@@ -158,12 +158,12 @@ func TestGatewaysShareLimits(t *testing.T) {
 	a, b := start(t, config), start(t, config)
 	client := newClient(t, 4)
 	key := []string{"Authorization", "Bearer shared"}
-	status := func(p *process) int { return p.with(client, smallChat, key...).StatusCode }
+	status := func(p *process) int { return p.sendChat(client, smallChat, key...).StatusCode }
 	for i := range 10 { // 30 tokens each
 		require.Equal(t, http.StatusOK, status([]*process{a, b}[i%2]), i)
 	}
 	left := func(p *process, limit string) int64 {
-		return parseStructuredList(t, p.with(client, smallChat, key...).Header["Ratelimit"])[limit]["r"]
+		return parseStructuredList(t, p.sendChat(client, smallChat, key...).Header["Ratelimit"])[limit]["r"]
 	}
 	assert.InDelta(t, 500-300-45, left(b, "day"), 15, "a's are counted at b")
 
@@ -199,7 +199,7 @@ func TestShadowLimits(t *testing.T) {
 	p := start(t, limitsConfig(shadowed, `"limits": ["held", "try", "tokens"]`, upstream.URL))
 	client := newClient(t, 1)
 	for range 5 {
-		res := p.with(client, smallChat, "Authorization", "Bearer "+p.token)
+		res := p.sendChat(client, smallChat, "Authorization", "Bearer "+p.token)
 		require.Equal(t, http.StatusOK, res.StatusCode)
 		require.NotContains(t, strings.Join(res.Header["Ratelimit"], ""), "try")
 	}

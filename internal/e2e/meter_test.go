@@ -3,8 +3,6 @@ package e2e_test
 import (
 	"context"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,23 +20,11 @@ import (
 // What the loser of a hedge took is counted too, and charged to the caller with the
 // winner's.
 func TestHedgeLosersAreCounted(t *testing.T) {
-	var slow atomic.Bool
-	serve := func(first bool) *httptest.Server {
-		s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			w.Header().Set("Content-Type", "text/event-stream")
-			if first && slow.Load() {
-				_, _ = io.WriteString(w, roleEvent)
-				w.(http.Flusher).Flush()
-				<-r.Context().Done()
-				return
-			}
-			_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
-		}))
-		return s
-	}
+	const text = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n"
+	var slow, never atomic.Bool
+	one, two := stallingUpstream(t, &slow, roleEvent, text), stallingUpstream(t, &never, "", text)
 	transport := newTransport(t, proxy.TransportConfig{})
-	pool := newPool(t, balance.Config{Endpoints: []balance.Endpoint{{URL: serve(true).URL}, {URL: serve(false).URL}}, Policy: balance.RoundRobin(), Transport: transport})
+	pool := newPool(t, balance.Config{Endpoints: []balance.Endpoint{{URL: one.URL}, {URL: two.URL}}, Policy: balance.RoundRobin(), Transport: transport})
 
 	var mu sync.Mutex
 	var used []stream.Usage

@@ -65,7 +65,7 @@ type loadResult struct {
 // loadOf sends so many requests a second for a time, whether or not those before were
 // served, and returns a function that waits for the last one.
 func loadOf(ctx context.Context, rate int, d time.Duration, send func(number int) int) (collect func() []loadResult) {
-	n := int(d.Seconds() * float64(rate))
+	n := int(d * time.Duration(rate) / time.Second)
 	all := make([]loadResult, n)
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -132,7 +132,7 @@ func TestHashBySubject(t *testing.T) {
 	homes := map[int]bool{}
 	for _, key := range keys {
 		for range 3 {
-			require.Equal(t, http.StatusOK, p.with(client, smallChat, "X-Api-Key", key).StatusCode)
+			require.Equal(t, http.StatusOK, p.sendChat(client, smallChat, "X-Api-Key", key).StatusCode)
 		}
 		home := slices.IndexFunc(servers, func(s *model) bool { return s.calls.Swap(0) == 3 })
 		require.GreaterOrEqual(t, home, 0)

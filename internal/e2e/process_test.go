@@ -95,21 +95,56 @@ func (p *process) wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// admin asks the private port.
-func (p *process) admin(method, path, body string, header ...string) (int, string) {
+// response is a response without its body.
+type response struct {
+	StatusCode int
+	Header     http.Header
+	Proto      string
+}
+
+// send sends a request with headers, given in pairs, and reads the response.
+func (p *process) send(client *http.Client, method, url, body string, header ...string) (response, string) {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, p.private+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(p.t.Context(), method, url, strings.NewReader(body))
 	require.NoError(p.t, err)
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req.Host = req.Header.Get("Host") // "": that of the URL
 	res, err := client.Do(req)
 	require.NoError(p.t, err)
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	require.NoError(p.t, err)
-	return res.StatusCode, string(text)
+	return response{res.StatusCode, res.Header, res.Proto}, string(text)
+}
+
+// sendChat sends a chat request without a credential of its own.
+func (p *process) sendChat(client *http.Client, body string, header ...string) response {
+	p.t.Helper()
+	res, _ := p.send(client, http.MethodPost, p.public+"/v1/chat/completions", body, append([]string{"Content-Type", "application/json"}, header...)...)
+	return res
+}
+
+// sendText is sendChat as a caller, and returns the body, too.
+func (p *process) sendText(client *http.Client, body string, header ...string) (response, string) {
+	p.t.Helper()
+	return p.send(client, http.MethodPost, p.public+"/v1/chat/completions", body, append([]string{"Content-Type", "application/json", "Authorization", "Bearer caller"}, header...)...)
+}
+
+// sendWithKey sends JSON to a path with an API key.
+func (p *process) sendWithKey(client *http.Client, method, path, key, body string, header ...string) (int, string) {
+	p.t.Helper()
+	res, text := p.send(client, method, p.public+path, body, append([]string{"Authorization", "Bearer " + key, "Content-Type", "application/json"}, header...)...)
+	return res.StatusCode, text
+}
+
+// admin sends a request to the private port.
+func (p *process) admin(method, path, body string, header ...string) (int, string) {
+	p.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, text := p.send(client, method, p.private+path, body, header...)
+	return res.StatusCode, text
 }
 
 var profileTotal = regexp.MustCompile(`goroutine profile: total (\d+)`)

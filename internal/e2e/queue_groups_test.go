@@ -3,10 +3,8 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,37 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ask sends JSON to a path with a key; headers come in pairs.
-func (p *process) ask(client *http.Client, method, path, key, body string, header ...string) (int, string) {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, p.public+path, strings.NewReader(body))
-	require.NoError(p.t, err)
-	req.Header.Set("Authorization", "Bearer "+key)
-	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	res, err := client.Do(req)
-	require.NoError(p.t, err)
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	require.NoError(p.t, err)
-	return res.StatusCode, string(text)
-}
-
 // job submits a chat request at a group and returns what became of it.
 func (p *process) job(client *http.Client, group, key, model string, header ...string) (int, string) {
 	p.t.Helper()
 	body := fmt.Sprintf(`{"url":"/v1/chat/completions","body":{"model":%q,"messages":[]}}`, model)
 	code, text := 0, ""
 	require.Eventually(p.t, func() bool { // the queue's store is starting
-		code, text = p.ask(client, http.MethodPost, group+"/jobs", key, body, header...)
+		code, text = p.sendWithKey(client, http.MethodPost, group+"/jobs", key, body, header...)
 		return code != http.StatusServiceUnavailable
 	}, patience, 50*time.Millisecond)
 	require.Equal(p.t, http.StatusAccepted, code, text)
 	var job struct{ ID string }
 	require.NoError(p.t, json.Unmarshal([]byte(text), &job))
-	return p.ask(client, http.MethodGet, group+"/jobs/"+job.ID+"/result?wait=20s", key, "", header...)
+	return p.sendWithKey(client, http.MethodGet, group+"/jobs/"+job.ID+"/result?wait=20s", key, "", header...)
 }
 
 // startTwoQueues runs a gateway with two groups that offer the queue; only one of them
@@ -91,7 +71,7 @@ func TestProviderFilesAreUnreachable(t *testing.T) {
 	p := startTwoQueues(t, file)
 	client := newClient(t, 1)
 	for _, path := range []string{"/v1//files", "//v1/files", "/v1;x/files", "/v1/files;x", "/v1/;/batches", "/v1/%2Ffiles"} {
-		code, text := p.ask(client, http.MethodGet, path, key, "")
+		code, text := p.sendWithKey(client, http.MethodGet, path, key, "")
 		assert.Equal(t, http.StatusNotFound, code, path)
 		assert.NotContains(t, text, "choices", path)
 	}

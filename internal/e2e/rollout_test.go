@@ -227,15 +227,8 @@ func TestRolloutFeedback(t *testing.T) {
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	p := start(t, fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL))
 	say := func(user, body string) (int, string) {
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, p.public+"/v1/feedback", strings.NewReader(body))
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("X-User-Id", user)
-		res, err := http.DefaultClient.Do(req)
-		require.NoError(t, err)
-		defer func() { _ = res.Body.Close() }()
-		text, err := io.ReadAll(res.Body)
-		require.NoError(t, err)
-		return res.StatusCode, string(text)
+		res, text := p.send(http.DefaultClient, http.MethodPost, p.public+"/v1/feedback", body, "Content-Type", "application/json", "X-User-Id", user)
+		return res.StatusCode, text
 	}
 	status, text := say("1", `{"model":"chat/large"}`)
 	require.Equal(t, http.StatusBadRequest, status, text)

@@ -57,14 +57,8 @@ func chatWire() *sdkWire {
 	}
 }
 
-// typed is an event with its type, as the field and within.
-func typed(data string) string {
-	var e struct{ Type string }
-	if err := json.Unmarshal([]byte(data), &e); err != nil {
-		panic(err)
-	}
-	return "event: " + e.Type + "\ndata: " + data
-}
+// typed is an event of typedOf without the blank line at its end.
+func typed(data string) string { return strings.TrimSuffix(typedOf(data), "\n\n") }
 
 func responsesWire() *sdkWire {
 	const response = `{"id":"resp_1","object":"response","created_at":1,"model":"m","status":%q,"error":%s,"output":[%s],"usage":%s}`

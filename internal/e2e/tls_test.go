@@ -77,22 +77,10 @@ func TestSlowAndGreedyClients(t *testing.T) {
 	upstream := okUpstream(t)
 	public := `"public": {"address": "127.0.0.1:0", "header_timeout": "200ms", "max_header_bytes": 4096}`
 	p := start(t, strings.Replace(twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}), `"public": {"address": "127.0.0.1:0"}`, public, 1))
-	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.public, "http://"))
-		require.NoError(t, err)
-		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
-		t.Cleanup(func() { _ = conn.Close() })
-		return conn
-	}
-	slow := dial()
-	_, err := io.WriteString(slow, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
-	require.NoError(t, err)
-	_, err = io.ReadAll(slow)
+	slow := p.dial("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
+	_, err := io.ReadAll(slow)
 	require.NoError(t, err, "closed by the gateway, not by our deadline")
-
-	greedy := dial()
-	_, err = io.WriteString(greedy, "GET / HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 10_000)+"\r\n\r\n")
-	require.NoError(t, err)
+	greedy := p.dial("GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 10_000) + "\r\n\r\n")
 	response := make([]byte, 12)
 	_, err = io.ReadFull(greedy, response)
 	require.NoError(t, err)
