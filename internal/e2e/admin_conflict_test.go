@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readHook calls a function when it is read first.
+// readHook calls a function on the first Read.
 type readHook struct {
 	io.Reader
 	first func()
@@ -25,7 +25,8 @@ func (r *readHook) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// Of two changes of the same configuration one is refused, however slowly it comes.
+// Of two conflicting changes of the configuration the second is refused, even when its body
+// arrives slowly.
 func TestConflictingConfigChange(t *testing.T) {
 	upstream := okUpstream(t)
 	config := func(weight int) string { return twoVersions(upstream.URL, upstream.URL, [2]int{weight, 1}) }

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// needAgents skips a machine without the agents, unless it must have them.
+// needAgents skips the test on a machine without the agents.
 func needAgents(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
@@ -28,13 +28,13 @@ func needAgents(t *testing.T) {
 	}
 }
 
-// turn is what an agent made of one.
+// turn is the outcome of one turn of an agent.
 type turn struct{ text, failed string }
 
-// anyFailure is wanted where the words are the agent's own.
+// anyFailure is expected where the message is the agent's own.
 const anyFailure = "*"
 
-// problems says where the turn failed otherwise than with these words, or is not whole.
+// problems compares the turn with an expected failure message; "" expects the whole text.
 func (u turn) problems(failure string) (wrong []string) {
 	switch {
 	case failure == "" && (u.text != "hello" || u.failed != ""):
@@ -46,7 +46,7 @@ func (u turn) problems(failure string) (wrong []string) {
 	return []string{fmt.Sprintf("want failure %q, got %+v", failure, u)}
 }
 
-// runAgent runs one for a turn, in an empty home and with no other environment.
+// runAgent runs an agent for a turn, in an empty home and with no other environment.
 func runAgent(t *testing.T, env []string, name string, args ...string) (stdout []byte) {
 	t.Helper()
 	program, err := filepath.Abs(filepath.Join("agents", "node_modules", ".bin", name))
@@ -68,7 +68,7 @@ func runAgent(t *testing.T, env []string, name string, args ...string) (stdout [
 	return stdout
 }
 
-// runCodex runs OpenAI's, which streams the Responses API.
+// runCodex runs OpenAI's agent, which streams the Responses API.
 func runCodex(t *testing.T, p *process, prefix, model string) (u turn) {
 	t.Helper()
 	provider := fmt.Sprintf(`model_providers.gateway={name="gateway", base_url=%q, env_key="TOKEN", wire_api="responses", request_max_retries=0, stream_max_retries=0}`, p.public+prefix+"/v1")
@@ -88,7 +88,7 @@ func runCodex(t *testing.T, p *process, prefix, model string) (u turn) {
 	return u
 }
 
-// runClaudeCode runs Anthropic's, which streams the Messages API.
+// runClaudeCode runs Anthropic's agent, which streams the Messages API.
 func runClaudeCode(t *testing.T, p *process, prefix, model string) turn {
 	t.Helper()
 	out := runAgent(t, []string{
@@ -106,7 +106,7 @@ func runClaudeCode(t *testing.T, p *process, prefix, model string) turn {
 	return turn{text: got.Result}
 }
 
-// Agents take one turn each: whole streams with heartbeats in them, and every way to fail.
+// Agents read whole streams with heartbeats in them, and report each kind of failure.
 func TestAgents(t *testing.T) {
 	t.Parallel()
 	needAgents(t)

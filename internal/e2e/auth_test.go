@@ -26,7 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newKey runs "gateway key", as an operator does.
+// newKey makes a key with the command "gateway key".
 func newKey(t *testing.T, args ...string) string {
 	t.Helper()
 	var stderr bytes.Buffer
@@ -37,7 +37,7 @@ func newKey(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// echoUpstream is an upstream that answers with the headers it got.
+// echoUpstream is an upstream that returns the headers of the request in its response.
 func echoUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,8 +54,8 @@ func echoUpstream(t *testing.T) *httptest.Server {
 
 const smallChat = `{"model":"small-1","messages":[{"role":"user","content":"hi"}],"max_tokens":50}`
 
-// Keys that were made by the command are let in, at once and without a restart;
-// what they may not do is refused; upstreams see what they are told and no secret.
+// Keys that the command made are valid at once, without a restart. What they do not permit
+// is refused. Upstreams receive the configured headers and no credential.
 func TestKeys(t *testing.T) {
 	upstream := echoUpstream(t)
 	file := filepath.Join(t.TempDir(), "keys.json")
@@ -69,7 +69,7 @@ func TestKeys(t *testing.T) {
 		require.Equal(t, http.StatusOK, res.StatusCode)
 		assert.Equal(t, "alice", res.Header.Get("Got-X-User"))
 		assert.Equal(t, "acme", res.Header.Get("Got-X-Tenant"))
-		assert.Empty(t, res.Header.Get("Got-Authorization")+res.Header.Get("Got-X-Api-Key"), "credentials stay here")
+		assert.Empty(t, res.Header.Get("Got-Authorization")+res.Header.Get("Got-X-Api-Key"), "credentials are not forwarded")
 	}
 	res := p.sendChat(client, strings.Replace(smallChat, "small-1", "large", 1), "X-Api-Key", chat)
 	assert.Equal(t, http.StatusForbidden, res.StatusCode, "another model")
@@ -89,7 +89,7 @@ func TestKeys(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(file, []byte(`{"keys": [{}]}`), 0o600))
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "keys refused") }, 15*time.Second, 50*time.Millisecond)
-	assert.Equal(t, http.StatusOK, p.sendChat(client, smallChat, "X-Api-Key", chat).StatusCode, "those before stay")
+	assert.Equal(t, http.StatusOK, p.sendChat(client, smallChat, "X-Api-Key", chat).StatusCode, "the previous keys stay valid")
 	for _, secret := range []string{chat, other} {
 		assert.NotContains(t, p.stderr.String(), secret)
 	}
@@ -110,10 +110,10 @@ func TestKeyCommandFaults(t *testing.T) {
 	require.Error(t, exec.Command(gatewayBinary, "key", "-file", file, "-subject", "a").Run())
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, "not keys", string(text), "a bad file stays as it was")
+	assert.Equal(t, "not keys", string(text), "an invalid file is not overwritten")
 }
 
-// Tokens signed with a shared secret; addresses behind a proxy that is trusted.
+// Tokens signed with a shared secret; client addresses behind a trusted proxy.
 func TestJWTAndAddresses(t *testing.T) {
 	t.Setenv("GATEWAY_TEST_SECRET", "a secret of thirty-two bytes or more")
 	upstream := echoUpstream(t)
@@ -135,14 +135,14 @@ func TestJWTAndAddresses(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "alice", claims["sub"])
 	res = p.sendChat(client, smallChat, "Authorization", sign(good), "X-Forwarded-For", "198.51.100.7, 203.0.113.9")
-	assert.Equal(t, http.StatusForbidden, res.StatusCode, "what a client writes before it does not count")
+	assert.Equal(t, http.StatusForbidden, res.StatusCode, "addresses that the client wrote are ignored")
 	bad := jwt.MapClaims{"iss": "op", "aud": "api", "sub": "alice", "exp": time.Now().Add(-time.Hour).Unix()}
 	res = p.sendChat(client, smallChat, "Authorization", sign(bad), "X-Forwarded-For", "198.51.100.7")
 	assert.Equal(t, http.StatusUnauthorized, res.StatusCode)
 	assert.Contains(t, res.Header.Get("WWW-Authenticate"), `error="invalid_token"`)
 }
 
-// signedBy makes a client certificate, and writes its authority to a file.
+// signedBy returns a client certificate, and writes the certificate of its CA to a file.
 func signedBy(t *testing.T, file, name string) tls.Certificate {
 	t.Helper()
 	key := func() *ecdsa.PrivateKey {
@@ -201,5 +201,5 @@ func TestClientCertificates(t *testing.T) {
 	if err == nil {
 		_ = refused.Body.Close()
 	}
-	require.Error(t, err, "signed by somebody else")
+	require.Error(t, err, "signed by another CA")
 }

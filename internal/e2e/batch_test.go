@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A batch made with the OpenAI SDK runs through the gateway's own chain, its output reads
-// back in order, and the private port tells of it.
+// A batch of the OpenAI SDK runs through the gateway's own chain. Its output is in order,
+// and the private port reports the queue.
 func TestBatchByOpenAISDK(t *testing.T) {
 	upstream := newServer(t, &completions{seen: map[string]int{}})
 	p := start(t, fmt.Sprintf(`{%s, "queue": {"dir": %q}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
@@ -28,7 +28,7 @@ func TestBatchByOpenAISDK(t *testing.T) {
 		fmt.Fprintf(&lines, `{"custom_id":"q%d","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[{"role":"user","content":"%d"}]}}`+"\n", i, i)
 	}
 	var file *openai.FileObject
-	require.Eventually(t, func() (done bool) { // the queue's store is starting
+	require.Eventually(t, func() (done bool) { // the queue's store may still be starting
 		var err error
 		file, err = client.Files.New(t.Context(), openai.FileNewParams{File: openai.File(strings.NewReader(lines.String()), "in.jsonl", "application/jsonl"), Purpose: openai.FilePurposeBatch})
 		return err == nil
@@ -57,7 +57,7 @@ func TestBatchByOpenAISDK(t *testing.T) {
 	assert.Contains(t, text, "gateway_queue")
 }
 
-// A queue that a reload brings is there for callers and for operators.
+// A queue that a reload adds is available to callers and on the private port.
 func TestQueueByReload(t *testing.T) {
 	config := func(queue, group string) string {
 		return fmt.Sprintf(`{%s, %s "upstreams": {"a": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}, "groups": [{"path": "/v1", "upstream": "a"%s}]}`, ports, queue, group)

@@ -34,7 +34,7 @@ import (
 // Bounds of a chain, small so that a test reaches them.
 const (
 	chainReplayed = 16 << 10 // a longer body is streamed
-	chainRead     = 32 << 10 // a longer one is refused where its model must be known
+	chainRead     = 32 << 10 // a longer one is refused where routing needs the model
 	chainTimeout  = 500 * time.Millisecond
 )
 
@@ -51,9 +51,9 @@ type chainSetup struct {
 	outer    gin.HandlersChain  // before every other stage
 }
 
-// chain is a gateway made of the library's packages, stage by stage as the reference
-// gateway has them. Under /v1 the model decides on the endpoint, under /raw nothing of
-// a request is read.
+// chain is a gateway made of the library's packages, with the stages of the reference
+// gateway in their order. Under /v1 requests are routed by model; under /raw no stage reads
+// their bodies.
 type chain struct {
 	*httptest.Server
 
@@ -69,7 +69,7 @@ type chain struct {
 	events                      []proxy.Event
 }
 
-// anyCaller lets everybody in, by the name in the bearer token.
+// anyCaller accepts any bearer token as the caller's name.
 type anyCaller struct{}
 
 func (anyCaller) Verify(r *http.Request) (*auth.Identity, error) {
@@ -108,7 +108,7 @@ func (s chainSetup) start(t *testing.T) *chain {
 	return g
 }
 
-// groups are the handlers of /v1 and of /raw, with the stages in their order.
+// groups returns the handler of /v1 and /raw.
 func (s chainSetup) groups(t *testing.T, g *chain, tracing *observe.Tracing, upstream http.RoundTripper) http.Handler {
 	t.Helper()
 	access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: slog.New(slog.DiscardHandler)})
@@ -170,8 +170,8 @@ func (g *chain) on(_ context.Context, e proxy.Event) {
 	g.events = append(g.events, e)
 }
 
-// serve opens a port for HTTP/1.1 and for HTTP/2 without TLS, with the reference
-// gateway's patience for clients that neither send nor read.
+// serve opens a port for HTTP/1.1 and for HTTP/2 without TLS, with the reference gateway's
+// timeouts for clients that neither send nor read.
 func (g *chain) serve(t *testing.T, h http.Handler) {
 	t.Helper()
 	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -194,7 +194,7 @@ func (g *chain) serve(t *testing.T, h http.Handler) {
 	t.Cleanup(g.Close)
 }
 
-// addr is where it listens.
+// addr is the listener's address.
 func (g *chain) addr() string { return g.Listener.Addr().String() }
 
 // unsettled lists what is still in flight. It is empty when every attempt that started has
@@ -216,7 +216,7 @@ func (g *chain) unsettled() []string {
 // awaitIdle waits until nothing is in flight, and returns what never ended.
 func (g *chain) awaitIdle() []string { return awaitNone(g.unsettled) }
 
-// blamed says which endpoints were found at fault.
+// blamed lists the endpoints that were found at fault.
 func (g *chain) blamed() (list []string) {
 	for _, s := range g.circuits.Status() {
 		if s.State != breaker.Closed {
@@ -234,7 +234,7 @@ func (g *chain) blamed() (list []string) {
 	return list
 }
 
-// counted counts the calls of endpoints, and those that have ended.
+// counted counts the calls of endpoints that started and that ended.
 type counted struct {
 	next           http.RoundTripper
 	started, ended atomic.Int64
@@ -282,7 +282,7 @@ func (b countedDuplex) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// dialed is a connection to a chain that lasts no longer than the test.
+// dialed opens a connection to a chain with a deadline.
 func dialed(ctx context.Context, addr string) (*net.TCPConn, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {

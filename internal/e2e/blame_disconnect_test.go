@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// phases are streams that stop at a point and wait for the client to leave.
+// phases are streams that stop at a point and wait for the client to disconnect.
 var phases = map[string][]string{
 	"before the head":         nil,
 	"after the head":          {""},
@@ -18,7 +18,7 @@ var phases = map[string][]string{
 	"after the last event":    {roleEvent, tokenEvent, lastEvent},
 }
 
-// stopAfter serves a stream up to a point, and stays there for as long as it is wanted.
+// stopAfter writes events, and then waits for the end of the request.
 func stopAfter(contentType string, said []string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -34,7 +34,7 @@ func stopAfter(contentType string, said []string) http.HandlerFunc {
 	}
 }
 
-// disconnects are clients that leave, each in its way and at its time.
+// disconnects are clients that disconnect, each in its way and at its time.
 func disconnects() (list []clientCase) {
 	ways := map[string]func(*wire){
 		"reset":  (*wire).abort,
@@ -67,7 +67,7 @@ func disconnects() (list []clientCase) {
 
 const streamBody = `{"model":"m","stream":true}`
 
-// slowClients are clients that wait in vain, or let others wait.
+// slowClients are clients whose timeout is too short, or that do not read.
 func slowClients() []clientCase {
 	hasten := func(name, value, body string) func(*wire, *upstreamSignal) int {
 		return func(w *wire, _ *upstreamSignal) int {
@@ -78,7 +78,7 @@ func slowClients() []clientCase {
 	}
 	late := func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		w.WriteHeader(http.StatusGatewayTimeout) // it knows that it has too little time
+		w.WriteHeader(http.StatusGatewayTimeout) // as a server that sees too short a deadline
 	}
 	never := []string{roleEvent, tokenEvent}
 	return []clientCase{
@@ -87,7 +87,7 @@ func slowClients() []clientCase {
 		{name: "too short a timeout after the role", upstream: stopAfter("text/event-stream", never[:1]), noRetry: true, client: hasten("x-request-timeout", "0.02", streamBody)},
 		{name: "too short a timeout for a stream", upstream: stopAfter("text/event-stream", never), noRetry: true, statuses: []int{200}, client: hasten("x-request-timeout", "0.02", streamBody)},
 		{name: "too short a timeout, as the upstream says", upstream: late, statuses: []int{504}, client: hasten("x-request-timeout", "10", goodBody)},
-		{name: "a timeout of no time", client: hasten("x-request-timeout", "0.0000001", goodBody)},
+		{name: "a timeout of zero", client: hasten("x-request-timeout", "0.0000001", goodBody)},
 		{name: "a client that does not read a stream", concurrent: true, noRetry: true, upstream: endless("text/event-stream", strings.Repeat(tokenEvent, 100)), client: neverReads(streamBody)},
 		{name: "a client that does not read a download", concurrent: true, noRetry: true, upstream: endless("application/octet-stream", longJSON), client: neverReads(goodBody)},
 		{name: "an upgraded connection that is reset", onlyProto: "h1", noRetry: true, upstream: echoUpgrade, client: func(w *wire, _ *upstreamSignal) int {
@@ -100,7 +100,7 @@ func slowClients() []clientCase {
 	}
 }
 
-// endless writes the same for as long as somebody takes it.
+// endless writes text until the request ends.
 func endless(contentType, text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -114,7 +114,7 @@ func endless(contentType, text string) http.HandlerFunc {
 	}
 }
 
-// neverReads asks, takes the begin, and then nothing until the gateway has had enough.
+// neverReads sends a request and reads only the head of the response.
 func neverReads(body string) func(*wire, *upstreamSignal) int {
 	return func(w *wire, up *upstreamSignal) int {
 		w.withholdWindow = true
@@ -127,7 +127,7 @@ func neverReads(body string) func(*wire, *upstreamSignal) int {
 	}
 }
 
-// echoUpgrade switches to another protocol, and echoes.
+// echoUpgrade switches to another protocol and echoes.
 func echoUpgrade(w http.ResponseWriter, _ *http.Request) {
 	conn, rw, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -23,8 +23,8 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// grpcServer is an endpoint of gRPC. A method's name says what it does: "Echo", "Wait", or
-// the code that it ends with, "Late" before it when a message comes first.
+// grpcServer is a gRPC endpoint. The method's name selects its behaviour: "Echo", "Wait",
+// or the status code to return, with the prefix "Late" to send a message first.
 type grpcServer struct {
 	addr  string
 	calls atomic.Int64
@@ -66,12 +66,12 @@ func (s *grpcServer) serve(_ any, stream grpc.ServerStream) error {
 				return err
 			}
 		}
-		return grpcstatus.Error(code, "as asked")
+		return grpcstatus.Error(code, "as requested")
 	}
 	return grpcstatus.Error(codes.Unimplemented, name)
 }
 
-// echo says each message again, and how many there were at the end.
+// echo returns each message, and at the end the number of messages.
 func echo(stream grpc.ServerStream) error {
 	for n := 0; ; n++ {
 		m := new(wrapperspb.StringValue)
@@ -87,7 +87,7 @@ func echo(stream grpc.ServerStream) error {
 	}
 }
 
-// grpcClient is a real client of a chain.
+// grpcClient is a gRPC client of a chain.
 func grpcClient(t *testing.T, g *chain) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///"+g.addr(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -96,7 +96,7 @@ func grpcClient(t *testing.T, g *chain) *grpc.ClientConn {
 	return conn
 }
 
-// callContext is a context of a call by somebody.
+// callContext is the context of a call by a caller.
 func callContext(t *testing.T, caller string, limit time.Duration) (context.Context, context.CancelFunc) {
 	t.Helper()
 	return context.WithTimeout(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+caller), limit)
@@ -110,15 +110,15 @@ func unary(t *testing.T, conn *grpc.ClientConn, caller, method string, limit tim
 	return grpcstatus.Code(conn.Invoke(ctx, "/test.Service/"+method, wrapperspb.String("hello"), new(wrapperspb.StringValue)))
 }
 
-// What a status of gRPC says of the endpoint, whether it comes in the head or in the
-// trailers.
+// A gRPC status in the head counts like one in the trailers: a few codes are failures of the
+// endpoint, the others are not.
 func TestBlameGRPC(t *testing.T) {
 	t.Parallel()
 	endpoints := map[codes.Code]bool{codes.Unavailable: true, codes.Internal: true, codes.Unknown: true, codes.DeadlineExceeded: true}
 	for code := codes.OK; code <= codes.Unauthenticated; code++ {
 		for _, place := range []string{"head", "trailers"} {
 			if code == codes.OK && place == "head" {
-				continue // a call that went well has a message
+				continue // a successful call has a message
 			}
 			t.Run(code.String()+"/"+place, func(t *testing.T) {
 				t.Parallel()
@@ -159,8 +159,8 @@ func blameOfGRPC(t *testing.T, method string, code codes.Code, endpoints bool) (
 	return problems
 }
 
-// A deadline of the client's own, which the server reports as its own status, is the
-// client's, and so is a call that it gives up.
+// The client's own deadline, which the server reports as a status, and a canceled call are
+// not failures of the endpoint.
 func TestBlameGRPCDeadline(t *testing.T) {
 	t.Parallel()
 	s := newGRPCServer(t)
@@ -176,7 +176,7 @@ func TestBlameGRPCDeadline(t *testing.T) {
 	expectNone(t, problems)
 }
 
-// RESOURCE_EXHAUSTED is a cooldown: the next calls go to another endpoint.
+// RESOURCE_EXHAUSTED starts a cooldown: the next calls go to another endpoint.
 func TestBlameGRPCCooldown(t *testing.T) {
 	t.Parallel()
 	for place, method := range map[string]string{"head": "ResourceExhausted", "trailers": "LateResourceExhausted"} {
@@ -195,14 +195,14 @@ func TestBlameGRPCCooldown(t *testing.T) {
 				require.Equal(t, codes.OK, unary(t, conn, "caller", "OK", 5*time.Second))
 			}
 			if exhausted.calls.Load() != 1 || other.calls.Load() != 4 {
-				problems = append(problems, fmt.Sprintf("%d calls went to the endpoint that has none left", exhausted.calls.Load()-1))
+				problems = append(problems, fmt.Sprintf("%d calls went to the exhausted endpoint", exhausted.calls.Load()-1))
 			}
 			expectNone(t, append(problems, g.blamed()...))
 		})
 	}
 }
 
-// Messages flow in both directions at once, whatever is kept of other requests.
+// Messages flow in both directions concurrently, also with retries, which buffer bodies.
 func TestBlameGRPCStreams(t *testing.T) {
 	t.Parallel()
 	for _, retry := range []bool{true, false} {
@@ -231,11 +231,11 @@ func bidirectional(t *testing.T, conn *grpc.ClientConn) error {
 		return err
 	}
 	for i := range 5 {
-		said, heard := strings.Repeat("a", i*1000), new(wrapperspb.StringValue)
-		if err := errors.Join(stream.SendMsg(wrapperspb.String(said)), stream.RecvMsg(heard)); err != nil {
+		sent, echoed := strings.Repeat("a", i*1000), new(wrapperspb.StringValue)
+		if err := errors.Join(stream.SendMsg(wrapperspb.String(sent)), stream.RecvMsg(echoed)); err != nil {
 			return fmt.Errorf("message %d: %w", i, err)
 		}
-		assert.Equal(t, said, heard.GetValue())
+		assert.Equal(t, sent, echoed.GetValue())
 	}
 	last := new(wrapperspb.StringValue)
 	if err := errors.Join(stream.CloseSend(), stream.RecvMsg(last)); err != nil {

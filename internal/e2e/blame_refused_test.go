@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// refusals are requests that an upstream refuses with a status of its own.
+// refusals are requests that the upstream refuses with a 4xx status.
 func refusals() (list []clientCase) {
 	responds := func(status int, after func() string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -28,8 +28,8 @@ func refusals() (list []clientCase) {
 				return w.post(rawRequest{path: "/raw/files"}, streamedPart)
 			}})
 	}
-	// With nowhere else to go, whoever else calls is let through. The caller itself may be
-	// told by the gateway what the upstream told it.
+	// There is no other endpoint, so other callers still get through. For the caller itself the
+	// gateway may respond with the cooldown that the upstream set.
 	for name, after := range map[string]func() string{
 		"30":      func() string { return "30" },
 		"a day":   func() string { return "86400" },
@@ -41,7 +41,7 @@ func refusals() (list []clientCase) {
 	return list
 }
 
-// eventHandler of a stream.
+// eventHandler streams a list of events.
 func eventHandler(list ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -53,7 +53,7 @@ func eventHandler(list ...string) http.HandlerFunc {
 	}
 }
 
-// requestErrors are errors in a 200 that the request itself is to blame for, or nobody knows.
+// requestErrors are errors in a 200 that are the request's fault or of an unknown kind.
 var requestErrors = map[string]string{
 	"a request that is too long":  `{"error":{"message":"8192 tokens","type":"invalid_request_error","code":"context_length_exceeded"}}`,
 	"an invalid request":          `{"error":{"message":"no","type":"invalid_request_error","param":"tools"}}`,
@@ -62,14 +62,14 @@ var requestErrors = map[string]string{
 	"a rate limit":                `{"error":{"message":"slower","type":"rate_limit_error","code":"rate_limit_exceeded"}}`,
 	"a bad key":                   `{"type":"error","error":{"type":"authentication_error","message":"no"}}`,
 	"a refusal by a filter":       `{"error":{"message":"no","code":"content_filter","status":400}}`,
-	"a kind that nobody knows":    `{"error":{"message":"no","type":"strange"}}`,
+	"an unknown kind":    `{"error":{"message":"no","type":"strange"}}`,
 	"a text alone":                `{"error":"no"}`,
 }
 
-// retryable are those of which another attempt may make something.
-var retryable = map[string]bool{"a rate limit": true, "a kind that nobody knows": true, "a text alone": true}
+// retryable are those for which another attempt may succeed.
+var retryable = map[string]bool{"a rate limit": true, "an unknown kind": true, "a text alone": true}
 
-// errorsInStream are streams and JSON with status 200 that say so.
+// errorsInStream are streams and JSON documents with status 200 that contain such an error.
 func errorsInStream() (list []clientCase) {
 	streams := func(w *wire, _ *upstreamSignal) int {
 		status := w.post(rawRequest{}, `{"model":"m","stream":true}`)

@@ -9,27 +9,27 @@ import (
 	"testing"
 )
 
-// clientCase is a way in which a request can be wrong, or its client.
+// clientCase is a way in which a request or its client can be wrong.
 type clientCase struct {
 	name      string
 	onlyProto string           // "h1" or "h2": it cannot be said in the other
-	upstream  http.HandlerFunc // of the upstream; nil: it serves whatever comes
+	upstream  http.HandlerFunc // nil: it serves every request
 	client    func(w *wire, up *upstreamSignal) int
-	statuses  []int // statuses that are right; nil: any, or none
+	statuses  []int // expected, one of them; nil: any, or none
 
-	neverSent  bool // it can be known before an attempt begins: no upstream is asked
-	noRetry    bool // it is asked once: the next one would say the same
-	concurrent bool // all are sent at once, because each takes long
-	valid      bool // nothing is wrong with it, however it looks
+	neverSent  bool // rejected before an attempt begins
+	noRetry    bool // an attempt is never repeated
+	concurrent bool // all run concurrently, because each takes long
+	valid      bool // the request is valid, although unusual
 }
 
-// upstreamSignal is what a client that misbehaves wants to know of the upstream.
+// upstreamSignal lets a client wait for the upstream.
 type upstreamSignal struct {
-	arrived chan struct{}   // gets one for each request that says so
-	done    <-chan struct{} // closed when the test has waited long enough
+	arrived chan struct{}   // receives once for each call of signalArrived
+	done    <-chan struct{} // closed when the case times out
 }
 
-// wait waits until the upstream has a request.
+// wait waits until the upstream has received a request.
 func (u *upstreamSignal) wait() {
 	select {
 	case <-u.arrived:
@@ -37,7 +37,7 @@ func (u *upstreamSignal) wait() {
 	}
 }
 
-// blameUpstream is an endpoint that does as the case says, and serves what is good.
+// blameUpstream is an endpoint with the behaviour of a case; it serves good requests.
 func blameUpstream(t *testing.T, does http.HandlerFunc, arrived chan struct{}) *httptest.Server {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,14 +54,14 @@ func blameUpstream(t *testing.T, does http.HandlerFunc, arrived chan struct{}) *
 
 type arrivedKey struct{}
 
-// signalArrived tells the client that its request has come so far.
+// signalArrived signals the client that the upstream has its request.
 func signalArrived(r *http.Request) {
 	if arrived, _ := r.Context().Value(arrivedKey{}).(chan struct{}); arrived != nil {
 		arrived <- struct{}{}
 	}
 }
 
-// sendPlain sends a good body in a request that is otherwise as it is.
+// sendPlain sends a request with a good body.
 func sendPlain(a rawRequest) func(*wire, *upstreamSignal) int {
 	return func(w *wire, _ *upstreamSignal) int {
 		if status := w.post(a, goodBody); status != 0 {
@@ -72,7 +72,7 @@ func sendPlain(a rawRequest) func(*wire, *upstreamSignal) int {
 	}
 }
 
-// sendRaw writes a request of HTTP/1.1 as text, ends the client's direction and reads the
+// sendRaw writes an HTTP/1.1 request as text, closes the client's direction and reads the
 // response.
 func sendRaw(text string) func(*wire, *upstreamSignal) int {
 	return func(w *wire, _ *upstreamSignal) int {
@@ -84,13 +84,13 @@ func sendRaw(text string) func(*wire, *upstreamSignal) int {
 
 func field(name, value string) [][2]string { return [][2]string{{name, value}} }
 
-// malformedHeads are requests whose head is wrong.
+// malformedHeads are requests with an invalid head.
 func malformedHeads() []clientCase {
 	bad, long := []int{0, 400}, strings.Repeat("a", 80<<10)
 	head := "POST /raw/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer bad\r\n"
 	return []clientCase{
 		{name: "a space in the query", statuses: bad, neverSent: true, client: sendPlain(rawRequest{path: "/v1/chat/completions?q=a b"})},
-		{name: "a space in the query of a path that nobody reads", statuses: bad, neverSent: true, client: sendPlain(rawRequest{path: "/raw/x?q=a b"})},
+		{name: "a space in the query of a raw path", statuses: bad, neverSent: true, client: sendPlain(rawRequest{path: "/raw/x?q=a b"})},
 		{name: "a control byte in the query", statuses: bad, neverSent: true, client: sendPlain(rawRequest{path: "/v1/chat/completions?q=\x01"})},
 		{name: "a tab in the query", statuses: bad, neverSent: true, client: sendPlain(rawRequest{path: "/raw/x?q=\t"})},
 		{name: "a line end in the query", onlyProto: "h2", statuses: bad, neverSent: true, client: sendPlain(rawRequest{path: "/raw/x?q=\r\nX-Good: 1"})},
@@ -125,7 +125,7 @@ func malformedHeads() []clientCase {
 	}
 }
 
-// invalidBodies are requests that are wrong in what is read of them before an attempt.
+// invalidBodies are requests that are invalid in what the gateway reads before an attempt.
 func invalidBodies() []clientCase {
 	sends := func(body string) func(*wire, *upstreamSignal) int {
 		return func(w *wire, _ *upstreamSignal) int {
@@ -143,7 +143,7 @@ func invalidBodies() []clientCase {
 			w.writeHead(rawRequest{}, true)
 			return w.statusCode()
 		}},
-		// The model stands in the part that was read: the rest streams.
+		// The model is within the part that is read: the rest streams.
 		{name: "too large a body", statuses: []int{200}, client: sends(`{"model":"m","x":"` + strings.Repeat("a", chainRead) + `"}`)},
 		{name: "too large a body in chunks", statuses: []int{200}, client: func(w *wire, _ *upstreamSignal) int {
 			return w.post(rawRequest{length: chunked}, `{"model":"m","x":"`+strings.Repeat("a", chainRead)+`"}`)

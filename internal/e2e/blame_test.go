@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// blameRepeats is how often one client does the same: enough to open a circuit, or to
-// eject an endpoint, three times over.
+// blameRepeats is the number of requests of a case: three times what opens a circuit or
+// ejects an endpoint.
 const blameRepeats = 30
 
-// Nothing that a client controls alone opens a circuit, ejects an endpoint or counts as
-// its failure; every attempt that began has ended, and a good request of somebody else
-// is served afterwards.
+// Nothing that a client controls alone opens a circuit, ejects an endpoint or counts as its
+// failure. Every attempt that began ends, and a good request of another caller succeeds
+// afterwards.
 func TestBlame(t *testing.T) {
 	t.Parallel()
 	for _, table := range []struct {
@@ -54,12 +54,12 @@ func (c *clientCase) run(t *testing.T) {
 	}
 }
 
-// problems does what is wrong again and again, and returns what is wrong with the gateway.
+// problems repeats the case and returns what the gateway did wrong.
 func (c *clientCase) problems(t *testing.T, proto string, retry bool) (problems []string) {
 	t.Helper()
 	arrived := make(chan struct{}, 4*blameRepeats)
 	g := chainSetup{urls: []string{blameUpstream(t, c.upstream, arrived).URL}, retry: retry}.start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // two cores with the race detector take long
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the race detector on two cores is slow
 	defer cancel()
 	problems = c.repeat(ctx, g, proto, &upstreamSignal{arrived: arrived, done: ctx.Done()})
 	problems = append(problems, g.awaitIdle()...)
@@ -69,12 +69,12 @@ func (c *clientCase) problems(t *testing.T, proto string, retry bool) (problems 
 		problems = append(problems, fmt.Sprintf("%d of them were sent to an upstream", sent))
 	}
 	if c.noRetry && sent > blameRepeats {
-		problems = append(problems, fmt.Sprintf("%d calls for %d requests: repeated although that changes nothing", sent, blameRepeats))
+		problems = append(problems, fmt.Sprintf("%d calls for %d requests: repeated although a retry can't help", sent, blameRepeats))
 	}
 	return append(problems, g.goodRequestProblems(ctx, proto)...)
 }
 
-// repeat does it thirty times, and returns each status that is not right, once.
+// repeat runs the client blameRepeats times, and returns each unexpected status once.
 func (c *clientCase) repeat(ctx context.Context, g *chain, proto string, up *upstreamSignal) []string {
 	var mu sync.Mutex
 	var problems []string
@@ -84,19 +84,19 @@ func (c *clientCase) repeat(ctx context.Context, g *chain, proto string, up *ups
 	}
 	one := func(int) {
 		w, err := newWire(ctx, g.addr(), proto)
-		said := ""
+		problem := ""
 		if err != nil {
-			said = err.Error()
+			problem = err.Error()
 		} else {
 			defer func() { _ = w.Close() }()
 			if status := c.client(w, up); want != nil && !slices.Contains(want, status) {
-				said = fmt.Sprintf("status %d, want one of %v", status, want)
+				problem = fmt.Sprintf("status %d, want one of %v", status, want)
 			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if said != "" && !slices.Contains(problems, said) {
-			problems = append(problems, said)
+		if problem != "" && !slices.Contains(problems, problem) {
+			problems = append(problems, problem)
 		}
 	}
 	atOnce := 1

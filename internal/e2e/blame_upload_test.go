@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// uploads are bodies that break: of a request whose body is kept for a repeat, which is
-// refused before an attempt begins, and of one whose body is streamed.
+// uploads are bodies that break: in a replayable body, which is refused before an attempt
+// begins, and in a streamed one.
 func uploads() (list []clientCase) {
 	for name, do := range brokenUploads {
 		only := ""
@@ -27,10 +27,10 @@ func uploads() (list []clientCase) {
 	return append(list, halfUploads()...)
 }
 
-// streamedPart is more than is kept for a repeat, and less than a first window.
+// streamedPart is longer than a replayable body and shorter than a first window.
 var streamedPart = strings.Repeat("a", chainReplayed+4<<10)
 
-// brokenUploads send the begin of a body to a path, and then go wrong.
+// brokenUploads send the beginning of a body to a path, and then break.
 var brokenUploads = map[string]func(w *wire, path, part string) int{
 	"shorter than its length": func(w *wire, path, part string) int {
 		w.writeHead(rawRequest{path: path, length: len(part) + 10}, false)
@@ -78,7 +78,7 @@ var brokenUploads = map[string]func(w *wire, path, part string) int{
 	},
 	"Expect: 100-continue never followed": func(w *wire, path, part string) int {
 		w.writeHead(rawRequest{path: path, length: len(part), fields: field("expect", "100-continue")}, false)
-		if w.h2 == nil { // it says that it wants the body
+		if w.h2 == nil { // read the 100 Continue
 			_, _ = w.in.ReadString('\n')
 		}
 		w.abort()
@@ -86,8 +86,8 @@ var brokenUploads = map[string]func(w *wire, path, part string) int{
 	},
 }
 
-// brokenChunk is what comes after a good chunk; the client then closes its direction, or
-// waits for what the gateway makes of it.
+// brokenChunk sends text after a good chunk. The client then closes its direction or waits
+// for the response.
 func brokenChunk(text string, closes bool) func(w *wire, path, part string) int {
 	return func(w *wire, path, part string) int {
 		w.writeHead(rawRequest{path: path, length: chunked}, false)
@@ -100,7 +100,7 @@ func brokenChunk(text string, closes bool) func(w *wire, path, part string) int 
 	}
 }
 
-// halfUploads are uploads that go wrong while the upstream has something to say.
+// halfUploads are uploads that break while the upstream responds.
 func halfUploads() []clientCase {
 	refusesEarly := func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
@@ -109,7 +109,7 @@ func halfUploads() []clientCase {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		_, _ = io.WriteString(w, `{"error":{"message":"too large"}}`)
 		w.(http.Flusher).Flush()
-		_, _ = io.Copy(io.Discard, r.Body) // as servers do that want their refusal to be read
+		_, _ = io.Copy(io.Discard, r.Body) // so that the client can read the refusal
 	}
 	respondsEarly := func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()

@@ -18,19 +18,19 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// rawRequest is the head of a request, written as it stands: nothing of it is checked.
+// rawRequest is the head of a request, written without validation.
 type rawRequest struct {
 	method, path string      // "": POST, /v1/chat/completions
 	host         string      // "": gateway.example
-	fields       [][2]string // besides those that every request has
-	length       int         // of the body; chunked: of no stated length
+	fields       [][2]string // additional ones
+	length       int         // of the body; chunked: unknown
 	caller       string      // "": bad
 }
 
 const chunked = -1
 
-// wire is a client's connection over which one request is written by hand. It speaks
-// HTTP/1.1, or HTTP/2 when it has frames.
+// wire is a client's connection for one request that is written by hand. It speaks HTTP/2
+// when h2 is set, else HTTP/1.1.
 type wire struct {
 	*net.TCPConn
 
@@ -38,7 +38,7 @@ type wire struct {
 	chunked        bool
 	res            *http.Response
 	received       bytes.Buffer // of the body
-	withholdWindow bool         // HTTP/2: the window is never opened again
+	withholdWindow bool         // HTTP/2: send no window updates
 
 	h2     *http2.Framer
 	status int // HTTP/2
@@ -60,7 +60,7 @@ func newWire(ctx context.Context, addr, proto string) (*wire, error) {
 	return w, errors.Join(err, w.h2.WriteSettings())
 }
 
-// writeHead writes the head of a request. Last says that no body follows.
+// writeHead writes the head of a request. With last no body follows.
 func (w *wire) writeHead(a rawRequest, last bool) {
 	if a.method == "" {
 		a.method = http.MethodPost
@@ -94,7 +94,7 @@ func (w *wire) writeHead(a rawRequest, last bool) {
 	w.writeRaw(b.String() + "\r\n")
 }
 
-// packed is a header block.
+// packed returns an encoded header block.
 func packed(fields [][2]string) []byte {
 	var b bytes.Buffer
 	enc := hpack.NewEncoder(&b)
@@ -104,7 +104,7 @@ func packed(fields [][2]string) []byte {
 	return b.Bytes()
 }
 
-// writeRaw writes text. Who does not read it any more has said so, or will not.
+// writeRaw writes text. Errors show when the response is read.
 func (w *wire) writeRaw(text string) { _, _ = io.WriteString(w, text) }
 
 // writeBody writes a part of the body, which must fit into a first window.
@@ -157,7 +157,7 @@ func (w *wire) statusCode() int {
 	return w.status
 }
 
-// readUntil reads the body until text has come, or its end.
+// readUntil reads the body until it contains text, or to its end.
 func (w *wire) readUntil(text string) {
 	if w.statusCode() == 0 {
 		return
@@ -174,9 +174,9 @@ func (w *wire) readUntil(text string) {
 	}
 }
 
-// readBody reads the body to its end; an error says that it was cut.
+// readBody reads the body to its end; it returns an error when the body was cut.
 func (w *wire) readBody() (string, error) {
-	w.readUntil("\x00 never said")
+	w.readUntil("\x00 never sent")
 	if errors.Is(w.err, io.EOF) {
 		return w.received.String(), nil
 	}
@@ -210,7 +210,7 @@ func (w *wire) readFrame() {
 		w.err = fmt.Errorf("%w: stream %v", io.ErrUnexpectedEOF, f.ErrCode)
 	case *http2.GoAwayFrame:
 		if f.ErrCode == http2.ErrCodeNo && f.LastStreamID >= 1 {
-			return // the stream that is open goes on
+			return // the open stream continues
 		}
 		w.err = fmt.Errorf("%w: connection %v", io.ErrUnexpectedEOF, f.ErrCode)
 	}
@@ -226,7 +226,7 @@ func (w *wire) data(f *http2.DataFrame) {
 	}
 }
 
-// abort ends the request without ceremony: a reset of the stream, or of the connection.
+// abort resets the stream or the connection.
 func (w *wire) abort() {
 	if w.h2 != nil {
 		_ = w.h2.WriteRSTStream(1, http2.ErrCodeCancel)
@@ -246,11 +246,11 @@ func (w *wire) post(a rawRequest, body string) int {
 	return w.statusCode()
 }
 
-// goodBody is a request that is all right.
+// goodBody is the body of a valid request.
 const goodBody = `{"model":"m","messages":[{"role":"user","content":"hello"}]}`
 
-// goodRequestProblems reports what is wrong with how a request of another caller is served that is
-// all right.
+// goodRequestProblems sends a valid request of another caller and returns what is wrong
+// with its response.
 func (g *chain) goodRequestProblems(ctx context.Context, proto string) []string {
 	w, err := newWire(ctx, g.addr(), proto)
 	if err != nil {
@@ -265,7 +265,7 @@ func (g *chain) goodRequestProblems(ctx context.Context, proto string) []string 
 	return nil
 }
 
-// The wire itself: both protocols, both kinds of body.
+// The wire itself works over both protocols with both kinds of body.
 func TestBlameWire(t *testing.T) {
 	t.Parallel()
 	for _, proto := range []string{"h1", "h2"} {

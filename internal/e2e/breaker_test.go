@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// failingOnDemand is an upstream that can be told to fail.
+// failingOnDemand is an upstream that fails while fails is set. It counts its calls.
 func failingOnDemand(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64) {
 	t.Helper()
 	fails, asked = new(atomic.Bool), new(atomic.Int64)
@@ -29,9 +29,9 @@ func failingOnDemand(t *testing.T) (url string, fails *atomic.Bool, asked *atomi
 	return s.URL, fails, asked
 }
 
-// An endpoint that fails is left alone soon, requests go to the other one, and it
-// gets its share again when it has recovered. Nobody is refused meanwhile, also not
-// those whose requests must not be repeated.
+// A failing endpoint soon receives no more requests; they go to the other one. After its
+// recovery it receives its share again. No request is refused meanwhile, not even one that
+// must not be retried.
 func TestBreaker(t *testing.T) {
 	one, fails, asked := failingOnDemand(t)
 	two, _, _ := failingOnDemand(t)
@@ -48,7 +48,7 @@ func TestBreaker(t *testing.T) {
 		}
 	}
 	probes := int(time.Since(begin) / (200 * time.Millisecond))
-	assert.LessOrEqual(t, failed, 5+probes, "what failed before it opened, and one each time that it was tried again")
+	assert.LessOrEqual(t, failed, 5+probes, "the failures before it opened, and one for each probe")
 	assert.Contains(t, state(), `"state":"open"`)
 	before := asked.Load()
 	fails.Store(false)
@@ -62,7 +62,7 @@ func TestBreaker(t *testing.T) {
 	for range 20 {
 		require.Equal(t, http.StatusOK, status())
 	}
-	assert.Equal(t, before, asked.Load(), "kept open by hand")
+	assert.Equal(t, before, asked.Load(), "forced open")
 	for _, path := range []string{"/admin/breakers/a/half?endpoint=" + host, "/admin/breakers/b/open?endpoint=" + host, "/admin/breakers/a/open?endpoint=x"} {
 		code, _ = p.admin(http.MethodPost, path, "")
 		assert.Equal(t, http.StatusNotFound, code, path)
@@ -71,7 +71,7 @@ func TestBreaker(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 }
 
-// When every endpoint is down the answer is 503 with Retry-After, at once.
+// When every endpoint is down the response is 503 with Retry-After, at once.
 func TestBreakerTotalOutage(t *testing.T) {
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The page follows a release to its end, and another one that is taken back; somebody who
-// looks on can pause and promote it.
+// The page follows a rollout to its end, and another one to its rollback. An operator can
+// pause and promote it there.
 func TestBrowserRollout(t *testing.T) {
 	b := newBrowser(t)
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
@@ -23,7 +23,7 @@ func TestBrowserRollout(t *testing.T) {
 	b.until(`rollouts.innerText.includes("paused by hand")`)
 	p.sendAsUsers(0, 400)
 	b.until(`rollouts.innerText.includes("enough is known")`)
-	assert.Equal(t, "paused", p.rollout().State, "it waits for somebody")
+	assert.Equal(t, "paused", p.rollout().State, "it waits for an operator")
 	b.press("#rollouts button[data-action=promote]")
 	b.until(`rollouts.querySelector("[aria-current=step]").innerText.includes("50")`)
 	b.click("#rollouts button[data-action=pause]")

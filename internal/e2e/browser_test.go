@@ -20,10 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostileModelName is a model's name as an attacker would choose it, who knows of the page.
+// hostileModelName is a model's name that attempts script injection into the page.
 const hostileModelName = `<img src=x onerror='window.hacked=1'>`
 
-// pageGateway is a gateway with all that its page can show.
+// pageGateway is a gateway with everything that its page can show.
 func pageGateway(t *testing.T, m *tokenModel) *process {
 	t.Helper()
 	t.Setenv("PAGE_SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
@@ -68,20 +68,19 @@ func sendOne(p *process, client *http.Client, user, body string) {
 	_, _ = io.Copy(io.Discard, res.Body)
 }
 
-// question is a request to the model: some fail, and some ask for a nasty one.
+// question is a request to the model: some fail, and some have the hostile model name.
 func question(i int) string {
 	body := `{"model":"demo","stream":true,"messages":[{"role":"user","content":"Tell me."}]}`
 	switch {
 	case i%40 == 39:
 		return strings.Replace(body, "Tell me.", "fail", 1)
-	case i%12 == 11 && (i < 60 || !shooting()): // pictures are without
+	case i%12 == 11 && (i < 60 || !shooting()): // not in the screenshots
 		return strings.Replace(body, "demo", hostileModelName, 1)
 	}
 	return body
 }
 
-// The page shows what happens, its buttons do what they say, and nothing that a client
-// chooses becomes a part of it.
+// The page shows live traffic, its buttons work, and no client input is injected into it.
 func TestBrowserPage(t *testing.T) {
 	b := newBrowser(t)
 	m := &tokenModel{late: make(chan struct{})}
@@ -109,7 +108,7 @@ func TestBrowserPage(t *testing.T) {
 	b.until(`dead.querySelectorAll("button").length === 2`)
 	b.shoot("batch.png", "#batches", "#dead")
 	before := b.text(`dead.querySelector("tbody tr").dataset.key`)
-	b.click(`#dead button`) // replay: it fails again, as another letter
+	b.click(`#dead button`) // replay: it fails again, with a new dead letter
 	b.until(`dead.querySelectorAll("button").length === 2 && dead.querySelector("tbody tr").dataset.key !== ` + quoted(before))
 	release()
 	b.until(row + `.innerText.includes("completed")`)
@@ -142,8 +141,8 @@ func TestBrowserPage(t *testing.T) {
 	b.until(`feed.dataset.state !== "live"`)
 }
 
-// makeBatch submits a batch of 40 lines, of which one is bad and ten wait, and a job whose
-// webhook is not allowed: a dead letter.
+// makeBatch submits a batch of 40 lines, one bad and ten late, and a job whose webhook is not
+// allowed: a dead letter.
 func makeBatch(t *testing.T, p *process) *openai.Batch {
 	t.Helper()
 	prompts := make([]string, 40)
@@ -156,7 +155,7 @@ func makeBatch(t *testing.T, p *process) *openai.Batch {
 	prompts[7] = "bad"
 	client := newClient(t, 4)
 	sdk := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token), option.WithHTTPClient(client))
-	require.Eventually(t, func() bool { // the queue's store is starting
+	require.Eventually(t, func() bool { // the queue's store may still be starting
 		_, text := p.admin(http.MethodGet, "/admin/queue", "")
 		return strings.Contains(text, `"connected":true`)
 	}, patience, 50*time.Millisecond)
@@ -169,5 +168,5 @@ func makeBatch(t *testing.T, p *process) *openai.Batch {
 	return batch
 }
 
-// imagesDir is where the pictures of the README are.
+// imagesDir has the README's screenshots.
 var imagesDir = filepath.Join("..", "..", "examples", "gateway", "images")

@@ -22,8 +22,8 @@ const (
 	cachedStages = `"stages": ["limits", "cache", "stream"], "cache": {}, "limits": ["tokens"]`
 )
 
-// The same question is asked once, whoever asks again pays no tokens, and a purge from
-// the private port has it asked anew.
+// A request is sent upstream once, hits cost no tokens, and after a purge through the private
+// port it is sent again.
 func TestCache(t *testing.T) {
 	m := newModel(t, fullStream)
 	p := start(t, fmt.Sprintf(`{%s, "limits": {"tokens": {"unit": "tokens", "by": "everybody", "rate": "600/m", "burst": 1000}},
@@ -43,8 +43,8 @@ func TestCache(t *testing.T) {
 	assert.Contains(t, json, `"content":"hello"`, "as JSON too")
 	assert.EqualValues(t, 1, m.calls.Load())
 
-	other, _ := p.sendText(client, cacheableChat, "Authorization", "Bearer somebody-else")
-	assert.NotContains(t, other.Header.Get("Cache-Status"), "hit", "nobody is answered from another's")
+	other, _ := p.sendText(client, cacheableChat, "Authorization", "Bearer another-caller")
+	assert.NotContains(t, other.Header.Get("Cache-Status"), "hit", "callers do not share entries")
 	warm, _ := p.sendText(client, strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1))
 	assert.NotContains(t, warm.Header.Get("Cache-Status"), "hit")
 	before := m.calls.Load()
@@ -56,7 +56,7 @@ func TestCache(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, code)
 }
 
-// A thousand who ask the same at once are one to the upstream.
+// A thousand equal concurrent requests are one to the upstream.
 func TestCacheMergesAThousand(t *testing.T) {
 	begun, gate := new(atomic.Int64), make(chan struct{})
 	head, rest, _ := strings.Cut(fullStream, "\n\n")
@@ -90,8 +90,7 @@ func TestCacheMergesAThousand(t *testing.T) {
 	assert.Equal(t, map[string]int{fullStream: 1000}, texts)
 }
 
-// What one replica has kept another one answers with; a purge reaches both; without
-// Redis each goes on by itself.
+// Replicas share entries; a purge reaches both; without Redis each serves its own copies.
 func TestCacheOfTwoReplicas(t *testing.T) {
 	m, server := newModel(t, fullStream), redistest.Start(t)
 	config := fmt.Sprintf(`{%s, "redis": {"addresses": [%q], "replicas": 2}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
@@ -113,14 +112,14 @@ func TestCacheOfTwoReplicas(t *testing.T) {
 	require.Eventually(t, func() bool { return hit(one) && hit(two) }, patience, 10*time.Millisecond)
 	server.Kill()
 	for range 20 {
-		require.True(t, hit(one), "kept near")
+		require.True(t, hit(one), "from L1")
 		require.True(t, hit(two))
 	}
 }
 
-// A request with an Idempotency-Key that comes again, at another gateway, while the model
-// still writes, is not sent to it twice. A machine on which Redis takes longer than its
-// limit may have it sent (package cache tests that in virtual time), but not each time.
+// A request with the same Idempotency-Key at another gateway is not sent upstream while the
+// first is in flight. On a machine where Redis exceeds its timeout it may be sent (package
+// cache tests that in virtual time), but not every time.
 func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 	var calls atomic.Int64
 	release := make(chan chan struct{}, 1)
@@ -138,7 +137,7 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["cache", "stream"], "cache": {"idempotency": "1h"}}]}`, ports, server.Addr, upstream.URL)
 	gateways := []*process{start(t, config), start(t, config)}
 	client := newClient(t, 4)
-	body := strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1) // no other policy keeps it
+	body := strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1) // no other policy stores it
 	for round := range 5 {
 		calls.Store(0)
 		gate := make(chan struct{})
@@ -151,7 +150,7 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 			})
 		}
 		before := scripts(server)
-		require.Eventually(t, func() bool { return calls.Load() > 1 || scripts(server) > before+3 }, patience, 20*time.Millisecond, "who has not the key asks for it again")
+		require.Eventually(t, func() bool { return calls.Load() > 1 || scripts(server) > before+3 }, patience, 20*time.Millisecond, "those without the key poll for it")
 		close(gate)
 		clients.Wait()
 		<-release

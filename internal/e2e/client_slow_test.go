@@ -38,16 +38,16 @@ func startWithWriteTimeout(t *testing.T) (p *process, key string) {
 		ports, file, t.TempDir(), echoUpstream(t).URL)), key
 }
 
-// A client that never sends the body it announced is dropped, also when nobody wants that
-// body: net/http reads it before it sends a refusal.
+// A client that never sends the announced body is disconnected, even when no handler reads
+// the body: net/http reads it before it sends a refusal.
 func TestUnsentBody(t *testing.T) {
 	p, key := startWithWriteTimeout(t)
 	const form = "Content-Type: multipart/form-data; boundary=b\r\n"
 	begun := time.Now()
 	conns := map[string]net.Conn{}
 	for name, head := range map[string]string{
-		"nobody's":         "POST /v1/chat/completions HTTP/1.1\r\n",
-		"nobody's, chunks": "POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
+		"unauthenticated":         "POST /v1/chat/completions HTTP/1.1\r\n",
+		"unauthenticated, chunks": "POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
 		"no route":         "POST /nowhere HTTP/1.1\r\n",
 		"preflight":        "OPTIONS /v1/x HTTP/1.1\r\nOrigin: https://app.example.com\r\nAccess-Control-Request-Method: POST\r\n",
 		"file":             "POST /v1/files HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\n" + form,
@@ -66,7 +66,7 @@ func TestUnsentBody(t *testing.T) {
 	assert.Less(t, time.Since(begun), 40*time.Second)
 }
 
-// A client that gives its answers no room over HTTP/2 is dropped, also when it is nobody's.
+// A client that never opens its HTTP/2 windows is disconnected, authenticated or not.
 func TestClosedHTTP2Windows(t *testing.T) {
 	upstream := echoUpstream(t)
 	p := start(t, fmt.Sprintf(`{"public": {"address": "127.0.0.1:0", "h2c": true}, "private": {"address": "127.0.0.1:0"},
@@ -95,14 +95,14 @@ func TestClosedHTTP2Windows(t *testing.T) {
 	require.Eventually(t, func() bool { return p.goroutines() < idle+n/2 }, patience, 50*time.Millisecond)
 }
 
-// A client that does not read a file is dropped.
+// A client that does not read a file is disconnected.
 func TestUnreadDownload(t *testing.T) {
 	p, key := startWithWriteTimeout(t)
 	client := newClient(t, 1)
 	form := "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n" +
 		strings.Repeat("x", 32<<20) + "\r\n--b--\r\n"
 	id := ""
-	require.Eventually(t, func() bool { // the queue's store is starting
+	require.Eventually(t, func() bool { // the queue's store may still be starting
 		code, text := p.sendWithKey(client, http.MethodPost, "/v1/files", key, form, "Content-Type", "multipart/form-data; boundary=b")
 		_, id, _ = strings.Cut(text, `"id":"`)
 		id, _, _ = strings.Cut(id, `"`)

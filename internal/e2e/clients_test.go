@@ -19,11 +19,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clientUpstream is an upstream with the APIs of OpenAI and of Anthropic and a stream of events,
-// some of whose models break off.
+// clientUpstream is an upstream with the APIs of OpenAI and Anthropic and a stream of events.
+// Some of its models cut their streams.
 type clientUpstream struct {
 	*httptest.Server
-	disconnected atomic.Int64 // requests whose client left
+	disconnected atomic.Int64 // requests whose client disconnected
 }
 
 func newClientUpstream(t *testing.T) *clientUpstream {
@@ -37,7 +37,7 @@ func newClientUpstream(t *testing.T) *clientUpstream {
 	return s
 }
 
-// decodeRequest reads what a model is asked.
+// decodeRequest reads the parameters of a request.
 func decodeRequest(r *http.Request) (model string, stream, usage bool) {
 	var q struct {
 		Model         string
@@ -50,7 +50,7 @@ func decodeRequest(r *http.Request) (model string, stream, usage bool) {
 	return q.Model, q.Stream, q.StreamOptions.IncludeUsage
 }
 
-// writeEvents writes events, each at once.
+// writeEvents writes events and flushes after each.
 func writeEvents(w http.ResponseWriter, events ...string) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	for _, e := range events {
@@ -101,7 +101,7 @@ func (s *clientUpstream) messages(w http.ResponseWriter, r *http.Request) {
 		"event: message_stop\ndata: {\"type\":\"message_stop\"}")
 }
 
-// events breaks off after two; who comes again gets what is left, and then no more.
+// events cuts the stream after two. A reconnect gets the rest, and then 204.
 func (*clientUpstream) events(w http.ResponseWriter, r *http.Request) {
 	switch r.Header.Get("Last-Event-ID") {
 	case "":
@@ -114,20 +114,20 @@ func (*clientUpstream) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// needClients skips a machine without Node or the clients, unless it must have them.
+// needClients skips the test on a machine without Node.js or the clients.
 func needClients(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
 	if err == nil {
-		_, err = os.Stat(filepath.Join("clients", "node_modules", "@google", "genai")) // of the latest dependencies
+		_, err = os.Stat(filepath.Join("clients", "node_modules", "@google", "genai")) // the newest dependency
 	}
 	if err != nil {
 		need.Missing(t, "GINFER_REQUIRE_NODE", "no clients: they need Node.js and `npm ci --prefix internal/e2e/clients`: %v", err)
 	}
 }
 
-// What people call with works unchanged: the SDKs of OpenAI and Anthropic, Vercel's, an
-// EventSource, undici. What breaks off is an error to each of them, never a short answer.
+// Common clients work unchanged: the SDKs of OpenAI, Anthropic and Vercel, EventSource,
+// undici. A cut stream is an error to each of them, never a short response.
 func TestClients(t *testing.T) {
 	t.Parallel()
 	needClients(t)
@@ -170,5 +170,5 @@ func TestClients(t *testing.T) {
 	} {
 		assert.Equal(t, want, got[name], name)
 	}
-	assert.Eventually(t, func() bool { return upstream.disconnected.Load() == 1 }, 5*time.Second, 10*time.Millisecond, "who leaves stops the model")
+	assert.Eventually(t, func() bool { return upstream.disconnected.Load() == 1 }, 5*time.Second, 10*time.Millisecond, "a disconnect cancels the request upstream")
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// permissiveUpstream is a model that lets every origin in by itself, as vLLM does.
+// permissiveUpstream is a model that allows every origin, as vLLM does.
 func permissiveUpstream(t *testing.T) string {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -23,7 +23,7 @@ func permissiveUpstream(t *testing.T) string {
 	return s.URL
 }
 
-// blankPage is a page on an origin of its own.
+// blankPage serves a page on its own origin.
 func blankPage(t *testing.T) string {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -59,7 +59,7 @@ func TestCORS(t *testing.T) {
 
 	res, text := p.sendText(client, cacheableChat, "Origin", "https://app.example.com", "Authorization", "Bearer "+p.token)
 	assert.Equal(t, fullStream, text)
-	assert.Equal(t, []string{"https://app.example.com"}, res.Header["Access-Control-Allow-Origin"], "said once, by the gateway")
+	assert.Equal(t, []string{"https://app.example.com"}, res.Header["Access-Control-Allow-Origin"], "sent once, by the gateway")
 	assert.Empty(t, res.Header["Access-Control-Allow-Credentials"])
 	assert.Contains(t, res.Header.Get("Access-Control-Expose-Headers"), "X-Model-Version")
 	assert.Contains(t, res.Header.Values("Vary"), "Origin")
@@ -70,7 +70,7 @@ func TestCORS(t *testing.T) {
 	assert.Empty(t, other.Header["Access-Control-Allow-Origin"])
 }
 
-// A page in a browser streams from the gateway when its origin may, and else gets nothing.
+// A page in a browser can stream from the gateway only when its origin is allowed.
 func TestBrowserCORS(t *testing.T) {
 	mine, other := blankPage(t), blankPage(t)
 	p := startForOrigins(t, mine)
