@@ -62,7 +62,7 @@ var requestErrors = map[string]string{
 	"a rate limit":                `{"error":{"message":"slower","type":"rate_limit_error","code":"rate_limit_exceeded"}}`,
 	"a bad key":                   `{"type":"error","error":{"type":"authentication_error","message":"no"}}`,
 	"a refusal by a filter":       `{"error":{"message":"no","code":"content_filter","status":400}}`,
-	"an unknown kind":    `{"error":{"message":"no","type":"strange"}}`,
+	"an unknown kind":             `{"error":{"message":"no","type":"strange"}}`,
 	"a text alone":                `{"error":"no"}`,
 }
 

@@ -48,10 +48,10 @@ func TestUnsentBody(t *testing.T) {
 	for name, head := range map[string]string{
 		"unauthenticated":         "POST /v1/chat/completions HTTP/1.1\r\n",
 		"unauthenticated, chunks": "POST /v1/chat/completions HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
-		"no route":         "POST /nowhere HTTP/1.1\r\n",
-		"preflight":        "OPTIONS /v1/x HTTP/1.1\r\nOrigin: https://app.example.com\r\nAccess-Control-Request-Method: POST\r\n",
-		"file":             "POST /v1/files HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\n" + form,
-		"no such job":      "POST /v1/jobs/x/cancel HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\n",
+		"no route":                "POST /nowhere HTTP/1.1\r\n",
+		"preflight":               "OPTIONS /v1/x HTTP/1.1\r\nOrigin: https://app.example.com\r\nAccess-Control-Request-Method: POST\r\n",
+		"file":                    "POST /v1/files HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\n" + form,
+		"no such job":             "POST /v1/jobs/x/cancel HTTP/1.1\r\nAuthorization: Bearer " + key + "\r\n",
 	} {
 		if !strings.Contains(head, "chunked") {
 			head += "Content-Length: 1000\r\n"

@@ -55,7 +55,7 @@ func anthropicMessages() dialect {
 	}
 }
 
-// anthropicMessagesJSON is a message in one piece.
+// anthropicMessagesJSON is a message as one document.
 func anthropicMessagesJSON() dialect {
 	content, finish := halves(`{"id":"msg_01","type":"message","role":"assistant","model":"claude-sonnet-4-20250514","content":[{"type":"text","text":"Hello there!"}],"stop_reason":"end_turn",` +
 		`"stop_sequence":null,"usage":{"input_tokens":25,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":15,"service_tier":"standard"}}`)

@@ -15,12 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// modelRoutes send small-1 to "a" and big-1 to "b", and nothing else anywhere.
+// modelRoutes routes small models to "a" and big ones to "b".
 func modelRoutes() *routing.Table {
 	return &routing.Table{Routes: []routing.Route{{Model: "small-*", Version: "one", Upstream: "a"}, {Model: "big-*", Version: "two", Upstream: "b"}}}
 }
 
-// chatUpstream is an upstream that has one JSON response for everything.
+// chatUpstream is an upstream with the same JSON response to every request.
 func chatUpstream(t *testing.T, name string) *scripted {
 	t.Helper()
 	return startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
@@ -37,15 +37,15 @@ func twoModels(t *testing.T, setup dialectSetup) (g *dialectGateway, small, big 
 	return small.gateway(t, setup), small, big
 }
 
-// base64Of is so many bytes that look like a picture.
+// base64Of returns size bytes that look like a picture.
 func base64Of(size int) string { return strings.Repeat("iVBORw0KGgoAAAANSUhEUgAA", size/24) }
 
 func pictureOf(size int) string {
 	return `"messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + base64Of(size) + `"}}]}]`
 }
 
-// One bound for all stages; a body with a picture is neither refused nor charged for
-// its bytes, and what is beyond the bound streams.
+// All stages share one bound. A body with a picture is neither refused nor charged by its
+// bytes, and what exceeds the bound is streamed.
 func TestDialectLargeBodies(t *testing.T) {
 	t.Parallel()
 	const mega = 1 << 20
@@ -80,7 +80,7 @@ func TestDialectLargeBodies(t *testing.T) {
 				if seen := up.requests(); assert.Len(v, seen, 1) {
 					v.same(tt.body, seen[0].body)
 				}
-				assert.Equal(v, 200, g.send(t, chatOf("small-1", "")).status, "nobody is locked out")
+				assert.Equal(v, 200, g.send(t, chatOf("small-1", "")).status, "later requests succeed")
 			})
 		}
 	}
@@ -94,8 +94,8 @@ func TestDialectLargeBodies(t *testing.T) {
 	})
 }
 
-// The model is found wherever the API has it, and a key for some models is refused
-// where it can't be told.
+// The model is found wherever the API has it. Where it is unknown, a key for some models is
+// refused.
 func TestDialectFindsModel(t *testing.T) {
 	t.Parallel()
 	form := formData(map[string]string{"model": "big-1"}, "hello.mp3", 3000)
@@ -155,7 +155,7 @@ func TestDialectFindsModel(t *testing.T) {
 	}
 }
 
-// restricted says that the caller may use some models alone.
+// restricted authenticates a caller that may use some models only.
 func restricted(models ...string) gin.HandlersChain {
 	return gin.HandlersChain{func(c *gin.Context) {
 		id := &auth.Identity{Subject: "team", Issuer: "test", Models: models}
@@ -163,7 +163,7 @@ func restricted(models ...string) gin.HandlersChain {
 	}, auth.RequireModel(auth.RequireModelConfig{})}
 }
 
-// zstdOf is a frame with one block as it is (RFC 8878).
+// zstdOf returns a frame with one uncompressed block (RFC 8878).
 func zstdOf(text string) string {
 	head := []byte{0x28, 0xb5, 0x2f, 0xfd, 0x60}
 	head = binary.LittleEndian.AppendUint16(head, uint16(len(text)-256))
@@ -181,7 +181,7 @@ func gzipOf(t *testing.T, text string) string {
 	return b.String()
 }
 
-// A compressed request is decoded, within a bound, where a stage reads it.
+// A compressed request is decoded, within a bound, when a stage reads it.
 func TestDialectCompressedRequests(t *testing.T) {
 	t.Parallel()
 	plain := chatOf("big-1", `"user":"`+strings.Repeat("u", 300)+`",`)
@@ -200,10 +200,10 @@ func TestDialectCompressedRequests(t *testing.T) {
 			assert.Empty(v, small.requests())
 			if seen := big.requests(); assert.Len(v, seen, 1) {
 				assert.Contains(v, []string{ask.body, plain.body}, seen[0].body)
-				assert.Equal(v, seen[0].body == ask.body, seen[0].header.Get("Content-Encoding") != "", "what it says is what it is")
+				assert.Equal(v, seen[0].body == ask.body, seen[0].header.Get("Content-Encoding") != "", "the header matches the body")
 			}
 		})
-		scenario(t, name+", nobody reads it", func(t *testing.T, v *findings) {
+		scenario(t, name+", no stage reads it", func(t *testing.T, v *findings) {
 			t.Helper()
 			up := chatUpstream(t, "small")
 			g := up.gateway(t, dialectSetup{})

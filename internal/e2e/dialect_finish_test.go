@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What said that it finished is whole without the marker; an end is owed only where
-// the dialect is known. Circuits stay closed, however often it comes.
+// A finished response is whole without the marker; only known dialects require an end.
+// Circuits stay closed after any number of them.
 func TestDialectStreamWithoutMarkerIsWhole(t *testing.T) {
 	t.Parallel()
 	chat, message, recording := openAIChat(), anthropicMessages(), transcription()
@@ -29,7 +29,7 @@ func TestDialectStreamWithoutMarkerIsWhole(t *testing.T) {
 		"transcript.text.done":                    {"/v1/audio/transcriptions", `{"model":"m","stream":true}`, strings.TrimSuffix(recording.shapes[0].whole(), doneEvent)},
 		"image_edit.completed":                    {"/v1/images/edits", `{"model":"gpt-image-1","stream":true}`, typedOf(`{"type":"image_edit.partial_image","b64_json":"iVBO"}`, `{"type":"image_edit.completed","b64_json":"iVBORw"}`)},
 		"events of a type that is new":            {"/v1/videos", `{"model":"m","stream":true}`, typedOf(`{"type":"video.part","part":1}`, `{"type":"video.part","part":2}`)},
-		"events of an API that nobody knows":      {"/v1/agents/run", `{"task":"t"}`, dataEvents(`{"step":1,"text":"a"}`, `{"step":2,"text":"b"}`)},
+		"events of an unknown API":                {"/v1/agents/run", `{"task":"t"}`, dataEvents(`{"step":1,"text":"a"}`, `{"step":2,"text":"b"}`)},
 		"an unknown API with content and a delta": {"/v1/agents/run", `{"task":"t"}`, dataEvents(`{"delta":{"text":"a"}}`, `{"content":"b"}`)},
 		"events that are no JSON":                 {"/v1/agents/run", `{"task":"t"}`, dataEvents("one", "two")},
 	}
@@ -48,7 +48,7 @@ func TestDialectStreamWithoutMarkerIsWhole(t *testing.T) {
 	}
 }
 
-// The other side: a known dialect that did not say that it finished owes an end.
+// A response of a known dialect that has not finished is cut.
 func TestDialectStreamThatDidNotFinishIsCut(t *testing.T) {
 	t.Parallel()
 	chat, message := openAIChat(), anthropicMessages()
@@ -64,14 +64,14 @@ func TestDialectStreamThatDidNotFinishIsCut(t *testing.T) {
 			t.Helper()
 			g, _ := oneUpstream(t, faulty.Chunked(eventMedia, tt.response))
 			got := g.send(t, dialectRequest{path: tt.path, body: tt.body})
-			assert.True(v, strings.HasPrefix(got.body, tt.response), "what came passes")
+			assert.True(v, strings.HasPrefix(got.body, tt.response), "the received part passes")
 			v.broken(got)
 			assert.Equal(v, "failure", got.outcome)
 		})
 	}
 }
 
-// Nothing at all is a failure where something is due, and only there.
+// An empty response is a failure only where the API requires content.
 func TestDialectEmptyResponse(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -106,7 +106,7 @@ func TestDialectEmptyResponse(t *testing.T) {
 			}
 			assert.Equal(v, "failure", got.outcome)
 			assert.Contains(v, got.body, `"error"`)
-			assert.Len(v, plan.Calls(), 2, "it is asked again")
+			assert.Len(v, plan.Calls(), 2, "it is retried")
 			assert.Zero(v, g.charged())
 		})
 	}

@@ -42,8 +42,8 @@ func newDialectLines(t *testing.T) *dialectLines {
 	return &dialectLines{transport, &http.Client{Transport: own, Timeout: patience}}
 }
 
-// dialectSetup is a gateway put together from the packages, in the order of
-// examples/gateway. What is off is not in the chain.
+// dialectSetup describes a gateway made of the library's packages, in the order of
+// examples/gateway. Stages that are off are not in the chain.
 type dialectSetup struct {
 	*dialectLines
 
@@ -53,24 +53,24 @@ type dialectSetup struct {
 	maxBody  int64
 	settings breaker.Settings
 
-	authn   gin.HandlersChain // says who calls
+	authn   gin.HandlersChain // authenticates the caller
 	table   *routing.Table    // nil: every request goes to "a"
 	cache   bool
 	limits  bool
-	burst   int64 // of the limit; default: nobody meets it
+	burst   int64 // of the limit; default: unreachable
 	meter   stream.MeterConfig
-	noMeter bool              // no meter, although there are limits
-	keys    map[string]string // the operator's credentials, by upstream; else the client's own pass
+	noMeter bool              // no meter, despite limits
+	keys    map[string]string // the operator's credentials, by upstream; else the client's own is forwarded
 }
 
-// dialectGateway is a running one.
+// dialectGateway is a running gateway.
 type dialectGateway struct {
 	*httptest.Server
 
 	setup    *dialectSetup
 	circuits map[string]*breaker.Group
 	pools    []*balance.Pool
-	lines    chan string // the outcome in the access log, of each request
+	lines    chan string // the outcome of each request in the access log
 
 	mu       sync.Mutex
 	finished []proxy.Event
@@ -100,7 +100,7 @@ func (s dialectSetup) start(t *testing.T) *dialectGateway {
 	return g
 }
 
-// chain is what stands before the proxy, and what is behind it.
+// chain returns the stages in front of the proxy and the transport behind it.
 func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport http.RoundTripper) {
 	t.Helper()
 	s := g.setup
@@ -137,7 +137,7 @@ func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport
 	return chain, transport
 }
 
-// upstream is a pool of one endpoint behind a circuit, as the gateway makes it.
+// upstream returns a pool of one endpoint behind a circuit, as in the gateway.
 func (g *dialectGateway) upstream(t *testing.T, name, target string) http.RoundTripper {
 	t.Helper()
 	s := g.setup
@@ -162,7 +162,7 @@ func (g *dialectGateway) upstream(t *testing.T, name, target string) http.RoundT
 	return m.Transport(out)
 }
 
-// operatorKey puts the operator's credential into requests.
+// operatorKey sends requests with the operator's credential.
 type operatorKey struct {
 	next http.RoundTripper
 	key  string
@@ -195,7 +195,7 @@ func (g *dialectGateway) onLimit(_ context.Context, e ratelimit.Event) {
 	}
 }
 
-// charged is what all requests so far cost.
+// charged returns the tokens charged for all requests so far.
 func (g *dialectGateway) charged() (sum int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -205,7 +205,7 @@ func (g *dialectGateway) charged() (sum int64) {
 	return sum
 }
 
-// maxReserved is the most that was reserved for a request.
+// maxReserved returns the largest reservation of a request.
 func (g *dialectGateway) maxReserved() (most int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -215,7 +215,7 @@ func (g *dialectGateway) maxReserved() (most int64) {
 	return most
 }
 
-// outcomeLog takes the lines of the access log.
+// outcomeLog receives the lines of the access log.
 type outcomeLog struct{ g *dialectGateway }
 
 func (outcomeLog) Enabled(context.Context, slog.Level) bool { return true }
@@ -233,23 +233,23 @@ func (o outcomeLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// dialectRequest is what a client asks.
+// dialectRequest is a client's request.
 type dialectRequest struct {
 	method, path string // default POST
 	header       map[string]string
 	body         string
 }
 
-// dialectResponse is what it saw.
+// dialectResponse is the response as the client saw it.
 type dialectResponse struct {
 	status  int
 	header  http.Header
 	body    string
-	err     error  // the body did not end well
-	outcome string // that the access log has of it
+	err     error  // of the body
+	outcome string // in the access log
 }
 
-// send makes a request, and waits until the gateway is done with it.
+// send sends a request, and waits for its line in the access log.
 func (g *dialectGateway) send(t require.TestingT, q dialectRequest) (a dialectResponse) {
 	if q.method == "" {
 		q.method = http.MethodPost
@@ -276,7 +276,7 @@ func (g *dialectGateway) send(t require.TestingT, q dialectRequest) (a dialectRe
 	return a
 }
 
-// state is that of the circuit of an upstream.
+// state returns the state of the circuit of an upstream.
 func (g *dialectGateway) state(upstream string) breaker.State {
 	state := breaker.Closed
 	for _, s := range g.circuits[upstream].Status() {
@@ -290,13 +290,13 @@ func (g *dialectGateway) inFlight() []string {
 	return inFlight(slices.Collect(maps.Values(g.circuits)), g.pools)
 }
 
-// twoUpstreams start with a plan each.
+// twoUpstreams starts an upstream for each plan.
 func twoUpstreams(t *testing.T, a, b *faulty.Plan) []string {
 	t.Helper()
 	return []string{faulty.Start(t, "a", a).URL, faulty.Start(t, "b", b).URL}
 }
 
-// dialectFallback sends everything to "a", and what fails there to "b".
+// dialectFallback routes everything to "a", with a fallback to "b".
 func dialectFallback() *routing.Table {
 	return &routing.Table{Routes: []routing.Route{
 		{Version: "one", Upstream: "a", Fallback: []string{"two"}},

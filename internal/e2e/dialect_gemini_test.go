@@ -4,8 +4,8 @@ func geminiError(code, status, message string) string {
 	return `{"error":{"code":` + code + `,"message":"` + message + `","status":"` + status + `"}}`
 }
 
-// geminiStream is streamGenerateContent with alt=sse. What finishes it is the finishReason
-// of its last chunk; there is no other marker.
+// geminiStream is streamGenerateContent with alt=sse. The finishReason of its last chunk
+// finishes it; there is no other marker.
 func geminiStream() dialect {
 	chunk := func(parts, more, usage string) string {
 		return "data: {\"candidates\": [{\"content\": {\"parts\": [" + parts + "],\"role\": \"model\"}" + more + ",\"index\": 0}]" + usage + ",\"modelVersion\": \"gemini-2.5-flash\",\"responseId\": \"kR1qaP\"}\r\n\r\n"

@@ -1,6 +1,6 @@
 package e2e_test
 
-// ollamaStatuses are those of Ollama: an error is a text and says no kind.
+// ollamaStatuses are Ollama's errors: texts without a kind.
 func ollamaStatuses() dialectStatuses {
 	return dialectStatuses{
 		kindServer:  {"500 Internal Server Error", `{"error":"llama runner process has terminated: signal: killed"}`},
@@ -15,7 +15,7 @@ func ollamaErrors() dialectErrors {
 
 const ollamaTimes = `,"total_duration":883583458,"load_duration":1334875,"prompt_eval_count":26,"prompt_eval_duration":342546000,"eval_count":9,"eval_duration":535599000}`
 
-// ollamaChat is /api/chat, a JSON text a line; done finishes it.
+// ollamaChat is /api/chat, a JSON document per line; done finishes it.
 func ollamaChat() dialect {
 	line := func(message, more string) string {
 		return linesOf(`{"model":"llama3.2","created_at":"2025-08-04T08:52:19.385406455Z","message":{"role":"assistant",` + message + `},"done":` + more)

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The chains that responses pass. In the plain one nothing is held back; from cache on
-// they have a limit of tokens, too.
+// The chains that responses pass. The plain one does not prefetch; those from cache on have a
+// token limit, too.
 const (
 	chainPlain    = "plain"
 	chainHold     = "hold"
@@ -25,7 +25,7 @@ const (
 	chainFallback = "fallback"
 )
 
-// dialectRepeats is how often a cell is gone through: as often as opens a circuit, and more.
+// dialectRepeats is the number of requests of a cell: more than it takes to open a circuit.
 const dialectRepeats = 12
 
 // dialectCell is one response through one chain.
@@ -44,8 +44,8 @@ func (c *dialectCell) String() string {
 	return c.dialect.name + shape + "/" + c.end + "/" + c.chain
 }
 
-// dialectCells are those of a dialect. The first of its shapes meets every end in every
-// chain, the others the ends that tell them apart.
+// dialectCells returns the cells of a dialect. Its first shape has every end in every chain,
+// the others only the ends in which they differ.
 func dialectCells(t *testing.T, d *dialect) (cells []*dialectCell) {
 	t.Helper()
 	for i := range d.shapes {
@@ -59,7 +59,7 @@ func dialectCells(t *testing.T, d *dialect) (cells []*dialectCell) {
 			reason := excludedReason(d.name, end)
 			switch {
 			case i == 0 && plays == (reason != ""):
-				t.Errorf("%s/%s: it plays: %v; why it makes no sense: %q", d.name, end, plays, reason)
+				t.Errorf("%s/%s: has a script: %v; excluded because: %q", d.name, end, plays, reason)
 			case plays && reason == "":
 				for _, chain := range chains {
 					cells = append(cells, &dialectCell{d, s, end, chain})
@@ -70,8 +70,8 @@ func dialectCells(t *testing.T, d *dialect) (cells []*dialectCell) {
 	return cells
 }
 
-// TestDialectMatrix goes through every dialect, every end of it and every chain. What a
-// cell must be like is in facts and in want; cells that are not like that yet are listed.
+// TestDialectMatrix runs every dialect with every end through every chain. facts and want
+// have the expectations; knownFailures lists the cells that fail.
 func TestDialectMatrix(t *testing.T) {
 	t.Parallel()
 	all := dialects()
@@ -120,7 +120,7 @@ func (c *dialectCell) run(t *testing.T, v *findings, lines *dialectLines) {
 	calls := len(first.Calls())
 	w.checkResponse(v, c, got, sent)
 	assert.Contains(v, w.outcomes, got.outcome, "outcome in the log")
-	if end := g.ended(); assert.NotNil(v, end, "the proxy told how it ended") {
+	if end := g.ended(); assert.NotNil(v, end, "the proxy reported the end") {
 		assert.Equal(v, got.outcome, end.Outcome.String(), "outcome of the exchange")
 	}
 	assert.Contains(v, w.calls, fmt.Sprint(calls, len(second.Calls())), "calls of both upstreams")
@@ -137,7 +137,7 @@ func (c *dialectCell) run(t *testing.T, v *findings, lines *dialectLines) {
 			assert.Equal(v, got.err == nil, again.err == nil, "repetition %d", i+1)
 		}
 	}
-	if w.state == breaker.Open { // hystrix counts a little later
+	if w.state == breaker.Open { // hystrix counts with a delay
 		assert.Eventually(v, func() bool {
 			g.send(t, c.dialectRequest)
 			return g.state("a") == breaker.Open
@@ -148,7 +148,7 @@ func (c *dialectCell) run(t *testing.T, v *findings, lines *dialectLines) {
 	assert.Empty(t, g.inFlight())
 }
 
-// ended is how the first exchange ended.
+// ended returns the event of the end of the first exchange.
 func (g *dialectGateway) ended() *proxy.Event {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -158,7 +158,7 @@ func (g *dialectGateway) ended() *proxy.Event {
 	return &g.finished[0]
 }
 
-// checkCached: what is whole is served again, and nothing else is.
+// checkCached checks that whole responses are cached, and no others.
 func (c *dialectCell) checkCached(v *findings, got dialectResponse, before, after int) {
 	whole := got.status == 200 && got.err == nil && (c.end == endProper || c.end == endNoMarker)
 	switch {
@@ -169,20 +169,20 @@ func (c *dialectCell) checkCached(v *findings, got dialectResponse, before, afte
 	}
 }
 
-// The ways in which a client gets a response.
+// The kinds of responses that a client can get.
 const (
-	responseUnchanged = "unchanged" // what the upstream said
-	responseBroken    = "broken"    // the beginning of that, and a break that is seen
+	responseUnchanged = "unchanged" // the upstream's response
+	responseBroken    = "broken"    // its beginning, visibly broken
 	responseRefused   = "refused"   // our own error
-	responseOther     = "other"     // what the second upstream said
+	responseOther     = "other"     // the second upstream's response
 )
 
-// dialectWant is what is right for a cell. Where there are several, any of them is.
+// dialectWant has the expectations of a cell. Of several alternatives any is right.
 type dialectWant struct {
 	responses, outcomes, calls []string
 	state                      breaker.State
 	charged                    [2]int64 // from, to
-	usage                      []int64  // the sums that may be charged; nil: those of charged
+	usage                      []int64  // the sums that may be charged; nil: any within charged
 }
 
 func (c *dialectCell) want() (w dialectWant) {
@@ -205,14 +205,14 @@ func (c *dialectCell) want() (w dialectWant) {
 	return w
 }
 
-// wantOther is the second upstream's response.
+// wantOther expects the second upstream's response.
 func (c *dialectCell) wantOther(w *dialectWant) {
 	w.responses, w.outcomes, w.calls = []string{responseOther}, []string{"success"}, []string{"1 1"}
 	w.charged, w.usage = [2]int64{1, c.bound()}, c.usage
-	if c.end == endNoMarker && strings.Contains(c.marker, "usage") { // it is not there to be read
+	if c.end == endNoMarker && strings.Contains(c.marker, "usage") { // the usage is missing
 		w.usage = nil
 	}
-	if c.end == endCutAfter || c.end == endCleanAfter { // the first model wrote, too
+	if c.end == endCutAfter || c.end == endCleanAfter { // the first model wrote tokens, too
 		w.charged, w.usage = [2]int64{1, 2*c.bound() + slices.Max(append([]int64{0}, w.usage...))}, nil
 	}
 }
@@ -231,7 +231,7 @@ func (f dialectFacts) calls(replaces bool) []string {
 	switch {
 	case f.retrySame && replaces && !f.retryOptional:
 		return []string{"2 0"}
-	case f.retrySame && f.beforeContent: // left open; an empty head may be seen without prefetch
+	case f.retrySame && f.beforeContent: // optional: an empty head is visible without prefetch
 		return []string{"1 0", "2 0"}
 	}
 	return []string{"1 0"}
@@ -254,7 +254,7 @@ func (c *dialectCell) wantTokens(w *dialectWant, f dialectFacts, elsewhere bool)
 	switch {
 	case whole:
 		w.charged, w.usage = [2]int64{1, c.bound()}, c.usage
-	case elsewhere: // and perhaps not
+	case elsewhere: // or nothing
 		w.charged[0], w.usage = 0, append([]int64{0}, w.usage...)
 	case f.beforeContent && c.end == endCutAfter, f.beforeContent && c.end == endCleanAfter: // the model wrote, the client has nothing
 		w.charged = [2]int64{0, c.bound()}
@@ -286,7 +286,7 @@ func (w *dialectWant) checkResponse(v *findings, c *dialectCell, got dialectResp
 	v.Errorf("reply: %s; got %d, %v, %.2000q", strings.Join(why, "; "), got.status, got.err, got.body)
 }
 
-// isResponse is why what the client got is not of that kind; "": it is.
+// isResponse returns why the response is not of that kind; "": it is.
 func (c *dialectCell) isResponse(kind string, got dialectResponse, sent script) string {
 	switch kind {
 	case responseUnchanged:
@@ -326,7 +326,7 @@ func isWhole(got dialectResponse, status, body string) string {
 	return ""
 }
 
-// isErrorText reports whether a text may be added to a response that is broken.
+// isErrorText reports whether a text may be appended to a broken response.
 func (c *dialectCell) isErrorText(text string) bool {
 	switch c.form {
 	case formEvents:

@@ -31,7 +31,7 @@ func cohereChat() dialect {
 	}
 }
 
-// formData is a multipart form with a file of so many bytes.
+// formData is a multipart form with a file of size bytes.
 func formData(fields map[string]string, file string, size int) dialectRequest {
 	const boundary = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 	var b strings.Builder
@@ -46,7 +46,7 @@ func formData(fields map[string]string, file string, size int) dialectRequest {
 	return dialectRequest{header: map[string]string{"Content-Type": "multipart/form-data; boundary=" + boundary}, body: b.String()}
 }
 
-// transcription is a stream of what was said in a recording.
+// transcription is a stream with the transcript of a recording.
 func transcription() dialect {
 	ask := formData(map[string]string{"model": "gpt-4o-mini-transcribe", "stream": "true"}, "hello.mp3", 20<<10)
 	ask.path = "/v1/audio/transcriptions"
@@ -70,7 +70,7 @@ func transcription() dialect {
 
 const speechBody = `{"model":"gpt-4o-mini-tts","voice":"alloy","input":"Hello there, nice to meet you!","instructions":"Cheerful."`
 
-// speech is sound: bytes that say nothing of themselves.
+// speech is audio: bytes without a structure that the gateway could read.
 func speech() dialect {
 	sound := strings.Repeat("\xff\xf3\xe4\xc4\x00\x5c\n\ndata: \r\n{", 500)
 	return dialect{
@@ -92,7 +92,7 @@ func speechEvents() dialect {
 	}
 }
 
-// embeddings are numbers for texts.
+// embeddings are vectors of texts.
 func embeddings() dialect {
 	vector := strings.TrimSuffix(strings.Repeat("-0.0069292834,0.0023,", 64), ",")
 	list := `{"object":"list","data":[{"object":"embedding","index":0,"embedding":[` + vector + `]}],"model":"text-embedding-3-small"`
@@ -114,7 +114,7 @@ const (
 	imageUsage = `"usage":{"total_tokens":4172,"input_tokens":12,"output_tokens":4160,"input_tokens_details":{"text_tokens":12,"image_tokens":0}}`
 )
 
-// images are pictures in one piece.
+// images are pictures in one document.
 func images() dialect {
 	picture := strings.Repeat("iVBORw0KGgoAAAANSUhEUgAA", 300)
 	content, finish := halves(`{"created":1750000000,"data":[{"b64_json":"` + picture + `"}],` + imageUsage + `}`)
@@ -130,7 +130,7 @@ func images() dialect {
 	}
 }
 
-// imageEvents is a stream of pictures that become clearer.
+// imageEvents is a stream of partial images.
 func imageEvents() dialect {
 	content := typedOf(`{"type":"image_generation.partial_image","partial_image_index":0,"b64_json":"iVBORw0KGgo","created_at":1750000000,"size":"1024x1024","quality":"high","background":"opaque","output_format":"png"}`)
 	finish := typedOf(`{"type":"image_generation.completed","b64_json":"iVBORw0KGgoAAA","created_at":1750000001,"size":"1024x1024","quality":"high","background":"opaque","output_format":"png",` + imageUsage + `}`)

@@ -29,12 +29,12 @@ func frame(text string) string {
 	return "\x81\x7e" + string([]byte{byte(len(text) >> 8), byte(len(text))}) + text
 }
 
-// realtimeEnds are the ends of a conversation over a WebSocket: what the upstream sends,
-// how the access log calls it, and whether the circuit then opens. The bytes of a tunnel
-// are nobody's to judge: it is a success once it stands.
+// realtimeEnds are the ends of a WebSocket connection: what the upstream sends, the outcome in
+// the access log, and the state of the circuit. The gateway does not read the bytes of a
+// tunnel: an established tunnel is a success.
 var realtimeEnds = map[string]struct {
 	steps   faulty.Response
-	bytes   string // behind the head
+	bytes   string // after the head
 	status  int
 	outcome string
 	state   breaker.State
@@ -69,18 +69,18 @@ func handshake(line, body, outcome string, state breaker.State, calls string) re
 	return realtimeEnd{faulty.Plain(line, "Content-Type: application/json\r\n", body), body, status, outcome, state, calls}
 }
 
-// realtimeExcluded are the cells that the matrix has no realtime for.
+// realtimeExcluded are the cells of the matrix that do not apply to realtime.
 var realtimeExcluded = map[string]string{
 	"hold":                       "a tunnel is never prefetched: its first bytes may be the client's",
-	"cache":                      "a tunnel is nothing that could be kept",
-	endNoMarker:                  "the tunnel's end is its own: nobody reads frames",
+	"cache":                      "a tunnel can't be cached",
+	endNoMarker:                  "the gateway does not read frames",
 	endCleanAfter:                "as without marker",
 	endLate + kindServer:         "as error first: the frames are not read",
 	endNoBytes + ", white space": "a 101 has no body, and any other status to an upgrade is a refusal",
 }
 
-// TestDialectRealtime is the matrix's row of realtime: the tunnel passes byte for byte,
-// costs nothing by the bytes that went through it, and is no evidence against an endpoint.
+// TestDialectRealtime is the matrix's row for realtime: the tunnel passes byte for byte, is
+// not charged by its bytes, and is no evidence against an endpoint.
 func TestDialectRealtime(t *testing.T) {
 	t.Parallel()
 	require.NotEmpty(t, realtimeExcluded)
@@ -126,7 +126,7 @@ func runRealtime(t *testing.T, v *findings, end realtimeEnd, chain string) {
 	assert.Equal(v, end.state, g.state("a"), "circuit")
 }
 
-// converse opens a WebSocket, says something, and reads to the end.
+// converse opens a WebSocket and reads to its end.
 func (g *dialectGateway) converse(t *testing.T) (status int, bytes, outcome string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", hostOf(t, g.URL))
@@ -146,7 +146,7 @@ func (g *dialectGateway) converse(t *testing.T) (status int, bytes, outcome stri
 		rest, err = io.ReadAll(res.Body)
 		require.NoError(t, err)
 	}
-	_ = conn.Close() // a tunnel ends when both of its sides have
+	_ = conn.Close() // a tunnel ends when both sides have closed
 	select {
 	case outcome = <-g.lines:
 	case <-time.After(patience):

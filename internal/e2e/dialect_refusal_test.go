@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What the last attempt said reaches the client unchanged, head and all. What is
-// the request's or the credential's fault is asked once and opens nothing; what nobody
-// knows is nobody's failure.
+// The error of the last attempt reaches the client unchanged, with its head. Request and
+// credential errors are sent once and open no circuit; an error of an unknown kind is not a
+// failure.
 func TestDialectReasonReachesTheClient(t *testing.T) {
 	t.Parallel()
 	const head = "Content-Type: application/json\r\nOpenai-Processing-Ms: 42\r\nX-Ratelimit-Remaining-Requests: 0\r\nRetry-After: 30\r\nX-Should-Retry: false\r\n"
@@ -33,7 +33,7 @@ func TestDialectReasonReachesTheClient(t *testing.T) {
 		"429 of a relay, in an event":          {stream, "", "", dataEvents(`{"error":{"code":429,"message":"Rate limited upstream"}}`), []int{1, 2}, breaker.Closed},
 		"content_filter":                       {stream, "", "", dataEvents(`{"error":{"code":"content_filter","message":"The response was filtered.","innererror":{"code":"ResponsibleAIPolicyViolation"}}}`), []int{1}, breaker.Closed},
 		"model_not_found":                      {stream, "", "", dataEvents(`{"error":{"message":"The model m does not exist","type":"invalid_request_error","code":"model_not_found"}}`), []int{1}, breaker.Closed},
-		"a code that nobody knows":             {stream, "", "", dataEvents(`{"error":{"message":"Something new","type":"new_error","code":"something_new"}}`), []int{1, 2}, breaker.Closed},
+		"an unknown code":                      {stream, "", "", dataEvents(`{"error":{"message":"Something new","type":"new_error","code":"something_new"}}`), []int{1, 2}, breaker.Closed},
 		"an error that is a text":              {stream, "", "", dataEvents(`{"error":"it did not work"}`), []int{1, 2}, breaker.Closed},
 		"an error event without JSON":          {stream, "", "", "event: error\ndata: it did not work\n\n", []int{1, 2}, breaker.Closed},
 		"500 in an event":                      {stream, "", "", dataEvents(`{"error":{"message":"CUDA out of memory","type":"InternalServerError","param":null,"code":500}}`), []int{2}, breaker.Open},
@@ -76,8 +76,8 @@ func TestDialectReasonReachesTheClient(t *testing.T) {
 	}
 }
 
-// The operator's own credential that is refused is not the client's business: another
-// upstream is asked, else it is a 502 without the key's text. The client's own passes.
+// A refusal of the operator's credential leads to a fallback, or to a 502 that does not
+// contain the key. A refusal of the client's own credential passes through.
 func TestDialectRefusedCredential(t *testing.T) {
 	t.Parallel()
 	refusals := map[string]struct{ line, body string }{
@@ -135,8 +135,8 @@ func TestDialectRefusedCredential(t *testing.T) {
 	})
 }
 
-// An estimate does not outvote the upstream: what it says is too long goes to a
-// version with more room, and nowhere without.
+// A request that the upstream refuses as too long goes to a version with a larger context,
+// whatever the estimate was, and nowhere when there is none.
 func TestDialectUpstreamsOwnContextError(t *testing.T) {
 	t.Parallel()
 	refusals := map[string]faulty.Response{

@@ -23,14 +23,14 @@ func scenario(t *testing.T, name string, check func(t *testing.T, v *findings)) 
 	})
 }
 
-// seenRequest is a request as an upstream got it.
+// seenRequest is a request as an upstream received it.
 type seenRequest struct {
 	header http.Header
 	path   string
 	body   string
 }
 
-// scripted is an upstream that looks at what it is asked.
+// scripted is an upstream that records its requests.
 type scripted struct {
 	*httptest.Server
 
@@ -38,7 +38,7 @@ type scripted struct {
 	seen []seenRequest
 }
 
-// startScripted starts one. Serve writes its responses; it may be called by many goroutines.
+// startScripted starts an upstream. Goroutines may call serve concurrently.
 func startScripted(t *testing.T, serve func(w http.ResponseWriter, r *http.Request, body string)) *scripted {
 	t.Helper()
 	s := new(scripted)
@@ -74,17 +74,17 @@ const (
 	doneEvent  = "data: [DONE]\n\n"
 )
 
-// chatStream is a whole stream of a chat, of which nobody asked the usage.
+// chatStream is a whole stream of a chat without usage.
 func chatStream() string {
 	return openAIChat().shapes[1].whole()
 }
 
-// chatOf asks for a chat.
+// chatOf returns a chat request.
 func chatOf(model, more string) dialectRequest {
 	return dialectRequest{path: chatPath, body: fmt.Sprintf(`{"model":%q,%s%s}`, model, more, chatMessages)}
 }
 
-// oneUpstream is a gateway before an upstream with one response, with limits.
+// oneUpstream starts a gateway with limits in front of a faulty upstream.
 func oneUpstream(t *testing.T, steps ...faulty.Response) (*dialectGateway, *faulty.Plan) {
 	t.Helper()
 	plan := faulty.InTurn(steps...)
@@ -92,7 +92,7 @@ func oneUpstream(t *testing.T, steps ...faulty.Response) (*dialectGateway, *faul
 	return s.start(t), plan
 }
 
-// gateway is a gateway before a scripted upstream.
+// gateway starts a gateway in front of the upstream.
 func (s *scripted) gateway(t *testing.T, setup dialectSetup) *dialectGateway {
 	t.Helper()
 	setup.dialectLines = newDialectLines(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rateLimiting is an upstream that refuses some with 429 and Retry-After.
+// rateLimiting is an upstream that refuses some requests with 429 and Retry-After.
 func rateLimiting(t *testing.T, refuses func(r *http.Request, body string) bool) *scripted {
 	t.Helper()
 	return startScripted(t, func(w http.ResponseWriter, r *http.Request, body string) {
@@ -29,8 +29,8 @@ func rateLimiting(t *testing.T, refuses func(r *http.Request, body string) bool)
 	})
 }
 
-// A 429 is about a credential and a model at an endpoint: nobody else notices, and
-// with nowhere else to go not even who was refused is kept from asking.
+// A 429 concerns a credential and a model at an endpoint: others are not affected, and with a
+// sole endpoint not even the refused caller is kept from sending.
 func TestDialectRateLimitIsPerCredentialAndModel(t *testing.T) {
 	t.Parallel()
 	with := func(key, model string) dialectRequest {
@@ -73,11 +73,11 @@ func TestDialectRateLimitIsPerCredentialAndModel(t *testing.T) {
 			before := len(up.requests())
 			got := g.send(t, tt.then)
 			assert.Equal(v, tt.status, got.status)
-			assert.Len(v, up.requests(), before+1, "it is asked")
+			assert.Len(v, up.requests(), before+1, "it is sent")
 			assert.Equal(v, breaker.Closed, g.state("a"))
 		})
 	}
-	scenario(t, "with another upstream the limited one is left alone", func(t *testing.T, v *findings) {
+	scenario(t, "with another upstream the limited one receives no requests", func(t *testing.T, v *findings) {
 		t.Helper()
 		up, other := rateLimiting(t, byKey), chatUpstream(t, "b")
 		g := up.gateway(t, dialectSetup{table: dialectFallback(), urls: []string{other.URL}})
@@ -86,11 +86,12 @@ func TestDialectRateLimitIsPerCredentialAndModel(t *testing.T) {
 		}
 		assert.Len(v, up.requests(), 1)
 		assert.Equal(v, 200, g.send(t, with("sk-other", "m")).status)
-		assert.Len(v, up.requests(), 2, "who is not limited still goes there")
+		assert.Len(v, up.requests(), 2, "others are still sent there")
 	})
 }
 
-// What is kept has the usage, whoever asked first; each client gets what it asked for.
+// Stored responses have the usage, whichever client came first; each client gets what it
+// requested.
 func TestDialectCachedUsage(t *testing.T) {
 	t.Parallel()
 	chat := openAIChat().shapes[0]
@@ -114,11 +115,11 @@ func TestDialectCachedUsage(t *testing.T) {
 		usage       bool
 		bare        bool // no meter
 	}{
-		"nobody asked, then one does":        {plain, asks, true, false},
-		"one asked, then one does not":       {asks, plain, false, false},
-		"one asked, then one says no":        {asks, no, false, false},
-		"one said no, then one asks":         {no, asks, true, false},
-		"one asked, then one does not, bare": {asks, plain, false, true},
+		"not requested, then requested": {plain, asks, true, false},
+		"requested, then not":           {asks, plain, false, false},
+		"requested, then declined":      {asks, no, false, false},
+		"declined, then requested":      {no, asks, true, false},
+		"requested, then not, no meter": {asks, plain, false, true},
 	}
 	for name, tt := range tests {
 		scenario(t, name, func(t *testing.T, v *findings) {
@@ -137,7 +138,7 @@ func TestDialectCachedUsage(t *testing.T) {
 	}
 }
 
-// Azure's header is a credential.
+// Azure's api-key header is a credential.
 func TestDialectAPIKeyOfAzure(t *testing.T) {
 	t.Parallel()
 	key, hash := auth.NewKey("sk-")
@@ -163,7 +164,7 @@ func TestDialectAPIKeyOfAzure(t *testing.T) {
 	}
 }
 
-// What the upstream says of its limits stays where none of ours holds.
+// The upstream's rate limit headers pass unless a limit of the gateway applies.
 func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 	t.Parallel()
 	said := map[string]string{
@@ -184,7 +185,7 @@ func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 			got := up.gateway(t, setup).send(t, chatOf("m", ""))
 			for header, value := range said {
 				if setup.limits && strings.HasSuffix(header, "-Tokens") {
-					assert.NotEqual(v, value, got.header.Get(header), "%s: ours holds", header)
+					assert.NotEqual(v, value, got.header.Get(header), "%s: our limit applies", header)
 					continue
 				}
 				assert.Equal(v, value, got.header.Get(header), header)
@@ -193,9 +194,9 @@ func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 	}
 }
 
-// An upstream that compresses although it was asked not to is metered all the same,
-// and the client gets what it can read.
-func TestDialectCompressedUnasked(t *testing.T) {
+// A response that is compressed despite Accept-Encoding is metered all the same, and the
+// client gets an encoding that it accepts.
+func TestDialectUnrequestedCompression(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		media, body string

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A request that we changed and that is refused for it is repeated once without the
-// change, free of any budget; the upstream is remembered.
+// A request that is refused because of the gateway's change is repeated once without it,
+// outside the retry budget. Later requests to that upstream are not changed.
 func TestDialectOwnChangeIsRefused(t *testing.T) {
 	t.Parallel()
 	refusals := map[string]struct {
@@ -44,14 +44,14 @@ func TestDialectOwnChangeIsRefused(t *testing.T) {
 				assert.Empty(v, isWhole(got, "200", chatStream()))
 			}
 			seen := up.requests()
-			if assert.Len(v, seen, 3, "the second request does not try it again") {
+			if assert.Len(v, seen, 3, "the second request is not changed") {
 				assert.Contains(v, seen[0].body, "stream_options")
 				assert.Equal(v, chatOf("m", `"stream":true,`).body, seen[1].body)
 				assert.Equal(v, seen[1].body, seen[2].body)
 			}
 			assert.Equal(v, breaker.Closed, g.state("a"))
 		})
-		scenario(t, name+", what the client asked for itself", func(t *testing.T, v *findings) {
+		scenario(t, name+", requested by the client itself", func(t *testing.T, v *findings) {
 			t.Helper()
 			up := startScripted(t, serve(refusal.status, refusal.body))
 			g := up.gateway(t, setup)
@@ -71,7 +71,7 @@ func TestDialectOwnChangeIsRefused(t *testing.T) {
 		assert.Empty(v, isWhole(got, "400", openAIRequestError))
 		assert.LessOrEqual(v, len(up.requests()), 2)
 	})
-	scenario(t, "switchedHead off", func(t *testing.T, v *findings) {
+	scenario(t, "switched off", func(t *testing.T, v *findings) {
 		t.Helper()
 		up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
 			writeResponse(w, 200, eventMedia, chatStream())
@@ -85,7 +85,7 @@ func TestDialectOwnChangeIsRefused(t *testing.T) {
 	})
 }
 
-// Of a stream whose usage we asked for, that is taken out which came for it alone.
+// The gateway removes the usage that only it requested from the stream, and nothing else.
 func TestDialectUsageOfOursIsTakenOut(t *testing.T) {
 	t.Parallel()
 	const null = `,"usage":null`
@@ -107,7 +107,7 @@ func TestDialectUsageOfOursIsTakenOut(t *testing.T) {
 		"of another name":                      {"", words + groq + alone + doneEvent, words + groq + doneEvent},
 		"no choices, but something else":       {"", filter + words + stop("") + alone + doneEvent, filter + words + stop("") + doneEvent},
 		"include_usage is false":               {`"stream_options":{"include_usage":false},`, withNull + stop(null) + alone + doneEvent, words + stop("") + doneEvent},
-		"the client asked":                     {`"stream_options":{"include_usage":true},`, withNull + stop(null) + alone + doneEvent, withNull + stop(null) + alone + doneEvent},
+		"the client requested it":              {`"stream_options":{"include_usage":true},`, withNull + stop(null) + alone + doneEvent, withNull + stop(null) + alone + doneEvent},
 		"usage alone, then the end, no marker": {"", words + stop("") + alone, words + stop("")},
 	}
 	for name, tt := range tests {

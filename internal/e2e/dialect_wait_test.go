@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slowChunks is a response whose chunks come with a pause before each.
+// slowChunks is a response with a pause before each chunk.
 func slowChunks(media string, pause time.Duration, parts ...string) faulty.Response {
 	a := faulty.Response{faulty.Say(faulty.Head(media))}
 	for _, p := range parts {
@@ -31,8 +31,8 @@ func times(n int, part string) (parts []string) {
 	return parts
 }
 
-// Whatever comes is a sign of life; two limits never measure one wait. All of these
-// last longer than each limit, and never pause for as long as one.
+// Any byte is a sign of life, and two timeouts never measure the same wait. All of these last
+// longer than each timeout without a pause as long as one.
 func TestDialectSignsOfLife(t *testing.T) {
 	t.Parallel()
 	const pause, limit = 25 * time.Millisecond, 400 * time.Millisecond
@@ -68,7 +68,7 @@ func TestDialectSignsOfLife(t *testing.T) {
 	}
 }
 
-// Past the time of prefetch everything passes at once, JSON too.
+// After the prefetch time everything passes at once, including JSON.
 func TestDialectPassesAtOnceWhenPrefetchIsOver(t *testing.T) {
 	t.Parallel()
 	half, rest := halves(openAIChatJSON().shapes[0].whole())
@@ -109,7 +109,7 @@ func TestDialectPassesAtOnceWhenPrefetchIsOver(t *testing.T) {
 	}
 }
 
-// The pace of text says nothing of tools, searches and code.
+// The stall timeout for text does not apply to tools, searches and code.
 func TestDialectPaceOfOnePhase(t *testing.T) {
 	t.Parallel()
 	const silence = 800 * time.Millisecond
@@ -162,7 +162,7 @@ func TestDialectPaceOfOnePhase(t *testing.T) {
 	}
 }
 
-// The defaults are never below the silences of servers.
+// The defaults are longer than the usual silences of servers.
 func TestDialectDefaultLimits(t *testing.T) {
 	t.Parallel()
 	p, err := proxy.New(proxy.Config{Transport: http.DefaultTransport})

@@ -22,7 +22,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// everyStage is a gateway with every stage of the library on, in front of one upstream.
+// everyStage is a gateway with every stage of the library, in front of one upstream.
 func everyStage(tb testing.TB, policy balance.Policy, url string) *httptest.Server {
 	tb.Helper()
 	transport := newTransport(tb, proxy.TransportConfig{})
@@ -52,7 +52,7 @@ func everyStage(tb testing.TB, policy balance.Policy, url string) *httptest.Serv
 	return s
 }
 
-// frontStages are those before the model is known.
+// frontStages are the stages before routing.
 func frontStages(tb testing.TB, metrics *observe.Metrics, tracing *observe.Tracing) gin.HandlersChain {
 	tb.Helper()
 	gin.SetMode(gin.TestMode)

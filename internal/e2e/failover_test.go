@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// model is an upstream that streams what it is told to, and remembers what it was asked.
+// model is an upstream that streams fixed events and records the latest body.
 type model struct {
 	*httptest.Server
 	calls    atomic.Int64
@@ -46,8 +46,8 @@ const (
 	errorEvent  = "data: {\"error\":{\"message\":\"CUDA error\",\"code\":500}}\n\n"
 )
 
-// A stream that fails after its status line and before its first token is replaced:
-// by another endpoint, and then by another model, which the answer names.
+// A stream that fails between its status line and its first token is replaced: by another
+// endpoint, and then by another model, which the response names.
 func TestStreamsFailOverToAnotherModel(t *testing.T) {
 	broken, stalled, good, blind := newModel(t, roleEvent, errorEvent), newModel(t, roleEvent, ""), newModel(t, helloEvents), newModel(t, helloEvents)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}]}, "blind": {"endpoints": [{"url": %q}]}, "b": {"endpoints": [{"url": %q}]}},
@@ -112,7 +112,7 @@ func TestHedge(t *testing.T) {
 	}
 	slow.Store(true)
 	for range 4 {
-		assert.Contains(t, ask(), "false", "the second try answers")
+		assert.Contains(t, ask(), "false", "the second attempt responds")
 	}
 	p.awaitIdle()
 }

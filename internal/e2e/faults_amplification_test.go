@@ -11,9 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestAmplification: while every server fails all the time, three of them get no more
-// than 1.2 times the requests that came, or one more a second. A circuit lets far less
-// through.
+// While all three servers fail, they receive at most 1.2 times the requests, or one more a
+// second. A circuit lets far fewer through.
 func TestAmplification(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"500", "reset before headers", "an error in a 200", "silent"} {
@@ -54,8 +53,8 @@ func amplification(t *testing.T, kind string, open bool) {
 	}
 	g.awaitIdle(t, requests)
 	calls := len(plan.Calls())
-	t.Logf("%d requests, %d calls (%.2f a request), answers %v", requests, calls, float64(calls)/requests, statuses)
-	if kind != "an error in a 200" { // which reaches the client as the upstream says it
+	t.Logf("%d requests, %d calls (%.2f a request), responses %v", requests, calls, float64(calls)/requests, statuses)
+	if kind != "an error in a 200" { // passes through unchanged
 		assert.Zero(t, statuses[200])
 	}
 	assert.LessOrEqual(t, calls, allowed)

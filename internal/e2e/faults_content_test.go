@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// threeServers start with one plan.
+// threeServers starts three servers that share a plan.
 func threeServers(t *testing.T, plan *faulty.Plan) (urls []string) {
 	t.Helper()
 	for _, name := range []string{"a", "b", "c"} {
@@ -25,7 +25,7 @@ func threeServers(t *testing.T, plan *faulty.Plan) (urls []string) {
 // strict settings open a circuit at the first failure, for good.
 var strict = breaker.Settings{Consecutive: 1, FailurePercent: -1, Sleep: time.Hour}
 
-// A client that leaves while its answer is held back is nobody's failure.
+// A client disconnect during prefetch is not a failure.
 func TestFaultsClientLeaves(t *testing.T) {
 	t.Parallel()
 	for form, response := range map[string]faulty.Response{
@@ -55,8 +55,8 @@ func TestFaultsClientLeaves(t *testing.T) {
 	}
 }
 
-// A stream that says after its first content that it failed, or that ends without its
-// last event, failed. The breaker says so; the other layers should.
+// A stream with an error after its first content, or without its last event, is a failure in
+// every layer.
 func TestFaultsAfterContent(t *testing.T) {
 	t.Parallel()
 	for name, rest := range map[string]string{"an error event": errorEvent, "no end": ": ping\n\n"} {
@@ -80,8 +80,7 @@ func TestFaultsAfterContent(t *testing.T) {
 	}
 }
 
-// What is the request's own fault goes to the client at once, as any upstream says it,
-// and costs no endpoint anything.
+// An error of the request itself passes to the client at once and counts against no endpoint.
 func TestFaultsOfTheRequest(t *testing.T) {
 	t.Parallel()
 	const said = `{"error":{"message":"too long","type":"invalid_request_error","code":null}}`
@@ -105,7 +104,7 @@ func TestFaultsOfTheRequest(t *testing.T) {
 	}
 }
 
-// Bytes that trickle within one chunk are signs of life like any others.
+// Bytes that trickle within one chunk are signs of life, too.
 func TestFaultsSlowWithinAChunk(t *testing.T) {
 	t.Parallel()
 	t.Skip("the chunked reader of net/http returns a chunk of up to 32 KiB only when it is whole, so that the limits see no bytes before: harmless at the default limits, below 600 bytes a second")

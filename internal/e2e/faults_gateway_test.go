@@ -19,15 +19,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// faultSetup is a gateway before three servers.
+// faultSetup describes a gateway in front of three servers.
 type faultSetup struct {
-	urls      []string // of the servers, which are called a, b and c
+	urls      []string // of the servers a, b and c
 	timeouts  proxy.Timeouts
 	settings  breaker.Settings
-	noBreaker bool // no breaker
+	noBreaker bool
 }
 
-// faultGateway is a running one.
+// faultGateway is a running gateway.
 type faultGateway struct {
 	*httptest.Server
 
@@ -55,7 +55,7 @@ func (s faultSetup) start(t *testing.T) *faultGateway {
 		g.hosts = append(g.hosts, parsed.Host)
 		endpoints = append(endpoints, balance.Endpoint{Name: string(rune('a' + i)), URL: u})
 	}
-	// The first try goes to a, the next one to b.
+	// The first attempt goes to a, the next one to b.
 	g.pool = newPool(t, balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: guarded})
 	p, err := proxy.New(proxy.Config{
 		Transport: g.pool, OnEvent: g.on, Timeouts: s.timeouts,
@@ -75,7 +75,7 @@ func (g *faultGateway) on(_ context.Context, e proxy.Event) {
 	g.events = append(g.events, e)
 }
 
-// finished returns the tries and the ends of all exchanges so far.
+// finished returns the attempts and the ends of all exchanges so far.
 func (g *faultGateway) finished() (attempts, finished []proxy.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -89,15 +89,15 @@ func (g *faultGateway) finished() (attempts, finished []proxy.Event) {
 	return attempts, finished
 }
 
-// faultResponse is what a client saw.
+// faultResponse is the response as the client saw it.
 type faultResponse struct {
 	status int
 	header http.Header
 	body   string
-	err    error // the body did not end well
+	err    error // of the body
 }
 
-// send makes a request, for a stream or for JSON.
+// send sends a request for a stream or for JSON.
 func (g *faultGateway) send(ctx context.Context, stream bool) (a faultResponse, err error) {
 	body := `{"model":"m"}`
 	if stream {
@@ -128,7 +128,7 @@ func (g *faultGateway) awaitIdle(t *testing.T, exchanges int) {
 	}))
 }
 
-// circuit is the state of that of endpoint i; nil: it was never asked.
+// circuit returns the status of the circuit of endpoint i; nil: it received no request.
 func (g *faultGateway) circuit(i int) *breaker.Status {
 	for _, s := range g.circuits.Status() {
 		if s.Circuit == g.hosts[i] {

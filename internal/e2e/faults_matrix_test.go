@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cell is a fault in one of its forms, that the first try meets or every one.
+// cell is a fault in one of its forms, in the first attempt or in every one.
 type cell struct {
 	fault
 
@@ -25,19 +25,18 @@ type cell struct {
 	err         error
 }
 
-// cells are those of the fault in the matrix.
+// cells returns the cells of a fault.
 func (f fault) cells() (all []*cell) {
 	for form, sse := range map[string]bool{"JSON": false, "SSE": true} {
 		all = append(all, &cell{fault: f, name: form + ", first", sse: sse})
-		if !f.afterContent && !f.succeeds { // else there is one try
+		if !f.afterContent && !f.succeeds { // else there is one attempt
 			all = append(all, &cell{fault: f, name: form + ", always", sse: sse, always: true})
 		}
 	}
 	return all
 }
 
-// TestFaults goes through the matrix: every fault, in a stream and in JSON, of the
-// first try and of every one.
+// TestFaults runs every fault, in a stream and in JSON, in the first attempt and in every one.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for name, f := range faults {
@@ -77,7 +76,7 @@ func (c *cell) start(t *testing.T) {
 		}
 	}
 	limit := time.Second
-	if c.always && c.status == 504 { // no try needs to be in time
+	if c.always && c.status == 504 { // no attempt succeeds
 		limit = 400 * time.Millisecond
 	}
 	c.gateway = faultSetup{urls: urls, timeouts: proxy.Timeouts{FirstByte: limit, Idle: limit}, settings: strict}.start(t)
@@ -92,7 +91,7 @@ func (c *cell) check(t *testing.T) {
 	c.checkEndpoints(t, c.gateway)
 }
 
-// attempts is how many there are; fails how many of them meet the fault.
+// attempts returns the number of attempts and how many of them meet the fault.
 func (c *cell) attempts() (attempts, fails int) {
 	switch {
 	case c.succeeds:
@@ -105,7 +104,7 @@ func (c *cell) attempts() (attempts, fails int) {
 	return 2, 1
 }
 
-// calls are those that come to a server.
+// calls returns the servers that receive a request.
 func (c *cell) calls() []string {
 	attempts, fails := c.attempts()
 	all := []string{"a", "b", "c"}[:attempts]
@@ -128,7 +127,7 @@ func (c *cell) checkClient(t *testing.T, got faultResponse) {
 		if c.sse {
 			want = goodStream
 		}
-		assert.Equal(t, want, got.body, "one whole answer")
+		assert.Equal(t, want, got.body, "one whole response")
 	default:
 		assert.Equal(t, c.status, got.status)
 		require.NoError(t, got.err)
@@ -141,14 +140,14 @@ func (c *cell) checkClient(t *testing.T, got faultResponse) {
 		assert.Equal(t, c.passThrough && c.coolsDown, got.header.Get("Retry-After") != "")
 	}
 	if !c.passThrough && !c.afterContent {
-		assert.NotContains(t, got.body, "BAD", "nothing of a failed try is seen")
+		assert.NotContains(t, got.body, "BAD", "nothing of a failed attempt is visible")
 	}
 	if !c.passThrough && !c.afterContent && !c.succeeds {
 		assert.Empty(t, got.header.Get("X-Bad"))
 	}
 }
 
-// checkBegun: the client sees that the answer broke.
+// checkBegun checks that the response is visibly broken.
 func (c *cell) checkBegun(t *testing.T, got faultResponse) {
 	t.Helper()
 	assert.Equal(t, 200, got.status)
@@ -174,7 +173,7 @@ func (c *cell) checkEvents(t *testing.T, g *faultGateway) {
 			want = proxy.Failure
 			require.Error(t, e.Err)
 		}
-		assert.Equal(t, want, e.Outcome, "try %d", i+1)
+		assert.Equal(t, want, e.Outcome, "attempt %d", i+1)
 		assert.Equal(t, i+1, e.Attempt)
 		assert.Equal(t, string(rune('a'+i)), e.Endpoint)
 	}
@@ -184,7 +183,7 @@ func (c *cell) checkEvents(t *testing.T, g *faultGateway) {
 	assert.Equal(t, last.Endpoint, end.Endpoint)
 }
 
-// checkEndpoints: breaker and balancer count each exchange alike, once.
+// checkEndpoints checks that breaker and pool count each exchange once, with one outcome.
 func (c *cell) checkEndpoints(t *testing.T, g *faultGateway) {
 	t.Helper()
 	attempts, fails := c.attempts()

@@ -16,14 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// toxic is something that a network does to what comes from a server.
+// toxic is a fault of the network between a server and the gateway.
 type toxic struct {
 	Type       string         `json:"type"`
 	Attributes map[string]any `json:"attributes"`
 }
 
-// toxicProxy returns the URL of a network before a server. Nothing of toxiproxy's own
-// server runs, only its proxy.
+// toxicProxy returns the URL of a toxiproxy in front of a server, without toxiproxy's API.
 func toxicProxy(t *testing.T, addr string, toxics ...toxic) string {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
@@ -39,12 +38,12 @@ func toxicProxy(t *testing.T, addr string, toxics ...toxic) string {
 	return "http://" + p.Listen
 }
 
-// TestFaultsOfTheNetwork: endpoint a is well, but not the network before it.
+// Endpoint a is healthy, but the network in front of it is not.
 func TestFaultsOfTheNetwork(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		toxics []toxic
-		well   bool // it is slow, but no failure
+		well   bool // slow, but not a failure
 	}{
 		"reset at once":         {toxics: []toxic{{"reset_peer", map[string]any{"timeout": 0}}}},
 		"reset later":           {toxics: []toxic{{"reset_peer", map[string]any{"timeout": 100}}}},
@@ -73,7 +72,7 @@ func testNetwork(t *testing.T, sse, well bool, toxics []toxic) {
 	t.Helper()
 	response, want := faulty.Plain("200 OK", "Content-Type: application/json\r\n", goodJSON), goodJSON
 	if sse {
-		// In one piece: toxiproxy never ends a goroutine that has another one to pass on.
+		// In one piece: toxiproxy leaks a goroutine that has more to forward.
 		response = faulty.Response{faulty.Say(faulty.Head("text/event-stream") + faulty.Chunk(roleEvent) + faulty.Chunk(goodStream[len(roleEvent):]) + faulty.Chunk(""))}
 		want = goodStream
 	}

@@ -8,18 +8,18 @@ import (
 	"github.com/ginfer/ginfer/internal/testkit/faulty"
 )
 
-// fault is something that goes wrong with an upstream, in its two forms.
+// fault is a failure of an upstream, in JSON and in a stream.
 type fault struct {
-	refusesConnection bool // it does not listen
+	refusesConnection bool // the server does not listen
 	json, stream      faulty.Response
 
-	status             int  // that a client gets when every try fails so
-	passThrough        bool // then the last answer is what it gets
-	notEndpointFailure bool // it is no failure of the endpoint
-	coolsDown          bool // the endpoint asks to be left alone
-	afterContent       bool // it comes after the first content: nothing can be repeated
-	errorEvent         bool // then an error event comes before the cut
-	succeeds           bool // it is none
+	status             int  // of the response when every attempt fails
+	passThrough        bool // the client gets the last response
+	notEndpointFailure bool // not a failure of the endpoint
+	coolsDown          bool // the endpoint asks for a cooldown
+	afterContent       bool // no retry is possible
+	errorEvent         bool // an error event precedes the cut
+	succeeds           bool // not a fault
 }
 
 const (
@@ -27,7 +27,7 @@ const (
 	sseHead  = "text/event-stream\r\nX-Bad: 1"
 
 	goodJSON = `{"choices":[{"message":{"content":"hello"}}]}`
-	// What a failed try says has BAD in it.
+	// Responses of failed attempts contain BAD.
 	badJSON    = `{"id":"BAD","choices":[{"message":{"content":"hel`
 	badRole    = "data: {\"id\":\"BAD\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
 	tokenEvent = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n"
@@ -35,16 +35,16 @@ const (
 
 var (
 	goodStream = roleEvent + strings.Repeat(tokenEvent, 3) + "data: [DONE]\n\n"
-	// A piece of JSON that is too long to be held back.
+	// JSON that is too long for prefetch.
 	longJSON = `{"choices":[{"message":{"content":"` + strings.Repeat("hello ", 10000)
 )
 
-// anyForm is a fault before there is any difference.
+// anyForm is a fault before the forms differ.
 func anyForm(status int, steps ...faulty.Step) fault {
 	return fault{json: steps, stream: steps, status: status}
 }
 
-// bodyFault is a fault in the midst of a body: JSON has said something, a stream not yet.
+// bodyFault is a fault within a body: JSON has begun, a stream has no content yet.
 func bodyFault(status int, steps ...faulty.Step) fault {
 	return fault{status: status, json: faulty.Broken(jsonHead, []string{badJSON}, steps...), stream: faulty.Broken(sseHead, []string{badRole}, steps...)}
 }
@@ -57,20 +57,20 @@ func lateFault(steps ...faulty.Step) fault {
 	}
 }
 
-// statusFault is a fault that a status line tells of.
+// statusFault is an error status.
 func statusFault(status int, line, header string) fault {
 	a := faulty.Plain(line, header+"X-Bad: 1\r\nContent-Type: application/json\r\n", `{"error":"BAD"}`)
 	return fault{json: a, stream: a, status: status, passThrough: true, notEndpointFailure: status == 429, coolsDown: strings.Contains(header, "Retry-After")}
 }
 
-// dripping is no fault: what comes a few bytes at a time goes on for longer than any
-// limit, but never pauses for long.
+// dripping is not a fault: a few bytes at a time, for longer than any timeout, without a long
+// pause.
 func dripping() fault {
 	stream := faulty.Response{
 		faulty.Drip(faulty.Head(sseHead)+faulty.Chunk(roleEvent)+faulty.Chunk(tokenEvent), 40, time.Millisecond),
 		faulty.Drip(faulty.Chunk(tokenEvent)+faulty.Chunk(tokenEvent)+faulty.Chunk("data: [DONE]\n\n")+faulty.Chunk(""), 5, 40*time.Millisecond),
 	}
-	// A chunk counts when it is whole, bytes of a promised length one by one.
+	// A chunk counts when it is complete, bytes of a Content-Length one by one.
 	json := faulty.Response{
 		faulty.Drip(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nX-Bad: 1\r\nContent-Length: %d\r\n\r\n", len(goodJSON)), 40, time.Millisecond),
 		faulty.Drip(goodJSON, 2, 80*time.Millisecond),

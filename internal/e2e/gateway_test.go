@@ -21,7 +21,7 @@ import (
 
 var interrupt = os.Interrupt
 
-// okUpstream is an upstream that answers at once.
+// okUpstream is an upstream that responds at once.
 func okUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -54,8 +54,7 @@ func heldStreams(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release
 	return s, begun, release
 }
 
-// 10,000 users over 90/10 land within one per cent of it, and each stays with
-// its version.
+// 10,000 users split 90/10 within one per cent, and each stays with its version.
 func TestTenThousandRequestsOverNinetyTen(t *testing.T) {
 	stable, canary := okUpstream(t), okUpstream(t)
 	p := start(t, twoVersions(stable.URL, canary.URL, [2]int{90, 10}))
@@ -89,8 +88,8 @@ func TestTenThousandRequestsOverNinetyTen(t *testing.T) {
 	t.Logf("on v1.3: %d of 10,000", onCanary.Load())
 }
 
-// openStreams begins n streams and returns when each has its first event; collect
-// waits for their ends and returns how many were whole.
+// openStreams opens n streams and returns when each has its first event; collect waits for
+// their ends and returns how many were whole.
 func openStreams(t *testing.T, p *process, client *http.Client, n int, begun *atomic.Int64) (collect func() int) {
 	t.Helper()
 	var whole atomic.Int64
@@ -119,7 +118,7 @@ func TestTwoThousandStreamsLeaveNoGoroutine(t *testing.T) {
 	before := p.settledGoroutines()
 	client := newClient(t, streams)
 	collect := openStreams(t, p, client, streams, begun)
-	require.Eventually(t, func() bool { // the upstream has begun, and the gateway learns of it
+	require.Eventually(t, func() bool { // the gateway sees them a moment later
 		_, routes := p.admin(http.MethodGet, "/admin/routes", "")
 		return strings.Contains(routes, fmt.Sprintf(`"open_streams":%d`, streams))
 	}, time.Minute, 10*time.Millisecond)
@@ -127,7 +126,7 @@ func TestTwoThousandStreamsLeaveNoGoroutine(t *testing.T) {
 	release()
 	assert.Equal(t, streams, collect(), "all are whole")
 	client.CloseIdleConnections()
-	upstream.Close() // and with it the idle connections to it
+	upstream.Close() // with its idle connections
 	require.Eventually(t, func() bool { return p.goroutines() <= before }, 30*time.Second, 50*time.Millisecond, "before %d", before)
 	t.Logf("goroutines: %d before, %d with %d streams (%.1f each), %d after", before, during, streams, float64(during-before)/streams, p.goroutines())
 }
@@ -158,8 +157,7 @@ func TestTerminateLosesNoStream(t *testing.T) {
 	assert.Contains(t, p.stderr.String(), "nothing was cut")
 }
 
-// At the drain's deadline the rest hear why they end, and the exit code says
-// that something was cut.
+// At the drain's deadline the remaining streams get an error event, and the exit code is 1.
 func TestTerminateDeadline(t *testing.T) {
 	upstream, begun, _ := heldStreams(t)
 	p := start(t, strings.Replace(twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}), ports, ports+`, "drain": {"timeout": "300ms"}`, 1))
@@ -183,7 +181,7 @@ func TestTerminateDeadline(t *testing.T) {
 	assert.Equal(t, 1, p.wait())
 }
 
-// load sends requests from so many workers until stop is called.
+// load sends requests from a number of workers until stop is called.
 func load(t *testing.T, p *process, workers int, sent, failed *atomic.Int64) (stop func()) {
 	t.Helper()
 	client := newClient(t, workers)
@@ -211,7 +209,7 @@ func load(t *testing.T, p *process, workers int, sent, failed *atomic.Int64) (st
 	return func() { done.Store(true); wg.Wait() }
 }
 
-// A table that changes a hundred times under load fails no request.
+// A hundred reloads of the table under load fail no request.
 func TestReloadUnderLoad(t *testing.T) {
 	stable, canary := okUpstream(t), okUpstream(t)
 	weights := [2][2]int{{90, 10}, {50, 50}}
@@ -234,7 +232,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	t.Logf("%d requests during 100 reloads, %d failed", sent.Load(), failed.Load())
 }
 
-// A stream that began before a reload goes on by the rules it began with.
+// A stream that began before a reload continues with its old configuration.
 func TestReloadCutsNoStream(t *testing.T) {
 	upstream, begun, release := heldStreams(t)
 	other := okUpstream(t)
@@ -249,7 +247,8 @@ func TestReloadCutsNoStream(t *testing.T) {
 	assert.Equal(t, 20, collect())
 }
 
-// A bad file is refused, what is in force stays, and the next good one counts.
+// An invalid file is refused, the configuration in force stays, and the next valid file is
+// loaded.
 func TestBadFileWhileRunning(t *testing.T) {
 	upstream := okUpstream(t)
 	good := twoVersions(upstream.URL, upstream.URL, [2]int{1, 1})
@@ -287,7 +286,7 @@ func TestAdmin(t *testing.T) {
 	code, _ = p.admin(http.MethodPost, "/admin/reload", "")
 	assert.Equal(t, http.StatusOK, code)
 	_, text = p.admin(http.MethodGet, "/admin/config", "")
-	assert.Equal(t, config, text, "the file counts again")
+	assert.Equal(t, config, text, "the file is in force again")
 	for _, path := range []string{"/livez", "/readyz", "/admin/upstreams", "/debug/pprof/", "/debug/pprof/heap?debug=1", "/debug/pprof/cmdline"} {
 		code, _ = p.admin(http.MethodGet, path, "")
 		assert.Equal(t, http.StatusOK, code, path)
