@@ -73,7 +73,10 @@ func start(t *testing.T, cfg config) (url string, shutdown func() error) {
 	return "http://" + ln.Addr().String(), shutdown
 }
 
-func token(t *testing.T, subject string) string { return signed(t, subject, secret) }
+func token(t *testing.T, subject string) string {
+	t.Helper()
+	return signed(t, subject, secret)
+}
 
 func signed(t *testing.T, subject, secret string) string {
 	t.Helper()
