@@ -1,5 +1,6 @@
-// Package once holds the rule that what the wire says, and whose fault a failure was, is
-// decided in one place each.
+// Package once checks rules over the whole tree: what the wire says, and whose fault a
+// failure was, is decided in one place each; every code of an error is documented; every
+// link between pages resolves.
 package once_test
 
 import (
