@@ -10,4 +10,4 @@ func Pick(p *Pool, req *http.Request) string {
 
 // Tells reports whether a read of a stream counts, from begin until now, after an event at
 // last.
-func Tells(last, begin, now int64) bool { return (&beat{last: last}).says(begin, now) }
+func Tells(last, begin, now int64) bool { return (&beat{last: last}).isEvidence(begin, now) }

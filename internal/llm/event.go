@@ -7,9 +7,9 @@ import (
 
 const done = "[DONE]"
 
-// event is what is known of an event, or of a whole JSON text, while it passes.
+// event is the state of an event, or of a whole JSON text, while it is read.
 type event struct {
-	lines   int // of data
+	lines   int // data lines
 	head    [len(done)]byte
 	headed  int
 	isError bool
@@ -17,10 +17,10 @@ type event struct {
 	ended   bool // it is terminal
 	kind    kind
 	choices int      // absent, empty, filled
-	choice  int      // the index of the one that passes; -1: it has none
-	nth     int      // how many passed
-	over    bool     // that one says why it ended
-	usage   [2]int   // where its usage stands in the JSON
+	choice  int      // index of the current choice; -1 if it has none
+	nth     int      // number of choices so far
+	over    bool     // the choice has a finish reason
+	usage   [2]int   // span of the usage in the JSON
 	letters [2]int64 // of text that counts only if the API is Responses, or Messages
 	stop    bool     // the splitter is to stop at its end
 }
@@ -52,7 +52,7 @@ func (s *Scanner) Piece(f Field, p []byte) {
 	}
 }
 
-// data takes a piece of the data of an event.
+// data reads a piece of the data of an event.
 func (s *Scanner) data(p []byte) {
 	if s.event.headed < len(done) {
 		s.event.headed += copy(s.event.head[s.event.headed:], p)
@@ -66,7 +66,7 @@ func (s *Scanner) data(p []byte) {
 	}
 }
 
-// say takes a piece of what an error says.
+// say reads a piece of an error's message.
 func (s *Scanner) say(p []byte) {
 	if s.failed {
 		return
@@ -101,7 +101,7 @@ func (s *Scanner) EventEnd() (stop bool) {
 	return stop
 }
 
-// endEvent judges the event that is complete.
+// endEvent evaluates a complete event.
 func (s *Scanner) endEvent() {
 	e := &s.event
 	s.admit()
@@ -127,7 +127,7 @@ func (s *Scanner) endEvent() {
 	s.number++
 }
 
-// open decides how the response begins.
+// open sets the opening of the response.
 func (s *Scanner) open() {
 	e := &s.event
 	if s.opening != Silent {
@@ -142,16 +142,16 @@ func (s *Scanner) open() {
 	case e.lines == 0 && s.form == eventStream: // a comment
 		return
 	case e.kind >= silent, e.choices != noChoices:
-		s.said = true
+		s.recognized = true
 	default:
-		s.opening = Begun // of a kind that is not known
+		s.opening = Begun // of an unknown kind
 	}
-	if s.opening == Silent && s.said && s.terminal { // it has nothing to say
+	if s.opening == Silent && s.recognized && s.terminal { // it will have no content
 		s.opening = Begun
 	}
 }
 
-// admit counts the text of an event of which only its end shows that it is of a model.
+// admit counts the text of an event that is identified as a model's only at its end.
 func (s *Scanner) admit() {
 	var n int64
 	if pending := s.event.pending(s.api); pending != nil {
@@ -163,7 +163,7 @@ func (s *Scanner) admit() {
 	}
 }
 
-// pending counts the text of an API that is not known by a place alone.
+// pending returns the counter of text of an API that the path does not identify.
 func (e *event) pending(a API) *int64 {
 	if a == Responses {
 		return &e.letters[0]
@@ -224,7 +224,7 @@ func (s *Scanner) text(n *node, p []byte) {
 // closed implements owner.
 func (s *Scanner) closed(n *node, empty bool, start, end int) {
 	switch n.role {
-	case says:
+	case anyContent:
 		s.event.content = s.event.content || !empty
 	case calls:
 		if !empty {
@@ -254,7 +254,7 @@ func (s *Scanner) closed(n *node, empty bool, start, end int) {
 
 // chose ends a choice.
 func (s *Scanner) chose() {
-	if s.event.choice < 0 { // it does not say which one it is
+	if s.event.choice < 0 { // it has no index
 		s.event.choice = s.event.nth
 	}
 	s.event.nth++
@@ -271,7 +271,7 @@ func (s *Scanner) chose() {
 // value implements owner.
 func (s *Scanner) value(n *node, v []byte, start, end int) {
 	switch n.role {
-	case says:
+	case anyContent:
 		s.event.content = s.event.content || !s.isNull(v)
 	case eventType:
 		s.typed(v)
@@ -285,7 +285,7 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 			s.event.kind, s.event.content = ending, true
 		}
 	case choices, choice:
-		s.odd = s.odd || !s.isNull(v) // a text where a list is due
+		s.odd = s.odd || !s.isNull(v) // a string in place of a list
 	case rpc:
 		s.remote = true
 	case choiceIndex:
@@ -314,7 +314,7 @@ func (s *Scanner) value(n *node, v []byte, start, end int) {
 	}
 }
 
-// placed takes the number of an event, or the id of the response.
+// placed stores the number of an event, or the ID of the response.
 func (s *Scanner) placed(r role, v []byte) {
 	if r == responseID {
 		s.id.set(v)
@@ -325,27 +325,27 @@ func (s *Scanner) placed(r role, v []byte) {
 	}
 }
 
-// restated ends the text that says all that was said before.
+// restated ends text that repeats the whole response.
 func (s *Scanner) restated() {
 	if s.form == jsonBody {
-		s.event.kind = max(s.event.kind, told)
+		s.event.kind = max(s.event.kind, knownType)
 		return
 	}
 	s.event.kind, s.event.content = ending, true
 }
 
-// typed takes the type of an event, or of a response.
+// typed reads the type of an event, or of a response.
 func (s *Scanner) typed(name []byte) {
 	switch string(name) {
 	case "error":
 		s.event.isError = true
 		return
-	case "response.failed": // also where another API was called
+	case "response.failed": // also if another API was called
 		s.event.isError, s.event.kind = true, failing
 		return
 	}
 	k, api := s.words.typed(s.api, name)
-	if k == untold {
+	if k == unknownType {
 		s.fault(looseType, name)
 		return
 	}
@@ -374,7 +374,7 @@ func (s *Scanner) object(name string) {
 	}
 }
 
-// status takes that of a response of the Responses API.
+// status reads the status of a response of the Responses API.
 func (s *Scanner) status(name string) {
 	switch name {
 	case "completed":
@@ -384,8 +384,8 @@ func (s *Scanner) status(name string) {
 	}
 }
 
-// stopped takes why a choice, or all of it, ended. Only what is known to be an end is a
-// proper one: servers also say "abort".
+// stopped reads the finish reason of a choice or of the whole response. Only known reasons
+// are proper ends: servers also send "abort".
 func (s *Scanner) stopped(r role, v []byte) {
 	if s.isNull(v) || string(v) == "FINISH_REASON_UNSPECIFIED" {
 		return

@@ -1,28 +1,28 @@
 package llm
 
-// Usage is how many tokens an attempt took.
+// Usage is the number of tokens of an attempt.
 type Usage struct {
-	// Input tokens, with those read from and written to the server's prompt cache.
+	// Input tokens, including those read from and written to the server's prompt cache.
 	Input int64
-	// Output tokens, with those of reasoning.
+	// Output tokens, including those of reasoning.
 	Output int64
 	// Cached is the part of Input that was read from the cache.
 	Cached int64
 	// CacheWritten is the part of Input that was written to it.
 	CacheWritten int64
-	// Reasoning is the part of Output that is no content.
+	// Reasoning is the part of Output that is not content.
 	Reasoning int64
-	// Estimated: the server did not say all of it.
+	// Estimated means that the server did not report all of it.
 	Estimated bool
 }
 
-// count takes a count of tokens.
+// count reads a count of tokens.
 func (s *Scanner) count(r role, v []byte) {
 	if r < promptCount || r > thoughtCount {
 		return
 	}
 	n, ok := count(v)
-	if !ok || n == 0 && s.tokens(r) > 0 { // servers fill in 0 for what they said before
+	if !ok || n == 0 && s.tokens(r) > 0 { // servers send 0 for what they reported before
 		return
 	}
 	s.counts[r-promptCount] = n
@@ -31,13 +31,13 @@ func (s *Scanner) count(r role, v []byte) {
 	}
 }
 
-// tokens is one count; -1: it was not said.
+// tokens returns one count; -1 if it was not reported.
 func (s *Scanner) tokens(r role) int64 { return s.counts[r-promptCount] }
 
-// Usage is what the server said, if known: both input and output, and the output
-// with or after the last text. Else it is the best guess so far: Output is the
-// larger of what it said and [Scanner.Delivered], and Input is 0 unless it was
-// said; estimate it from the request, see [ReadRequest].
+// Usage returns the usage that the server reported, if known: both input and output, and
+// the output with or after the last text. Else it is the best estimate so far: Output is
+// the larger of the reported count and [Scanner.Delivered], and Input is 0 unless reported;
+// estimate it from the request, see [ReadRequest].
 func (s *Scanner) Usage() (u Usage, known bool) {
 	if s.words == nil {
 		return Usage{Estimated: true}, false
@@ -55,7 +55,8 @@ func (s *Scanner) Usage() (u Usage, known bool) {
 	return u, known
 }
 
-// input is -1 if unknown. No prompt has 0 tokens: who says so did not count.
+// input returns -1 if unknown. No prompt has 0 tokens: a server that reports it did not
+// count.
 func (s *Scanner) input() int64 {
 	if n := s.tokens(promptCount); n > 0 {
 		return n
@@ -64,7 +65,7 @@ func (s *Scanner) input() int64 {
 	if n < 0 {
 		return -1
 	}
-	// Anthropic's input tokens are only those that the cache had no part in.
+	// Anthropic's input tokens exclude those of the cache.
 	n += max(s.tokens(cacheReadCount), 0) + max(s.tokens(cacheWriteCount), 0)
 	if n == 0 {
 		return -1
@@ -72,8 +73,8 @@ func (s *Scanner) input() int64 {
 	return n
 }
 
-// output is -1 if unknown: not said, said before the last text, or said to be 0
-// though there was text.
+// output returns -1 if unknown: not reported, reported before the last text, or reported as
+// 0 though there was text.
 func (s *Scanner) output(input int64) int64 {
 	n := s.tokens(outputCount)
 	if n >= 0 {
