@@ -95,7 +95,7 @@ func (p *Pool) every(ctx context.Context, interval time.Duration, now bool, f fu
 }
 
 func jittered(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (1 + checkJitter*(2*rand.Float64()-1))) //nolint:gosec //nolint:gosec // spreads load, is no secret
+	return time.Duration(float64(d) * (1 + checkJitter*(2*rand.Float64()-1))) //nolint:gosec // spreads load, is no secret
 }
 
 func (p *Pool) checkAll(ctx context.Context) {

@@ -41,7 +41,7 @@ func scan(c Candidates, paced bool) int {
 		return -1
 	}
 	best, least := -1, math.Inf(1)
-	offset := rand.IntN(len(in)) //nolint:gosec //nolint:gosec // spreads load, is no secret
+	offset := rand.IntN(len(in)) //nolint:gosec // spreads load, is no secret
 	for _, part := range [2][]candidate{in[offset:], in[:offset]} {
 		for i := range part {
 			e := &part[i]
@@ -70,7 +70,7 @@ func draw(c Candidates) *candidate {
 		return nil
 	}
 	for range 8 {
-		if e := &c.view.in[rand.IntN(len(c.view.in))]; !c.avoided(e.node) { //nolint:gosec //nolint:gosec // spreads load, is no secret
+		if e := &c.view.in[rand.IntN(len(c.view.in))]; !c.avoided(e.node) { //nolint:gosec // spreads load, is no secret
 			return e
 		}
 	}

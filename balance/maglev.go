@@ -46,7 +46,7 @@ func newMaglev(endpoints []EndpointInfo) order {
 			for m.table[place[i]] >= 0 {
 				place[i] = (place[i] + skip[i]) % maglevSize
 			}
-			m.table[place[i]] = int32(i) //nolint:gosec //nolint:gosec // a pool has fewer endpoints
+			m.table[place[i]] = int32(i) //nolint:gosec // a pool has fewer endpoints
 			filled++
 		}
 	}

@@ -27,7 +27,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !p.cooling.Empty() {
 		s.avoid.cooling, s.avoid.subject = &p.cooling, cooldown.Of(req)
 	}
-	res, err := s.run() //nolint:contextcheck //nolint:contextcheck // it has the request's
+	res, err := s.run() //nolint:contextcheck // it has the request's
 	if exchange.IsRefused(err) {
 		if req.Body != nil {
 			_ = req.Body.Close()
