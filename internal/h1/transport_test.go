@@ -24,8 +24,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every answer is read as http.Transport reads it.
-func TestAnswers(t *testing.T) {
+// Every response is read as http.Transport reads it.
+func TestResponses(t *testing.T) {
 	t.Parallel()
 	const ok = "HTTP/1.1 200 OK\r\n"
 	tests := map[string]struct {
@@ -94,7 +94,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// requireReused: three answers come over one connection.
+// requireReused requires three responses over one connection.
 func requireReused(t *testing.T, tr *h1.Transport, method, raw, want string) {
 	t.Helper()
 	up := says(t, raw)
@@ -107,7 +107,7 @@ func requireReused(t *testing.T, tr *h1.Transport, method, raw, want string) {
 	tr.CloseIdleConnections() // the server waits for their end
 }
 
-// What goes over the wire, to the byte.
+// The bytes of a request.
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	sent := make(chan string, 1)
@@ -163,7 +163,7 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-// What this package does not do goes to the other RoundTripper.
+// Requests that this package does not handle go to the other RoundTripper.
 func TestRest(t *testing.T) {
 	t.Parallel()
 	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -187,11 +187,11 @@ func TestRest(t *testing.T) {
 	}
 }
 
-// Bytes that nobody asked for never become the next answer.
+// Unsolicited bytes never become the next response.
 func TestUnsolicitedBytes(t *testing.T) {
 	t.Parallel()
 	const evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
-	for name, late := range map[string]bool{"with the answer": false, "later": true} {
+	for name, late := range map[string]bool{"with the response": false, "later": true} {
 		sent := make(chan struct{}, 10)
 		up := serve(t, func(c net.Conn, in *bufio.Reader) {
 			for {
@@ -217,8 +217,8 @@ func TestUnsolicitedBytes(t *testing.T) {
 	}
 }
 
-// A server that closes unused connections costs no request: silence is looked
-// at before each, and what can be repeated is.
+// A server that closes idle connections costs no request: they are examined before use, and a
+// request is repeated if possible.
 func TestStaleConnections(t *testing.T) {
 	t.Parallel()
 	up := saysOnce(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -234,8 +234,8 @@ func TestStaleConnections(t *testing.T) {
 	}
 }
 
-// A connection that ends in the moment in which it is used: the request is sent once more,
-// whatever its method, and on a new connection.
+// If a connection ends just as it is used, the request is sent once more, whatever its method,
+// on a new connection.
 func TestClosedWhileUsed(t *testing.T) {
 	t.Parallel()
 	up := serve(t, func(c net.Conn, in *bufio.Reader) {
@@ -253,7 +253,7 @@ func TestClosedWhileUsed(t *testing.T) {
 	}
 }
 
-// One that ends on a new connection, or after a byte of the response, is not sent again.
+// A request whose new connection ends, or ends after a byte of the response, is not sent again.
 func TestBrokenWhileUsed(t *testing.T) {
 	t.Parallel()
 	for name, second := range map[string]string{"on a new connection too": "", "after a byte": "H"} {
@@ -287,14 +287,14 @@ func TestBrokenWhileUsed(t *testing.T) {
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("the cause")
-	for name, answer := range map[string]string{"before the head": "", "in the head": "HTTP/1.1 200 OK\r\nX", "in the body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"} {
+	for name, response := range map[string]string{"before the head": "", "in the head": "HTTP/1.1 200 OK\r\nX", "in the body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ended := make(chan error, 1)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			up := serve(t, func(c net.Conn, in *bufio.Reader) {
 				_, _ = http.ReadRequest(in)
-				_, _ = io.WriteString(c, answer)
+				_, _ = io.WriteString(c, response)
 				time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
 				_, err := in.ReadByte()
 				ended <- err
@@ -310,7 +310,7 @@ func TestCancel(t *testing.T) {
 	require.ErrorIs(t, err, cause)
 }
 
-// Cancelling after the end does no harm to whoever has the connection next.
+// A cancellation after the end does not affect the connection's next request.
 func TestCancelAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -336,7 +336,7 @@ func TestEarlyClose(t *testing.T) {
 		require.NoError(t, res.Body.Close())
 		require.NoError(t, res.Body.Close())
 	}
-	assert.Equal(t, 2, up.connections(), "what was left of the body is not an answer")
+	assert.Equal(t, 2, up.connections(), "the rest of the body is no response")
 }
 
 func TestInformational(t *testing.T) {
@@ -379,8 +379,8 @@ func TestIdleConnections(t *testing.T) {
 	assert.Zero(t, few.Idle())
 }
 
-// A server that answers before it has read the body, and closes.
-func TestEarlyAnswer(t *testing.T) {
+// A server that responds before it has read the body, and closes.
+func TestEarlyResponse(t *testing.T) {
 	t.Parallel()
 	up := serve(t, func(c net.Conn, _ *bufio.Reader) {
 		_, _ = io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
@@ -397,7 +397,7 @@ func TestEarlyAnswer(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	t.Parallel()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // an answer that begins earlier closes the body (golang/go#40747)
+		body, _ := io.ReadAll(r.Body) // a response that begins earlier closes the body (golang/go#40747)
 		_, _ = w.Write(body)
 	}))
 	defer up.Close()
@@ -423,8 +423,8 @@ func TestConcurrent(t *testing.T) {
 	wg.Wait()
 }
 
-// FuzzAnswer: whatever an upstream sends, the outcome is http.Transport's.
-func FuzzAnswer(f *testing.F) {
+// FuzzResponse: whatever an upstream sends, the result is http.Transport's.
+func FuzzResponse(f *testing.F) {
 	for _, s := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "HTTP/1.1 103 E\r\n\r\nHTTP/1.0 404 N\r\n\r\nx"} {
 		f.Add(s)
 	}
