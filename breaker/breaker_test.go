@@ -155,7 +155,7 @@ func TestOutcomes(t *testing.T) {
 			g, _ := group(t, own)
 			u := &upstream{respond: tt.respond}
 			if u.respond == nil {
-				u.respond = says(200, stream, tt.stream) //nolint:bodyclose // send closes it
+				u.respond = respondWith(200, stream, tt.stream) //nolint:bodyclose // send closes it
 			}
 			many(g.Transport(u), 20)
 			assert.Equal(t, tt.opens, state(t, g).State == breaker.Open, name)
@@ -283,7 +283,7 @@ func TestRest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		u := &upstream{respond: says(429, "application/json", "", "Retry-After", "7")} //nolint:bodyclose // send closes it
+		u := &upstream{respond: respondWith(429, "application/json", "", "Retry-After", "7")} //nolint:bodyclose // send closes it
 		rt := g.Transport(u)
 		code, err := send(t.Context(), rt)
 		require.NoError(t, err)
@@ -292,7 +292,7 @@ func TestRest(t *testing.T) {
 		require.ErrorIs(t, err, breaker.ErrCoolingDown)
 		assert.Equal(t, 7*time.Second, retry(t, err))
 		assert.False(t, state(t, g).CoolingUntil.IsZero())
-		u.set(says(429, "application/json", "", "Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))) //nolint:bodyclose // send closes it
+		u.set(respondWith(429, "application/json", "", "Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))) //nolint:bodyclose // send closes it
 		time.Sleep(7 * time.Second)
 		_, err = send(t.Context(), rt)
 		require.NoError(t, err)

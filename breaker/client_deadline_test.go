@@ -43,7 +43,7 @@ func TestHurriedUpstreamIsNoFailure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g, _ := group(t, breaker.Settings{Consecutive: 1, FailurePercent: -1})
-			up := &upstream{respond: says(c.status, "application/json", "{}")} //nolint:bodyclose // closed below
+			up := &upstream{respond: respondWith(c.status, "application/json", "{}")} //nolint:bodyclose // closed below
 			pool, err := balance.New(balance.Config{Transport: g.Transport(up), Endpoints: []balance.Endpoint{{URL: "http://a"}}})
 			require.NoError(t, err)
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("x"))

@@ -53,7 +53,7 @@ func (u *upstream) count() int {
 	return u.calls
 }
 
-func says(status int, contentType, text string, header ...string) func(*http.Request) (*http.Response, error) {
+func respondWith(status int, contentType, text string, header ...string) func(*http.Request) (*http.Response, error) {
 	return func(*http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {contentType}}
 		for i := 0; i+1 < len(header); i += 2 {
@@ -64,12 +64,12 @@ func says(status int, contentType, text string, header ...string) func(*http.Req
 }
 
 var (
-	good = says(200, "application/json", "{}")
-	bad  = says(500, "application/json", "{}")
+	good = respondWith(200, "application/json", "{}")
+	bad  = respondWith(500, "application/json", "{}")
 
-	overloaded = says(529, "application/json", "{}")
-	missing    = says(404, "application/json", "{}")
-	limited    = says(429, "application/json", "{}")
+	overloaded = respondWith(529, "application/json", "{}")
+	missing    = respondWith(404, "application/json", "{}")
+	limited    = respondWith(429, "application/json", "{}")
 )
 
 func refused(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }

@@ -242,8 +242,8 @@ func TestMiddlewareOutcomesOfAttempts(t *testing.T) {
 		"500, hidden":                  {responses{bad}, 200, true},
 		"an error, then good":          {responses{refused, good}, 200, false},
 		"404":                          {responses{missing}, 404, false},
-		"a spent quota":                {responses{says(503, "application/json", `{"error":{"code":"insufficient_quota"}}`)}, 503, false}, //nolint:bodyclose // the handler closes it
-		"a stream that is cut":         {responses{says(200, "text/event-stream", text)}, 200, true},                                      //nolint:bodyclose // as above
+		"a spent quota":                {responses{respondWith(503, "application/json", `{"error":{"code":"insufficient_quota"}}`)}, 503, false}, //nolint:bodyclose // the handler closes it
+		"a stream that is cut":         {responses{respondWith(200, "text/event-stream", text)}, 200, true},                                      //nolint:bodyclose // as above
 		"good, and the handler failed": {responses{good}, 500, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -95,7 +95,7 @@ func TestRestIsOneCircuits(t *testing.T) {
 		g, _ := group(t, own)
 		rt := g.Transport(&upstream{respond: func(r *http.Request) (*http.Response, error) {
 			if r.URL.Host == "a" {
-				return says(429, "application/json", "", "Retry-After", "7")(r)
+				return respondWith(429, "application/json", "", "Retry-After", "7")(r)
 			}
 			return good(r)
 		}})

@@ -19,7 +19,7 @@ func TestRemoteErrorsAreResponses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g, _ := group(t, breaker.Settings{Consecutive: 2, FailurePercent: -1})
-			up := &upstream{respond: says(200, "text/event-stream", "event: message\ndata: "+event+"\n\n")} //nolint:bodyclose // send closes it
+			up := &upstream{respond: respondWith(200, "text/event-stream", "event: message\ndata: "+event+"\n\n")} //nolint:bodyclose // send closes it
 			rt := g.Transport(up)
 			for range 5 {
 				_, err := send(t.Context(), rt)

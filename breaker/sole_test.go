@@ -206,7 +206,7 @@ func TestRestIsOneCredentials(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		u := &upstream{respond: says(429, "application/json", "", "Retry-After", "7")} //nolint:bodyclose // trip closes it
+		u := &upstream{respond: respondWith(429, "application/json", "", "Retry-After", "7")} //nolint:bodyclose // trip closes it
 		trip := func(rt http.RoundTripper, credential string) error {
 			_, err := send(t.Context(), withCredential{rt, credential})
 			return err

@@ -134,7 +134,7 @@ func TestVerdict(t *testing.T) {
 			t.Parallel()
 			verdict := errors.New("never closed")
 			serve(newProxy(t, proxy.Config{Transport: transport(func(req *http.Request) (*http.Response, error) {
-				res := said(200, "")
+				res := newResponse(200, "")
 				res.ContentLength = -1
 				res.Body = onClose{io.NopCloser(c.body), func() { verdict = exchange.Current(req.Context()).Verdict().Err }}
 				return res, nil

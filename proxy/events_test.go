@@ -119,7 +119,7 @@ func after(d time.Duration, next transport) transport {
 // cutAfter responds with a body that breaks after text.
 func cutAfter(text string) transport {
 	return func(*http.Request) (*http.Response, error) {
-		res := said(200, "")
+		res := newResponse(200, "")
 		res.ContentLength = -1
 		res.Body = io.NopCloser(io.MultiReader(strings.NewReader(text), broken{}))
 		return res, nil
@@ -184,7 +184,7 @@ func TestPanicIsNoSuccess(t *testing.T) {
 }
 
 func panicking(*http.Request) (*http.Response, error) {
-	res := said(200, "")
+	res := newResponse(200, "")
 	res.Body = io.NopCloser(readerFunc(func([]byte) (int, error) { panic("oops") }))
 	return res, nil
 }

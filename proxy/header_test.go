@@ -26,7 +26,7 @@ func outbound(t *testing.T, cfg proxy.Config, req *http.Request, before ...gin.H
 	var sent *http.Request
 	cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
 		sent = req
-		return said(200, ""), nil
+		return newResponse(200, ""), nil
 	})
 	serve(newProxy(t, cfg), req, before...)
 	require.NotNil(t, sent)
@@ -244,7 +244,7 @@ func TestRefusedRequests(t *testing.T) {
 			ev := newEvents()
 			p := newProxy(t, proxy.Config{Via: "gw", OnEvent: ev.on, Transport: transport(func(*http.Request) (*http.Response, error) {
 				assert.Fail(t, "reached the upstream")
-				return said(200, ""), nil
+				return newResponse(200, ""), nil
 			})})
 			req := request(t, http.MethodGet, nil)
 			req.Method, req.URL, req.Header = c.method, parse(t, c.path), c.header
@@ -266,7 +266,7 @@ func TestRefusedMethods(t *testing.T) {
 		ev := newEvents()
 		p := newProxy(t, proxy.Config{OnEvent: ev.on, Transport: transport(func(*http.Request) (*http.Response, error) {
 			assert.Fail(t, "reached the upstream")
-			return said(200, ""), nil
+			return newResponse(200, ""), nil
 		})})
 		e := gin.New()
 		e.NoRoute(p.Handler())

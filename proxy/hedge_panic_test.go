@@ -171,7 +171,7 @@ func TestClassNamesAreBounded(t *testing.T) {
 		broken := false
 		cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
 			if broken {
-				return said(404, ""), nil
+				return newResponse(404, ""), nil
 			}
 			return f.RoundTrip(req)
 		})

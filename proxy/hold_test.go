@@ -251,7 +251,7 @@ func TestPanicWhileHeld(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				tr := transport(func(*http.Request) (*http.Response, error) {
-					res := said(200, "")
+					res := newResponse(200, "")
 					res.Header.Set("Content-Type", "text/event-stream")
 					res.Body = io.NopCloser(readerFunc(func([]byte) (int, error) {
 						<-time.After(late)

@@ -48,8 +48,8 @@ type transport func(req *http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// said returns the response of a fake upstream.
-func said(status int, body string) *http.Response {
+// newResponse returns the response of a fake upstream.
+func newResponse(status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
 }
 

@@ -124,7 +124,7 @@ func TestResponsesWithoutBody(t *testing.T) {
 func TestEmptyNotFoundFromNoRoute(t *testing.T) {
 	t.Parallel()
 	tr := transport(func(*http.Request) (*http.Response, error) {
-		res := said(http.StatusNotFound, "")
+		res := newResponse(http.StatusNotFound, "")
 		res.Header.Set("Content-Type", "application/json")
 		return res, nil
 	})

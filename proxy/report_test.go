@@ -91,7 +91,7 @@ func TestReport(t *testing.T) {
 			p := newProxy(t, proxy.Config{OnEvent: ev.on, Target: parse(t, "http://up"), Retry: proxy.Retry{Attempts: -1}, Transport: circuits.Transport(transport(func(req *http.Request) (*http.Response, error) {
 				assert.True(t, proxy.Report(req.Context(), tt.verdict))
 				assert.False(t, proxy.Report(req.Context(), proxy.Verdict{}), "the first one stands")
-				return said(tt.status, "x"), nil
+				return newResponse(tt.status, "x"), nil
 			}))})
 			for range 3 {
 				serve(p, request(t, http.MethodGet, nil))

@@ -44,7 +44,7 @@ func (c *calls) gaps() []time.Duration {
 
 func status(n int, header ...string) transport {
 	return func(*http.Request) (*http.Response, error) {
-		res := said(n, "no")
+		res := newResponse(n, "no")
 		for i := 0; i < len(header); i += 2 {
 			res.Header.Set(header[i], header[i+1])
 		}
@@ -147,9 +147,9 @@ func TestLaterAttemptSucceeds(t *testing.T) {
 		tr := &calls{}
 		tr.next = func(*http.Request) (*http.Response, error) {
 			if len(tr.at) == 3 {
-				return said(200, "fine"), nil
+				return newResponse(200, "fine"), nil
 			}
-			res := said(503, "sick")
+			res := newResponse(503, "sick")
 			res.Header.Set("X-Sick", "1")
 			res.Body = onClose{res.Body, func() { closed.Add(1) }}
 			return res, nil
@@ -251,7 +251,7 @@ func TestTooManyRequestsElsewhere(t *testing.T) {
 		tr := &calls{next: func(req *http.Request) (*http.Response, error) {
 			attempt := exchange.Current(req.Context())
 			attempt.SetOthers(2 - attempt.Number())
-			return said(429, ""), nil
+			return newResponse(429, ""), nil
 		}}
 		serve(newProxy(t, proxy.Config{Transport: tr}), request(t, http.MethodGet, nil))
 		require.Len(t, tr.at, 2)
@@ -375,7 +375,7 @@ func TestBudgetIsSharedWithLayersBelow(t *testing.T) {
 func TestNoRepeatAfterCommit(t *testing.T) {
 	t.Parallel()
 	tr := &calls{next: func(*http.Request) (*http.Response, error) {
-		res := said(200, "")
+		res := newResponse(200, "")
 		res.Body = io.NopCloser(io.MultiReader(strings.NewReader("half"), broken{}))
 		res.ContentLength = -1
 		return res, nil

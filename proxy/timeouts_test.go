@@ -24,7 +24,7 @@ func silent(req *http.Request) (*http.Response, error) {
 // dripping responds with one byte per pause, n times, and then ends.
 func dripping(pause time.Duration, n int) transport {
 	return func(req *http.Request) (*http.Response, error) {
-		res := said(200, "")
+		res := newResponse(200, "")
 		res.ContentLength = -1
 		res.Body = io.NopCloser(&drip{req.Context(), pause, n})
 		return res, nil
@@ -181,7 +181,7 @@ func TestConnectTimeoutReachesTheTransport(t *testing.T) {
 		var got time.Duration
 		p := newProxy(t, proxy.Config{Timeouts: proxy.Timeouts{Connect: set}, Transport: transport(func(req *http.Request) (*http.Response, error) {
 			got = exchange.Current(req.Context()).ConnectTimeout()
-			return said(200, ""), nil
+			return newResponse(200, ""), nil
 		})})
 		serve(p, request(t, http.MethodGet, nil))
 		require.Equal(t, want, got)

@@ -328,7 +328,7 @@ func TestSlowClient(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newProxy(t, proxy.Config{MaxBody: c.maxBody, Timeouts: proxy.Timeouts{Idle: time.Minute}, Transport: transport(func(req *http.Request) (*http.Response, error) {
 					_, err := io.Copy(io.Discard, req.Body)
-					return said(200, ""), err
+					return newResponse(200, ""), err
 				})})
 				conn := pipeServer(t, engine(p))
 				start := time.Now()

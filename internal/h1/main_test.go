@@ -68,8 +68,8 @@ func (s *server) connections() int {
 	return s.conns
 }
 
-// says returns a server that responds to every request of a connection with the same bytes.
-func says(tb testing.TB, response string) *server {
+// respondWith returns a server that responds to every request of a connection with the same bytes.
+func respondWith(tb testing.TB, response string) *server {
 	tb.Helper()
 	return serve(tb, func(c net.Conn, in *bufio.Reader) {
 		for {
@@ -85,8 +85,8 @@ func says(tb testing.TB, response string) *server {
 	})
 }
 
-// saysOnce returns a server that responds once and closes.
-func saysOnce(tb testing.TB, response string) *server {
+// respondOnce returns a server that responds once and closes.
+func respondOnce(tb testing.TB, response string) *server {
 	tb.Helper()
 	return serve(tb, func(c net.Conn, in *bufio.Reader) {
 		if req, err := http.ReadRequest(in); err == nil {

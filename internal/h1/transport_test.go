@@ -71,7 +71,7 @@ func TestResponses(t *testing.T) {
 			t.Parallel()
 			theirs := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
 			t.Cleanup(theirs.CloseIdleConnections)
-			up := saysOnce(t, tt.raw)
+			up := respondOnce(t, tt.raw)
 			want, wantBody, wantErr := do(t, theirs, request(t, tt.method, up)) //nolint:bodyclose // closed in do
 			ours := newTransport(t, nil)
 			got, body, err := do(t, ours, request(t, tt.method, up)) //nolint:bodyclose // closed in do
@@ -97,7 +97,7 @@ func TestResponses(t *testing.T) {
 // requireReused requires three responses over one connection.
 func requireReused(t *testing.T, tr *h1.Transport, method, raw, want string) {
 	t.Helper()
-	up := says(t, raw)
+	up := respondWith(t, raw)
 	for range 3 {
 		_, body, err := do(t, tr, request(t, method, up)) //nolint:bodyclose // closed in do
 		require.NoError(t, err)
@@ -146,7 +146,7 @@ func TestRequests(t *testing.T) {
 // Nothing of a request is sent that could be read as another one.
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	for name, change := range map[string]func(*http.Request){
 		"method":       func(r *http.Request) { r.Method = "GET /x HTTP/1.1\r\nX:" },
 		"host":         func(r *http.Request) { r.Host = "a\r\nX: y" },
@@ -166,7 +166,7 @@ func TestBadRequests(t *testing.T) {
 // Requests that this package does not handle go to the other RoundTripper.
 func TestRest(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	for name, change := range map[string]func(*http.Request){
 		"TLS":             func(r *http.Request) { r.URL.Scheme = "https" },
 		"upgrade":         func(r *http.Request) { r.Header.Set("Connection", "Upgrade") },
@@ -221,7 +221,7 @@ func TestUnsolicitedBytes(t *testing.T) {
 // request is repeated if possible.
 func TestStaleConnections(t *testing.T) {
 	t.Parallel()
-	up := saysOnce(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	up := respondOnce(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	tr := newTransport(t, nil)
 	for i := range 50 {
 		method := http.MethodGet
@@ -253,7 +253,8 @@ func TestClosedWhileUsed(t *testing.T) {
 	}
 }
 
-// A request whose new connection ends, or ends after a byte of the response, is not sent again.
+// A request is not repeated if a new connection ends, or if a connection ends after a byte of the
+// response.
 func TestBrokenWhileUsed(t *testing.T) {
 	t.Parallel()
 	for name, second := range map[string]string{"on a new connection too": "", "after a byte": "H"} {
@@ -306,14 +307,14 @@ func TestCancel(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
-	_, _, err := do(t, newTransport(t, nil), requestWith(t, ctx, http.MethodGet, says(t, ""))) //nolint:bodyclose // closed in do
+	_, _, err := do(t, newTransport(t, nil), requestWith(t, ctx, http.MethodGet, respondWith(t, ""))) //nolint:bodyclose // closed in do
 	require.ErrorIs(t, err, cause)
 }
 
 // A cancellation after the end does not affect the connection's next request.
 func TestCancelAfterTheEnd(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	tr := newTransport(t, nil)
 	for range 100 {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -326,7 +327,7 @@ func TestCancelAfterTheEnd(t *testing.T) {
 
 func TestEarlyClose(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789")
 	tr := newTransport(t, nil)
 	for range 2 {
 		res, err := tr.RoundTrip(request(t, http.MethodGet, up))
@@ -341,7 +342,7 @@ func TestEarlyClose(t *testing.T) {
 
 func TestInformational(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := respondWith(t, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	var seen []string
 	stop := errors.New("no more")
 	for _, result := range []error{nil, stop} {
@@ -357,7 +358,7 @@ func TestInformational(t *testing.T) {
 
 func TestIdleConnections(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	tr := newTransport(t, func(c *h1.Config) { c.IdleTimeout = 20 * time.Millisecond })
 	for i := range 3 {
 		_, _, err := do(t, tr, request(t, http.MethodGet, up)) //nolint:bodyclose // closed in do
