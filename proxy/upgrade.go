@@ -25,7 +25,8 @@ func upgradeType(r *http.Request) string {
 }
 
 // tunnel joins the client's and the upstream's connection after a 101.
-func (x *call) tunnel(res *http.Response) {
+func (x *delivery) tunnel() {
+	res := x.res
 	defer func() { _ = res.Body.Close() }()
 	upstream, ok := res.Body.(io.ReadWriteCloser)
 	if !ok || x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
@@ -34,7 +35,7 @@ func (x *call) tunnel(res *http.Response) {
 		x.fail(err)
 		return
 	}
-	client, err := x.hijack(res)
+	client, err := x.hijack()
 	if err != nil {
 		x.settle(errors.Join(ErrClientClosed, err))
 		_ = x.c.Error(err)
@@ -58,10 +59,10 @@ type client struct {
 func (c client) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
 // hijack takes over the client's connection and sends the 101 on it.
-func (x *call) hijack(res *http.Response) (*client, error) {
+func (x *delivery) hijack() (*client, error) {
 	x.early.stop()
 	h := x.c.Writer.Header()
-	copyHeader(h, res.Header)
+	copyHeader(h, x.res.Header)
 	h.Set("Connection", "Upgrade")
 	h.Set("Upgrade", x.upgrade)
 	x.committed = true
