@@ -16,7 +16,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// batch is what the command needs of one.
+// batch has the fields of a batch that the command uses.
 type batch struct {
 	ID           string  `json:"id"`
 	Status       string  `json:"status"`
@@ -71,7 +71,7 @@ func (c *cli) submitBatch(ctx context.Context, f *flags) error {
 
 func jsonHeader() http.Header { return http.Header{"Content-Type": {"application/json"}} }
 
-// upload sends a file as it is read, however large it is.
+// upload streams a file, of any size.
 func upload(ctx context.Context, api *client, name string) (id string, err error) {
 	in, err := os.Open(name) //nolint:gosec // the user's own
 	if err != nil {
@@ -97,7 +97,7 @@ func upload(ctx context.Context, api *client, name string) (id string, err error
 		ID string `json:"id"`
 	}
 	err = api.call(ctx, http.MethodPost, "/files", r, http.Header{"Content-Type": {form.FormDataContentType()}}, &file)
-	_ = r.CloseWithError(io.ErrClosedPipe) // the writer ends, whatever happened
+	_ = r.CloseWithError(io.ErrClosedPipe) // ends the writer in any case
 	return file.ID, err
 }
 
@@ -118,7 +118,7 @@ func (c *cli) getBatch(ctx context.Context, f *flags) error {
 	return c.show(ctx, f.api(), batchPath(f))
 }
 
-// show writes a thing as the API tells it.
+// show writes an object as the API returns it.
 func (c *cli) show(ctx context.Context, api *client, path string) error {
 	var v json.RawMessage
 	if err := api.get(ctx, path, &v); err != nil {
@@ -144,10 +144,10 @@ func (c *cli) cancelBatch(ctx context.Context, f *flags) error {
 
 func (c *cli) watchBatch(ctx context.Context, f *flags) error { return c.watch(ctx, f.api(), f.Arg(0)) }
 
-// maxMisses is how often in a row a gateway may not answer while a batch is watched.
+// maxMisses is how many requests in a row may fail while a batch is watched.
 const maxMisses = 60
 
-// watch shows how far a batch is until it ends.
+// watch shows the progress of a batch until it ends.
 func (c *cli) watch(ctx context.Context, api *client, id string) error {
 	bar := progressbar.NewOptions(1, progressbar.OptionSetWriter(c.info), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
 		progressbar.OptionSetWidth(30), progressbar.OptionThrottle(c.poll/10), progressbar.OptionSetRenderBlankState(true))
@@ -168,7 +168,7 @@ func (c *cli) watch(ctx context.Context, api *client, id string) error {
 			return err
 		default:
 			misses++
-			bar.Describe("no answer")
+			bar.Describe("no response")
 		}
 		select {
 		case <-tick.C:
@@ -186,7 +186,7 @@ func draw(bar *progressbar.ProgressBar, b *batch) {
 	}
 }
 
-// verdict says how a batch ended.
+// verdict prints how a batch ended.
 func (c *cli) verdict(b *batch) error {
 	fmt.Fprintf(c.info, "%s: %d of %d done, %d failed\n", b.Status, b.Counts.Completed, b.Counts.Total, b.Counts.Failed)
 	if b.Errors != nil {
@@ -224,7 +224,7 @@ func (c *cli) batchResults(ctx context.Context, f *flags) error {
 	return c.into(f, func(w io.Writer) error { return api.save(ctx, "/files/"+url.PathEscape(*id)+"/content", w) })
 }
 
-// into calls write with where -o says.
+// into calls write with the output that -o names.
 func (c *cli) into(f *flags, write func(io.Writer) error) error {
 	if f.output == "-" {
 		return write(c.out)

@@ -13,22 +13,22 @@ import (
 	"strings"
 )
 
-// client asks a gateway.
+// client calls a gateway.
 type client struct {
 	base, token string
 	http        *http.Client
 }
 
-// apiError is what a gateway says when it says no.
+// apiError is an error response of the gateway.
 type apiError struct {
 	status        int
 	Code, Message string
 }
 
-// Error says all of it.
+// Error implements error.
 func (e *apiError) Error() string {
 	if e.Message == "" {
-		return fmt.Sprintf("the gateway answered %d %s", e.status, http.StatusText(e.status))
+		return fmt.Sprintf("the gateway responded with %d %s", e.status, http.StatusText(e.status))
 	}
 	return fmt.Sprintf("%s (%s, status %d)", e.Message, e.Code, e.status)
 }
@@ -64,7 +64,7 @@ func readError(res *http.Response) error {
 	return &apiError{status: res.StatusCode, Code: body.Error.Code, Message: body.Error.Message}
 }
 
-// call sends a request and reads a JSON answer.
+// call sends a request and decodes a JSON response.
 func (c *client) call(ctx context.Context, method, path string, body io.Reader, header http.Header, into any) error {
 	res, err := c.do(ctx, method, path, body, header)
 	if err != nil {
@@ -72,7 +72,7 @@ func (c *client) call(ctx context.Context, method, path string, body io.Reader, 
 	}
 	defer func() { _ = res.Body.Close() }()
 	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
-		return fmt.Errorf("the answer can't be read: %w", err)
+		return fmt.Errorf("can't decode the response: %w", err)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func (c *client) get(ctx context.Context, path string, into any) error {
 	return c.call(ctx, http.MethodGet, path, nil, nil, into)
 }
 
-// save writes the answer to a GET into w.
+// save writes the response to a GET into w.
 func (c *client) save(ctx context.Context, path string, w io.Writer) error {
 	res, err := c.do(ctx, http.MethodGet, path, nil, nil)
 	if err != nil {
@@ -92,14 +92,14 @@ func (c *client) save(ctx context.Context, path string, w io.Writer) error {
 	return err
 }
 
-// list is a page of things.
+// list is a page of a listing.
 type list[T any] struct {
 	Data    []T    `json:"data"`
 	LastID  string `json:"last_id"`
 	HasMore bool   `json:"has_more"`
 }
 
-// all reads up to limit things, page by page.
+// all reads up to limit items, page by page.
 func all[T any](ctx context.Context, c *client, path string, limit int) ([]T, error) {
 	var got []T
 	after := ""
@@ -121,7 +121,7 @@ func all[T any](ctx context.Context, c *client, path string, limit int) ([]T, er
 	return got, nil
 }
 
-// passing says that the same request may work soon.
+// passing reports whether a repeat may succeed soon.
 func passing(err error) bool {
 	if e, ok := errors.AsType[*apiError](err); ok {
 		return e.status >= 500 || e.status == http.StatusTooManyRequests

@@ -34,7 +34,7 @@ func (c *cli) listDead(ctx context.Context, f *flags) error {
 	return err
 }
 
-// replayDead tries one, or all that there are now.
+// replayDead replays one dead letter, or all.
 func (c *cli) replayDead(ctx context.Context, f *flags) error {
 	api, ids := f.operators(), []string{f.Arg(0)}
 	if ids[0] == "all" {
@@ -89,7 +89,7 @@ func (t table) row(cells ...any) {
 
 func (t table) end() { _ = t.w.Flush() }
 
-// plain takes out what a terminal would obey: others chose these texts.
+// plain removes control characters, since the texts come from callers.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {

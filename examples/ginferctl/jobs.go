@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -13,7 +14,7 @@ import (
 	"time"
 )
 
-// job is what the command needs of one.
+// job has the fields of a job that the command uses.
 type job struct {
 	ID        string `json:"id"`
 	Status    string `json:"status"`
@@ -51,12 +52,12 @@ func (c *cli) submitJob(ctx context.Context, f *flags) error {
 	}
 	body, err := json.Marshal(request)
 	if err != nil {
-		return fmt.Errorf("the body is no JSON: %w", err)
+		return fmt.Errorf("the body is not JSON: %w", err)
 	}
 	h := jsonHeader()
-	h.Set("Idempotency-Key", or(f.key, rand.Text()))
+	h.Set("Idempotency-Key", cmp.Or(f.key, rand.Text()))
 	var j job
-	if err := c.insist(ctx, func() error {
+	if err := c.retry(ctx, func() error {
 		return f.api().call(ctx, http.MethodPost, "/jobs", strings.NewReader(string(body)), h, &j)
 	}); err != nil {
 		return err
@@ -66,20 +67,20 @@ func (c *cli) submitJob(ctx context.Context, f *flags) error {
 		return nil
 	}
 	fmt.Fprintln(c.info, j.ID)
-	return c.answer(ctx, f, j.ID)
+	return c.result(ctx, f, j.ID)
 }
 
-// insist repeats what may work soon, a few times. The Idempotency-Key makes that safe.
-func (c *cli) insist(ctx context.Context, call func() error) error {
-	const tries = 5
+// retry repeats a call that may succeed soon, a few times. The Idempotency-Key makes that safe.
+func (c *cli) retry(ctx context.Context, call func() error) error {
+	const attempts = 5
 	wait := time.NewTimer(0)
 	defer wait.Stop()
-	for try := 1; ; try++ {
+	for attempt := 1; ; attempt++ {
 		err := call()
-		if err == nil || !passing(err) || try == tries {
+		if err == nil || !passing(err) || attempt == attempts {
 			return err
 		}
-		wait.Reset(c.poll << (try - 1))
+		wait.Reset(c.poll << (attempt - 1))
 		select {
 		case <-wait.C:
 		case <-ctx.Done():
@@ -88,12 +89,12 @@ func (c *cli) insist(ctx context.Context, call func() error) error {
 	}
 }
 
-// answer waits for a job and writes its answer.
-func (c *cli) answer(ctx context.Context, f *flags, id string) error {
+// result waits for a job and writes its response.
+func (c *cli) result(ctx context.Context, f *flags, id string) error {
 	api, path := f.api(), "/jobs/"+url.PathEscape(id)
 	for {
 		var j job
-		if err := c.insist(ctx, func() error { return api.get(ctx, path+"?wait=60s", &j) }); err != nil {
+		if err := c.retry(ctx, func() error { return api.get(ctx, path+"?wait=60s", &j) }); err != nil {
 			return err
 		}
 		if j.done() {
@@ -102,7 +103,7 @@ func (c *cli) answer(ctx context.Context, f *flags, id string) error {
 	}
 }
 
-func (c *cli) waitJob(ctx context.Context, f *flags) error { return c.answer(ctx, f, f.Arg(0)) }
+func (c *cli) waitJob(ctx context.Context, f *flags) error { return c.result(ctx, f, f.Arg(0)) }
 
 func (c *cli) getJob(ctx context.Context, f *flags) error {
 	return c.show(ctx, f.api(), "/jobs/"+url.PathEscape(f.Arg(0)))

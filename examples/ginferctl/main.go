@@ -2,15 +2,16 @@
 //
 //	export GINFER_URL=https://gateway.example.com/v1 GINFER_TOKEN=...
 //	ginferctl batch submit requests.jsonl -watch
-//	ginferctl batch results batch_0198... -o answers.jsonl
+//	ginferctl batch results batch_0198... -o results.jsonl
 //	ginferctl jobs submit body.json -wait
 //	ginferctl dead list -admin http://127.0.0.1:9090/admin
 //	ginferctl rollouts promote chat:v2
 //
-// It uses nothing but the gateway's HTTP API.
+// It uses only the gateway's HTTP API.
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -38,7 +39,7 @@ func main() {
 	os.Exit(code) //nolint:gocritic // stop was called
 }
 
-// exitCode is 2 for wrong arguments and 1 for whatever else failed.
+// exitCode is 2 for wrong arguments and 1 for other errors.
 func exitCode(err error) int {
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
@@ -54,11 +55,11 @@ type cli struct {
 	env  func(string) string
 	in   io.Reader
 	out  io.Writer // results
-	info io.Writer // what is said besides
+	info io.Writer // messages
 	poll time.Duration
 }
 
-// command is one of those that can be called.
+// command is a subcommand.
 type command struct {
 	name, args, help string
 	run              func(c *cli, ctx context.Context, f *flags) error
@@ -66,31 +67,31 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"batch submit", "FILE", "upload a JSONL file and begin a batch", (*cli).submitBatch},
+		{"batch submit", "FILE", "upload a JSONL file and start a batch", (*cli).submitBatch},
 		{"batch list", "", "list batches, the newest first", (*cli).listBatches},
 		{"batch get", "ID", "show a batch", (*cli).getBatch},
 		{"batch watch", "ID", "follow a batch with a progress bar", (*cli).watchBatch},
 		{"batch cancel", "ID", "cancel a batch", (*cli).cancelBatch},
-		{"batch results", "ID", "write the answers, or with -errors what failed", (*cli).batchResults},
+		{"batch results", "ID", "write the responses, or with -errors those that failed", (*cli).batchResults},
 		{"jobs submit", "FILE", "submit a request whose body is in a file, or - for the input", (*cli).submitJob},
 		{"jobs list", "", "list jobs, the newest first", (*cli).listJobs},
 		{"jobs get", "ID", "show a job", (*cli).getJob},
-		{"jobs wait", "ID", "wait for a job and write its answer", (*cli).waitJob},
+		{"jobs wait", "ID", "wait for a job and write its response", (*cli).waitJob},
 		{"jobs cancel", "ID", "cancel a job", (*cli).cancelJob},
 		{"dead list", "", "list dead letters (operators)", (*cli).listDead},
-		{"dead replay", "ID|all", "try dead letters again (operators)", (*cli).replayDead},
-		{"dead delete", "ID", "drop a dead letter (operators)", (*cli).deleteDead},
-		{"status", "", "show how the queue is (operators)", (*cli).status},
-		{"rollouts list", "", "show how far releases are (operators)", (*cli).listRollouts},
+		{"dead replay", "ID|all", "replay dead letters (operators)", (*cli).replayDead},
+		{"dead delete", "ID", "delete a dead letter (operators)", (*cli).deleteDead},
+		{"status", "", "show the state of the queue (operators)", (*cli).status},
+		{"rollouts list", "", "show the progress of rollouts (operators)", (*cli).listRollouts},
 		{"rollouts pause", "NAME", "keep one at its step", decideRollout("pause")},
-		{"rollouts resume", "NAME", "let it go on", decideRollout("resume")},
-		{"rollouts promote", "NAME", "go on to the next step now", decideRollout("promote")},
-		{"rollouts rollback", "NAME", "take everything back now", decideRollout("rollback")},
-		{"rollouts restart", "NAME", "begin again", decideRollout("restart")},
+		{"rollouts resume", "NAME", "continue a paused one", decideRollout("resume")},
+		{"rollouts promote", "NAME", "advance to the next step now", decideRollout("promote")},
+		{"rollouts rollback", "NAME", "roll back now", decideRollout("rollback")},
+		{"rollouts restart", "NAME", "start again", decideRollout("restart")},
 	}
 }
 
-// flags are those of all commands.
+// flags are the flags of all commands.
 type flags struct {
 	*flag.FlagSet
 	url, admin, token     string
@@ -104,19 +105,19 @@ type flags struct {
 func (c *cli) flags(cmd *command) *flags {
 	f := &flags{FlagSet: flag.NewFlagSet("ginferctl "+cmd.name, flag.ContinueOnError)}
 	f.SetOutput(c.info)
-	f.StringVar(&f.url, "url", or(c.env("GINFER_URL"), "http://127.0.0.1:8080/v1"), "where the API is")
-	f.StringVar(&f.admin, "admin", or(c.env("GINFER_ADMIN_URL"), "http://127.0.0.1:9090/admin"), "where the operators' API is")
-	f.StringVar(&f.token, "token", "", "the token; better in GINFER_TOKEN, where nobody sees it")
+	f.StringVar(&f.url, "url", cmp.Or(c.env("GINFER_URL"), "http://127.0.0.1:8080/v1"), "base URL of the API")
+	f.StringVar(&f.admin, "admin", cmp.Or(c.env("GINFER_ADMIN_URL"), "http://127.0.0.1:9090/admin"), "base URL of the operators' API")
+	f.StringVar(&f.token, "token", "", "the token; prefer GINFER_TOKEN, which the process list does not show")
 	f.StringVar(&f.endpoint, "endpoint", "/v1/chat/completions", "the path that is called")
 	f.StringVar(&f.output, "o", "-", "the file to write to")
 	f.StringVar(&f.key, "key", "", "the Idempotency-Key (default: a new one)")
 	f.StringVar(&f.priority, "priority", "", "high, normal or low")
 	f.StringVar(&f.webhook, "webhook", "", "a URL to call at the end")
-	f.DurationVar(&f.expires, "expires", 0, "how long the job has (default: as the gateway says)")
+	f.DurationVar(&f.expires, "expires", 0, "time limit of the job (default: the gateway's)")
 	f.IntVar(&f.limit, "limit", 20, "how many to list")
 	f.BoolVar(&f.watch, "watch", false, "follow the batch")
-	f.BoolVar(&f.wait, "wait", false, "wait for the answer")
-	f.BoolVar(&f.failed, "errors", false, "write what failed")
+	f.BoolVar(&f.wait, "wait", false, "wait for the response")
+	f.BoolVar(&f.failed, "errors", false, "write the requests that failed")
 	f.Usage = func() {
 		fmt.Fprintf(c.info, "usage: ginferctl %s %s [flags]\n\n%s\n\n", cmd.name, cmd.args, cmd.help)
 		f.PrintDefaults()
@@ -124,18 +125,11 @@ func (c *cli) flags(cmd *command) *flags {
 	return f
 }
 
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 var (
 	errUsage  = errors.New("no such command")
 	errArgs   = errors.New("wrong number of arguments")
 	errFlags  = errors.New("wrong flags")
-	errFailed = errors.New("it did not end well")
+	errFailed = errors.New("it did not complete")
 	errEarly  = errors.New("it is not done yet")
 )
 
@@ -160,13 +154,13 @@ func (c *cli) run(ctx context.Context, args []string) error {
 	if f.token == "" {
 		f.token = c.env("GINFER_TOKEN")
 	}
-	if err := f.Parse(positional); err != nil { // so that Arg finds them
+	if err := f.Parse(positional); err != nil { // for Arg
 		return err
 	}
 	return cmd.run(c, ctx, f)
 }
 
-// parse takes flags before and after the other arguments.
+// parse accepts flags before and after the other arguments.
 func parse(f *flags, args []string) (positional []string, err error) {
 	for {
 		if err := f.Parse(args); err != nil {
@@ -191,14 +185,14 @@ func find(args []string) (*command, []string) {
 }
 
 func (c *cli) usage() {
-	fmt.Fprintln(c.info, "usage: ginferctl COMMAND [flags]; -h after a command tells its flags")
+	fmt.Fprintln(c.info, "usage: ginferctl COMMAND [flags]; -h after a command lists its flags")
 	fmt.Fprintln(c.info)
 	for _, cmd := range commands() {
 		fmt.Fprintf(c.info, "  %-24s %s\n", strings.TrimSpace(cmd.name+" "+cmd.args), cmd.help)
 	}
 }
 
-// api is the gateway's, admin the operators'.
+// api is the client of the API for callers.
 func (f *flags) api() *client { return &client{base: f.url, token: f.token, http: &http.Client{}} }
 
 func (f *flags) operators() *client {

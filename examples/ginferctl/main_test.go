@@ -185,8 +185,8 @@ func TestErrors(t *testing.T) {
 		{"a file that is not there", []string{"batch", "submit", "/none"}, "no such file"},
 		{"a bad token", []string{"jobs", "list", "-token", "x"}, "The credential is not valid. (invalid_api_key, status 401)"},
 		{"an unknown batch", []string{"batch", "watch", "batch_x"}, "There is no such batch"},
-		{"no JSON", []string{"jobs", "submit", "-"}, "no JSON"},
-		{"nobody there", []string{"jobs", "submit", write(t, "{}"), "-url", "http://127.0.0.1:1"}, "refused"},
+		{"no JSON", []string{"jobs", "submit", "-"}, "not JSON"},
+		{"no gateway", []string{"jobs", "submit", write(t, "{}"), "-url", "http://127.0.0.1:1"}, "refused"},
 	}
 	for _, tt := range tests {
 		_, _, err := call(t, url, "{", tt.args...)

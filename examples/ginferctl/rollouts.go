@@ -24,7 +24,7 @@ func (c *cli) listRollouts(ctx context.Context, f *flags) error {
 	return nil
 }
 
-// rolloutRow says how far a rollout is, and what speaks most against its canary.
+// rolloutRow is the progress of a rollout, with the strongest evidence against its canary.
 func rolloutRow(s *routing.RolloutStatus) []any {
 	var worst routing.RolloutCheck
 	evidence := "-"
@@ -37,7 +37,7 @@ func rolloutRow(s *routing.RolloutStatus) []any {
 	return []any{s.Name, s.State, fmt.Sprintf("%.4g %%", 100*s.Share), time.Since(s.Since).Round(time.Second), evidence, s.Reason}
 }
 
-// decideRollout does by hand what the command's second word says.
+// decideRollout sends the decision that the command's second word names.
 func decideRollout(action string) func(*cli, context.Context, *flags) error {
 	return func(c *cli, ctx context.Context, f *flags) error {
 		var s routing.RolloutStatus
