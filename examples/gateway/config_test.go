@@ -54,7 +54,7 @@ func TestBadConfig(t *testing.T) {
 		"limit's period":     {withTop(`"limits": {"a": {"unit": "tokens", "by": "ip", "budget": 1, "period": "week"}}`), `limits.a.period: "week" is unknown; known: day, month`},
 		"unknown limit":      {gatewaytest.WithGroup(`, "limits": ["b"]`, `"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "1/s"}}`), `groups[0].limits[0]: "b" is unknown; known: a`},
 		"limit twice":        {gatewaytest.WithGroup(`, "limits": ["a", "a"]`, `"limits": {"a": {"unit": "tokens", "by": "ip", "rate": "1/s"}}`), `groups[0].limits[1]: "a" is named twice`},
-		"nobody to limit":    {gatewaytest.WithGroup(`, "limits": ["a"]`, `"limits": {"a": {"unit": "tokens", "by": "tenant", "rate": "1/s"}}`), `groups[0].limits[0]: "a" depends on the caller, and the auth stage is off`},
+		"no caller to limit": {gatewaytest.WithGroup(`, "limits": ["a"]`, `"limits": {"a": {"unit": "tokens", "by": "tenant", "rate": "1/s"}}`), `groups[0].limits[0]: "a" depends on the caller, and the auth stage is off`},
 		"wait":               {gatewaytest.WithGroup(`, "wait": {"max": "0s"}`), `groups[0].wait.max: must be above 0`},
 		"concurrency":        {gatewaytest.WithGroup(`, "stages": ["limits"], "concurrency": {"min": 9, "max": 3}`), `groups[0]: ratelimit: AdaptiveConfig: Min 9`},
 		"redis":              {withTop(`"redis": {"addresses": [], "replicas": 0}`), `redis.addresses: at least one is needed`},

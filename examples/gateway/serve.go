@@ -19,9 +19,9 @@ func serveCommand(o *options, stdout, stderr io.Writer, signals <-chan os.Signal
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	log := newLogger(stderr, o.verbose)
-	redis.SetLogger(live.RedisLog{Log: log}) // the client has one for the whole process
-	g := live.New(log, o.config, chain.Order())
+	logger := newLogger(stderr, o.verbose)
+	redis.SetLogger(live.RedisLog{Log: logger}) // the client has one for the whole process
+	g := live.New(logger, o.config, chain.Order())
 	defer g.Close()
 	if err := g.Load(ctx); err != nil {
 		_, _ = fmt.Fprintln(stderr, err)
@@ -43,7 +43,7 @@ func serveCommand(o *options, stdout, stderr io.Writer, signals <-chan os.Signal
 	select {
 	case <-signals:
 	case err := <-s.Failed():
-		log.Error("a port failed", "error", err)
+		logger.Error("a port failed", "error", err)
 	}
 	if !s.Shutdown(signals) {
 		return exitFailed

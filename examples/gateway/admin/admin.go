@@ -27,7 +27,7 @@ func New(g *live.Gateway) *Handler { return &Handler{g: g} }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.routes().ServeHTTP(w, r)
+	h.routes().ServeHTTP(w, r) //nolint:contextcheck // requests bring their own
 }
 
 // routes returns the engine. A reload may bring a queue, which has routes of its own.

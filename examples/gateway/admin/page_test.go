@@ -48,7 +48,7 @@ func request(t *testing.T, method, url string, header ...string) (status int, he
 	return res.StatusCode, res.Header, string(text)
 }
 
-// A site whose name was made to mean this machine gets nothing.
+// A site that rebinds its DNS name to this machine is refused.
 func TestPageRebinding(t *testing.T) {
 	t.Parallel()
 	g, _ := adminOf(t, `{`+gatewaytest.UpstreamA+`, "private": {"hosts": ["gw.example.com"]}, `+plainGroup+`}`)
@@ -169,7 +169,7 @@ func (w *watching) next() map[string]any {
 func TestLiveFeed(t *testing.T) {
 	t.Parallel()
 	g, s := adminOf(t, `{`+gatewaytest.UpstreamA+`, `+plainGroup+`}`)
-	g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/<b>", http.NoBody)) // nobody is upstream
+	g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/<b>", http.NoBody)) // no server listens
 	w := watchFeed(t, s)
 	assert.Equal(t, "text/event-stream", w.res.Header.Get("Content-Type"))
 	assert.Equal(t, "no-store", w.res.Header.Get("Cache-Control"))

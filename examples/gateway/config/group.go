@@ -62,7 +62,7 @@ func (g *Group) Allowed(method string) bool {
 
 // Routing is the stage that selects a model version.
 type Routing struct {
-	// StickyHeader names the user, who always gets the same version. Default: a cookie.
+	// StickyHeader names the user, to keep them on one version. Default: a cookie.
 	StickyHeader string `json:"sticky_header,omitempty"`
 	// Table is the routing table.
 	Table json.RawMessage `json:"table"`

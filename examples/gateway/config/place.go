@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -101,7 +102,7 @@ func (x *indexer) object(path string, segments []string) error {
 			x.faults = append(x.faults, Fault{Path: inner, line: x.line(), Reason: "appears twice"})
 		}
 		seen[name] = true
-		at := append(segments[:len(segments):len(segments)], name)
+		at := slices.Concat(segments, []string{name})
 		i := len(x.members)
 		x.members = append(x.members, member{path: inner, segments: at, keyEnd: x.dec.InputOffset()})
 		if err := x.value(inner, at); err != nil {
@@ -114,7 +115,7 @@ func (x *indexer) object(path string, segments []string) error {
 }
 
 func (x *indexer) array(path string, segments []string) error {
-	at := append(segments[:len(segments):len(segments)], "[]")
+	at := slices.Concat(segments, []string{"[]"})
 	for i := 0; x.dec.More(); i++ {
 		if err := x.value(fmt.Sprintf("%s[%d]", path, i), at); err != nil {
 			return err

@@ -66,7 +66,7 @@ func Main(m *testing.M) {
 func Write(t *testing.T, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) //nolint:gosec // in a directory of the test
 	return path
 }
 

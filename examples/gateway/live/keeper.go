@@ -151,12 +151,12 @@ func (k *Keeper) Close() {
 	clear(k.lingering)
 }
 
-func (p *kept) start(ctx context.Context, log *slog.Logger) {
-	ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:fatcontext // once per part
+func (p *kept) start(ctx context.Context, logger *slog.Logger) {
+	ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, run := range p.Run {
 		p.loops.Go(func() {
 			if err := run(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				log.Error("a part ended", "part", p.name, "error", err)
+				logger.Error("a part ended", "part", p.name, "error", err)
 			}
 		})
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// All faults are told at once.
+// All faults are reported at once.
 func TestAllFaults(t *testing.T) {
 	t.Parallel()
 	_, err := gatewaytest.Load(t, gatewaytest.Write(t, "my.json", `{"public": {"address": "x"}, "groups": [{"path": "a", "stages": ["b"], "upstream": "v9"}]}`))

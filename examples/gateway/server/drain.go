@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// cutGrace is how long streams that were told to end may take to do so.
+// cutGrace is how long streams that have to end may take to do so.
 const cutGrace = 2 * time.Second
 
 // Shutdown ends the gateway in the order that loses nothing: readiness fails,
@@ -17,10 +17,10 @@ const cutGrace = 2 * time.Second
 // remain at the deadline get an error event and are cut. A second signal cuts
 // at once. It reports whether nothing was cut.
 func (s *Server) Shutdown(signals <-chan os.Signal) bool {
-	cfg, log := s.g.Current().Config.Drain, s.g.Log()
+	cfg, logger := s.g.Current().Config.Drain, s.g.Log()
 	timeout := cmp.Or(time.Duration(cfg.Timeout), 30*time.Second)
 	s.g.SetReady(false)
-	log.Info("draining", "delay", time.Duration(cfg.Delay), "timeout", timeout)
+	logger.Info("draining", "delay", time.Duration(cfg.Delay), "timeout", timeout)
 
 	ctx, hurry := context.WithCancel(context.Background())
 	defer hurry()
@@ -35,10 +35,10 @@ func (s *Server) Shutdown(signals <-chan os.Signal) bool {
 	whole := s.finish(ctx, timeout)
 	_ = s.private.server.Close()
 	if !whole {
-		log.Error("ended; some requests were cut")
+		logger.Error("ended; some requests were cut")
 		return false
 	}
-	log.Info("ended; nothing was cut")
+	logger.Info("ended; nothing was cut")
 	return true
 }
 

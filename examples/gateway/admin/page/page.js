@@ -69,7 +69,7 @@ function requests(all) {
     ["opt", (td, r) => put(td, `${r.method} ${r.route}`)],
     ["clamp", (td, r) => put(td, r.model || "–", r.model ?? "")],
     ["mono", (td, r) => put(td, r.version || "–")],
-    ["mono opt clamp", (td, r) => put(td, (r.endpoint || "–").replace(/^https?:\/\//, ""), r.attempts > 1 ? `${r.attempts} tries` : "")],
+    ["mono opt clamp", (td, r) => put(td, (r.endpoint || "–").replace(/^https?:\/\//, ""), r.attempts > 1 ? `${r.attempts} attempts` : "")],
     ["n", (td, r) => put(td, r.output_tokens || r.input_tokens ? `${r.input_tokens ?? 0} → ${r.output_tokens ?? 0}` : r.cache ? `cache: ${r.cache}` : "–")],
     ["n", (td, r) => put(td, ms(r.first_token_ms))],
     ["n", (td, r) => put(td, ms(r.duration_ms))],
@@ -87,17 +87,17 @@ function show(s) {
   requests(s.requests);
 }
 
-// The feed. EventSource comes back by itself, but not after an answer that is no feed, nor
-// when the line is silent.
+// The feed. EventSource reconnects by itself, but not after a response that is no feed, nor
+// when the connection is silent.
 const patience = 5, again = 3; // seconds
-let source, heard = 0, ready = true;
+let source, latest = 0, ready = true;
 
 function connect() {
   source?.close();
   source = new EventSource("live");
   source.onmessage = (e) => {
     const s = JSON.parse(e.data);
-    heard = Date.now() / 1000;
+    latest = Date.now() / 1000;
     ready = s.ready;
     show(s);
     state();
@@ -106,10 +106,10 @@ function connect() {
 }
 
 function state() {
-  const silent = Date.now() / 1000 - heard;
-  const broken = heard > 0 && (silent > patience || (ready && source.readyState !== EventSource.OPEN));
-  const [name, text] = broken ? ["broken", `○ no news for ${span(silent)} – trying again`]
-    : !heard ? ["connecting", "◌ connecting"]
+  const silent = Date.now() / 1000 - latest;
+  const broken = latest > 0 && (silent > patience || (ready && source.readyState !== EventSource.OPEN));
+  const [name, text] = broken ? ["broken", `○ no news for ${span(silent)} – reconnecting`]
+    : !latest ? ["connecting", "◌ connecting"]
     : !ready ? ["ending", "◐ ending: no new requests are taken"]
     : ["live", "● live"];
   $("feed").dataset.state = name;
@@ -121,7 +121,7 @@ let tried = 0;
 setInterval(() => {
   state();
   const now = Date.now() / 1000;
-  if (now - Math.max(heard, tried) > patience || (source.readyState === EventSource.CLOSED && now - tried > again)) {
+  if (now - Math.max(latest, tried) > patience || (source.readyState === EventSource.CLOSED && now - tried > again)) {
     tried = now;
     connect();
   }

@@ -58,7 +58,7 @@ function letters(all) {
 export function queue(q) {
   $("batches").hidden = $("dead").hidden = !q;
   if (!q) return;
-  put($("queue-state"), q.connected ? `${q.running} of ${q.workers} workers at work, ${Math.max(0, q.tasks - q.running)} requests wait` : "✕ its store does not answer");
+  put($("queue-state"), q.connected ? `${q.running} of ${q.workers} workers at work, ${Math.max(0, q.tasks - q.running)} requests wait` : "✕ its store does not respond");
   put($("dead-count"), q.dead_letters > q.dead.length && q.dead.length ? `${q.dead.length} of ${q.dead_letters}` : q.dead_letters || "");
   batches(q.batches);
   letters(q.dead);
