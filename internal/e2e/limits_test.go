@@ -192,18 +192,18 @@ func TestGatewaysShareLimits(t *testing.T) {
 // A limit in shadow mode refuses no request; log and metrics report what it would refuse.
 func TestShadowLimits(t *testing.T) {
 	upstream := echoUpstream(t)
-	const limits = `"held": {"unit": "requests", "by": "everybody", "rate": "1000/s"}, "try": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 2},
+	const limits = `"held": {"unit": "requests", "by": "everybody", "rate": "1000/s"}, "trial": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 2},
 		"tokens": {"unit": "tokens", "by": "everybody", "rate": "1/h", "burst": 1}`
 	shadowed := strings.NewReplacer(`"burst": 2`, `"burst": 2, "shadow": true`, `"burst": 1`, `"burst": 1, "shadow": true`).Replace(limits)
-	p := start(t, limitsConfig(shadowed, `"limits": ["held", "try", "tokens"]`, upstream.URL))
+	p := start(t, limitsConfig(shadowed, `"limits": ["held", "trial", "tokens"]`, upstream.URL))
 	client := newClient(t, 1)
 	for range 5 {
 		res := p.sendChat(client, smallChat, "Authorization", "Bearer "+p.token)
 		require.Equal(t, http.StatusOK, res.StatusCode)
-		require.NotContains(t, strings.Join(res.Header["Ratelimit"], ""), "try")
+		require.NotContains(t, strings.Join(res.Header["Ratelimit"], ""), "trial")
 	}
 	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), `"gateway.limit.shadow":"t`) == 4 }, patience, 10*time.Millisecond)
 	_, metrics := p.admin(http.MethodGet, "/metrics", "")
-	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="try",gateway_limiter="/v1".*\} 3`, metrics)
+	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="trial",gateway_limiter="/v1".*\} 3`, metrics)
 	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="tokens",gateway_limiter="/v1".*\} 4`, metrics)
 }

@@ -246,7 +246,7 @@ func (o *observed) produceAllMetrics(t *testing.T) {
 	}
 	o.sendAll(t, "down", downChat)
 	o.sendAll(t, "blind", `{"model":"blind","tools":[{"type":"function","function":{"name":"f"}}],"messages":[]}`)
-	o.sendAll(t, "nobody", jsonChat, "Authorization", "")
+	o.sendAll(t, "no credential", jsonChat, "Authorization", "")
 	for range 21 {
 		o.sendAll(t, "limited", unknownChat, "X-Bucket", "full")
 		o.sendAll(t, "limited", jsonChat, "X-Bucket", "full")

@@ -75,10 +75,10 @@ func (m *tracedModel) endpointsOf(id string) []string {
 
 func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := m.call(r)
-	var asked struct {
+	var query struct {
 		Stream bool `json:"stream"`
 	}
-	_ = json.NewDecoder(r.Body).Decode(&asked)
+	_ = json.NewDecoder(r.Body).Decode(&query)
 	mode := r.Header.Get("X-Test")
 	w.Header().Set("X-Request-ID", "upstream-id")
 	if mode == "503" || mode == "503 first" && n == 1 {
@@ -89,7 +89,7 @@ func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done() // certainly the slower one
 		return
 	}
-	if !asked.Stream {
+	if !query.Stream {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"choices":[{"finish_reason":"stop","message":{"role":"assistant","content":"the answer"}}],"usage":{"prompt_tokens":11,"completion_tokens":22}}`)
 		return

@@ -22,7 +22,7 @@ const (
 	streamChat  = `{"model":"demo","stream":true,"messages":[{"role":"user","content":"the secret prompt"}]}`
 	cacheChat   = `{"model":"canary","temperature":0,"messages":[{"role":"user","content":"the secret prompt"}]}`
 	downChat    = `{"model":"down","messages":[{"role":"user","content":"the secret prompt"}]}`
-	unknownChat = `{"model":"nobody","messages":[]}`
+	unknownChat = `{"model":"unknown","messages":[]}`
 )
 
 // present expects a field with any value.
@@ -149,12 +149,12 @@ func TestObserveHedge(t *testing.T) {
 		o.sendAll(t, fmt.Sprint("before-", i), body, "X-Bucket", strconv.Itoa(i))
 	}
 	require.Equal(t, http.StatusOK, o.sendAll(t, "hedged", body, "X-Test", "slow first"))
-	asked := o.models["v1.3"].endpointsOf("hedged")
-	require.Len(t, asked, 2)
-	assert.NotEqual(t, asked[0], asked[1])
+	endpoints := o.models["v1.3"].endpointsOf("hedged")
+	require.Len(t, endpoints, 2)
+	assert.NotEqual(t, endpoints[0], endpoints[1])
 	checkLogLine(t, map[string]any{
 		"level": "INFO", "outcome": "success", "http.response.status_code": 200.0, "gateway.stream": true, "gateway.route.version": "v1.3",
-		"gateway.tries": 2.0, "gateway.hedge": true, "gateway.hedge.won": true, "gateway.endpoint": "http://" + asked[1],
+		"gateway.tries": 2.0, "gateway.hedge": true, "gateway.hedge.won": true, "gateway.endpoint": "http://" + endpoints[1],
 		"gen_ai.usage.output_tokens": 22.0, "error.type": nil, "error.message": nil, "gateway.fallback.from": nil,
 	}, o.log.request(t, "hedged"))
 }

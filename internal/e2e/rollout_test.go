@@ -182,14 +182,14 @@ func TestRolloutRollsBack(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "r")
 	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, dir), old.URL, canary.URL)
 	p := start(t, config)
-	asked := 0
-	for ; asked < 2000 && p.rollout().State == "running"; asked += 40 {
-		p.sendAsUsers(asked, 40)
+	users := 0
+	for ; users < 2000 && p.rollout().State == "running"; users += 40 {
+		p.sendAsUsers(users, 40)
 	}
 	row := p.rollout()
 	require.Equal(t, "rolled_back", row.State, "%+v", row)
 	require.Contains(t, row.Reason, "failures: ")
-	t.Logf("after %d users: %s", asked, row.Reason)
+	t.Logf("after %d users: %s", users, row.Reason)
 	for _, version := range p.sendAsUsers(0, 50) {
 		require.Equal(t, "old", version)
 	}
