@@ -117,7 +117,7 @@ func TestTerminationGrace(t *testing.T) {
 		assert.InDelta(t, want, pod["terminationGracePeriodSeconds"], 0, args)
 	}
 	for args, want := range map[string]string{
-		"config.drain.timeout=soon":         `"soon" is no duration`,
+		"config.drain.timeout=soon":         `"soon" is not a duration`,
 		"terminationGracePeriodSeconds=100": "it takes 135",
 	} {
 		text, err := template(t, "--set", args)
