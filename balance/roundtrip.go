@@ -11,13 +11,13 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// RoundTrip sends req to an endpoint. An endpoint that an earlier attempt of the same
-// exchange went to is avoided while there is another one. When one refuses the request
-// before anything was sent, as an open circuit does, the others are asked within the same
-// attempt; when all do, they are asked again and told that there is nowhere else to go.
-// The error is the transport's, or ErrNoEndpoint.
+// RoundTrip sends req to an endpoint. It avoids endpoints that earlier attempts of the same
+// exchange used while there is another one. If an endpoint refuses the request before anything
+// was sent, as an open circuit does, it uses the next one within the same attempt. If all
+// refuse, it calls each once more as the last resort. The error is the transport's, or wraps
+// [ErrNoEndpoint] or [ErrCoolingDown].
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
-	streams := p.paced && asksStream(req)
+	streams := p.paced && wantsStream(req)
 	above := exchange.Current(req.Context())
 	a, req := exchange.Start(req)
 	s := search{pool: p, a: a, req: req, streams: streams}
@@ -32,18 +32,18 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
-		if a != above { // nobody above ends it
+		if a != above { // no layer above ends it
 			a.Finish(err)
 		}
 	}
 	return res, err
 }
 
-// ErrCoolingDown is returned for a request that has another upstream to go to, when every
-// endpoint here has asked its credential to wait.
-var ErrCoolingDown = errors.New("balance: every endpoint asked to wait")
+// ErrCoolingDown is returned for a request that has another upstream, when every endpoint of
+// this pool has a cooldown for its credential.
+var ErrCoolingDown = errors.New("balance: every endpoint is cooling down")
 
-// search is one attempt's way to an endpoint.
+// search is one attempt's search for an endpoint.
 type search struct {
 	pool    *Pool
 	a       *exchange.Attempt
@@ -52,23 +52,23 @@ type search struct {
 	avoid   avoidance
 }
 
-// avoidance is which endpoints a pick must not choose.
+// avoidance is the set of endpoints that a pick must not choose.
 type avoidance struct {
-	used    *exchange.Exchange // those that it used; nil: none
-	asked   []*node            // those that refused
-	cooling *cooldown.Table    // those that asked the subject to wait; nil: none
+	used    *exchange.Exchange // the endpoints that it used; nil: none
+	refused []*node            // the endpoints that refused
+	cooling *cooldown.Table    // the endpoints with a cooldown for subject; nil: none
 	subject cooldown.Subject
 }
 
-func (v *avoidance) isZero() bool { return v.used == nil && v.cooling == nil && len(v.asked) == 0 }
+func (v *avoidance) isZero() bool { return v.used == nil && v.cooling == nil && len(v.refused) == 0 }
 
 // has reports whether n must not be chosen.
 func (v *avoidance) has(n *node) bool {
-	return v.used != nil && v.used.Used(n.name) || slices.Contains(v.asked, n) ||
+	return v.used != nil && v.used.Used(n.name) || slices.Contains(v.refused, n) ||
 		v.cooling != nil && v.cooling.Wait(n.name, v.subject) > 0
 }
 
-// run asks one endpoint after the other, until one does not refuse.
+// run sends the request to one endpoint after the other, until one does not refuse.
 func (s *search) run() (*http.Response, error) {
 	var err error
 	for n := s.next(); n != nil; n = s.next() {
@@ -76,7 +76,7 @@ func (s *search) run() (*http.Response, error) {
 		if res, err = s.pool.send(s.a, s.req, n, s.streams); !exchange.IsRefused(err) {
 			return res, err
 		}
-		s.avoid.asked = append(s.avoid.asked, n)
+		s.avoid.refused = append(s.avoid.refused, n)
 	}
 	if err == nil && s.avoid.cooling != nil && s.pool.pick(s.req, s.a, &avoidance{}) != nil {
 		return nil, &apierror.Error{Status: http.StatusTooManyRequests, Code: "cooling_down", Message: "The upstream servers asked this caller to wait.", RetryAfter: time.Second, Err: errors.Join(ErrCoolingDown, &exchange.NotSentError{})}
@@ -87,8 +87,8 @@ func (s *search) run() (*http.Response, error) {
 	return s.lastResort(err)
 }
 
-// next picks an endpoint. Rather than none it is one that asked to wait, and rather than
-// that one which an earlier attempt went to.
+// next picks an endpoint. If there is no other, it picks one that is cooling down, or else one
+// that an earlier attempt used.
 func (s *search) next() *node {
 	if n := s.pool.pick(s.req, s.a, &s.avoid); n != nil {
 		return n
@@ -108,7 +108,8 @@ func (s *search) next() *node {
 	return n
 }
 
-// lastResort asks those that refused again, because there are no others.
+// lastResort sends the request once more to the endpoints that refused, because there are no
+// others.
 func (s *search) lastResort(err error) (*http.Response, error) {
 	s.avoid = avoidance{}
 	req := s.req.WithContext(exchange.WithLastResort(s.req.Context()))
@@ -119,17 +120,17 @@ func (s *search) lastResort(err error) (*http.Response, error) {
 			return res, again
 		}
 		err = again
-		s.avoid.asked = append(s.avoid.asked, n)
+		s.avoid.refused = append(s.avoid.refused, n)
 	}
 	return nil, err
 }
 
-// send asks one endpoint.
+// send sends the request to one endpoint.
 func (p *Pool) send(a *exchange.Attempt, req *http.Request, n *node, streams bool) (*http.Response, error) {
 	out := n.outbound(req, p.cfg.PreserveHost)
 	u := newUse(p, a, n, req)
 	if streams {
-		u.waits.Store(n.pace.ask(time.Now().UnixNano()))
+		u.waits.Store(n.pace.requested(time.Now().UnixNano()))
 	}
 	isRefused := false
 	defer func() {

@@ -15,10 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// answers are given by address.
-type answers func(r *http.Request) (status int, location, body string)
+// responses returns the response for a request.
+type responses func(r *http.Request) (status int, location, body string)
 
-func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a responses) RoundTrip(r *http.Request) (*http.Response, error) {
 	status, location, body := a(r)
 	if status == 0 {
 		<-r.Context().Done()
@@ -31,7 +31,7 @@ func (a answers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
 }
 
-// A new key is good within 5 s, right after a flood of made-up ones and during it.
+// A new key is accepted within 5 s, right after a flood of made-up key IDs and during it.
 func TestKeySetRotationAfterFlood(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -48,13 +48,13 @@ func TestKeySetRotationAfterFlood(t *testing.T) {
 		start := time.Now()
 		for count(t, k, "b") == 0 {
 			time.Sleep(100 * time.Millisecond)
-			assert.Zero(t, count(t, k, "bogus"), "the flood goes on")
+			assert.Zero(t, count(t, k, "bogus"), "the flood continues")
 		}
 		assert.LessOrEqual(t, time.Since(start), 5*time.Second)
 	})
 }
 
-// A withdrawn key is refused within a minute, though no token asks for another.
+// A withdrawn key is refused within a minute, even if no token has an unknown key.
 func TestKeySetWithdrawal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -79,21 +79,21 @@ func TestKeySetWithdrawal(t *testing.T) {
 	})
 }
 
-// All who need a new key at once share one fetch, and all get it.
+// Concurrent requests for a new key share one fetch.
 func TestKeySetSharedFetch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &provider{}
 		p.set(200, setOf(t, jwkOf(t, "a")))
 		slow := trip(func(r *http.Request) (*http.Response, error) {
-			res, err := p.RoundTrip(r) // what it has when it is asked
+			res, err := p.RoundTrip(r) // the state at the start of the fetch
 			time.Sleep(time.Second)
 			return res, err
 		})
 		k, err := auth.NewKeySet(auth.KeySetConfig{URL: "https://op.example/keys", Client: &http.Client{Transport: slow}})
 		require.NoError(t, err)
 		defer run(k)()
-		assert.Equal(t, 1, count(t, k, "a"), "the first are waited for")
+		assert.Equal(t, 1, count(t, k, "a"), "requests wait for the first keys")
 		p.set(200, setOf(t, jwkOf(t, "b")))
 		found := make(chan int)
 		for range 50 {
@@ -115,7 +115,7 @@ func TestKeySetSlowProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text := setOf(t, jwkOf(t, "a"))
 		var stuck atomic.Bool
-		k, err := auth.NewKeySet(auth.KeySetConfig{URL: "https://op.example/keys", Client: &http.Client{Transport: answers(func(*http.Request) (int, string, string) {
+		k, err := auth.NewKeySet(auth.KeySetConfig{URL: "https://op.example/keys", Client: &http.Client{Transport: responses(func(*http.Request) (int, string, string) {
 			if stuck.Load() {
 				return 0, "", ""
 			}
@@ -130,24 +130,24 @@ func TestKeySetSlowProvider(t *testing.T) {
 		assert.LessOrEqual(t, time.Since(start), 5*time.Second, "bounded, also with a client that has no timeout")
 		start = time.Now()
 		assert.Equal(t, 1, count(t, k, "a"))
-		assert.Zero(t, time.Since(start), "known keys need nobody")
+		assert.Zero(t, time.Since(start), "known keys need no fetch")
 		stuck.Store(false)
 		time.Sleep(30 * time.Second)
 		stuck.Store(true)
 		slow := time.Now()
 		go func() { _, _ = k.Keys(t.Context(), "bogus", "ES256") }()
-		time.Sleep(4500 * time.Millisecond) // another fetch is due, before this one has failed
+		time.Sleep(4500 * time.Millisecond) // another fetch is due before this one has failed
 		_, _ = k.Keys(t.Context(), "bogus", "ES256")
-		assert.LessOrEqual(t, time.Since(slow), 5*time.Second, "nobody waits for two")
+		assert.LessOrEqual(t, time.Since(slow), 5*time.Second, "no request waits for two fetches")
 		start = time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, _ = k.Keys(ctx, "bogus", "ES256")
-		assert.LessOrEqual(t, time.Since(start), time.Second, "a request waits no longer than it wants")
+		assert.LessOrEqual(t, time.Since(start), time.Second, "a request waits until its own deadline")
 	})
 }
 
-// A provider, or who speaks in its name, must not send the gateway elsewhere.
+// A provider, or an impostor, must not redirect the gateway elsewhere.
 func TestKeySetRedirects(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -166,9 +166,9 @@ func TestKeySetRedirects(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				text := setOf(t, jwkOf(t, "a"))
-				var asked atomic.Int32
-				k, err := auth.NewKeySet(auth.KeySetConfig{URL: "https://op.example/keys?key=hidden", Client: &http.Client{Transport: answers(func(r *http.Request) (int, string, string) {
-					asked.Add(1)
+				var fetches atomic.Int32
+				k, err := auth.NewKeySet(auth.KeySetConfig{URL: "https://op.example/keys?key=hidden", Client: &http.Client{Transport: responses(func(r *http.Request) (int, string, string) {
+					fetches.Add(1)
 					if r.URL.Path == "/keys" {
 						return 302, tt.location, ""
 					}
@@ -183,22 +183,22 @@ func TestKeySetRedirects(t *testing.T) {
 				keys, _ := k.Keys(t.Context(), "a", "ES256")
 				assert.Equal(t, tt.want, len(keys) == 1)
 				stop()
-				assert.LessOrEqual(t, asked.Load(), int32(4))
+				assert.LessOrEqual(t, fetches.Load(), int32(4))
 			})
 		})
 	}
 }
 
-func TestKeySetLyingDiscovery(t *testing.T) {
+func TestKeySetForgedDiscovery(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		document string
-		want     string // of the error; "": none
+		want     string // of the error; "" for none
 	}{
 		"true":             {`{"issuer":"https://op.example","jwks_uri":"https://keys.example/k"}`, ""},
-		"another issuer":   {`{"issuer":"https://evil.example","jwks_uri":"https://keys.example/k"}`, "is of issuer"},
-		"another spelling": {`{"issuer":"https://op.example/","jwks_uri":"https://keys.example/k"}`, "is of issuer"},
-		"no issuer":        {`{"jwks_uri":"https://keys.example/k"}`, "is of issuer"},
+		"another issuer":   {`{"issuer":"https://evil.example","jwks_uri":"https://keys.example/k"}`, "its issuer is"},
+		"another spelling": {`{"issuer":"https://op.example/","jwks_uri":"https://keys.example/k"}`, "its issuer is"},
+		"no issuer":        {`{"jwks_uri":"https://keys.example/k"}`, "its issuer is"},
 		"no keys":          {`{"issuer":"https://op.example"}`, "jwks_uri"},
 		"in the clear":     {`{"issuer":"https://op.example","jwks_uri":"http://keys.example/k"}`, "must be https"},
 		"this machine":     {`{"issuer":"https://op.example","jwks_uri":"http://127.0.0.1/k"}`, "must be https"},
@@ -215,7 +215,7 @@ func TestKeySetLyingDiscovery(t *testing.T) {
 				k, err := auth.NewKeySet(auth.KeySetConfig{
 					Issuer:  "https://op.example",
 					OnEvent: func(_ context.Context, e auth.KeySetEvent) { last.Store(&e.Err) },
-					Client: &http.Client{Transport: answers(func(r *http.Request) (int, string, string) {
+					Client: &http.Client{Transport: responses(func(r *http.Request) (int, string, string) {
 						if strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration") {
 							return 200, "", tt.document
 						}
@@ -236,7 +236,7 @@ func TestKeySetLyingDiscovery(t *testing.T) {
 	}
 }
 
-// Down at the start, for long, and back: found within 5 s.
+// A provider that was down from the start is found within 5 s of its recovery.
 func TestKeySetDownForLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -249,18 +249,18 @@ func TestKeySetDownForLong(t *testing.T) {
 			_, err := k.Keys(t.Context(), "a", "ES256")
 			require.ErrorIs(t, err, auth.ErrUnavailable)
 		}
-		assert.Zero(t, time.Since(start), "nobody waits")
+		assert.Zero(t, time.Since(start), "no request waits")
 		p.set(200, setOf(t, jwkOf(t, "a")))
 		time.Sleep(5 * time.Second)
 		assert.Equal(t, 1, count(t, k, "a"))
 	})
 }
 
-// Somebody who waits is not left waiting when the set is no longer run.
+// Waiters return when the set stops running.
 func TestKeySetStopped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		k, err := auth.NewKeySet(auth.KeySetConfig{URL: "https://op.example/keys", Client: &http.Client{Transport: answers(func(*http.Request) (int, string, string) { return 0, "", "" })}})
+		k, err := auth.NewKeySet(auth.KeySetConfig{URL: "https://op.example/keys", Client: &http.Client{Transport: responses(func(*http.Request) (int, string, string) { return 0, "", "" })}})
 		require.NoError(t, err)
 		stop := run(k)
 		failed := make(chan error)

@@ -24,26 +24,27 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// newRaw returns a logger that escapes nothing, as somebody's own handler may.
+// newRaw returns a logger that escapes nothing, as a custom handler may.
 func newRaw(out *lines) *slog.Logger {
 	return slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		return slog.Any(a.Key, unquoted(a.Value.String()))
 	}}))
 }
 
-// unquoted is written without quotes or escapes.
+// unquoted is text that is written without quotes or escapes.
 type unquoted string
 
 func (u unquoted) MarshalText() ([]byte, error) { return []byte(u), nil }
 
-// hostile are texts that begin lines, move cursors, turn text around, or are no text.
+// hostile are texts that start lines, move cursors, change the direction of text, or are
+// invalid UTF-8.
 var hostile = []string{
 	"a\nlevel=ERROR msg=forged", "a\r\nforged", "a\u2028forged", "a\u2029forged", "a\u0085forged", "a\x00b", "a\x1b[2Jb", "a\u009b31mb",
 	"a\u202eb", "a\u2066b", "a\ufeffb", "a\x7fb", "\xff\xfe\xfd", strings.Repeat("long", 10_000), `a" forged="yes`, "a\tb",
 }
 
-// everywhere puts a text into whatever a client, an upstream or a provider of
-// identities can choose.
+// everywhere puts a text into everything that a client, an upstream or an identity provider
+// can choose.
 func everywhere(text string) gin.HandlerFunc {
 	h := observe.Hooks{}
 	return func(c *gin.Context) {
@@ -60,7 +61,7 @@ func everywhere(text string) gin.HandlerFunc {
 	}
 }
 
-func TestAttackForgedLines(t *testing.T) {
+func TestNoForgedLines(t *testing.T) {
 	t.Parallel()
 	for _, text := range hostile {
 		t.Run(fmt.Sprintf("%.20q", text), func(t *testing.T) {
@@ -85,8 +86,8 @@ func TestAttackForgedLines(t *testing.T) {
 	}
 }
 
-// The lines of changes hold no more of it.
-func TestAttackForgedChanges(t *testing.T) {
+// Lines of changes contain no hostile text either.
+func TestNoForgedChanges(t *testing.T) {
 	t.Parallel()
 	for _, text := range hostile {
 		out := new(lines)
@@ -100,7 +101,7 @@ func TestAttackForgedChanges(t *testing.T) {
 
 const secret = "sk-TOPSECRETTOPSECRET"
 
-// leaky are errors that a RoundTripper of somebody's own may return.
+// leaky are errors that a custom RoundTripper may return.
 var leaky = []string{
 	`Post "http://h/v1?api_key=` + secret + `": refused`,
 	`Get "https://user:` + secret + `@host/path": refused`,
@@ -111,8 +112,8 @@ var leaky = []string{
 	"basic " + secret,
 }
 
-// What clients prove themselves with, and what they ask, is nowhere.
-func TestAttackSecrets(t *testing.T) {
+// Credentials and requests of clients appear nowhere.
+func TestNoSecrets(t *testing.T) {
 	t.Parallel()
 	for _, text := range leaky {
 		t.Run(text, func(t *testing.T) {
@@ -156,9 +157,9 @@ type failing struct{ err error }
 
 func (f failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
-// 10,000 names of models that nobody serves are one label, and so are those beyond the
-// bound that an upstream answers for.
-func TestAttackLabelExplosion(t *testing.T) {
+// 10,000 unknown models share one label value, as do models beyond the bound that an
+// upstream responded for.
+func TestLabelsBounded(t *testing.T) {
 	t.Parallel()
 	reader := sdkmetric.NewManualReader()
 	metrics, err := observe.NewMetrics(observe.MetricsConfig{
@@ -166,7 +167,7 @@ func TestAttackLabelExplosion(t *testing.T) {
 	})
 	require.NoError(t, err)
 	h := observe.Hooks{Metrics: metrics}
-	try := func(model, verb string, u stream.Usage) {
+	attempt := func(model, verb string, u stream.Usage) {
 		req := post()
 		req.Method = verb
 		ask(req, metrics.Middleware(), func(c *gin.Context) {
@@ -178,13 +179,13 @@ func TestAttackLabelExplosion(t *testing.T) {
 		})
 	}
 	for i := range 10_000 {
-		try(fmt.Sprintf("made-up-%d", i), fmt.Sprintf("VERB%d", i), stream.Usage{Outcome: stream.Failed, Status: 404})
+		attempt(fmt.Sprintf("made-up-%d", i), fmt.Sprintf("VERB%d", i), stream.Usage{Outcome: stream.Failed, Status: 404})
 	}
 	models := values(collect(t, reader), "gen_ai.request.model")
 	assert.Equal(t, map[string]bool{"other": true}, models)
-	try("known", "POST", stream.Usage{Outcome: stream.Failed, Status: 500})
+	attempt("known", "POST", stream.Usage{Outcome: stream.Failed, Status: 500})
 	for i := range 100 {
-		try(fmt.Sprintf("served-%d", i), "POST", stream.Usage{Outcome: stream.Complete, Status: 200})
+		attempt(fmt.Sprintf("served-%d", i), "POST", stream.Usage{Outcome: stream.Complete, Status: 200})
 	}
 	all := collect(t, reader)
 	models = values(all, "gen_ai.request.model")
@@ -194,7 +195,7 @@ func TestAttackLabelExplosion(t *testing.T) {
 	assert.LessOrEqual(t, len(values(all, "http.request.method")), 2)
 	assert.LessOrEqual(t, len(values(all, "error.type")), 2001)
 	for _, name := range []string{"a\nb", strings.Repeat("x", 129), "\xff"} {
-		try(name, "POST", stream.Usage{Outcome: stream.Complete, Status: 200})
+		attempt(name, "POST", stream.Usage{Outcome: stream.Complete, Status: 200})
 	}
 	assert.Len(t, values(collect(t, reader), "gen_ai.request.model"), 7)
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ec is a good key with members changed; nil removes one.
+// ec returns a good key with members changed; nil removes one.
 func ec(t *testing.T, change map[string]any) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -38,7 +38,7 @@ func ec(t *testing.T, change map[string]any) string {
 	return string(text)
 }
 
-// A key is for what it says that it is for, or for nothing.
+// A key is used only for its declared purpose.
 func TestKeyMembers(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -78,7 +78,7 @@ func TestKeyMembers(t *testing.T) {
 	assert.Equal(t, "a", keys[0].ID)
 }
 
-// RSA keys with which anybody can sign.
+// RSA keys with which anyone can sign.
 func TestWeakRSA(t *testing.T) {
 	t.Parallel()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -138,7 +138,7 @@ func FuzzParsePEM(f *testing.F) {
 		}
 		for _, k := range keys {
 			if k.Public == nil || k.ID != "" {
-				t.Fatal("not a key as PEM has them")
+				t.Fatal("PEM keys have no ID")
 			}
 		}
 	})

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a refused client is told: RFC 6750 §3.
+// The challenges of RFC 6750 §3.
 func TestChallenges(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -70,13 +70,13 @@ func TestChallenges(t *testing.T) {
 		status    int
 		challenge string
 	}{
-		"scope, nobody":             {auth.Require("r"), nil, 401, `Bearer realm="gateway"`},
-		"scope, too few":            {auth.Require("r", "w"), alice, 403, `Bearer realm="gateway", error="insufficient_scope", scope="r w"`},
-		"scope, nobody, own realm":  {a.Require("r"), nil, 401, `Bearer realm="models"`},
-		"scope, too few, own realm": {a.Require("r"), alice, 403, `Bearer realm="models", error="insufficient_scope", scope="r"`},
-		"model, nobody":             {auth.RequireModel(auth.RequireModelConfig{}), nil, 401, `Bearer realm="gateway"`},
-		"model, nobody, own realm":  {auth.RequireModel(auth.RequireModelConfig{Realm: "models"}), nil, 401, `Bearer realm="models"`},
-		"model, none asked":         {auth.RequireModel(auth.RequireModelConfig{}), alice, 200, ``},
+		"scope, anonymous":            {auth.Require("r"), nil, 401, `Bearer realm="gateway"`},
+		"scope, too few":              {auth.Require("r", "w"), alice, 403, `Bearer realm="gateway", error="insufficient_scope", scope="r w"`},
+		"scope, anonymous, own realm": {a.Require("r"), nil, 401, `Bearer realm="models"`},
+		"scope, too few, own realm":   {a.Require("r"), alice, 403, `Bearer realm="models", error="insufficient_scope", scope="r"`},
+		"model, anonymous":            {auth.RequireModel(auth.RequireModelConfig{}), nil, 401, `Bearer realm="gateway"`},
+		"model, anonymous, own realm": {auth.RequireModel(auth.RequireModelConfig{Realm: "models"}), nil, 401, `Bearer realm="models"`},
+		"model, not required":         {auth.RequireModel(auth.RequireModelConfig{}), alice, 200, ``},
 	} {
 		r := request()
 		if tt.id != nil {
@@ -92,7 +92,7 @@ func TestChallenges(t *testing.T) {
 	}
 }
 
-// Each refusal goes through the one handler that the user chose.
+// Every refusal goes through the configured ErrorHandler.
 func TestOwnErrorHandler(t *testing.T) {
 	t.Parallel()
 	a, err := auth.New(auth.Config{Verifiers: []auth.Verifier{says{err: auth.ErrNoCredential}}, ErrorHandler: apierror.Anthropic})
@@ -104,7 +104,7 @@ func TestOwnErrorHandler(t *testing.T) {
 	}
 }
 
-// Whatever errors of others are within, one that says bad or unknown never passes.
+// An error that wraps ErrInvalid or ErrUnavailable never lets a request through.
 func TestErrorKinds(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -124,11 +124,11 @@ func TestErrorKinds(t *testing.T) {
 	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{Lookup: func(context.Context, string) (*auth.Identity, error) { return nil, auth.ErrNoCredential }})
 	require.NoError(t, err)
 	_, w := through(presenting("", "gk_x"), auth.Middleware(auth.Config{Optional: true, Verifiers: []auth.Verifier{keys}}))
-	assert.Equal(t, 503, w.Code, "a look-up that says so is at fault itself")
+	assert.Equal(t, 503, w.Code, "a Lookup that returns it is at fault itself")
 }
 
-// A client that left while its credential was checked is no fault of the gateway.
-func TestClientLeft(t *testing.T) {
+// A client disconnect during verification is not a fault of the gateway.
+func TestClientDisconnect(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -136,7 +136,7 @@ func TestClientLeft(t *testing.T) {
 	assert.Equal(t, apierror.StatusClientClosed, w.Code)
 }
 
-// Two callers never have one key, nor a caller and a tenant.
+// The keys of two callers, or of a caller and a tenant, never collide.
 func TestKeysDiffer(t *testing.T) {
 	t.Parallel()
 	seen := map[string]*auth.Identity{}
@@ -169,7 +169,7 @@ func TestKeysDiffer(t *testing.T) {
 	}
 }
 
-// No secret is in an error, an event, an answer or gin's list of errors.
+// No error, event, response or entry of gin's errors contains a secret.
 func TestNoSecrets(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -201,24 +201,24 @@ func TestNoSecrets(t *testing.T) {
 		"server down":         {bearer(t.Context(), "0paque"), []auth.Verifier{down}},
 		"of a panicky server": {bearer(t.Context(), "0paque"), []auth.Verifier{introspectBy(t, trip(func(r *http.Request) (*http.Response, error) { panic(r) }))}},
 	} {
-		var told bytes.Buffer
+		var out bytes.Buffer
 		e := gin.New()
 		e.NoRoute(func(c *gin.Context) {
 			c.Next()
-			fmt.Fprintf(&told, "%v %+v", c.Errors, c.Errors.Errors())
-		}, auth.Middleware(auth.Config{Verifiers: tt.verifiers, OnEvent: func(_ context.Context, e auth.Event) { fmt.Fprintf(&told, "%+v", e) }}))
+			fmt.Fprintf(&out, "%v %+v", c.Errors, c.Errors.Errors())
+		}, auth.Middleware(auth.Config{Verifiers: tt.verifiers, OnEvent: func(_ context.Context, e auth.Event) { fmt.Fprintf(&out, "%+v", e) }}))
 		w := httptest.NewRecorder()
 		e.ServeHTTP(w, tt.request)
 		require.GreaterOrEqual(t, w.Code, 401, name)
-		fmt.Fprintf(&told, "%v %s", w.Header(), w.Body)
-		require.Contains(t, told.String(), "auth:", name)
+		fmt.Fprintf(&out, "%v %s", w.Header(), w.Body)
+		require.Contains(t, out.String(), "auth:", name)
 		for _, secret := range secrets {
-			assert.NotContains(t, told.String(), secret, name)
+			assert.NotContains(t, out.String(), secret, name)
 		}
 	}
 }
 
-// A handler that forgets to abort lets nobody through.
+// A handler that does not abort still lets no request through.
 func TestHandlersThatDoNotAbort(t *testing.T) {
 	t.Parallel()
 	silent := func(c *gin.Context, _ error) { c.Status(http.StatusTeapot) }

@@ -7,7 +7,7 @@ import (
 	"github.com/ginfer/ginfer/internal/ipset"
 )
 
-// A set of one range contains what the range does, however an address is written.
+// A set of one range contains what the range does, in any spelling of an address.
 func FuzzContains(f *testing.F) {
 	f.Add("10.0.0.0/8", "::ffff:10.1.2.3")
 	f.Add("::ffff:10.0.0.0/104", "10.1.2.3")

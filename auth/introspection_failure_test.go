@@ -27,10 +27,10 @@ func introspectBy(t *testing.T, rt http.RoundTripper) *auth.Introspection {
 	return v
 }
 
-// What a server answers must be plain, or nobody is let in.
-func TestIntrospectionAnswers(t *testing.T) {
+// Ambiguous responses of a server yield no identity.
+func TestIntrospectionResponses(t *testing.T) {
 	t.Parallel()
-	for answer, want := range map[string]error{
+	for response, want := range map[string]error{
 		`{"active":true,"sub":"u","exp":4e9,"nbf":1.5,"token_type":"bearer"}`: nil,
 		`{"active":true,"sub":"u","exp":0}`:                                   auth.ErrInvalid,
 		`{"active":true,"sub":"u","exp":-5}`:                                  auth.ErrInvalid,
@@ -50,9 +50,9 @@ func TestIntrospectionAnswers(t *testing.T) {
 		`{"active":true,"sub":"u\nroot"}`:                                     auth.ErrInvalid,
 		`{"active":true,"sub":"u","x":"` + strings.Repeat("x", 2<<20) + `"}`:  auth.ErrUnavailable,
 	} {
-		v := introspectBy(t, answers(func(*http.Request) (int, string, string) { return 200, "", answer }))
+		v := introspectBy(t, responses(func(*http.Request) (int, string, string) { return 200, "", response }))
 		id, err := v.Verify(bearer(t.Context(), "t0ken"))
-		name := answer[:min(len(answer), 80)]
+		name := response[:min(len(response), 80)]
 		require.ErrorIs(t, err, want, name)
 		assert.Equal(t, want == nil, id != nil, name)
 	}
@@ -61,21 +61,21 @@ func TestIntrospectionAnswers(t *testing.T) {
 func TestIntrospectionRedirect(t *testing.T) {
 	t.Parallel()
 	for _, location := range []string{"https://evil.example/", "http://op.example/introspect"} {
-		asked := 0
-		v := introspectBy(t, answers(func(*http.Request) (int, string, string) {
-			asked++
+		calls := 0
+		v := introspectBy(t, responses(func(*http.Request) (int, string, string) {
+			calls++
 			return 307, location, ""
 		}))
 		_, err := v.Verify(bearer(t.Context(), "t0ken"))
 		require.ErrorIs(t, err, auth.ErrUnavailable)
-		assert.Equal(t, 1, asked, "the token goes nowhere else")
+		assert.Equal(t, 1, calls, "the token is sent nowhere else")
 		for _, secret := range []string{"t0ken", "s3cret", "hidden"} {
 			assert.NotContains(t, err.Error(), secret)
 		}
 	}
 }
 
-// A client that panics ends neither the process nor later look-ups.
+// A client's panic ends neither the process nor later look-ups.
 func TestIntrospectionPanic(t *testing.T) {
 	t.Parallel()
 	broken := true
@@ -83,9 +83,9 @@ func TestIntrospectionPanic(t *testing.T) {
 		if broken {
 			panic("with the token: t0ken")
 		}
-		return answers(func(*http.Request) (int, string, string) { return 200, "", `{"active":true,"sub":"u"}` }).RoundTrip(r)
+		return responses(func(*http.Request) (int, string, string) { return 200, "", `{"active":true,"sub":"u"}` }).RoundTrip(r)
 	}))
-	for range 200 { // more than may be asked for at once
+	for range 200 { // more than the limit of concurrent look-ups
 		_, err := v.Verify(bearer(t.Context(), "t0ken"))
 		require.ErrorIs(t, err, auth.ErrUnavailable)
 		assert.NotContains(t, err.Error(), "t0ken")
@@ -95,8 +95,7 @@ func TestIntrospectionPanic(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A flood of made-up tokens opens 64 connections at most; the rest wait, 5 s at
-// most, or leave.
+// A flood of made-up tokens opens at most 64 connections; the rest wait for at most 5 s.
 func TestIntrospectionFlood(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -111,7 +110,7 @@ func TestIntrospectionFlood(t *testing.T) {
 		v := introspectBy(t, trip(func(r *http.Request) (*http.Response, error) {
 			count(1)
 			defer count(-1)
-			<-r.Context().Done() // a server that never answers
+			<-r.Context().Done() // a server that never responds
 			return nil, r.Context().Err()
 		}))
 		start := time.Now()
@@ -132,7 +131,7 @@ func TestIntrospectionFlood(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		require.ErrorIs(t, <-gone, auth.ErrUnavailable)
-		assert.Zero(t, time.Since(start), "who leaves is not held")
+		assert.Zero(t, time.Since(start), "a canceled request returns at once")
 		for range 500 {
 			require.ErrorIs(t, <-failed, auth.ErrUnavailable)
 		}
@@ -141,15 +140,15 @@ func TestIntrospectionFlood(t *testing.T) {
 	})
 }
 
-// Tokens that are remembered as good are not pushed out by made-up ones.
+// Made-up tokens evict no active ones from the cache.
 func TestIntrospectionBoundedCache(t *testing.T) {
 	t.Parallel()
-	s := &tokenServer{answers: map[string]string{"good": `{"active":true,"sub":"u"}`}}
+	s := &tokenServer{responses: map[string]string{"good": `{"active":true,"sub":"u"}`}}
 	v := newIntrospection(t, s, func(c *auth.IntrospectionConfig) { c.CacheSize = 16 })
 	_, err := v.Verify(bearer(t.Context(), "good"))
 	require.NoError(t, err)
 	for i := range 500 {
-		s.answers[strconv.Itoa(i)] = `{"active":false}`
+		s.responses[strconv.Itoa(i)] = `{"active":false}`
 		_, err := v.Verify(bearer(t.Context(), strconv.Itoa(i)))
 		require.ErrorIs(t, err, auth.ErrInvalid)
 	}
@@ -159,7 +158,7 @@ func TestIntrospectionBoundedCache(t *testing.T) {
 	assert.Equal(t, before, s.calls)
 }
 
-// Down, a caller that nobody can check is refused, as one who may come back.
+// While the server is down, callers that can't be checked get a 503 with Retry-After.
 func TestIntrospectionDown(t *testing.T) {
 	t.Parallel()
 	v := introspectBy(t, trip(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }))

@@ -12,9 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every way to say another address than one's own, or to write one in a way that a
-// list might miss.
-func TestIPAttacks(t *testing.T) {
+// Attempts to claim another address, or to write one so that a list might miss it.
+func TestIPSpoofing(t *testing.T) {
 	t.Parallel()
 	f := newIPFilter(t, auth.IPFilterConfig{Deny: []string{"203.0.113.0/24", "2001:db8::/32"}, TrustedProxies: []string{"10.0.0.0/8", "fd00::/8", "fe80::/10"}})
 	many := strings.Repeat("198.51.100.1, ", 999)
@@ -36,13 +35,13 @@ func TestIPAttacks(t *testing.T) {
 		"IPv6 with a zone":                 {from("[fe80::1%eth0]:1", "2001:db8::1%25eth0"), true},
 		"IPv6 at full length":              {from("10.0.0.1:1", "2001:0DB8:0000:0000:0000:0000:0000:0001"), true},
 		"through two proxies":              {from("10.0.0.1:1", "203.0.113.9, fd00::2, 10.0.0.3"), true},
-		"somebody else":                    {from("198.51.100.1:1"), false},
-		"somebody else, through a proxy":   {from("10.0.0.1:1", "203.0.113.9, 198.51.100.1"), false},
+		"another address":                  {from("198.51.100.1:1"), false},
+		"another address, through a proxy": {from("10.0.0.1:1", "203.0.113.9, 198.51.100.1"), false},
 		"a victim's address, by a liar":    {from("198.51.100.1:1", "203.0.113.9"), false},
 		"of a translator: an IPv6 address": {from("[64:ff9b::cb00:7109]:1"), false},
 		"compatible: an IPv6 address":      {from("[::cb00:7109]:1"), false},
 
-		// What is no address is refused, not passed over.
+		// Entries that are not addresses are refused, not skipped.
 		"an empty first entry":    {from("10.0.0.1:1", ", 10.0.0.2"), true},
 		"an empty last entry":     {from("10.0.0.1:1", "198.51.100.1,"), true},
 		"only commas":             {from("10.0.0.1:1", ",,,"), true},
@@ -67,7 +66,7 @@ func TestIPAttacks(t *testing.T) {
 	}
 }
 
-// Other headers that name an address are for others.
+// Other headers with addresses are ignored.
 func TestIPOtherHeaders(t *testing.T) {
 	t.Parallel()
 	f := newIPFilter(t, auth.IPFilterConfig{TrustedProxies: []string{"10.0.0.0/8"}})
@@ -82,7 +81,7 @@ func TestIPOtherHeaders(t *testing.T) {
 	}
 }
 
-// Lists change as a whole: nobody sees one old and one new.
+// Lists change together: no request sees an old and a new one.
 func TestIPFilterSetWhole(t *testing.T) {
 	t.Parallel()
 	f := newIPFilter(t, auth.IPFilterConfig{Allow: []string{"192.0.2.0/24"}, Deny: []string{"192.0.2.1"}})
@@ -97,8 +96,8 @@ func TestIPFilterSetWhole(t *testing.T) {
 		})
 	}
 	for range 200 {
-		assert.NoError(t, f.Set([]string{"198.51.100.0/24"}, nil)) // not allowed by this,
-		assert.NoError(t, f.Set(nil, []string{"192.0.2.1"}))       // denied by that
+		assert.NoError(t, f.Set([]string{"198.51.100.0/24"}, nil)) // not allowed by this list
+		assert.NoError(t, f.Set(nil, []string{"192.0.2.1"}))       // denied by this list
 	}
 	wg.Wait()
 }

@@ -26,7 +26,7 @@ func withSignature(token string, signature []byte) string {
 	return token[:strings.LastIndexByte(token, '.')+1] + b64(signature)
 }
 
-// No other form of an ES256 signature is one, and least of all one of zeros
+// No other encoding of an ES256 signature is valid, in particular not zeros
 // (CVE-2022-21449).
 func TestJWTSignatures(t *testing.T) {
 	t.Parallel()
@@ -65,7 +65,7 @@ func TestJWTSignatures(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Keys with which anybody can sign.
+// Keys with which anyone can sign.
 func TestJWTWeakKeys(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -84,7 +84,7 @@ func TestJWTWeakKeys(t *testing.T) {
 	}
 }
 
-// Times, members and audiences, as no well-meaning issuer writes them.
+// Times, members and audiences of malicious issuers.
 func TestJWTClaims(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -136,7 +136,7 @@ func TestJWTClaims(t *testing.T) {
 	} {
 		token := s.raw(t, `{"alg":"HS256"}`, tt.claims)
 		if len(token) > 8<<10 {
-			t.Fatalf("%s: the token is too long to say anything", name)
+			t.Fatalf("%s: the token is too long to test anything else", name)
 		}
 		_, err := newJWT(t, s.source, nil).Verify(bearer(t.Context(), token))
 		if tt.good {
@@ -147,7 +147,7 @@ func TestJWTClaims(t *testing.T) {
 	}
 }
 
-// Header fields that are only names, and those that change what a token is.
+// Header fields that are mere names, and those that change the meaning of a token.
 func TestJWTHeaders(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -182,10 +182,10 @@ func TestJWTHeaders(t *testing.T) {
 	_, err := strict.Verify(bearer(t.Context(), s.token(t, "HS256", claims(), map[string]any{"typ": "at+JWT"})))
 	require.NoError(t, err)
 	_, err = strict.Verify(bearer(t.Context(), s.token(t, "HS256", claims(), nil)))
-	require.ErrorIs(t, err, auth.ErrInvalid, "an identity token is no access token")
+	require.ErrorIs(t, err, auth.ErrInvalid, "an ID token is not an access token")
 }
 
-// A header of many members must not cost more than its length.
+// A header with many members costs no more than its length.
 func TestJWTManyMembers(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -205,7 +205,7 @@ func TestJWTManyMembers(t *testing.T) {
 	assert.Less(t, time.Since(start), 2*time.Second)
 }
 
-// Where a token is looked for, and how it must be written.
+// Where the token may be in a request, and in which form.
 func TestJWTRequests(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -241,7 +241,7 @@ func TestJWTRequests(t *testing.T) {
 	}
 }
 
-// Two issuers may be trusted: each verifier leaves the other's tokens alone.
+// With two trusted issuers, each verifier leaves the other's tokens alone.
 func TestJWTTwoIssuers(t *testing.T) {
 	t.Parallel()
 	a, b := newSigner(t), newSigner(t)
@@ -255,12 +255,12 @@ func TestJWTTwoIssuers(t *testing.T) {
 	}
 	assert.Equal(t, http.StatusOK, of(a, "https://op.example"))
 	assert.Equal(t, http.StatusOK, of(b, "https://b.example"))
-	assert.Equal(t, http.StatusUnauthorized, of(a, "https://b.example"), "signed by another")
+	assert.Equal(t, http.StatusUnauthorized, of(a, "https://b.example"), "signed by the other issuer")
 	assert.Equal(t, http.StatusUnauthorized, of(b, "https://op.example"))
-	assert.Equal(t, http.StatusUnauthorized, of(a, "https://c.example"), "nobody's")
+	assert.Equal(t, http.StatusUnauthorized, of(a, "https://c.example"), "of neither issuer")
 }
 
-// An issuer may put a new key in the place of one that has the same name, or none.
+// An issuer may replace a key by one with the same ID, or without an ID.
 func TestJWTKeyReplaced(t *testing.T) {
 	t.Parallel()
 	for _, kid := range []string{"", "k"} {
@@ -283,17 +283,17 @@ func TestJWTKeyReplaced(t *testing.T) {
 			}
 			require.NoError(t, verify(first))
 			set(second)
-			require.NoError(t, verify(second), "it asks for the keys")
+			require.NoError(t, verify(second), "it requests the keys")
 			require.ErrorIs(t, verify(first), auth.ErrInvalid)
 			for range 300 {
 				require.ErrorIs(t, verify(first), auth.ErrInvalid)
 			}
-			assert.LessOrEqual(t, p.count(), 3, "bad signatures do not make it ask")
+			assert.LessOrEqual(t, p.count(), 3, "bad signatures cause no fetch")
 		})
 	}
 }
 
-// Whatever the user's own functions return, a bad credential stays one.
+// An invalid credential stays invalid, whatever the user's functions return.
 func TestJWTOwnClaims(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -305,7 +305,7 @@ func TestJWTOwnClaims(t *testing.T) {
 		"none":              {nil, auth.ErrNoCredential, http.StatusUnauthorized},
 		"any":               {nil, jwt.ErrTokenMalformed, http.StatusUnauthorized},
 		"can't tell":        {nil, auth.ErrUnavailable, http.StatusServiceUnavailable},
-		"nobody":            {nil, nil, http.StatusUnauthorized},
+		"no identity":       {nil, nil, http.StatusUnauthorized},
 		"a name of no name": {&auth.Identity{Subject: "a\x1b[2J"}, nil, http.StatusUnauthorized},
 	} {
 		v := newJWT(t, s.source, func(c *auth.JWTConfig) {
