@@ -167,7 +167,7 @@ func TestDialectAPIKeyOfAzure(t *testing.T) {
 // The upstream's rate limit headers pass unless a limit of the gateway applies.
 func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 	t.Parallel()
-	said := map[string]string{
+	headers := map[string]string{
 		"X-Ratelimit-Limit-Requests": "10000", "X-Ratelimit-Remaining-Requests": "9999", "X-Ratelimit-Reset-Requests": "8.64s",
 		"X-Ratelimit-Limit-Tokens": "200000", "X-Ratelimit-Remaining-Tokens": "199984", "X-Ratelimit-Reset-Tokens": "4ms",
 		"Anthropic-Ratelimit-Requests-Remaining": "49", "Openai-Processing-Ms": "213",
@@ -176,14 +176,14 @@ func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
-				for header, value := range said {
+				for header, value := range headers {
 					w.Header().Set(header, value)
 				}
 				writeResponse(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
 			})
 			setup.urls = []string{up.URL}
 			got := up.gateway(t, setup).send(t, chatOf("m", ""))
-			for header, value := range said {
+			for header, value := range headers {
 				if setup.limits && strings.HasSuffix(header, "-Tokens") {
 					assert.NotEqual(v, value, got.header.Get(header), "%s: our limit applies", header)
 					continue

@@ -99,8 +99,8 @@ func newUpgradeGateway(t *testing.T, names []string, target string) *upgradeGate
 	return h
 }
 
-// upgradeUpstream is an upstream that responds with 101 and passes the connection to does.
-func upgradeUpstream(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
+// upgradeUpstream is an upstream that responds with 101 and passes the connection to serve.
+func upgradeUpstream(t *testing.T, serve func(c *net.TCPConn, in *bufio.Reader)) string {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
@@ -111,7 +111,7 @@ func upgradeUpstream(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) 
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			does(tcp, rw.Reader)
+			serve(tcp, rw.Reader)
 		}
 	}))
 	return s.URL
@@ -137,7 +137,7 @@ const longText = 300 << 10
 
 // halfCloseCases are the ways in which one side closes its direction first. Each returns an
 // error when a side did not receive everything.
-var halfCloseCases = map[string]func(ctx context.Context, start func(does func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error{
+var halfCloseCases = map[string]func(ctx context.Context, start func(serve func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error{
 	"the client first":   clientFirst("hello"),
 	"the client at once": clientFirst(""),
 	"the upstream first": upstreamFirst,
@@ -202,13 +202,13 @@ func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	for _, names := range stacks() {
 		stack := cmp.Or(strings.Join(names, " over "), "nothing")
-		for way, does := range halfCloseCases {
+		for way, run := range halfCloseCases {
 			t.Run(way+"/"+stack, func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				var h *upgradeGateway
-				err := does(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *upgradeGateway {
+				err := run(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *upgradeGateway {
 					h = newUpgradeGateway(t, names, upgradeUpstream(t, up))
 					return h
 				})

@@ -34,10 +34,10 @@ func TestConversationsStay(t *testing.T) {
 	client := newClient(t, 2)
 	homes := map[int]bool{}
 	for chat := range 12 {
-		said := fmt.Sprintf(`{"role":"system","content":"be brief"},{"role":"user","content":"question %d"}`, chat)
+		messages := fmt.Sprintf(`{"role":"system","content":"be brief"},{"role":"user","content":"question %d"}`, chat)
 		home := -1
 		for turn := range 4 {
-			res, err := gateways[turn%2].chat(client, "u", `{"model":"m","stream":true,"messages":[`+said+`]}`)
+			res, err := gateways[turn%2].chat(client, "u", `{"model":"m","stream":true,"messages":[`+messages+`]}`)
 			require.NoError(t, err)
 			_, err = io.Copy(io.Discard, res.Body)
 			require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestConversationsStay(t *testing.T) {
 				home = server
 			}
 			require.Equal(t, home, server, "turn %d of chat %d", turn, chat)
-			said += `,{"role":"assistant","content":"hello"},{"role":"user","content":"go on"}`
+			messages += `,{"role":"assistant","content":"hello"},{"role":"user","content":"go on"}`
 		}
 		homes[home] = true
 	}

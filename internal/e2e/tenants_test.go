@@ -29,10 +29,10 @@ func hostileCallers() []hostileCaller {
 			w.WriteHeader(status)
 		}
 	}
-	broken := func(said ...string) http.HandlerFunc {
+	broken := func(events ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			if len(said) > 0 {
-				eventHandler(said...)(w, r)
+			if len(events) > 0 {
+				eventHandler(events...)(w, r)
 			}
 			panic(http.ErrAbortHandler)
 		}
