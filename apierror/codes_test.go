@@ -133,15 +133,7 @@ func (p *codes) collect() {
 func (p *codes) codesIn(n ast.Node) (found []ast.Expr) {
 	switch n := n.(type) {
 	case *ast.CompositeLit:
-		name, _ := n.Type.(*ast.Ident)
-		for i, e := range n.Elts {
-			kv, keyed := e.(*ast.KeyValueExpr)
-			if key, ok := keyOf(kv); ok && key == "Code" {
-				found = append(found, kv.Value)
-			} else if at, ok := p.fields[nameOf(name)]; ok && !keyed && i == at {
-				found = append(found, e)
-			}
-		}
+		return p.codesInLiteral(n)
 	case *ast.AssignStmt:
 		for i, to := range n.Lhs {
 			if s, ok := to.(*ast.SelectorExpr); ok && s.Sel.Name == "Code" && len(n.Lhs) == len(n.Rhs) {
@@ -149,53 +141,59 @@ func (p *codes) codesIn(n ast.Node) (found []ast.Expr) {
 			}
 		}
 	case *ast.CallExpr:
-		name, _ := n.Fun.(*ast.Ident)
-		if at, ok := p.makers[nameOf(name)]; ok {
+		if at, ok := p.makers[nameOf(n.Fun)]; ok {
 			found = append(found, n.Args[at])
 		}
 	}
 	return found
 }
 
-func keyOf(kv *ast.KeyValueExpr) (string, bool) {
-	if kv == nil {
-		return "", false
+func (p *codes) codesInLiteral(l *ast.CompositeLit) (found []ast.Expr) {
+	at, ok := p.fields[nameOf(l.Type)]
+	for i, e := range l.Elts {
+		if kv, keyed := e.(*ast.KeyValueExpr); keyed && nameOf(kv.Key) == "Code" {
+			found = append(found, kv.Value)
+		} else if !keyed && ok && i == at {
+			found = append(found, e)
+		}
 	}
-	key, ok := kv.Key.(*ast.Ident)
-	return nameOf(key), ok
+	return found
 }
 
-func nameOf(x *ast.Ident) string {
-	if x == nil {
-		return ""
+// nameOf returns the name of an identifier; "" for any other expression.
+func nameOf(x ast.Expr) string {
+	if name, ok := x.(*ast.Ident); ok {
+		return name.Name
 	}
-	return x.Name
+	return ""
 }
 
 // add adds a literal, or what the function assigns to a variable. A parameter makes the
 // function a maker.
 func (p *codes) add(fn *ast.FuncDecl, x ast.Expr) {
-	if lit, ok := x.(*ast.BasicLit); ok && lit.Kind == token.STRING {
-		p.used[strings.Trim(lit.Value, `"`)] = p.dir
-	}
-	v, ok := x.(*ast.Ident)
-	if !ok {
+	p.addLiteral(x)
+	name := nameOf(x)
+	if name == "" {
 		return
 	}
-	if at := position(fn.Type.Params, v.Name); at >= 0 {
+	if at := position(fn.Type.Params, name); at >= 0 {
 		p.makers[fn.Name.Name] = at
 		return
 	}
 	ast.Inspect(fn, func(n ast.Node) bool {
 		if a, ok := n.(*ast.AssignStmt); ok && len(a.Lhs) == len(a.Rhs) {
 			for i, to := range a.Lhs {
-				if name, ok := to.(*ast.Ident); ok && name.Name == v.Name && a.Rhs[i] != x {
-					if lit, ok := a.Rhs[i].(*ast.BasicLit); ok {
-						p.used[strings.Trim(lit.Value, `"`)] = p.dir
-					}
+				if nameOf(to) == name {
+					p.addLiteral(a.Rhs[i])
 				}
 			}
 		}
 		return true
 	})
+}
+
+func (p *codes) addLiteral(x ast.Expr) {
+	if lit, ok := x.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+		p.used[strings.Trim(lit.Value, `"`)] = p.dir
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"testing"
 	"time"
 
@@ -87,9 +88,7 @@ func TestHooksLog(t *testing.T) {
 			got := out.one(t)
 			delete(got, "time")
 			want := fields{"level": tt.level, "msg": tt.msg}
-			for key, value := range tt.fields {
-				want[key] = value
-			}
+			maps.Copy(want, tt.fields)
 			assert.Equal(t, want, got)
 		})
 	}
