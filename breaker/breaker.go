@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,8 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 }
 
-// Group is a set of circuits, one per key, created on demand. Use one group per layer of
-// endpoints or handlers. It is safe for concurrent use.
+// Group is a set of circuits, one per key, created on demand. Use [Group.Transport] around
+// endpoints and [Group.Middleware] around handlers. It is safe for concurrent use.
 type Group struct {
 	cfg     Config
 	perHost bool // a circuit is an endpoint's
@@ -69,7 +70,7 @@ func New(cfg Config) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxCircuits = orDefault(cfg.MaxCircuits, 1000)
+	cfg.MaxCircuits = cmp.Or(cfg.MaxCircuits, 1000)
 	perHost := cfg.Key == nil
 	if perHost {
 		cfg.Key = func(req *http.Request) string { return req.URL.Host }

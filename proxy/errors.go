@@ -13,8 +13,8 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Errors of an exchange. They match with errors.Is the errors passed to Config.ErrorHandler and in
-// Event.Err.
+// Errors of an exchange. Use errors.Is to match them with the error that Config.ErrorHandler or
+// Event.Err gets.
 var (
 	// ErrUpstream is returned when the upstream could not be reached, or broke the connection
 	// or the protocol. The response is 502.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
 // upgradeType returns the protocol that the client may switch to. Only WebSocket passes:
@@ -148,12 +149,13 @@ func (p progress) Read(b []byte) (int, error) {
 // tunnels tracks the upgraded connections of a Proxy, which http.Server.Shutdown does not wait
 // for.
 type tunnels struct {
-	mu    sync.Mutex
-	open  map[*tunnel]struct{}
-	empty chan struct{} // closed when the last one ends; nil: nothing waits
+	idle idle.Gate
+	mu   sync.Mutex
+	open map[*tunnel]struct{}
 }
 
 func (ts *tunnels) add(t *tunnel) {
+	ts.idle.Add()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.open == nil {
@@ -163,27 +165,10 @@ func (ts *tunnels) add(t *tunnel) {
 }
 
 func (ts *tunnels) remove(t *tunnel) {
+	defer ts.idle.Done()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	delete(ts.open, t)
-	if len(ts.open) == 0 && ts.empty != nil {
-		close(ts.empty)
-		ts.empty = nil
-	}
-}
-
-func (ts *tunnels) wait() <-chan struct{} {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if ts.empty == nil {
-		ts.empty = make(chan struct{})
-	}
-	ch := ts.empty
-	if len(ts.open) == 0 {
-		close(ch)
-		ts.empty = nil
-	}
-	return ch
 }
 
 func (ts *tunnels) closeAll() {
@@ -198,11 +183,9 @@ func (ts *tunnels) closeAll() {
 // remaining ones and returns an error. Other exchanges need no draining: http.Server.Shutdown
 // waits for them.
 func (p *Proxy) Drain(ctx context.Context) error {
-	select {
-	case <-p.tunnels.wait():
-		return nil
-	case <-ctx.Done():
+	if err := p.tunnels.idle.Wait(ctx); err != nil {
 		p.tunnels.closeAll()
-		return fmt.Errorf("proxy: upgraded connections closed: %w", context.Cause(ctx))
+		return fmt.Errorf("proxy: upgraded connections closed: %w", err)
 	}
+	return nil
 }

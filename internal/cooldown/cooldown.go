@@ -1,5 +1,6 @@
-// Package cooldown keeps a credential and model from an endpoint that asked them to wait.
-// Other callers of the endpoint are not affected.
+// Package cooldown keeps a credential and model from an endpoint that requested a pause.
+// Other callers of the endpoint are not affected. It fails open: beyond 1024 entries the one that
+// ends soonest is dropped.
 package cooldown
 
 import (

@@ -69,7 +69,7 @@ type kept struct {
 }
 
 // keep returns s.kept, which is allocated only for errors.
-func (s *Scanner) keep() *kept {
+func (s *interpreter) keep() *kept {
 	if s.kept == nil {
 		s.kept = new(kept)
 	}

@@ -1,9 +1,6 @@
 package llm
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 const done = "[DONE]"
 
@@ -31,8 +28,42 @@ const (
 	someChoices
 )
 
+// interpreter finds out what the events and values of a response mean.
+type interpreter struct {
+	meter
+
+	words *vocabulary
+	api   API // by the path, or by its form
+	form  form
+	json  lexer
+
+	event  event // the current one
+	name   word  // of the event
+	number int64 // of the event, from 1
+
+	opening    Opening
+	phase      Phase
+	terminal   bool // the last event of its kind passed, or the JSON is complete
+	finish     Finish
+	choices    [2]uint64 // begun, finished
+	failed     bool
+	remote     bool  // it is of JSON-RPC, whose errors are responses
+	recognized bool  // an event of a known kind passed
+	content    bool  // content passed
+	faulty     bool  // an error passed, including one of JSON-RPC
+	odd        bool  // an event, or a part of it, is not of the API
+	trails     bool  // data came after the terminal event
+	lastKind   kind  // of the last complete event
+	rests      bool  // the last event ended a part, and the stream may end so
+	kept       *kept // nil without an error
+	keeps      bool  // what looks like an error is one
+	sequence   int64 // of the next event, if the API numbers them
+	id         word  // of the response, if a stream's terminal event has it
+	last       Event
+}
+
 // Piece implements [Sink].
-func (s *Scanner) Piece(f Field, p []byte) {
+func (s *interpreter) Piece(f Field, p []byte) {
 	if f == ErrorField {
 		s.event.isError = true
 		f = Data
@@ -53,7 +84,7 @@ func (s *Scanner) Piece(f Field, p []byte) {
 }
 
 // data reads a piece of the data of an event.
-func (s *Scanner) data(p []byte) {
+func (s *interpreter) data(p []byte) {
 	if s.event.headed < len(done) {
 		s.event.headed += copy(s.event.head[s.event.headed:], p)
 		if string(s.event.head[:s.event.headed]) == done {
@@ -67,7 +98,7 @@ func (s *Scanner) data(p []byte) {
 }
 
 // say reads a piece of an error's message.
-func (s *Scanner) say(p []byte) {
+func (s *interpreter) say(p []byte) {
 	if s.failed {
 		return
 	}
@@ -79,7 +110,7 @@ func (s *Scanner) say(p []byte) {
 }
 
 // LineEnd implements [Sink].
-func (s *Scanner) LineEnd(f Field) {
+func (s *interpreter) LineEnd(f Field) {
 	if f != EventName {
 		return
 	}
@@ -93,7 +124,7 @@ func (s *Scanner) LineEnd(f Field) {
 }
 
 // EventEnd implements [Sink].
-func (s *Scanner) EventEnd() (stop bool) {
+func (s *interpreter) EventEnd() (stop bool) {
 	stop = s.event.stop
 	s.endEvent()
 	s.json.reset()
@@ -102,7 +133,7 @@ func (s *Scanner) EventEnd() (stop bool) {
 }
 
 // endEvent evaluates a complete event.
-func (s *Scanner) endEvent() {
+func (s *interpreter) endEvent() {
 	e := &s.event
 	s.admit()
 	s.trails = s.trails || s.terminal && e.lines > 0
@@ -128,7 +159,7 @@ func (s *Scanner) endEvent() {
 }
 
 // open sets the opening of the response.
-func (s *Scanner) open() {
+func (s *interpreter) open() {
 	e := &s.event
 	if s.opening != Silent {
 		return
@@ -152,7 +183,7 @@ func (s *Scanner) open() {
 }
 
 // admit counts the text of an event that is identified as a model's only at its end.
-func (s *Scanner) admit() {
+func (s *interpreter) admit() {
 	var n int64
 	if pending := s.event.pending(s.api); pending != nil {
 		n = *pending
@@ -174,241 +205,13 @@ func (e *event) pending(a API) *int64 {
 	return nil
 }
 
-// wrote counts text.
-func (s *Scanner) wrote(n int64) {
-	s.letters += n
+// wrote counts text of the current event.
+func (s *interpreter) wrote(n int64) {
 	s.event.content = true
-	if s.written != s.number {
-		s.written = s.number
-		s.texts++
-	}
+	s.meter.wrote(n, s.number)
 }
 
-// text implements owner.
-func (s *Scanner) text(n *node, p []byte) {
-	switch n.role {
-	case inText, inReasoning:
-		s.phase = PhaseText
-	case refusal:
-		s.phase = PhaseText
-		s.finish |= FinishFiltered
-	case inCall:
-		s.phase = PhaseWork
-		s.finish |= HadCalls
-	case inWhole:
-		if s.form != jsonBody {
-			return
-		}
-	case inMedia:
-		s.event.content = true
-		return
-	case inMessage, inFault, inLoose:
-		s.event.isError = s.event.isError || n.role != inLoose
-		if n.role != inFault {
-			s.say(p)
-		}
-		return
-	default:
-		return
-	}
-	if s.api == Unknown {
-		if pending := s.event.pending(n.api); pending != nil {
-			*pending += int64(len(p))
-			return
-		}
-		s.api = n.api
-	}
-	s.wrote(int64(len(p)))
-}
-
-// closed implements owner.
-func (s *Scanner) closed(n *node, empty bool, start, end int) {
-	switch n.role {
-	case anyContent:
-		s.event.content = s.event.content || !empty
-	case calls:
-		if !empty {
-			s.event.content = true
-			s.finish |= HadCalls
-			s.phase = PhaseWork
-		}
-	case choices:
-		s.event.choices = someChoices
-		if empty {
-			s.event.choices = emptyChoices
-		}
-	case choice:
-		s.chose()
-	case usageRoot:
-		s.event.usage = [2]int{start, end}
-	}
-	switch {
-	case s.form != jsonBody:
-	case n == s.words.root:
-		s.terminal = true
-		s.endEvent()
-	case n == s.words.root.element && s.json.depth == 1:
-		s.endEvent() // of a stream that is an array
-	}
-}
-
-// chose ends a choice.
-func (s *Scanner) chose() {
-	if s.event.choice < 0 { // it has no index
-		s.event.choice = s.event.nth
-	}
-	s.event.nth++
-	if s.event.choice < 64 {
-		bit := uint64(1) << s.event.choice
-		s.choices[0] |= bit
-		if s.event.over {
-			s.choices[1] |= bit
-		}
-	}
-	s.event.choice, s.event.over = -1, false
-}
-
-// value implements owner.
-func (s *Scanner) value(n *node, v []byte, start, end int) {
-	switch n.role {
-	case anyContent:
-		s.event.content = s.event.content || !s.isNull(v)
-	case eventType:
-		s.typed(v)
-	case objectType:
-		s.object(string(v))
-	case finish, finishAll:
-		s.stopped(n.role, v)
-	case finished:
-		s.event.kind = max(s.event.kind, silent)
-		if !s.json.quoted && string(v) == "true" {
-			s.event.kind, s.event.content = ending, true
-		}
-	case choices, choice:
-		s.odd = s.odd || !s.isNull(v) // a string in place of a list
-	case rpc:
-		s.remote = true
-	case choiceIndex:
-		i, _ := count(v)
-		s.event.choice = int(i)
-	case status:
-		s.status(string(v))
-	case usageRoot:
-		s.event.usage = [2]int{start, end}
-	case errorRoot, errorType, errorCode, looseType, looseCode:
-		s.fault(n.role, v)
-	case itemType, blockType:
-		s.part(n.role, v)
-	case inWhole:
-		s.restated()
-	case sequence, responseID:
-		s.placed(n.role, v)
-	case incomplete:
-		if string(v) == "content_filter" {
-			s.finish |= FinishFiltered
-		}
-	default:
-		if !s.json.quoted {
-			s.count(n.role, v)
-		}
-	}
-}
-
-// placed stores the number of an event, or the ID of the response.
-func (s *Scanner) placed(r role, v []byte) {
-	if r == responseID {
-		s.id.set(v)
-		return
-	}
-	if n, ok := count(v); ok && !s.json.quoted {
-		s.sequence = n + 1
-	}
-}
-
-// restated ends text that repeats the whole response.
-func (s *Scanner) restated() {
-	if s.form == jsonBody {
-		s.event.kind = max(s.event.kind, knownType)
-		return
-	}
-	s.event.kind, s.event.content = ending, true
-}
-
-// typed reads the type of an event, or of a response.
-func (s *Scanner) typed(name []byte) {
-	switch string(name) {
-	case "error":
-		s.event.isError = true
-		return
-	case "response.failed": // also if another API was called
-		s.event.isError, s.event.kind = true, failing
-		return
-	}
-	k, api := s.words.typed(s.api, name)
-	if k == unknownType {
-		s.fault(looseType, name)
-		return
-	}
-	s.event.kind = max(s.event.kind, k)
-	if s.api == Unknown && string(name) != "ping" && string(name) != "keepalive" {
-		s.api = api
-	}
-	switch k {
-	case working:
-		s.event.content, s.phase = true, PhaseWork
-	case closing, resting:
-		s.phase = PhaseWork
-	case failing:
-		s.event.isError = true
-	}
-}
-
-func (s *Scanner) object(name string) {
-	switch name {
-	case "error":
-		s.event.isError = true
-	case "response":
-		if s.api == Unknown {
-			s.api = Responses
-		}
-	}
-}
-
-// status reads the status of a response of the Responses API.
-func (s *Scanner) status(name string) {
-	switch name {
-	case "completed":
-		s.finish |= FinishStop
-	case "incomplete", "cancelled":
-		s.finish |= FinishOther
-	}
-}
-
-// stopped reads the finish reason of a choice or of the whole response. Only known reasons
-// are proper ends: servers also send "abort".
-func (s *Scanner) stopped(r role, v []byte) {
-	if s.isNull(v) || string(v) == "FINISH_REASON_UNSPECIFIED" {
-		return
-	}
-	switch strings.ToLower(string(v)) {
-	case "stop", "length", "eos", "eos_token", "stop_sequence", "end_turn", "max_tokens", "complete":
-		s.finish |= FinishStop
-	case "tool_calls", "function_call", "tool_use", "tool_call":
-		s.finish |= FinishCalls | HadCalls
-	case "content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety":
-		s.finish |= FinishFiltered
-	case "error": // of Cohere and of relays, in a chunk with an error
-		s.finish |= FinishOther
-		s.event.isError = true
-		s.keep().server()
-		return
-	default:
-		s.finish |= FinishOther
-	}
-	s.event.content = true
-	if r == finish {
-		s.event.over = true
-	} else {
-		s.choices = [2]uint64{1, 1}
-	}
+// Terminal reports whether the last event of the API, or the end of the JSON, has passed.
+func (s *interpreter) Terminal() bool {
+	return s.terminal || s.event.ended || s.event.kind >= ending
 }

@@ -3,7 +3,7 @@ package llm
 import "bytes"
 
 // part reads the type of a part of the output.
-func (s *Scanner) part(r role, v []byte) {
+func (s *interpreter) part(r role, v []byte) {
 	switch string(v) {
 	case "text", "output_text", "message", "reasoning", "reasoning_text", "summary_text", "thinking", "redacted_thinking":
 		return
@@ -21,7 +21,7 @@ func (s *Scanner) part(r role, v []byte) {
 }
 
 // fault reads a part of an error.
-func (s *Scanner) fault(r role, v []byte) {
+func (s *interpreter) fault(r role, v []byte) {
 	if s.failed || s.isNull(v) {
 		return
 	}
@@ -55,7 +55,7 @@ func (s *Scanner) fault(r role, v []byte) {
 }
 
 // isNull reports whether the reported value is null or empty.
-func (s *Scanner) isNull(v []byte) bool {
+func (s *interpreter) isNull(v []byte) bool {
 	return len(v) == 0 && v != nil || !s.json.quoted && string(v) == "null"
 }
 

@@ -6,40 +6,8 @@ import "net/http"
 // be reused, from a sync.Pool for example. It must not be copied and is not safe for
 // concurrent use. Its results do not depend on how the writes were split.
 type Scanner struct {
-	words  *vocabulary
-	api    API // by the path, or by its form
-	form   form
-	json   lexer
+	interpreter
 	events Splitter
-
-	event   event // the current one
-	name    word  // of the event
-	number  int64 // of the event, from 1
-	counts  [thoughtCount - promptCount + 1]int64
-	counted int64 // the last event with an output count
-	written int64 // the last event with text
-
-	letters    int64 // bytes of text
-	texts      int64 // events with text
-	opening    Opening
-	phase      Phase
-	terminal   bool // the last event of its kind passed, or the JSON is complete
-	finish     Finish
-	choices    [2]uint64 // begun, finished
-	failed     bool
-	remote     bool  // it is of JSON-RPC, whose errors are responses
-	recognized bool  // an event of a known kind passed
-	content    bool  // content passed
-	faulty     bool  // an error passed, including one of JSON-RPC
-	odd        bool  // an event, or a part of it, is not of the API
-	trails     bool  // data came after the terminal event
-	lastKind   kind  // of the last complete event
-	rests      bool  // the last event ended a part, and the stream may end so
-	kept       *kept // nil without an error
-	keeps      bool  // what looks like an error is one
-	sequence   int64 // of the next event, if the API numbers them
-	id         word  // of the response, if a stream's terminal event has it
-	last       Event
 }
 
 // Event is the content of a whole event of a stream.
@@ -97,12 +65,9 @@ const (
 
 // Reset prepares the scanner for the response to a call of api with this header.
 func (s *Scanner) Reset(api API, h http.Header) {
-	*s = Scanner{words: vocabularies[api], api: api, form: formOf(h), number: 1, event: event{choice: -1}}
-	s.json.owner, s.json.root = s, s.words.root
-	s.events.Reset(s)
-	for i := range s.counts {
-		s.counts[i] = -1
-	}
+	s.interpreter = interpreter{meter: newMeter(), words: vocabularies[api], api: api, form: formOf(h), number: 1, event: event{choice: -1}}
+	s.json.owner, s.json.root = &s.interpreter, s.words.root
+	s.events.Reset(&s.interpreter)
 }
 
 // Write reads the next bytes. It never fails and retains none of them.
@@ -183,14 +148,6 @@ func (s *Scanner) Stream() bool { return s.form == eventStream || s.form == json
 // Between reports whether an event may be inserted here.
 func (s *Scanner) Between() bool { return s.form == eventStream && s.events.Between() }
 
-// Delivered estimates the tokens written so far: one for each event with text (servers send
-// most tokens alone), or one for four bytes of text, whichever is more.
-func (s *Scanner) Delivered() int64 { return max(s.texts, (s.letters+3)/4) }
-
-// Events returns the number of events with text so far: content, reasoning, or a tool call.
-// A JSON response with text counts as one.
-func (s *Scanner) Events() int64 { return s.texts }
-
 // Opening returns how the response began, by its complete events so far.
 func (s *Scanner) Opening() Opening { return s.opening }
 
@@ -199,11 +156,6 @@ func (s *Scanner) Phase() Phase { return s.phase }
 
 // Finish returns the finish reasons, and tool calls that matter to caches.
 func (s *Scanner) Finish() Finish { return s.finish }
-
-// Terminal reports whether the last event of the API, or the end of the JSON, has passed.
-func (s *Scanner) Terminal() bool {
-	return s.terminal || s.event.ended || s.event.kind >= ending
-}
 
 // Finished reports whether the generation has finished: by the terminal event, a finish
 // reason of each choice that began, or the end of the JSON.

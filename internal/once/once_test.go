@@ -1,5 +1,5 @@
-// Package once tests that each decision about the wire formats and about blame is made in
-// one place.
+// Package once tests rules of the whole tree: each decision about the wire formats and about
+// blame is made in one place, every error code is documented, and every link resolves.
 package once_test
 
 import (

@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// atOnce calls a function when it is read first.
-type atOnce struct {
+// readHook calls a function on the first Read.
+type readHook struct {
 	io.Reader
 	first func()
 }
 
-func (r *atOnce) Read(p []byte) (int, error) {
+func (r *readHook) Read(p []byte) (int, error) {
 	if r.first != nil {
 		r.first()
 		r.first = nil
@@ -25,16 +25,17 @@ func (r *atOnce) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// Of two changes of the same configuration one is refused, however slowly it comes.
-func TestAttackLostChange(t *testing.T) {
-	upstream := answering(t)
-	config := func(weight int) string { return fronting(upstream.URL, upstream.URL, [2]int{weight, 1}) }
+// Of two conflicting changes of the configuration the second is refused, even when its body
+// arrives slowly.
+func TestConflictingConfigChange(t *testing.T) {
+	upstream := okUpstream(t)
+	config := func(weight int) string { return twoVersions(upstream.URL, upstream.URL, [2]int{weight, 1}) }
 	p := start(t, config(1))
 	res, err := http.Get(p.private + "/admin/config")
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	tag := res.Header.Get("ETag")
-	slow := &atOnce{strings.NewReader(config(2)), func() { // the gateway has seen the head
+	slow := &readHook{strings.NewReader(config(2)), func() { // the gateway has seen the head
 		code, text := p.admin(http.MethodPut, "/admin/config", config(3), "Content-Type", "application/json", "If-Match", tag)
 		require.Equal(t, http.StatusOK, code, text)
 	}}

@@ -18,8 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A client's own deadline, passed or too close, must not open the circuit of a route
-// for everybody else.
+// A client's own deadline, passed or too close, must not open a route's circuit for others.
 func TestClientsDeadlineIsNoFailure(t *testing.T) {
 	t.Parallel()
 	g, _ := group(t, breaker.Settings{Consecutive: 1, FailurePercent: -1})
@@ -33,8 +32,7 @@ func TestClientsDeadlineIsNoFailure(t *testing.T) {
 	assert.Equal(t, breaker.Closed, state(t, g).State)
 }
 
-// An upstream that is told of a short deadline, and answers that it can't keep it, has
-// not failed.
+// An upstream that responds that it can't meet a short deadline has not failed.
 func TestHurriedUpstreamIsNoFailure(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -45,7 +43,7 @@ func TestHurriedUpstreamIsNoFailure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g, _ := group(t, breaker.Settings{Consecutive: 1, FailurePercent: -1})
-			up := &upstream{answer: says(c.status, "application/json", "{}")} //nolint:bodyclose // closed below
+			up := &upstream{respond: respondWith(c.status, "application/json", "{}")} //nolint:bodyclose // closed below
 			pool, err := balance.New(balance.Config{Transport: g.Transport(up), Endpoints: []balance.Endpoint{{URL: "http://a"}}})
 			require.NoError(t, err)
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("x"))

@@ -10,13 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func restPool(t *testing.T, n int) *balance.Pool {
+func cooldownPool(t *testing.T, n int) *balance.Pool {
 	t.Helper()
-	return newPool(t, balance.Config{Endpoints: endpoints(n), Transport: named(told), Policy: balance.RoundRobin()})
+	return newPool(t, balance.Config{Endpoints: endpoints(n), Transport: named(respond), Policy: balance.RoundRobin()})
 }
 
-// ask makes a request that is answered with a status and a Retry-After, and
-// returns by whom.
+// ask makes a request for a response with a status and a Retry-After, and returns the endpoint.
 func ask(t *testing.T, p *balance.Pool, code, after string) string {
 	t.Helper()
 	req := request(t, "")
@@ -27,7 +26,7 @@ func ask(t *testing.T, p *balance.Pool, code, after string) string {
 	return host
 }
 
-func TestRetryAfterRests(t *testing.T) {
+func TestRetryAfterStartsACooldown(t *testing.T) {
 	t.Parallel()
 	in := func(d time.Duration) func() string {
 		return func() string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
@@ -57,7 +56,7 @@ func TestRetryAfterRests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				p := restPool(t, 3)
+				p := cooldownPool(t, 3)
 				require.Equal(t, "e00", ask(t, p, tt.code, tt.after()))
 				until := status(t, p, "e00").CoolingUntil
 				if tt.want == 0 {
@@ -76,10 +75,10 @@ func TestRetryAfterRests(t *testing.T) {
 	}
 }
 
-func TestWhenAllRestAllAreUsed(t *testing.T) {
+func TestWhenAllCoolDownAllAreUsed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := restPool(t, 3)
+		p := cooldownPool(t, 3)
 		for range 3 {
 			ask(t, p, "429", "30")
 		}
@@ -89,10 +88,10 @@ func TestWhenAllRestAllAreUsed(t *testing.T) {
 	})
 }
 
-// TestTheSickAreWorseThanTheResting: rest is asked for, sickness is a fault.
-func TestTheSickAreWorseThanTheResting(t *testing.T) {
+// TestUnhealthyIsWorseThanCoolingDown: a cooldown is requested, ill health is a fault.
+func TestUnhealthyIsWorseThanCoolingDown(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, balance.Config{Endpoints: endpoints(3), Transport: named(told), Health: sickUpTo(1)})
+	p := newPool(t, balance.Config{Endpoints: endpoints(3), Transport: named(respond), Health: unhealthyUpTo(1)})
 	checkOnce(t, p)
 	for range 2 {
 		ask(t, p, "429", "30")
@@ -102,11 +101,11 @@ func TestTheSickAreWorseThanTheResting(t *testing.T) {
 	require.NotContains(t, got, "e00")
 }
 
-// TestRestIsNoPanic: many that rest do not make the sick ones used.
-func TestRestIsNoPanic(t *testing.T) {
+// TestCooldownIsNoPanic: many cooldowns do not make unhealthy endpoints usable.
+func TestCooldownIsNoPanic(t *testing.T) {
 	t.Parallel()
 	var log events
-	p := newPool(t, balance.Config{Endpoints: endpoints(4), Transport: named(told), Health: sickUpTo(1), OnEvent: log.on})
+	p := newPool(t, balance.Config{Endpoints: endpoints(4), Transport: named(respond), Health: unhealthyUpTo(1), OnEvent: log.on})
 	checkOnce(t, p)
 	for range 2 {
 		ask(t, p, "429", "30")
@@ -115,10 +114,10 @@ func TestRestIsNoPanic(t *testing.T) {
 	require.Equal(t, []string{"sick e00"}, log.all())
 }
 
-// TestA429IsNoFailure, but a 503 is one.
+// TestA429IsNoFailure: but a 503 is one.
 func TestA429IsNoFailure(t *testing.T) {
 	t.Parallel()
-	p := restPool(t, 1)
+	p := cooldownPool(t, 1)
 	ask(t, p, "429", "1")
 	require.Zero(t, status(t, p, "e00").Failures)
 	ask(t, p, "503", "1")

@@ -8,9 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An error of JSON-RPC in a stream is an answer: that a client asks for a method which
-// is not there must not open a circuit.
-func TestRemoteErrorsAreAnswers(t *testing.T) {
+// An error of JSON-RPC in a stream is a valid response: a request for an unknown method must
+// not open a circuit.
+func TestRemoteErrorsAreResponses(t *testing.T) {
 	t.Parallel()
 	for name, event := range map[string]string{
 		"as usual":  `{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method"}}`,
@@ -19,7 +19,7 @@ func TestRemoteErrorsAreAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			g, _ := group(t, breaker.Settings{Consecutive: 2, FailurePercent: -1})
-			up := &upstream{answer: says(200, "text/event-stream", "event: message\ndata: "+event+"\n\n")} //nolint:bodyclose // send closes it
+			up := &upstream{respond: respondWith(200, "text/event-stream", "event: message\ndata: "+event+"\n\n")} //nolint:bodyclose // send closes it
 			rt := g.Transport(up)
 			for range 5 {
 				_, err := send(t.Context(), rt)

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A try that fell back to another version gets no hedge: that would ask the version
-// which has just failed once more.
+// An attempt that fell back to another version gets no hedge, which would go to the failed
+// version.
 func TestNoHedgeAfterAFallback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -36,8 +36,7 @@ func TestNoHedgeAfterAFallback(t *testing.T) {
 	})
 }
 
-// What a user's function panics with in a hedge ends the request, as it would
-// elsewhere, and not the process.
+// A panic of a user's function in a hedge ends the request, as elsewhere, and not the process.
 func TestHedgeUserPanics(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*proxy.Config, *bool){
@@ -73,31 +72,31 @@ func TestHedgeUserPanics(t *testing.T) {
 				warm(t, p, 30)
 				f.next, armed = status(503), true
 				assert.Equal(t, whole, serve(p, first(t)).Body.String())
-				require.Equal(t, 200, serve(p, asking(t, true)).Code, "it works on")
+				require.Equal(t, 200, serve(p, chatRequest(t, true)).Code, "later requests work")
 			})
 		})
 	}
 }
 
-// The class of a request is asked for once: a gin context is not for two goroutines.
-func TestClassIsAskedOnce(t *testing.T) {
+// The class of a request is queried once: a gin context is not for two goroutines.
+func TestClassIsQueriedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, ev := &fleet{delay: usual, others: 1}, newEvents()
-		cfg, asked := hedged(f, ev), 0
+		cfg, queried := hedged(f, ev), 0
 		cfg.Class = func(c *gin.Context) string {
-			asked++
+			queried++
 			return c.Query("class")
 		}
 		p := newProxy(t, cfg)
 		warm(t, p, 30)
 		assert.Equal(t, whole, serve(p, first(t)).Body.String())
-		assert.Equal(t, 31, asked)
+		assert.Equal(t, 31, queried)
 	})
 }
 
-// When the first try panics because it was beaten, the answer of the other is closed.
-func TestBeatenTryPanics(t *testing.T) {
+// When the first attempt panics because it was beaten, the other response is closed.
+func TestBeatenAttemptPanics(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, ev := &fleet{delay: usual, others: 1}, newEvents()
@@ -125,7 +124,7 @@ func TestBeatenTryPanics(t *testing.T) {
 	})
 }
 
-// When the first try panics, its hedge is not waited for to begin.
+// When the first attempt panics, a hedge that has not started is not waited for.
 func TestPanicEndsTheHedge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -135,12 +134,12 @@ func TestPanicEndsTheHedge(t *testing.T) {
 			if req.Context().Value(exchangeKey{}) != 1 {
 				return f.RoundTrip(req)
 			}
-			if try := exchange.Current(req.Context()); try.Number() == 1 {
-				try.SetOthers(1)
+			if attempt := exchange.Current(req.Context()); attempt.Number() == 1 {
+				attempt.SetOthers(1)
 				<-time.After(time.Second)
 				panic("oops")
 			}
-			return answers(0, "text/event-stream", io.EOF, piece{time.Hour, whole})(req)
+			return respond(0, "text/event-stream", io.EOF, piece{time.Hour, whole})(req)
 		})
 		p := newProxy(t, cfg)
 		warm(t, p, 30)
@@ -150,8 +149,8 @@ func TestPanicEndsTheHedge(t *testing.T) {
 	})
 }
 
-// Names of classes that clients choose take no more room than their number times a
-// small bound, and those that were never answered take none.
+// Class names that clients choose are bounded in size and number, and those without a response
+// are not kept.
 func TestClassNamesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -172,7 +171,7 @@ func TestClassNamesAreBounded(t *testing.T) {
 		broken := false
 		cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
 			if broken {
-				return said(404, ""), nil
+				return newResponse(404, ""), nil
 			}
 			return f.RoundTrip(req)
 		})
@@ -181,10 +180,10 @@ func TestClassNamesAreBounded(t *testing.T) {
 		broken = true
 		for i := range 2000 {
 			class = strings.Repeat("x", i%100) + time.Duration(i).String()
-			serve(p, asking(t, true))
+			serve(p, chatRequest(t, true))
 		}
 		broken, class = false, "good"
 		serve(p, first(t))
-		assert.Len(t, f.at, 32, "its class is known still")
+		assert.Len(t, f.at, 32, "its class is still known")
 	})
 }

@@ -21,15 +21,11 @@ func TestOutageOverHTTP(t *testing.T) {
 	for _, way := range []string{refusing, status500, cutStream, inStreamError} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
-			u := newFailing(20 * time.Millisecond)
-			upstream := httptest.NewServer(u)
-			t.Cleanup(upstream.Close)
-			transport, err := proxy.NewTransport(proxy.TransportConfig{})
-			require.NoError(t, err)
-			t.Cleanup(transport.CloseIdleConnections)
+			u := newFailingUpstream(20 * time.Millisecond)
+			upstream := newServer(t, u)
+			transport := newTransport(t, proxy.TransportConfig{})
 			h, g, seen := behindBreaker(t, breaker.Settings{Consecutive: 10, Sleep: 200 * time.Millisecond, Step: 100 * time.Millisecond}, way == inStreamError, transport, upstream.URL)
-			gateway := httptest.NewServer(h)
-			t.Cleanup(gateway.Close)
+			gateway := newServer(t, h)
 			client := gateway.Client()
 			ask := func() {
 				res, err := client.Post(gateway.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true}`))
@@ -38,37 +34,35 @@ func TestOutageOverHTTP(t *testing.T) {
 					_ = res.Body.Close()
 				}
 			}
-			steadily(500*time.Millisecond, ask)()
+			atSteadyRate(500*time.Millisecond, ask)()
 			require.Empty(t, seen.reasons(), "healthy")
-			u.way.Store(way)
-			u.came.Store(0)
+			u.mode.Store(way)
+			u.calls.Store(0)
 			begin := time.Now()
-			wait := steadily(time.Second, ask)
+			wait := atSteadyRate(time.Second, ask)
 			opened := seen.first(breaker.Open)
 			require.False(t, opened.IsZero(), "it opens within a second")
-			t.Logf("opened %v after the first failure, %d came to the upstream in a second", opened.Sub(begin), u.came.Load())
-			assert.LessOrEqual(t, u.came.Load(), int64(60))
+			t.Logf("opened %v after the first failure, %d came to the upstream in a second", opened.Sub(begin), u.calls.Load())
+			assert.LessOrEqual(t, u.calls.Load(), int64(60))
 			wait()
-			u.way.Store(healthy)
-			require.Eventually(t, func() bool { steadily(100*time.Millisecond, ask)(); return g.Status()[0].State == breaker.Closed }, 30*time.Second, time.Millisecond)
+			u.mode.Store(healthy)
+			require.Eventually(t, func() bool { atSteadyRate(100*time.Millisecond, ask)(); return g.Status()[0].State == breaker.Closed }, 30*time.Second, time.Millisecond)
 		})
 	}
 }
 
 // A server that is gone: nobody listens there any more.
-func TestOutageNobodyListens(t *testing.T) {
-	u := newFailing(time.Millisecond)
-	upstream := httptest.NewServer(u)
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
+func TestOutageConnectionRefused(t *testing.T) {
+	u := newFailingUpstream(time.Millisecond)
+	upstream := newServer(t, u)
+	transport := newTransport(t, proxy.TransportConfig{})
 	h, _, seen := behindBreaker(t, breaker.Settings{}, false, transport, upstream.URL)
-	ask := func() { silently(h)() }
-	steadily(200*time.Millisecond, ask)()
+	ask := func() { ignoringAborts(h)() }
+	atSteadyRate(200*time.Millisecond, ask)()
 	require.Empty(t, seen.reasons())
 	upstream.Close()
 	begin := time.Now()
-	steadily(time.Second, ask)()
+	atSteadyRate(time.Second, ask)()
 	opened := seen.first(breaker.Open)
 	require.False(t, opened.IsZero())
 	t.Logf("opened %v after the server had gone", opened.Sub(begin))

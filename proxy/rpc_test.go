@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Calls of tools (MCP) are JSON-RPC over POST: their streams may say nothing but that
-// they are alive for many minutes, and their clients wait to see them open.
+// Tool calls (MCP) are JSON-RPC over POST: their streams may have only heartbeats for many
+// minutes, and their clients wait to see them open.
 func TestRemoteCallsAreNotHeld(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string]string{
@@ -35,7 +35,7 @@ func TestRemoteCallsAreNotHeld(t *testing.T) {
 				assert.Equal(t, 200, w.Code)
 				assert.Contains(t, w.Body.String(), "-32601")
 				assert.Equal(t, 5*time.Minute, time.Since(start))
-				assert.Less(t, ev.next(t).FirstByte, time.Second, "its head was not kept back")
+				assert.Less(t, ev.next(t).FirstByte, time.Second, "its head was not delayed")
 			})
 		})
 	}

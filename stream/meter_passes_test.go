@@ -21,8 +21,8 @@ type upstreamFunc func(*http.Request) (*http.Response, error)
 
 func (f upstreamFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// metering sends a request for a stream through a meter and reads the first bytes of
-// what comes back, while the upstream still has the rest.
+// metering sends a request for a stream through a meter and reads the first bytes of the
+// response, while the upstream still has the rest.
 func metering(t *testing.T, header http.Header, first string, change func(*http.Request)) (sent, got string) {
 	t.Helper()
 	m, err := stream.NewMeter(stream.MeterConfig{OnUsage: func(context.Context, stream.Usage) {}})
@@ -49,7 +49,7 @@ func metering(t *testing.T, header http.Header, first string, change func(*http.
 	}()
 	select {
 	case got = <-read:
-	case <-time.After(time.Second): // it was held back
+	case <-time.After(time.Second): // it was delayed
 	}
 	require.NoError(t, w.Close())
 	require.NoError(t, res.Body.Close())
@@ -58,7 +58,7 @@ func metering(t *testing.T, header http.Header, first string, change func(*http.
 
 const plainBody = `{"model":"m","stream":true,"messages":[]}`
 
-// A stream that is compressed although it was asked not to be is decoded as it comes.
+// A stream that is compressed although no compression was requested is decoded as it comes.
 func TestCompressedStreamPassesAtOnce(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
@@ -84,7 +84,7 @@ func TestOldLineEndsPassAtOnce(t *testing.T) {
 	})
 }
 
-// A body that is signed is not changed.
+// The body of a signed request is not changed.
 func TestSignedBodyIsNotChanged(t *testing.T) {
 	t.Parallel()
 	for name, value := range map[string]string{

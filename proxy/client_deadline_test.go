@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// guard puts a pool of one endpoint above next.
+// guard returns a pool of one endpoint above next.
 func guard(tb testing.TB, next http.RoundTripper) *balance.Pool {
 	tb.Helper()
 	pool, err := balance.New(balance.Config{Transport: next, Endpoints: []balance.Endpoint{{URL: "http://a"}}})
@@ -24,7 +24,7 @@ func guard(tb testing.TB, next http.RoundTripper) *balance.Pool {
 	return pool
 }
 
-// failures are what the pool counted, when all is over.
+// failures returns the failures that the pool counted after all attempts have ended.
 func failures(tb testing.TB, pool *balance.Pool) int64 {
 	tb.Helper()
 	s := pool.Status()[0]
@@ -32,16 +32,16 @@ func failures(tb testing.TB, pool *balance.Pool) int64 {
 	return s.Failures
 }
 
-// A deadline that the client itself gave says nothing of the endpoint: else tiny ones
-// would take all endpoints away from the others.
+// A client's own deadline does not count against the endpoint: otherwise tiny deadlines could
+// eject all endpoints.
 func TestOwnDeadlineIsNoFailure(t *testing.T) {
 	t.Parallel()
 	for name, next := range map[string]transport{
-		"waiting for the head":   silent,
-		"held":                   streams(nil, text(role)),
-		"held JSON":              answers(0, "application/json", nil, text(`{"a"`)),
-		"relaying":               streams(nil, text(role+hello)),
-		"waiting for a try more": after(40*time.Millisecond, status(429)), // no failure of the server
+		"waiting for the head":        silent,
+		"held":                        streams(nil, text(role)),
+		"held JSON":                   respond(0, "application/json", nil, text(`{"a"`)),
+		"relaying":                    streams(nil, text(role+hello)),
+		"waiting for another attempt": after(40*time.Millisecond, status(429)), // no failure of the server
 	} {
 		for _, hold := range []time.Duration{0, 10 * time.Millisecond} {
 			t.Run(name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestOwnDeadlineIsNoFailure(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					pool, ev := guard(t, next), newEvents()
 					p := newProxy(t, proxy.Config{Transport: pool, OnEvent: ev.on, Timeouts: proxy.Timeouts{Hold: hold}, Retry: proxy.Retry{Repeat: proxy.Always}})
-					req := asking(t, true)
+					req := chatRequest(t, true)
 					req.Header.Set("X-Request-Timeout", "0.05")
 					start := time.Now()
 					w := serve(p, req)
@@ -59,10 +59,10 @@ func TestOwnDeadlineIsNoFailure(t *testing.T) {
 					if w.Code != 429 {
 						assert.Equal(t, proxy.Canceled, e.Outcome)
 						require.ErrorIs(t, e.Err, proxy.ErrDeadline)
-						if name != "held JSON" || hold == 0 { // else it had passed: it is cut
+						if name != "held JSON" || hold == 0 { // else the deadline had passed: the response is cut
 							assert.Contains(t, w.Body.String(), "deadline_exceeded")
 						}
-						assert.Equal(t, proxy.Canceled, ev.tries()[0].Outcome)
+						assert.Equal(t, proxy.Canceled, ev.attempts()[0].Outcome)
 					}
 				})
 			})
@@ -70,14 +70,14 @@ func TestOwnDeadlineIsNoFailure(t *testing.T) {
 	}
 }
 
-// The gateway's own limit is the endpoint's failure still, also when a client asks for
-// a longer one.
+// The gateway's own limit still counts as the endpoint's failure when a client requests a
+// longer one.
 func TestOwnLimitIsAFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		pool := guard(t, transport(silent))
 		p := newProxy(t, proxy.Config{Transport: pool, Timeouts: proxy.Timeouts{Total: time.Second}})
-		req := asking(t, true)
+		req := chatRequest(t, true)
 		req.Header.Set("X-Request-Timeout", "60")
 		assert.Equal(t, 504, serve(p, req).Code)
 		assert.EqualValues(t, 1, failures(t, pool))
@@ -92,20 +92,19 @@ func (s reluctant) Write(p []byte) (int, error) {
 	return s.ResponseRecorder.Write(p)
 }
 
-// A client that reads so slowly that the time for the whole passes says nothing of the
-// endpoint either.
+// A client that reads too slowly for the total limit does not count against the endpoint.
 func TestSlowReaderIsNoFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		pool, ev := guard(t, streams(io.EOF, text(strings.Repeat(hello, 20000)))), newEvents()
 		p := newProxy(t, proxy.Config{Transport: pool, OnEvent: ev.on, Timeouts: proxy.Timeouts{Total: 10 * time.Second}})
-		engine(p).ServeHTTP(reluctant{httptest.NewRecorder()}, asking(t, true))
+		engine(p).ServeHTTP(reluctant{httptest.NewRecorder()}, chatRequest(t, true))
 		assert.Zero(t, failures(t, pool))
 		assert.Equal(t, proxy.Canceled, ev.next(t).Outcome)
 	})
 }
 
-// A client's deadline ends a race without harm to either endpoint.
+// A client's deadline during a race counts against neither endpoint.
 func TestOwnDeadlineInARace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -133,7 +132,7 @@ func TestOwnDeadlineInARace(t *testing.T) {
 		req.Header.Set("X-Request-Timeout", "1")
 		assert.Equal(t, 504, serve(p, req).Code)
 		assert.Equal(t, 2, abandoned)
-		for _, e := range ev.tries()[30:] {
+		for _, e := range ev.attempts()[30:] {
 			assert.Equal(t, proxy.Canceled, e.Outcome)
 		}
 	})

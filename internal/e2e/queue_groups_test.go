@@ -3,10 +3,8 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,37 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ask sends JSON to a path with a key; headers come in pairs.
-func (p *process) ask(client *http.Client, method, path, key, body string, header ...string) (int, string) {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, p.public+path, strings.NewReader(body))
-	require.NoError(p.t, err)
-	req.Header.Set("Authorization", "Bearer "+key)
-	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	res, err := client.Do(req)
-	require.NoError(p.t, err)
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	require.NoError(p.t, err)
-	return res.StatusCode, string(text)
-}
-
 // job submits a chat request at a group and returns what became of it.
 func (p *process) job(client *http.Client, group, key, model string, header ...string) (int, string) {
 	p.t.Helper()
 	body := fmt.Sprintf(`{"url":"/v1/chat/completions","body":{"model":%q,"messages":[]}}`, model)
 	code, text := 0, ""
 	require.Eventually(p.t, func() bool { // the queue's store is starting
-		code, text = p.ask(client, http.MethodPost, group+"/jobs", key, body, header...)
+		code, text = p.sendWithKey(client, http.MethodPost, group+"/jobs", key, body, header...)
 		return code != http.StatusServiceUnavailable
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	require.Equal(p.t, http.StatusAccepted, code, text)
 	var job struct{ ID string }
 	require.NoError(p.t, json.Unmarshal([]byte(text), &job))
-	return p.ask(client, http.MethodGet, group+"/jobs/"+job.ID+"/result?wait=20s", key, "", header...)
+	return p.sendWithKey(client, http.MethodGet, group+"/jobs/"+job.ID+"/result?wait=20s", key, "", header...)
 }
 
 // startTwoQueues runs a gateway with two groups that offer the queue; only one of them
@@ -53,12 +33,12 @@ func startTwoQueues(t *testing.T, keys string) *process {
 	t.Helper()
 	return start(t, fmt.Sprintf(`{%s, "auth": {"keys": %q}, "queue": {"dir": %q}, "trusted_proxies": ["127.0.0.0/8"], "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/open", "upstream": "a", "queue": true},
-			{"path": "/v1", "upstream": "a", "queue": true, "scopes": ["gold"], "ip": {"deny": ["203.0.113.0/24"]}}]}`, ports, keys, t.TempDir(), echoing(t).URL))
+			{"path": "/v1", "upstream": "a", "queue": true, "scopes": ["gold"], "ip": {"deny": ["203.0.113.0/24"]}}]}`, ports, keys, t.TempDir(), echoUpstream(t).URL))
 }
 
 // A job can't do in another group what its caller can't do there; what a key may do there
 // is seen when the model is known, so that keys for some models can use the queue.
-func TestAttackJobForAnotherGroup(t *testing.T) {
+func TestJobHasTheRightsOfItsCaller(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	gold := newKey(t, "-file", file, "-subject", "alice", "-scopes", "gold")
 	none := newKey(t, "-file", file, "-subject", "bob")
@@ -85,13 +65,13 @@ func TestAttackJobForAnotherGroup(t *testing.T) {
 
 // The files of a provider, which all callers share, are not reached by a path that it may
 // read as the queue's.
-func TestAttackFilesOfTheUpstream(t *testing.T) {
+func TestProviderFilesAreUnreachable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	key := newKey(t, "-file", file, "-subject", "alice", "-scopes", "gold")
 	p := startTwoQueues(t, file)
 	client := newClient(t, 1)
 	for _, path := range []string{"/v1//files", "//v1/files", "/v1;x/files", "/v1/files;x", "/v1/;/batches", "/v1/%2Ffiles"} {
-		code, text := p.ask(client, http.MethodGet, path, key, "")
+		code, text := p.sendWithKey(client, http.MethodGet, path, key, "")
 		assert.Equal(t, http.StatusNotFound, code, path)
 		assert.NotContains(t, text, "choices", path)
 	}
