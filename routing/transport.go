@@ -44,6 +44,7 @@ func (t transport) send(a *exchange.Attempt, req *http.Request, d *Decision, i i
 	if i == 0 && d.sample != nil {
 		m = d.sample.measure(out)
 	}
+	a.SetVersion(target.Version)
 	res, err := a.Call(out, upstream, m.follow)
 	if err != nil {
 		m.refused(err)
