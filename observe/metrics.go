@@ -7,7 +7,7 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -27,12 +27,12 @@ type MetricsConfig struct {
 	// Pools, Circuits, Streams, Caches and Rollouts are asked at every collection for the
 	// endpoints of each upstream, its circuits, the open streams of each route group, the
 	// caches in memory, and the rollouts: balance.Pool.Status, breaker.Group.Status,
-	// stream.Streams.Open, routing.Rollout.Status. They must not block. Optional.
+	// stream.Streams.Open, rollout.Rollout.Status. They must not block. Optional.
 	Pools    func() map[string][]balance.Status
 	Circuits func() map[string][]breaker.Status
 	Streams  func() map[string]int
 	Caches   func() map[string]*cache.Memory
-	Rollouts func() []routing.RolloutStatus
+	Rollouts func() []rollout.Status
 }
 
 // Metrics counts. Its middleware counts requests, the methods of a [Hooks] count what

@@ -141,3 +141,9 @@ func tagsOf(ctx context.Context) []string {
 	tags, _ := ctx.Value(tagsKey{}).([]string)
 	return tags
 }
+
+// hangs waits for the end of the request's context.
+func hangs(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, context.Cause(r.Context())
+}

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,8 +47,8 @@ func (cfg *MirrorConfig) check() error {
 	if cfg.Concurrent < 0 || cfg.Timeout < 0 {
 		return errors.New("routing: Config.Mirror: Concurrent and Timeout must not be negative")
 	}
-	preset(&cfg.Concurrent, 16)
-	preset(&cfg.Timeout, time.Minute)
+	cfg.Concurrent = cmp.Or(cfg.Concurrent, 16)
+	cfg.Timeout = cmp.Or(cfg.Timeout, time.Minute)
 	return nil
 }
 
@@ -62,9 +63,7 @@ func (c chains) mirror(r *Route) *mirror {
 		return nil
 	}
 	target, _ := c.named(r.Mirror.Version, r.Model)
-	m := &mirror{target: target, share: r.Mirror.Share}
-	preset(&m.share, 1)
-	return m
+	return &mirror{target: target, share: cmp.Or(r.Mirror.Share, 1)}
 }
 
 func (f *faults) mirror(at string, r *Route) {

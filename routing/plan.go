@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ginfer/ginfer/internal/hash"
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
 // maxSplits bounds the splits that one plan remembers.
@@ -16,7 +17,7 @@ const maxSplits = 1024
 // what it remembers.
 type compiled struct {
 	table  Table
-	stages []*stage         // of the router's rollouts, as they were
+	steps  []*rollout.Step  // of the router's rollouts at compile time
 	models bool             // the model of a request matters
 	exact  map[string]*plan // by model named in a route
 	others *plan            // for any other model, and none
@@ -41,8 +42,8 @@ type entry struct {
 	mirror *mirror
 }
 
-func compile(t Table, stages []*stage) *compiled {
-	c := &compiled{table: t, stages: stages, exact: make(map[string]*plan), others: new(plan)}
+func compile(t Table, steps []*rollout.Step) *compiled {
+	c := &compiled{table: t, steps: steps, exact: make(map[string]*plan), others: new(plan)}
 	entries, chains := make([]*entry, len(t.Routes)), t.chains()
 	for i := range t.Routes {
 		r := &t.Routes[i]
@@ -53,8 +54,8 @@ func compile(t Table, stages []*stage) *compiled {
 			c.exact[r.Model] = new(plan)
 		}
 	}
-	for _, s := range stages {
-		s.divide(entries)
+	for _, s := range steps {
+		divide(s, entries)
 	}
 	for _, e := range entries {
 		if p := c.exact[e.route.Model]; p != nil {

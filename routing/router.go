@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/urlpath"
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
 var (
@@ -33,7 +35,7 @@ type Config struct {
 	Table Table
 	// Rollouts divide the weights of the two routes that each of them is about. The
 	// slice must not be changed afterwards.
-	Rollouts []*Rollout
+	Rollouts []*rollout.Rollout
 	// Upstreams carry requests, by name; usually each is a balance.Pool. The
 	// map must not be changed afterwards.
 	Upstreams map[string]http.RoundTripper
@@ -101,10 +103,10 @@ type Decision struct {
 	// Model is the request's, "" when it names none.
 	Model string
 
-	chain  []Target   // Target, then what to fall back on
-	needs  *lazyNeeds // nil: no matter
-	sample *sample    // nil: no rollout measures it
-	mirror *mirror    // nil: it is not copied
+	chain  []Target        // Target, then what to fall back on
+	needs  *lazyNeeds      // nil: no matter
+	sample *rollout.Sample // nil: no rollout measures it
+	mirror *mirror         // nil: it is not copied
 }
 
 // New checks cfg and returns a Router. The error joins every fault found.
@@ -126,10 +128,10 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Tags == nil {
 		cfg.Tags = func(context.Context) []string { return nil }
 	}
-	cfg.Cookie = orDefault(cfg.Cookie, "ginfer_id")
-	cfg.VersionHeader = orDefault(cfg.VersionHeader, "X-Model-Version")
-	cfg.ModelHeader = orDefault(cfg.ModelHeader, "X-Model")
-	cfg.FallbackHeader = orDefault(cfg.FallbackHeader, "X-Fallback-From")
+	cfg.Cookie = cmp.Or(cfg.Cookie, "ginfer_id")
+	cfg.VersionHeader = cmp.Or(cfg.VersionHeader, "X-Model-Version")
+	cfg.ModelHeader = cmp.Or(cfg.ModelHeader, "X-Model")
+	cfg.FallbackHeader = cmp.Or(cfg.FallbackHeader, "X-Fallback-From")
 	r := &Router{cfg: cfg, mirrors: newMirrors(cfg.Mirror)}
 	if err := r.install(cfg.Table); err != nil {
 		return nil, err
@@ -151,13 +153,6 @@ func (cfg *Config) checkNames() error {
 		}
 	}
 	return errors.Join(faults...)
-}
-
-func orDefault(v, def string) string {
-	if v == "" {
-		return def
-	}
-	return v
 }
 
 // SetTable puts another table into force, for requests that begin from now on;
@@ -184,7 +179,7 @@ func (r *Router) install(t Table) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.table.Store(compile(t, stagesOf(r.cfg.Rollouts)))
+	r.table.Store(compile(t, stepsOf(r.cfg.Rollouts)))
 	return nil
 }
 
@@ -197,7 +192,7 @@ func (r *Router) current() *compiled {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c = r.table.Load(); !c.isCurrent(r.cfg.Rollouts) {
-		c = compile(c.table, stagesOf(r.cfg.Rollouts))
+		c = compile(c.table, stepsOf(r.cfg.Rollouts))
 		r.table.Store(c)
 	}
 	return c
@@ -241,7 +236,11 @@ func (r *Router) Middleware() gin.HandlerFunc {
 			r.cfg.ErrorHandler(c, err)
 			return
 		}
-		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), contextKey{}, d))
+		ctx := context.WithValue(c.Request.Context(), contextKey{}, d)
+		if d.sample != nil {
+			ctx = d.sample.NewContext(ctx)
+		}
+		c.Request = c.Request.WithContext(ctx)
 		if r.cfg.VersionHeader != "-" {
 			c.Header(r.cfg.VersionHeader, d.Version)
 		}

@@ -40,17 +40,21 @@ func (t transport) send(a *exchange.Attempt, req *http.Request, d *Decision, i i
 	if err != nil {
 		return nil, unsent(a, err)
 	}
-	var m *measurement
-	if i == 0 && d.sample != nil {
-		m = d.sample.measure(out)
-	}
-	res, err := a.Call(out, upstream, m.follow)
+	res, err := t.call(a, out, upstream, d, i)
 	if err != nil {
-		m.refused(err)
 		return nil, err
 	}
 	t.sign(res, d, i, model)
 	return res, nil
+}
+
+// call sends a request to the upstream of target i. Rollouts measure the decided version
+// only, and no fallback.
+func (t transport) call(a *exchange.Attempt, req *http.Request, upstream http.RoundTripper, d *Decision, i int) (*http.Response, error) {
+	if i == 0 && d.sample != nil {
+		return d.sample.RoundTrip(req, upstream)
+	}
+	return a.Do(req, upstream)
 }
 
 // unsent ends an attempt that the gateway itself can't make.

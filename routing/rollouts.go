@@ -5,62 +5,65 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
-// arm is what a rollout measures at a route. The zero arm is of none.
+// arm is a route's part in a rollout. The zero arm has none.
 type arm struct {
-	stage  *stage
+	step   *rollout.Step
 	canary bool
 }
 
-// sample is what a rollout learns from a request whose user was drawn; nil if nothing.
-func (a arm) sample(drawn uint64) *sample {
-	if a.stage == nil || drawn == 0 {
+// sample returns the sample of a request whose user was drawn, or nil when no rollout
+// measures it.
+func (a arm) sample(drawn uint64) *rollout.Sample {
+	if a.step == nil || drawn == 0 {
 		return nil
 	}
-	return &sample{stage: a.stage, key: drawn, canary: a.canary}
+	return a.step.Sample(drawn, a.canary)
 }
 
-func stagesOf(rollouts []*Rollout) []*stage {
-	stages := make([]*stage, len(rollouts))
+func stepsOf(rollouts []*rollout.Rollout) []*rollout.Step {
+	steps := make([]*rollout.Step, len(rollouts))
 	for i, r := range rollouts {
-		stages[i] = r.current.Load()
+		steps[i] = r.Step()
 	}
-	return stages
+	return steps
 }
 
-// isCurrent reports whether all rollouts are where they were.
-func (c *compiled) isCurrent(rollouts []*Rollout) bool {
+// isCurrent reports whether all rollouts are still at the compiled steps.
+func (c *compiled) isCurrent(rollouts []*rollout.Rollout) bool {
 	for i, r := range rollouts {
-		if r.current.Load() != c.stages[i] {
+		if r.Step() != c.steps[i] {
 			return false
 		}
 	}
 	return true
 }
 
-// divide gives the canary its share of the two routes' weights, and the stable version
-// what is left.
-func (s *stage) divide(entries []*entry) {
+// divide gives the canary its share of the two routes' weights, and the stable version the
+// rest.
+func divide(s *rollout.Step, entries []*entry) {
 	var stable, canary *entry
 	for _, e := range entries {
 		switch {
-		case e.route.Weight == nil || e.route.Model != s.rollout.cfg.Model:
-		case e.route.Version == s.rollout.cfg.Stable:
+		case e.route.Weight == nil || e.route.Model != s.Model:
+		case e.route.Version == s.Stable:
 			stable = e
-		case e.route.Version == s.rollout.cfg.Canary:
+		case e.route.Version == s.Canary:
 			canary = e
 		}
 	}
-	total := stable.weight + canary.weight // tables are checked for both
-	canary.weight = total * s.share
+	total := stable.weight + canary.weight // checkRollouts found both
+	canary.weight = total * s.Share
 	stable.weight = total - canary.weight
 	stable.arm, canary.arm = arm{s, false}, arm{s, true}
 }
 
-// checkRollouts finds rollouts whose routes are not such that they can be told apart
-// by chance alone.
-func (t *Table) checkRollouts(rollouts []*Rollout) error {
+// checkRollouts reports rollouts whose two routes differ by more than chance, or do not
+// exist.
+func (t *Table) checkRollouts(rollouts []*rollout.Rollout) error {
 	var faults []error
 	taken := make(map[int]string)
 	for i, r := range rollouts {
@@ -68,17 +71,19 @@ func (t *Table) checkRollouts(rollouts []*Rollout) error {
 			faults = append(faults, fmt.Errorf("routing: Config.Rollouts[%d] is nil", i))
 			continue
 		}
-		for _, reason := range t.unfit(&r.cfg, taken) {
-			faults = append(faults, &FaultError{Reason: fmt.Sprintf("rollout %q: %s", r.cfg.Name, reason)})
+		name := r.Status().Name
+		for _, reason := range t.unfit(name, r.Step(), taken) {
+			faults = append(faults, &FaultError{Reason: fmt.Sprintf("rollout %q: %s", name, reason)})
 		}
 	}
 	return errors.Join(faults...)
 }
 
-// unfit says why a rollout can't divide its two routes. taken are those of others.
-func (t *Table) unfit(cfg *RolloutConfig, taken map[int]string) (reasons []string) {
-	stable, err := t.weighted(cfg.Model, cfg.Stable)
-	canary, err2 := t.weighted(cfg.Model, cfg.Canary)
+// unfit returns the reasons why a rollout can't divide its two routes. The taken routes
+// belong to other rollouts.
+func (t *Table) unfit(name string, s *rollout.Step, taken map[int]string) (reasons []string) {
+	stable, err := t.weighted(s.Model, s.Stable)
+	canary, err2 := t.weighted(s.Model, s.Canary)
 	for _, err := range [...]error{err, err2} {
 		if err != nil {
 			reasons = append(reasons, err.Error())
@@ -87,7 +92,7 @@ func (t *Table) unfit(cfg *RolloutConfig, taken map[int]string) (reasons []strin
 	if reasons != nil {
 		return reasons
 	}
-	if first := t.firstWeighted(cfg.Model); first != stable {
+	if first := t.firstWeighted(s.Model); first != stable {
 		reasons = append(reasons, fmt.Sprintf("routes[%d], the stable version's, must come before all others with a weight, but routes[%d] does", stable, first))
 	}
 	if !t.Routes[stable].Conditions.same(&t.Routes[canary].Conditions) {
@@ -100,12 +105,12 @@ func (t *Table) unfit(cfg *RolloutConfig, taken map[int]string) (reasons []strin
 		if other, ok := taken[i]; ok {
 			reasons = append(reasons, fmt.Sprintf("routes[%d] is also in rollout %q", i, other))
 		}
-		taken[i] = cfg.Name
+		taken[i] = name
 	}
 	return reasons
 }
 
-// weighted finds the one route with a weight of a model's version.
+// weighted returns the one route of a model's version that has a weight.
 func (t *Table) weighted(model, version string) (index int, err error) {
 	index = -1
 	for i := range t.Routes {
@@ -124,7 +129,7 @@ func (t *Table) weighted(model, version string) (index int, err error) {
 	return index, nil
 }
 
-// firstWeighted is the first route with a weight that a model's requests may meet.
+// firstWeighted returns the first route with a weight that may match the model's requests.
 func (t *Table) firstWeighted(model string) int {
 	return slices.IndexFunc(t.Routes, func(r Route) bool {
 		return r.Weight != nil && (covers(r.Model, model) || covers(model, r.Model))

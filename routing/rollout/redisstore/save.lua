@@ -1,5 +1,5 @@
--- Puts a progress in place of the one with the revision before.
--- KEYS[1]: the rollout. ARGV: the revision before, the new one, the progress.
+-- Replaces a progress if the stored revision is the previous one.
+-- KEYS[1]: the rollout. ARGV: the previous revision, the new one, the progress.
 local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
 if revision ~= ARGV[1] then
   return 0

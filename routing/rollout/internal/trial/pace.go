@@ -1,19 +1,19 @@
-package routing
+package trial
 
 import (
 	"slices"
 	"time"
 )
 
-// pace is how long the stable version's latest answers took to begin.
+// pace tracks the times to the first byte of the stable version's latest responses.
 type pace struct {
 	last   [512]time.Duration
 	n      int
-	slow   time.Duration // the 95th percentile, as it was when
-	counts int           // so many had been seen
+	slow   time.Duration // the 95th percentile when it was last computed
+	counts int           // n at that time
 }
 
-// minPace is how many answers it takes to know a percentile.
+// minPace is how many responses a percentile takes.
 const minPace = 50
 
 func (p *pace) add(d time.Duration) {
@@ -21,7 +21,8 @@ func (p *pace) add(d time.Duration) {
 	p.n++
 }
 
-// limit is from when on an answer is slow. It is looked at anew after every 32 answers.
+// limit returns the time above which a response is slow. It is computed again after every
+// 32 responses.
 func (p *pace) limit(factor float64) (limit float64, known bool) {
 	if p.n < minPace {
 		return 0, false
@@ -31,5 +32,5 @@ func (p *pace) limit(factor float64) (limit float64, known bool) {
 		slices.Sort(sorted)
 		p.slow, p.counts = sorted[len(sorted)*95/100], p.n
 	}
-	return float64(p.slow) * factor, true // may be more than a Duration has
+	return float64(p.slow) * factor, true // may overflow a Duration
 }

@@ -1,4 +1,4 @@
-package routing_test
+package rollout_test
 
 import (
 	"context"
@@ -10,46 +10,46 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/stretchr/testify/require"
 )
 
-// memory is a RolloutStore whose past can be changed.
+// memory is a Store whose content can be edited.
 type memory struct {
 	mu    sync.Mutex
-	saved map[string]routing.Progress
+	saved map[string]rollout.Progress
 	stuck bool // every save meets a conflict
 	saves int
-	lost  int // so many answers of Save get lost
+	lost  int // so many results of Save are lost
 }
 
-func newMemory() *memory { return &memory{saved: map[string]routing.Progress{}} }
+func newMemory() *memory { return &memory{saved: map[string]rollout.Progress{}} }
 
-func (m *memory) Load(ctx context.Context, name string) (routing.Progress, error) {
+func (m *memory) Load(ctx context.Context, name string) (rollout.Progress, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.saved[name], ctx.Err()
 }
 
-func (m *memory) Save(ctx context.Context, name string, p routing.Progress) error {
+func (m *memory) Save(ctx context.Context, name string, p rollout.Progress) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.saves++; ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if m.stuck || m.saved[name].Revision != p.Revision-1 {
-		return routing.ErrConflict
+		return rollout.ErrConflict
 	}
 	m.saved[name] = p
 	if m.lost > 0 {
 		m.lost--
-		return errors.New("the answer was lost")
+		return errors.New("the response was lost")
 	}
 	return nil
 }
 
-// edit changes what was saved, of all.
-func (m *memory) edit(f func(*routing.Progress)) {
+// edit changes every saved progress.
+func (m *memory) edit(f func(*rollout.Progress)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, p := range m.saved {
@@ -58,45 +58,45 @@ func (m *memory) edit(f func(*routing.Progress)) {
 	}
 }
 
-// A store that forgot, as a server that evicts or that failed over, gives a canary that
-// was rolled back nothing.
-func TestAttackRolloutStoreForgets(t *testing.T) {
+// A canary that was rolled back gets no requests when the store loses data, by eviction or
+// failover.
+func TestStoreLosesData(t *testing.T) {
 	t.Parallel()
-	for name, forget := range map[string]func(*routing.Progress){
-		"everything":      func(p *routing.Progress) { *p = routing.Progress{} },
-		"the last change": func(p *routing.Progress) { p.Revision, p.State, p.Step = p.Revision-1, routing.Running, 1 },
+	for name, lose := range map[string]func(*rollout.Progress){
+		"everything":      func(p *rollout.Progress) { *p = rollout.Progress{} },
+		"the last change": func(p *rollout.Progress) { p.Revision, p.State, p.Step = p.Revision-1, rollout.Running, 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				m := newMemory()
-				cfg := routing.RolloutConfig{Steps: []float64{0.1, 0.5, 1}, Store: m, Replicas: 2}
+				cfg := rollout.Config{Steps: []float64{0.1, 0.5, 1}, Store: m, Replicas: 2}
 				a, b := startRelease(t, cfg), startRelease(t, cfg)
 				synctest.Wait()
 				require.NoError(t, a.Promote(t.Context()))
 				synctest.Wait()
 				require.NoError(t, a.RollBack(t.Context()))
 				time.Sleep(11 * time.Second)
-				m.edit(forget)
+				m.edit(lose)
 				time.Sleep(time.Minute)
 				for _, r := range []*release{a, b} {
-					require.Equal(t, routing.RolledBack, r.Status().State)
+					require.Equal(t, rollout.RolledBack, r.Status().State)
 					require.Zero(t, r.Status().Share)
 				}
 				require.NoError(t, b.Restart(t.Context()))
 				time.Sleep(11 * time.Second)
-				require.Equal(t, routing.Running, a.Status().State, "and they are in step again")
+				require.Equal(t, rollout.Running, a.Status().State, "and they are in step again")
 			})
 		})
 	}
 }
 
-// Other steps than those at which progress was saved: nobody gets more than before.
-func TestAttackRolloutOtherSteps(t *testing.T) {
+// With other steps than those of the saved progress, the share does not rise.
+func TestOtherSteps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
-		cfg := routing.RolloutConfig{Steps: []float64{0.01, 0.05, 0.2, 1}, Store: m, Patience: -1}
+		cfg := rollout.Config{Steps: []float64{0.01, 0.05, 0.2, 1}, Store: m, Patience: -1}
 		a := startRelease(t, cfg)
 		synctest.Wait()
 		require.NoError(t, a.Promote(t.Context()))
@@ -106,18 +106,18 @@ func TestAttackRolloutOtherSteps(t *testing.T) {
 		b := startRelease(t, cfg)
 		time.Sleep(time.Minute)
 		require.InDelta(t, 0.1, b.Status().Share, 1e-9)
-		require.Equal(t, routing.Running, b.Status().State)
-		require.Equal(t, routing.Running, a.Status().State)
+		require.Equal(t, rollout.Running, b.Status().State)
+		require.Equal(t, rollout.Running, a.Status().State)
 	})
 }
 
-// The progress of one canary is not that of the next one, whatever the rollout's name is.
-func TestAttackRolloutOfTheNextCanary(t *testing.T) {
+// The next canary does not inherit the progress of a rollout of the same name.
+func TestNextCanary(t *testing.T) {
 	t.Parallel()
 	m := newMemory()
-	one, err := routing.NewRollout(routing.RolloutConfig{Name: "release", Stable: "v1", Canary: "v2", Store: m})
+	one, err := rollout.New(rollout.Config{Name: "release", Stable: "v1", Canary: "v2", Store: m})
 	require.NoError(t, err)
-	two, err := routing.NewRollout(routing.RolloutConfig{Name: "release", Stable: "v2", Canary: "v3", Store: m})
+	two, err := rollout.New(rollout.Config{Name: "release", Stable: "v2", Canary: "v3", Store: m})
 	require.NoError(t, err)
 	require.NoError(t, one.Restore(t.Context()))
 	for range 4 {
@@ -137,12 +137,12 @@ func TestAttackRolloutOfTheNextCanary(t *testing.T) {
 	require.InDelta(t, 0.01, two.Status().Share, 1e-9, "%v", two.Status().State)
 }
 
-// While its store does not answer, a rollout stays as it is: it does not go on alone.
-func TestAttackRolloutWaitsForItsStore(t *testing.T) {
+// While its store is down a rollout stays at its step.
+func TestRolloutWaitsForItsStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &shelf{RolloutStore: newMemory()}
-		r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}, MinKeys: 10, Store: s})
+		s := &shelf{Store: newMemory()}
+		r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}, MinKeys: 10, Store: s})
 		synctest.Wait()
 		s.set(errors.New("down"))
 		for i := range 8000 {
@@ -151,16 +151,16 @@ func TestAttackRolloutWaitsForItsStore(t *testing.T) {
 		require.InDelta(t, 0.5, r.Status().Share, 1e-9)
 		s.set(nil)
 		time.Sleep(time.Minute)
-		require.Equal(t, routing.Done, r.Status().State)
+		require.Equal(t, rollout.Done, r.Status().State)
 	})
 }
 
-// A rollout that ends right after it was rolled back still says so to its store.
-func TestAttackRolloutSavesAtItsEnd(t *testing.T) {
+// A rollback right before the end of Run is saved.
+func TestRollbackIsSavedAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &shelf{RolloutStore: routing.NewFileStore(filepath.Join(t.TempDir(), "r"))}
-		r := newRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}, Store: s})
+		s := &shelf{Store: rollout.NewFileStore(filepath.Join(t.TempDir(), "r"))}
+		r := newRelease(t, rollout.Config{Steps: []float64{0.5, 1}, Store: s})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.Run(ctx) }()
@@ -171,18 +171,18 @@ func TestAttackRolloutSavesAtItsEnd(t *testing.T) {
 		s.set(nil)
 		cancel()
 		require.NoError(t, <-done)
-		again := newRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}, Store: s})
+		again := newRelease(t, rollout.Config{Steps: []float64{0.5, 1}, Store: s})
 		require.NoError(t, again.Restore(t.Context()))
-		require.Equal(t, routing.RolledBack, again.Status().State)
+		require.Equal(t, rollout.RolledBack, again.Status().State)
 	})
 }
 
-// A store that will not take anything is asked again at the next interval, not at once.
-func TestAttackRolloutStoreIsStuck(t *testing.T) {
+// A save that always conflicts is repeated at the next interval, not at once.
+func TestSaveAlwaysConflicts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
-		r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}, Store: m})
+		r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}, Store: m})
 		synctest.Wait()
 		m.mu.Lock()
 		m.stuck = true
@@ -192,34 +192,34 @@ func TestAttackRolloutStoreIsStuck(t *testing.T) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		require.Less(t, m.saves, 60)
-		require.Contains(t, r.told(), "error")
+		require.Contains(t, r.reported(), "error")
 	})
 }
 
-// Who pauses a rollout while another replica goes on has it paused.
-func TestAttackRolloutPausedMeanwhile(t *testing.T) {
+// A pause wins over a concurrent advance of another replica.
+func TestPauseWinsOverAdvance(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		cfg := routing.RolloutConfig{Steps: []float64{0.1, 0.5, 1}, Store: newMemory(), Replicas: 2, Patience: -1}
+		cfg := rollout.Config{Steps: []float64{0.1, 0.5, 1}, Store: newMemory(), Replicas: 2, Patience: -1}
 		a, b := startRelease(t, cfg), startRelease(t, cfg)
 		synctest.Wait()
 		require.NoError(t, a.Promote(t.Context()))
 		synctest.Wait()
-		require.NoError(t, b.Pause(t.Context())) // it does not know yet
+		require.NoError(t, b.Pause(t.Context())) // this replica has not read the promotion yet
 		time.Sleep(time.Minute)
 		for _, r := range []*release{a, b} {
-			require.Equal(t, routing.Paused, r.Status().State)
+			require.Equal(t, rollout.Paused, r.Status().State)
 			require.InDelta(t, 0.5, r.Status().Share, 1e-9)
 		}
 	})
 }
 
-// What was decided after a save whose answer was lost is not undone by that save.
-func TestAttackRolloutLostAnswer(t *testing.T) {
+// A save whose response was lost does not undo a later change.
+func TestSaveWithALostResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory()
-		r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.1, 0.3, 0.5, 1}, Store: m, Patience: -1})
+		r := startRelease(t, rollout.Config{Steps: []float64{0.1, 0.3, 0.5, 1}, Store: m, Patience: -1})
 		synctest.Wait()
 		m.mu.Lock()
 		m.lost = 1
@@ -232,14 +232,14 @@ func TestAttackRolloutLostAnswer(t *testing.T) {
 	})
 }
 
-// A restart knows nothing, also with a single step, and at a replica that had not heard of
-// the end meanwhile.
-func TestAttackRolloutRestartKnowsNothing(t *testing.T) {
+// A restart drops all measurements, also with a single step, and at a replica that has not
+// read the rollback meanwhile.
+func TestRestartDropsMeasurements(t *testing.T) {
 	t.Parallel()
 	t.Run("one step", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5}})
+			r := startRelease(t, rollout.Config{Steps: []float64{0.5}})
 			for i := range 200 {
 				r.ask(strconv.Itoa(i))
 			}
@@ -251,7 +251,7 @@ func TestAttackRolloutRestartKnowsNothing(t *testing.T) {
 	t.Run("replica", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			cfg := routing.RolloutConfig{Steps: []float64{0.5, 1}, Store: newMemory(), Replicas: 2}
+			cfg := rollout.Config{Steps: []float64{0.5, 1}, Store: newMemory(), Replicas: 2}
 			a, b := startRelease(t, cfg), startRelease(t, cfg)
 			synctest.Wait()
 			for i := range 40 {

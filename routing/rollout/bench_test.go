@@ -1,4 +1,4 @@
-package routing_test
+package rollout_test
 
 import (
 	"io"
@@ -10,10 +10,11 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/stretchr/testify/require"
 )
 
-// What a decision and its request cost, without a rollout and with one that measures it.
+// The cost of a decision and its request, without and with a rollout that measures it.
 func BenchmarkRollout(b *testing.B) {
 	for _, with := range []bool{false, true} {
 		b.Run("rollout="+strconv.FormatBool(with), func(b *testing.B) {
@@ -22,9 +23,9 @@ func BenchmarkRollout(b *testing.B) {
 			})
 			cfg := routing.Config{Table: table(b, rolloutTable), StickyHeader: "User", Upstreams: map[string]http.RoundTripper{"old": up, "new": up}}
 			if with {
-				r, err := routing.NewRollout(routing.RolloutConfig{Model: "m", Stable: "old", Canary: "new", Steps: []float64{0.1, 1}})
+				r, err := rollout.New(rollout.Config{Model: "m", Stable: "old", Canary: "new", Steps: []float64{0.1, 1}})
 				require.NoError(b, err)
-				cfg.Rollouts = []*routing.Rollout{r}
+				cfg.Rollouts = []*rollout.Rollout{r}
 			}
 			router := newRouter(b, cfg)
 			e := gin.New()

@@ -1,4 +1,4 @@
-package routing_test
+package rollout_test
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,9 +24,9 @@ const rolloutTable = `{"salt":"s","routes":[
 	{"model":"m","version":"old","weight":90},
 	{"model":"m","version":"new","weight":10,"fallback":["old"]}]}`
 
-// release is a router whose rollout is run, in a synctest bubble.
+// release is a router with a running rollout, in a synctest bubble.
 type release struct {
-	*routing.Rollout
+	*rollout.Rollout
 
 	t      *testing.T
 	router *routing.Router
@@ -38,8 +39,8 @@ type release struct {
 	users  int
 }
 
-// startRelease runs a rollout between versions that answer after 100 ms.
-func startRelease(t *testing.T, cfg routing.RolloutConfig) *release {
+// startRelease runs a rollout between versions that respond after 100 ms.
+func startRelease(t *testing.T, cfg rollout.Config) *release {
 	t.Helper()
 	r := newRelease(t, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -52,11 +53,11 @@ func startRelease(t *testing.T, cfg routing.RolloutConfig) *release {
 	return r
 }
 
-func newRelease(t *testing.T, cfg routing.RolloutConfig) *release {
+func newRelease(t *testing.T, cfg rollout.Config) *release {
 	t.Helper()
 	r := &release{t: t, seen: map[string]string{}, old: after(100*time.Millisecond, says("old", 200)), canary: after(100*time.Millisecond, says("new", 200))}
 	cfg.Model, cfg.Stable, cfg.Canary = "m", "old", "new"
-	cfg.OnEvent = func(_ context.Context, e routing.RolloutEvent) {
+	cfg.OnEvent = func(_ context.Context, e rollout.Event) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if e.Err != nil {
@@ -66,9 +67,9 @@ func newRelease(t *testing.T, cfg routing.RolloutConfig) *release {
 		r.events = append(r.events, fmt.Sprintf("%v %v", e.State, e.Share))
 	}
 	var err error
-	r.Rollout, err = routing.NewRollout(cfg)
+	r.Rollout, err = rollout.New(cfg)
 	require.NoError(t, err)
-	r.router = newRouter(t, routing.Config{Table: table(t, rolloutTable), StickyHeader: "User", Rollouts: []*routing.Rollout{r.Rollout}, Upstreams: map[string]http.RoundTripper{
+	r.router = newRouter(t, routing.Config{Table: table(t, rolloutTable), StickyHeader: "User", Rollouts: []*rollout.Rollout{r.Rollout}, Upstreams: map[string]http.RoundTripper{
 		"old": upstream(func(req *http.Request) (*http.Response, error) { return r.old.RoundTrip(req) }),
 		"new": upstream(func(req *http.Request) (*http.Response, error) { return r.canary.RoundTrip(req) }),
 	}})
@@ -82,7 +83,7 @@ func after(d time.Duration, next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// breaks answers with a body that ends in an error.
+// breaks responds with a body that ends in an error.
 func breaks(err error) http.RoundTripper {
 	return upstream(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(io.MultiReader(strings.NewReader("x"), failingReader{err}))}, nil
@@ -93,7 +94,7 @@ type failingReader struct{ err error }
 
 func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
 
-// ask sends a user's request and returns the version that it was decided on.
+// ask sends a user's request and returns the version of its decision.
 func (r *release) ask(user string, headers ...string) string {
 	req := decided(r.t, r.router, post(`{"model":"m"}`, append(headers, "User", user)...))
 	d, _ := routing.FromContext(req.Context())
@@ -101,11 +102,11 @@ func (r *release) ask(user string, headers ...string) string {
 	return d.Version
 }
 
-// serve has so many new users ask, ten a second, until the rollout is done with its step.
+// serve sends requests of new users, ten a second, until the rollout leaves its step.
 func (r *release) serve(most int) {
 	step := r.Status().Step
 	for range most {
-		if s := r.Status(); s.Step != step || s.State != routing.Running {
+		if s := r.Status(); s.Step != step || s.State != rollout.Running {
 			return
 		}
 		r.users++
@@ -113,18 +114,18 @@ func (r *release) serve(most int) {
 	}
 }
 
-func (r *release) told() []string {
+func (r *release) reported() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.events
 }
 
-// A version that is as good as the one before gets everything, step by step, and no user
-// who had it loses it on the way.
-func TestRolloutOfAGoodVersion(t *testing.T) {
+// A canary that is no worse gets all requests step by step, and no user loses it on the
+// way.
+func TestGoodVersion(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.05, 0.2, 1}, MinKeys: 100})
+		r := startRelease(t, rollout.Config{Steps: []float64{0.05, 0.2, 1}, MinKeys: 100})
 		had := map[string]bool{}
 		for step := range 2 {
 			require.Equal(t, step, r.Status().Step)
@@ -144,22 +145,22 @@ func TestRolloutOfAGoodVersion(t *testing.T) {
 		synctest.Wait()
 		r.serve(2)
 		time.Sleep(time.Minute)
-		require.Equal(t, "new", r.ask("anybody"))
-		require.Equal(t, []string{"running 0.2", "running 1", "done 1"}, r.told())
+		require.Equal(t, "new", r.ask("somebody"))
+		require.Equal(t, []string{"running 0.2", "running 1", "done 1"}, r.reported())
 		require.NoError(t, r.RollBack(t.Context()))
-		require.Equal(t, "old", r.ask("anybody"))
+		require.Equal(t, "old", r.ask("somebody"))
 		require.NoError(t, r.Restart(t.Context()))
 		require.Zero(t, r.Status().Checks[0].CanaryKeys)
 		require.InDelta(t, 0.05, r.Status().Share, 1e-9)
 	})
 }
 
-func TestRolloutOfABadVersion(t *testing.T) {
+func TestBadVersion(t *testing.T) {
 	t.Parallel()
 	failsEvery := func(n int, bad http.RoundTripper) http.RoundTripper {
-		count := 0
+		requests := 0
 		return after(100*time.Millisecond, upstream(func(req *http.Request) (*http.Response, error) {
-			if count++; count%n == 0 {
+			if requests++; requests%n == 0 {
 				return bad.RoundTrip(req)
 			}
 			return says("new", 200).RoundTrip(req)
@@ -169,8 +170,8 @@ func TestRolloutOfABadVersion(t *testing.T) {
 		canary http.RoundTripper
 		reason string
 	}{
-		"answers nobody":       {upstream(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }), "failures: 4 of 4 users"},
-		"is not there":         {says("new", 404), "failures: 4 of 4 users"},
+		"refuses connections":  {upstream(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }), "failures: 4 of 4 users"},
+		"not found":            {says("new", 404), "failures: 4 of 4 users"},
 		"fails now and then":   {failsEvery(5, says("new", 503)), "failures: "},
 		"breaks off":           {failsEvery(5, breaks(io.ErrUnexpectedEOF)), "failures: "},
 		"refuses what old can": {failsEvery(4, says("new", 400)), "failures: "},
@@ -179,41 +180,41 @@ func TestRolloutOfABadVersion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.05, 1}})
+				r := startRelease(t, rollout.Config{Steps: []float64{0.05, 1}})
 				r.canary = c.canary
 				r.serve(6000)
-				require.Len(t, r.told(), 1)
-				require.Equal(t, "rolled_back 0", r.told()[0])
+				require.Len(t, r.reported(), 1)
+				require.Equal(t, "rolled_back 0", r.reported()[0])
 				s := r.Status()
 				require.Contains(t, s.Reason, c.reason)
 				t.Logf("%d users: %s", r.users, s.Reason)
 				for i := range 200 {
 					require.Equal(t, "old", r.ask(strconv.Itoa(i)))
 				}
-				require.Equal(t, "new", r.ask("tester", "Beta", "1"), "conditions hold on")
+				require.Equal(t, "new", r.ask("tester", "Beta", "1"), "conditions still apply")
 			})
 		})
 	}
 }
 
-// What says nothing of a version: an outage of both, clients that leave, a user whom a
-// condition gave it, one of whom all requests fail.
-func TestRolloutIsNotTakenIn(t *testing.T) {
+// No evidence: an outage of both versions, client disconnects, requests routed by a
+// condition, a user of bad requests only.
+func TestNoEvidence(t *testing.T) {
 	t.Parallel()
 	t.Run("outage", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.05, 1}})
+			r := startRelease(t, rollout.Config{Steps: []float64{0.05, 1}})
 			r.serve(1000)
 			r.old, r.canary = after(time.Second, says("old", 503)), after(time.Second, says("new", 503))
 			r.serve(1000)
-			require.Empty(t, r.told())
+			require.Empty(t, r.reported())
 		})
 	})
-	t.Run("clients leave", func(t *testing.T) {
+	t.Run("clients disconnect", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}})
+			r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
 			r.canary = upstream(func(req *http.Request) (*http.Response, error) {
 				<-req.Context().Done()
 				return nil, req.Context().Err()
@@ -224,14 +225,14 @@ func TestRolloutIsNotTakenIn(t *testing.T) {
 				time.AfterFunc(90*time.Millisecond, cancel) // not so late that it is slow
 				_, _ = sent(r.router, req)
 			}
-			require.Empty(t, r.told())
+			require.Empty(t, r.reported())
 			require.Zero(t, r.Status().Checks[0].CanaryKeys)
 		})
 	})
-	t.Run("clients leave with the whole answer", func(t *testing.T) {
+	t.Run("clients disconnect after the whole response", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}})
+			r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
 			for i := range 200 {
 				ctx, cancel := context.WithCancel(t.Context())
 				res, err := r.router.Transport().RoundTrip(decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i)).WithContext(ctx)))
@@ -248,18 +249,18 @@ func TestRolloutIsNotTakenIn(t *testing.T) {
 	t.Run("by a condition", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.05, 1}})
+			r := startRelease(t, rollout.Config{Steps: []float64{0.05, 1}})
 			r.canary = says("new", 500)
 			for i := range 200 {
 				r.ask(strconv.Itoa(i), "Beta", "1")
 			}
-			require.Empty(t, r.told())
+			require.Empty(t, r.reported())
 		})
 	})
 	t.Run("a user of bad requests", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}})
+			r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
 			r.old, r.canary = says("old", 422), says("new", 422)
 			user := 0
 			for r.ask(strconv.Itoa(user)) != "new" {
@@ -268,95 +269,95 @@ func TestRolloutIsNotTakenIn(t *testing.T) {
 			for range 500 {
 				r.ask(strconv.Itoa(user))
 			}
-			require.Empty(t, r.told())
+			require.Empty(t, r.reported())
 		})
 	})
 }
 
-// A user alone with a version that never answers is rolled back too.
-func TestRolloutWithOneUser(t *testing.T) {
+// A canary that always fails is rolled back also with a single user.
+func TestSingleUser(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}})
+		r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
 		r.canary = says("new", 500)
 		user := 0
 		for r.ask(strconv.Itoa(user)) != "new" {
 			user++
 		}
 		for range 29 { // and once above
-			require.Empty(t, r.told())
+			require.Empty(t, r.reported())
 			r.ask(strconv.Itoa(user))
 		}
-		require.Equal(t, []string{"rolled_back 0"}, r.told())
-		require.Contains(t, r.Status().Reason, "the last 30 answers")
+		require.Equal(t, []string{"rolled_back 0"}, r.reported())
+		require.Contains(t, r.Status().Reason, "the last 30 responses")
 	})
 }
 
-func TestRolloutByHand(t *testing.T) {
+func TestOperator(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.1, 0.5, 1}, Patience: time.Hour})
+		r := startRelease(t, rollout.Config{Steps: []float64{0.1, 0.5, 1}, Patience: time.Hour})
 		ctx := t.Context()
 		time.Sleep(61 * time.Minute)
-		require.Equal(t, routing.Held, r.Status().State, "nobody came")
-		require.ErrorIs(t, r.Restart(ctx), routing.ErrRollout)
+		require.Equal(t, rollout.Held, r.Status().State, "there were no requests")
+		require.ErrorIs(t, r.Restart(ctx), rollout.ErrState)
 		require.NoError(t, r.Resume(ctx))
-		require.ErrorIs(t, r.Resume(ctx), routing.ErrRollout)
+		require.ErrorIs(t, r.Resume(ctx), rollout.ErrState)
 		require.NoError(t, r.Pause(ctx))
 		time.Sleep(3 * time.Hour)
-		require.Equal(t, routing.Paused, r.Status().State)
+		require.Equal(t, rollout.Paused, r.Status().State)
 		require.NoError(t, r.Promote(ctx))
 		require.InDelta(t, 0.5, r.Status().Share, 0)
 		require.NoError(t, r.Promote(ctx))
 		synctest.Wait()
-		require.Equal(t, routing.Done, r.Status().State)
-		require.ErrorIs(t, r.Promote(ctx), routing.ErrRollout)
+		require.Equal(t, rollout.Done, r.Status().State)
+		require.ErrorIs(t, r.Promote(ctx), rollout.ErrState)
 		require.NoError(t, r.RollBack(ctx))
-		require.ErrorIs(t, r.RollBack(ctx), routing.ErrRollout)
+		require.ErrorIs(t, r.RollBack(ctx), rollout.ErrState)
 		require.NoError(t, r.Restart(ctx))
 		require.Equal(t, 0, r.Status().Step)
 	})
 }
 
-// Verdicts of whoever can judge count like failures, also those that come later.
+// Bad verdicts count like failures, also those of a later request.
 func TestJudge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.2, 1}})
+		r := startRelease(t, rollout.Config{Steps: []float64{0.2, 1}})
 		judged := 0
 		for i := range 500 {
 			user := strconv.Itoa(i)
 			version := r.ask(user)
 			later := decided(t, r.router, post(`{"model":"m","good":false}`, "User", user))
-			if routing.Judge(later.Context(), version == "old" || i%2 == 0) {
+			if rollout.Judge(later.Context(), version == "old" || i%2 == 0) {
 				judged++
 			}
 		}
 		require.Positive(t, judged)
-		require.Equal(t, []string{"rolled_back 0"}, r.told())
+		require.Equal(t, []string{"rolled_back 0"}, r.reported())
 		require.Contains(t, r.Status().Reason, "quality: ")
-		require.False(t, routing.Judge(decided(t, r.router, post(`{"model":"m"}`, "Beta", "1")).Context(), true))
-		require.False(t, routing.Judge(t.Context(), true))
+		require.False(t, rollout.Judge(decided(t, r.router, post(`{"model":"m"}`, "Beta", "1")).Context(), true))
+		require.False(t, rollout.Judge(t.Context(), true))
 	})
 }
 
-func TestRolloutAwaitsQuality(t *testing.T) {
+func TestAwaitQuality(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := startRelease(t, routing.RolloutConfig{Steps: []float64{0.5, 1}, MinKeys: 50, AwaitQuality: true, Patience: -1})
+		r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}, MinKeys: 50, AwaitQuality: true, Patience: -1})
 		r.serve(8000)
-		require.Empty(t, r.told())
+		require.Empty(t, r.reported())
 		for i := range 1000 {
-			routing.Judge(decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i))).Context(), true)
+			rollout.Judge(decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i))).Context(), true)
 		}
 		time.Sleep(time.Minute)
-		require.Equal(t, []string{"running 1", "done 1"}, r.told())
+		require.Equal(t, []string{"running 1", "done 1"}, r.reported())
 	})
 }
 
-func TestRolloutFaults(t *testing.T) {
+func TestConfigFaults(t *testing.T) {
 	t.Parallel()
-	_, err := routing.NewRollout(routing.RolloutConfig{Steps: []float64{0.1, 0.1, 2}, Risk: 0.9, Margin: 0.5, Slow: math.NaN(), Dwell: -1})
+	_, err := rollout.New(rollout.Config{Steps: []float64{0.1, 0.1, 2}, Risk: 0.9, Margin: 0.5, Slow: math.NaN(), Dwell: -1})
 	for _, part := range []string{"Stable and Canary", "Steps[1]", "Steps[2]", "Risk", "Margin: 0.5", "Slow: NaN", "Dwell"} {
 		require.ErrorContains(t, err, part)
 	}
@@ -369,26 +370,26 @@ func TestRolloutFaults(t *testing.T) {
 		"twice": {`{"routes":[{"model":"m","version":"old","weight":1},{"model":"m","version":"new","weight":1},
 			{"model":"m","version":"new","weight":1,"conditions":{"tags":["x"]}}]}`, `both give "new" a weight`},
 	} {
-		rollout, err := routing.NewRollout(routing.RolloutConfig{Model: "m", Stable: "old", Canary: "new"})
+		r, err := rollout.New(rollout.Config{Model: "m", Stable: "old", Canary: "new"})
 		require.NoError(t, err)
-		_, err = routing.New(routing.Config{Table: table(t, c.table), Upstreams: upstreams("old", "new", "third"), Rollouts: []*routing.Rollout{rollout}})
+		_, err = routing.New(routing.Config{Table: table(t, c.table), Upstreams: upstreams("old", "new", "third"), Rollouts: []*rollout.Rollout{r}})
 		require.ErrorContains(t, err, c.want, name)
 	}
-	one, _ := routing.NewRollout(routing.RolloutConfig{Model: "m", Stable: "old", Canary: "new"})
-	_, err = routing.New(routing.Config{Table: table(t, rolloutTable), Upstreams: upstreams("old", "new"), Rollouts: []*routing.Rollout{one, one, nil}})
+	one, _ := rollout.New(rollout.Config{Model: "m", Stable: "old", Canary: "new"})
+	_, err = routing.New(routing.Config{Table: table(t, rolloutTable), Upstreams: upstreams("old", "new"), Rollouts: []*rollout.Rollout{one, one, nil}})
 	require.ErrorContains(t, err, "also in rollout")
 	require.ErrorContains(t, err, "Rollouts[2] is nil")
 }
 
-func TestRolloutStateText(t *testing.T) {
+func TestStateText(t *testing.T) {
 	t.Parallel()
-	for s := routing.Running; s <= routing.Done; s++ {
+	for s := rollout.Running; s <= rollout.Done; s++ {
 		text, err := s.MarshalText()
 		require.NoError(t, err)
-		var back routing.RolloutState
+		var back rollout.State
 		require.NoError(t, back.UnmarshalText(text))
 		require.Equal(t, s, back)
 	}
-	require.Equal(t, "RolloutState(9)", routing.RolloutState(9).String())
-	require.ErrorIs(t, new(routing.RolloutState).UnmarshalText([]byte("x")), routing.ErrRollout)
+	require.Equal(t, "State(9)", rollout.State(9).String())
+	require.ErrorIs(t, new(rollout.State).UnmarshalText([]byte("x")), rollout.ErrState)
 }

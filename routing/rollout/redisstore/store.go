@@ -11,35 +11,35 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/redisclient"
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/redis/go-redis/v9"
 )
 
 //go:embed save.lua
 var saveLua string
 
-// Config describes a Store. Client is required.
+// Config configures a Store. Client is required.
 type Config struct {
-	// Client talks to a server, to Sentinels, or to a cluster. It must heed deadlines:
-	// [Options] has the settings.
+	// Client is connected to a server, Sentinel, or a cluster. It must respect context
+	// deadlines, as with [Options].
 	Client redis.UniversalClient
-	// Prefix begins every key. Gateways with the same one share their rollouts. It has
-	// no braces. Default "ginfer".
+	// Prefix begins every key, and must not contain braces. Gateways with the same Prefix
+	// share their rollouts. Default: "ginfer".
 	Prefix string
-	// Timeout bounds each call. Default 1 second: no request waits for one.
+	// Timeout bounds each call. No request waits for one. Default: 1 second.
 	Timeout time.Duration
 }
 
-// Store keeps rollouts in Redis. It is a routing.RolloutStore and safe for concurrent use.
+// Store is a rollout.Store in Redis. It is safe for concurrent use.
 type Store struct{ cfg Config }
 
-var _ routing.RolloutStore = (*Store)(nil)
+var _ rollout.Store = (*Store)(nil)
 
-// Options returns settings for redis.NewUniversalClient that heed deadlines. Addresses
-// are of a server, of Sentinels (set MasterName), or of several nodes of a cluster (of
-// one with IsClusterMode).
+// Options returns settings for redis.NewUniversalClient that respect context deadlines. The
+// addresses are those of a server, of Sentinels (set MasterName), or of several nodes of a
+// cluster (one node with IsClusterMode).
 func Options(addrs ...string) *redis.UniversalOptions {
-	const buffer = 4 << 10 // bytes a connection
+	const buffer = 4 << 10 // bytes per connection
 	return redisclient.Options(buffer, addrs...)
 }
 
@@ -55,8 +55,8 @@ func New(cfg Config) (*Store, error) {
 
 func (s *Store) key(name string) string { return s.cfg.Prefix + ":rollout:" + name }
 
-// Load implements routing.RolloutStore.
-func (s *Store) Load(ctx context.Context, name string) (p routing.Progress, err error) {
+// Load implements rollout.Store.
+func (s *Store) Load(ctx context.Context, name string) (p rollout.Progress, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	text, err := s.cfg.Client.HGet(ctx, s.key(name), "progress").Bytes()
@@ -67,13 +67,13 @@ func (s *Store) Load(ctx context.Context, name string) (p routing.Progress, err 
 		err = json.Unmarshal(text, &p)
 	}
 	if err != nil {
-		return routing.Progress{}, fmt.Errorf("redisstore: %w", err)
+		return rollout.Progress{}, fmt.Errorf("redisstore: %w", err)
 	}
 	return p, nil
 }
 
-// Save implements routing.RolloutStore.
-func (s *Store) Save(ctx context.Context, name string, p routing.Progress) error {
+// Save implements rollout.Store.
+func (s *Store) Save(ctx context.Context, name string, p rollout.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	text, err := json.Marshal(p)
@@ -86,7 +86,7 @@ func (s *Store) Save(ctx context.Context, name string, p routing.Progress) error
 	case err != nil:
 		return fmt.Errorf("redisstore: %w", err)
 	case !saved:
-		return routing.ErrConflict
+		return rollout.ErrConflict
 	}
 	return nil
 }

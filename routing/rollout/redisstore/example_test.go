@@ -3,8 +3,8 @@ package redisstore_test
 import (
 	"fmt"
 
-	"github.com/ginfer/ginfer/routing"
-	"github.com/ginfer/ginfer/routing/redisstore"
+	"github.com/ginfer/ginfer/routing/rollout"
+	"github.com/ginfer/ginfer/routing/rollout/redisstore"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -16,13 +16,13 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	rollout, err := routing.NewRollout(routing.RolloutConfig{Model: "chat", Stable: "v1", Canary: "v2", Store: store, Replicas: 2})
+	r, err := rollout.New(rollout.Config{Model: "chat", Stable: "v1", Canary: "v2", Store: store, Replicas: 2})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	// Until Restore, or Run, has read the store, the canary gets nothing.
-	s := rollout.Status()
+	// Until Restore, or Run, has read the store, the canary gets no requests.
+	s := r.Status()
 	fmt.Println(s.State, s.Share, s.Steps)
 	// Output: running 0 [0.01 0.05 0.2 1]
 }

@@ -8,8 +8,9 @@ import (
 
 	"github.com/ginfer/ginfer/internal/testkit/redistest"
 	"github.com/ginfer/ginfer/routing"
-	"github.com/ginfer/ginfer/routing/redisstore"
-	"github.com/ginfer/ginfer/routing/storetest"
+	"github.com/ginfer/ginfer/routing/rollout"
+	"github.com/ginfer/ginfer/routing/rollout/redisstore"
+	"github.com/ginfer/ginfer/routing/rollout/storetest"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
@@ -17,27 +18,27 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable() // go-redis tells of every server that is down
-	// go-redis looks for a server that is down until a second after Close.
+	logging.Disable() // go-redis logs every server that is down
+	// go-redis dials a server that is down until a second after Close.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-// open is a store on servers that may be slow to answer, the machine being busy.
+// open returns a store with timeouts for a busy machine.
 func open(tb testing.TB, addrs ...string) *redisstore.Store {
 	tb.Helper()
 	o := redisstore.Options(addrs...)
-	const patience = 10 * time.Second
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = patience, patience, patience, patience
+	const timeout = 10 * time.Second
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
 	client := redis.NewUniversalClient(o)
 	tb.Cleanup(func() { require.NoError(tb, client.Close()) })
-	s, err := redisstore.New(redisstore.Config{Client: client, Timeout: patience})
+	s, err := redisstore.New(redisstore.Config{Client: client, Timeout: timeout})
 	require.NoError(tb, err)
 	return s
 }
 
 func TestStore(t *testing.T) {
 	s := open(t, redistest.Start(t).Addr)
-	storetest.Run(t, func(*testing.T) routing.RolloutStore { return s })
+	storetest.Run(t, func(*testing.T) rollout.Store { return s })
 }
 
 func TestStoreOnACluster(t *testing.T) {
@@ -46,7 +47,7 @@ func TestStoreOnACluster(t *testing.T) {
 		addrs = append(addrs, node.Addr)
 	}
 	s := open(t, addrs...)
-	storetest.Run(t, func(*testing.T) routing.RolloutStore { return s })
+	storetest.Run(t, func(*testing.T) rollout.Store { return s })
 }
 
 func TestStoreIsDown(t *testing.T) {
@@ -55,30 +56,30 @@ func TestStoreIsDown(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	s, err := redisstore.New(redisstore.Config{Client: client})
 	require.NoError(t, err)
-	rollout, err := routing.NewRollout(routing.RolloutConfig{Stable: "a", Canary: "b", Store: s})
+	r, err := rollout.New(rollout.Config{Stable: "a", Canary: "b", Store: s})
 	require.NoError(t, err)
 	server.Kill()
-	require.Error(t, rollout.Restore(t.Context()))
-	require.Zero(t, rollout.Status().Share)
+	require.Error(t, r.Restore(t.Context()))
+	require.Zero(t, r.Status().Share)
 	server.Restart()
-	redistest.Await(t, "the rollout is restored", func() error { return rollout.Restore(context.Background()) })
-	require.InDelta(t, 0.01, rollout.Status().Share, 0)
+	redistest.Await(t, "the rollout is restored", func() error { return r.Restore(context.Background()) })
+	require.InDelta(t, 0.01, r.Status().Share, 0)
 	server.MustDo("HSET", "ginfer:rollout:x", "revision", "1", "progress", "{")
 	_, err = open(t, server.Addr).Load(t.Context(), "x")
 	require.ErrorContains(t, err, "redisstore: ")
 }
 
-// Two gateways on one server are at the same step: one goes on, and the other follows.
+// Two gateways with one server are at the same step: the second follows the first.
 func TestReplicas(t *testing.T) {
 	server := redistest.Start(t)
-	replica := func() *routing.Rollout {
-		r, err := routing.NewRollout(routing.RolloutConfig{Stable: "a", Canary: "b", Store: open(t, server.Addr), Replicas: 2, Interval: 10 * time.Millisecond})
+	replica := func() *rollout.Rollout {
+		r, err := rollout.New(rollout.Config{Stable: "a", Canary: "b", Store: open(t, server.Addr), Replicas: 2, Interval: 10 * time.Millisecond})
 		require.NoError(t, err)
 		up := map[string]http.RoundTripper{"a": http.DefaultTransport, "b": http.DefaultTransport}
 		text := `{"routes":[{"version":"a","weight":1},{"version":"b","weight":1}]}`
 		table, err := routing.ParseTable([]byte(text))
 		require.NoError(t, err)
-		_, err = routing.New(routing.Config{Table: table, Upstreams: up, Rollouts: []*routing.Rollout{r}})
+		_, err = routing.New(routing.Config{Table: table, Upstreams: up, Rollouts: []*rollout.Rollout{r}})
 		require.NoError(t, err)
 		require.NoError(t, r.Restore(t.Context()))
 		ctx, cancel := context.WithCancel(context.Background())
@@ -91,7 +92,7 @@ func TestReplicas(t *testing.T) {
 		return r
 	}
 	one, two := replica(), replica()
-	follows := func(want routing.RolloutState, share float64) {
+	follows := func(want rollout.State, share float64) {
 		t.Helper()
 		require.Eventually(t, func() bool {
 			s := two.Status()
@@ -99,9 +100,9 @@ func TestReplicas(t *testing.T) {
 		}, 20*time.Second, 10*time.Millisecond)
 	}
 	require.NoError(t, one.Promote(t.Context()))
-	follows(routing.Running, 0.05)
+	follows(rollout.Running, 0.05)
 	require.NoError(t, one.RollBack(t.Context()))
-	follows(routing.RolledBack, 0)
+	follows(rollout.RolledBack, 0)
 }
 
 func TestConfig(t *testing.T) {
