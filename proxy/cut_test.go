@@ -90,7 +90,7 @@ func sseCut(text string) func(net.Conn, *http.Request) {
 // [DONE] is never said.
 func TestCutEventStream(t *testing.T) {
 	t.Parallel()
-	const event = "event: error\n" + `data: {"type":"error","error":{"message":"The upstream server broke the connection or sent an invalid answer.",` +
+	const event = "event: error\n" + `data: {"type":"error","error":{"message":"The upstream server broke the connection or sent an invalid response.",` +
 		`"type":"server_error","param":null,"code":"upstream_error"}}` + "\n\n"
 	for name, c := range map[string]struct {
 		text string

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// isHop reports whether a header, by its canonical name, belongs to one
-// connection (RFC 9110 §7.6.1) or is the transport's own to write.
+// isHop reports whether a header, by its canonical name, belongs to one connection (RFC 9110
+// §7.6.1) or is written by the transport.
 func isHop(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
@@ -21,7 +21,7 @@ func isHop(name string) bool {
 	return false
 }
 
-// isRequestOnly reports whether a request header is written anew by this hop.
+// isRequestOnly reports whether this hop writes the request header itself.
 func isRequestOnly(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Expect", "Via":
@@ -43,11 +43,11 @@ func listed(h http.Header) []string {
 	return names
 }
 
-func asksUpgrade(h http.Header) bool {
+func wantsUpgrade(h http.Header) bool {
 	return len(h["Upgrade"]) > 0 && slices.Contains(listed(h), "Upgrade")
 }
 
-// outbound builds the request that every try sends, without its body.
+// outbound builds the request that every attempt sends, without its body.
 func (x *call) outbound() *http.Request {
 	in := x.c.Request
 	out := &http.Request{
@@ -67,9 +67,8 @@ func (x *call) outbound() *http.Request {
 	return out
 }
 
-// target puts the address of Config.Target under the request's own path and
-// query, both byte for byte. Without one the address stays empty for the
-// transport to choose; the client's own (absolute form) is never followed.
+// target prefixes Config.Target to the request's path and query, both byte for byte. Without a
+// target the transport chooses the address; the client's own (absolute form) is never used.
 func (p *Proxy) target(in *url.URL) *url.URL {
 	u := &url.URL{Scheme: "http", Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
 	t := p.cfg.Target
@@ -84,8 +83,8 @@ func (p *Proxy) target(in *url.URL) *url.URL {
 	return u
 }
 
-// outTrailer is what may follow the body upstream. Of an upload only the names
-// are known yet: its trailers pass if all of them may.
+// outTrailer returns the trailers that may follow the body upstream. Of an upload only the
+// names are known yet: its trailers pass if all of them may.
 func (x *call) outTrailer(in http.Header) http.Header {
 	if len(in) == 0 {
 		return nil
@@ -100,7 +99,7 @@ func (x *call) outTrailer(in http.Header) http.Header {
 	case x.upload == nil:
 		return out
 	case len(out) == len(in):
-		return in // its values come with the body's end
+		return in // its values arrive with the body's end
 	}
 	return nil
 }
@@ -119,7 +118,7 @@ func (x *call) outHeader(in *http.Request) http.Header {
 		delete(h, name)
 	}
 	if slices.ContainsFunc(in.Header["Te"], func(v string) bool { return strings.Contains(strings.ToLower(v), "trailers") }) {
-		h["Te"] = []string{"trailers"} // gRPC refuses to work without
+		h["Te"] = []string{"trailers"} // required by gRPC
 	}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // keeps the transport from adding its own
@@ -133,9 +132,8 @@ func (x *call) outHeader(in *http.Request) http.Header {
 	return h
 }
 
-// copyHeader puts the upstream's header over what middlewares have set.
-// Fields that are lists by nature are joined, and what a limit in front says of itself
-// stands.
+// copyHeader replaces the headers that middlewares have set by the upstream's. List headers are
+// joined, and the gateway's own rate limit headers stay.
 func copyHeader(dst, src http.Header) {
 	drop := listed(src)
 	for name, values := range src {
@@ -155,8 +153,8 @@ func copyHeader(dst, src http.Header) {
 	}
 }
 
-// isLimit reports whether a header tells of a limit. A client can only heed one of a name,
-// and the gateway's is nearer than that of its account with the upstream.
+// isLimit reports whether a header describes a rate limit. A client reads one per name, and the
+// gateway's limit is nearer than that of its account at the upstream.
 func isLimit(name string) bool {
 	return strings.HasPrefix(name, "X-Ratelimit-") || strings.HasPrefix(name, "Ratelimit")
 }

@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// bufferSize is one read of a response's body.
+	// bufferSize is the size of one read of a response's body.
 	bufferSize = 32 << 10
-	// smallSize is one that waits for the next event, which may take long.
+	// smallSize is the size of a read that waits for the next event, which may take long.
 	smallSize = 2 << 10
 )
 
-// buffer is what a body is read into: for a stream a large one only while much comes at
-// once, so that a silent one holds little.
+// buffer is the buffer of a body. For a stream it is large only while much arrives at once, so
+// that a silent one uses little memory.
 type buffer struct {
 	pools *buffers
-	small *[smallSize]byte  // nil: it is no stream
+	small *[smallSize]byte  // nil: no stream
 	large *[bufferSize]byte // nil: not needed
 }
 
@@ -65,7 +65,7 @@ func (b *buffer) bytes() []byte {
 	return b.small[:]
 }
 
-// fit chooses the next buffer after a read of n bytes.
+// fit selects the next buffer after a read of n bytes.
 func (b *buffer) fit(n int) {
 	switch {
 	case n == smallSize && b.large == nil:
@@ -101,7 +101,7 @@ func (x *call) relay(res *http.Response) {
 	switch {
 	case errors.Is(err, ErrClientClosed):
 		apierror.Cut(x.c, err)
-	case !x.c.Writer.Written(): // it was empty
+	case !x.c.Writer.Written(): // nothing was sent
 		x.uncommit()
 		x.p.cfg.ErrorHandler(x.c, err)
 	case ends.takesEvent():
@@ -110,7 +110,7 @@ func (x *call) relay(res *http.Response) {
 			x.c.Request = x.c.Request.WithContext(llm.WithPlace(x.c.Request.Context(), place))
 		}
 		x.p.cfg.ErrorHandler(x.c, err)
-		if begun { // whatever the handler did, this response is not complete
+		if begun { // whatever the handler did, this response is incomplete
 			apierror.Cut(x.c, nil)
 		}
 	default:
@@ -118,7 +118,7 @@ func (x *call) relay(res *http.Response) {
 	}
 }
 
-// uncommit takes back what a response says of its body, of which nothing was sent.
+// uncommit removes the headers that describe a body of which nothing was sent.
 func (x *call) uncommit() {
 	h := x.c.Writer.Header()
 	for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Encoding", "Trailer", "Etag", "Last-Modified", "Cache-Control", "X-Accel-Buffering"} {
@@ -126,8 +126,7 @@ func (x *call) uncommit() {
 	}
 }
 
-// ending follows a response that is relayed, to know whether an error event, or a line that
-// is one, can end it.
+// ending tracks a relayed response, to know whether an error event, or an error line, can end it.
 type ending struct {
 	events, lines bool
 	between       llm.Splitter
@@ -154,18 +153,18 @@ func (e *ending) takesEvent() bool {
 	return e.events && e.between.Between() || e.lines && e.last == '\n'
 }
 
-// finish ends an exchange whose response went through whole.
+// finish ends an exchange whose response was sent completely.
 func (x *call) finish(res *http.Response) {
-	x.c.Writer.WriteHeaderNow() // an empty response; gin would replace its Content-Type
-	_ = res.Body.Close()        // of one without an end, as to HEAD, this is it
+	x.c.Writer.WriteHeaderNow() // for an empty response; gin would replace its Content-Type
+	_ = res.Body.Close()        // ends a body without an end of its own, as of HEAD
 	v := x.attempt.Latest().Verdict()
 	x.outcome, x.err = x.outcomeOf(v, res.StatusCode)
-	if x.outcome == Failure && res.StatusCode < http.StatusInternalServerError { // an event says so: the client knows
+	if x.outcome == Failure && res.StatusCode < http.StatusInternalServerError { // an error event: the client has seen it
 		x.err = fmt.Errorf("%w: %w", ErrUpstream, v.Err)
 	}
 }
 
-// commit writes the head of the answer.
+// commit writes the head of the response.
 func (x *call) commit(res *http.Response, events bool) {
 	x.early.stop()
 	x.committed = true
@@ -193,9 +192,8 @@ func (x *call) commit(res *http.Response, events bool) {
 	x.c.Writer.WriteHeader(res.StatusCode)
 }
 
-// copyBody relays the body. It flushes whenever a read came back short: then
-// nothing more was buffered, and the client should have what there is. A stream's
-// parts are flushed as they come.
+// copyBody relays the body. It flushes after each short read, when nothing more was buffered,
+// and after each read of a stream.
 func (x *call) copyBody(res *http.Response, ends *ending) error {
 	head := &x.head
 	head.w = x.c.Writer
@@ -223,27 +221,27 @@ func (x *call) copyBody(res *http.Response, ends *ending) error {
 		switch {
 		case readErr != nil:
 			return x.readEnded(readErr)
-		case n < len(buf), stream: // of which the next part may come late
+		case n < len(buf), stream: // the next part may come late
 			x.c.Writer.Flush()
 		}
 		buffer.fit(n)
 	}
 }
 
-// readEnded says what the end of the upstream's body means.
+// readEnded returns the exchange's error at the end of the upstream's body.
 func (x *call) readEnded(err error) error {
-	if err == io.EOF { //nolint:errorlint // one that is wrapped is no clean end
+	if err == io.EOF { //nolint:errorlint //nolint:errorlint // a wrapped EOF is no clean end
 		return x.bodyEnded()
 	}
 	v := x.attempt.Latest().Verdict()
-	if v.Err == nil { // it was whole but for the transport's end
+	if v.Err == nil { // complete but for the transport's end
 		return nil
 	}
 	return x.explain(v, err)
 }
 
-// readTooSlowly ends an exchange whose time passed while the gateway waited for its
-// client to read. The upstream is told that it was given up, not that it failed.
+// readTooSlowly ends an exchange whose time has passed while the gateway waited for a slow
+// client. The attempt is canceled, it has not failed.
 func (x *call) readTooSlowly(now time.Time) error {
 	if x.bytes == 0 || x.deadline.IsZero() || now.Before(x.deadline) {
 		return nil
@@ -260,9 +258,8 @@ func (x *call) copyPart(b []byte) error {
 	return nil
 }
 
-// headDelay is how long the head of an answer may wait for its first bytes.
-// With them it is one write; but a stream may be silent for long, and then its
-// head should not wait.
+// headDelay is how long the head of a response may wait for the first bytes, to be sent in one
+// write with them. A stream may be silent for longer, and then its head must not wait.
 const headDelay = 5 * time.Millisecond
 
 // lateHead flushes the head while the handler waits for the first bytes.
@@ -281,7 +278,7 @@ func (h *lateHead) flush() {
 	}
 }
 
-// stop gives the writer back to the handler. It may be called often.
+// stop returns the writer to the handler. It may be called repeatedly.
 func (h *lateHead) stop() {
 	if h.timer == nil {
 		return
@@ -293,8 +290,8 @@ func (h *lateHead) stop() {
 	h.over = true
 }
 
-// bodyEnded catches an upload that broke while the response came through whole, and a
-// response that lacks its end: a client would take it for whole.
+// bodyEnded detects an upload that broke while its response was complete, and a response
+// without its end, which a client would take for complete.
 func (x *call) bodyEnded() error {
 	if x.upload != nil && x.upload.failed() != nil {
 		return x.upload.failed()
@@ -306,7 +303,7 @@ func (x *call) bodyEnded() error {
 	return nil
 }
 
-// clientFault explains a failed write.
+// clientFault returns the error for a failed write.
 func (x *call) clientFault(err error) error {
 	if x.clientGone() {
 		return clientError(x.c.Request.Context())
@@ -317,7 +314,7 @@ func (x *call) clientFault(err error) error {
 	return refusal(apierror.StatusClientClosed, "client_closed_request", "The client closed the request.", errors.Join(ErrClientClosed, err))
 }
 
-// sendTrailers passes on what came after the body.
+// sendTrailers relays the trailers.
 func (x *call) sendTrailers(res *http.Response) {
 	h := x.c.Writer.Header()
 	for name, values := range res.Trailer {
@@ -335,7 +332,7 @@ func announced(h http.Header, name string) bool {
 	return slices.Contains(h["Trailer"], name)
 }
 
-// mayTrail reports whether a field may stand in a trailer (RFC 9110 §6.5.1).
+// mayTrail reports whether a field is allowed in a trailer (RFC 9110 §6.5.1).
 func mayTrail(name string) bool {
 	return !isHop(name) && !isRequestOnly(name) && name != "Set-Cookie" && name != "Content-Type" && name != "Content-Encoding"
 }

@@ -173,7 +173,7 @@ func TestClients(t *testing.T) {
 		"undici":           map[string]any{"status": 200.0, "ended": true},
 		"openaiCut":        map[string]any{"name": "APIError", "status": nil, "code": "upstream_error"},
 		"anthropicCut":     map[string]any{"name": "APIError", "status": nil, "code": "api_error"},
-		"aiCut":            map[string]any{"error": "The upstream server broke the connection or sent an invalid answer."},
+		"aiCut":            map[string]any{"error": "The upstream server broke the connection or sent an invalid response."},
 	} {
 		assert.Equal(t, want, got[name], name)
 	}

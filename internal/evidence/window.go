@@ -2,29 +2,29 @@ package evidence
 
 import "time"
 
-// Seconds is how far back is counted.
+// Seconds is the length of a window.
 const Seconds = 10
 
-// Window counts, second by second, how many exchanges there were and how many of them
-// failed. The zero value is ready. It is not safe for concurrent use.
+// Window counts exchanges and failures, second by second. The zero value is ready to use. It
+// is not safe for concurrent use.
 type Window struct {
 	all, bad [Seconds]uint32
 	second   int64 // the latest
 	sum      Tally
 }
 
-// Tally is how many exchanges there were, and how many of them failed.
+// Tally is a count of exchanges and of those that failed.
 type Tally struct{ All, Bad uint32 }
 
-// Good is how many did not fail.
+// Good returns the number of exchanges that did not fail.
 func (t Tally) Good() uint32 { return t.All - t.Bad }
 
-// Reaches reports whether at least so many percent failed.
+// Reaches reports whether at least the given percentage failed.
 func (t Tally) Reaches(percent int) bool {
 	return uint64(t.Bad)*100 >= uint64(t.All)*uint64(max(percent, 0))
 }
 
-// Add counts one.
+// Add counts an exchange.
 func (w *Window) Add(now time.Time, bad bool) {
 	w.advance(now)
 	i := w.second % Seconds
@@ -36,7 +36,7 @@ func (w *Window) Add(now time.Time, bad bool) {
 	}
 }
 
-// Correct makes a success of the latest failure.
+// Correct turns the latest failure into a success.
 func (w *Window) Correct(now time.Time) {
 	w.advance(now)
 	for back := range int64(Seconds) {
@@ -48,7 +48,7 @@ func (w *Window) Correct(now time.Time) {
 	}
 }
 
-// Tally is that of the last ten seconds.
+// Tally returns the counts of the last ten seconds.
 func (w *Window) Tally(now time.Time) Tally {
 	w.advance(now)
 	return w.sum

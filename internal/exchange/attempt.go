@@ -9,25 +9,25 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Attempt is one upstream call. All methods are safe for concurrent use.
+// Attempt is one upstream call within an [Exchange]. All methods are safe for concurrent use.
 type Attempt struct {
 	x      *Exchange
 	number int
 	hedge  bool
-	outer  context.Context //nolint:containedctx // what began it: it ends with the client's request
-	ctx    context.Context //nolint:containedctx // its own
-	values carried         // ctx, and the attempt
+	outer  context.Context //nolint:containedctx //nolint:containedctx // the parent: it ends with the client's request
+	ctx    context.Context //nolint:containedctx //nolint:containedctx // the attempt's own
+	values carried         // ctx, with the attempt in it
 	stop   context.CancelCauseFunc
 	dog    watchdog
 	start  time.Time
 	limits Limits
 	api    llm.API
-	own    *llm.Dialect // of which api is llm.Own
+	own    *llm.Dialect // the dialect when api is llm.Own
 
 	mu       sync.Mutex
-	last     *Attempt // that it follows within a layer below; nil: none
-	next     *Attempt // that follows it there; nil: none
-	calls    int      // of Do under way
+	last     *Attempt // the attempt before this one within a layer below; nil: none
+	next     *Attempt // the attempt after this one there; nil: none
+	calls    int      // Do calls in progress
 	endpoint string
 	others   int
 	patience time.Duration
@@ -36,8 +36,8 @@ type Attempt struct {
 	noted    *Verdict
 	sender   sender
 	invalid  bool
-	ownLimit time.Duration // that the request gives its server; 0: none
-	open     bool          // by Prefetch
+	ownLimit time.Duration // the limit that the request gives its server; 0: none
+	open     bool          // set by Prefetch
 
 	head     time.Time
 	content  time.Time
@@ -45,12 +45,12 @@ type Attempt struct {
 	header   http.Header
 	grpc     int          // the grpc-status in the header; -1: none
 	body     *body        // nil: there is none yet
-	room     body         // for it
-	scanner  *llm.Scanner // of scanners, until the end; unread while nothing is scanned
+	room     body         // memory for it
+	scanner  *llm.Scanner // from the pool of scanners, until the end; unread while nothing is scanned
 	scans    bool
 	events   int64
 	bytes    int64
-	blank    bool // there was nothing but white space
+	blank    bool // only white space so far
 	eof      bool
 	closed   bool
 	panicked bool
@@ -58,7 +58,7 @@ type Attempt struct {
 	ended    bool
 	end      End
 	hooks    hooks
-	unwatch  func() bool // the end of outer; nil: it is not watched
+	unwatch  func() bool // stops watching outer; nil: outer is not watched
 }
 
 type attemptKey struct{}
@@ -69,7 +69,8 @@ func Current(ctx context.Context) *Attempt {
 	return a
 }
 
-// Latest is the attempt itself, or the last of those that followed it within a layer below.
+// Latest returns the last attempt of the chain that layers below began after this one, or
+// the attempt itself.
 func (a *Attempt) Latest() *Attempt {
 	for {
 		a.mu.Lock()
@@ -82,8 +83,7 @@ func (a *Attempt) Latest() *Attempt {
 	}
 }
 
-// Each calls f with the attempt itself and with those that followed it within the layers
-// below.
+// Each calls f with the attempt and with those that layers below began after it.
 func (a *Attempt) Each(f func(*Attempt)) {
 	for a != nil {
 		a.mu.Lock()
@@ -94,8 +94,8 @@ func (a *Attempt) Each(f func(*Attempt)) {
 	}
 }
 
-// Again readies an attempt that a layer refused, for another upstream: what was said of
-// the one that refused does not hold for that.
+// Again resets an attempt that a layer refused, for use with another upstream: what the
+// first upstream reported does not apply to the next.
 func (a *Attempt) Again() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -103,32 +103,32 @@ func (a *Attempt) Again() {
 	a.limits.FirstByte, a.patience = a.x.Limits.FirstByte, 0
 }
 
-// Gone reports whether nobody waits for the attempt any more.
+// Gone reports whether the attempt's parent context has ended.
 func (a *Attempt) Gone() bool { return a.outer.Err() != nil }
 
-// Exchange is what the attempt is of.
+// Exchange returns the exchange that the attempt belongs to.
 func (a *Attempt) Exchange() *Exchange { return a.x }
 
-// Follows reports whether a layer below made the attempt after another one, as a fallback.
+// Follows reports whether a layer below began the attempt as a fallback for another one.
 func (a *Attempt) Follows() bool { return a.last != nil }
 
-// Number is 1 for the exchange's first attempt.
+// Number returns the attempt's number within the exchange. The first one is 1.
 func (a *Attempt) Number() int { return a.number }
 
-// Hedge reports whether the attempt was begun beside another one that is slow.
+// Hedge reports whether the attempt runs beside another, slow one.
 func (a *Attempt) Hedge() bool { return a.hedge }
 
-// Began is when it did.
+// Began returns the time at which the attempt began.
 func (a *Attempt) Began() time.Time { return a.start }
 
-// API is the one that is called.
+// API returns the API that the request calls.
 func (a *Attempt) API() llm.API { return a.api }
 
-// Context is the attempt's own. It ends with the attempt's limits.
+// Context returns the attempt's own context. It ends with the attempt's limits.
 func (a *Attempt) Context() context.Context { return a.ctx }
 
-// ConnectTimeout bounds the setting up of a connection; 0: the transport decides. It may be
-// called on nil.
+// ConnectTimeout returns the limit for setting up a connection; 0: the transport decides.
+// It may be called on nil.
 func (a *Attempt) ConnectTimeout() time.Duration {
 	if a == nil {
 		return 0
@@ -136,8 +136,8 @@ func (a *Attempt) ConnectTimeout() time.Duration {
 	return a.limits.Connect
 }
 
-// SetPatience bounds, for this attempt, the time to the begin of its response: of one that
-// is kept back to its first content. It is called before Do.
+// SetPatience bounds the time until the response begins, for this attempt; with [Prefetch],
+// the time until its first content. It is called before Do.
 func (a *Attempt) SetPatience(d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -152,11 +152,11 @@ func (a *Attempt) SetPatience(d time.Duration) {
 	}
 }
 
-// Cancel ends what the attempt waits for.
+// Cancel cancels the attempt's context.
 func (a *Attempt) Cancel(cause error) { a.stop(cause) }
 
-// Note records the verdict before the attempt has ended: for who knows better, such as a
-// transport that ended it. The first one stands; it reports whether this is it.
+// Note records a verdict before the attempt has ended, for layers that know more, such as a
+// transport that ended it. The first verdict stands; Note reports whether this is it.
 func (a *Attempt) Note(v Verdict) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -167,7 +167,7 @@ func (a *Attempt) Note(v Verdict) bool {
 	return true
 }
 
-// Use records the endpoint that the attempt goes to.
+// Use records the attempt's endpoint.
 func (a *Attempt) Use(endpoint string) {
 	a.mu.Lock()
 	a.endpoint = endpoint
@@ -175,35 +175,35 @@ func (a *Attempt) Use(endpoint string) {
 	a.x.use(endpoint)
 }
 
-// Endpoint is where the attempt went; "" when no balancer said so.
+// Endpoint returns the attempt's endpoint; "" without a balancer.
 func (a *Attempt) Endpoint() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.endpoint
 }
 
-// SetOthers records how many other available endpoints are still unused.
+// SetOthers records the number of other available endpoints that are still unused.
 func (a *Attempt) SetOthers(n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.others = n
 }
 
-// Others is what SetOthers recorded.
+// Others returns the number that SetOthers recorded.
 func (a *Attempt) Others() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.others
 }
 
-// SetFilter has f decide what becomes of each event. It is called before the body is read.
+// SetFilter installs a filter for the response's events. It is called before the body is read.
 func (a *Attempt) SetFilter(f Filter) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.filter = f
 }
 
-// Verdict judges the attempt as it is so far, or as it ended.
+// Verdict returns the attempt's verdict: the final one, or the one as of now.
 func (a *Attempt) Verdict() Verdict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -214,7 +214,7 @@ func (a *Attempt) Verdict() Verdict {
 	return judge(&f)
 }
 
-// Finish ends the attempt with an error of the caller's: for one that no layer ended.
+// Finish ends an attempt that no layer ended, with the caller's error.
 func (a *Attempt) Finish(err error) {
 	a.finish(func() { a.err = err })
 	a.release()
@@ -226,7 +226,7 @@ func (a *Attempt) isEnded() bool {
 	return a.ended
 }
 
-// Uploading begins the wait for the first byte again: the client's body is still on its way.
+// Uploading restarts the wait for the first byte: the client's body is still being sent.
 func (a *Attempt) Uploading() {
 	a.mu.Lock()
 	waits := a.head.IsZero() && !a.ended

@@ -2,7 +2,8 @@ package exchange
 
 import "github.com/ginfer/ginfer/internal/llm"
 
-// Place is where the attempt's stream is: what the terminal event of a broken one must say.
+// Place returns the position in the attempt's stream, from which the terminal event of a broken
+// stream is made.
 func (a *Attempt) Place() llm.Place {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -6,28 +6,28 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Status is that of the response; 0: there is none yet.
+// Status returns the response's status; 0: there is no response yet.
 func (a *Attempt) Status() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.status
 }
 
-// Header is that of the response; nil: there is none yet. It must not be changed.
+// Header returns the response's header; nil: there is no response yet. It must not be changed.
 func (a *Attempt) Header() http.Header {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.header
 }
 
-// IsStream reports whether the response is a stream whose events are read.
+// IsStream reports whether the response is a stream whose events are scanned.
 func (a *Attempt) IsStream() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.body != nil && a.body.stream
 }
 
-// Delivered estimates the tokens that came so far.
+// Delivered returns the estimated number of tokens received so far.
 func (a *Attempt) Delivered() int64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -40,8 +40,8 @@ func (a *Attempt) Delivered() int64 {
 	return 0
 }
 
-// Kind is what the error is about that the response is, as far as it was read. Of one that
-// is no error it is llm.UnknownKind.
+// Kind returns the kind of the response's error, as far as it was read; llm.UnknownKind if it
+// is no error.
 func (a *Attempt) Kind() llm.Kind {
 	a.mu.Lock()
 	defer a.mu.Unlock()
