@@ -15,31 +15,32 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// ShadowHeader is "1" on requests to a mirror: nobody waits for the answer.
+// ShadowHeader is the header that is "1" on requests to a mirror, whose response is
+// discarded.
 const ShadowHeader = "X-Shadow"
 
 const (
 	// maxMirrored bounds the body of a request that is copied, in bytes.
 	maxMirrored = 256 << 10
-	// maxShadow bounds what is read of the answer.
+	// maxShadow bounds what is read of the response, in bytes.
 	maxShadow = 8 << 20
 )
 
-// Mirror sends copies of some of a route's requests to another version, to see how that
-// does before anybody depends on it. What it answers is read and thrown away. It costs
-// what those answers cost, but no caller is charged for them.
+// Mirror sends copies of a route's requests to another version (request mirroring). Use it
+// to observe a version before it serves users. Its responses are read and discarded: they
+// cost what they cost, but no caller is charged for them.
 type Mirror struct {
-	// Version gets the copies; it is found as those of Fallback are. Required.
+	// Version is the version that gets the copies, named as in Fallback. Required.
 	Version string `json:"version"`
-	// Share of the requests, above 0 and up to 1. Default 1.
+	// Share is the part of the requests to copy, above 0 and up to 1. Default: 1.
 	Share float64 `json:"share,omitempty"`
 }
 
-// MirrorConfig bounds the copies that are under way. A request beyond that is not copied.
+// MirrorConfig bounds the copies in flight. A request beyond the bound is not copied.
 type MirrorConfig struct {
-	// Concurrent is how many may be under way. Default 16.
+	// Concurrent is the number of copies in flight. Default: 16.
 	Concurrent int
-	// Timeout ends one. Default 1 minute.
+	// Timeout bounds the duration of a copy. Default: 1 minute.
 	Timeout time.Duration
 }
 
@@ -52,7 +53,7 @@ func (cfg *MirrorConfig) check() error {
 	return nil
 }
 
-// mirror is a Mirror made ready.
+// mirror is a resolved Mirror.
 type mirror struct {
 	target Target
 	share  float64
@@ -79,10 +80,10 @@ func (f *faults) mirror(at string, r *Route) {
 	}
 }
 
-// mirrors are the copies under way.
+// mirrors tracks the copies in flight.
 type mirrors struct {
 	cfg    MirrorConfig
-	all    context.Context //nolint:containedctx // of all copies: they outlive their requests
+	all    context.Context //nolint:containedctx // of all copies, which outlive their requests
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
@@ -97,7 +98,7 @@ func newMirrors(cfg MirrorConfig) *mirrors {
 	return m
 }
 
-// begin takes a place and reports whether there was one.
+// begin reports whether there is room for a copy, and counts it.
 func (m *mirrors) begin() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -116,8 +117,8 @@ func (m *mirrors) end() {
 	m.wg.Done()
 }
 
-// Drain waits until the copies of requests to mirrors have ended; at the end of ctx it
-// ends them, and returns the context's error. No request is copied after it.
+// Drain waits for the mirrored requests in flight. When ctx is done it cancels them and
+// returns the context's error. No request is mirrored after Drain.
 func (r *Router) Drain(ctx context.Context) error {
 	r.mirrors.mu.Lock()
 	r.mirrors.ended = true
@@ -134,8 +135,8 @@ func (r *Router) Drain(ctx context.Context) error {
 	return nil
 }
 
-// mirror sends a copy of a request to its route's mirror, if it is one that is copied: not
-// what streams through the gateway, or may have tools that act.
+// mirror sends a copy of a request to its route's mirror. It does not copy bodies that
+// stream through, or requests with tools, whose calls may have effects.
 func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextcheck // the copy outlives the request
 	to := d.mirror
 	if to == nil || isRepeat(req.Context()) || to.share < 1 && rand.Float64() >= to.share { //nolint:gosec // no secret
@@ -168,20 +169,19 @@ func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextchec
 	}()
 }
 
-// isRepeat reports whether ctx is of an attempt after the first one.
+// isRepeat reports whether ctx belongs to an attempt after the first one.
 func isRepeat(ctx context.Context) bool {
 	a := exchange.Current(ctx)
 	return a != nil && a.Number() > 1
 }
 
-// shadowOf is the copy. It has nothing of the request's context: neither its exchange nor
-// its caller, to whom it would be charged.
+// shadowOf returns the copy of a request. It shares nothing of the request's context, neither
+// the exchange nor the caller, who would be charged for it.
 func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Request {
 	out := req.Clone(ctx)
 	out.Header.Set(ShadowHeader, "1")
-	out.Header.Del("Idempotency-Key") // it is the request's own
-	again, _ := body.Replay(req)()    // it is held
-	out.Body = again
+	out.Header.Del("Idempotency-Key") // identifies the original request
+	out.Body, _ = body.Replay(req)()  // it is in memory
 	if to != "" && to != from {
 		if renamed, ok := body.Rename(out, to); ok {
 			return renamed
@@ -190,11 +190,11 @@ func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Req
 	return out
 }
 
-// exchangeShadow sends a copy and reads the response to its end. It is an exchange of its
-// own, which is evidence for nothing.
+// exchangeShadow sends a copy and reads its whole response, in an exchange of its own that
+// no layer takes as evidence.
 func exchangeShadow(upstream http.RoundTripper, out *http.Request) (status int, err error) {
 	defer func() {
-		if v := recover(); v != nil { // nobody else would stop it from ending the process
+		if v := recover(); v != nil { // it would end the process
 			err = fmt.Errorf("routing: the mirror panicked: %v", v)
 		}
 	}()
@@ -202,7 +202,7 @@ func exchangeShadow(upstream http.RoundTripper, out *http.Request) (status int, 
 	a, out := x.Begin(out)
 	res, err := a.Do(out, upstream)
 	if err != nil {
-		a.Latest().Finish(err) // also when no layer did: nothing was sent
+		a.Latest().Finish(err) // in case nothing was sent and no layer did
 		return 0, err
 	}
 	_, err = io.CopyN(io.Discard, res.Body, maxShadow)
