@@ -63,12 +63,12 @@ func ExampleCapabilities() {
 		fmt.Println(err)
 		return
 	}
-	answers := roundTripper(func(*http.Request) (*http.Response, error) {
+	hello := roundTripper(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("Hello"))}, nil
 	})
 	router, err := routing.New(routing.Config{
 		Table:     table,
-		Upstreams: map[string]http.RoundTripper{"llama-8b": answers, "gpt-mini": answers},
+		Upstreams: map[string]http.RoundTripper{"llama-8b": hello, "gpt-mini": hello},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -82,9 +82,9 @@ func ExampleCapabilities() {
 			return
 		}
 		defer func() { _ = res.Body.Close() }()
-		fmt.Printf("%s answered by %s\n", res.Header.Get("X-Model"), res.Header.Get("X-Model-Version"))
+		fmt.Printf("%s served by %s\n", res.Header.Get("X-Model"), res.Header.Get("X-Model-Version"))
 		if from := res.Header.Get("X-Fallback-From"); from != "" {
-			fmt.Println("in the place of", from)
+			fmt.Println("instead of", from)
 		}
 	})
 	for _, body := range []string{
@@ -95,9 +95,9 @@ func ExampleCapabilities() {
 		gateway.ServeHTTP(httptest.NewRecorder(), req)
 	}
 	// Output:
-	// small answered by llama-8b
-	// mini answered by gpt-mini
-	// in the place of llama-8b
+	// small served by llama-8b
+	// mini served by gpt-mini
+	// instead of llama-8b
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -19,8 +19,7 @@ func event(data string) upstream {
 	}
 }
 
-// What is said of a version that failed must not be said of the one that answers in
-// its place, nor of its endpoint.
+// The verdict on a failed version does not carry over to the fallback or to its endpoint.
 func TestFallbackClearsTheVerdict(t *testing.T) {
 	t.Parallel()
 	const text = `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`

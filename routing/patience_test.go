@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// JSON that comes slowly has begun: patience is for the beginning. Servers keep
-// connections alive by blanks while a model thinks.
-func TestSlowJSONIsNotLeft(t *testing.T) {
+// Slow JSON has begun, and patience applies to the beginning only. Servers send blanks to
+// keep connections alive while a model thinks.
+func TestSlowJSONHasNoFallback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const text = `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`
@@ -33,7 +33,7 @@ func TestSlowJSONIsNotLeft(t *testing.T) {
 			h := http.Header{"Content-Type": {"application/json"}}
 			return &http.Response{StatusCode: http.StatusOK, Header: h, ContentLength: -1, Body: r}, nil
 		})
-		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": says("b", 200)}})
+		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": serves("b", 200)}})
 		x := &exchange.Exchange{Limits: exchange.Limits{Prefetch: true, FirstByte: 10 * time.Second}}
 		_, req := x.Begin(post(`{"model":"m"}`))
 		got, err := roundTrip(t, r, req)

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// endless is a stream that says nothing until its context ends.
+// endless is a stream without data until its context ends.
 type endless struct {
 	ctx context.Context //nolint:containedctx // a body has no other way to end with its request
 }
@@ -26,9 +26,8 @@ func (e endless) Read([]byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// An answer that one layer let pass when the time to hold it was over is not held once
-// more by the next, whatever is around its body.
-func TestHeldOnce(t *testing.T) {
+// A response whose prefetch in one layer timed out is not prefetched again by the next layer.
+func TestPrefetchOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const text = `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`
@@ -36,7 +35,7 @@ func TestHeldOnce(t *testing.T) {
 			h := http.Header{"Content-Type": {"text/event-stream"}}
 			return &http.Response{StatusCode: http.StatusOK, Header: h, ContentLength: -1, Body: endless{r.Context()}}, nil
 		})
-		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": silent, "b": says("b", 200)}})
+		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": silent, "b": serves("b", 200)}})
 		x := &exchange.Exchange{Limits: exchange.Limits{Prefetch: true, Hold: time.Second, FirstByte: time.Minute}}
 		a, req := x.Begin(post(`{"model":"m"}`))
 		start := time.Now()

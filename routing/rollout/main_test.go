@@ -23,8 +23,8 @@ type upstream func(*http.Request) (*http.Response, error)
 
 func (u upstream) RoundTrip(r *http.Request) (*http.Response, error) { return u(r) }
 
-// says responds with a status and the upstream's name.
-func says(name string, status int) upstream {
+// serves responds with a status and the upstream's name.
+func serves(name string, status int) upstream {
 	return func(r *http.Request) (*http.Response, error) {
 		if r.Body != nil {
 			_, _ = io.Copy(io.Discard, r.Body)
@@ -36,7 +36,7 @@ func says(name string, status int) upstream {
 func upstreams(names ...string) map[string]http.RoundTripper {
 	out := make(map[string]http.RoundTripper)
 	for _, n := range names {
-		out[n] = says(n, http.StatusOK)
+		out[n] = serves(n, http.StatusOK)
 	}
 	return out
 }

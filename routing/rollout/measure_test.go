@@ -67,7 +67,7 @@ func TestUpgradeClosedWhileRead(t *testing.T) {
 func TestCanaryPanics(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-	r.old = says("old", 200)
+	r.old = serves("old", 200)
 	r.canary = upstream(func(*http.Request) (*http.Response, error) { panic(http.ErrAbortHandler) })
 	for i := range 100 {
 		req := decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i)))
@@ -115,7 +115,7 @@ func TestStatusIsACopy(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, rollout.Config{Steps: []float64{0.3, 0.6, 1}, Store: newMemory(), Interval: time.Millisecond, Dwell: time.Millisecond, MinKeys: 20})
-	r.old, r.canary = says("old", 200), says("new", 200)
+	r.old, r.canary = serves("old", 200), serves("new", 200)
 	other := newRouter(t, routing.Config{Table: table(t, rolloutTable), StickyHeader: "User", Rollouts: []*rollout.Rollout{r.Rollout}, Upstreams: upstreams("old", "new")})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)

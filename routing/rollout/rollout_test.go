@@ -55,7 +55,7 @@ func startRelease(t *testing.T, cfg rollout.Config) *release {
 
 func newRelease(t *testing.T, cfg rollout.Config) *release {
 	t.Helper()
-	r := &release{t: t, seen: map[string]string{}, old: after(100*time.Millisecond, says("old", 200)), canary: after(100*time.Millisecond, says("new", 200))}
+	r := &release{t: t, seen: map[string]string{}, old: after(100*time.Millisecond, serves("old", 200)), canary: after(100*time.Millisecond, serves("new", 200))}
 	cfg.Model, cfg.Stable, cfg.Canary = "m", "old", "new"
 	cfg.OnEvent = func(_ context.Context, e rollout.Event) {
 		r.mu.Lock()
@@ -145,10 +145,10 @@ func TestGoodVersion(t *testing.T) {
 		synctest.Wait()
 		r.serve(2)
 		time.Sleep(time.Minute)
-		require.Equal(t, "new", r.ask("somebody"))
+		require.Equal(t, "new", r.ask("a user"))
 		require.Equal(t, []string{"running 0.2", "running 1", "done 1"}, r.reported())
 		require.NoError(t, r.RollBack(t.Context()))
-		require.Equal(t, "old", r.ask("somebody"))
+		require.Equal(t, "old", r.ask("a user"))
 		require.NoError(t, r.Restart(t.Context()))
 		require.Zero(t, r.Status().Checks[0].CanaryKeys)
 		require.InDelta(t, 0.05, r.Status().Share, 1e-9)
@@ -163,7 +163,7 @@ func TestBadVersion(t *testing.T) {
 			if requests++; requests%n == 0 {
 				return bad.RoundTrip(req)
 			}
-			return says("new", 200).RoundTrip(req)
+			return serves("new", 200).RoundTrip(req)
 		}))
 	}
 	for name, c := range map[string]struct {
@@ -171,11 +171,11 @@ func TestBadVersion(t *testing.T) {
 		reason string
 	}{
 		"refuses connections":  {upstream(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }), "failures: 4 of 4 users"},
-		"not found":            {says("new", 404), "failures: 4 of 4 users"},
-		"fails now and then":   {failsEvery(5, says("new", 503)), "failures: "},
+		"not found":            {serves("new", 404), "failures: 4 of 4 users"},
+		"fails now and then":   {failsEvery(5, serves("new", 503)), "failures: "},
 		"breaks off":           {failsEvery(5, breaks(io.ErrUnexpectedEOF)), "failures: "},
-		"refuses what old can": {failsEvery(4, says("new", 400)), "failures: "},
-		"is slow":              {after(time.Second, says("new", 200)), "latency: "},
+		"refuses what old can": {failsEvery(4, serves("new", 400)), "failures: "},
+		"is slow":              {after(time.Second, serves("new", 200)), "latency: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -206,7 +206,7 @@ func TestNoEvidence(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := startRelease(t, rollout.Config{Steps: []float64{0.05, 1}})
 			r.serve(1000)
-			r.old, r.canary = after(time.Second, says("old", 503)), after(time.Second, says("new", 503))
+			r.old, r.canary = after(time.Second, serves("old", 503)), after(time.Second, serves("new", 503))
 			r.serve(1000)
 			require.Empty(t, r.reported())
 		})
@@ -250,7 +250,7 @@ func TestNoEvidence(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			r := startRelease(t, rollout.Config{Steps: []float64{0.05, 1}})
-			r.canary = says("new", 500)
+			r.canary = serves("new", 500)
 			for i := range 200 {
 				r.ask(strconv.Itoa(i), "Beta", "1")
 			}
@@ -261,7 +261,7 @@ func TestNoEvidence(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-			r.old, r.canary = says("old", 422), says("new", 422)
+			r.old, r.canary = serves("old", 422), serves("new", 422)
 			user := 0
 			for r.ask(strconv.Itoa(user)) != "new" {
 				user++
@@ -279,7 +279,7 @@ func TestSingleUser(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-		r.canary = says("new", 500)
+		r.canary = serves("new", 500)
 		user := 0
 		for r.ask(strconv.Itoa(user)) != "new" {
 			user++

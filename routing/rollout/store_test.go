@@ -120,7 +120,7 @@ func TestReplicas(t *testing.T) {
 
 		s.set(errors.New("down"))
 		require.NoError(t, b.Promote(t.Context()))
-		b.canary = says("new", 500)
+		b.canary = serves("new", 500)
 		require.NoError(t, a.RollBack(t.Context()))
 		time.Sleep(30 * time.Second)
 		require.Contains(t, a.reported(), "error")
