@@ -13,6 +13,7 @@ import (
 
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
 // ShadowHeader is the header that is "1" on requests to a mirror, whose response is
@@ -86,10 +87,9 @@ type mirrors struct {
 	all    context.Context //nolint:containedctx // of all copies, which outlive their requests
 	cancel context.CancelFunc
 
-	mu    sync.Mutex
-	count int
-	ended bool
-	wg    sync.WaitGroup
+	mu       sync.Mutex
+	drained  bool
+	inflight idle.Gate
 }
 
 func newMirrors(cfg MirrorConfig) *mirrors {
@@ -102,37 +102,26 @@ func newMirrors(cfg MirrorConfig) *mirrors {
 func (m *mirrors) begin() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ended || m.count == m.cfg.Concurrent {
+	if m.drained || m.inflight.Len() >= m.cfg.Concurrent {
 		return false
 	}
-	m.count++
-	m.wg.Add(1)
+	m.inflight.Add()
 	return true
-}
-
-func (m *mirrors) end() {
-	m.mu.Lock()
-	m.count--
-	m.mu.Unlock()
-	m.wg.Done()
 }
 
 // Drain waits for the mirrored requests in flight. When ctx is done it cancels them and
 // returns the context's error. No request is mirrored after Drain.
 func (r *Router) Drain(ctx context.Context) error {
-	r.mirrors.mu.Lock()
-	r.mirrors.ended = true
-	idle := r.mirrors.count == 0
-	r.mirrors.mu.Unlock()
-	if idle {
+	m := r.mirrors
+	m.mu.Lock()
+	m.drained = true
+	m.mu.Unlock()
+	if m.inflight.Wait(ctx) == nil {
 		return nil
 	}
-	stop := context.AfterFunc(ctx, r.mirrors.cancel)
-	r.mirrors.wg.Wait()
-	if !stop() {
-		return ctx.Err()
-	}
-	return nil
+	m.cancel()
+	_ = m.inflight.Wait(context.WithoutCancel(ctx)) // they end at once
+	return ctx.Err()
 }
 
 // mirror sends a copy of a request to its route's mirror. It does not copy bodies that
@@ -162,7 +151,7 @@ func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextchec
 	ctx, cancel := context.WithTimeout(context.WithValue(m.all, targetKey{}, &to.target), m.cfg.Timeout)
 	out := shadowOf(ctx, req, d.Model, to.target.UpstreamModel) //nolint:contextcheck // it outlives the request
 	go func() {
-		defer m.end()
+		defer m.inflight.Done()
 		defer cancel()
 		e.Status, e.Err = exchangeShadow(upstream, out)
 		t.router.notify(context.WithoutCancel(ctx), e)
