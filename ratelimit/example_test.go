@@ -67,7 +67,7 @@ func ExampleNewAdaptive() {
 }
 
 func ExampleNewShared() {
-	store, err := ratelimit.NewMemory(ratelimit.MemoryConfig{}) // stands for one that replicas share, as redisstore
+	store, err := ratelimit.NewMemory(ratelimit.MemoryConfig{}) // in place of one that replicas share, as redisstore
 	if err != nil {
 		fmt.Println(err)
 		return

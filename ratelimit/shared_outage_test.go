@@ -17,7 +17,7 @@ import (
 )
 
 // A budget that is used up stays so when the store fails.
-func TestAttackBudgetInOutage(t *testing.T) {
+func TestBudgetInOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
@@ -25,20 +25,20 @@ func TestAttackBudgetInOutage(t *testing.T) {
 			Limits: []ratelimit.Limit{{Key: byUser, Budget: 100, Period: ratelimit.Month}}, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1}), Lease: -1,
 		}).Middleware())
 		admitted := count(h, "a", 200)[200]
-		for range 5 { // it comes and goes
+		for range 5 { // the store flaps
 			s.set(errDown)
 			admitted += count(h, "a", 200)[200]
 			s.set(nil)
 			time.Sleep(1100 * time.Millisecond)
-			ask(h, "a")
+			get(h, "a")
 			synctest.Wait()
 		}
 		assert.LessOrEqual(t, admitted, 100)
 	})
 }
 
-// A store that comes and goes gives no burst each time.
-func TestAttackFlapping(t *testing.T) {
+// A flapping store does not grant a burst each time.
+func TestFlappingStore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
@@ -49,15 +49,15 @@ func TestAttackFlapping(t *testing.T) {
 			admitted += count(h, "a", 200)[200]
 			s.set(nil)
 			time.Sleep(1100 * time.Millisecond)
-			ask(h, "a")
+			get(h, "a")
 			synctest.Wait()
 		}
-		assert.LessOrEqual(t, admitted, 200, "the limit, and once a share of it")
+		assert.LessOrEqual(t, admitted, 200, "the limit plus one share of it")
 	})
 }
 
-// More replicas than a budget has requests let in no more than it has.
-func TestAttackSmallBudgetShare(t *testing.T) {
+// A budget below the number of replicas is not exceeded.
+func TestSmallBudgetShare(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	s.set(errDown)
@@ -71,8 +71,8 @@ func TestAttackSmallBudgetShare(t *testing.T) {
 	assert.LessOrEqual(t, admitted, 3)
 }
 
-// Limiters that use one store have one share of it, as the groups of a gateway have.
-func TestAttackTwoLimitersInOutage(t *testing.T) {
+// Limiters with one Shared have one local share, as the groups of a gateway do.
+func TestTwoLimitersInOutage(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	s.set(errDown)
@@ -85,7 +85,7 @@ func TestAttackTwoLimitersInOutage(t *testing.T) {
 	assert.LessOrEqual(t, admitted, 10, "half of 20")
 }
 
-// slowToSettle is a store that takes its time.
+// slowToSettle is a store with a slow Settle.
 type slowToSettle struct {
 	*shared
 	delay atomic.Int64
@@ -96,8 +96,8 @@ func (s *slowToSettle) Settle(ctx context.Context, some []ratelimit.Settlement) 
 	return s.shared.Settle(ctx, some)
 }
 
-// What ends while a store is told what it missed is settled too.
-func TestAttackSettledInRecovery(t *testing.T) {
+// Settlements during the recovery of a store are not lost.
+func TestSettleDuringRecovery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := &slowToSettle{shared: newShared(t)}, new(events)
@@ -109,7 +109,7 @@ func TestAttackSettledInRecovery(t *testing.T) {
 					ends <- end
 					<-end
 				}
-				asJSON(200, answer)(c)
+				asJSON(200, response)(c)
 			})
 		request := func(user, url string) {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(question))
@@ -127,7 +127,7 @@ func TestAttackSettledInRecovery(t *testing.T) {
 		s.set(nil)
 		s.delay.Store(int64(500 * time.Millisecond))
 		time.Sleep(1100 * time.Millisecond)
-		request("b", "/") // it is asked, and told of the first
+		request("b", "/") // starts a probe, which settles the first
 		time.Sleep(100 * time.Millisecond)
 		close(second)
 		time.Sleep(2 * time.Second)
@@ -138,13 +138,13 @@ func TestAttackSettledInRecovery(t *testing.T) {
 	})
 }
 
-// The end of one outage does not end the next.
-func TestAttackLateRecovery(t *testing.T) {
+// A late probe of one outage does not end the next outage.
+func TestLateProbe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := &slowToSettle{shared: newShared(t)}, new(events)
 		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on}).Middleware(),
-			func(c *gin.Context) { time.Sleep(time.Second); asJSON(200, answer)(c) })
+			func(c *gin.Context) { time.Sleep(time.Second); asJSON(200, response)(c) })
 		go post(t.Context(), h, question)
 		time.Sleep(time.Millisecond)
 		s.set(errDown)
@@ -165,32 +165,32 @@ func TestAttackLateRecovery(t *testing.T) {
 	})
 }
 
-// Who comes back when he was told to is let in, when nobody else is there.
-func TestAttackRetryAfterOfLeases(t *testing.T) {
+// A client that repeats after Retry-After is let in when there is no other.
+func TestRetryAfterOfLeases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := newShared(t), new(events)
 		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 100, Burst: 100, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on}).Middleware())
 		require.NoError(t, s.Settle(t.Context(), []ratelimit.Settlement{{Bucket: ratelimit.Bucket{Limit: "requests", Key: "a", Rate: 100, Burst: 100}, Spent: 100}}))
-		require.Equal(t, 429, ask(h, "a").Code)
+		require.Equal(t, 429, get(h, "a").Code)
 		time.Sleep(seen.of(ratelimit.Refused)[0].Wait)
-		assert.Equal(t, 200, ask(h, "a").Code, "after %v", seen.of(ratelimit.Refused)[0].Wait)
+		assert.Equal(t, 200, get(h, "a").Code, "after %v", seen.of(ratelimit.Refused)[0].Wait)
 	})
 }
 
-// Who lets everybody in does not tell them that nothing is left.
-func TestAttackHeadersOfAllow(t *testing.T) {
+// With FailOpen the headers do not show 0 as remaining.
+func TestHeadersOfFailOpen(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	s.set(errDown)
 	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: over(t, s, ratelimit.SharedConfig{FailureMode: ratelimit.FailOpen})}).Middleware())
-	w := ask(h, "a")
+	w := get(h, "a")
 	require.Equal(t, 200, w.Code)
 	assert.NotEqual(t, "0", w.Header().Get("X-Ratelimit-Remaining-Requests"))
 }
 
-// A budget that is borrowed from in small parts can still be used.
-func TestAttackLeasesOfABudget(t *testing.T) {
+// A budget that is leased in small parts can be used fully.
+func TestLeasesOfABudget(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
@@ -200,7 +200,7 @@ func TestAttackLeasesOfABudget(t *testing.T) {
 		admitted := 0
 		for range 200 {
 			for range 9 {
-				if ask(h, "a").Code == 200 {
+				if get(h, "a").Code == 200 {
 					admitted++
 				}
 			}
@@ -210,23 +210,23 @@ func TestAttackLeasesOfABudget(t *testing.T) {
 	})
 }
 
-// A lease that is over before it can be used does not empty the store.
-func TestAttackShortLease(t *testing.T) {
+// A lease too short to be used does not empty the store.
+func TestShortLease(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1}), Lease: time.Nanosecond}).Middleware())
-	assert.Equal(t, 200, ask(h, "a").Code)
+	assert.Equal(t, 200, get(h, "a").Code)
 	assert.LessOrEqual(t, s.calls(), 3)
 }
 
-// What was spent while the store was down is spent.
-func TestAttackSpentInOutage(t *testing.T) {
+// Tokens spent in an outage are settled.
+func TestSpentInOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := newShared(t), new(events)
 		h := serve2(tokens(t, ratelimit.TokensConfig{
 			Limits: []ratelimit.Limit{{Key: byUser, Budget: 10_000, Period: ratelimit.Month}}, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on,
-		}).Middleware(), asJSON(200, answer))
+		}).Middleware(), asJSON(200, response))
 		s.set(errDown)
 		for range 100 {
 			post(t.Context(), h, question)

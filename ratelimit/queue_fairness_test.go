@@ -24,8 +24,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Nobody waits for a budget, not even in the last millisecond of its period.
-func TestAttackWaitForMidnight(t *testing.T) {
+// Requests do not wait for a budget, not even in the last millisecond of its period.
+func TestNoWaitForMidnight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{
@@ -34,26 +34,26 @@ func TestAttackWaitForMidnight(t *testing.T) {
 		now := time.Now().UTC()
 		midnight := time.Date(now.Year(), now.Month(), now.Day()+1, 0, 0, 0, 0, time.UTC)
 		time.Sleep(time.Until(midnight) - time.Millisecond)
-		require.Equal(t, 200, ask(h, "a").Code)
+		require.Equal(t, 200, get(h, "a").Code)
 		begin := time.Now()
-		assert.Equal(t, 429, ask(h, "a").Code)
+		assert.Equal(t, 429, get(h, "a").Code)
 		assert.Zero(t, time.Since(begin))
 	})
 }
 
-// A limit whose bucket was not asked does not say that nothing is left.
-func TestAttackHeadersBehindAQueue(t *testing.T) {
+// A limit that was not checked does not show 0 as remaining.
+func TestHeadersBehindAQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{
 			Limits: []ratelimit.Limit{{Name: "all", Key: ratelimit.Global, Rate: 0.01, Burst: 100}, {Name: "user", Key: byUser, Rate: 1, Burst: 1}},
 			Wait:   ratelimit.Wait{Max: 1500 * time.Millisecond},
 		}).Middleware())
-		ask(h, "a")
+		get(h, "a")
 		done := make(chan struct{})
-		go func() { defer close(done); ask(h, "a") }()
+		go func() { defer close(done); get(h, "a") }()
 		synctest.Wait()
-		w := ask(h, "a")
+		w := get(h, "a")
 		<-done
 		require.Equal(t, 429, w.Code)
 		assert.NotContains(t, strings.Join(w.Header()["Ratelimit"], ","), `"all";r=0`, "98 are left")
@@ -61,8 +61,8 @@ func TestAttackHeadersBehindAQueue(t *testing.T) {
 	})
 }
 
-// Of a full queue, the one that would be served last makes room, whatever its line.
-func TestAttackFullQueue(t *testing.T) {
+// A full queue refuses the request that would be served last, whatever its line.
+func TestFullQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 1, Wait: ratelimit.Wait{
@@ -70,19 +70,19 @@ func TestAttackFullQueue(t *testing.T) {
 			Priority: func(c *gin.Context) int { return len(c.GetHeader("X-User")) },
 		}}).Middleware())
 		var wg sync.WaitGroup
-		ask(h, "a")
+		get(h, "a")
 		for range 3 {
-			wg.Go(func() { ask(h, "a") })
+			wg.Go(func() { get(h, "a") })
 		}
 		synctest.Wait()
-		ask(h, "important")
-		assert.Equal(t, 200, ask(h, "important").Code, "it would be served in a second, before two of the others")
+		get(h, "important")
+		assert.Equal(t, 200, get(h, "important").Code, "it would be served in a second, before two of the others")
 		wg.Wait()
 	})
 }
 
-// A turn that was not had is not paid for.
-func TestAttackFairnessAfterLeaving(t *testing.T) {
+// A client disconnect before its turn costs the tenant no turn.
+func TestFairnessAfterDisconnect(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -95,19 +95,19 @@ func TestAttackFairnessAfterLeaving(t *testing.T) {
 			time.Sleep(time.Second)
 		})
 		var wg sync.WaitGroup
-		wg.Go(func() { ask(h, "first") })
+		wg.Go(func() { get(h, "first") })
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 20 {
-			wg.Go(func() { askIn(ctx, h, "a") })
+			wg.Go(func() { getIn(ctx, h, "a") })
 		}
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
 		for range 5 {
-			wg.Go(func() { ask(h, "a") })
+			wg.Go(func() { get(h, "a") })
 			synctest.Wait()
-			wg.Go(func() { ask(h, "b") })
+			wg.Go(func() { get(h, "b") })
 			synctest.Wait()
 		}
 		wg.Wait()
@@ -116,17 +116,17 @@ func TestAttackFairnessAfterLeaving(t *testing.T) {
 	})
 }
 
-// Tenants that left are forgotten.
-func TestAttackTenantsAreForgotten(t *testing.T) { //nolint:paralleltest // it measures memory
-	n, hold, held := 0, make(chan struct{}), make(chan struct{})
+// Tenants without waiting requests use no memory.
+func TestMemoryOfTenants(t *testing.T) { //nolint:paralleltest // it measures memory
+	n, finish, started := 0, make(chan struct{}), make(chan struct{})
 	a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 1, Min: 1, Max: 1, Wait: ratelimit.Wait{Max: time.Hour, Tenant: func(*gin.Context) (string, error) {
 		n++
 		return fmt.Sprint(n, strings.Repeat("x", 10_000)), nil
 	}}})
-	h := serve(a.Middleware(), func(*gin.Context) { close(held); <-hold })
+	h := serve(a.Middleware(), func(*gin.Context) { close(started); <-finish })
 	done := make(chan struct{})
-	go func() { defer close(done); ask(h, "") }()
-	<-held
+	go func() { defer close(done); get(h, "") }()
+	<-started
 	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
@@ -137,48 +137,48 @@ func TestAttackTenantsAreForgotten(t *testing.T) { //nolint:paralleltest // it m
 	cancel()
 	before := heap()
 	for range 2000 {
-		askIn(gone, h, "")
+		getIn(gone, h, "")
 	}
 	assert.Less(t, heap()-before, int64(5_000_000))
-	close(hold)
+	close(finish)
 	<-done
 }
 
-// A slow key function holds nobody up.
-func TestAttackSlowTenant(t *testing.T) {
+// A slow Tenant function delays no other request.
+func TestSlowTenant(t *testing.T) {
 	t.Parallel()
-	asked, answer := make(chan struct{}), make(chan struct{})
+	entered, release := make(chan struct{}), make(chan struct{})
 	a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 1, Min: 1, Max: 1, Wait: ratelimit.Wait{Max: time.Hour, Tenant: func(*gin.Context) (string, error) {
-		close(asked)
-		<-answer
+		close(entered)
+		<-release
 		return "a", nil
 	}}})
-	held, hold := make(chan struct{}), make(chan struct{})
+	started, finish := make(chan struct{}), make(chan struct{})
 	h := serve(a.Middleware(), func(c *gin.Context) {
 		if c.GetHeader("X-User") == "first" {
-			close(held)
-			<-hold
+			close(started)
+			<-finish
 		}
 	})
 	first := make(chan struct{})
-	go func() { defer close(first); ask(h, "first") }()
-	<-held
+	go func() { defer close(first); get(h, "first") }()
+	<-started
 	second := make(chan struct{})
-	go func() { defer close(second); ask(h, "a") }()
-	<-asked
-	close(hold)
+	go func() { defer close(second); get(h, "a") }()
+	<-entered
+	close(finish)
 	select {
 	case <-first:
 	case <-time.After(time.Second):
 		t.Error("a request can't end while another's tenant is looked up")
 	}
-	close(answer)
+	close(release)
 	<-first
 	<-second
 }
 
-// First tokens that take no measurable time do not close the door for ever.
-func TestAttackNoTime(t *testing.T) {
+// First tokens without measurable time do not lower the limit for ever.
+func TestFirstTokensInNoTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 2, Min: 1, Max: 10})
@@ -187,15 +187,15 @@ func TestAttackNoTime(t *testing.T) {
 			_, _ = c.Writer.WriteString("data: a\n\n")
 		})
 		for range 20 {
-			ask(h, "")
+			get(h, "")
 			time.Sleep(200 * time.Millisecond)
 		}
-		assert.Equal(t, 200, ask(h, "").Code)
+		assert.Equal(t, 200, get(h, "").Code)
 		assert.Positive(t, a.Limit())
 	})
 }
 
-// panics fails with a bug from the third Take on.
+// panics is a store that panics from the third Take on.
 type panics struct {
 	*shared
 	n atomic.Int64
@@ -208,8 +208,8 @@ func (p *panics) Take(ctx context.Context, charges []ratelimit.Charge) error {
 	return p.shared.Take(ctx, charges)
 }
 
-// A store that panics behind the queue does not end the process.
-func TestAttackPanicBehindTheQueue(t *testing.T) {
+// A panic of the store behind the queue does not end the process.
+func TestPanicBehindTheQueue(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("GINFER_ATTACK") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestAttackPanicBehindTheQueue$")
@@ -223,12 +223,12 @@ func TestAttackPanicBehindTheQueue(t *testing.T) {
 		Key: byUser, Rate: 2, Burst: 1, Store: over(t, &panics{shared: newShared(t)}, ratelimit.SharedConfig{Replicas: 1}), Lease: -1, Wait: ratelimit.Wait{Max: 10 * time.Second},
 	}).Middleware())
 	r.GET("/", func(*gin.Context) {})
-	ask(r, "a")
-	assert.GreaterOrEqual(t, ask(r, "a").Code, 500)
+	get(r, "a")
+	assert.GreaterOrEqual(t, get(r, "a").Code, 500)
 }
 
-// Turns of a higher priority do not push newcomers behind everybody else.
-func TestAttackFairnessBelowPriority(t *testing.T) {
+// Turns of a higher priority do not push new tenants behind all others.
+func TestFairnessBelowPriority(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -245,7 +245,7 @@ func TestAttackFairnessBelowPriority(t *testing.T) {
 		var wg sync.WaitGroup
 		enter := func(user string, n int) {
 			for range n {
-				wg.Go(func() { ask(h, user) })
+				wg.Go(func() { get(h, user) })
 				synctest.Wait()
 			}
 		}
@@ -260,8 +260,8 @@ func TestAttackFairnessBelowPriority(t *testing.T) {
 	})
 }
 
-// A client that leaves waits no longer, also when nobody has read its body.
-func TestAttackLeavingWithABody(t *testing.T) {
+// A client disconnect ends the wait, also if the body was not read.
+func TestDisconnectWithUnreadBody(t *testing.T) {
 	t.Parallel()
 	ended := make(chan struct{}, 2)
 	r := gin.New()
@@ -284,11 +284,11 @@ func TestAttackLeavingWithABody(t *testing.T) {
 	begin := time.Now()
 	send(100 * time.Millisecond)
 	<-ended
-	assert.Less(t, time.Since(begin), 700*time.Millisecond, "it took the turn of somebody who is there")
+	assert.Less(t, time.Since(begin), 700*time.Millisecond, "it took the turn of a connected client")
 }
 
-// Whatever clients and handlers do, no place is lost and none is given twice.
-func TestAttackAdaptiveStress(t *testing.T) {
+// Under random clients and handlers no slot is lost or given twice.
+func TestAdaptiveStress(t *testing.T) {
 	t.Parallel()
 	var now, peak atomic.Int64
 	a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 4, Min: 4, Max: 4, Wait: ratelimit.Wait{Max: 3 * time.Millisecond, Size: 8, Tenant: byUser}})
@@ -310,7 +310,7 @@ func TestAttackAdaptiveStress(t *testing.T) {
 		wg.Go(func() {
 			for j := range 50 {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+(i+j)%4)*time.Millisecond)
-				askIn(ctx, r, strconv.Itoa(i%3))
+				getIn(ctx, r, strconv.Itoa(i%3))
 				cancel()
 			}
 		})
@@ -321,10 +321,10 @@ func TestAttackAdaptiveStress(t *testing.T) {
 	assert.Greater(t, n.Load(), int64(100))
 }
 
-// Nor is a token lost or minted by those who leave a queue.
-func TestAttackQueueStress(t *testing.T) {
+// Client disconnects in the queue neither lose nor mint tokens.
+func TestQueueStress(t *testing.T) {
 	t.Parallel()
-	for name, lease := range map[string]time.Duration{"asks": -1, "leases": 0} {
+	for name, lease := range map[string]time.Duration{"no leases": -1, "leases": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newShared(t)
@@ -340,7 +340,7 @@ func TestAttackQueueStress(t *testing.T) {
 				wg.Go(func() {
 					for j := range 40 {
 						ctx, cancel := context.WithTimeout(t.Context(), time.Duration((i+j)%9)*time.Millisecond)
-						askIn(ctx, h, strconv.Itoa(i%4))
+						getIn(ctx, h, strconv.Itoa(i%4))
 						cancel()
 					}
 				})

@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// announce sends headers that announce a body of n bytes, and a prompt of 20,000.
+// announce sends a Content-Length of n bytes and a prompt of 20,000 bytes.
 func announce(ctx context.Context, h http.Handler, n int64) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", io.NopCloser(strings.NewReader(`{"prompt":"`+strings.Repeat("x", 20_000))))
 	r.ContentLength = n
@@ -31,8 +31,8 @@ func announce(ctx context.Context, h http.Handler, n int64) *httptest.ResponseRe
 	return w
 }
 
-// One header must not put a bucket that others share into debt for ever.
-func TestAttackAnnouncedLength(t *testing.T) {
+// A header must not put a shared bucket into endless debt.
+func TestAnnouncedLength(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1000, Burst: 100_000, Store: s.Memory}).Middleware(), func(c *gin.Context) {
@@ -51,11 +51,11 @@ func TestAttackAnnouncedLength(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, conn.Close())
 	got := level(t, s, ratelimit.Bucket{Limit: "tokens", Key: "*", Rate: 1000, Burst: 100_000})
-	assert.Greater(t, got, -1e9, "nobody gets a token for the next %.0f years", -got/1000/86400/365)
+	assert.Greater(t, got, -1e9, "no token is granted for the next %.0f years", -got/1000/86400/365)
 }
 
-// Nor may it run over: then it costs nothing, and what was spent returns.
-func TestAttackLengthOverflow(t *testing.T) {
+// Nor may the length overflow, which would mint tokens.
+func TestLengthOverflow(t *testing.T) {
 	t.Parallel()
 	s, seen := newShared(t), new(events)
 	b := ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1 << 30}
@@ -69,7 +69,7 @@ func TestAttackLengthOverflow(t *testing.T) {
 		c.String(200, "text")
 	})
 	for range 50 {
-		post(t.Context(), h, `{"prompt":"x"}`) // no model: what is learnt counts for every body that is not read
+		post(t.Context(), h, `{"prompt":"x"}`) // without a model the estimate applies to all unread bodies
 	}
 	before := level(t, s, b)
 	announce(t.Context(), h, math.MaxInt64)
@@ -77,9 +77,9 @@ func TestAttackLengthOverflow(t *testing.T) {
 	assert.LessOrEqual(t, level(t, s, b), before, "nothing is minted")
 }
 
-// Many tiny prompts, of which the template is the larger part, say nothing of long
-// ones: another user's must still be estimated about right.
-func TestAttackTinyPrompts(t *testing.T) {
+// Tiny prompts, of which the template is the larger part, do not spoil the estimate of long
+// ones.
+func TestTinyPrompts(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
 	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1000, Burst: 1e6, OnEvent: seen.on}).Middleware(),
@@ -92,8 +92,8 @@ func TestAttackTinyPrompts(t *testing.T) {
 	assert.Less(t, seen.of(ratelimit.Allowed)[100].Tokens, int64(20_000))
 }
 
-// A number of answers that no server writes must not teach that answers are short.
-func TestAttackTimes(t *testing.T) {
+// An n above what servers support must not lower the estimate of a choice.
+func TestManyChoices(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
 	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1000, Burst: 1e9, OnEvent: seen.on}).Middleware(),
@@ -105,13 +105,13 @@ func TestAttackTimes(t *testing.T) {
 	assert.Greater(t, seen.of(ratelimit.Allowed)[100].Tokens, int64(6400))
 }
 
-// The end of a request that began before a reload does not bring the old size back.
-func TestAttackReloadWhileUnderWay(t *testing.T) {
+// The settlement of a request from before a reload does not restore the old size.
+func TestReloadInFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
 		old := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 500, Store: s.Memory}).Middleware(),
-			func(c *gin.Context) { time.Sleep(time.Hour); asJSON(200, answer)(c) })
+			func(c *gin.Context) { time.Sleep(time.Hour); asJSON(200, response)(c) })
 		done := make(chan struct{})
 		go func() { defer close(done); post(t.Context(), old, question) }()
 		synctest.Wait()
@@ -123,8 +123,8 @@ func TestAttackReloadWhileUnderWay(t *testing.T) {
 	})
 }
 
-// What fails is refunded also when a handler ended a context of its own.
-func TestAttackInnerContext(t *testing.T) {
+// A failure is refunded also if a handler canceled its own context.
+func TestInnerContext(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: s.Memory}).Middleware(),
@@ -138,8 +138,8 @@ func TestAttackInnerContext(t *testing.T) {
 	assert.InDelta(t, 1000, level(t, s, ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000}), 0.01)
 }
 
-// What is held for a slow answer that is no stream is kept alive too.
-func TestAttackHoldOfASlowAnswer(t *testing.T) {
+// The reservation of a slow response that is no stream is renewed too.
+func TestReservationOfASlowResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &counting{Memory: newShared(t).Memory}
@@ -148,10 +148,10 @@ func TestAttackHoldOfASlowAnswer(t *testing.T) {
 			func(c *gin.Context) {
 				time.Sleep(5 * time.Minute)
 				during = s.settles.Load()
-				asJSON(200, answer)(c)
+				asJSON(200, response)(c)
 			})
 		post(t.Context(), h, question)
-		assert.GreaterOrEqual(t, during, int64(5), "redisstore gives it back after a minute")
+		assert.GreaterOrEqual(t, during, int64(5), "a reservation expires in redisstore after a minute")
 	})
 }
 
@@ -165,8 +165,8 @@ func (c *counting) Settle(ctx context.Context, some []ratelimit.Settlement) erro
 	return c.Memory.Settle(ctx, some)
 }
 
-// A stream that says at once that it failed is a failure.
-func TestAttackStreamThatFails(t *testing.T) {
+// A stream that begins with an error event costs nothing.
+func TestStreamWithErrorEvent(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: s.Memory}).Middleware(),

@@ -14,28 +14,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// x-ratelimit-* is of the limit that refused.
-func TestAttackHeadersOfRefusal(t *testing.T) {
+// x-ratelimit-* shows the limit that refused.
+func TestHeadersOfRefusal(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{
 			Limits: []ratelimit.Limit{{Name: "all", Key: ratelimit.Global, Rate: 0.01, Burst: 100}, {Name: "user", Key: byUser, Rate: 1, Burst: 1}},
 		}).Middleware())
 		for i := range 60 {
-			ask(h, strconv.Itoa(i))
+			get(h, strconv.Itoa(i))
 		}
-		ask(h, "a")
+		get(h, "a")
 		time.Sleep(900 * time.Millisecond)
-		w := ask(h, "a")
+		w := get(h, "a")
 		require.Equal(t, 429, w.Code)
 		assert.Equal(t, "0", w.Header().Get("X-Ratelimit-Remaining-Requests"))
 		assert.Equal(t, "100ms", w.Header().Get("X-Ratelimit-Reset-Requests"))
 	})
 }
 
-// A budget that is raised is at once as much larger, and one that is lowered counts
-// what was spent.
-func TestAttackBudgetChanges(t *testing.T) {
+// A raised budget is larger at once, and a lowered one still counts what was spent.
+func TestBudgetChanges(t *testing.T) {
 	t.Parallel()
 	m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{})
 	require.NoError(t, err)
@@ -48,34 +47,34 @@ func TestAttackBudgetChanges(t *testing.T) {
 	assert.Equal(t, 0, count(at(50), "b", 110)[200], "60 of 50 are spent")
 }
 
-// Nothing stays reserved when an OnEvent panics.
-func TestAttackPanickingHook(t *testing.T) {
+// A panic in OnEvent releases the reservation.
+func TestPanicInOnEvent(t *testing.T) {
 	t.Parallel()
 	s, b := newShared(t), ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000}
 	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: ratelimit.Rate(b.Rate), Burst: b.Burst, Store: s.Memory, OnEvent: func(_ context.Context, e ratelimit.Event) {
 		if e.Kind == ratelimit.Allowed {
 			panic("x")
 		}
-	}}).Middleware(), asJSON(200, answer))
+	}}).Middleware(), asJSON(200, response))
 	assert.Panics(t, func() { post(t.Context(), h, question) })
 	assert.InDelta(t, 1000, level(t, s, b), 0.01)
 }
 
-// An empty part of a key is no key.
-func TestAttackJoinOfNothing(t *testing.T) {
+// A joined key with an empty part is no key.
+func TestJoinWithEmptyPart(t *testing.T) {
 	t.Parallel()
 	nothing := func(*gin.Context) (string, error) { return "", nil }
 	h := app(limiter(t, ratelimit.Config{Key: ratelimit.Join(nothing, nothing), Rate: 1}).Middleware())
-	assert.Equal(t, 400, ask(h, "a").Code)
+	assert.Equal(t, 400, get(h, "a").Code)
 }
 
-// Every decision is told.
-func TestAttackEventsOfRefusals(t *testing.T) {
+// Every refusal is reported.
+func TestEventsOfRefusals(t *testing.T) {
 	t.Parallel()
 	s, seen := newShared(t), new(events)
 	s.set(errDown)
 	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{FailureMode: ratelimit.FailClosed, OnEvent: seen.on}), OnEvent: seen.on}).Middleware())
-	require.Equal(t, 503, ask(h, "a").Code)
-	require.Equal(t, 400, ask(h, "").Code)
+	require.Equal(t, 503, get(h, "a").Code)
+	require.Equal(t, 400, get(h, "").Code)
 	assert.Len(t, seen.of(ratelimit.Refused), 2)
 }
