@@ -43,8 +43,8 @@ type Config struct {
 	OnEvent func(context.Context, Event)
 }
 
-// Group is a set of circuits, one per key, created on demand. Use one group per layer of
-// endpoints or handlers. It is safe for concurrent use.
+// Group is a set of circuits, one per key, created on demand. Use [Group.Transport] around
+// endpoints and [Group.Middleware] around handlers. It is safe for concurrent use.
 type Group struct {
 	cfg     Config
 	perHost bool // a circuit is an endpoint's

@@ -54,7 +54,7 @@ func (s *streak) total(row, enough int) bool {
 
 // permit is one exchange in progress.
 type permit struct {
-	ctx     context.Context //nolint:containedctx //nolint:containedctx // both live as long as one request
+	ctx     context.Context //nolint:containedctx // both live as long as one request
 	c       *circuit
 	caller  uint64
 	alone   bool

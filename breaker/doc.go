@@ -3,11 +3,12 @@
 //	breakers, err := breaker.New(breaker.Config{})
 //	pool, err := balance.New(balance.Config{Endpoints: endpoints, Transport: breakers.Transport(engine)})
 //
-// A [Group] has one circuit per endpoint. A circuit opens when at least ten exchanges ended in the
-// last ten seconds and half of them failed, in any order, and stays open for five seconds. That is
-// the rule of github.com/afex/hystrix-go, which counts as well and has to agree; its handlers and
-// goroutines are not used. A request is one exchange, whatever the number of its attempts; if the
-// last attempt succeeds, the exchange did not fail.
+// A [Group] has one circuit per endpoint. A circuit opens when at least ten exchanges ended in
+// the last ten seconds and half of them failed, in any order, and stays open for five seconds.
+// That is the rule of github.com/afex/hystrix-go, which counts as well and has to agree; only
+// its counters are used, and no request runs in a goroutine of its own. A request is one
+// exchange, whatever the number of its attempts; if the last attempt succeeds, the exchange did
+// not fail.
 //
 // Recovery is judged by the same rate: when it fails, the circuit stays open twice as long. If
 // a balance.Pool can send requests elsewhere, 1, 5, 25, 50 and then 100 % of them pass.

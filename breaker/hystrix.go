@@ -32,7 +32,7 @@ type rates struct {
 
 // spare are the unused hystrix circuits. hystrix keeps its circuits in globals, by name; the
 // names are generated here, never by a client.
-var spare struct { //nolint:gochecknoglobals //nolint:gochecknoglobals // beside those of hystrix, see ADR 0018
+var spare struct { //nolint:gochecknoglobals // beside those of hystrix, see ADR 0018
 	mu   sync.Mutex
 	made int
 	free []*rates // in the order of their release

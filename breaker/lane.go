@@ -25,7 +25,7 @@ type lane struct {
 
 // question is the input of a circuit's admission of a request.
 type question struct {
-	ctx    context.Context //nolint:containedctx //nolint:containedctx // both live as long as one request
+	ctx    context.Context //nolint:containedctx // both live as long as one request
 	caller uint64
 	route  uint64 // 0: none
 	path   string // of the route

@@ -16,7 +16,7 @@ const (
 	maxRouteName = 64
 )
 
-var seed = maphash.MakeSeed() //nolint:gochecknoglobals //nolint:gochecknoglobals // hashes are compared within the process
+var seed = maphash.MakeSeed() //nolint:gochecknoglobals // hashes are compared within the process
 
 // routes are the recently used routes of a circuit.
 type routes struct {

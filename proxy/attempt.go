@@ -52,8 +52,8 @@ func (x *call) beginHedge() *attempt {
 // equip sets an attempt's deadline headers and body.
 func (x *call) equip(t *attempt) {
 	x.attempts.Add(1)
-	if x.clientTimed {
-		x.setTimeoutHeaders(t.req, t.Began())
+	if x.deadline.timed {
+		x.deadline.setTimeoutHeaders(t.req, t.Began())
 	}
 	switch {
 	case x.upload != nil:

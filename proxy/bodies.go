@@ -64,6 +64,3 @@ func (b *Bodies) Within(limit int64) *Bodies {
 	}
 	return &Bodies{b.bodies.Within(limit)}
 }
-
-// Used returns the memory in use, in bytes.
-func (b *Bodies) Used() int64 { return b.bodies.Used() }

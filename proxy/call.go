@@ -28,12 +28,9 @@ type call struct {
 	upgrade string  // the requested protocol
 	early   early   // relays 1xx
 
-	deadline    time.Time // when the exchange must have ended; zero: no limit
-	clientTimed bool      // the client set a timeout
-	hurried     bool      // deadline is the client's
-	ample       bool      // and no shorter than the gateway's own
-	class       string    // latency class
-	race        *race     // nil: no hedge was started
+	deadline deadline
+	class    string // latency class
+	race     *race  // nil: no hedge was started
 
 	first     attempt
 	attempt   *attempt // the latest, or the one that won
@@ -71,7 +68,7 @@ func (p *Proxy) refuse(r *http.Request) error {
 func (x *call) prepare() error {
 	r := x.c.Request
 	x.upgrade = upgradeType(r)
-	if err := x.bound(); err != nil {
+	if err := x.deadline.set(r, x.start, x.timeouts); err != nil {
 		return err
 	}
 	held, err := body.HoldFor(x.c, x.p.cfg.MaxBody)
@@ -112,7 +109,7 @@ func (x *call) share() {
 	t := x.timeouts
 	x.x.Limits = exchange.Limits{
 		Connect: t.Connect, FirstByte: max(t.FirstByte, 0), FirstContent: max(t.FirstContent, 0), Idle: max(t.Idle, 0), Opening: t.opening, Stall: max(t.Stall, 0),
-		Deadline: x.deadline, Hurried: x.hurried, Ample: x.ample,
+		Deadline: x.deadline.at, Hurried: x.deadline.hurried, Ample: x.deadline.ample,
 		// Only a request with a body calls a model. Any other stream may be silent for long
 		// while its client waits to see it open. So may that of a tool (MCP), which may send
 		// only comments.

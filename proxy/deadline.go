@@ -83,43 +83,54 @@ func clampTimeout(d float64) time.Duration {
 	return time.Duration(math.Min(d, float64(365*24*time.Hour)))
 }
 
-// bound sets the deadline of the exchange.
-func (x *call) bound() error {
-	limit := x.timeouts.Total
-	d, err := clientTimeout(x.c.Request.Header)
+// deadline is the time at which an exchange must have ended.
+type deadline struct {
+	at      time.Time // zero: no limit
+	timed   bool      // the client set a timeout
+	hurried bool      // at is the client's
+	ample   bool      // and no shorter than the gateway's own
+}
+
+// set computes the deadline of a request that began at start.
+func (d *deadline) set(r *http.Request, start time.Time, t *limits) error {
+	limit := t.Total
+	own, err := clientTimeout(r.Header)
 	if err != nil {
 		return err
 	}
-	if d > 0 {
-		x.clientTimed = true
-		if limit <= 0 || d < limit {
-			limit, x.hurried = d, true
-			x.ample = x.timeouts.FirstByte > 0 && d >= x.timeouts.FirstByte
+	if own > 0 {
+		d.timed = true
+		if limit <= 0 || own < limit {
+			limit, d.hurried = own, true
+			d.ample = t.FirstByte > 0 && own >= t.FirstByte
 		}
 	}
 	if limit > 0 {
-		x.deadline = x.start.Add(limit)
+		d.at = start.Add(limit)
 	}
 	return nil
 }
 
+func (d *deadline) passed(now time.Time) bool { return !d.at.IsZero() && !now.Before(d.at) }
+
 // hasTime reports whether an attempt that starts now is likely to respond before the deadline:
 // half of its class take no longer.
 func (x *call) hasTime(now time.Time) bool {
-	if x.deadline.IsZero() {
-		return true
+	d := &x.deadline
+	if d.at.IsZero() || !d.timed {
+		return !d.passed(now)
 	}
-	left := x.deadline.Sub(now)
-	if left <= 0 || !x.clientTimed {
-		return left > 0
+	left := d.at.Sub(now)
+	if left <= 0 {
+		return false
 	}
 	half, known := x.pace().quantile(now, 0.5)
 	return !known || left >= half
 }
 
 // setTimeoutHeaders sends the remaining time upstream, in the headers that the client used.
-func (x *call) setTimeoutHeaders(out *http.Request, now time.Time) {
-	left := max(x.deadline.Sub(now), time.Millisecond)
+func (d *deadline) setTimeoutHeaders(out *http.Request, now time.Time) {
+	left := max(d.at.Sub(now), time.Millisecond)
 	out.Header = out.Header.Clone()
 	if out.Header.Get(timeoutHeader) != "" {
 		out.Header.Set(timeoutHeader, strconv.FormatFloat(left.Seconds(), 'f', 3, 64))

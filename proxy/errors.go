@@ -13,8 +13,8 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Errors of an exchange. They match with errors.Is the errors passed to Config.ErrorHandler and in
-// Event.Err.
+// Errors of an exchange. Use errors.Is to match them with the error that Config.ErrorHandler or
+// Event.Err gets.
 var (
 	// ErrUpstream is returned when the upstream could not be reached, or broke the connection
 	// or the protocol. The response is 502.
@@ -101,7 +101,7 @@ func isDial(err error) bool {
 // hides reports whether the client must not get a response, because it is empty or describes the
 // operator's credential.
 func hides(v exchange.Verdict) bool {
-	switch v.Err.(type) { //nolint:errorlint //nolint:errorlint // the verdict's own
+	switch v.Err.(type) { //nolint:errorlint // the verdict's own
 	case *exchange.StatusError, *exchange.GRPCError, *llm.Error:
 		return v.Withheld
 	}

@@ -51,7 +51,7 @@ func wantsUpgrade(h http.Header) bool {
 func (x *call) outbound() *http.Request {
 	in := x.c.Request
 	out := &http.Request{
-		Method: in.Method, URL: x.p.target(in.URL), Host: in.Host, Header: x.outHeader(in),
+		Method: in.Method, URL: x.p.target(in.URL), Host: in.Host, Header: x.p.outHeader(in, x.upgrade),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	if x.p.cfg.Target != nil {
@@ -60,7 +60,7 @@ func (x *call) outbound() *http.Request {
 	if x.upload != nil {
 		out.ContentLength = in.ContentLength
 	}
-	out.Trailer = x.outTrailer(in.Trailer)
+	out.Trailer = x.p.outTrailer(in.Trailer, x.upload != nil)
 	if in.ProtoAtLeast(1, 1) {
 		x.early.start(x.c.Writer)
 	}
@@ -85,18 +85,18 @@ func (p *Proxy) target(in *url.URL) *url.URL {
 
 // outTrailer returns the trailers that may follow the body upstream. Of an upload only the
 // names are known yet: its trailers pass if all of them may.
-func (x *call) outTrailer(in http.Header) http.Header {
+func (p *Proxy) outTrailer(in http.Header, upload bool) http.Header {
 	if len(in) == 0 {
 		return nil
 	}
 	out := make(http.Header, len(in))
 	for name, values := range in {
-		if mayTrail(name) && !isForwarding(name) && (x.p.cfg.AllowUnderscores || !strings.Contains(name, "_")) {
+		if mayTrail(name) && !isForwarding(name) && (p.cfg.AllowUnderscores || !strings.Contains(name, "_")) {
 			out[name] = values
 		}
 	}
 	switch {
-	case x.upload == nil:
+	case !upload:
 		return out
 	case len(out) == len(in):
 		return in // its values arrive with the body's end
@@ -104,12 +104,12 @@ func (x *call) outTrailer(in http.Header) http.Header {
 	return nil
 }
 
-func (x *call) outHeader(in *http.Request) http.Header {
+func (p *Proxy) outHeader(in *http.Request, upgrade string) http.Header {
 	own := new([5]string) // one allocation for the values that this hop adds
 	h := make(http.Header, len(in.Header)+len(own))
 	drop := listed(in.Header)
 	for name, values := range in.Header {
-		if isHop(name) || isRequestOnly(name) || isForwarding(name) || !x.p.cfg.AllowUnderscores && strings.Contains(name, "_") {
+		if isHop(name) || isRequestOnly(name) || isForwarding(name) || !p.cfg.AllowUnderscores && strings.Contains(name, "_") {
 			continue
 		}
 		h[name] = slices.Clip(values)
@@ -123,11 +123,11 @@ func (x *call) outHeader(in *http.Request) http.Header {
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // keeps the transport from adding its own
 	}
-	if x.upgrade != "" {
-		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{x.upgrade}
+	if upgrade != "" {
+		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{upgrade}
 	}
-	x.p.forward(h, in, own[1:])
-	own[0] = x.p.addVia(in)
+	p.forward(h, in, own[1:])
+	own[0] = p.addVia(in)
 	h["Via"] = own[0:1:1]
 	return h
 }

@@ -32,7 +32,7 @@ type Hedge struct {
 // resolve applies the defaults. Nil remains nil: off.
 func (h *Hedge) resolve() (*Hedge, error) {
 	if h == nil {
-		return nil, nil //nolint:nilnil //nolint:nilnil // off
+		return nil, nil //nolint:nilnil // off
 	}
 	out := Hedge{Ratio: orDefault(h.Ratio, 0.05), Quantile: orDefault(h.Quantile, 0.95)}
 	var faults []error

@@ -152,16 +152,17 @@ func (p *Proxy) handle(c *gin.Context) {
 		x.fail(err)
 		return
 	}
-	res, err := x.run() //nolint:bodyclose // relay and tunnel close it
+	res, err := x.run() //nolint:bodyclose // a delivery closes it
 	if err != nil {
 		x.fail(err)
 		return
 	}
+	d := delivery{call: x, res: res}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		x.tunnel(res)
+		d.tunnel()
 		return
 	}
-	x.relay(res)
+	d.run()
 }
 
 // class returns the request's latency class. The name is cloned, so that it does not retain the

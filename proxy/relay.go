@@ -84,17 +84,22 @@ func (b *buffer) release() {
 	}
 }
 
-// relay sends the response to the client.
-func (x *call) relay(res *http.Response) {
-	defer func() { _ = res.Body.Close() }() // also when a writer panics
-	events := llm.IsEventStream(res.Header.Get("Content-Type"))
-	x.commit(res, events)
-	var ends ending
-	ends.begin(res.Header)
-	err := x.copyBody(res, &ends)
+// delivery sends the final response of a call to the client.
+type delivery struct {
+	*call
+	res  *http.Response
+	ends ending
+}
+
+// run relays the response: head, body, trailers.
+func (x *delivery) run() {
+	defer func() { _ = x.res.Body.Close() }() // also when a writer panics
+	x.ends.begin(x.res.Header)
+	x.commit()
+	err := x.copyBody()
 	if err == nil {
-		x.sendTrailers(res)
-		x.finish(res)
+		x.sendTrailers()
+		x.finish()
 		return
 	}
 	x.settle(err)
@@ -104,7 +109,7 @@ func (x *call) relay(res *http.Response) {
 	case !x.c.Writer.Written(): // nothing was sent
 		x.uncommit()
 		x.p.cfg.ErrorHandler(x.c, err)
-	case ends.takesEvent():
+	case x.ends.takesEvent():
 		begun := x.c.Writer.Written()
 		if place := x.attempt.Latest().Place(); place != (llm.Place{}) {
 			x.c.Request = x.c.Request.WithContext(llm.WithPlace(x.c.Request.Context(), place))
@@ -119,7 +124,7 @@ func (x *call) relay(res *http.Response) {
 }
 
 // uncommit removes the headers that describe a body of which nothing was sent.
-func (x *call) uncommit() {
+func (x *delivery) uncommit() {
 	h := x.c.Writer.Header()
 	for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Encoding", "Trailer", "Etag", "Last-Modified", "Cache-Control", "X-Accel-Buffering"} {
 		h.Del(name)
@@ -154,18 +159,19 @@ func (e *ending) takesEvent() bool {
 }
 
 // finish ends an exchange whose response was sent completely.
-func (x *call) finish(res *http.Response) {
+func (x *delivery) finish() {
 	x.c.Writer.WriteHeaderNow() // for an empty response; gin would replace its Content-Type
-	_ = res.Body.Close()        // ends a body without an end of its own, as of HEAD
+	_ = x.res.Body.Close()      // ends a body without an end of its own, as of HEAD
 	v := x.attempt.Latest().Verdict()
-	x.outcome, x.err = x.outcomeOf(v, res.StatusCode)
-	if x.outcome == Failure && res.StatusCode < http.StatusInternalServerError { // an error event: the client has seen it
+	x.outcome, x.err = x.outcomeOf(v, x.res.StatusCode)
+	if x.outcome == Failure && x.res.StatusCode < http.StatusInternalServerError { // an error event: the client has seen it
 		x.err = fmt.Errorf("%w: %w", ErrUpstream, v.Err)
 	}
 }
 
 // commit writes the head of the response.
-func (x *call) commit(res *http.Response, events bool) {
+func (x *delivery) commit() {
+	res := x.res
 	x.early.stop()
 	x.committed = true
 	h := x.c.Writer.Header()
@@ -178,7 +184,7 @@ func (x *call) commit(res *http.Response, events bool) {
 	switch {
 	case headOnly:
 		copyIfSet(h, res.Header, "Content-Length")
-	case events: // an error event may follow
+	case x.ends.events || llm.IsEventStream(res.Header.Get("Content-Type")): // an error event may follow
 		h.Set("X-Accel-Buffering", "no")
 	case res.ContentLength >= 0 && len(res.Trailer) == 0 && res.StatusCode != http.StatusNoContent:
 		h["Content-Length"] = []string{strconv.FormatInt(res.ContentLength, 10)}
@@ -194,7 +200,8 @@ func (x *call) commit(res *http.Response, events bool) {
 
 // copyBody relays the body. It flushes after each short read, when nothing more was buffered,
 // and after each read of a stream.
-func (x *call) copyBody(res *http.Response, ends *ending) error {
+func (x *delivery) copyBody() error {
+	res := x.res
 	head := &x.head
 	head.w = x.c.Writer
 	if res.ContentLength < 0 && x.c.Request.Method != http.MethodHead {
@@ -216,7 +223,7 @@ func (x *call) copyBody(res *http.Response, ends *ending) error {
 				x.attempt.Latest().Note(exchange.Verdict{Outcome: exchange.Canceled, Blame: exchange.Client, Err: err})
 				return err
 			}
-			ends.write(buf[:n])
+			x.ends.write(buf[:n])
 		}
 		switch {
 		case readErr != nil:
@@ -229,8 +236,8 @@ func (x *call) copyBody(res *http.Response, ends *ending) error {
 }
 
 // readEnded returns the exchange's error at the end of the upstream's body.
-func (x *call) readEnded(err error) error {
-	if err == io.EOF { //nolint:errorlint //nolint:errorlint // a wrapped EOF is no clean end
+func (x *delivery) readEnded(err error) error {
+	if err == io.EOF { //nolint:errorlint // a wrapped EOF is no clean end
 		return x.bodyEnded()
 	}
 	v := x.attempt.Latest().Verdict()
@@ -242,15 +249,15 @@ func (x *call) readEnded(err error) error {
 
 // readTooSlowly ends an exchange whose time has passed while the gateway waited for a slow
 // client. The attempt is canceled, it has not failed.
-func (x *call) readTooSlowly(now time.Time) error {
-	if x.bytes == 0 || x.deadline.IsZero() || now.Before(x.deadline) {
+func (x *delivery) readTooSlowly(now time.Time) error {
+	if x.bytes == 0 || !x.deadline.passed(now) {
 		return nil
 	}
 	x.attempt.cancel(ErrDeadline)
 	return deadlineError()
 }
 
-func (x *call) copyPart(b []byte) error {
+func (x *delivery) copyPart(b []byte) error {
 	if _, err := x.c.Writer.Write(b); err != nil {
 		return x.clientFault(err)
 	}
@@ -292,7 +299,7 @@ func (h *lateHead) stop() {
 
 // bodyEnded detects an upload that broke while its response was complete, and a response
 // without its end, which a client would take for complete.
-func (x *call) bodyEnded() error {
+func (x *delivery) bodyEnded() error {
 	if x.upload != nil && x.upload.failed() != nil {
 		return x.upload.failed()
 	}
@@ -304,7 +311,7 @@ func (x *call) bodyEnded() error {
 }
 
 // clientFault returns the error for a failed write.
-func (x *call) clientFault(err error) error {
+func (x *delivery) clientFault(err error) error {
 	if x.clientGone() {
 		return clientError(x.c.Request.Context())
 	}
@@ -315,9 +322,9 @@ func (x *call) clientFault(err error) error {
 }
 
 // sendTrailers relays the trailers.
-func (x *call) sendTrailers(res *http.Response) {
+func (x *delivery) sendTrailers() {
 	h := x.c.Writer.Header()
-	for name, values := range res.Trailer {
+	for name, values := range x.res.Trailer {
 		if !mayTrail(name) {
 			continue
 		}

@@ -104,7 +104,7 @@ func (p *retryPolicy) wait(n int) time.Duration {
 	if p.maxBackoff > 0 {
 		bound = min(bound, p.maxBackoff)
 	}
-	return rand.N(bound + 1) //nolint:gosec //nolint:gosec // spreads load, is no secret
+	return rand.N(bound + 1) //nolint:gosec // spreads load, is no secret
 }
 
 func (p *retryPolicy) repeats(status int) bool { return slices.Contains(p.statuses, status) }
@@ -140,7 +140,7 @@ func (x *call) again(t *attempt, res *http.Response) (time.Duration, bool) {
 func (x *call) follows(a *exchange.Attempt, v exchange.Verdict, res *http.Response) (time.Duration, bool) {
 	p := &x.p.retry
 	n := int(x.attempts.Load())
-	if x.x.Final() || x.upload != nil || n >= p.attempts || x.clientGone() || x.outOfTime() || !p.isFailure(v, res) {
+	if x.x.Final() || x.upload != nil || n >= p.attempts || x.clientGone() || x.deadline.passed(time.Now()) || !p.isFailure(v, res) {
 		return 0, false
 	}
 	if !v.Unsent && !p.repeat(x.c.Request) {
@@ -162,10 +162,6 @@ func (p *retryPolicy) pause(number, others int, v exchange.Verdict, res *http.Re
 		return wait, v.Blame != exchange.Credential
 	}
 	return max(wait, after), after <= p.maxRetryAfter
-}
-
-func (x *call) outOfTime() bool {
-	return !x.deadline.IsZero() && !time.Now().Before(x.deadline)
 }
 
 // sleep waits for d, or until ctx ends.

@@ -177,7 +177,7 @@ func (cfg TransportConfig) tls() (*tls.Config, error) {
 }
 
 func readPool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file) //nolint:gosec //nolint:gosec // the operator names the file
+	pem, err := os.ReadFile(file) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, fmt.Errorf("proxy: TransportConfig.CAFile: %w", err)
 	}

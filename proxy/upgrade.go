@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
 // upgradeType returns the protocol that the client may switch to. Only WebSocket passes:
@@ -25,7 +26,8 @@ func upgradeType(r *http.Request) string {
 }
 
 // tunnel joins the client's and the upstream's connection after a 101.
-func (x *call) tunnel(res *http.Response) {
+func (x *delivery) tunnel() {
+	res := x.res
 	defer func() { _ = res.Body.Close() }()
 	upstream, ok := res.Body.(io.ReadWriteCloser)
 	if !ok || x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
@@ -34,7 +36,7 @@ func (x *call) tunnel(res *http.Response) {
 		x.fail(err)
 		return
 	}
-	client, err := x.hijack(res)
+	client, err := x.hijack()
 	if err != nil {
 		x.settle(errors.Join(ErrClientClosed, err))
 		_ = x.c.Error(err)
@@ -58,10 +60,10 @@ type client struct {
 func (c client) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
 // hijack takes over the client's connection and sends the 101 on it.
-func (x *call) hijack(res *http.Response) (*client, error) {
+func (x *delivery) hijack() (*client, error) {
 	x.early.stop()
 	h := x.c.Writer.Header()
-	copyHeader(h, res.Header)
+	copyHeader(h, x.res.Header)
 	h.Set("Connection", "Upgrade")
 	h.Set("Upgrade", x.upgrade)
 	x.committed = true
@@ -147,12 +149,13 @@ func (p progress) Read(b []byte) (int, error) {
 // tunnels tracks the upgraded connections of a Proxy, which http.Server.Shutdown does not wait
 // for.
 type tunnels struct {
-	mu    sync.Mutex
-	open  map[*tunnel]struct{}
-	empty chan struct{} // closed when the last one ends; nil: nothing waits
+	idle idle.Gate
+	mu   sync.Mutex
+	open map[*tunnel]struct{}
 }
 
 func (ts *tunnels) add(t *tunnel) {
+	ts.idle.Add()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.open == nil {
@@ -162,27 +165,10 @@ func (ts *tunnels) add(t *tunnel) {
 }
 
 func (ts *tunnels) remove(t *tunnel) {
+	defer ts.idle.Done()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	delete(ts.open, t)
-	if len(ts.open) == 0 && ts.empty != nil {
-		close(ts.empty)
-		ts.empty = nil
-	}
-}
-
-func (ts *tunnels) wait() <-chan struct{} {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if ts.empty == nil {
-		ts.empty = make(chan struct{})
-	}
-	ch := ts.empty
-	if len(ts.open) == 0 {
-		close(ch)
-		ts.empty = nil
-	}
-	return ch
 }
 
 func (ts *tunnels) closeAll() {
@@ -197,11 +183,9 @@ func (ts *tunnels) closeAll() {
 // remaining ones and returns an error. Other exchanges need no draining: http.Server.Shutdown
 // waits for them.
 func (p *Proxy) Drain(ctx context.Context) error {
-	select {
-	case <-p.tunnels.wait():
-		return nil
-	case <-ctx.Done():
+	if err := p.tunnels.idle.Wait(ctx); err != nil {
 		p.tunnels.closeAll()
-		return fmt.Errorf("proxy: upgraded connections closed: %w", context.Cause(ctx))
+		return fmt.Errorf("proxy: upgraded connections closed: %w", err)
 	}
+	return nil
 }

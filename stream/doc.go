@@ -34,6 +34,9 @@
 // takes it for complete. An unfinished event is only cut. The meter fails
 // open: it never fails a request.
 //
+// To read the code, start at Middleware in middleware.go, then guard.go (the writes) and limits.go
+// (the timer). The meter is in meter.go and tally.go.
+//
 // The format is that of the WHATWG HTML standard, §9.2
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 package stream

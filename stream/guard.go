@@ -24,7 +24,7 @@ const heartbeat = ":\n"
 const endGrace = time.Second
 
 // past is a deadline that cuts a connection: a started write can't be completed any more.
-var past = time.Unix(1, 0) //nolint:gochecknoglobals //nolint:gochecknoglobals // a constant
+var past = time.Unix(1, 0) //nolint:gochecknoglobals // a constant
 
 // guard is the writer of a guarded response. The handler's goroutine and the timer's write
 // through it, one at a time.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
 // Reasons why a stream was ended.
@@ -45,13 +46,12 @@ type Config struct {
 // Streams guards the event streams that pass through its middleware. It is safe for concurrent
 // use.
 type Streams struct {
-	cfg Config
+	cfg      Config
+	requests idle.Gate // some of which become streams
 
-	mu     sync.Mutex
-	active int // requests, some of which become streams
-	open   map[*guard]struct{}
-	over   bool          // drained: later streams are ended at once
-	empty  chan struct{} // closed when the last request ends; nil: nothing waits
+	mu   sync.Mutex
+	open map[*guard]struct{}
+	over bool // drained: later streams are ended at once
 }
 
 // New returns Streams, or an error if cfg is invalid.
@@ -82,8 +82,8 @@ func (s *Streams) Middleware() gin.HandlerFunc {
 		g := &guard{ResponseWriter: inner, streams: s, req: c.Request, cancel: cancel, h2: c.Request.ProtoMajor == 2, plain: knowsNoComments(c.Request.URL.Path)}
 		c.Request = c.Request.WithContext(ctx)
 		c.Writer = g
-		s.begin()
-		defer s.done()
+		s.requests.Add()
+		defer s.requests.Done()
 		panicked := true
 		// The context is not canceled here: handlers before this one may still need it. It ends
 		// with the request's own.
@@ -109,31 +109,11 @@ func (s *Streams) Open() int {
 // ends first, it sends an error event on each remaining stream, cuts it, does the same with
 // later ones, and returns an error. Stop accepting connections as well.
 func (s *Streams) Drain(ctx context.Context) error {
-	for {
-		wait := s.untilEmpty()
-		if wait == nil {
-			return nil
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			s.endAll()
-			return fmt.Errorf("%w: %w", ErrDraining, ctx.Err())
-		}
+	if err := s.requests.Wait(ctx); err != nil {
+		s.endAll()
+		return fmt.Errorf("%w: %w", ErrDraining, err)
 	}
-}
-
-// untilEmpty returns a channel that is closed when no request is left; nil: there is none now.
-func (s *Streams) untilEmpty() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active == 0 {
-		return nil
-	}
-	if s.empty == nil {
-		s.empty = make(chan struct{})
-	}
-	return s.empty
+	return nil
 }
 
 // endAll ends each stream on a goroutine of its own: a client that does not read must not delay
@@ -168,21 +148,6 @@ func (s *Streams) leave(g *guard) {
 }
 
 // begin and done count requests: any of them may become a stream until it has responded.
-func (s *Streams) begin() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.active++
-}
-
-func (s *Streams) done() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.active--
-	if s.active == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
-	}
-}
 
 // knowsNoComments reports whether clients of the path's API fail on lines other than "data:".
 // Google's SDKs drop an event after a comment, or fail.

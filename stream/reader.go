@@ -13,8 +13,8 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// DefaultMaxMessage is the default size limit of a message, and of a line, in bytes.
-const DefaultMaxMessage = 1 << 20
+// defaultMaxMessage is the default size limit of a message, and of a line, in bytes.
+const defaultMaxMessage = 1 << 20
 
 // ErrTooLong is returned when a line or a message exceeds the size limit.
 var ErrTooLong = errors.New("stream: message too long")
@@ -50,10 +50,10 @@ type Reader struct {
 }
 
 // NewReader returns a Reader with a limit of maxMessage bytes for each line and message; 0 means
-// [DefaultMaxMessage].
+// 1 MiB.
 func NewReader(r io.Reader, maxMessage int) *Reader {
 	if maxMessage <= 0 {
-		maxMessage = DefaultMaxMessage
+		maxMessage = defaultMaxMessage
 	}
 	out := &Reader{src: r, bound: maxMessage}
 	out.split.Reset(sink{out})
@@ -86,7 +86,7 @@ func (r *Reader) All() iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
 			m, err := r.Next()
-			if err == io.EOF { //nolint:errorlint //nolint:errorlint // a wrapped EOF is no clean end
+			if err == io.EOF { //nolint:errorlint // a wrapped EOF is no clean end
 				return
 			}
 			if !yield(m, err) || err != nil {

@@ -14,7 +14,7 @@ import (
 // tally is the count of one attempt.
 type tally struct {
 	meter  *Meter
-	ctx    context.Context //nolint:containedctx //nolint:containedctx // for the callbacks
+	ctx    context.Context //nolint:containedctx // for the callbacks
 	parsed *llm.Request
 
 	mu      sync.Mutex // an attempt may end while its body is read

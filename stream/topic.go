@@ -133,7 +133,7 @@ func (t *Topic) follow(c *gin.Context, w *Writer, number uint64) error {
 	}
 	for err == nil {
 		if w.raw(b) != nil || done {
-			return nil //nolint:nilerr //nolint:nilerr // the client has left
+			return nil //nolint:nilerr // the client has left
 		}
 		select {
 		case <-wait:

@@ -10,14 +10,13 @@ import (
 	"sync"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
-	"github.com/gin-gonic/gin"
 )
 
 const (
 	// DefaultLimit is the default bound of one body, in bytes.
 	DefaultLimit = 32 << 20
-	// DefaultShare is the default part of the budget that one caller may use.
-	DefaultShare = 0.25
+	// defaultShare is the default part of the budget that one caller may use.
+	defaultShare = 0.25
 	// minBudget is the smallest default budget, in bytes.
 	minBudget = 256 << 20
 )
@@ -54,7 +53,7 @@ func New(cfg Config) *Bodies {
 		cfg.Budget = max(memory()/4, minBudget)
 	}
 	if cfg.Share == 0 {
-		cfg.Share = DefaultShare
+		cfg.Share = defaultShare
 	}
 	p := &pool{budget: cfg.Budget, share: int64(float64(cfg.Budget) * cfg.Share), callers: map[caller]int64{}}
 	return p.within(cfg.Limit)
@@ -145,25 +144,10 @@ func recordOf(req *http.Request, owned bool) (r *record, isNew bool) {
 // uncounted returns a record for bodies that other code keeps in memory.
 func uncounted() *record { return &record{free: true} }
 
-// SetCaller sets the caller of a request to a hash of an authenticated identity. Otherwise the
-// client's address is used, and all such callers together share one caller's part.
-func SetCaller(c *gin.Context, key uint64) {
-	ctx := c.Request.Context()
-	r, ok := ctx.Value(recordKey{}).(*record)
-	if !ok {
-		r = &record{bodies: standard(), free: ctx.Done() == nil}
-		context.AfterFunc(ctx, r.end)
-		c.Request = c.Request.WithContext(context.WithValue(ctx, recordKey{}, r))
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.become(caller{key, true})
-}
-
 //nolint:gochecknoglobals // of this process alone
 var seed = maphash.MakeSeed()
 
-// Caller returns the key of an identity, for [SetCaller].
+// Caller returns the key of an identity, for [Identity].BodyKey.
 func Caller(issuer, subject string) uint64 {
 	return maphash.Comparable(seed, [2]string{issuer, subject})
 }

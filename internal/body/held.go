@@ -74,9 +74,6 @@ func (h *Held) Len() int { return len(h.raw) }
 // Flows reports whether the body streams in both directions at once, as in gRPC.
 func (h *Held) Flows() bool { return h.flows }
 
-// Raw returns the body as it was sent, encoded or not.
-func (h *Held) Raw() []byte { return h.raw }
-
 // Bytes returns the decoded body, or its decoded beginning; nil if it can't be decoded.
 func (h *Held) Bytes() []byte {
 	if h.encoding == "" {

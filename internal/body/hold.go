@@ -40,15 +40,6 @@ func holdIn(c *gin.Context, limit int64, owned bool) (*Held, error) {
 	return h, err
 }
 
-// HoldRequest is like [Hold], for a handler of net/http.
-func HoldRequest(w http.ResponseWriter, r *http.Request) (*Held, error) {
-	h, err := hold(w, r, math.MaxInt64, nil, false)
-	if err != nil {
-		w.Header().Set("Connection", "close")
-	}
-	return h, err
-}
-
 // holder is a body that gives access to its Held.
 type holder interface{ Held() *Held }
 

@@ -167,7 +167,7 @@ func Rename(req *http.Request, model string) (*http.Request, bool) {
 		}
 		patches := slices.Clone(c.patches)
 		if patches[i].With = member; bytes.HasSuffix(p.With, []byte(",")) {
-			patches[i].With = append(member, ',') //nolint:gocritic //nolint:gocritic // a slice of its own
+			patches[i].With = append(member, ',') //nolint:gocritic // a slice of its own
 		}
 		return c.apply(req, source, patches, edit), true
 	}

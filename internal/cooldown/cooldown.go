@@ -1,5 +1,6 @@
-// Package cooldown keeps a credential and model from an endpoint that asked them to wait.
-// Other callers of the endpoint are not affected.
+// Package cooldown keeps a credential and model from an endpoint that requested a pause.
+// Other callers of the endpoint are not affected. It fails open: beyond 1024 entries the one that
+// ends soonest is dropped.
 package cooldown
 
 import (
@@ -20,7 +21,7 @@ const (
 	maxEntries = 1024
 )
 
-var seed = maphash.MakeSeed() //nolint:gochecknoglobals //nolint:gochecknoglobals // hashes are compared within the process
+var seed = maphash.MakeSeed() //nolint:gochecknoglobals // hashes are compared within the process
 
 // Subject identifies the requests of one credential for one model. The zero value stands for
 // those with neither.

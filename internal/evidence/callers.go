@@ -2,14 +2,14 @@ package evidence
 
 import "time"
 
-// MaxCallers is the number of callers that a window counts separately. The others share one entry.
-const MaxCallers = 16
+// maxCallers is the number of callers that a window counts separately. The others share one entry.
+const maxCallers = 16
 
 // Callers counts exchanges by caller. The zero value is ready to use. It is not safe for
 // concurrent use.
 type Callers struct {
 	known []caller
-	rest  *Window // the callers beyond MaxCallers; nil: there are none
+	rest  *Window // the callers beyond maxCallers; nil: there are none
 }
 
 type caller struct {
@@ -29,7 +29,7 @@ func (c *Callers) of(now time.Time, id uint64) *Window {
 			return &c.known[i].Window
 		}
 	}
-	if len(c.known) < MaxCallers {
+	if len(c.known) < maxCallers {
 		c.known = append(c.known, caller{id: id})
 		return &c.known[len(c.known)-1].Window
 	}

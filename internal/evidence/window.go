@@ -2,13 +2,13 @@ package evidence
 
 import "time"
 
-// Seconds is the length of a window.
-const Seconds = 10
+// seconds is the length of a window.
+const seconds = 10
 
 // Window counts exchanges and failures, second by second. The zero value is ready to use. It
 // is not safe for concurrent use.
 type Window struct {
-	all, bad [Seconds]uint32
+	all, bad [seconds]uint32
 	second   int64 // the latest
 	sum      Tally
 }
@@ -27,7 +27,7 @@ func (t Tally) Reaches(percent int) bool {
 // Add counts an exchange.
 func (w *Window) Add(now time.Time, bad bool) {
 	w.advance(now)
-	i := w.second % Seconds
+	i := w.second % seconds
 	w.all[i]++
 	w.sum.All++
 	if bad {
@@ -39,8 +39,8 @@ func (w *Window) Add(now time.Time, bad bool) {
 // Correct turns the latest failure into a success.
 func (w *Window) Correct(now time.Time) {
 	w.advance(now)
-	for back := range int64(Seconds) {
-		if i := (w.second - back + Seconds) % Seconds; w.bad[i] > 0 {
+	for back := range int64(seconds) {
+		if i := (w.second - back + seconds) % seconds; w.bad[i] > 0 {
 			w.bad[i]--
 			w.sum.Bad--
 			return
@@ -59,13 +59,13 @@ func (w *Window) advance(now time.Time) {
 	if w.second >= second {
 		return
 	}
-	if second-w.second >= Seconds || w.sum.All == 0 {
+	if second-w.second >= seconds || w.sum.All == 0 {
 		*w = Window{second: second}
 		return
 	}
 	for w.second < second {
 		w.second++
-		i := w.second % Seconds
+		i := w.second % seconds
 		w.sum.All -= w.all[i]
 		w.sum.Bad -= w.bad[i]
 		w.all[i], w.bad[i] = 0, 0

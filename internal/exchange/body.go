@@ -99,7 +99,7 @@ func (b *body) pull(p []byte, f *filtering) (int, error) {
 		a.saw(p[:n], now, f)
 	}
 	switch {
-	case err == io.EOF: //nolint:errorlint //nolint:errorlint // a wrapped EOF is no clean end
+	case err == io.EOF: //nolint:errorlint // a wrapped EOF is no clean end
 		a.finish(func() { a.eof = true })
 	case err != nil:
 		a.finish(func() { a.err = err })
@@ -141,13 +141,6 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
-// works reports whether the stream has a reason to be silent.
-func (a *Attempt) works() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.scanner.Phase() == llm.PhaseWork
-}
-
 // saw records and scans what was read.
 func (a *Attempt) saw(p []byte, now time.Time, f *filtering) {
 	a.mu.Lock()
@@ -172,30 +165,6 @@ func (a *Attempt) saw(p []byte, now time.Time, f *filtering) {
 	if more {
 		defer a.x.event(a, n) // also when a hook panics
 		each(list, func(f func(int64, time.Time)) { f(n, now) })
-	}
-}
-
-// hasContent reports whether the response has content so far. In a format that is not
-// scanned, everything but white space counts. The caller holds a.mu.
-func (a *Attempt) hasContent() bool {
-	if a.scans && a.scanner.Declared() {
-		return a.scanner.Opening() == llm.Begun
-	}
-	return !a.blank
-}
-
-// scanEvents has the filter decide on each event that ends in p. The caller holds a.mu; it
-// is released while the filter runs.
-func (a *Attempt) scanEvents(p []byte, f *filtering) {
-	for at := 0; at < len(p) && a.scans; {
-		n, ended := a.scanner.WriteEvent(p[at:])
-		at += n
-		if ended {
-			e := a.scanner.LastEvent()
-			a.mu.Unlock()
-			f.event(at, e)
-			a.mu.Lock()
-		}
 	}
 }
 
@@ -230,7 +199,7 @@ type duplex struct{ *body }
 
 // Write implements io.Writer.
 func (d duplex) Write(p []byte) (int, error) {
-	return d.src.(io.Writer).Write(p) //nolint:forcetypeassert //nolint:forcetypeassert // only such a body is one
+	return d.src.(io.Writer).Write(p) //nolint:forcetypeassert // only such a body is one
 }
 
 type closeWriter interface{ CloseWrite() error }

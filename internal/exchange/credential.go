@@ -31,7 +31,7 @@ func Credentials(r *http.Request) string {
 type sender uint8
 
 const (
-	nobody sender = iota // no credential, or an unknown owner
+	unknownSender sender = iota // no credential, or an unknown owner
 	client
 	operator
 )
@@ -39,11 +39,11 @@ const (
 // sender returns the owner of the request's credential.
 func (x *Exchange) sender(out *http.Request) sender {
 	if !x.Known {
-		return nobody
+		return unknownSender
 	}
 	switch Credentials(out) {
 	case "":
-		return nobody
+		return unknownSender
 	case x.Credentials:
 		return client
 	}

@@ -173,7 +173,7 @@ func (a *Attempt) scan(res *http.Response) {
 	if a.decodes && a.scans && res.Body != http.NoBody {
 		decode(res)
 	}
-	a.scanner = scanners.Get().(*llm.Scanner) //nolint:forcetypeassert //nolint:forcetypeassert // the pool holds nothing else
+	a.scanner = scanners.Get().(*llm.Scanner) //nolint:forcetypeassert // the pool holds nothing else
 	if a.own != nil {
 		a.scanner.ResetTo(a.own, res.Header)
 		return
@@ -197,7 +197,7 @@ func (a *Attempt) finish(update func()) {
 	f := a.facts()
 	v := judge(&f)
 	a.ended = true
-	a.end = a.ending(v)
+	a.end = a.ending(a, v)
 	a.recycle()
 	list, unwatch := a.hooks.end, a.unwatch
 	a.hooks = hooks{}
@@ -223,31 +223,6 @@ var unread = sync.OnceValue(func() *llm.Scanner {
 	s.Reset(llm.Unknown, nil)
 	return s
 })
-
-// recycle returns the scanner to the pool: the End has its results. The caller holds a.mu.
-func (a *Attempt) recycle() {
-	if a.scanner == unread() {
-		return
-	}
-	scanners.Put(a.scanner)
-	a.scanner, a.scans = unread(), false
-}
-
-// ending returns the End with this verdict. The caller holds a.mu.
-func (a *Attempt) ending(v Verdict) End {
-	s := a.scanner
-	usage, counted := s.Usage()
-	api := a.api
-	if a.body != nil {
-		api = s.API()
-	}
-	return End{
-		Verdict: v, Attempt: a, Status: a.status, Header: a.header, Said: s.Failure(),
-		Stream: s.Stream(), Whole: a.eof && !s.Cut() || s.Terminal(), Readable: s.Readable(),
-		Usage: usage, Counted: counted, Delivered: s.Delivered(), Events: s.Events(), Finish: s.Finish(), Place: s.Place(), API: api, Summary: s.Summary(),
-		Start: a.start, Head: a.head, Content: a.content, Over: time.Now(), Bytes: a.bytes,
-	}
-}
 
 // Call is Do for a layer that observes: it calls watch with the last attempt, which made the
 // response, also when next panics. A refusal is no attempt.

@@ -23,4 +23,7 @@
 // it, its Close, a panic, the end of the request's context. An [End] never changes. A single
 // function, judge (judge.go), decides its outcome, its blame and whether it may be repeated;
 // each layer maps that to its own action.
+//
+// What happens on failure: an error or a panic of a layer below becomes the attempt's verdict and
+// is passed on (closed). A hook that panics keeps no other hook from running.
 package exchange

@@ -74,7 +74,7 @@ func With(ctx context.Context, x *Exchange) context.Context {
 
 // carried is a context with one value.
 type carried struct {
-	context.Context //nolint:containedctx //nolint:containedctx // it is a context itself
+	context.Context //nolint:containedctx // it is a context itself
 
 	key, value any
 }
@@ -104,7 +104,7 @@ func Of(r *http.Request) (*Exchange, *http.Request) {
 	}
 	x := new(Exchange)
 	x.carried = carried{r.Context(), exchangeKey{}, x}
-	return x, r.WithContext(&x.carried) //nolint:contextcheck //nolint:contextcheck // r's context with a value
+	return x, r.WithContext(&x.carried) //nolint:contextcheck // r's context with a value
 }
 
 // Attempts returns the number of attempts made so far.

@@ -43,7 +43,7 @@ type facts struct {
 func (a *Attempt) facts() facts {
 	f := facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
-		hurried: a.limits.Hurried && !a.limits.Ample, late: a.isLate(time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
+		hurried: a.limits.Hurried && !a.limits.Ample, late: a.limits.isLate(a.start, a.ownLimit, time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
 		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), wantsText: a.generates(), begun: !a.content.IsZero(),
 	}
 	if a.outer.Err() != nil {
@@ -88,29 +88,21 @@ func grpcStatus(h http.Header) int {
 	return noGRPC
 }
 
-// isKnown reports whether a successful response to the call has content.
-func (a *Attempt) isKnown() bool {
-	switch a.api { //nolint:exhaustive //nolint:exhaustive // all others do
-	case llm.Unknown, llm.Free, llm.Realtime:
-		return a.generates()
-	}
-	return true
-}
-
 // lateShare is the divisor for the part of the client's time that counts as its end: the server
 // sees the same deadline slightly earlier.
 const lateShare = 10
 
-// isLate reports whether the client's own deadline is near or has passed.
-func (a *Attempt) isLate(now time.Time) bool {
-	if l := a.ownLimit; l > 0 && now.Sub(a.start) >= l-l/lateShare {
+// isLate reports whether the client's own deadline is near or has passed, for an attempt that
+// began at start and whose request gives its server the limit own; 0: none.
+func (l *Limits) isLate(start time.Time, own time.Duration, now time.Time) bool {
+	if own > 0 && now.Sub(start) >= own-own/lateShare {
 		return true
 	}
-	if !a.limits.Hurried || a.limits.Deadline.IsZero() {
+	if !l.Hurried || l.Deadline.IsZero() {
 		return false
 	}
-	given := a.limits.Deadline.Sub(a.start)
-	return now.After(a.limits.Deadline.Add(-given / lateShare))
+	given := l.Deadline.Sub(start)
+	return now.After(l.Deadline.Add(-given / lateShare))
 }
 
 // grpcTimeout returns the timeout that a gRPC call gives its server; 0: none.

@@ -28,13 +28,13 @@ func each[F any](list []F, do func(F)) {
 // OnContent registers f for the attempt's first content: the first event with content of a model's
 // stream, the end of JSON, the first byte of another body that is no white space, the handshake of
 // an upgraded connection. An error has no content.
-func (a *Attempt) OnContent(f func(at time.Time)) {
-	a.mu.Lock()
-	at := a.content
-	if at.IsZero() && !a.ended {
-		a.hooks.content = append(a.hooks.content, f)
+func (r *record) OnContent(f func(at time.Time)) {
+	r.mu.Lock()
+	at := r.content
+	if at.IsZero() && !r.ended {
+		r.hooks.content = append(r.hooks.content, f)
 	}
-	a.mu.Unlock()
+	r.mu.Unlock()
 	if !at.IsZero() {
 		f(at)
 	}
@@ -42,28 +42,28 @@ func (a *Attempt) OnContent(f func(at time.Time)) {
 
 // OnEvent registers f for events with content. It is called after each read that had some, with
 // their number so far.
-func (a *Attempt) OnEvent(f func(n int64, at time.Time)) {
-	a.mu.Lock()
-	n, at := a.events, a.content
-	if !a.ended {
-		a.hooks.event = append(a.hooks.event, f)
+func (r *record) OnEvent(f func(n int64, at time.Time)) {
+	r.mu.Lock()
+	n, at := r.events, r.content
+	if !r.ended {
+		r.hooks.event = append(r.hooks.event, f)
 	}
-	a.mu.Unlock()
+	r.mu.Unlock()
 	if n > 0 {
 		f(n, at)
 	}
 }
 
 // OnEnd registers f for the attempt's end.
-func (a *Attempt) OnEnd(f func(*End)) {
-	a.mu.Lock()
-	ended := a.ended
+func (r *record) OnEnd(f func(*End)) {
+	r.mu.Lock()
+	ended := r.ended
 	if !ended {
-		a.hooks.end = append(a.hooks.end, f)
+		r.hooks.end = append(r.hooks.end, f)
 	}
-	a.mu.Unlock()
+	r.mu.Unlock()
 	if ended {
-		f(&a.end)
+		f(&r.end)
 	}
 }
 

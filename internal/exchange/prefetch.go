@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/ginfer/ginfer/internal/llm"
 )
 
 const (
@@ -20,7 +18,7 @@ const (
 	closeTime = time.Second
 )
 
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }} //nolint:gochecknoglobals //nolint:gochecknoglobals // a pool
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }} //nolint:gochecknoglobals // a pool
 
 // Prefetch reads the response's body until its content begins, if the limits request that, and
 // the body of an error in any case, so that Verdict is meaningful. The body still yields every
@@ -58,13 +56,6 @@ func (a *Attempt) prefetches() (limit time.Duration, wanted bool) {
 	return max(a.limits.Hold, 0), a.limits.Prefetch && a.status == http.StatusOK
 }
 
-// hasOpened reports whether enough was read to judge the attempt.
-func (a *Attempt) hasOpened() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.ended || !a.content.IsZero() || a.scanner.Opening() != llm.Silent
-}
-
 // prefetched is the part of a body that was read ahead.
 type prefetched struct {
 	b    *body
@@ -87,7 +78,7 @@ type prefetched struct {
 // open reads ahead for at most limit. Then the response passes as it is, and a read in progress
 // ends on its own.
 func (f *prefetched) open(limit time.Duration) {
-	f.pooled = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert //nolint:forcetypeassert // the pool holds nothing else
+	f.pooled = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
 	f.buf = f.pooled[:]
 	f.b.fetched.Store(f)
 	if limit <= 0 {

@@ -49,8 +49,9 @@ func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
 // values of req's.
 func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt, hedge bool) (*Attempt, *http.Request) {
 	a := &Attempt{
-		x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), limits: x.Limits, api: x.API, own: x.Dialect,
-		last: last, grpc: noGRPC, blank: true, scanner: unread(),
+		origin: origin{x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), api: x.API, own: x.Dialect, last: last},
+		record: record{grpc: noGRPC, blank: true, scanner: unread()},
+		limits: x.Limits,
 	}
 	if api, own := llm.Identify(req); api != llm.Unknown {
 		a.api, a.own = api, own
@@ -69,7 +70,7 @@ func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt
 		a.mu.Unlock()
 	}
 	a.values = carried{a.ctx, attemptKey{}, a}
-	return a, req.WithContext(&a.values) //nolint:contextcheck //nolint:contextcheck // it ends with outer
+	return a, req.WithContext(&a.values) //nolint:contextcheck // it ends with outer
 }
 
 // life is the context of an attempt that follows another one: it has the values of the
@@ -88,6 +89,3 @@ func (l life) Value(key any) any {
 	}
 	return l.values.Value(key)
 }
-
-// generates reports whether a successful response has content.
-func (a *Attempt) generates() bool { return a.x.Generates || a.api.Generates() }

@@ -6,7 +6,7 @@
 // over plain TCP. Everything else (TLS, HTTP/2, upgrades, streamed uploads, trailers) goes to
 // another RoundTripper.
 //
-// What happens on failure: an error is returned and the connection is closed. Responses are
+// What happens on failure: the request fails (closed) and its connection is closed. Responses are
 // parsed by net/http. A connection is reused only if its response was complete, did not ask to
 // close, and left no byte behind; before reuse it must still be open and silent. So no byte that
 // an upstream sends unasked is ever taken for a response.

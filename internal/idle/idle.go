@@ -52,15 +52,16 @@ func (g *Gate) Len() int {
 
 // Wait returns nil as soon as nothing is under way, or the cause of ctx when that ends first.
 func (g *Gate) Wait(ctx context.Context) error {
-	idle := g.channel()
-	if idle == nil {
-		return nil
-	}
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for {
+		idle := g.channel()
+		if idle == nil {
+			return nil
+		}
+		select {
+		case <-idle: // unless something has begun since
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 }
 
