@@ -94,7 +94,7 @@ type mirrors struct {
 
 func newMirrors(cfg MirrorConfig) *mirrors {
 	m := &mirrors{cfg: cfg}
-	m.all, m.cancel = context.WithCancel(context.Background()) //nolint:gosec // Drain calls it
+	m.all, m.cancel = context.WithCancel(context.Background())
 	return m
 }
 
