@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -86,7 +87,7 @@ func NewIntrospection(cfg IntrospectionConfig) (*Introspection, error) {
 	if cfg.CacheSize == 0 {
 		cfg.CacheSize = 10_000
 	}
-	cfg.CacheTTL = orDefault(cfg.CacheTTL, 30*time.Second)
+	cfg.CacheTTL = cmp.Or(cfg.CacheTTL, 30*time.Second)
 	return &Introspection{
 		cfg: cfg, active: newVerified[*caller](cfg.CacheSize), inactive: newVerified[struct{}](cfg.CacheSize),
 		slots: make(chan struct{}, maxLookups), flying: map[tokenHash]*lookup{},

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -81,8 +82,8 @@ func NewJWT(cfg JWTConfig) (*JWT, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.Leeway = max(orDefault(cfg.Leeway, 30*time.Second), 0)
-	cfg.CacheTTL = min(orDefault(cfg.CacheTTL, time.Minute), time.Minute)
+	cfg.Leeway = max(cmp.Or(cfg.Leeway, 30*time.Second), 0)
+	cfg.CacheTTL = min(cmp.Or(cfg.CacheTTL, time.Minute), time.Minute)
 	if cfg.CacheSize == 0 {
 		cfg.CacheSize = 10_000
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,9 +91,9 @@ func NewKeySet(cfg KeySetConfig) (*KeySet, error) {
 		return nil, err
 	}
 	cfg.Client = careful(cfg.Client)
-	cfg.Refresh = orDefault(cfg.Refresh, 30*time.Second)
-	cfg.UnknownKey = orDefault(cfg.UnknownKey, 4*time.Second)
-	cfg.MaxStale = orDefault(cfg.MaxStale, 24*time.Hour)
+	cfg.Refresh = cmp.Or(cfg.Refresh, 30*time.Second)
+	cfg.UnknownKey = cmp.Or(cfg.UnknownKey, 4*time.Second)
+	cfg.MaxStale = cmp.Or(cfg.MaxStale, 24*time.Hour)
 	if cfg.File != "" {
 		cfg.Refresh = filePoll
 	}
@@ -103,13 +104,6 @@ func NewKeySet(cfg KeySetConfig) (*KeySet, error) {
 		}
 	}
 	return k, nil
-}
-
-func orDefault(v, def time.Duration) time.Duration {
-	if v == 0 {
-		return def
-	}
-	return v
 }
 
 func (cfg *KeySetConfig) check() error {

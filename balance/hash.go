@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,8 +84,8 @@ type HashConfig struct {
 // Hash returns a policy that sends requests with the same key to the same endpoint, as long as
 // it is usable and not overloaded.
 func Hash(cfg HashConfig) Policy {
-	cfg.LoadBound = orDefault(cfg.LoadBound, 1.25)
-	cfg.VirtualNodes = orDefault(cfg.VirtualNodes, 2048)
+	cfg.LoadBound = cmp.Or(cfg.LoadBound, 1.25)
+	cfg.VirtualNodes = cmp.Or(cfg.VirtualNodes, 2048)
 	return hashPolicy{cfg}
 }
 

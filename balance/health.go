@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,10 +46,10 @@ func (h *Health) resolve() error {
 	if h.Path == "" {
 		h.Path = "/health"
 	}
-	h.Interval = orDefault(h.Interval, 5*time.Second)
-	h.Timeout = orDefault(h.Timeout, 2*time.Second)
-	h.Healthy = orDefault(h.Healthy, 2)
-	h.Unhealthy = orDefault(h.Unhealthy, 3)
+	h.Interval = cmp.Or(h.Interval, 5*time.Second)
+	h.Timeout = cmp.Or(h.Timeout, 2*time.Second)
+	h.Healthy = cmp.Or(h.Healthy, 2)
+	h.Unhealthy = cmp.Or(h.Unhealthy, 3)
 	var faults []error
 	if h.Path != "-" && !strings.HasPrefix(h.Path, "/") {
 		faults = append(faults, fmt.Errorf("balance: Health.Path %q must begin with /", h.Path))

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -42,25 +43,18 @@ type Outlier struct {
 }
 
 func (o *Outlier) resolve() error {
-	o.Consecutive = orDefault(o.Consecutive, 5)
-	o.Interval = orDefault(o.Interval, 10*time.Second)
-	o.BaseEjection = orDefault(o.BaseEjection, 30*time.Second)
-	o.MaxEjection = max(orDefault(o.MaxEjection, 300*time.Second), o.BaseEjection)
-	o.MaxEjected = orDefault(o.MaxEjected, 10)
-	o.StdevFactor = orDefault(o.StdevFactor, 1.9)
-	o.MinHosts = orDefault(o.MinHosts, 5)
-	o.MinRequests = orDefault(o.MinRequests, 100)
+	o.Consecutive = cmp.Or(o.Consecutive, 5)
+	o.Interval = cmp.Or(o.Interval, 10*time.Second)
+	o.BaseEjection = cmp.Or(o.BaseEjection, 30*time.Second)
+	o.MaxEjection = max(cmp.Or(o.MaxEjection, 300*time.Second), o.BaseEjection)
+	o.MaxEjected = cmp.Or(o.MaxEjected, 10)
+	o.StdevFactor = cmp.Or(o.StdevFactor, 1.9)
+	o.MinHosts = cmp.Or(o.MinHosts, 5)
+	o.MinRequests = cmp.Or(o.MinRequests, 100)
 	if o.MaxEjected > 100 || o.FailurePercent > 100 {
 		return errors.New("balance: Outlier: MaxEjected and FailurePercent are percentages")
 	}
 	return nil
-}
-
-func orDefault[T ~int | ~int64 | ~float64](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
 }
 
 // record counts the results of a node's live requests.

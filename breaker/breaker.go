@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func New(cfg Config) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxCircuits = orDefault(cfg.MaxCircuits, 1000)
+	cfg.MaxCircuits = cmp.Or(cfg.MaxCircuits, 1000)
 	perHost := cfg.Key == nil
 	if perHost {
 		cfg.Key = func(req *http.Request) string { return req.URL.Host }

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -71,15 +72,15 @@ func (s *Settings) complete() error {
 			faults = append(faults, fmt.Errorf("breaker: Settings.%s: %d is more than 100", p.name, p.value))
 		}
 	}
-	s.Volume = orDefault(s.Volume, 10)
-	s.FailurePercent = orDefault(s.FailurePercent, 50)
-	s.SlowPercent = orDefault(s.SlowPercent, 80)
-	s.Sleep = orDefault(s.Sleep, 5*time.Second)
-	s.MaxSleep = orDefault(s.MaxSleep, max(time.Minute, s.Sleep))
-	s.Trickle = orDefault(s.Trickle, 2)
-	s.Successes = orDefault(s.Successes, 3)
-	s.Step = orDefault(s.Step, time.Second)
-	s.MaxCooldown = orDefault(s.MaxCooldown, time.Minute)
+	s.Volume = cmp.Or(s.Volume, 10)
+	s.FailurePercent = cmp.Or(s.FailurePercent, 50)
+	s.SlowPercent = cmp.Or(s.SlowPercent, 80)
+	s.Sleep = cmp.Or(s.Sleep, 5*time.Second)
+	s.MaxSleep = cmp.Or(s.MaxSleep, max(time.Minute, s.Sleep))
+	s.Trickle = cmp.Or(s.Trickle, 2)
+	s.Successes = cmp.Or(s.Successes, 3)
+	s.Step = cmp.Or(s.Step, time.Second)
+	s.MaxCooldown = cmp.Or(s.MaxCooldown, time.Minute)
 	if s.Ramp == nil {
 		s.Ramp = []float64{0.01, 0.05, 0.25, 0.5}
 	}
@@ -111,12 +112,4 @@ func (s *Settings) percent() int {
 		return 50
 	}
 	return s.FailurePercent
-}
-
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
 }

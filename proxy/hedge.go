@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,7 +35,7 @@ func (h *Hedge) resolve() (*Hedge, error) {
 	if h == nil {
 		return nil, nil //nolint:nilnil // off
 	}
-	out := Hedge{Ratio: orDefault(h.Ratio, 0.05), Quantile: orDefault(h.Quantile, 0.95)}
+	out := Hedge{Ratio: cmp.Or(h.Ratio, 0.05), Quantile: cmp.Or(h.Quantile, 0.95)}
 	var faults []error
 	for _, f := range [...]struct {
 		name  string

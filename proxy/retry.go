@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,10 +67,10 @@ type retryPolicy struct {
 
 func (r Retry) resolve() (retryPolicy, error) {
 	p := retryPolicy{
-		attempts: orDefault(r.Attempts, 3), repeat: r.Repeat, statuses: r.Statuses,
-		backoff: orDefault(r.Backoff, 25*time.Millisecond), maxBackoff: orDefault(r.MaxBackoff, time.Second),
-		maxRetryAfter: orDefault(r.MaxRetryAfter, 2*time.Second),
-		ratio:         orDefault(r.BudgetRatio, 0.2), reserve: orDefault(r.BudgetReserve, 1),
+		attempts: cmp.Or(r.Attempts, 3), repeat: r.Repeat, statuses: r.Statuses,
+		backoff: cmp.Or(r.Backoff, 25*time.Millisecond), maxBackoff: cmp.Or(r.MaxBackoff, time.Second),
+		maxRetryAfter: cmp.Or(r.MaxRetryAfter, 2*time.Second),
+		ratio:         cmp.Or(r.BudgetRatio, 0.2), reserve: cmp.Or(r.BudgetReserve, 1),
 	}
 	if p.repeat == nil {
 		p.repeat = Idempotent

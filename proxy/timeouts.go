@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -60,13 +61,13 @@ func (t Timeouts) limits() (limits, error) {
 }
 
 func (t Timeouts) resolve() (Timeouts, error) {
-	t.Connect = orDefault(t.Connect, 5*time.Second)
-	t.FirstByte = orDefault(t.FirstByte, 2*time.Minute)
-	t.FirstContent = orDefault(t.FirstContent, 5*time.Minute)
-	t.Idle = orDefault(t.Idle, 5*time.Minute)
-	t.Stall = orDefault(t.Stall, time.Minute)
-	t.Total = orDefault(t.Total, time.Hour)
-	t.Tunnel = orDefault(t.Tunnel, time.Hour)
+	t.Connect = cmp.Or(t.Connect, 5*time.Second)
+	t.FirstByte = cmp.Or(t.FirstByte, 2*time.Minute)
+	t.FirstContent = cmp.Or(t.FirstContent, 5*time.Minute)
+	t.Idle = cmp.Or(t.Idle, 5*time.Minute)
+	t.Stall = cmp.Or(t.Stall, time.Minute)
+	t.Total = cmp.Or(t.Total, time.Hour)
+	t.Tunnel = cmp.Or(t.Tunnel, time.Hour)
 	var faults []error
 	for _, f := range []struct {
 		name string
@@ -77,11 +78,4 @@ func (t Timeouts) resolve() (Timeouts, error) {
 		}
 	}
 	return t, errors.Join(faults...)
-}
-
-func orDefault[T ~int | ~int64 | ~float64](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
 }

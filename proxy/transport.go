@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -100,7 +101,7 @@ func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 	if err := errors.Join(tlsErr, protoErr); err != nil {
 		return nil, err
 	}
-	connect := orDefault(cfg.ConnectTimeout, 5*time.Second)
+	connect := cmp.Or(cfg.ConnectTimeout, 5*time.Second)
 	maxHeader := cfg.MaxHeaderBytes
 	if maxHeader <= 0 {
 		maxHeader = 256 << 10
@@ -112,9 +113,9 @@ func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 		TLSHandshakeTimeout:    max(connect, 0),
 		Protocols:              protocols,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
-		MaxIdleConnsPerHost:    orDefault(cfg.MaxIdlePerHost, 512),
+		MaxIdleConnsPerHost:    cmp.Or(cfg.MaxIdlePerHost, 512),
 		MaxConnsPerHost:        max(cfg.MaxPerHost, 0),
-		IdleConnTimeout:        max(orDefault(cfg.IdleTimeout, 55*time.Second), 0),
+		IdleConnTimeout:        max(cmp.Or(cfg.IdleTimeout, 55*time.Second), 0),
 		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true, // the client's Accept-Encoding goes upstream as it is
 	}, nil

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -68,7 +69,7 @@ func NewHub(cfg HubConfig) (*Hub, error) {
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
 	}
-	cfg.TTL = orDefault(cfg.TTL, time.Minute)
+	cfg.TTL = cmp.Or(cfg.TTL, time.Minute)
 	return &Hub{cfg: cfg, topics: map[string]*Topic{}}, nil
 }
 

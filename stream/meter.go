@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ func NewMeter(cfg MeterConfig) (*Meter, error) {
 	if cfg.OnUsage == nil && cfg.Report == nil {
 		return nil, errors.New("stream: MeterConfig: OnUsage or Report is required")
 	}
-	cfg.Stall = orDefault(cfg.Stall, time.Second)
+	cfg.Stall = cmp.Or(cfg.Stall, time.Second)
 	if cfg.Stall < 0 {
 		return nil, fmt.Errorf("stream: MeterConfig.Stall: %v is negative", cfg.Stall)
 	}

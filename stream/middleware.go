@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,9 +57,9 @@ type Streams struct {
 
 // New returns Streams, or an error if cfg is invalid.
 func New(cfg Config) (*Streams, error) {
-	cfg.Heartbeat = orDefault(cfg.Heartbeat, 15*time.Second)
-	cfg.WriteTimeout = orDefault(cfg.WriteTimeout, 10*time.Second)
-	cfg.Idle = orDefault(cfg.Idle, 5*time.Minute)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 15*time.Second)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 10*time.Second)
+	cfg.Idle = cmp.Or(cfg.Idle, 5*time.Minute)
 	if cfg.Idle > 0 && cfg.Heartbeat >= cfg.Idle {
 		return nil, fmt.Errorf("stream: Config.Heartbeat %v must be shorter than Config.Idle %v", cfg.Heartbeat, cfg.Idle)
 	}
@@ -152,10 +153,3 @@ func (s *Streams) leave(g *guard) {
 // knowsNoComments reports whether clients of the path's API fail on lines other than "data:".
 // Google's SDKs drop an event after a comment, or fail.
 func knowsNoComments(path string) bool { return strings.HasSuffix(path, ":streamGenerateContent") }
-
-func orDefault(v, def time.Duration) time.Duration {
-	if v == 0 {
-		return def
-	}
-	return v
-}
