@@ -34,8 +34,8 @@ type Config struct {
 	Lease time.Duration
 	// Wait queues requests over the limit. Default: they are refused at once.
 	Wait Wait
-	// Shadow is shadow mode (dry run): requests over the limit are reported as WouldRefuse
-	// and let in, without headers. It excludes Wait. Default: false.
+	// Shadow is shadow mode (dry run): refusals are reported as WouldRefuse, and the
+	// requests are let in, without headers. It excludes Wait. Default: false.
 	Shadow bool
 	// HideHeaders omits RateLimit and x-ratelimit-* from responses; Retry-After remains.
 	// Default: false.

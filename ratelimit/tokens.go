@@ -25,8 +25,8 @@ type TokensConfig struct {
 	Store Store
 	// Cost returns the cost of input and output tokens. Default: their sum.
 	Cost func(input, output int64) int64
-	// Shadow is shadow mode (dry run): requests over the limit are reported as WouldRefuse
-	// and let in, without headers. Default: false.
+	// Shadow is shadow mode (dry run): refusals are reported as WouldRefuse, and the
+	// requests are let in, without headers. Default: false.
 	Shadow bool
 	// HideHeaders omits RateLimit and x-ratelimit-* from responses; Retry-After remains.
 	// Default: false.

@@ -161,3 +161,15 @@ func TestConcurrentUse(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 }
+
+// A sample measures requests also outside a proxy.
+func TestSampleOutsideAProxy(t *testing.T) {
+	t.Parallel()
+	r := newRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
+	s := r.Step().Sample(1, true)
+	res, err := s.RoundTrip(post(`{"model":"m"}`), serves("new", http.StatusInternalServerError))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, 1, r.Status().Checks[0].CanaryBad)
+	require.True(t, rollout.Judge(s.NewContext(t.Context()), true))
+}

@@ -23,7 +23,7 @@ type Event struct {
 }
 
 // Rollout raises the share of a new version step by step while it is no worse than the
-// stable one, and rolls it back as soon as it is. It is safe for concurrent use.
+// stable one, and rolls it back as soon as it is worse. It is safe for concurrent use.
 type Rollout struct {
 	cfg     Config
 	current atomic.Pointer[Step]

@@ -361,24 +361,6 @@ func TestConfigFaults(t *testing.T) {
 	for _, part := range []string{"Stable and Canary", "Steps[1]", "Steps[2]", "Risk", "Margin: 0.5", "Slow: NaN", "Dwell"} {
 		require.ErrorContains(t, err, part)
 	}
-	for name, c := range map[string]struct{ table, want string }{
-		"no weight":        {`{"routes":[{"model":"m","version":"old"}]}`, `no route of model "m" gives version "old" a weight`},
-		"other conditions": {`{"routes":[{"model":"m","version":"old","weight":9,"conditions":{"tags":["x"]}},{"model":"m","version":"new","weight":1}]}`, "the same conditions"},
-		"not the first":    {`{"routes":[{"model":"m","version":"new","weight":1},{"model":"m","version":"old","weight":9}]}`, "must come before"},
-		"third before":     {`{"routes":[{"version":"third","weight":1},{"model":"m","version":"old","weight":9},{"model":"m","version":"new","weight":9}]}`, "must come before"},
-		"nothing to share": {`{"routes":[{"model":"m","version":"old","weight":0},{"model":"m","version":"new","weight":0},{"version":"third","weight":1}]}`, "sum up to 0"},
-		"twice": {`{"routes":[{"model":"m","version":"old","weight":1},{"model":"m","version":"new","weight":1},
-			{"model":"m","version":"new","weight":1,"conditions":{"tags":["x"]}}]}`, `both give "new" a weight`},
-	} {
-		r, err := rollout.New(rollout.Config{Model: "m", Stable: "old", Canary: "new"})
-		require.NoError(t, err)
-		_, err = routing.New(routing.Config{Table: table(t, c.table), Upstreams: upstreams("old", "new", "third"), Rollouts: []*rollout.Rollout{r}})
-		require.ErrorContains(t, err, c.want, name)
-	}
-	one, _ := rollout.New(rollout.Config{Model: "m", Stable: "old", Canary: "new"})
-	_, err = routing.New(routing.Config{Table: table(t, rolloutTable), Upstreams: upstreams("old", "new"), Rollouts: []*rollout.Rollout{one, one, nil}})
-	require.ErrorContains(t, err, "also in rollout")
-	require.ErrorContains(t, err, "Rollouts[2] is nil")
 }
 
 func TestStateText(t *testing.T) {
