@@ -70,7 +70,7 @@ func TestTwoPathsOpenAll(t *testing.T) {
 		"one beside another":    {[]string{"/good", "/bad"}, false, false},
 		"two":                   {[]string{"/bad/a", "/bad/b"}, false, true},
 		"two beside a third":    {[]string{"/bad/a", "/bad/b", "/bad/c", "/good"}, false, true},
-		"not told apart":        {[]string{"/good", "/bad", "/bad"}, true, true},
+		"not distinguished":     {[]string{"/good", "/bad", "/bad"}, true, true},
 		"two that are the same": {[]string{"/good", "/bad/1", "/bad/2"}, false, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -83,7 +83,7 @@ func (a *Attempt) ConnectTimeout() time.Duration {
 	return a.limits.Connect
 }
 
-// SetPatience bounds the time until the response begins, for this attempt; with [Prefetch],
+// SetPatience bounds the time until the response begins, for this attempt; with [Limits].Prefetch,
 // the time until its first content. It is called before Do.
 func (a *Attempt) SetPatience(d time.Duration) {
 	a.mu.Lock()
