@@ -156,7 +156,7 @@ func (g *gateway) restore(ctx context.Context, name string, r *runningRollout) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := r.Restore(ctx); err != nil { // it asks again; meanwhile the canary gets nothing
-		g.log.Error("rollout: its store does not answer", "rollout", name, "error", err)
+		g.log.Error("rollout: the store does not respond", "rollout", name, "error", err)
 	}
 }
 
