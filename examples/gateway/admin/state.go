@@ -12,7 +12,7 @@ import (
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/examples/gateway/live"
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
 // getUpstreams returns the state of every endpoint.
@@ -80,7 +80,7 @@ func (h *Handler) postPurge(c *gin.Context) {
 // rolloutRow is a rollout on the private port.
 type rolloutRow struct {
 	Group string `json:"group"`
-	routing.RolloutStatus
+	rollout.Status
 }
 
 // rolloutRows returns the rollouts in the order of the configuration.

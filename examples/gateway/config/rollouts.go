@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
 // Rollout raises the share of a new version step by step while measurements show that it is no
@@ -50,13 +50,13 @@ func (cfg *Rollout) ID() string {
 	return cfg.Model + ":" + cfg.Canary
 }
 
-// Library returns the configuration for package routing.
-func (cfg *Rollout) Library() routing.RolloutConfig {
+// Library returns the configuration for package rollout.
+func (cfg *Rollout) Library() rollout.Config {
 	steps := make([]float64, len(cfg.Steps))
 	for i, percent := range cfg.Steps {
 		steps[i] = percent / 100
 	}
-	return routing.RolloutConfig{
+	return rollout.Config{
 		Name: cfg.ID(), Model: cfg.Model, Stable: cfg.Stable, Canary: cfg.Canary, Steps: steps,
 		Dwell: time.Duration(cfg.Dwell), Interval: time.Duration(cfg.Interval), MinKeys: cfg.MinUsers, Patience: time.Duration(cfg.Patience), Risk: cfg.Risk,
 		Margin: cfg.Margin, Tolerance: cfg.Tolerance, Slow: cfg.Slow, AwaitQuality: cfg.AwaitQuality,
@@ -70,7 +70,7 @@ func (k *checker) rollout(at string, err error) {
 		return // there is none
 	}
 	for _, one := range joined.Unwrap() {
-		k.Add(at, "%s", strings.ToLower(strings.TrimPrefix(one.Error(), "routing: RolloutConfig.")))
+		k.Add(at, "%s", strings.ToLower(strings.TrimPrefix(one.Error(), "rollout: Config.")))
 	}
 }
 
@@ -92,7 +92,7 @@ func (k *checker) rollouts(c *Config) {
 				k.Add(at+".name", "%q is another rollout's too", r.ID())
 			}
 			names = append(names, r.ID())
-			_, err := routing.NewRollout(r.Library())
+			_, err := rollout.New(r.Library())
 			k.rollout(at, err)
 		}
 	}

@@ -12,13 +12,13 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/examples/gateway/config"
-	"github.com/ginfer/ginfer/routing"
-	"github.com/ginfer/ginfer/routing/redisstore"
+	"github.com/ginfer/ginfer/routing/rollout"
+	"github.com/ginfer/ginfer/routing/rollout/redisstore"
 )
 
 // Rollout is a rollout at work.
 type Rollout struct {
-	*routing.Rollout
+	*rollout.Rollout
 	// Group is the path of its group.
 	Group string
 
@@ -27,7 +27,7 @@ type Rollout struct {
 
 // progress is where the progress of rollouts is stored: in a directory, or in Redis, where
 // replicas share it.
-type progress struct{ routing.RolloutStore }
+type progress struct{ rollout.Store }
 
 // rolloutProgress is the store of all rollouts.
 func (b *builder) rolloutProgress() (err error) {
@@ -38,7 +38,7 @@ func (b *builder) rolloutProgress() (err error) {
 func (b *builder) newProgress() (Part[*progress], error) {
 	cfg := b.Config.Redis
 	if cfg == nil {
-		return Part[*progress]{Value: &progress{routing.NewFileStore(b.Config.RolloutDir)}}, nil
+		return Part[*progress]{Value: &progress{rollout.NewFileStore(b.Config.RolloutDir)}}, nil
 	}
 	client, err := connect(cfg, redisstore.Options(cfg.Addresses...))
 	if err != nil {
@@ -82,7 +82,7 @@ func (b *builder) rollout(group string, cfg *config.Rollout) (*Rollout, error) {
 		if b.Config.Redis != nil {
 			library.Replicas = b.Config.Redis.Replicas
 		}
-		made, err := routing.NewRollout(library)
+		made, err := rollout.New(library)
 		if err != nil {
 			return Part[*Rollout]{}, err
 		}
@@ -90,7 +90,7 @@ func (b *builder) rollout(group string, cfg *config.Rollout) (*Rollout, error) {
 			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
 			if err := made.Restore(ctx); err != nil { // Run repeats it; meanwhile the canary gets no requests
-				b.g.log.Error("rollout: its store does not respond", "rollout", cfg.ID(), "error", err)
+				b.g.log.Error("rollout: the store does not respond", "rollout", cfg.ID(), "error", err)
 			}
 		}
 		// Run saves the progress before it returns.
@@ -101,28 +101,28 @@ func (b *builder) rollout(group string, cfg *config.Rollout) (*Rollout, error) {
 // successor is a new store that takes over the progress of a rollout from its previous store,
 // so that a canary that was rolled back stays so.
 type successor struct {
-	routing.RolloutStore
-	before atomic.Pointer[routing.Rollout] // nil: the store has it by now
+	rollout.Store
+	before atomic.Pointer[rollout.Rollout] // nil: the store has it by now
 }
 
-func newSuccessor(store routing.RolloutStore, before *routing.Rollout) *successor {
-	s := &successor{RolloutStore: store}
+func newSuccessor(store rollout.Store, before *rollout.Rollout) *successor {
+	s := &successor{Store: store}
 	s.before.Store(before)
 	return s
 }
 
-func (s *successor) Load(ctx context.Context, name string) (routing.Progress, error) {
-	p, err := s.RolloutStore.Load(ctx, name)
+func (s *successor) Load(ctx context.Context, name string) (rollout.Progress, error) {
+	p, err := s.Store.Load(ctx, name)
 	before := s.before.Load()
 	if err != nil || before == nil {
 		return p, err
 	}
 	was := before.Status()
-	unread := was.State == routing.Running && was.Share == 0
+	unread := was.State == rollout.Running && was.Share == 0
 	if p.Revision == 0 && !unread && name == was.Name+":"+was.Stable+":"+was.Canary {
-		p = routing.Progress{Revision: 1, State: was.State, Reason: was.Reason, Step: was.Step, Share: was.Share, Since: was.Since}
-		if err = s.Save(ctx, name, p); errors.Is(err, routing.ErrConflict) { // another replica did it
-			p, err = s.RolloutStore.Load(ctx, name)
+		p = rollout.Progress{Revision: 1, State: was.State, Reason: was.Reason, Step: was.Step, Share: was.Share, Since: was.Since}
+		if err = s.Save(ctx, name, p); errors.Is(err, rollout.ErrConflict) { // another replica did it
+			p, err = s.Store.Load(ctx, name)
 		}
 	}
 	if err == nil {
@@ -147,7 +147,7 @@ func feedback(cfg *config.Group) gin.HandlerFunc {
 			apierror.Abort(c, &apierror.Error{Status: http.StatusBadRequest, Code: "invalid_feedback", Message: `Send {"model": "…", "good": true} or false.`})
 			return
 		}
-		c.AbortWithStatusJSON(http.StatusOK, gin.H{"counted": routing.Judge(c.Request.Context(), *verdict.Good)})
+		c.AbortWithStatusJSON(http.StatusOK, gin.H{"counted": rollout.Judge(c.Request.Context(), *verdict.Good)})
 	}
 }
 
@@ -162,8 +162,8 @@ func (a *App) AllRollouts() []*Rollout {
 	return rows
 }
 
-func (a *App) rolloutStates() []routing.RolloutStatus {
-	var states []routing.RolloutStatus
+func (a *App) rolloutStates() []rollout.Status {
+	var states []rollout.Status
 	for _, r := range a.AllRollouts() {
 		states = append(states, r.Status())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 )
 
@@ -205,7 +206,7 @@ func (s *Stages) router(cfg *config.Routing) (*routing.Router, error) {
 	for name, u := range s.b.Upstreams {
 		upstreams[name] = u
 	}
-	rollouts := make([]*routing.Rollout, len(s.out.Rollouts))
+	rollouts := make([]*rollout.Rollout, len(s.out.Rollouts))
 	for i, r := range s.out.Rollouts {
 		rollouts[i] = r.Rollout
 	}

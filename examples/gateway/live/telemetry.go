@@ -13,7 +13,7 @@ import (
 	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/observe/otelsetup"
 	"github.com/ginfer/ginfer/ratelimit"
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 )
 
@@ -52,7 +52,7 @@ func (g *Gateway) startTelemetry() error {
 		Circuits:      func() map[string][]breaker.Status { return g.Current().CircuitStates() },
 		Streams:       func() map[string]int { return g.Current().OpenStreams() },
 		Caches:        func() map[string]*cache.Memory { return g.Current().memories() },
-		Rollouts:      func() []routing.RolloutStatus { return g.Current().rolloutStates() },
+		Rollouts:      func() []rollout.Status { return g.Current().rolloutStates() },
 	})
 	t.Recent, faults[2] = observe.NewRecent(observe.RecentConfig{})
 	t.Live, faults[3] = observe.NewLive(observe.LiveConfig{Window: 5 * time.Minute}) // the charts' width
