@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/embedded"
 	"github.com/nats-io/nats.go"
@@ -140,10 +141,10 @@ func serveChild(connect func(context.Context) (*nats.Conn, error), replicas int)
 		attempts = 20
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	q, err := queue.New(queue.Config{
-		Connect: connect, Replicas: replicas, Owner: byHeader, Lease: 2 * time.Second, Workers: 32, Attempts: attempts,
+	q, routes, err := queuetest.New(queuetest.Setup{Config: queue.Config{
+		Connect: connect, Replicas: replicas, Owner: queuetest.ByHeader, Lease: 2 * time.Second, Workers: 32, Attempts: attempts,
 		Limits: queue.Limits{TenantTasks: 100_000},
-		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		Transport: queuetest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			r = r.Clone(r.Context())
 			r.URL.Host = upstream
 			if r.ContentLength > poison {
@@ -151,19 +152,16 @@ func serveChild(connect func(context.Context) (*nats.Conn, error), replicas int)
 			}
 			return client.Do(r)
 		}),
-	})
+	}})
 	must(err)
 	go func() { must(q.Run(context.Background())) }()
 	for s, _ := q.Status(context.Background()); !s.Connected; s, _ = q.Status(context.Background()) {
 		<-time.After(10 * time.Millisecond)
 	}
-	r := gin.New()
-	q.Routes(r.Group("/v1"))
-	q.AdminRoutes(r.Group("/admin"))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	fmt.Println(l.Addr())
-	must(http.Serve(l, r))
+	must(http.Serve(l, routes))
 }
 
 // brokerChild is a server of a cluster.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -79,14 +80,14 @@ func load(t *testing.T, r *remote, n int, at func(submitted int)) []string {
 	for client := range faults {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				text, err := r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", job(i), "Idempotency-Key", fmt.Sprint("k", i))
+				text, err := r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", queuetest.Job(i), "Idempotency-Key", fmt.Sprint("k", i))
 				if err != nil {
 					faults[client] = err
 					return
 				}
-				var o object
+				var o queuetest.Object
 				_ = json.Unmarshal([]byte(text), &o)
-				ids[i] = o.str("id")
+				ids[i] = o.Str("id")
 				at(int(taken.Add(1)))
 			}
 		})
@@ -99,9 +100,9 @@ func load(t *testing.T, r *remote, n int, at func(submitted int)) []string {
 }
 
 // drained waits until no task is left, and returns the status.
-func (r *remote) drained(t *testing.T) object {
+func (r *remote) drained(t *testing.T) queuetest.Object {
 	t.Helper()
-	var o object
+	var o queuetest.Object
 	require.Eventually(t, func() bool {
 		code, text, err := r.try(http.MethodGet, "/admin/queue", "")
 		o = nil
@@ -168,7 +169,7 @@ func TestKill(t *testing.T) {
 	output := r.output(t, batch)
 	require.Len(t, output, n/5)
 	for i, line := range output {
-		require.Equal(t, fmt.Sprintf("r%d", i), line.str("custom_id"))
+		require.Equal(t, fmt.Sprintf("r%d", i), line.Str("custom_id"))
 	}
 	status := r.drained(t)
 	assert.InDelta(t, n, status["results"], 0.1, "one for each job; the batch's are in its file")
@@ -185,60 +186,60 @@ func TestPoison(t *testing.T) {
 	supervise(t, r, "gateway", "DIR="+dir, "UPSTREAM="+up.address(), "ATTEMPTS=3")
 	text, err := r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", `{"url":"/v1/completions","body":{"x":"`+strings.Repeat("x", poison)+`"}}`, "Idempotency-Key", "k")
 	require.NoError(t, err)
-	var o object
+	var o queuetest.Object
 	require.NoError(t, json.Unmarshal([]byte(text), &o))
-	path := "/v1/jobs/" + o.str("id") + "?wait=5s"
-	for o.str("status") == "queued" || o.str("status") == "in_progress" {
+	path := "/v1/jobs/" + o.Str("id") + "?wait=5s"
+	for o.Str("status") == "queued" || o.Str("status") == "in_progress" {
 		text, err = r.insist(http.StatusOK, http.MethodGet, path, "")
 		require.NoError(t, err)
 		o = nil
 		require.NoError(t, json.Unmarshal([]byte(text), &o))
 	}
-	assert.Equal(t, "failed", o.str("status"))
-	assert.Equal(t, "worker_lost", o.code())
+	assert.Equal(t, "failed", o.Str("status"))
+	assert.Equal(t, "worker_lost", o.Code())
 	assert.InDelta(t, 3, o["attempts"], 0.1)
 	text, err = r.insist(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")
 	require.NoError(t, err)
 	assert.Contains(t, text, "begun 3 times")
-	text, err = r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", job(0))
+	text, err = r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", queuetest.Job(0))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal([]byte(text), &o))
-	verify(t, r, []string{o.str("id")})
+	verify(t, r, []string{o.Str("id")})
 }
 
 // newBatch submits a batch of n lines.
 func (r *remote) newBatch(t *testing.T, n int) string {
 	t.Helper()
-	body, kind := form(map[string]string{"purpose": "batch"}, lines(n))
+	body, kind := queuetest.Form(map[string]string{"purpose": "batch"}, queuetest.Lines(n))
 	text, err := r.insist(http.StatusOK, http.MethodPost, "/v1/files", body, "Content-Type", kind)
 	require.NoError(t, err)
-	var file, batch object
+	var file, batch queuetest.Object
 	require.NoError(t, json.Unmarshal([]byte(text), &file))
-	text, err = r.insist(http.StatusOK, http.MethodPost, "/v1/batches", `{"input_file_id":"`+file.str("id")+`","endpoint":"/v1/chat/completions","completion_window":"24h"}`)
+	text, err = r.insist(http.StatusOK, http.MethodPost, "/v1/batches", `{"input_file_id":"`+file.Str("id")+`","endpoint":"/v1/chat/completions","completion_window":"24h"}`)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal([]byte(text), &batch))
-	return batch.str("id")
+	return batch.Str("id")
 }
 
 // output waits for a batch and reads its output.
-func (r *remote) output(t *testing.T, id string) []object {
+func (r *remote) output(t *testing.T, id string) []queuetest.Object {
 	t.Helper()
-	var o object
+	var o queuetest.Object
 	require.Eventually(t, func() bool {
 		code, text, err := r.try(http.MethodGet, "/v1/batches/"+id, "")
 		o = nil
-		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && o.str("status") == "completed"
+		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && o.Str("status") == "completed"
 	}, time.Minute, 50*time.Millisecond, "the batch is completed: %v", o)
-	text, err := r.insist(http.StatusOK, http.MethodGet, "/v1/files/"+o.str("output_file_id")+"/content", "")
+	text, err := r.insist(http.StatusOK, http.MethodGet, "/v1/files/"+o.Str("output_file_id")+"/content", "")
 	require.NoError(t, err)
-	var all []object
+	var all []queuetest.Object
 	for line := range strings.Lines(text) {
-		var l object
+		var l queuetest.Object
 		require.NoError(t, json.Unmarshal([]byte(line), &l))
 		all = append(all, l)
 	}
-	assert.Equal(t, [3]int{len(all), len(all), 0}, o.counts())
-	assert.Equal(t, [5]int{2 * len(all), 0, len(all), 0, 3 * len(all)}, o.tokens(), "of each line once, however often it was begun")
+	assert.Equal(t, [3]int{len(all), len(all), 0}, o.Counts())
+	assert.Equal(t, [5]int{2 * len(all), 0, len(all), 0, 3 * len(all)}, o.Tokens(), "of each line once, however often it was begun")
 	return all
 }
 

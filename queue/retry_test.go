@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/stretchr/testify/assert"
 )
@@ -54,20 +55,20 @@ func TestRetry(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var calls atomic.Int64
-			var seen events
-			a := quick(t, func(cfg *queue.Config) {
-				cfg.Attempts, cfg.Timeout, cfg.OnEvent, cfg.Limits.ResultBytes = 3, 200*time.Millisecond, seen.on, 1000
+			var seen queuetest.Events
+			a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
+				cfg.Attempts, cfg.Timeout, cfg.OnEvent, cfg.Limits.ResultBytes = 3, 200*time.Millisecond, seen.On, 1000
 				cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					calls.Add(1)
 					tt.bad(w, r)
 				})
 			})
-			got := a.done(a.submit(job(1)))
-			assert.Equal(t, "failed", got.str("status"))
+			got := a.Done(a.Submit(queuetest.Job(1)))
+			assert.Equal(t, "failed", got.Str("status"))
 			assert.NotNil(t, got["error"])
 			assert.InEpsilon(t, float64(tt.tries), got["attempts"], 0.01)
 			assert.EqualValues(t, tt.tries, calls.Load())
-			assert.Len(t, seen.of(queue.Retried), tt.tries-1)
+			assert.Len(t, seen.Of(queue.Retried), tt.tries-1)
 		})
 	}
 }
@@ -76,7 +77,7 @@ func TestRetrySucceeds(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
 	var last atomic.Value
-	a := quick(t, func(cfg *queue.Config) {
+	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			info, _ := queue.FromContext(r.Context())
 			last.Store(info)
@@ -87,8 +88,8 @@ func TestRetrySucceeds(t *testing.T) {
 		})
 	})
 	begin := time.Now()
-	id := a.submit(job(1))
-	assert.Equal(t, "completed", a.done(id).str("status"))
+	id := a.Submit(queuetest.Job(1))
+	assert.Equal(t, "completed", a.Done(id).Str("status"))
 	assert.Greater(t, time.Since(begin), 2*time.Second, "Retry-After is obeyed")
 	assert.Equal(t, queue.Info{ID: id, Line: -1, Tenant: "ann", Attempt: 3, Priority: queue.Normal}, last.Load())
 }
@@ -97,38 +98,38 @@ func TestRetrySucceeds(t *testing.T) {
 func TestDeadLetter(t *testing.T) {
 	t.Parallel()
 	var healthy atomic.Bool
-	var seen events
-	a := quick(t, func(cfg *queue.Config) {
-		cfg.Attempts, cfg.OnEvent = 2, seen.on
+	var seen queuetest.Events
+	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
+		cfg.Attempts, cfg.OnEvent = 2, seen.On
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !healthy.Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		})
 	})
-	id := a.submit(job(1))
-	assert.Equal(t, "failed", a.done(id).str("status"))
+	id := a.Submit(queuetest.Job(1))
+	assert.Equal(t, "failed", a.Done(id).Str("status"))
 	var letters []any
-	a.eventually("it is a dead letter", func() bool {
-		letters, _ = a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"].([]any)
+	a.Eventually("it is a dead letter", func() bool {
+		letters, _ = a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"].([]any)
 		return len(letters) == 1
 	})
-	l := object(letters[0].(map[string]any))
-	assert.Equal(t, id, l.str("of"))
-	assert.Equal(t, "job", l.str("kind"))
-	assert.Equal(t, "ann", l.str("tenant"))
-	assert.Equal(t, "failed 2 times, at last: status 503", l.str("reason"))
-	a.eventually("it is told", func() bool { return len(seen.of(queue.Dead)) == 1 })
+	l := queuetest.Object(letters[0].(map[string]any))
+	assert.Equal(t, id, l.Str("of"))
+	assert.Equal(t, "job", l.Str("kind"))
+	assert.Equal(t, "ann", l.Str("tenant"))
+	assert.Equal(t, "failed 2 times, at last: status 503", l.Str("reason"))
+	a.Eventually("it is told", func() bool { return len(seen.Of(queue.Dead)) == 1 })
 
 	healthy.Store(true)
-	path := "/admin/queue/dead/" + l.str("id")
-	assert.Equal(t, id, a.want(http.StatusAccepted, http.MethodPost, path+"/replay", "").str("replayed_as"))
-	assert.Equal(t, "completed", a.done(id).str("status"), "under its own name")
-	assert.Equal(t, http.StatusOK, a.do(http.MethodGet, "/v1/jobs/"+id+"/result", "").Code)
-	a.want(http.StatusNotFound, http.MethodPost, path+"/replay", "")
-	assert.Empty(t, a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"])
-	a.want(http.StatusNotFound, http.MethodDelete, path, "")
-	a.want(http.StatusNotFound, http.MethodDelete, "/admin/queue/dead/x", "")
+	path := "/admin/queue/dead/" + l.Str("id")
+	assert.Equal(t, id, a.Want(http.StatusAccepted, http.MethodPost, path+"/replay", "").Str("replayed_as"))
+	assert.Equal(t, "completed", a.Done(id).Str("status"), "under its own name")
+	assert.Equal(t, http.StatusOK, a.Do(http.MethodGet, "/v1/jobs/"+id+"/result", "").Code)
+	a.Want(http.StatusNotFound, http.MethodPost, path+"/replay", "")
+	assert.Empty(t, a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"])
+	a.Want(http.StatusNotFound, http.MethodDelete, path, "")
+	a.Want(http.StatusNotFound, http.MethodDelete, "/admin/queue/dead/x", "")
 }
 
 // A RoundTripper does as well as a handler.
@@ -149,21 +150,17 @@ func TestTransport(t *testing.T) {
 	defer upstream.Close()
 	next := &http.Transport{}
 	defer next.CloseIdleConnections()
-	a := quick(t, func(cfg *queue.Config) {
+	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.Handler, cfg.Attempts, cfg.Limits.ResultBytes = nil, 2, 1000
-		cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		cfg.Transport = queuetest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			r = r.Clone(r.Context())
 			r.URL.Host = upstream.Listener.Addr().String()
 			return next.RoundTrip(r)
 		})
 	})
-	good := a.done(a.submit(job(1)))
-	assert.Equal(t, "completed", good.str("status"))
+	good := a.Done(a.Submit(queuetest.Job(1)))
+	assert.Equal(t, "completed", good.Str("status"))
 	assert.Equal(t, "up-1", good["response"].(map[string]any)["request_id"])
-	assert.Equal(t, "response_too_large", a.done(a.submit(job(2))).code())
-	assert.Equal(t, "response_cut", a.done(a.submit(job(3))).code())
+	assert.Equal(t, "response_too_large", a.Done(a.Submit(queuetest.Job(2))).Code())
+	assert.Equal(t, "response_cut", a.Done(a.Submit(queuetest.Job(3))).Code())
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

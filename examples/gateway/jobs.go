@@ -12,9 +12,11 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
-	"github.com/ginfer/ginfer/observe/jobs"
+	observejobs "github.com/ginfer/ginfer/observe/jobs"
 	"github.com/ginfer/ginfer/queue"
+	"github.com/ginfer/ginfer/queue/batch"
 	"github.com/ginfer/ginfer/queue/embedded"
+	"github.com/ginfer/ginfer/queue/jobs"
 	"github.com/nats-io/nats.go"
 )
 
@@ -23,10 +25,24 @@ type queueConnect = func(context.Context) (*nats.Conn, error)
 // work is the queue with what it is kept in. It lives as long as the process.
 type work struct {
 	*queue.Queue
-	key   string           // what it was made of
-	store *embedded.Server // nil: it is elsewhere
-	stop  context.CancelFunc
-	done  sync.WaitGroup
+	batches *batch.API
+	jobs    *jobs.API
+	key     string           // what it was made of
+	store   *embedded.Server // nil: it is elsewhere
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+}
+
+// Routes adds the paths of jobs and batches.
+func (w *work) Routes(r gin.IRouter) {
+	w.jobs.Routes(r)
+	w.batches.Routes(r)
+}
+
+// AdminRoutes adds the paths for operators.
+func (w *work) AdminRoutes(r gin.IRouter) {
+	w.Queue.AdminRoutes(r)
+	w.batches.AdminRoutes(r)
 }
 
 // keepWork is the queue that the first configuration with one describes; nil: there is
@@ -45,7 +61,13 @@ func (g *gateway) keepWork(cfg *Queue) (*work, error) {
 		return nil, err
 	}
 	w.store = store
-	w.Queue, err = g.newQueue(cfg, connect)
+	if w.Queue, err = g.newQueue(cfg, connect); err != nil {
+		return nil, err
+	}
+	if w.batches, err = batch.New(batch.Config{Queue: w.Queue}); err != nil {
+		return nil, err
+	}
+	w.jobs, err = newJobs(cfg, w.Queue)
 	return w, err
 }
 
@@ -92,19 +114,23 @@ func (g *gateway) queueStore(cfg *Queue) (connect queueConnect, store *embedded.
 }
 
 func (g *gateway) newQueue(cfg *Queue, connect queueConnect) (*queue.Queue, error) {
-	watch, err := jobs.New(jobs.Config{MeterProvider: g.otel.MeterProvider(), Logger: g.log})
+	watch, err := observejobs.New(observejobs.Config{MeterProvider: g.otel.MeterProvider(), Logger: g.log})
 	if err != nil {
 		return nil, err
 	}
-	config := queue.Config{
+	return queue.New(queue.Config{
 		Connect: connect, Replicas: cfg.Replicas, Workers: cfg.Workers, TenantWorkers: cfg.TenantWorkers,
 		Owner: auth.Subject, Tenant: auth.Tenant, Identity: identity, Attach: attach, Headers: []string{"X-Forwarded-For"}, // the gate looks again
 		Handler: http.HandlerFunc(g.carryOut), SpareCapacity: g.spare,
 		Window: time.Duration(cfg.Window), ResultTTL: time.Duration(cfg.Keep), FileTTL: time.Duration(cfg.Keep), DeadTTL: time.Duration(cfg.Keep),
 		OnEvent: watch.Event,
-	}
+	})
+}
+
+func newJobs(cfg *Queue, q *queue.Queue) (*jobs.API, error) {
+	config := jobs.Config{Queue: q}
 	if w := cfg.Webhooks; w != nil {
-		config.Webhooks = &queue.Webhooks{Hosts: w.Hosts, Networks: prefixes(w.Networks)}
+		config.Webhooks = &jobs.Webhooks{Hosts: w.Hosts, Networks: prefixes(w.Networks)}
 		for _, secret := range w.Secrets {
 			text, err := expand(secret)
 			if err != nil {
@@ -113,7 +139,7 @@ func (g *gateway) newQueue(cfg *Queue, connect queueConnect) (*queue.Queue, erro
 			config.Webhooks.Secrets = append(config.Webhooks.Secrets, text)
 		}
 	}
-	return queue.New(config)
+	return jobs.New(config)
 }
 
 // identity is what is kept of who submitted a job. It is no credential.

@@ -26,15 +26,10 @@ import (
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
-	"github.com/panjf2000/ants/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 )
-
-// Package ants has a pool of its own, which nobody uses, and whose goroutines
-// begin when it is imported. The queue imports it.
-var _ = func() bool { ants.Release(); return true }()
 
 // deployed are the files that the Helm chart packages.
 const deployed = "../../deploy/helm/ginfer-gateway/files"

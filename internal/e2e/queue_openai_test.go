@@ -18,18 +18,15 @@ import (
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/queue"
+	"github.com/ginfer/ginfer/queue/batch"
 	"github.com/ginfer/ginfer/queue/embedded"
+	"github.com/ginfer/ginfer/queue/jobs"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
-	"github.com/panjf2000/ants/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// The pool that ants makes for itself when a program begins ends here: goleak would
-// see it.
-var _ = func() bool { ants.Release(); return true }()
 
 // runLoop runs a loop until the test ends.
 func runLoop(t *testing.T, run func(context.Context) error) {
@@ -100,12 +97,18 @@ func newQueued(t *testing.T, upstream http.Handler, limit ratelimit.Config, chan
 	change(&cfg)
 	g.queue, err = queue.New(cfg)
 	require.NoError(t, err)
+	batches, err := batch.New(batch.Config{Queue: g.queue})
+	require.NoError(t, err)
+	singles, err := jobs.New(jobs.Config{Queue: g.queue})
+	require.NoError(t, err)
 	runLoop(t, store.Run)
 	runLoop(t, g.queue.Run)
 	require.Eventually(t, func() bool { s, _ := g.queue.Status(t.Context()); return s.Connected }, 10*time.Second, 5*time.Millisecond)
 
 	r := gin.New()
-	g.queue.Routes(r.Group("/v1", authn.Middleware()))
+	v1 := r.Group("/v1", authn.Middleware())
+	batches.Routes(v1)
+	singles.Routes(v1)
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)
 	g.url = s.URL
