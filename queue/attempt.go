@@ -55,13 +55,10 @@ func (a *attempt) open(ctx context.Context) (bool, error) {
 		return false, a.deadLetter(ctx, "the task can't be read: "+err.Error())
 	}
 	a.state, err = a.q.host.Open(ctx, a.store, &a.task, a.msg.Attempt > 1)
-	if err != nil {
-		return false, err
-	}
-	if a.state == nil {
+	if errors.Is(err, host.ErrNotNeeded) {
 		return false, a.msg.Ack(ctx)
 	}
-	return true, nil
+	return err == nil, err
 }
 
 // carryOut runs the request and acts on the response.

@@ -159,9 +159,12 @@ func (cfg *Config) check() error {
 		name = http.CanonicalHeaderKey(name)
 		add(name == "Cookie" || name == "Proxy-Authorization" || exchange.IsCredential(name), "header "+name+" is a credential and can't be stored")
 	}
-	l := &cfg.Limits
-	add(l.Tasks < 0 || l.TenantTasks < 0 || l.ResultBytes < 0 || l.StoreBytes < 0 || l.DeadLetters < 0, "a bound in Limits is negative")
+	add(cfg.Limits.negative(), "a bound in Limits is negative")
 	return errors.Join(faults...)
+}
+
+func (l *Limits) negative() bool {
+	return l.Tasks < 0 || l.TenantTasks < 0 || l.ResultBytes < 0 || l.StoreBytes < 0 || l.DeadLetters < 0
 }
 
 const minLease = 500 * time.Millisecond

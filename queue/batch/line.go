@@ -24,17 +24,17 @@ type line struct {
 // open is the host.Opener of lines.
 func (a *API) open(ctx context.Context, store *jet.Store, t *task.Task, redelivered bool) (host.Run, error) {
 	b, err := a.cache.get(ctx, store, t.Owner, t.ID)
-	if errors.Is(err, jet.ErrNotFound) {
-		return nil, nil
+	if errors.Is(err, jet.ErrNotFound) || err == nil && !b.running(time.Now()) {
+		return nil, host.ErrNotNeeded
 	}
-	if err != nil || !b.running(time.Now()) {
+	if err != nil {
 		return nil, err
 	}
 	t.Origin = b.Origin
 	if t.Check || redelivered {
 		_, err = store.Results.Get(ctx, t.ID, t.Slot)
 		if err == nil {
-			return nil, nil
+			return nil, host.ErrNotNeeded
 		}
 		if !errors.Is(err, jet.ErrNotFound) {
 			return nil, err

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -23,22 +24,22 @@ type run struct {
 func (a *API) open(ctx context.Context, store *jet.Store, t *task.Task, redelivered bool) (host.Run, error) {
 	rec, rev, err := getRecord(ctx, store, t.Owner, t.ID)
 	if errors.Is(err, jet.ErrNotFound) {
-		return nil, nil // the record, which is written first, expired
+		return nil, host.ErrNotNeeded // the record, which is written first, expired
 	}
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case rec.Round != t.Slot:
-		return nil, nil
+		return nil, host.ErrNotNeeded
 	case rec.done():
-		return nil, a.hooks.announce(ctx, store, rec) // in case of a crash before
+		return nil, cmp.Or(a.hooks.announce(ctx, store, rec), host.ErrNotNeeded) // in case of a crash before
 	case time.Now().After(rec.Expires):
-		return nil, a.end(ctx, store, rec, expired())
+		return nil, cmp.Or(a.end(ctx, store, rec, expired()), host.ErrNotNeeded)
 	}
 	if redelivered || t.Check {
 		if done, err := a.settle(ctx, store, rec); done || err != nil {
-			return nil, err
+			return nil, cmp.Or(err, host.ErrNotNeeded)
 		}
 	}
 	return &run{a, store, rec, rev}, nil

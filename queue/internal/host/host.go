@@ -44,9 +44,12 @@ type Part struct {
 // Loop does work in the background until ctx ends.
 type Loop func(ctx context.Context, store *jet.Store, leases *jet.Leases)
 
-// Opener returns the Run of a task, or nil if its result is not needed any more. A task
-// that was redelivered may have a result.
+// Opener returns the Run of a task, or ErrNotNeeded. A task that was redelivered may have
+// a result.
 type Opener func(ctx context.Context, store *jet.Store, t *task.Task, redelivered bool) (Run, error)
+
+// ErrNotNeeded is returned for a task whose result is not needed any more.
+var ErrNotNeeded = errors.New("queue: the result is not needed")
 
 // Run is the state of one task while a worker has it.
 type Run interface {
