@@ -60,7 +60,7 @@ func TestConfig(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// What was acknowledged is there when the next server starts.
+// Acknowledged data is there when the next server starts.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -100,7 +100,7 @@ func TestDirectoryIsInUse(t *testing.T) {
 	require.ErrorIs(t, err, embedded.ErrNotReady)
 }
 
-// The server lets its clients end first, but not for ever.
+// The server waits for its clients, up to DrainTimeout.
 func TestGrace(t *testing.T) {
 	t.Parallel()
 	s, stop := run(t, embedded.Config{Dir: t.TempDir(), DrainTimeout: 100 * time.Millisecond})
@@ -112,7 +112,7 @@ func TestGrace(t *testing.T) {
 	assert.GreaterOrEqual(t, time.Since(begin), 100*time.Millisecond)
 }
 
-// With a port others can come in, if they know the secret.
+// With a port, other processes can connect if they have the secret.
 func TestSecret(t *testing.T) {
 	t.Parallel()
 	var warned []string
