@@ -236,13 +236,13 @@ func (r *remote) try(method, path, body string, header ...string) (int, string, 
 	return res.StatusCode, string(b), err
 }
 
-// errGaveUp: it did not work for a minute.
+// errGaveUp is returned after two minutes without the expected response.
 var errGaveUp = errors.New("gave up")
 
-// insist sends a request until it is answered as it should be, as a client does.
+// insist repeats a request until the response has a status, as a client does.
 func (r *remote) insist(status int, method, path, body string, header ...string) (string, error) {
 	var got string
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
 		code, text, err := r.try(method, path, body, header...)
 		if err == nil && code == status {
 			return text, nil

@@ -69,8 +69,11 @@ func (a *API) driveOne(ctx context.Context, store *jet.Store, d *jet.Delivery) (
 		return err
 	}
 	rec, rev, err := decodeRecord(store.Records.GetNewest(ctx, string(key)))
-	if err != nil || rec.done() {
+	if err != nil {
 		return err
+	}
+	if rec.done() {
+		return store.Results.Drop(ctx, rec.ID) // in case of a crash before
 	}
 	b := &driver{api: a, store: store, rec: rec, rev: rev, token: api.NewID(""), resumed: rec.Driver != ""}
 	b.rec, b.rev, err = update(ctx, store, rec, rev, func(rec *record) error {
