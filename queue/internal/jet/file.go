@@ -69,8 +69,8 @@ type sentChunk struct {
 func (w *chunkWriter) copy(ctx context.Context, r io.Reader) (size int64, err error) {
 	for {
 		chunk := make([]byte, chunkSize)
-		n, err := io.ReadFull(r, chunk)
-		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		n, err := fill(r, chunk)
+		end := errors.Is(err, io.EOF)
 		if err != nil && !end {
 			return 0, err
 		}
@@ -84,6 +84,17 @@ func (w *chunkWriter) copy(ctx context.Context, r io.Reader) (size int64, err er
 			return size, w.settle(ctx, 0)
 		}
 	}
+}
+
+// fill reads until p is full or r ends. Unlike io.ReadFull, it distinguishes the end from
+// an io.ErrUnexpectedEOF of r, which a truncated request body returns.
+func fill(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+	}
+	return n, err
 }
 
 func (w *chunkWriter) send(ctx context.Context, chunk []byte) error {

@@ -97,9 +97,11 @@ func TestFiles(t *testing.T) {
 			require.True(t, bytes.Equal(data[offset:size], b), "%d from %d", size, offset)
 		}
 	}
-	broken := errors.New("x")
-	_, err := s.Files.Save(ctx, "f", io.MultiReader(bytes.NewReader(data), iotest.ErrReader(broken)))
-	require.ErrorIs(t, err, broken)
+	var err error
+	for _, broken := range []error{errors.New("x"), io.ErrUnexpectedEOF} {
+		_, err = s.Files.Save(ctx, "f", io.MultiReader(bytes.NewReader(data), iotest.ErrReader(broken)))
+		require.ErrorIs(t, err, broken)
+	}
 	u, err := s.Usage(ctx)
 	require.NoError(t, err)
 	assert.Zero(t, u.FileBytes, "half a file is none")
