@@ -32,17 +32,17 @@ func TestResponseWriter(t *testing.T) {
 	}{
 		{"nothing", func(http.ResponseWriter, *http.Request) {}, 200, ""},
 		{"a body alone", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a") }, 200, "a"},
-		{"a status alone", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202) }, 202, ""},
+		{"a status alone", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) }, 202, ""},
 		{"early hints", func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
-			w.WriteHeader(201)
+			w.WriteHeader(http.StatusCreated)
 		}, 201, ""},
 		{"the first status counts", func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(201)
-			w.WriteHeader(500)
+			w.WriteHeader(http.StatusCreated)
+			w.WriteHeader(http.StatusInternalServerError)
 		}, 201, ""},
 		{"a header that is too late", func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 			w.Header().Set("Content-Type", "text/late")
 		}, 200, ""},
 		{"flushes", func(w http.ResponseWriter, _ *http.Request) {
@@ -63,7 +63,7 @@ func TestResponseWriter(t *testing.T) {
 			w.Header().Set("Content-Length", "2")
 			_, _ = io.WriteString(w, "ab")
 		}, 200, "ab"},
-		{"an error of the gateway", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 404) }, 404, "no\n"},
+		{"an error of the gateway", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusNotFound) }, 404, "no\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -106,17 +106,17 @@ func TestBackoff(t *testing.T) {
 	var seen queuetest.Events
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.OnEvent, cfg.Attempts, cfg.Backoff, cfg.MaxBackoff = seen.On, 6, 10*time.Millisecond, 40*time.Millisecond
-		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	})
 	a.Done(a.Submit(queuetest.Job(1)))
 	retried := seen.Of(queue.Retried)
 	require.Len(t, retried, 5)
-	for i, most := range []time.Duration{10, 20, 40, 40, 40} {
-		e := retried[i]
+	for i, ms := range []int{10, 20, 40, 40, 40} {
+		e, most := retried[i], time.Duration(ms)*time.Millisecond
 		assert.Equal(t, i+1, e.Attempt)
 		assert.Equal(t, 500, e.Status)
-		assert.GreaterOrEqual(t, e.Delay, most*time.Millisecond/2, i)
-		assert.LessOrEqual(t, e.Delay, most*time.Millisecond+1, i)
+		assert.GreaterOrEqual(t, e.Delay, most/2, i)
+		assert.LessOrEqual(t, e.Delay, most+1, i)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestRetryAfterPausesLane(t *testing.T) {
 			info, _ := queue.FromContext(r.Context())
 			if info.Tenant == "ann" && calls.Add(1) == 1 {
 				w.Header().Set("Retry-After", "1")
-				w.WriteHeader(429)
+				w.WriteHeader(http.StatusTooManyRequests)
 			}
 		})
 	})

@@ -15,18 +15,18 @@ import (
 )
 
 // stream opens the events of a job. Next returns the next event and its job.
-func stream(t *testing.T, ctx context.Context, a *queuetest.App, id string) (res *http.Response, next func() (string, queuetest.Object)) {
+func stream(ctx context.Context, t *testing.T, a *queuetest.App, id string) (h http.Header, next func() (string, queuetest.Object)) {
 	t.Helper()
 	srv := httptest.NewServer(a.HTTP)
 	t.Cleanup(srv.Close)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/v1/jobs/"+id+"/events", http.NoBody)
 	require.NoError(t, err)
 	r.Header.Set("X-User", a.User)
-	res, err = srv.Client().Do(r)
+	res, err := srv.Client().Do(r)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = res.Body.Close() })
 	in := bufio.NewScanner(res.Body)
-	return res, func() (name string, o queuetest.Object) {
+	return res.Header, func() (name string, o queuetest.Object) {
 		for in.Scan() {
 			if n, ok := strings.CutPrefix(in.Text(), "event: "); ok {
 				name = n
@@ -48,9 +48,9 @@ func TestEventsFromQueuedToDone(t *testing.T) {
 	first := a.Submit(queuetest.Job(1))
 	<-g.Began
 	id := a.Submit(queuetest.Job(2))
-	res, next := stream(t, t.Context(), a, id)
-	assert.Equal(t, "no-cache, no-transform", res.Header.Get("Cache-Control"))
-	assert.Equal(t, "no", res.Header.Get("X-Accel-Buffering"))
+	header, next := stream(t.Context(), t, a, id)
+	assert.Equal(t, "no-cache, no-transform", header.Get("Cache-Control"))
+	assert.Equal(t, "no", header.Get("X-Accel-Buffering"))
 	for i, want := range []string{"queued", "in_progress", "completed"} {
 		name, o := next()
 		assert.Equal(t, "job."+want, name)
@@ -71,7 +71,7 @@ func TestEventsOfDone(t *testing.T) {
 	a := queuetest.Quick(t, nil)
 	id := a.Submit(queuetest.Job(1))
 	a.Done(id)
-	_, next := stream(t, t.Context(), a, id)
+	_, next := stream(t.Context(), t, a, id)
 	name, o := next()
 	assert.Equal(t, "job.completed", name)
 	assert.NotNil(t, o["response"])
@@ -85,7 +85,7 @@ func TestEventsOfCancelled(t *testing.T) {
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) { cfg.Handler = g })
 	id := a.Submit(queuetest.Job(1))
 	<-g.Began
-	_, next := stream(t, t.Context(), a, id)
+	_, next := stream(t.Context(), t, a, id)
 	name, _ := next()
 	assert.Equal(t, "job.in_progress", name)
 	a.Want(http.StatusOK, http.MethodPost, "/v1/jobs/"+id+"/cancel", "")
@@ -102,7 +102,7 @@ func TestEventsDisconnect(t *testing.T) {
 	id := a.Submit(queuetest.Job(1))
 	<-g.Began
 	ctx, disconnect := context.WithCancel(t.Context())
-	_, next := stream(t, ctx, a, id)
+	_, next := stream(ctx, t, a, id)
 	name, _ := next()
 	require.Equal(t, "job.in_progress", name)
 	assert.Equal(t, "too_many_waiters", a.Want(http.StatusServiceUnavailable, http.MethodGet, "/v1/jobs/"+id+"?wait=1s", "").Code())
@@ -123,7 +123,7 @@ func TestWaitersDoNotStopBatches(t *testing.T) {
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) { cfg.Handler, cfg.Jobs.Waiters = g, 1 })
 	id := a.Submit(queuetest.Job(1))
 	<-g.Began
-	_, next := stream(t, t.Context(), a, id)
+	_, next := stream(t.Context(), t, a, id)
 	next()
 	batch := a.Batch(queuetest.Lines(3))
 	a.UnderWay(g, batch)

@@ -18,19 +18,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// letters waits for n dead letters and returns them.
-func letters(t *testing.T, a *queuetest.App, n int) []queuetest.Object {
+// letter waits for a dead letter, the only one, and returns it.
+func letter(t *testing.T, a *queuetest.App) queuetest.Object {
 	t.Helper()
 	var all []queuetest.Object
-	a.Eventually("there are dead letters", func() bool {
+	a.Eventually("there is a dead letter", func() bool {
 		all = nil
 		data, _ := a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"].([]any)
 		for _, l := range data {
 			all = append(all, queuetest.Object(l.(map[string]any)))
 		}
-		return len(all) == n
+		return len(all) == 1
 	})
-	return all
+	return all[0]
 }
 
 // A replayed job that fails again is another dead letter of the same job; its earlier
@@ -45,13 +45,13 @@ func TestReplayFailsAgain(t *testing.T) {
 	})
 	id := a.Submit(queuetest.Job(1))
 	a.Done(id)
-	first := letters(t, a, 1)[0]
+	first := letter(t, a)
 	status.Store(http.StatusBadGateway)
 	assert.Equal(t, id, a.Want(http.StatusAccepted, http.MethodPost, "/admin/queue/dead/"+first.Str("id")+"/replay", "").Str("replayed_as"))
 	a.Eventually("the second round ends", func() bool {
 		return a.Do(http.MethodGet, "/v1/jobs/"+id+"/result?wait=5s", "").Code == http.StatusBadGateway
 	})
-	second := letters(t, a, 1)[0]
+	second := letter(t, a)
 	assert.NotEqual(t, first.Str("id"), second.Str("id"))
 	assert.Equal(t, id, second.Str("of"))
 	assert.Equal(t, "failed 1 times, at last: status 502", second.Str("reason"))
@@ -76,7 +76,7 @@ func TestReplayOfExpired(t *testing.T) {
 	cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	a := queuetest.Start(t, cfg)
 	a.Done(a.Submit(queuetest.Job(1)))
-	l := letters(t, a, 1)[0]
+	l := letter(t, a)
 	nc, err := s.Connect(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(nc.Close)
@@ -86,7 +86,7 @@ func TestReplayOfExpired(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, records.Purge(t.Context()))
 	a.Want(http.StatusNotFound, http.MethodPost, "/admin/queue/dead/"+l.Str("id")+"/replay", "")
-	assert.Len(t, letters(t, a, 1), 1, "the letter stays")
+	assert.Equal(t, l.Str("id"), letter(t, a).Str("id"), "the letter stays")
 }
 
 // A gateway that serves only batches can neither carry out nor replay jobs; they wait
@@ -117,7 +117,7 @@ func TestWithoutJobs(t *testing.T) {
 	full.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
 	queuetest.Start(t, full)
 	assert.Equal(t, "failed", a.Done(id).Str("status"))
-	l := letters(t, a, 1)[0]
+	l := letter(t, a)
 	w := httptest.NewRecorder()
 	other.HTTP.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/admin/queue/dead/"+l.Str("id")+"/replay", http.NoBody))
 	assert.Equal(t, http.StatusConflict, w.Code)
@@ -173,7 +173,7 @@ func TestWebhookOfReplay(t *testing.T) {
 	url, calls := receiver(t)
 	id := a.Submit(hooked(url))
 	assert.Contains(t, (<-calls).body, `"job.failed"`)
-	l := letters(t, a, 1)[0]
+	l := letter(t, a)
 	healthy.Store(true)
 	a.Want(http.StatusAccepted, http.MethodPost, "/admin/queue/dead/"+l.Str("id")+"/replay", "")
 	c := <-calls
@@ -254,7 +254,7 @@ func TestWebhookHostsChange(t *testing.T) {
 	worker.OnEvent = seen.On
 	b := queuetest.Start(t, worker)
 	assert.Equal(t, "completed", b.Done(id).Str("status"))
-	l := letters(t, b, 1)[0]
+	l := letter(t, b)
 	assert.Contains(t, l.Str("reason"), "the host is not on the list")
 	assert.Len(t, seen.Of(queue.Dead), 1, "at once")
 	assert.True(t, strings.HasPrefix(l.Str("of"), "job_"))

@@ -233,7 +233,7 @@ func TestListed(t *testing.T) {
 		case "gone":
 			return nil, jet.ErrNotFound
 		case "hidden":
-			return nil, nil
+			return nil, nil //nolint:nilnil // it is left out
 		}
 		return owner + " " + id, nil
 	}

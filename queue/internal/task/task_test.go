@@ -143,7 +143,7 @@ func TestErrorOf(t *testing.T) {
 		{http.ErrHandlerTimeout, "timeout"},
 		{task.ErrTooLarge, "response_too_large"},
 		{fmt.Errorf("%w: %w", task.ErrIncomplete, inside), "response_cut"},
-		{fmt.Errorf("%w: %v", task.ErrPanic, inside), "request_failed"},
+		{fmt.Errorf("%w: %w", task.ErrPanic, inside), "request_failed"},
 		{inside, "request_failed"},
 		{context.Canceled, "request_failed"},
 		{fmt.Errorf("%w: %w", &task.Error{Code: "worker_lost", Message: "It was lost."}, inside), "worker_lost"},
