@@ -11,9 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkJobs tells how many jobs are taken, and how many carried out, in a second.
-// Each is durable when it is taken, as far as the server's way to write to the disk
-// goes.
+// BenchmarkJobs measures the jobs that are accepted, and carried out, per second.
+// Each is durable when it is accepted, as far as the sync mode of the server goes.
 func BenchmarkJobs(b *testing.B) {
 	for _, tt := range []struct {
 		name string
@@ -50,7 +49,7 @@ func BenchmarkJobs(b *testing.B) {
 	}
 }
 
-// BenchmarkBatch tells how many lines of a batch are carried out in a second, from
+// BenchmarkBatch measures the lines of a batch that are carried out per second, from
 // the submission to the finished file.
 func BenchmarkBatch(b *testing.B) {
 	a := queuetest.Quick(b, func(cfg *queuetest.Setup) { cfg.Workers = 64 })

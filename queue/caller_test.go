@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Each call of a worker is an exchange of its own, whose caller is the submitter.
+// Each attempt is an exchange of its own. Its caller is the submitter.
 func TestCallsBelongToTheirSubmitter(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex

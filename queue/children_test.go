@@ -25,13 +25,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// childEnv says which child this process is: the test starts itself again, so that a
+// childEnv names the kind of a child process. The test starts itself again, so that a
 // process can be killed.
 const childEnv = "GINFER_QUEUE_CHILD"
 
 var children = map[string]func(){"gateway": gatewayChild, "worker": workerChild, "broker": brokerChild}
 
-// child is a process of ours.
+// child is a child process.
 type child struct {
 	cmd     *exec.Cmd
 	address string
@@ -119,7 +119,7 @@ func must(err error) {
 	}
 }
 
-// poison is how long a request must be to kill the process.
+// poison is the length of a request, in bytes, that kills the process.
 const poison = 1000
 
 // gatewayChild has all in one process.
@@ -179,7 +179,7 @@ func brokerChild() {
 	select {}
 }
 
-// freeAddresses are n addresses that nobody listens on now.
+// freeAddresses are n addresses without a listener.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	all := make([]string, n)
@@ -214,8 +214,8 @@ func (r *remote) use(c *child) {
 	r.address = c.address
 }
 
-// try sends a request once.
-func (r *remote) try(method, path, body string, header ...string) (int, string, error) {
+// send sends a request once.
+func (r *remote) send(method, path, body string, header ...string) (int, string, error) {
 	r.mu.Lock()
 	address := r.address
 	r.mu.Unlock()
@@ -243,7 +243,7 @@ var errGaveUp = errors.New("gave up")
 func (r *remote) insist(status int, method, path, body string, header ...string) (string, error) {
 	var got string
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
-		code, text, err := r.try(method, path, body, header...)
+		code, text, err := r.send(method, path, body, header...)
 		if err == nil && code == status {
 			return text, nil
 		}

@@ -50,7 +50,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// Without a store the answer is 503, and there is one when it comes.
+// Without a store the response is 503, until it is connected.
 func TestStoreIsDown(t *testing.T) {
 	t.Parallel()
 	var seen queuetest.Events
@@ -70,7 +70,7 @@ func TestStoreIsDown(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code, "Run does not run yet")
 	assert.Equal(t, "1", w.Header().Get("Retry-After"))
 	queuetest.RunUntilEnd(t, a.Queue.Run)
-	a.Eventually("it tells", func() bool { return len(seen.Of(queue.StoreDown)) > 0 })
+	a.Eventually("it is reported", func() bool { return len(seen.Of(queue.StoreDown)) > 0 })
 	_, err := a.Queue.Status(t.Context())
 	require.ErrorIs(t, err, queue.ErrUnavailable)
 	close(ready)
@@ -79,7 +79,7 @@ func TestStoreIsDown(t *testing.T) {
 	require.ErrorIs(t, a.Queue.Run(t.Context()), queue.ErrRunning)
 }
 
-// A store that ends under a queue is told of; jobs wait for another.
+// A store that stops under a queue is reported. Jobs are refused.
 func TestStoreEnds(t *testing.T) {
 	t.Parallel()
 	var seen queuetest.Events
@@ -91,12 +91,11 @@ func TestStoreEnds(t *testing.T) {
 	cfg.OnEvent = seen.On
 	a := queuetest.Start(t, cfg)
 	stop()
-	a.Eventually("it tells", func() bool { return len(seen.Of(queue.StoreDown)) > 0 })
+	a.Eventually("it is reported", func() bool { return len(seen.Of(queue.StoreDown)) > 0 })
 	assert.Equal(t, http.StatusServiceUnavailable, a.Do(http.MethodPost, "/v1/jobs", queuetest.Job(1)).Code)
 }
 
-// A process that is cut off from the store again and again is lost to its tasks. In
-// the end they are given up.
+// Tasks whose processes lose the store again and again are given up in the end.
 func TestLostWorkers(t *testing.T) {
 	t.Parallel()
 	s := queuetest.StartServer(t, embedded.Config{})
@@ -133,7 +132,7 @@ func TestLostWorkers(t *testing.T) {
 	b := a.Ended(batch)
 	assert.Equal(t, [3]int{1, 0, 1}, b.Counts())
 	assert.Equal(t, "worker_lost", a.Content(b.Str("error_file_id"))[0].Code())
-	assert.Empty(t, g.Began, "the third does not try")
+	assert.Empty(t, g.Began, "the third makes no attempt")
 	a.Eventually("they are dead letters", func() bool {
 		letters, _ := a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead?limit=1", "")["data"].([]any)
 		return len(letters) == 1
@@ -146,7 +145,7 @@ func TestLostWorkers(t *testing.T) {
 	assert.Len(t, a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead?after="+after.Str("last_id"), "")["data"], 1)
 }
 
-// What one queue took, the next carries out: also a batch under way.
+// The next queue carries out what the last one accepted, including a running batch.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	s := queuetest.StartServer(t, embedded.Config{})
@@ -166,7 +165,7 @@ func TestRestart(t *testing.T) {
 	assert.Equal(t, [3]int{1500, 1500, 0}, b.Ended(batch).Counts())
 }
 
-// Several processes carry out what one takes.
+// One process accepts jobs, and another carries them out.
 func TestTakeOnly(t *testing.T) {
 	t.Parallel()
 	s := queuetest.StartServer(t, embedded.Config{})

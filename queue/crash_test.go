@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crashJobs is how many jobs there are in a crash test: fewer in a short run, and all
-// with GINFER_QUEUE_FULL.
+// crashJobs is the number of jobs in a crash test: fewer in a short run, and all with
+// GINFER_QUEUE_FULL.
 func crashJobs(usual int) int {
 	switch {
 	case os.Getenv("GINFER_QUEUE_FULL") != "":
@@ -30,10 +30,10 @@ func crashJobs(usual int) int {
 	return usual
 }
 
-// echoed is what the upstream answers.
+// echoed is the response of the upstream.
 const echoed = `{"echo":%s,"usage":{"prompt_tokens":2,"completion_tokens":1}}`
 
-// upstream echoes, and counts how often each request came.
+// upstream echoes requests, and counts how often it received each.
 type upstream struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -55,7 +55,7 @@ func newUpstream(t *testing.T) *upstream {
 	return u
 }
 
-// repeated is how many requests came more than once.
+// repeated returns the number of requests that came more than once, and the most.
 func (u *upstream) repeated() (n, most int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -70,8 +70,8 @@ func (u *upstream) repeated() (n, most int) {
 
 func (u *upstream) address() string { return u.Listener.Addr().String() }
 
-// load submits jobs from several clients, each until it is taken, and calls at when
-// so many were.
+// load submits jobs from several clients, each until it is accepted, and calls at with
+// the number so far.
 func load(t *testing.T, r *remote, n int, at func(submitted int)) []string {
 	t.Helper()
 	ids, faults := make([]string, n), make([]error, 32)
@@ -110,7 +110,7 @@ func (r *remote) status(t *testing.T, what string, is func(queuetest.Object) boo
 	t.Helper()
 	var o queuetest.Object
 	require.Eventually(t, func() bool {
-		code, text, err := r.try(http.MethodGet, "/admin/queue", "")
+		code, text, err := r.send(http.MethodGet, "/admin/queue", "")
 		o = nil
 		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && is(o)
 	}, 3*time.Minute, 20*time.Millisecond, what)
@@ -150,8 +150,8 @@ func verify(t *testing.T, r *remote, ids []string) {
 	assert.Len(t, seen, len(ids), "IDs")
 }
 
-// The process is killed four times while jobs are taken and carried out, and a batch
-// with them. Each has its result in the end, and none has two.
+// The process is killed four times while jobs and a batch are accepted and carried out.
+// In the end each has exactly one result.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	n, up, dir := crashJobs(10_000), newUpstream(t), t.TempDir()
@@ -168,7 +168,7 @@ func TestKill(t *testing.T) {
 	var once [5]sync.Once
 	ids := load(t, r, n, func(submitted int) {
 		if k := submitted * 5 / n; k >= 1 && k <= 4 {
-			once[k].Do(func() { // the other clients go on, and find nobody
+			once[k].Do(func() { // the other clients continue without a gateway
 				c.kill()
 				c = run()
 			})
@@ -238,7 +238,7 @@ func (r *remote) output(t *testing.T, id string) []queuetest.Object {
 	t.Helper()
 	var o queuetest.Object
 	require.Eventually(t, func() bool {
-		code, text, err := r.try(http.MethodGet, "/v1/batches/"+id, "")
+		code, text, err := r.send(http.MethodGet, "/v1/batches/"+id, "")
 		o = nil
 		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && o.Str("status") == "completed"
 	}, 2*time.Minute, 50*time.Millisecond, "the batch is completed: %v", o)

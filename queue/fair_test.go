@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// order notes whose tasks run, in order.
+// order records the tasks in the order of their attempts.
 type order struct {
 	mu  sync.Mutex
 	all []string
@@ -41,7 +41,7 @@ func (o *order) count(first int) map[string]int {
 
 func byTenant(i queue.Info) string { return i.Tenant }
 
-// held is a queue whose workers wait until all is submitted.
+// held is a queue without spare capacity until release is called.
 func held(t *testing.T, change func(*queuetest.Setup)) (a *queuetest.App, release func()) {
 	t.Helper()
 	var open atomic.Bool
@@ -58,7 +58,7 @@ func held(t *testing.T, change func(*queuetest.Setup)) (a *queuetest.App, releas
 	return a, func() { open.Store(true) }
 }
 
-// A tenant with thousands of jobs does not hold up one with a few.
+// A tenant with thousands of jobs does not delay one with a few.
 func TestFairness(t *testing.T) {
 	t.Parallel()
 	o := &order{by: byTenant}
@@ -72,7 +72,7 @@ func TestFairness(t *testing.T) {
 	assert.InDelta(t, 50, got["bob"], 5, "bob's are done after about a hundred, not a thousand")
 }
 
-// A whole batch is one tenant's too, and a job with priority goes before it.
+// A job with priority precedes the lines of a batch, which still get their share.
 func TestPriority(t *testing.T) {
 	t.Parallel()
 	o := &order{by: func(i queue.Info) string { return i.Priority.String() }}
@@ -88,7 +88,7 @@ func TestPriority(t *testing.T) {
 	got := o.count(105)
 	assert.InDelta(t, 80, got["high"], 10, "16 of 21")
 	assert.InDelta(t, 20, got["normal"], 6, "4 of 21")
-	assert.InDelta(t, 5, got["low"], 4, "nobody starves")
+	assert.InDelta(t, 5, got["low"], 4, "no priority starves")
 }
 
 func TestWeight(t *testing.T) {
@@ -105,7 +105,7 @@ func TestWeight(t *testing.T) {
 	assert.InDelta(t, 300, o.count(400)["ann"], 20)
 }
 
-// Two owners of one tenant share its part.
+// A tenant uses no more workers than TenantWorkers.
 func TestTenant(t *testing.T) {
 	t.Parallel()
 	g := queuetest.NewGate()
@@ -129,7 +129,7 @@ func TestTenant(t *testing.T) {
 	close(g.Open)
 }
 
-// Live traffic goes first: no more begins than there is room for.
+// Live traffic goes first: no more tasks start than there is spare capacity.
 func TestSpare(t *testing.T) {
 	t.Parallel()
 	var running, most, spare atomic.Int64

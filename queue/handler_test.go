@@ -146,7 +146,7 @@ func TestRetryAfterPausesLane(t *testing.T) {
 	assert.Equal(t, "completed", a.Done(first).Str("status"))
 }
 
-// Errors are rendered by ErrorHandler, and can be told apart.
+// Errors are rendered by ErrorHandler, and can be distinguished.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	faults := make(chan error, 1)

@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What an upstream says once may be otherwise the next time.
+// A response that may be better the next time leads to another attempt.
 func TestRetry(t *testing.T) {
 	t.Parallel()
-	answer := func(status int, header ...string) http.HandlerFunc {
+	respond := func(status int, header ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for i := 0; i < len(header); i += 2 {
 				w.Header().Set(header[i], header[i+1])
@@ -26,29 +26,29 @@ func TestRetry(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		name  string
-		bad   http.HandlerFunc
-		tries int // of 3
+		name     string
+		bad      http.HandlerFunc
+		attempts int // of 3
 	}{
-		{"429", answer(429), 3},
-		{"429 that clients should give up on", answer(429, "X-Should-Retry", "false"), 3},
-		{"500", answer(500), 3},
-		{"503", answer(503, "Retry-After", "0"), 3},
-		{"408", answer(408), 3},
-		{"400 to be repeated", answer(400, "X-Should-Retry", "true"), 3},
-		{"503 not to be repeated", answer(503, "X-Should-Retry", "false"), 1},
-		{"501", answer(501), 1},
-		{"400", answer(400), 1},
-		{"404", answer(404), 1},
+		{"429", respond(429), 3},
+		{"429 that clients should give up on", respond(429, "X-Should-Retry", "false"), 3},
+		{"500", respond(500), 3},
+		{"503", respond(503, "Retry-After", "0"), 3},
+		{"408", respond(408), 3},
+		{"400 to be repeated", respond(400, "X-Should-Retry", "true"), 3},
+		{"503 not to be repeated", respond(503, "X-Should-Retry", "false"), 1},
+		{"501", respond(501), 1},
+		{"400", respond(400), 1},
+		{"404", respond(404), 1},
 		{"a panic", func(http.ResponseWriter, *http.Request) { panic("x") }, 3},
-		{"a broken answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 3},
-		{"an answer that is too short", answer(200, "Content-Length", "5"), 3},
-		{"an answer that is cut", func(w http.ResponseWriter, _ *http.Request) {
+		{"an aborted response", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 3},
+		{"a response that is too short", respond(200, "Content-Length", "5"), 3},
+		{"a response that is cut", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "ha")
 			c := http.NewResponseController(w)
 			_ = c.SetWriteDeadline(time.Unix(1, 0))
 		}, 3},
-		{"an answer that is too long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2000)) }, 1},
+		{"a response that is too long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2000)) }, 1},
 		{"one that takes too long", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 3},
 	}
 	for _, tt := range tests {
@@ -66,9 +66,9 @@ func TestRetry(t *testing.T) {
 			got := a.Done(a.Submit(queuetest.Job(1)))
 			assert.Equal(t, "failed", got.Str("status"))
 			assert.NotNil(t, got["error"])
-			assert.InEpsilon(t, float64(tt.tries), got["attempts"], 0.01)
-			assert.EqualValues(t, tt.tries, calls.Load())
-			assert.Len(t, seen.Of(queue.Retried), tt.tries-1)
+			assert.InEpsilon(t, float64(tt.attempts), got["attempts"], 0.01)
+			assert.EqualValues(t, tt.attempts, calls.Load())
+			assert.Len(t, seen.Of(queue.Retried), tt.attempts-1)
 		})
 	}
 }
@@ -119,7 +119,7 @@ func TestDeadLetter(t *testing.T) {
 	assert.Equal(t, "job", l.Str("kind"))
 	assert.Equal(t, "ann", l.Str("tenant"))
 	assert.Equal(t, "failed 2 times, at last: status 503", l.Str("reason"))
-	a.Eventually("it is told", func() bool { return len(seen.Of(queue.Dead)) == 1 })
+	a.Eventually("it is reported", func() bool { return len(seen.Of(queue.Dead)) == 1 })
 
 	healthy.Store(true)
 	path := "/admin/queue/dead/" + l.Str("id")

@@ -49,7 +49,7 @@ func TestBatch(t *testing.T) {
 	})
 }
 
-// Lines that fail are in a file of their own; the batch goes on.
+// Lines that fail are in a file of their own, and the batch continues.
 func TestBatchWithFailures(t *testing.T) {
 	t.Parallel()
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
@@ -103,7 +103,7 @@ func TestBatchWithFailures(t *testing.T) {
 		assert.Equal(t, w.body, res["body"], w.id)
 	}
 
-	// What panicked is a dead letter; sent again it is a job of the same owner.
+	// A line that panicked is a dead letter. Its replay is a job of the same owner.
 	var letters []any
 	a.Eventually("they are dead letters", func() bool {
 		letters, _ = a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"].([]any)
@@ -285,7 +285,7 @@ func TestFiles(t *testing.T) {
 	assert.Empty(t, a.Want(http.StatusOK, http.MethodGet, "/v1/files?purpose=batch_output", "")["data"])
 }
 
-// A file that is deleted under way ends its batch. What was done is kept.
+// Deleting the input ends the batch. Its results so far are kept.
 func TestInputIsDeleted(t *testing.T) {
 	t.Parallel()
 	g := queuetest.NewGate()

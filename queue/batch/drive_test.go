@@ -184,7 +184,7 @@ func TestInputIsDeletedFirst(t *testing.T) {
 	stop()
 }
 
-// A batch whose record expired is nobody's: its driver and its workers leave it.
+// The driver and the workers of a batch stop when its record has expired.
 func TestRecordIsGone(t *testing.T) {
 	t.Parallel()
 	s := queuetest.StartServer(t, embedded.Config{})

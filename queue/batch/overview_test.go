@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Operators see everybody's batches, the newest first, but nothing of what was asked.
+// Operators see the batches of all owners, the newest first, but no requests.
 func TestAllBatches(t *testing.T) {
 	t.Parallel()
 	a := queuetest.Quick(t, nil)

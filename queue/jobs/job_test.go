@@ -84,7 +84,7 @@ func TestJobIsChecked(t *testing.T) {
 	assert.Equal(t, "invalid_limit", a.Want(http.StatusBadRequest, http.MethodGet, "/v1/jobs?limit=101", "").Code())
 }
 
-// Nobody sees what is another's, nor learns that it is there.
+// An owner can neither see nor detect what belongs to another.
 func TestOwner(t *testing.T) {
 	t.Parallel()
 	a := queuetest.Quick(t, nil)
@@ -116,12 +116,12 @@ func TestOwnerError(t *testing.T) {
 	t.Parallel()
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.Owner = func(*gin.Context) (string, error) {
-			return "", &apierror.Error{Status: http.StatusUnauthorized, Code: "who"}
+			return "", &apierror.Error{Status: http.StatusUnauthorized, Code: "unauthorized"}
 		}
 	})
 	for _, path := range []string{"/v1/jobs", "/v1/files", "/v1/batches"} {
-		assert.Equal(t, "who", a.Want(http.StatusUnauthorized, http.MethodGet, path, "").Code())
-		assert.Equal(t, "who", a.Want(http.StatusUnauthorized, http.MethodPost, path, "{}").Code())
+		assert.Equal(t, "unauthorized", a.Want(http.StatusUnauthorized, http.MethodGet, path, "").Code())
+		assert.Equal(t, "unauthorized", a.Want(http.StatusUnauthorized, http.MethodPost, path, "{}").Code())
 	}
 }
 
@@ -175,9 +175,9 @@ func TestJobExpires(t *testing.T) {
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.SpareCapacity, cfg.OnEvent, cfg.Window = func() int { return int(spare.Load()) }, seen.On, 300*time.Millisecond
 	})
-	picked, asked := a.Submit(queuetest.Job(1)), a.Submit(queuetest.Job(2)) // so that both have expired when the client of one hears it
-	got := a.Want(http.StatusOK, http.MethodGet, "/v1/jobs/"+asked+"?wait=10s", "")
-	assert.Equal(t, "expired", got.Str("status"), "its client is told although no worker is free")
+	picked, polled := a.Submit(queuetest.Job(1)), a.Submit(queuetest.Job(2)) // both have expired when the client of one receives its response
+	got := a.Want(http.StatusOK, http.MethodGet, "/v1/jobs/"+polled+"?wait=10s", "")
+	assert.Equal(t, "expired", got.Str("status"), "although no worker is free")
 	spare.Store(1)
 	a.Eventually("a worker sees that the other expired", func() bool { return len(seen.Of(queue.Expired)) == 2 })
 	assert.Equal(t, "expired", a.Done(picked).Str("status"))
@@ -196,18 +196,18 @@ func TestWait(t *testing.T) {
 	assert.Equal(t, "1", got.Header().Get("Retry-After"))
 	assert.Equal(t, "in_progress", a.Want(http.StatusAccepted, http.MethodGet, "/v1/jobs/"+id+"/result", "").Str("status"))
 
-	answers := make(chan *httptest.ResponseRecorder)
-	go func() { answers <- a.Do(http.MethodGet, "/v1/jobs/"+id+"/result?wait=20", "") }()
+	responses := make(chan *httptest.ResponseRecorder)
+	go func() { responses <- a.Do(http.MethodGet, "/v1/jobs/"+id+"/result?wait=20", "") }()
 	a.Eventually("only so many may wait", func() bool {
 		select {
-		case <-answers: // the one below was first
-			go func() { answers <- a.Do(http.MethodGet, "/v1/jobs/"+id+"/result?wait=20", "") }()
+		case <-responses: // the one below was first
+			go func() { responses <- a.Do(http.MethodGet, "/v1/jobs/"+id+"/result?wait=20", "") }()
 		default:
 		}
 		return a.Do(http.MethodGet, "/v1/jobs/"+id+"?wait=1ms", "").Code == http.StatusServiceUnavailable
 	})
 	close(g.Open)
-	assert.Equal(t, http.StatusOK, (<-answers).Code)
+	assert.Equal(t, http.StatusOK, (<-responses).Code)
 }
 
 func TestEvents(t *testing.T) {
@@ -264,7 +264,7 @@ func TestListJobs(t *testing.T) {
 	assert.Equal(t, ids, got)
 }
 
-// A full queue says so at once, and when to come again.
+// A full queue refuses at once, with a Retry-After.
 func TestFull(t *testing.T) {
 	t.Parallel()
 	g := queuetest.NewGate()
@@ -278,7 +278,7 @@ func TestFull(t *testing.T) {
 	}
 	full := func(a *queuetest.App, code string) {
 		begin := time.Now()
-		defer func() { assert.Less(t, time.Since(begin), time.Second, "it says so at once") }()
+		defer func() { assert.Less(t, time.Since(begin), time.Second, "it refuses at once") }()
 		w := a.Do(http.MethodPost, "/v1/jobs", queuetest.Job(9), "Idempotency-Key", "again")
 		assert.Equal(t, http.StatusTooManyRequests, w.Code)
 		assert.Equal(t, "5", w.Header().Get("Retry-After"))
@@ -289,7 +289,7 @@ func TestFull(t *testing.T) {
 	bob.Submit(queuetest.Job(1))
 	bob.Submit(queuetest.Job(2))
 	full(bob, "queue_full")
-	assert.Len(t, bob.Want(http.StatusOK, http.MethodGet, "/v1/jobs", "")["data"], 2, "what was refused is nowhere")
+	assert.Len(t, bob.Want(http.StatusOK, http.MethodGet, "/v1/jobs", "")["data"], 2, "a refused job is not stored")
 	g.Open <- struct{}{}
 	var id string
 	a.Eventually("when there is room, the same key works", func() bool {
@@ -300,7 +300,7 @@ func TestFull(t *testing.T) {
 	assert.Equal(t, "queued", bob.Want(http.StatusOK, http.MethodGet, "/v1/jobs/"+id, "").Str("status"))
 }
 
-// What is large goes by another way, and arrives whole.
+// A large body is stored as a file, and arrives whole.
 func TestLarge(t *testing.T) {
 	t.Parallel()
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) { cfg.Jobs.BodyBytes = 4 << 20 })
@@ -315,20 +315,22 @@ func TestLarge(t *testing.T) {
 	})
 }
 
-// The request carries what its submitter was known by.
+// The request carries the identity of its submitter.
 func TestIdentity(t *testing.T) {
 	t.Parallel()
-	type who struct{}
+	type identity struct{}
 	requests := make(chan *http.Request, 1)
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.Identity = func(c *gin.Context) ([]byte, error) { return []byte(c.GetHeader("X-User")), nil }
-		cfg.Attach = func(ctx context.Context, id []byte) context.Context { return context.WithValue(ctx, who{}, string(id)) }
+		cfg.Attach = func(ctx context.Context, id []byte) context.Context {
+			return context.WithValue(ctx, identity{}, string(id))
+		}
 		cfg.Headers = []string{"beta-user"}
 		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { requests <- r })
 	})
 	id := a.Submit(queuetest.Job(1), "beta-user", "true", "Authorization", "Bearer secret", "Cookie", "secret")
 	r := <-requests
-	assert.Equal(t, "ann", r.Context().Value(who{}))
+	assert.Equal(t, "ann", r.Context().Value(identity{}))
 	assert.Equal(t, http.Header{
 		"Beta-User": {"true"}, "Content-Type": {"application/json"}, "X-Request-Id": {id + "-0"}, "Idempotency-Key": {id + "-0"},
 	}, r.Header)

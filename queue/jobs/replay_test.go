@@ -124,7 +124,7 @@ func TestWithoutJobs(t *testing.T) {
 	assert.Contains(t, w.Body.String(), "dead_letter_unsupported")
 }
 
-// What the webhook of a job says of its end.
+// A webhook reports how its job ended.
 func TestWebhookEvents(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

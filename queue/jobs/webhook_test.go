@@ -22,10 +22,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// secret is one of the Standard Webhooks.
+// secret is a secret of Standard Webhooks.
 var secret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef"))
 
-// signature is what a receiver computes, by the specification and not by our code.
+// signature computes a signature as the specification defines, without the code under
+// test.
 func signature(t *testing.T, secret string, h http.Header, body string) string {
 	t.Helper()
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
@@ -35,7 +36,7 @@ func signature(t *testing.T, secret string, h http.Header, body string) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// webhooks allows what a test listens on.
+// webhooks allows the addresses of a test.
 func webhooks(cfg *queuetest.Setup) *jobs.Webhooks {
 	cfg.Jobs.Webhooks = &jobs.Webhooks{Secrets: []string{secret}, PlainHTTP: true, Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Backoff: 50 * time.Millisecond}
 	return cfg.Jobs.Webhooks
@@ -45,13 +46,13 @@ func hooked(url string) string {
 	return `{"url":"/v1/completions","body":{},"webhook":{"url":"` + url + `"}}`
 }
 
-// received is a call as its receiver got it.
+// received is a call that the receiver got.
 type received struct {
 	header http.Header
 	body   string
 }
 
-// receiver answers with each of the statuses in turn, then 200.
+// receiver responds with each of the statuses in turn, then 200.
 func receiver(t *testing.T, statuses ...int) (url string, calls chan received) {
 	t.Helper()
 	calls = make(chan received, 100)
@@ -68,7 +69,7 @@ func receiver(t *testing.T, statuses ...int) (url string, calls chan received) {
 	return s.URL + "/hook", calls
 }
 
-// A call is signed, and repeated with backoff until it is taken; its ID stays.
+// A call is signed, and repeated with backoff until it is delivered, with the same ID.
 func TestWebhook(t *testing.T) {
 	t.Parallel()
 	other := "whsec_" + base64.StdEncoding.EncodeToString([]byte("another secret, for the change of it"))
@@ -106,7 +107,7 @@ func TestWebhook(t *testing.T) {
 	assert.Empty(t, calls, "once is enough")
 }
 
-// Whatever ends a job is told of.
+// A webhook reports a cancelled job, too.
 func TestWebhookOfCancelled(t *testing.T) {
 	t.Parallel()
 	g := queuetest.NewGate()
@@ -137,7 +138,7 @@ func TestWebhookIsGivenUp(t *testing.T) {
 	assert.Equal(t, first.header.Get("Webhook-Id"), (<-calls).header.Get("Webhook-Id"), "a receiver knows it for the same")
 }
 
-// A gateway must not be made to call what only it can reach.
+// A webhook must not reach addresses that are not public.
 func TestSSRF(t *testing.T) {
 	t.Parallel()
 	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
@@ -153,7 +154,7 @@ func TestSSRF(t *testing.T) {
 	}
 }
 
-// A name is judged by what it stands for when it is called.
+// The address of a name is checked when it is called.
 func TestSSRFByName(t *testing.T) {
 	t.Parallel()
 	reached := make(chan struct{}, 1)

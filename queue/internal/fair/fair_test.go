@@ -48,7 +48,7 @@ func TestShares(t *testing.T) {
 	assert.InDelta(t, 100, got[lanes[3]], 3)
 }
 
-// Who comes late gets its part from then on, not what it missed.
+// A late tenant gets its share from then on, and no credit.
 func TestNoCredit(t *testing.T) {
 	t.Parallel()
 	p := fair.New([]int{4, 1}, nil)
@@ -76,7 +76,7 @@ func TestWhen(t *testing.T) {
 	a, b := jet.Lane{Tenant: "a"}, jet.Lane{Tenant: "b"}
 	_, _, ok, wait := p.Next(now, all)
 	assert.False(t, ok)
-	assert.Greater(t, wait, 1000*time.Hour, "nobody is known")
+	assert.Greater(t, wait, 1000*time.Hour, "there is no lane")
 	p.Empty(a, now) // unknown lanes do no harm
 	p.Pause(a, now)
 	p.Took(a, 1)
@@ -97,13 +97,13 @@ func TestWhen(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// News that came while a lane was asked is not lost.
+// A Ready that comes during a fetch is not lost.
 func TestEmpty(t *testing.T) {
 	t.Parallel()
 	p := fair.New([]int{1}, nil)
 	a := jet.Lane{Tenant: "a"}
 	p.Ready(a, now, now)
-	p.Empty(a, now) // asked at the moment of the news
+	p.Empty(a, now) // fetched at the moment of Ready
 	_, _, ok, _ := p.Next(now, all)
 	assert.True(t, ok)
 	p.Empty(a, now.Add(1))

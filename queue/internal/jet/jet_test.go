@@ -284,7 +284,7 @@ func TestBury(t *testing.T) {
 	assert.Empty(t, lanes)
 }
 
-// A consumer that somebody deleted is made again.
+// A consumer that was deleted is created again.
 func TestLostConsumer(t *testing.T) {
 	t.Parallel()
 	s, js, _ := open(t, t.TempDir())
@@ -339,7 +339,7 @@ func TestListen(t *testing.T) {
 	assert.Equal(t, "job_1 stop", <-got)
 }
 
-// Without its server every call fails soon, and says why.
+// Without its server every call soon fails with ErrUnavailable.
 func TestDown(t *testing.T) {
 	t.Parallel()
 	s, _, closeAll := open(t, t.TempDir())

@@ -89,21 +89,21 @@ func TestValidate(t *testing.T) {
 	assert.Equal(t, 100, *faults[99].Line)
 }
 
-// The model is that of all lines, or none is told.
+// The model is that of all lines, or none.
 func TestValidateModel(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 257)
 	for want, bodies := range map[string][]string{
-		"m":                 {`{"model":"m"}`},
-		"m é":               {`{"model":"m \u00e9"}`, `{"model":"m é"}`},
-		" none":             {`{}`},
-		" two":              {`{"model":"a"}`, `{"model":"b"}`},
-		" two, and again":   {`{"model":"a"}`, `{"model":"b"}`, `{"model":"a"}`},
-		" one without":      {`{"model":"a"}`, `{}`},
-		" the first's":      {`{}`, `{"model":"a"}`},
-		" a number":         {`{"model":1}`},
-		" said twice":       {`{"model":"a","model":"a"}`},
-		" too long to tell": {`{"model":"` + long + `"}`},
+		"m":                   {`{"model":"m"}`},
+		"m é":                 {`{"model":"m \u00e9"}`, `{"model":"m é"}`},
+		" none":               {`{}`},
+		" two":                {`{"model":"a"}`, `{"model":"b"}`},
+		" two, and again":     {`{"model":"a"}`, `{"model":"b"}`, `{"model":"a"}`},
+		" one without":        {`{"model":"a"}`, `{}`},
+		" the first's":        {`{}`, `{"model":"a"}`},
+		" a number":           {`{"model":1}`},
+		" said twice":         {`{"model":"a","model":"a"}`},
+		" too long to report": {`{"model":"` + long + `"}`},
 	} {
 		var text strings.Builder
 		for i, body := range bodies {
