@@ -12,7 +12,7 @@ const (
 	openAIUnknownError = `{"error":{"message":"Provider returned error","metadata":{"provider_name":"Somebody"}}}`
 )
 
-// openAIStatuses are the errors of OpenAI's servers, which are the same for all of its APIs.
+// openAIStatuses are the errors of OpenAI's servers, the same for all of its APIs.
 func openAIStatuses() dialectStatuses {
 	return dialectStatuses{
 		kindServer:  {"500 Internal Server Error", openAIServerError},
@@ -28,7 +28,7 @@ func openAIEventErrors() dialectErrors {
 	}
 }
 
-// chatChunk is a chunk of a chat with these members of its choice.
+// chatChunk is a chunk of a chat with the given members of its choice.
 func chatChunk(choice, more string) string {
 	return `{"id":"chatcmpl-BfQz7","object":"chat.completion.chunk","created":1750000000,"model":"gpt-4o-mini-2024-07-18","service_tier":"default",` +
 		`"system_fingerprint":"fp_34a54ae93c","choices":[{"index":0,` + choice + `,"logprobs":null}]` + more + `}`
@@ -49,10 +49,10 @@ func chatWords(more string, words ...string) string {
 	return b.String()
 }
 
-// openAIChat is a stream of chat completions, as OpenAI and those who copy it write it.
+// openAIChat is a stream of chat completions of OpenAI and compatible servers.
 func openAIChat() dialect {
 	const null = `,"usage":null`
-	asks := func(more string) dialectRequest {
+	request := func(more string) dialectRequest {
 		return dialectRequest{path: chatPath, body: `{"model":"gpt-4o-mini","stream":true,` + more + chatMessages + `}`}
 	}
 	role := func(more string) string {
@@ -64,33 +64,33 @@ func openAIChat() dialect {
 	const done = "data: [DONE]\n\n"
 	usage := []int64{31}
 	return dialect{
-		name: "openai chat", media: "text/event-stream; charset=utf-8", cached: true, says: openAIEventErrors(), status: openAIStatuses(),
+		name: "openai chat", media: "text/event-stream; charset=utf-8", cached: true, errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
-				name: "usage asked", dialectRequest: asks(`"stream_options":{"include_usage":true},`), opening: role(null), content: chatWords(null, "Hello", " there", "!"),
+				name: "usage requested", dialectRequest: request(`"stream_options":{"include_usage":true},`), opening: role(null), content: chatWords(null, "Hello", " there", "!"),
 				finish: stop("stop", null) + dataEvents(chatUsageChunk()), marker: done, usage: usage,
 			},
-			{name: "no usage", dialectRequest: asks(""), opening: role(""), content: chatWords("", "Hello", " there", "!"), finish: stop("stop", ""), marker: done},
+			{name: "no usage", dialectRequest: request(""), opening: role(""), content: chatWords("", "Hello", " there", "!"), finish: stop("stop", ""), marker: done},
 			{
-				name: "usage with the last choice", dialectRequest: asks(`"stream_options":{"include_usage":true},`), opening: role(""), content: chatWords("", "Hello", " there", "!"),
+				name: "usage with the last choice", dialectRequest: request(`"stream_options":{"include_usage":true},`), opening: role(""), content: chatWords("", "Hello", " there", "!"),
 				finish: stop("length", `,"usage":`+chatUsage), marker: done, usage: usage,
 			},
 			{
-				name: "comments of a relay", dialectRequest: asks(""), opening: ": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n" + role(""),
+				name: "comments of a relay", dialectRequest: request(""), opening: ": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n" + role(""),
 				content: chatWords("", "Hello") + ": OPENROUTER PROCESSING\n\n" + chatWords("", "!"), finish: stop("stop", ""), marker: done,
 			},
 			{
-				name: "reasoning, then tools", dialectRequest: asks(`"tools":[{"type":"function","function":{"name":"greet","parameters":{"type":"object"}}}],`), opening: role(""),
+				name: "reasoning, then tools", dialectRequest: request(`"tools":[{"type":"function","function":{"name":"greet","parameters":{"type":"object"}}}],`), opening: role(""),
 				content: dataEvents(chatChunk(`"delta":{"reasoning_content":"They want a greeting."},"finish_reason":null`, ""),
 					chatChunk(`"delta":{"tool_calls":[{"index":0,"id":"call_9","type":"function","function":{"name":"greet","arguments":""}}]},"finish_reason":null`, ""),
 					chatChunk(`"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"to\":\"you\"}"}}]},"finish_reason":null`, "")),
 				finish: stop("tool_calls", ""), marker: done,
 			},
 			{
-				name: "CRLF, no space", dialectRequest: asks(""), opening: crlf(role("")), content: crlf(chatWords("", "Hello", "!")), finish: crlf(stop("stop", "")), marker: crlf(done),
+				name: "CRLF, no space", dialectRequest: request(""), opening: crlf(role("")), content: crlf(chatWords("", "Hello", "!")), finish: crlf(stop("stop", "")), marker: crlf(done),
 			},
 			{
-				name: "two choices", dialectRequest: asks(`"n":2,`), opening: role(""),
+				name: "two choices", dialectRequest: request(`"n":2,`), opening: role(""),
 				content: chatWords("", "Hello") + dataEvents(otherChoice(chatChunk(`"delta":{"content":"Hi"},"finish_reason":null`, ""))),
 				finish:  stop("stop", "") + dataEvents(otherChoice(chatChunk(`"delta":{},"finish_reason":"stop"`, ""))), marker: done,
 			},
@@ -104,15 +104,15 @@ func crlf(events string) string {
 
 func otherChoice(chunk string) string { return strings.Replace(chunk, `"index":0`, `"index":1`, 1) }
 
-// openAIChatJSON is a chat completion in one piece.
+// openAIChatJSON is a chat completion as one document.
 func openAIChatJSON() dialect {
 	ask := dialectRequest{path: chatPath, body: `{"model":"gpt-4o-mini",` + chatMessages + `}`}
 	choice := `"choices":[{"index":0,"message":{"role":"assistant","content":"Hello there, nice to meet you!","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}]`
 	content, finish := halves(`{"id":"chatcmpl-BfQz7","object":"chat.completion","created":1750000000,"model":"gpt-4o-mini-2024-07-18",` + choice + `,"usage":` + chatUsage + `,"service_tier":"default"}`)
 	bare, rest := halves(`{"object":"chat.completion","model":"llama",` + choice + "}\n")
 	return dialect{
-		name: "openai chat JSON", form: formDocument, media: "application/json", cached: true, status: openAIStatuses(),
-		says: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
+		name: "openai chat JSON", form: formDocument, media: "application/json", cached: true, errorStatuses: openAIStatuses(),
+		errorBodies: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
 		shapes: []dialectShape{
 			{name: "usage", dialectRequest: ask, content: content, finish: finish, usage: []int64{31}},
 			{name: "no usage", dialectRequest: ask, content: bare, finish: rest},
@@ -132,10 +132,10 @@ func openAICompletions() dialect {
 	}
 	const null, done = `,"usage":null`, "data: [DONE]\n\n"
 	return dialect{
-		name: "openai completions", media: "text/event-stream", cached: true, says: openAIEventErrors(), status: openAIStatuses(),
+		name: "openai completions", media: "text/event-stream", cached: true, errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
-				name: "usage asked", dialectRequest: ask(`,"stream_options":{"include_usage":true}`), content: chunk("Hello", "null", null) + chunk(" there", "null", null),
+				name: "usage requested", dialectRequest: ask(`,"stream_options":{"include_usage":true}`), content: chunk("Hello", "null", null) + chunk(" there", "null", null),
 				finish: chunk("", `"stop"`, null) + last, marker: done, usage: []int64{12},
 			},
 			{name: "no usage", dialectRequest: ask(""), content: chunk("Hello", "null", "") + chunk(" there", "null", ""), finish: chunk("", `"length"`, ""), marker: done},

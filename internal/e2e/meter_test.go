@@ -3,8 +3,6 @@ package e2e_test
 import (
 	"context"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,30 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the loser of a hedge took is counted too, and charged to the caller with the
-// winner's.
+// The tokens of a hedge's loser are counted and charged with those of the winner.
 func TestHedgeLosersAreCounted(t *testing.T) {
-	var slow atomic.Bool
-	serve := func(first bool) *httptest.Server {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			w.Header().Set("Content-Type", "text/event-stream")
-			if first && slow.Load() {
-				_, _ = io.WriteString(w, roleEvent)
-				w.(http.Flusher).Flush()
-				<-r.Context().Done()
-				return
-			}
-			_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
-		}))
-		t.Cleanup(s.Close)
-		return s
-	}
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
-	pool, err := balance.New(balance.Config{Endpoints: []balance.Endpoint{{URL: serve(true).URL}, {URL: serve(false).URL}}, Policy: balance.RoundRobin(), Transport: transport})
-	require.NoError(t, err)
+	const text = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n"
+	var slow, never atomic.Bool
+	one, two := stallingUpstream(t, &slow, roleEvent, text), stallingUpstream(t, &never, "", text)
+	transport := newTransport(t, proxy.TransportConfig{})
+	pool := newPool(t, balance.Config{Endpoints: []balance.Endpoint{{URL: one.URL}, {URL: two.URL}}, Policy: balance.RoundRobin(), Transport: transport})
 
 	var mu sync.Mutex
 	var used []stream.Usage
@@ -71,18 +52,17 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 	gin.SetMode(gin.TestMode)
 	r := gin.New()
 	r.POST("/*path", tokens.Middleware(), p.Handler())
-	gateway := httptest.NewServer(r)
-	t.Cleanup(gateway.Close)
+	gateway := newServer(t, r)
 	ask := func() {
 		res, err := gateway.Client().Post(gateway.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true,"messages":[{"role":"user","content":"0123456789012345678901234567"}]}`))
 		require.NoError(t, err)
 		body, err := io.ReadAll(res.Body)
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
-		require.Equal(t, helloEvents, string(body), "the usage that nobody asked for is not there")
+		require.Equal(t, helloEvents, string(body), "without the usage, which was not requested")
 	}
-	asked := 0
-	for ; asked < 40; asked++ {
+	sent := 0
+	for ; sent < 40; sent++ {
 		ask()
 	}
 	slow.Store(true)
@@ -91,7 +71,7 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 		defer mu.Unlock()
 		return len(used)
 	}
-	for two := false; !two; asked++ { // until two were asked for one request
+	for two := false; !two; sent++ { // until one request has two attempts
 		before := count()
 		ask()
 		two = count() > before+1
@@ -99,7 +79,7 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 	gateway.Close() // the last request has been settled
 	mu.Lock()
 	defer mu.Unlock()
-	require.Len(t, settled, asked)
+	require.Len(t, settled, sent)
 	winner, loser := used[len(used)-2], used[len(used)-1]
 	if winner.Outcome == stream.Canceled {
 		winner, loser = loser, winner

@@ -20,6 +20,7 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/observe/jobs"
 	"github.com/ginfer/ginfer/queue"
@@ -34,21 +35,18 @@ import (
 // deployed are the files that the Helm chart packages.
 const deployed = "../../deploy/helm/ginfer-gateway/files"
 
-// promtool returns the path of Prometheus's tool, of Debian's package prometheus. The
-// test is skipped without it, unless GINFER_REQUIRE_PROMTOOL=1 says that it must be there.
+// promtool returns the path of Prometheus's tool, of Debian's package prometheus. Without it
+// the test is skipped, unless GINFER_REQUIRE_PROMTOOL=1.
 func promtool(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
 	if err != nil {
-		if os.Getenv("GINFER_REQUIRE_PROMTOOL") == "1" {
-			t.Fatal("promtool is needed: apt-get install prometheus")
-		}
-		t.Skip("promtool is not installed")
+		need.Missing(t, "GINFER_REQUIRE_PROMTOOL", "promtool is not installed: apt-get install prometheus")
 	}
 	return path
 }
 
-// expressions are those of the dashboard, by panel, and of the alerts, by name.
+// expressions returns the expressions of the dashboard by panel, and of the alerts by name.
 func expressions(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -98,7 +96,7 @@ func readDashboard(t *testing.T) dashboard {
 	return d
 }
 
-// The dashboard is one that Grafana takes.
+// The dashboard is valid for Grafana.
 func TestObserveDashboard(t *testing.T) {
 	t.Parallel()
 	d := readDashboard(t)
@@ -117,11 +115,11 @@ func TestObserveDashboard(t *testing.T) {
 	assert.Equal(t, map[string]bool{"datasource": true, "job": true, "route": true}, names)
 }
 
-// grafana puts values in place of Grafana's variables.
+// grafana replaces Grafana's variables.
 var grafana = strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$route", ".*")
 
-// Prometheus takes every expression of the dashboard and every rule, and the alerts
-// fire as their own tests say.
+// Every expression of the dashboard and every rule is valid, and the alerts pass their own
+// tests.
 func TestObservePromtool(t *testing.T) {
 	t.Parallel()
 	tool := promtool(t)
@@ -147,7 +145,7 @@ func TestObservePromtool(t *testing.T) {
 	}
 }
 
-// What stands in an expression besides metrics, and the metrics with their matchers.
+// The parts of expressions and of a scrape.
 var (
 	clauses   = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 	selectors = regexp.MustCompile(`\b((?:http|gen_ai|gateway|go|process)_[a-z0-9_]+)(?:\{([^}]*)\})?`)
@@ -156,7 +154,7 @@ var (
 	pairs     = regexp.MustCompile(`([a-z_]+)="`)
 )
 
-// scraped are the labels that each metric has.
+// scraped returns the labels of each metric of a scrape.
 func scraped(text string) map[string]map[string]bool {
 	out := map[string]map[string]bool{}
 	for _, m := range samples.FindAllStringSubmatch(text, -1) {
@@ -174,8 +172,8 @@ func scraped(text string) map[string]map[string]bool {
 func TestObserveMetricsExist(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
-	o.exercise(t)
-	res, err := http.Get(newServerOf(t, o.telemetry.Handler()))
+	o.produceAllMetrics(t)
+	res, err := http.Get(newServer(t, o.telemetry.Handler()).URL)
 	require.NoError(t, err)
 	text, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
@@ -191,7 +189,8 @@ func TestObserveMetricsExist(t *testing.T) {
 	}
 }
 
-// checkExpression checks that what an expression names is there, and notes it as used.
+// checkExpression checks that the metrics and labels of an expression exist, and marks the
+// metrics as used.
 func checkExpression(t *testing.T, name, expr string, there map[string]map[string]bool, used map[string]bool) {
 	t.Helper()
 	labels := map[string]bool{}
@@ -224,28 +223,28 @@ func assertAllShown(t *testing.T, there map[string]map[string]bool, used map[str
 			continue
 		}
 		shown := used[name] || slices.ContainsFunc([]string{"_bucket", "_sum", "_count"}, func(s string) bool { return used[base+s] })
-		assert.True(t, shown, "nobody looks at %s", name)
+		assert.True(t, shown, "no panel and no alert uses %s", name)
 	}
 }
 
-// exercise has everything happen that is counted: by requests, and what takes an outage
-// by its event.
-func (o *observed) exercise(t *testing.T) {
+// produceAllMetrics makes every metric appear: by requests, or by the event where it takes an
+// outage.
+func (o *observed) produceAllMetrics(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
 	for _, mode := range []string{"", "503 first", "503", "cut"} {
-		o.all(t, "json "+mode, askJSON, "X-Test", mode)
-		o.all(t, "stream "+mode, askStream, "X-Test", mode)
+		o.sendAll(t, "json "+mode, jsonChat, "X-Test", mode)
+		o.sendAll(t, "stream "+mode, streamChat, "X-Test", mode)
 	}
 	for range 2 {
-		o.all(t, "cached", askCached)
+		o.sendAll(t, "cached", cacheChat)
 	}
-	o.all(t, "down", askDown)
-	o.all(t, "blind", `{"model":"blind","tools":[{"type":"function","function":{"name":"f"}}],"messages":[]}`)
-	o.all(t, "nobody", askJSON, "Authorization", "")
+	o.sendAll(t, "down", downChat)
+	o.sendAll(t, "blind", `{"model":"blind","tools":[{"type":"function","function":{"name":"f"}}],"messages":[]}`)
+	o.sendAll(t, "no credential", jsonChat, "Authorization", "")
 	for range 21 {
-		o.all(t, "limited", askNobody, "X-Bucket", "full")
-		o.all(t, "limited", askJSON, "X-Bucket", "full")
+		o.sendAll(t, "limited", unknownChat, "X-Bucket", "full")
+		o.sendAll(t, "limited", jsonChat, "X-Bucket", "full")
 	}
 	require.Eventually(t, func() bool { return strings.Contains(o.log.String(), `"gateway.limit":"rpm"`) }, 5*time.Second, time.Millisecond)
 
@@ -255,8 +254,8 @@ func (o *observed) exercise(t *testing.T) {
 	o.hooks.Limit("requests")(ctx, ratelimit.Event{Kind: ratelimit.Allowed, Wait: time.Second})
 	o.hooks.Limit("requests")(ctx, ratelimit.Event{Kind: ratelimit.Changed, Concurrency: 3})
 	o.hooks.Limit("store")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: down})
-	o.hooks.Cache("answers")(ctx, cache.Event{Kind: cache.StoreDown, Err: down})
-	o.hooks.Cache("answers")(ctx, cache.Event{Kind: cache.NotStored, Reason: "status"})
+	o.hooks.Cache("responses")(ctx, cache.Event{Kind: cache.StoreDown, Err: down})
+	o.hooks.Cache("responses")(ctx, cache.Event{Kind: cache.NotStored, Reason: "status"})
 	o.hooks.Breaker("v1.2")(t.Context(), breaker.Event{Circuit: "c", To: breaker.Open, Reason: "failures"})
 	o.hooks.Balance("v1.2")(ctx, balance.Event{Kind: balance.Unhealthy, Endpoint: "e"})
 	o.hooks.Routing(ctx, routing.Event{Kind: routing.Skipped, Version: "v1.2", Lacks: "tools"})

@@ -16,11 +16,12 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// Of the provider's one client, see oidc/server.js.
+// Credentials of the provider's only client; see oidc/server.js.
 const (
 	oidcClient = "agent"
 	oidcSecret = "agent secret"
@@ -34,7 +35,7 @@ type provider struct {
 	client *http.Client
 }
 
-// startProvider starts it at a port with new keys of that name.
+// startProvider starts a provider at a port with new keys of that name.
 func startProvider(t *testing.T, client *http.Client, port, keys string) *provider {
 	t.Helper()
 	p := &provider{t: t, client: client}
@@ -69,7 +70,7 @@ func (p *provider) port() string {
 	return u.Port()
 }
 
-// post sends a form as the client and returns the answer.
+// post sends a form as the client and returns the response.
 func (p *provider) post(path string, form url.Values) map[string]any {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.issuer+path, strings.NewReader(form.Encode()))
@@ -80,9 +81,9 @@ func (p *provider) post(path string, form url.Values) map[string]any {
 	require.NoError(p.t, err)
 	defer func() { _ = res.Body.Close() }()
 	require.Equal(p.t, http.StatusOK, res.StatusCode, path)
-	var answer map[string]any
-	_ = json.NewDecoder(res.Body).Decode(&answer) // a revocation has none
-	return answer
+	var response map[string]any
+	_ = json.NewDecoder(res.Body).Decode(&response) // a revocation has no body
+	return response
 }
 
 func (p *provider) token(resource string) string {
@@ -109,12 +110,11 @@ func oidcGateway(t *testing.T, p *provider, keys *auth.KeySet, audience string) 
 		id, _ := auth.FromContext(c.Request.Context())
 		c.String(http.StatusOK, "%s %s %s", id.Subject, id.Method, id.Issuer)
 	})
-	srv := httptest.NewServer(e)
-	t.Cleanup(srv.Close)
+	srv := newServer(t, e)
 	return srv
 }
 
-// status asks the gateway with a token.
+// status sends a request with a token to the gateway.
 func (p *provider) status(srv *httptest.Server, token string) (status int, challenge string) {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, srv.URL, http.NoBody)
@@ -126,25 +126,20 @@ func (p *provider) status(srv *httptest.Server, token string) (status int, chall
 	return res.StatusCode, res.Header.Get("WWW-Authenticate")
 }
 
-// needOIDC skips a machine without Node or the provider, unless it must have them.
+// needOIDC skips the test on a machine without Node.js or the provider.
 func needOIDC(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
 	if err == nil {
 		_, err = os.Stat(filepath.Join("oidc", "node_modules", "oidc-provider"))
 	}
-	if err == nil {
-		return
+	if err != nil {
+		need.Missing(t, "GINFER_REQUIRE_NODE", "no OpenID provider: it needs Node.js and `npm ci --prefix internal/e2e/oidc`: %v", err)
 	}
-	const want = "no OpenID provider: it needs Node.js and `npm ci --prefix internal/e2e/oidc`: %v"
-	if os.Getenv("GINFER_REQUIRE_NODE") == "1" {
-		t.Fatalf(want, err)
-	}
-	t.Skipf(want, err)
 }
 
-// Tokens of a certified OpenID provider: its keys found by discovery, opaque ones
-// by introspection, and its keys changed while the gateway runs.
+// Tokens of a certified OpenID provider: JWTs with keys found by discovery, opaque tokens by
+// introspection, and a key rotation while the gateway runs.
 func TestOIDC(t *testing.T) {
 	t.Parallel()
 	needOIDC(t)
@@ -172,7 +167,7 @@ func TestOIDC(t *testing.T) {
 		}
 	}
 	check("a JWT", gateway, token, http.StatusOK)
-	check("a JWT, remembered", gateway, token, http.StatusOK)
+	check("a JWT, cached", gateway, token, http.StatusOK)
 	check("of RSA", rsa, p.token("urn:gateway:rsa"), http.StatusOK)
 	check("for another gateway", rsa, token, http.StatusUnauthorized)
 	check("for another server", gateway, p.token("urn:other"), http.StatusUnauthorized)
@@ -187,7 +182,7 @@ func TestOIDC(t *testing.T) {
 	p.stop()
 	check("a JWT, provider down", gateway, token, http.StatusOK)
 	status, _ := p.status(gateway, p.issuer+"-opaque")
-	assert.Equal(t, http.StatusServiceUnavailable, status, "can't be asked: closed")
+	assert.Equal(t, http.StatusServiceUnavailable, status, "introspection fails closed")
 
 	p = startProvider(t, client, port, "second")
 	check("of the new key, at once", gateway, p.token("urn:gateway"), http.StatusOK)

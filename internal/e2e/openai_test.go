@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
@@ -26,7 +25,7 @@ func newSDK(t *testing.T, p *process) openai.Client {
 	return openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token), option.WithHTTPClient(newClient(t, 16)))
 }
 
-// ignoreEOS keeps the demo model writing until its limit of tokens.
+// ignoreEOS makes the demo model write until its token limit.
 func ignoreEOS() option.RequestOption { return option.WithJSONSet("ignore_eos", true) }
 
 func ask(prompt string, maxTokens int64) openai.ChatCompletionNewParams {
@@ -36,7 +35,7 @@ func ask(prompt string, maxTokens int64) openai.ChatCompletionNewParams {
 	}
 }
 
-// The SDK drives the gateway with the demo model inside.
+// The OpenAI SDK works with the gateway and its demo model.
 func TestOpenAISDK(t *testing.T) {
 	p := start(t, example)
 	sdk := newSDK(t, p)
@@ -92,7 +91,7 @@ func TestOpenAISDK(t *testing.T) {
 		for stream.Next() {
 		}
 		require.ErrorIs(t, stream.Err(), context.Canceled)
-		require.Eventually(t, func() bool { return p.inflight() == 0 }, 5*time.Second, 10*time.Millisecond, "the upstream goes on")
+		p.awaitIdle()
 	})
 	t.Run("errors", func(t *testing.T) {
 		var failed *openai.Error

@@ -18,24 +18,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A request to an inference takes 50 to 100 ms in its slot, half of it before the
-// first token.
+// A request takes 50 to 100 ms in its slot, half of it before the first token.
 const (
 	leastService = 50 * time.Millisecond
 	meanService  = 75 * time.Millisecond
 )
 
-// inference is a model server with continuous batching: a request has a slot from its
-// prefill to its last token, and those for which there is none wait in line, without
-// bound. It is a transport, and a server's handler.
+// inference is a model server with continuous batching: a request has a slot from its prefill
+// to its last token; others wait in an unbounded queue. It is a transport and a handler.
 type inference struct {
 	slots chan struct{}
-	slow  atomic.Int64 // by what everything takes longer; 0 is 1
+	slow  atomic.Int64 // the factor by which service times grow; 0: 1
 }
 
 func newInference(slots int) *inference { return &inference{slots: make(chan struct{}, slots)} }
 
-// take makes slots useless, as they become free, and give gives them back.
+// take occupies slots as they become free, and give frees them.
 func (e *inference) take(n int) {
 	for range n {
 		e.slots <- struct{}{}
@@ -48,10 +46,10 @@ func (e *inference) give(n int) {
 	}
 }
 
-// capacity is how many requests a second it can serve.
+// capacity is the number of requests a second that it can serve.
 func (e *inference) capacity() float64 { return float64(cap(e.slots)) / meanService.Seconds() }
 
-// RoundTrip implements http.RoundTripper: it returns when there is a first token.
+// RoundTrip implements http.RoundTripper. It returns at the first token.
 func (e *inference) RoundTrip(req *http.Request) (*http.Response, error) {
 	select {
 	case e.slots <- struct{}{}:
@@ -64,7 +62,7 @@ func (e *inference) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1,
 		Header: http.Header{"Content-Type": {"text/event-stream"}},
-		Body:   &tokens{engine: e, rest: service / 2},
+		Body:   &tokenBody{engine: e, rest: service / 2},
 	}, nil
 }
 
@@ -84,16 +82,16 @@ func (e *inference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tokens is the body of an answer: a token, the rest of the time, and the end.
-type tokens struct {
+// tokenBody is the body of a response: a token, the rest of the service time, and the end.
+type tokenBody struct {
 	engine *inference
 	rest   time.Duration
-	said   int
+	reads  int
 	once   sync.Once
 }
 
-func (t *tokens) Read(p []byte) (int, error) {
-	switch t.said++; t.said {
+func (t *tokenBody) Read(p []byte) (int, error) {
+	switch t.reads++; t.reads {
 	case 1:
 		return copy(p, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"), nil
 	case 2:
@@ -103,25 +101,23 @@ func (t *tokens) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-func (t *tokens) Close() error {
+func (t *tokenBody) Close() error {
 	t.once.Do(func() { <-t.engine.slots })
 	return nil
 }
 
-// guards are what stands before the server.
+// guards are the limits in front of the server.
 type guards struct {
 	bulkhead int                       // 0: none
 	adaptive *ratelimit.AdaptiveConfig // nil: none
 }
 
-// guarded is a gateway: Adaptive, proxy, breaker, and what carries the requests.
+// guarded is a gateway with an adaptive limit, a proxy and a breaker over a transport.
 func guarded(tb testing.TB, g guards, next http.RoundTripper, target string) http.Handler {
 	tb.Helper()
 	at, err := url.Parse(target)
 	require.NoError(tb, err)
-	circuits, err := breaker.New(breaker.Config{Settings: breaker.Settings{FailurePercent: -1, MaxConcurrent: g.bulkhead}})
-	require.NoError(tb, err)
-	tb.Cleanup(circuits.Close)
+	circuits := newCircuits(tb, breaker.Config{Settings: breaker.Settings{FailurePercent: -1, MaxConcurrent: g.bulkhead}})
 	p, err := proxy.New(proxy.Config{Transport: circuits.Transport(next), Target: at})
 	require.NoError(tb, err)
 	r := gin.New()
@@ -134,21 +130,21 @@ func guarded(tb testing.TB, g guards, next http.RoundTripper, target string) htt
 	return r
 }
 
-// visit is how a request was answered.
-type visit struct {
-	at           time.Duration // when it came, from the begin of the load
+// measurement describes the response to a request.
+type measurement struct {
+	at           time.Duration // of the request, since the start of the load
 	code         int
 	retryAfter   string
 	first, total time.Duration
 }
 
-// offer sends so many requests a second for a time, at random, whether or not those
-// before were answered.
-func offer(seed uint64, rate float64, d time.Duration, ask func() visit) []visit {
+// offer sends rate requests a second for d with random arrivals, without waiting for
+// responses.
+func offer(seed uint64, rate float64, d time.Duration, ask func() measurement) []measurement {
 	random := rand.New(rand.NewPCG(seed, 1))
 	begin := time.Now()
 	var mu sync.Mutex
-	var all []visit
+	var all []measurement
 	var wg sync.WaitGroup
 	for next := begin; ; {
 		next = next.Add(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
@@ -168,8 +164,8 @@ func offer(seed uint64, rate float64, d time.Duration, ask func() visit) []visit
 	return all
 }
 
-// split parts those that were served from those that were not.
-func split(all []visit) (served, refused []visit) {
+// split separates the served requests from the others.
+func split(all []measurement) (served, refused []measurement) {
 	for _, v := range all {
 		if v.code == http.StatusOK {
 			served = append(served, v)
@@ -181,7 +177,7 @@ func split(all []visit) (served, refused []visit) {
 }
 
 // p99 is the 99th percentile of a time.
-func p99(all []visit, of func(visit) time.Duration) time.Duration {
+func p99(all []measurement, of func(measurement) time.Duration) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}
@@ -193,11 +189,11 @@ func p99(all []visit, of func(visit) time.Duration) time.Duration {
 	return times[(len(times)-1)*99/100]
 }
 
-func first(v visit) time.Duration { return v.first }
-func total(v visit) time.Duration { return v.total }
+func first(v measurement) time.Duration { return v.first }
+func total(v measurement) time.Duration { return v.total }
 
-// between are those that came within a part of the time.
-func between(all []visit, from, to time.Duration) (out []visit) {
+// between returns the requests that arrived within a time span.
+func between(all []measurement, from, to time.Duration) (out []measurement) {
 	for _, v := range all {
 		if v.at >= from && v.at < to {
 			out = append(out, v)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -40,21 +39,20 @@ func runLoop(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// queued is a gateway with a queue, as one is put together from the packages.
-type queued struct {
+// queueGateway is a gateway with a queue, made of the library's packages.
+type queueGateway struct {
 	url   string
 	keys  map[string]string
 	queue *queue.Queue
 }
 
-// newQueued puts one together in front of an upstream.
-func newQueued(t *testing.T, upstream http.Handler, limit ratelimit.Config, change func(*queue.Config)) *queued {
+// newQueueGateway starts a gateway with a queue in front of an upstream.
+func newQueueGateway(t *testing.T, upstream http.Handler, limit ratelimit.Config, change func(*queue.Config)) *queueGateway {
 	t.Helper()
-	up := httptest.NewServer(upstream)
-	t.Cleanup(up.Close)
+	up := newServer(t, upstream)
 	target, err := url.Parse(up.URL)
 	require.NoError(t, err)
-	g := &queued{keys: map[string]string{}}
+	g := &queueGateway{keys: map[string]string{}}
 	file := filepath.Join(t.TempDir(), "keys.json")
 	for _, name := range []string{"ann", "bob"} {
 		g.keys[name], err = auth.AddKey(file, auth.DefaultPrefix, auth.KeyEntry{Subject: name})
@@ -71,7 +69,7 @@ func newQueued(t *testing.T, upstream http.Handler, limit ratelimit.Config, chan
 	relay, err := proxy.New(proxy.Config{Transport: transport, Target: target})
 	require.NoError(t, err)
 
-	chain := gin.New() // what a live request passes after auth
+	chain := gin.New() // the stages of a live request after auth
 	chain.POST("/v1/chat/completions", limits.Middleware(), relay.Handler())
 
 	store, err := embedded.New(embedded.Config{Dir: t.TempDir()})
@@ -109,18 +107,17 @@ func newQueued(t *testing.T, upstream http.Handler, limit ratelimit.Config, chan
 	v1 := r.Group("/v1", authn.Middleware())
 	batches.Routes(v1)
 	singles.Routes(v1)
-	s := httptest.NewServer(r)
-	t.Cleanup(s.Close)
+	s := newServer(t, r)
 	g.url = s.URL
 	return g
 }
 
-func (g *queued) sdk(t *testing.T, user string) openai.Client {
+func (g *queueGateway) sdk(t *testing.T, user string) openai.Client {
 	t.Helper()
 	return openai.NewClient(option.WithBaseURL(g.url+"/v1"), option.WithAPIKey(g.keys[user]), option.WithHTTPClient(newClient(t, 4)))
 }
 
-// completions answers as a model does, and sometimes not.
+// completions is a model. The prompt's prefix selects a refusal or two failures.
 type completions struct {
 	mu    sync.Mutex
 	seen  map[string]int
@@ -180,7 +177,7 @@ func submit(t *testing.T, sdk *openai.Client, in string) *openai.Batch {
 	return b
 }
 
-// finished polls as the SDK's users do.
+// finished polls a batch until it ends.
 func finished(t *testing.T, sdk *openai.Client, id string) *openai.Batch {
 	t.Helper()
 	var b *openai.Batch
@@ -208,10 +205,10 @@ func download(t *testing.T, sdk *openai.Client, id string) string {
 	return string(b)
 }
 
-// The SDK drives a batch from the file to the answers, through auth, limits and proxy.
+// The SDK runs a batch from the file to the responses, through auth, limits and proxy.
 func TestQueueOpenAISDK(t *testing.T) {
 	model := &completions{seen: map[string]int{}}
-	g := newQueued(t, model, ratelimit.Config{Key: auth.Subject, Rate: 100, Burst: 5}, func(*queue.Config) {})
+	g := newQueueGateway(t, model, ratelimit.Config{Key: auth.Subject, Rate: 100, Burst: 5}, func(*queue.Config) {})
 	sdk := g.sdk(t, "ann")
 	prompts := []string{"one", "busy", "bad", "cut"}
 	for i := range 20 {
@@ -226,7 +223,7 @@ func TestQueueOpenAISDK(t *testing.T) {
 	assert.Equal(t, "demo", b.Model)
 	assert.Equal(t, [5]int64{5 * 23, 2 * 23, 4 * 23, 23, 9 * 23}, [5]int64{
 		b.Usage.InputTokens, b.Usage.InputTokensDetails.CachedTokens, b.Usage.OutputTokens, b.Usage.OutputTokensDetails.ReasoningTokens, b.Usage.TotalTokens,
-	}, "of each answer once, however often it was asked for")
+	}, "of each response once, whatever the number of attempts")
 
 	var got []string
 	for line := range strings.Lines(download(t, &sdk, b.OutputFileID)) {
@@ -246,7 +243,7 @@ func TestQueueOpenAISDK(t *testing.T) {
 	assert.Contains(t, download(t, &sdk, b.ErrorFileID), `"status_code":400`)
 	model.mu.Lock()
 	for _, a := range model.auths {
-		assert.Empty(t, a, "no credential is kept")
+		assert.Empty(t, a, "no credential is stored")
 	}
 	model.mu.Unlock()
 
@@ -267,9 +264,9 @@ func requireStatus(t *testing.T, err error, status int) {
 	require.Equal(t, status, failed.StatusCode)
 }
 
-// What the SDK says of batches that are not to be.
+// Invalid, canceled and other callers' batches are errors of the SDK.
 func TestQueueOpenAISDKRefusals(t *testing.T) {
-	g := newQueued(t, &completions{seen: map[string]int{}}, ratelimit.Config{Key: auth.Subject, Rate: 1000}, func(cfg *queue.Config) { cfg.Workers = -1 })
+	g := newQueueGateway(t, &completions{seen: map[string]int{}}, ratelimit.Config{Key: auth.Subject, Rate: 1000}, func(cfg *queue.Config) { cfg.Workers = -1 })
 	ann, bob := g.sdk(t, "ann"), g.sdk(t, "bob")
 	b := finished(t, &ann, submit(t, &ann, input("one")+`{"custom_id":"x"}`).ID)
 	assert.Equal(t, openai.BatchStatusFailed, b.Status)

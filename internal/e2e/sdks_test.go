@@ -12,37 +12,38 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// scene is one request that a program in clients or openai… makes with its SDK.
+// scene is one request that a program in clients or openai… sends with its SDK.
 type scene struct {
 	Name, API, Base, Model string
 	Stream, Usage          bool
 	Extra                  map[string]any `json:",omitempty"`
 }
 
-// outcome is what the SDK made of the response.
-type outcome struct {
+// sdkOutcome is the response as the SDK returned it.
+type sdkOutcome struct {
 	Text, Finish, Tool string
 	Usage              int
 	Failed             string // code of a response.failed
-	Error              *raised
+	Error              *sdkError
 }
 
-type raised struct {
+type sdkError struct {
 	Class   string
 	Status  int
 	Code    string
 	Message string
 }
 
-// models are those of the scripted upstream.
+// models are the models of the scripted upstream.
 var models = []string{"whole", "pauses", "early", "unmarked", "cut", "late", "tools", "quota", "context", "quota-event", "context-event"}
 
-// scenes are those of every API. Heartbeats begin before the first event where the path
-// says early.
+// scenes returns the scenes of every API. With "early" in the path heartbeats begin before
+// the first event.
 func scenes(p *process) (all []scene) {
 	tools := map[string]any{
 		"chat":      map[string]any{"type": "function", "function": map[string]any{"name": "add", "parameters": map[string]any{"type": "object"}}},
@@ -69,8 +70,8 @@ func scenes(p *process) (all []scene) {
 		scene{Name: "gemini/pauses", API: "gemini", Base: p.public + "/gemini", Model: "pauses", Stream: true})
 }
 
-// startSDKUpstream runs a gateway of its own before the scripts: one that fails for one SDK is
-// none of another's. Each script has an upstream, and so a circuit.
+// startSDKUpstream runs a gateway in front of the scripts. Each SDK has its own gateway and
+// each script its own upstream, so that failures do not affect others.
 func startSDKUpstream(t *testing.T, upstream string) *process {
 	t.Helper()
 	var upstreams, routes []string
@@ -84,7 +85,7 @@ func startSDKUpstream(t *testing.T, upstream string) *process {
 		fmt.Sprintf(group, "/v1", "", strings.Join(routes, ", ")), fmt.Sprintf(group, "/early/v1", `"hold": "10ms"`, strings.Join(routes, ", "))))
 }
 
-// run calls a program with the scenes and returns what it prints.
+// run calls a program with the scenes and decodes its output.
 func (p *process) run(t *testing.T, dir string, into any, program string, args ...string) {
 	t.Helper()
 	in, err := json.Marshal(scenes(p))
@@ -100,7 +101,7 @@ func (p *process) run(t *testing.T, dir string, into any, program string, args .
 	require.NoError(t, json.Unmarshal(out, into), "%s", out)
 }
 
-// SDKs for Go, each release in a module of its own.
+// SDKs for Go work, each release in its own module.
 func TestSDKsForGo(t *testing.T) {
 	t.Parallel()
 	for _, module := range []string{"openai112", "openai316", "openainew"} {
@@ -108,14 +109,14 @@ func TestSDKsForGo(t *testing.T) {
 			t.Parallel()
 			program := buildSDK(t, module)
 			p := startSDKUpstream(t, sdkUpstream(t).URL)
-			var got map[string]outcome
+			var got map[string]sdkOutcome
 			p.run(t, "", &got, program)
-			judgeSDK(t, module, got, "chat", "responses")
+			checkSDK(t, module, got, "chat", "responses")
 		})
 	}
 }
 
-// The programs are one: what differs is the SDK's release.
+// The programs are copies that differ only in the SDK's release.
 func TestSDKProgramsAreCopies(t *testing.T) {
 	t.Parallel()
 	read := func(module, path string) string {
@@ -128,21 +129,21 @@ func TestSDKProgramsAreCopies(t *testing.T) {
 	assert.Equal(t, newest, read("openai112", "github.com/openai/openai-go"))
 }
 
-// buildSDK builds a module's program of what is on the machine already. It skips one that
-// lacks it, unless it must have it.
+// buildSDK builds a module's program without downloads. It skips the test when the SDK is
+// missing.
 func buildSDK(t *testing.T, module string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), module)
 	args := []string{"build", "-o", program}
-	if module != "openainew" { // which has been compiled for this module already
+	if module != "openainew" { // which this module has compiled already
 		args = append(args, "-gcflags=github.com/openai/openai-go/...=-N -l") // half the time
 	}
 	cmd := exec.CommandContext(t.Context(), "go", append(args, ".")...)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOWORK=off", "GOFLAGS=-mod=readonly")
 	out, err := cmd.CombinedOutput()
-	if err != nil && bytes.Contains(out, []byte("GOPROXY=off")) && os.Getenv("GINFER_REQUIRE_SDKS") != "1" {
-		t.Skipf("no SDK: it needs `make sdks`: %s", out)
+	if err != nil && bytes.Contains(out, []byte("GOPROXY=off")) {
+		need.Missing(t, "GINFER_REQUIRE_SDKS", "no SDK: it needs `make sdks`: %s", out)
 	}
 	require.NoError(t, err, "%s", out)
 	return program
@@ -152,15 +153,15 @@ func TestSDKsForJavaScript(t *testing.T) {
 	t.Parallel()
 	needClients(t)
 	p := startSDKUpstream(t, sdkUpstream(t).URL)
-	var got map[string]map[string]outcome
+	var got map[string]map[string]sdkOutcome
 	p.run(t, "clients", &got, "node", "sdks.mjs")
-	judgeSDK(t, "openai", got["openai"], "chat", "responses")
-	judgeSDK(t, "anthropic", got["anthropic"], "messages")
-	judgeSDK(t, "google", got["google"], "gemini")
-	judgeSDK(t, "vercel", got["vercel"], "chat", "responses", "messages")
+	checkSDK(t, "openai", got["openai"], "chat", "responses")
+	checkSDK(t, "anthropic", got["anthropic"], "messages")
+	checkSDK(t, "google", got["google"], "gemini")
+	checkSDK(t, "vercel", got["vercel"], "chat", "responses", "messages")
 }
 
-// A stream that pauses everywhere has comments between its events, and is else as it was.
+// Heartbeats add comments between the events of a slow stream, and nothing else.
 func TestHeartbeatsAddOnlyComments(t *testing.T) {
 	t.Parallel()
 	p := startSDKUpstream(t, sdkUpstream(t).URL)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -13,8 +12,8 @@ import (
 	"time"
 )
 
-// sdkUpstream is an upstream with three APIs of models. Each model is a script: what its
-// response says and how it ends.
+// sdkUpstream is an upstream with three APIs. The model's name selects the script: the content
+// of the response and its end.
 func sdkUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -23,17 +22,15 @@ func sdkUpstream(t *testing.T) *httptest.Server {
 		mux.HandleFunc("POST /early"+path, form.serve)
 	}
 	mux.HandleFunc("POST /{version}/models/{call}", gemini)
-	s := httptest.NewServer(mux)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	t.Cleanup(s.Close)
+	s := newQuietServer(t, mux)
 	return s
 }
 
-// sdkWire is what an API sends.
+// sdkWire has the messages of an API.
 type sdkWire struct {
 	opening, text, tool, closing []string // events of a stream
-	usage, end                   string   // those that only who asks for it gets, and that mark the end
-	stop, call                   string   // why it ends: after text, and for a tool
+	usage, end                   string   // the usage event, when requested, and the end marker
+	stop, call                   string   // finish reasons: after text, and for a tool
 	whole                        string   // a JSON response
 	quota, context               string   // errors as a body
 	event                        func(body string) string
@@ -60,14 +57,8 @@ func chatWire() *sdkWire {
 	}
 }
 
-// typed is an event with its type, as the field and within.
-func typed(data string) string {
-	var e struct{ Type string }
-	if err := json.Unmarshal([]byte(data), &e); err != nil {
-		panic(err)
-	}
-	return "event: " + e.Type + "\ndata: " + data
-}
+// typed is an event of typedOf without the blank line at its end.
+func typed(data string) string { return strings.TrimSuffix(typedOf(data), "\n\n") }
 
 func responsesWire() *sdkWire {
 	const response = `{"id":"resp_1","object":"response","created_at":1,"model":"m","status":%q,"error":%s,"output":[%s],"usage":%s}`
@@ -133,20 +124,20 @@ func messagesWire() *sdkWire {
 	}
 }
 
-// gemini streams as Google's API does, which has no mark of the end.
+// gemini streams like Google's API, which has no end marker.
 func gemini(w http.ResponseWriter, r *http.Request) {
 	const part = `data: {"candidates":[{"content":{"role":"model","parts":[{"text":%q}]},"index":0%s}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5}}`
 	events := []string{fmt.Sprintf(part, "hel", ""), fmt.Sprintf(part, "lo", `,"finishReason":"STOP"`)}
 	if strings.HasPrefix(r.PathValue("call"), "pauses:") {
-		falter(w, r, events)
+		writeWithPauses(w, r, events)
 		return
 	}
-	tell(w, events...)
+	writeEvents(w, events...)
 }
 
-// serve plays the script that the model names.
+// serve runs the script of a model.
 func (a *sdkWire) serve(w http.ResponseWriter, r *http.Request) {
-	model, stream, usage := asked(r)
+	model, stream, usage := decodeRequest(r)
 	switch {
 	case model == "quota" || model == "context":
 		a.refuse(w, model)
@@ -158,30 +149,30 @@ func (a *sdkWire) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	switch model {
 	case "quota-event":
-		tell(w, a.event(a.quota))
+		writeEvents(w, a.event(a.quota))
 		return
 	case "context-event":
-		tell(w, a.event(a.context))
+		writeEvents(w, a.event(a.context))
 		return
 	case "late":
-		tell(w, slices.Concat(a.opening, a.text, []string{a.event(a.quota)})...)
+		writeEvents(w, slices.Concat(a.opening, a.text, []string{a.event(a.quota)})...)
 	case "cut":
-		tell(w, slices.Concat(a.opening, a.text)...)
+		writeEvents(w, slices.Concat(a.opening, a.text)...)
 		panic(http.ErrAbortHandler)
 	case "pauses", "early":
-		falter(w, r, a.events(a.text, usage))
+		writeWithPauses(w, r, a.events(a.text, usage))
 	case "unmarked":
 		events := a.events(a.text, usage)
-		tell(w, events[:len(events)-1]...)
+		writeEvents(w, events[:len(events)-1]...)
 	case "tools":
 		events := strings.Join(a.events(a.tool, usage), "\n\n")
-		tell(w, strings.Replace(events, a.stop, a.call, 1))
+		writeEvents(w, strings.Replace(events, a.stop, a.call, 1))
 	default:
-		tell(w, a.events(a.text, usage)...)
+		writeEvents(w, a.events(a.text, usage)...)
 	}
 }
 
-// events is a whole stream about what is given.
+// events returns a whole stream with the given content.
 func (a *sdkWire) events(content []string, usage bool) (all []string) {
 	all = append(all, a.opening...)
 	all = append(all, content...)
@@ -203,8 +194,8 @@ func (a *sdkWire) refuse(w http.ResponseWriter, model string) {
 	_, _ = io.WriteString(w, a.context)
 }
 
-// falter sends a stream with pauses before, within and after each event.
-func falter(w http.ResponseWriter, r *http.Request, events []string) {
+// writeWithPauses sends a stream with pauses before, within and after each event.
+func writeWithPauses(w http.ResponseWriter, r *http.Request, events []string) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	pause := time.NewTicker(50 * time.Millisecond)
 	defer pause.Stop()

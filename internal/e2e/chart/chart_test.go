@@ -1,4 +1,4 @@
-// Package chart_test renders the Helm chart and looks at what came of its files.
+// Package chart_test renders the Helm chart and checks the manifests.
 package chart_test
 
 import (
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
@@ -16,7 +17,7 @@ import (
 
 const chart = "../../../deploy/helm/ginfer-gateway"
 
-// manifest is what is looked at of an object.
+// manifest has the checked fields of an object.
 type manifest struct {
 	Kind     string
 	Metadata struct {
@@ -27,16 +28,12 @@ type manifest struct {
 	Spec any
 }
 
-// template runs Helm. The test is skipped without it, unless GINFER_REQUIRE_DEPLOY=1 says
-// that it must be there.
+// template runs Helm. Without it the test is skipped, unless GINFER_REQUIRE_DEPLOY=1.
 func template(t *testing.T, args ...string) (text string, err error) {
 	t.Helper()
 	helm, err := exec.LookPath("helm")
 	if err != nil {
-		if os.Getenv("GINFER_REQUIRE_DEPLOY") == "1" {
-			t.Fatal("helm is needed: make deploy-tools, and $(go env GOPATH)/bin in PATH")
-		}
-		t.Skip("helm is not installed")
+		need.Missing(t, "GINFER_REQUIRE_DEPLOY", "helm is not installed: make deploy-tools, and $(go env GOPATH)/bin in PATH")
 	}
 	cmd := exec.CommandContext(t.Context(), helm, append([]string{"template", "gw", chart}, args...)...)
 	out, err := cmd.Output()
@@ -74,7 +71,7 @@ const (
 	rules     = "PrometheusRule gw-gateway"
 )
 
-// Helm leaves alone what are Grafana's braces and dollars.
+// Helm does not expand Grafana's braces and dollars.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
 	all := render(t, "--set", "dashboard.annotations.grafana_folder=AI")
@@ -89,7 +86,7 @@ func TestDashboard(t *testing.T) {
 	assert.NotContains(t, render(t, "--set", "dashboard.enabled=false"), dashboard)
 }
 
-// Helm leaves alone what are Prometheus's braces. The rules are there when asked for.
+// Helm does not expand Prometheus's braces. The rules are optional.
 func TestRules(t *testing.T) {
 	t.Parallel()
 	all := render(t, "--set", "prometheusRule.enabled=true,prometheusRule.labels.release=prom")
@@ -103,7 +100,7 @@ func TestRules(t *testing.T) {
 	assert.NotContains(t, render(t), rules)
 }
 
-// A pod may take as long to end as its gateway does.
+// The termination grace period of a pod covers the drain of its gateway.
 func TestTerminationGrace(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]float64{
@@ -120,7 +117,7 @@ func TestTerminationGrace(t *testing.T) {
 		assert.InDelta(t, want, pod["terminationGracePeriodSeconds"], 0, args)
 	}
 	for args, want := range map[string]string{
-		"config.drain.timeout=soon":         `"soon" is no duration`,
+		"config.drain.timeout=soon":         `"soon" is not a duration`,
 		"terminationGracePeriodSeconds=100": "it takes 135",
 	} {
 		text, err := template(t, "--set", args)
