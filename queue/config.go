@@ -149,17 +149,17 @@ func (cfg *Config) check() error {
 	add(cfg.Identity != nil && cfg.Attach == nil, "Config.Identity is of no use without Attach")
 	add(strings.ContainsFunc(cfg.Name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }), "Config.Name must be of a-z, 0-9 and -")
 	add(cfg.Replicas < 0 || cfg.Replicas > 5, "Config.Replicas must be 1 to 5")
-	add(cfg.Attempts < 0 || cfg.Backoff < 0 || cfg.MaxBackoff < 0 || cfg.Timeout < 0 || cfg.DrainTimeout < 0 || cfg.Window < 0, "Attempts, Backoff, MaxBackoff, Timeout, DrainTimeout and Window must not be negative")
+	add(cfg.Attempts < 0 || cfg.Backoff < 0 || cfg.MaxBackoff < 0 || cfg.Timeout < 0 || cfg.DrainTimeout < 0 || cfg.Window < 0, "Config.Attempts, Backoff, MaxBackoff, Timeout, DrainTimeout and Window must not be negative")
 	add(cfg.Lease < 0 || cfg.Lease > 0 && cfg.Lease < minLease, "Config.Lease must be 500 ms or more")
-	add(cfg.ResultTTL < 0 || cfg.FileTTL < 0 || cfg.DeadTTL < 0, "the TTLs must not be negative")
+	add(cfg.ResultTTL < 0 || cfg.FileTTL < 0 || cfg.DeadTTL < 0, "the TTLs in Config must not be negative")
 	for _, path := range cfg.Endpoints {
-		add(!strings.HasPrefix(path, "/"), fmt.Sprintf("endpoint %q must begin with /", path))
+		add(!strings.HasPrefix(path, "/"), fmt.Sprintf("Config.Endpoints: endpoint %q must begin with /", path))
 	}
 	for _, name := range cfg.Headers {
 		name = http.CanonicalHeaderKey(name)
-		add(name == "Cookie" || name == "Proxy-Authorization" || exchange.IsCredential(name), "header "+name+" is a credential and can't be stored")
+		add(name == "Cookie" || name == "Proxy-Authorization" || exchange.IsCredential(name), "Config.Headers: "+name+" is a credential and can't be stored")
 	}
-	add(cfg.Limits.negative(), "a bound in Limits is negative")
+	add(cfg.Limits.negative(), "a bound in Config.Limits is negative")
 	return errors.Join(faults...)
 }
 

@@ -31,7 +31,7 @@ func New(cfg Config) (*Queue, error) {
 	}
 	cfg.complete()
 	if cfg.ResultTTL < cfg.Window || cfg.FileTTL < cfg.Window {
-		return nil, errors.New("queue: ResultTTL and FileTTL must not be shorter than Window")
+		return nil, errors.New("queue: Config.ResultTTL and FileTTL must not be shorter than Window")
 	}
 	return &Queue{cfg: cfg, runs: newRuns(), host: host.New(host.Config{
 		Owner: cfg.Owner, Tenant: cfg.Tenant, Identity: cfg.Identity, Headers: cfg.Headers, Endpoints: cfg.Endpoints,
