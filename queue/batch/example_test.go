@@ -31,7 +31,7 @@ func ExampleNew() {
 			fmt.Println(route.Path)
 		}
 	}
-	// Output:
+	// Unordered output:
 	// /v1/files
 	// /v1/batches
 	// /v1/batches/:id/cancel
