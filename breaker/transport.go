@@ -72,7 +72,11 @@ func admissionOf(req *http.Request, above *exchange.Attempt) admission {
 	if of := llm.Of(req.Method, req.URL.Path); of != llm.Unknown {
 		api = of.String()
 	}
-	q.route = routeKey(api, exchange.Version(req.Context()), req.URL.Path)
+	version := ""
+	if above != nil {
+		version = above.Version()
+	}
+	q.route = routeKey(api, version, req.URL.Path)
 	return q
 }
 

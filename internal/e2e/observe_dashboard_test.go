@@ -26,6 +26,7 @@ import (
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -260,7 +261,7 @@ func (o *observed) produceAllMetrics(t *testing.T) {
 	o.hooks.Balance("v1.2")(ctx, balance.Event{Kind: balance.Unhealthy, Endpoint: "e"})
 	o.hooks.Routing(ctx, routing.Event{Kind: routing.Skipped, Version: "v1.2", Lacks: "tools"})
 	o.hooks.Routing(ctx, routing.Event{Kind: routing.Mirrored, Version: "v1.3", From: "v1.2", Status: 200})
-	o.hooks.Rollout(ctx, routing.RolloutEvent{Name: "demo:v1.3", State: routing.RolledBack, Reason: "failures"})
+	o.hooks.Rollout(ctx, rollout.Event{Name: "demo:v1.3", State: rollout.RolledBack, Reason: "failures"})
 	o.hooks.Stream(ctx, stream.Event{Heartbeats: 1, Err: stream.ErrSlowClient})
 	watch, err := jobs.New(jobs.Config{MeterProvider: o.telemetry.MeterProvider()})
 	require.NoError(t, err)

@@ -25,6 +25,7 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/require"
 )
@@ -185,7 +186,7 @@ func (o *observed) watch(t *testing.T, cfg observe.TracingConfig) *watch {
 	require.NoError(t, err)
 	w.memory, err = cache.NewMemory(cache.MemoryConfig{})
 	require.NoError(t, err)
-	rollout, err := routing.NewRollout(routing.RolloutConfig{Model: "demo", Stable: "v1.2", Canary: "v1.3"})
+	canary, err := rollout.New(rollout.Config{Model: "demo", Stable: "v1.2", Canary: "v1.3"})
 	require.NoError(t, err)
 	w.metrics, err = observe.NewMetrics(observe.MetricsConfig{
 		MeterProvider: o.telemetry.MeterProvider(),
@@ -193,7 +194,7 @@ func (o *observed) watch(t *testing.T, cfg observe.TracingConfig) *watch {
 		Circuits:      func() map[string][]breaker.Status { return states(w.breakers, (*breaker.Group).Status) },
 		Streams:       func() map[string]int { return map[string]int{"chat": w.streams.Open()} },
 		Caches:        func() map[string]*cache.Memory { return map[string]*cache.Memory{"responses": w.memory} },
-		Rollouts:      func() []routing.RolloutStatus { return []routing.RolloutStatus{rollout.Status()} },
+		Rollouts:      func() []rollout.Status { return []rollout.Status{canary.Status()} },
 	})
 	require.NoError(t, err)
 	o.recent, err = observe.NewRecent(observe.RecentConfig{})

@@ -51,7 +51,7 @@ func TestRolloutStaysRolledBack(t *testing.T) {
 }
 
 // storeDown is logged when a rollout can't be saved or read.
-const storeDown = "rollout: its store does not answer"
+const storeDown = "rollout: the store does not respond"
 
 func awaitStoreDown(t *testing.T, p *process, times int) {
 	t.Helper()

@@ -70,7 +70,7 @@ func (a *Attempt) Each(f func(*Attempt)) {
 func (a *Attempt) Again() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.endpoint, a.others = "", 0
+	a.endpoint, a.version, a.others = "", "", 0
 	a.limits.FirstByte, a.patience = a.x.Limits.FirstByte, 0
 }
 

@@ -17,20 +17,6 @@ func IsLastResort(ctx context.Context) bool {
 	return last
 }
 
-type versionKey struct{}
-
-// WithVersion records the model version that a request goes to, for layers below that keep
-// versions apart.
-func WithVersion(ctx context.Context, version string) context.Context {
-	return context.WithValue(ctx, versionKey{}, version)
-}
-
-// Version returns the version that [WithVersion] recorded; "" if there is none.
-func Version(ctx context.Context) string {
-	version, _ := ctx.Value(versionKey{}).(string)
-	return version
-}
-
 type usageKey struct{}
 
 // KeepUsage returns a context in which responses keep the usage that the gateway requested.
