@@ -223,7 +223,7 @@ func TestClientsThatLeave(t *testing.T) {
 	require.Empty(t, u.ended)
 	leaveToo()
 	_ = second.Body.Close()
-	require.ErrorContains(t, <-u.ended, "every client has left")
+	require.ErrorContains(t, <-u.ended, "all clients have disconnected")
 	// And the next one begins anew.
 	go u.write(all...)
 	res, err := ask(t.Context(), s, chatAsked)

@@ -1,6 +1,4 @@
-// Package directive reads Cache-Control (RFC 9111 §5.2, RFC 5861) and the lists of
-// names that go with it.
-package directive
+package rfc9111
 
 import (
 	"net/http"
@@ -9,15 +7,15 @@ import (
 	"time"
 )
 
-// None is a duration that was not given.
+// None is the value of a duration that is absent.
 const None time.Duration = -1
 
-// Max is what every greater duration is taken for (RFC 9111 §1.2.2).
+// Max is the largest duration. Greater ones are read as Max (RFC 9111 §1.2.2).
 const Max = (1<<31 - 1) * time.Second
 
-// Control is a Cache-Control, of a request or of an answer. Durations that were not
-// given are [None]; one that can't be read counts as 0, so that nothing is taken for
-// fresh by mistake. Of two the first counts.
+// Control is the Cache-Control of a request or of a response. Durations that are absent
+// are [None]. One that cannot be parsed is 0, so that nothing is fresh by mistake. The
+// first of several wins.
 type Control struct {
 	NoStore, NoCache, OnlyIfCached     bool
 	Public, Private                    bool
@@ -27,14 +25,14 @@ type Control struct {
 	StaleWhileRevalidate, StaleIfError time.Duration
 }
 
-// Empty is a Control that says nothing.
-func Empty() Control {
+// NoControl returns a Control without directives.
+func NoControl() Control {
 	return Control{MaxAge: None, SMaxAge: None, MinFresh: None, MaxStale: None, StaleWhileRevalidate: None, StaleIfError: None}
 }
 
-// Parse reads the values of a Cache-Control field.
-func Parse(values []string) Control {
-	c := Empty()
+// ParseControl parses the values of a Cache-Control field.
+func ParseControl(values []string) Control {
+	c := NoControl()
 	for _, v := range values {
 		for v != "" {
 			var name, arg string
@@ -46,17 +44,29 @@ func Parse(values []string) Control {
 	return c
 }
 
+// ParseRequest parses the Cache-Control of a request, or its Pragma if there is none.
+func ParseRequest(h http.Header) Control {
+	if cc := h["Cache-Control"]; len(cc) > 0 {
+		return ParseControl(cc)
+	}
+	c := NoControl()
+	if p := h["Pragma"]; len(p) > 0 { // HTTP/1.0
+		c.NoCache = ParseControl(p).NoCache
+	}
+	return c
+}
+
 func (c *Control) set(name, arg string, has bool) {
 	switch name {
 	case "no-store":
 		c.NoStore = true
-	case "no-cache": // also when it is of some fields only
+	case "no-cache": // also with a list of fields
 		c.NoCache = true
 	case "only-if-cached":
 		c.OnlyIfCached = true
 	case "public":
 		c.Public = true
-	case "private": // also when it is of some fields only
+	case "private": // also with a list of fields
 		c.Private = true
 	case "must-revalidate", "proxy-revalidate":
 		c.MustRevalidate = true
@@ -92,7 +102,7 @@ func (c *Control) duration(name string) *time.Duration {
 	return nil
 }
 
-// seconds reads a delta-seconds.
+// seconds parses delta-seconds.
 func seconds(arg string) time.Duration {
 	if arg == "" {
 		return 0
@@ -109,8 +119,7 @@ func seconds(arg string) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// Seconds reads a field that is one delta-seconds, such as Age. Of several the first
-// counts.
+// Seconds parses a field of delta-seconds, such as Age. The first of several values wins.
 func Seconds(values []string) time.Duration {
 	if len(values) == 0 {
 		return None
@@ -119,7 +128,7 @@ func Seconds(values []string) time.Duration {
 	return seconds(strings.TrimSpace(first))
 }
 
-// next takes the first member of a list: name, or name=token, or name="quoted".
+// next cuts the first directive off a list: name, name=token or name="quoted".
 func next(list string) (name, arg string, has bool, rest string) {
 	list = strings.TrimLeft(list, " \t,")
 	end := strings.IndexAny(list, "=,")
@@ -139,8 +148,8 @@ func next(list string) (name, arg string, has bool, rest string) {
 	return name, strings.TrimSpace(arg), true, rest
 }
 
-// unquote reads a quoted string from behind its first quote. One that does not end
-// goes to the end.
+// unquote parses a quoted string after its opening quote. An unterminated one extends to
+// the end.
 func unquote(s string) (text, rest string) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -155,8 +164,8 @@ func unquote(s string) (text, rest string) {
 	return b.String(), ""
 }
 
-// Names reads fields that list header names, as Vary and Connection do. The names are
-// in canonical form; "*" stands for itself.
+// Names parses fields that list header names, such as Vary and Connection. The names are
+// in canonical form; "*" stays as it is.
 func Names(values []string) (names []string) {
 	for _, v := range values {
 		for name := range strings.SplitSeq(v, ",") {

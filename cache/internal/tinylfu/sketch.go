@@ -1,26 +1,25 @@
-// Package sketch counts how often keys were asked for lately, roughly and in little
-// memory: a count-min sketch of four bits a counter, behind a filter that keeps keys
-// seen once out of it (TinyLFU, Einziger, Friedman and Manes 2017).
-package sketch
+package tinylfu
 
-// rows is how many counters each key has; the least of them is believed.
+// rows is the number of counters of each key. The least of them is the estimate.
 const rows = 4
 
-// sample is after how many countings, for each key that fits, everything is halved:
-// what was popular is forgotten.
+// sample is the number of counts, per key of capacity, after which all counters are
+// halved, so that past popularity fades.
 const sample = 10
 
-// Sketch counts. It is not safe for concurrent use.
+// Sketch estimates how often keys were requested recently: a count-min sketch of four-bit
+// counters behind a Bloom filter that absorbs the first request of each key. It is not
+// safe for concurrent use.
 type Sketch struct {
 	counters []uint64 // of four bits
-	door     []uint64 // a Bloom filter of keys seen once
+	door     []uint64 // the Bloom filter
 	mask     uint64
 	seen     int
 	limit    int
 }
 
-// New returns a Sketch for so many keys.
-func New(keys int) *Sketch {
+// NewSketch returns a Sketch with a capacity of so many keys.
+func NewSketch(keys int) *Sketch {
 	words := 16
 	for words < keys {
 		words *= 2
@@ -31,7 +30,7 @@ func New(keys int) *Sketch {
 	}
 }
 
-// spread makes other bits of a hash for each row (SplitMix64).
+// spread derives an independent hash for each row (SplitMix64).
 func spread(h uint64, row uint64) uint64 {
 	h += (row + 1) * 0x9E3779B97F4A7C15
 	h = (h ^ h>>30) * 0xBF58476D1CE4E5B9
@@ -39,13 +38,13 @@ func spread(h uint64, row uint64) uint64 {
 	return h ^ h>>31
 }
 
-// at is where a row's counter of a key is: a word, and a shift within it.
+// at returns the position of a key's counter in a row: a word, and a shift within it.
 func (s *Sketch) at(h, row uint64) (word, shift uint64) {
 	x := spread(h, row)
 	return x >> 2 & s.mask, (row<<2 | x&3) << 2
 }
 
-// Count notes that a key was asked for.
+// Count counts a request of a key.
 func (s *Sketch) Count(h uint64) {
 	if s.seen++; s.seen >= s.limit {
 		s.age()
@@ -61,7 +60,7 @@ func (s *Sketch) Count(h uint64) {
 	}
 }
 
-// doorBits are the two bits of a key in the filter.
+// doorBits returns the two bits of a key in the Bloom filter.
 func (s *Sketch) doorBits(h uint64) (w1, m1, w2, m2 uint64) {
 	x := spread(h, rows)
 	n := uint64(len(s.door))*64 - 1
@@ -69,7 +68,7 @@ func (s *Sketch) doorBits(h uint64) (w1, m1, w2, m2 uint64) {
 	return a / 64, 1 << (a % 64), b / 64, 1 << (b % 64)
 }
 
-// knock reports whether a key was seen before, and notes it.
+// knock adds a key to the Bloom filter and reports whether it was there before.
 func (s *Sketch) knock(h uint64) bool {
 	w1, m1, w2, m2 := s.doorBits(h)
 	known := s.door[w1]&m1 != 0 && s.door[w2]&m2 != 0
@@ -78,7 +77,7 @@ func (s *Sketch) knock(h uint64) bool {
 	return known
 }
 
-// Estimate is about how often a key was asked for lately, at most 16.
+// Estimate returns about how often a key was requested recently, at most 16.
 func (s *Sketch) Estimate(h uint64) int {
 	least := uint64(0xf)
 	for row := range uint64(rows) {

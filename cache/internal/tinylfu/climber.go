@@ -1,22 +1,22 @@
-package cache
+package tinylfu
 
-// How the window of a shard finds its size: by trying. As in Caffeine (Einziger et al.,
-// Adaptive Software Cache Management, 2018), but on each shard.
+// Parameters of the window's hill climbing, as in Caffeine (Einziger et al., Adaptive
+// Software Cache Management, 2018), but for each shard. Windows are shares of the room.
 const (
-	firstWindow = 0.02 // of the room
+	firstWindow = 0.02
 	leastWindow = 0.01
 	mostWindow  = 0.80
 	firstStep   = 0.03125
 	stepDecay   = 0.98
-	// restart is the change of the hit ratio at which steps are large again: the load is
-	// another one.
+	// restart is the change of the hit ratio that indicates another load: steps become
+	// large again.
 	restart = 0.05
-	// climbSample is how many lookups, for each entry that fits, show what a step did.
+	// climbSample is the number of lookups, per entry of capacity, that measure a step.
 	climbSample = 10
 )
 
-// climber says how much room the window should have: much when what comes is asked for
-// again at once and then never, little when some keys are asked for all the time.
+// climber sizes the window. Bursts, where new keys are requested again at once, need a
+// large one; a few keys that stay popular need a small one.
 type climber struct {
 	window     float64
 	step       float64
@@ -29,8 +29,8 @@ func newClimber(entries int) climber {
 	return climber{window: firstWindow, step: firstStep, sample: climbSample * max(entries, 64)}
 }
 
-// looked takes the outcome of a lookup.
-func (c *climber) looked(hit bool) {
+// record counts a lookup, and takes a step at the end of a sample.
+func (c *climber) record(hit bool) {
 	if c.seen++; hit {
 		c.hits++
 	}
@@ -56,7 +56,7 @@ func (c *climber) looked(hit bool) {
 	}
 }
 
-// ofEntries and ofBytes are the window's part of the room.
+// ofEntries and ofBytes return the window's share of the room.
 func (c *climber) ofEntries(n int) int { return max(int(c.window*float64(n)), 1) }
 
 func (c *climber) ofBytes(n int64) int64 { return int64(c.window * float64(n)) }

@@ -1,20 +1,17 @@
-package sketch_test
+package tinylfu_test
 
 import (
 	"testing"
 
-	"github.com/ginfer/ginfer/cache/internal/sketch"
+	"github.com/ginfer/ginfer/cache/internal/tinylfu"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// hash is any function that spreads.
+// hash spreads small integers over 64 bits.
 func hash(i int) uint64 { return uint64(i+1) * 0x9E3779B97F4A7C15 }
 
-func TestCounts(t *testing.T) {
-	s := sketch.New(1000)
+func TestSketchEstimates(t *testing.T) {
+	s := tinylfu.NewSketch(1000)
 	for i := range 100 {
 		for range i % 20 {
 			s.Count(hash(i))
@@ -30,9 +27,9 @@ func TestCounts(t *testing.T) {
 	require.Zero(t, s.Estimate(hash(5000)))
 }
 
-// Keys that come once do not fill the counters.
-func TestOneHitWonders(t *testing.T) {
-	s := sketch.New(1000)
+// Keys that are requested once do not fill the counters.
+func TestSketchIgnoresOneHitWonders(t *testing.T) {
+	s := tinylfu.NewSketch(1000)
 	for i := range 5000 {
 		s.Count(hash(i))
 	}
@@ -45,8 +42,8 @@ func TestOneHitWonders(t *testing.T) {
 	require.LessOrEqual(t, high, 100)
 }
 
-func TestWhatWasPopularIsForgotten(t *testing.T) {
-	s := sketch.New(100)
+func TestSketchAges(t *testing.T) {
+	s := tinylfu.NewSketch(100)
 	for range 15 {
 		s.Count(hash(1))
 	}
@@ -57,8 +54,8 @@ func TestWhatWasPopularIsForgotten(t *testing.T) {
 	require.Less(t, s.Estimate(hash(1)), before/2)
 }
 
-func BenchmarkCount(b *testing.B) {
-	s := sketch.New(100_000)
+func BenchmarkSketch(b *testing.B) {
+	s := tinylfu.NewSketch(100_000)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		s.Count(hash(i))
