@@ -107,7 +107,7 @@ func (c *Cache) handle(g *gin.Context) {
 		return
 	}
 	x := &exchange{Cache: c, request: request{start: time.Now()}}
-	x.client.init(g, &c.cfg)
+	x.init(g, &c.cfg)
 	x.incoming = g.Request
 	x.known = c.sync(x.ctx)
 	reason, err := x.plan()

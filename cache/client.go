@@ -47,7 +47,7 @@ func (c *client) refuse(err error) {
 
 // cacheStatus is our part of Cache-Status.
 func (c *client) cacheStatus() string {
-	return string(c.status.append(make([]byte, 0, 128), c.options))
+	return string(appendStatus(make([]byte, 0, 128), &c.status, c.options))
 }
 
 // sendHead writes a head whose header is set, with our Cache-Status.
@@ -77,7 +77,7 @@ func (c *client) send(a reply) {
 	for name, values := range a.header {
 		h[name] = slices.Clip(values)
 	}
-	b := c.status.append(make([]byte, 0, 160), c.options)
+	b := appendStatus(make([]byte, 0, 160), &c.status, c.options)
 	mark := len(b)
 	b = strconv.AppendInt(b, int64(len(a.body)), 10)
 	length := len(b)

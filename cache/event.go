@@ -103,8 +103,8 @@ type Status struct {
 // Free reports whether the response cost the upstream nothing.
 func (s Status) Free() bool { return s.Hit || s.Collapsed }
 
-// append appends the value of Cache-Status.
-func (s *Status) append(b []byte, cfg *Config) []byte {
+// appendStatus appends the value of Cache-Status.
+func appendStatus(b []byte, s *Status, cfg *Config) []byte {
 	b = append(b, cfg.Name...)
 	if s.Hit {
 		b = append(b, "; hit"...)

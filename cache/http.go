@@ -85,7 +85,7 @@ func (p *httpPolicy) judge(r *request, e *Entry, now time.Time) (verdict, error)
 	}
 	switch life.Reuse(&r.control, now) {
 	case rfc9111.Fresh:
-		return verdict{use: true, refresh: p.cfg.refreshEarly(e, now)}, nil
+		return verdict{use: true, refresh: refreshEarly(p.cfg, e, now)}, nil
 	case rfc9111.AllowedStale:
 		return verdict{use: true, detail: "stale"}, nil
 	case rfc9111.StaleWhileRevalidate:

@@ -177,7 +177,7 @@ func (l *lead) claim() (taken *claim, done bool) {
 	ctx := l.flight.Context()
 	var others time.Time // when another replica had it
 	for {
-		mine, open := c.take(ctx)
+		mine, open := c.take()
 		switch {
 		case open && time.Since(others) >= claimTTL:
 			return c, false
@@ -208,7 +208,8 @@ func (l *lead) claim() (taken *claim, done bool) {
 }
 
 // take claims the key. Open: the store is down.
-func (c *claim) take(ctx context.Context) (mine, open bool) {
+func (c *claim) take() (mine, open bool) {
+	ctx := c.l.flight.Context()
 	mine, err := c.claims.Claim(ctx, c.l.key, c.owner, claimTTL)
 	if mine || err != nil { // after an error it may be ours
 		c.keep()

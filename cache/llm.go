@@ -77,7 +77,7 @@ func (p *llmPolicy) judge(r *request, e *Entry, now time.Time) (verdict, error) 
 	case e.stream() != r.stream && !r.api.Converts():
 		return verdict{}, nil
 	case now.Before(e.FreshUntil):
-		return verdict{use: true, refresh: p.cfg.refreshEarly(e, now)}, nil
+		return verdict{use: true, refresh: refreshEarly(p.cfg, e, now)}, nil
 	case now.Before(e.FreshUntil.Add(e.StaleWhileRevalidate)):
 		return verdict{use: true, refresh: true, detail: "stale"}, nil
 	}

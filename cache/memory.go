@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -49,8 +50,8 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	orDefault(&cfg.Entries, DefaultEntries)
-	orDefault(&cfg.Bytes, DefaultBytes)
+	cfg.Entries = cmp.Or(cfg.Entries, DefaultEntries)
+	cfg.Bytes = cmp.Or(cfg.Bytes, DefaultBytes)
 	return &Memory{onEvent: cfg.OnEvent, entries: tinylfu.New[*Entry](cfg.Entries, cfg.Bytes)}, nil
 }
 

@@ -23,7 +23,7 @@ func isBackground(g *gin.Context) bool { return g.Request.Context().Value(backgr
 // do not all find it stale at once. The probability grows with the time that the entry
 // takes to fetch and as its end approaches (Vattani et al., Optimal Probabilistic Cache
 // Stampede Prevention, 2015).
-func (cfg *Config) refreshEarly(e *Entry, now time.Time) bool {
+func refreshEarly(cfg *Config, e *Entry, now time.Time) bool {
 	if cfg.Beta <= 0 || e.FetchDuration <= 0 || cfg.Refreshes < 0 {
 		return false
 	}

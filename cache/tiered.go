@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,12 +86,8 @@ func NewTiered(cfg TieredConfig) (*Tiered, error) {
 		}
 		cfg.L1 = near
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 50 * time.Millisecond
-	}
-	if cfg.Fills == 0 {
-		cfg.Fills = 64
-	}
+	cfg.Timeout = cmp.Or(cfg.Timeout, 50*time.Millisecond)
+	cfg.Fills = cmp.Or(cfg.Fills, 64)
 	return &Tiered{cfg: cfg, fills: map[string]*fill{}, claimed: map[string]string{}}, nil
 }
 

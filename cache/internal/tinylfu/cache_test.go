@@ -1,7 +1,6 @@
 package tinylfu_test
 
 import (
-	"fmt"
 	"strconv"
 	"testing"
 	"time"
@@ -127,12 +126,12 @@ func TestEvictedItemsAreReturned(t *testing.T) {
 	for i := range 5000 {
 		size := int64(1 + i*7%200)
 		sizes += size
-		for _, it := range c.Set(item(fmt.Sprint(i), size), start) {
+		for _, it := range c.Set(item(strconv.Itoa(i), size), start) {
 			out++
 			gone += it.Size
 		}
 		if i%3 == 0 {
-			c.Get(fmt.Sprint(i/2), start)
+			c.Get(strconv.Itoa(i/2), start)
 		}
 		n, b := c.Usage()
 		require.LessOrEqual(t, n, entries)
