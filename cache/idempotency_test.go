@@ -47,7 +47,7 @@ func TestIdempotencyKey(t *testing.T) {
 		"none":                     {header: []string{"Idempotency-Key", "-"}, code: 200, calls: 2},
 		"none, but it is required": {cfg: idempotent(func(i *cache.Idempotency) { i.Required = true }), header: []string{"Idempotency-Key", "-"}, code: 400, calls: 1},
 	} {
-		u := answers(200, chatJSON, "Content-Type", jsonType)
+		u := responds(200, chatJSON, "Content-Type", jsonType)
 		cfg := tt.cfg
 		if !cfg.Idempotency.On {
 			cfg = idempotent(nil)
@@ -76,26 +76,26 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
-func TestOnlyWholeAnswersAreReplayed(t *testing.T) {
+func TestOnlyWholeResponsesAreReplayed(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		u      *upstream
 		replay bool
 	}{
-		"created":                 {answers(201, `{"id":%d}`, "Content-Type", jsonType), true},
-		"no content":              {answers(204, ""), true},
-		"text":                    {answers(200, "%d"), true},
-		"an error":                {answers(500, `{"id":%d}`, "Content-Type", jsonType), false},
-		"a bad request":           {answers(400, `{"id":%d}`, "Content-Type", jsonType), false},
-		"a redirection":           {answers(303, "%d"), false},
-		"an error with 200":       {answers(200, `{"error":{"id":%d}}`, "Content-Type", jsonType), false},
-		"half of it":              {answers(200, `{"id":%d`, "Content-Type", jsonType), false},
-		"a wrong length":          {answers(200, "%d", "Content-Length", "100"), false},
-		"a stream":                {streams(events("a")...), true},
-		"a stream without end":    {streams(events("a")[:2]...), false},
-		"a filtered answer":       {answers(200, strings.Replace(chatJSON, "stop", "content_filter", 1), "Content-Type", jsonType), true},
-		"a stream with an error":  {streams("data: {}\n\n", "event: error\ndata: {}\n\n", "data: [DONE]\n\n"), false},
-		"an answer with a cookie": {answers(200, "%d", "Set-Cookie", "a=b"), true},
+		"created":                  {responds(201, `{"id":%d}`, "Content-Type", jsonType), true},
+		"no content":               {responds(204, ""), true},
+		"text":                     {responds(200, "%d"), true},
+		"an error":                 {responds(500, `{"id":%d}`, "Content-Type", jsonType), false},
+		"a bad request":            {responds(400, `{"id":%d}`, "Content-Type", jsonType), false},
+		"a redirection":            {responds(303, "%d"), false},
+		"an error with 200":        {responds(200, `{"error":{"id":%d}}`, "Content-Type", jsonType), false},
+		"half of it":               {responds(200, `{"id":%d`, "Content-Type", jsonType), false},
+		"a wrong length":           {responds(200, "%d", "Content-Length", "100"), false},
+		"a stream":                 {streams(events("a")...), true},
+		"a stream without end":     {streams(events("a")[:2]...), false},
+		"a filtered response":      {responds(200, strings.Replace(chatJSON, "stop", "content_filter", 1), "Content-Type", jsonType), true},
+		"a stream with an error":   {streams("data: {}\n\n", "event: error\ndata: {}\n\n", "data: [DONE]\n\n"), false},
+		"a response with a cookie": {responds(200, "%d", "Set-Cookie", "a=b"), true},
 	} {
 		r := app(newCache(t, idempotent(nil)), tt.u.serve)
 		first := post(r, warm, "Idempotency-Key", "k")
@@ -144,10 +144,10 @@ func TestConcurrentRequestsWithOneKey(t *testing.T) {
 	}
 }
 
-func TestARecordedAnswerEnds(t *testing.T) {
+func TestRecordedResponseExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		u := answers(200, `{"id":%d}`, "Content-Type", jsonType)
+		u := responds(200, `{"id":%d}`, "Content-Type", jsonType)
 		r := app(newCache(t, idempotent(func(i *cache.Idempotency) { i.TTL = time.Minute })), u.serve)
 		post(r, warm, "Idempotency-Key", "k")
 		time.Sleep(59 * time.Second)
@@ -157,8 +157,8 @@ func TestARecordedAnswerEnds(t *testing.T) {
 	})
 }
 
-// PATCH may have a key too, and whatever has one and changes something is a change.
-func TestIdempotentChanges(t *testing.T) {
+// PATCH may have a key too, and a request with a key may invalidate an address.
+func TestIdempotentRequestsInvalidate(t *testing.T) {
 	t.Parallel()
 	u := &upstream{}
 	u.handle = func(c *gin.Context) {

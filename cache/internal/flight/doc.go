@@ -16,6 +16,6 @@
 // whenever it joined. The production ends when every reader has left. It waits for slow
 // readers only while all are slow; otherwise a slow one is dropped ([ErrSlow]).
 //
-// The package knows no policy: the [Leader] decides who may have the response. If it fails
+// The package knows no policy: the [Leader] decides which clients get the response. If it fails
 // before its first byte, a follower leads a second flight ([Group.Succeed]).
 package flight

@@ -133,7 +133,7 @@ func (c *Canon) hex() (rune, bool) {
 	return r, true
 }
 
-// short returns the one-letter escapes of control characters.
+// short lists the control characters with a one-letter escape, each with its letter.
 const short = "\bb\tt\nn\ff\rr"
 
 func appendEscaped(dst []byte, r rune) []byte {

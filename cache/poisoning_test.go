@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mirror is an upstream that answers with what it was asked, and lets it be kept.
+// mirror is an upstream that responds with its request, cacheable.
 func mirror(header ...string) *upstream {
 	return &upstream{handle: func(c *gin.Context) {
 		c.Header("Cache-Control", "public, max-age=60")
@@ -32,7 +32,7 @@ func mirror(header ...string) *upstream {
 	}}
 }
 
-// hostSeen is what a careless application takes its own address for.
+// hostSeen is the address that a careless application believes to be its own.
 func hostSeen(h http.Header) string {
 	for _, name := range []string{"X-Forwarded-Host", "X-Host", "X-Original-Url", "X-Rewrite-Url", "X-Http-Method-Override", "X-Forwarded-Proto", "X-Forwarded-Prefix", "Forwarded", "Origin"} {
 		if v := h.Get(name); v != "" {
@@ -42,9 +42,9 @@ func hostSeen(h http.Header) string {
 	return "own"
 }
 
-// Each case is what an attacker asks for; then everybody must get what they would have
-// got without.
-func TestAttackByWhatIsNotInTheKey(t *testing.T) {
+// Each case is a request of an attacker; afterwards all others must get what they would
+// have got without it.
+func TestUnkeyedInput(t *testing.T) {
 	t.Parallel()
 	for name, attack := range map[string]func() *http.Request{
 		"another host":       func() *http.Request { return request("GET", "/page", "", "X-Forwarded-Host", "evil.example") },
@@ -84,8 +84,8 @@ func TestAttackByWhatIsNotInTheKey(t *testing.T) {
 	}
 }
 
-// Parameters that servers tell apart differently are different requests.
-func TestAttackByParameterCloaking(t *testing.T) {
+// Parameters that servers parse differently are different requests.
+func TestParameterCloaking(t *testing.T) {
 	t.Parallel()
 	r := app(newCache(t, cache.Config{}), mirror().serve)
 	seen := map[string]string{}
@@ -98,8 +98,8 @@ func TestAttackByParameterCloaking(t *testing.T) {
 	require.Len(t, seen, 10)
 }
 
-// A page that is someone's own is not kept because its address looks like a file.
-func TestAttackByDeception(t *testing.T) {
+// A personal page is not stored because its address looks like a file.
+func TestCacheDeception(t *testing.T) {
 	t.Parallel()
 	for name, header := range map[string][]string{
 		"no header":         nil,
@@ -123,9 +123,9 @@ func TestAttackByDeception(t *testing.T) {
 	}
 }
 
-// One client that has the upstream name another header in Vary does not take from others
-// what they have, and gets nothing of theirs.
-func TestAttackByVary(t *testing.T) {
+// A client that makes the upstream name another header in Vary does not evict the entries
+// of others, and gets none of them.
+func TestVaryOfOneClient(t *testing.T) {
 	t.Parallel()
 	u := &upstream{}
 	u.handle = func(c *gin.Context) {
@@ -147,8 +147,8 @@ func TestAttackByVary(t *testing.T) {
 	}
 }
 
-// Many values of a header that answers vary by fill the cache, and no more.
-func TestAttackByManyVariants(t *testing.T) {
+// Many values of a Vary header fill the cache, and do no other harm.
+func TestManyVariants(t *testing.T) {
 	t.Parallel()
 	m := memory(t, cache.MemoryConfig{Entries: 100})
 	r := app(newCache(t, cache.Config{Store: m}), mirror("Vary", "X-A").serve)
@@ -158,18 +158,18 @@ func TestAttackByManyVariants(t *testing.T) {
 	require.LessOrEqual(t, m.Len(), 100)
 }
 
-// forTenant is an upstream that takes its time and tells each tenant its name.
+// forTenant is a slow upstream that responds with the name of the tenant.
 func forTenant() *upstream {
 	return &upstream{handle: func(c *gin.Context) {
-		who := c.GetHeader("X-Tenant")
+		tenant := c.GetHeader("X-Tenant")
 		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 		body, _ := io.ReadAll(c.Request.Body)
 		if !strings.Contains(string(body), `"stream":true`) {
-			c.Data(200, jsonType, []byte(strings.NewReplacer("%d", "1", "Hello", "for "+who).Replace(chatJSON)))
+			c.Data(200, jsonType, []byte(strings.NewReplacer("%d", "1", "Hello", "for "+tenant).Replace(chatJSON)))
 			return
 		}
 		c.Header("Content-Type", "text/event-stream")
-		for _, e := range events("for ", who) {
+		for _, e := range events("for ", tenant) {
 			_, _ = c.Writer.WriteString(e)
 			c.Writer.Flush()
 			time.Sleep(time.Millisecond)
@@ -177,19 +177,19 @@ func forTenant() *upstream {
 	}}
 }
 
-// requireOwn wants an answer that names no other tenant.
-func requireOwn(t *testing.T, who, text string) {
+// requireOwn requires a response that names no other tenant.
+func requireOwn(t *testing.T, tenant, text string) {
 	t.Helper()
 	for _, other := range []string{"alice", "bob", "carol"} {
-		if !strings.Contains(who, other) {
+		if !strings.Contains(tenant, other) {
 			assert.NotContains(t, text, `"`+other+`"`)
 			assert.NotContains(t, text, "for "+other)
 		}
 	}
 }
 
-// Nothing crosses tenants, whatever they ask for at the same time, in whatever form.
-func TestAttackAcrossTenants(t *testing.T) {
+// No response crosses tenants, for any concurrent requests in any form.
+func TestTenantsStayApart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u := forTenant()
@@ -199,11 +199,11 @@ func TestAttackAcrossTenants(t *testing.T) {
 		})
 		r := app(c, u.serve)
 		together(300, func(i int) {
-			who := []string{"alice", "bob", "carol", "alice\x00", "", "tenant:alice"}[i%6]
+			tenant := []string{"alice", "bob", "carol", "alice\x00", "", "tenant:alice"}[i%6]
 			for range 5 {
 				time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
-				body := []string{chatPlain, chatAsked, usageAsk}[rand.IntN(3)]
-				requireOwn(t, who, post(r, body, "X-Tenant", who).Body.String())
+				body := []string{chatPlain, chatStream, usageStream}[rand.IntN(3)]
+				requireOwn(t, tenant, post(r, body, "X-Tenant", tenant).Body.String())
 			}
 		})
 		require.NoError(t, c.Drain(t.Context()))
@@ -211,8 +211,8 @@ func TestAttackAcrossTenants(t *testing.T) {
 	})
 }
 
-// What one part of a key says can't be said by another.
-func TestAttackByAmbiguousKeys(t *testing.T) {
+// No part of a key can be expressed by another part.
+func TestKeysAreUnambiguous(t *testing.T) {
 	t.Parallel()
 	keys := map[string]string{}
 	l := &log{}
@@ -228,8 +228,8 @@ func TestAttackByAmbiguousKeys(t *testing.T) {
 	}
 }
 
-// The leader's own header is nobody else's.
-func TestAttackByTheLeadersHeader(t *testing.T) {
+// The leader's own header does not reach its followers.
+func TestHeaderOfTheLeader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{handle: func(c *gin.Context) {
@@ -252,13 +252,13 @@ func TestAttackByTheLeadersHeader(t *testing.T) {
 		}, newCache(t, cache.Config{}).Middleware(), u.serve)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			w := post(r, chatAsked, "X-From", "leader")
+			w := post(r, chatStream, "X-From", "leader")
 			assert.Equal(t, "session=leader", w.Header().Get("Set-Cookie"))
 			assert.Equal(t, "1", w.Header().Get("X-Number"))
 		})
 		synctest.Wait()
 		check := func(want string) {
-			w := post(r, chatAsked, "X-From", "follower")
+			w := post(r, chatStream, "X-From", "follower")
 			for name, values := range w.Header() {
 				assert.NotContains(t, values, "leader", name)
 				assert.NotContains(t, values, "session=leader", name)
@@ -274,9 +274,9 @@ func TestAttackByTheLeadersHeader(t *testing.T) {
 	})
 }
 
-// A shared cache may merge requests of strangers; one that may not go in must not keep
-// out those who may.
-func TestAttackByALeaderThatMayNot(t *testing.T) {
+// A shared cache coalesces requests of different callers; one without permission must not
+// affect those with it.
+func TestLeaderWithoutPermission(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{handle: func(c *gin.Context) {
@@ -299,15 +299,14 @@ func TestAttackByALeaderThatMayNot(t *testing.T) {
 	})
 }
 
-// FuzzRequest: no body breaks the cache, and whether it is cached or not, it gets its own
-// answer.
+// No body breaks the cache, and each request gets its own response, cached or not.
 func FuzzRequest(f *testing.F) {
-	for _, seed := range []string{chatPlain, chatAsked, usageAsk, `{"temperature":0,"temperature":1}`, `[]`, `{"model":"\ud800","temperature":0}`, strings.Repeat(`{"messages":`, 200)} {
+	for _, seed := range []string{chatPlain, chatStream, usageStream, `{"temperature":0,"temperature":1}`, `[]`, `{"model":"\ud800","temperature":0}`, strings.Repeat(`{"messages":`, 200)} {
 		f.Add(seed, seed)
 	}
 	u := &upstream{handle: func(c *gin.Context) {
 		body, _ := io.ReadAll(c.Request.Body)
-		c.JSON(200, gin.H{"choices": []gin.H{{"finish_reason": "stop"}}, "asked": string(body)})
+		c.JSON(200, gin.H{"choices": []gin.H{{"finish_reason": "stop"}}, "request": string(body)})
 	}}
 	f.Fuzz(func(t *testing.T, a, b string) {
 		r := app(newCache(t, cache.Config{Shared: true}), u.serve)
@@ -315,7 +314,7 @@ func FuzzRequest(f *testing.F) {
 		w := post(r, b)
 		require.Equal(t, 200, w.Code)
 		if a != b && strings.Contains(status(w), "; hit") {
-			require.True(t, sameRequest(a, b), "%q answered for %q", a, b)
+			require.True(t, sameRequest(a, b), "the response to %q was served for %q", a, b)
 		}
 	})
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// faulty is a store that replicas share, with what a test does to it.
+// faulty is a shared store with faults.
 type faulty struct {
 	*common
 	gets  atomic.Int64
 	get   func(n int64)
 	set   func()
 	claim func()
-	lost  atomic.Bool // it is done, but nobody gets to know
+	lost  atomic.Bool // the claim is made, but the reply is lost
 }
 
 func (s *faulty) Get(ctx context.Context, key string) (*cache.Entry, error) {
@@ -40,7 +40,7 @@ func (s *faulty) Set(ctx context.Context, key string, e *cache.Entry) error {
 	return s.common.Set(ctx, key, e)
 }
 
-// Claim is done, whatever becomes of the news of it.
+// Claim makes the claim even if the reply is lost.
 func (s *faulty) Claim(ctx context.Context, key, owner string, ttl time.Duration) (bool, error) {
 	mine, err := s.common.Claim(ctx, key, owner, ttl)
 	if s.claim != nil {
@@ -63,8 +63,8 @@ func (s *faulty) held() bool {
 	return false
 }
 
-// A panic between the claim and the handlers gives the key back.
-func TestClaimOfWhoPanics(t *testing.T) {
+// A panic between the claim and the handlers releases the key.
+func TestClaimReleasedAfterPanic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &faulty{common: newCommon(t), get: func(n int64) {
@@ -74,7 +74,7 @@ func TestClaimOfWhoPanics(t *testing.T) {
 		}}
 		cfg := idempotent(nil)
 		cfg.Store = s
-		here := app(newCache(t, cfg), answers(http.StatusOK, "{}").serve)
+		here := app(newCache(t, cfg), responds(http.StatusOK, "{}").serve)
 		require.Panics(t, func() { post(here, warm, "Idempotency-Key", "k") })
 		time.Sleep(time.Minute)
 		assert.False(t, s.held())
@@ -82,10 +82,10 @@ func TestClaimOfWhoPanics(t *testing.T) {
 	})
 }
 
-// A client that leaves while the key is claimed leaves nothing in its own way.
-func TestClaimOfWhoLeaves(t *testing.T) {
+// A client that disconnects during the claim does not block its next request.
+func TestClaimReleasedAfterDisconnect(t *testing.T) {
 	t.Parallel()
-	for name, late := range map[string]bool{"before the store answers": false, "after it": true} {
+	for name, late := range map[string]bool{"before the store replies": false, "after it": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -105,7 +105,7 @@ func TestClaimOfWhoLeaves(t *testing.T) {
 						leave()
 					}
 				}
-				u := answers(http.StatusOK, "{}")
+				u := responds(http.StatusOK, "{}")
 				cfg := idempotent(nil)
 				cfg.Store = s
 				here := app(newCache(t, cfg), u.serve)
@@ -117,8 +117,8 @@ func TestClaimOfWhoLeaves(t *testing.T) {
 	}
 }
 
-// A key is given back also when nobody knows whether it was taken.
-func TestClaimOfAStoreThatIsLate(t *testing.T) {
+// A key is released even if it is unknown whether it was claimed.
+func TestClaimReleasedAfterLostReply(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &faulty{common: newCommon(t)}
@@ -137,12 +137,12 @@ func TestClaimOfAStoreThatIsLate(t *testing.T) {
 	})
 }
 
-// However much is written at once, what was claimed is there when the claim ends.
-func TestClaimedAnswersAreWrittenAll(t *testing.T) {
+// A claimed response is stored before the claim is released, however many writes are under way.
+func TestClaimedResponsesAreStored(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &faulty{common: newCommon(t), set: func() { time.Sleep(40 * time.Millisecond) }}
-		u := answers(http.StatusOK, "{}")
+		u := responds(http.StatusOK, "{}")
 		replica := func() http.Handler {
 			tiers, err := cache.NewTiered(cache.TieredConfig{L2: s, Fills: 1})
 			require.NoError(t, err)
