@@ -6,11 +6,15 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache/internal/flight"
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	gin.SetMode(gin.TestMode)
+	goleak.VerifyTestMain(m)
+}
 
 func newGroup() *flight.Group[string] { return &flight.Group[string]{Lag: 100, Limit: 1000} }
 
