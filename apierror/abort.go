@@ -9,17 +9,17 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// ErrUnknown stands in when a handler is called with a nil error or *Error.
+// ErrUnknown is recorded when a handler is called with a nil error or a nil *Error.
 var ErrUnknown = errors.New("apierror: no error given")
 
-// cutGrace bounds the last flush before a cut: what was relayed should reach
-// the client, but a client that does not read must not hold the handler.
+// cutGrace bounds the last flush before a cut. The client should receive what was relayed,
+// but one that does not read must not block the handler.
 const cutGrace = time.Second
 
 // Abort responds with an RFC 9457 problem that has an OpenAI "error" member, or with the
 // error of the API that the request calls where that has another form: Anthropic's
-// messages, Gemini, Ollama. In a committed event stream it sends what [EventFor] returns,
-// in Ollama's a line. It is the default ErrorHandler of every package.
+// messages, Gemini, Ollama. In a committed event stream it sends what [EventFor] returns;
+// in one of Ollama's, a line. It is the default ErrorHandler of every package.
 func Abort(c *gin.Context, err error) {
 	if c.Writer.Written() {
 		api := streamAPI(c.Request, c.Writer.Header().Get("Content-Type"))
@@ -31,14 +31,14 @@ func Abort(c *gin.Context, err error) {
 	abort(c, err, shapeOf(apiOf(c.Request)))
 }
 
-// OpenAI answers as the OpenAI API does: {"error":{message,type,param,code}}.
+// OpenAI responds as the OpenAI API does: {"error":{message,type,param,code}}.
 func OpenAI(c *gin.Context, err error) { abort(c, err, openAIShape()) }
 
-// Anthropic answers as the Anthropic API does:
-// {"type":"error","error":{type,message}}, in a stream as "event: error".
+// Anthropic responds as the Anthropic API does: {"type":"error","error":{type,message}}; in
+// a stream, as "event: error".
 func Anthropic(c *gin.Context, err error) { abort(c, err, shapeOf(llm.Messages)) }
 
-// Problem answers with an RFC 9457 problem and nothing else.
+// Problem responds with an RFC 9457 problem without an "error" member.
 func Problem(c *gin.Context, err error) { abort(c, err, problemShape()) }
 
 func abort(c *gin.Context, err error, s shape) {
@@ -49,28 +49,27 @@ func abort(c *gin.Context, err error, s shape) {
 		return
 	}
 	if takesEvent(c, s) {
-		// A failed write means that the client is gone: there is nobody to tell.
+		// A failed write means that the client has disconnected.
 		_, _ = c.Writer.Write(s.event(e))
 	}
 	cut(c)
 }
 
-// takesEvent reports whether the committed response is a stream that an error event can
-// end.
+// takesEvent reports whether the committed response is a stream that can end with an error
+// event.
 func takesEvent(c *gin.Context, s shape) bool {
 	contentType := c.Writer.Header().Get("Content-Type")
 	return llm.IsEventStream(contentType) || s.lines && llm.IsJSONLines(contentType)
 }
 
-// Cut ends a committed answer so that the client sees it broken: HTTP/1.1
-// without the last chunk or the promised bytes, HTTP/2 with RST_STREAM. No
-// bytes are added. Use it where an error event would be wrong, as inside an
-// unfinished event; otherwise use [Abort]. A nil err records nothing.
+// Cut ends a committed response so that the client sees it broken: over HTTP/1.1 without
+// the last chunk or the promised bytes, over HTTP/2 with RST_STREAM. It adds no bytes. Use
+// it instead of [Abort] where an error event would be wrong, as inside an unfinished event.
+// A nil err records nothing.
 //
-// It works by a write deadline in the past (not by panicking with
-// http.ErrAbortHandler, which gin.Recovery swallows, making the answer look
-// complete). Only when the writer offers no deadlines does it panic with that
-// value, and only below a net/http server.
+// It sets a write deadline in the past. Panicking with http.ErrAbortHandler is not enough:
+// gin.Recovery swallows it, and the response would look complete. Only if the writer does
+// not support deadlines does it panic with that value, and only below a net/http server.
 func Cut(c *gin.Context, err error) {
 	if err != nil {
 		_ = record(c, err)

@@ -20,8 +20,8 @@ const (
 	problemError   = `{"type":"about:blank","title":"Bad Gateway","status":502,"detail":"No.","code":"upstream","error":{"message":"No.","type":"server_error","param":null,"code":"upstream"}}`
 )
 
-// Clients of an API get its own errors, before a response has begun and in its stream.
-func TestAbortSpeaksTheAPI(t *testing.T) {
+// Clients of an API receive its own errors, before a response and in its stream.
+func TestAbortRespondsInTheAPIsForm(t *testing.T) {
 	t.Parallel()
 	const events, lines = "text/event-stream", "application/x-ndjson"
 	for _, tt := range []struct {
@@ -62,8 +62,8 @@ func TestAbortSpeaksTheAPI(t *testing.T) {
 	}
 }
 
-// Handlers that were chosen for their form keep it.
-func TestChosenFormsStay(t *testing.T) {
+// Handlers of one shape ignore the API.
+func TestFixedForms(t *testing.T) {
 	t.Parallel()
 	for name, abort := range handlers() {
 		if name == "Abort" {

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// reply is what the client saw; err is how its body ended.
+// reply is what the client received; err is how its body ended.
 type reply struct {
 	status int
 	header http.Header
@@ -26,7 +26,7 @@ type reply struct {
 	err    error
 }
 
-// get asks a real server, which answers by the handlers, over a protocol.
+// get sends a request over a protocol to a real server with the handlers.
 func get(t *testing.T, proto string, handlers ...gin.HandlerFunc) reply {
 	t.Helper()
 	e := gin.New()
@@ -47,7 +47,7 @@ func get(t *testing.T, proto string, handlers ...gin.HandlerFunc) reply {
 	return reply{res.StatusCode, res.Header, string(b), err}
 }
 
-// assertCut holds that the client saw the answer break.
+// assertCut asserts that the client saw the response break.
 func assertCut(t *testing.T, proto string, err error) {
 	t.Helper()
 	switch proto {
@@ -55,7 +55,7 @@ func assertCut(t *testing.T, proto string, err error) {
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	case "HTTP/2.0":
 		require.ErrorContains(t, err, "stream error")
-	default: // crypto/tls closes a connection whose write timed out by an alert that can't be read
+	default: // crypto/tls ends a connection whose write timed out with an unreadable alert
 		require.Error(t, err)
 	}
 }
@@ -146,7 +146,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// A nil error is for who has recorded one already.
+// A nil error is for callers that have recorded one already.
 func TestCutWithoutError(t *testing.T) {
 	t.Parallel()
 	got := get(t, "HTTP/1.1", func(c *gin.Context) {
@@ -158,7 +158,7 @@ func TestCutWithoutError(t *testing.T) {
 	assertCut(t, "HTTP/1.1", got.err)
 }
 
-// gin.Recovery would swallow a panic and make the answer look whole.
+// gin.Recovery would swallow a panic and make the response look complete.
 func TestCutBelowGinRecovery(t *testing.T) {
 	t.Parallel()
 	overAll(t, "text", func(t *testing.T, proto string) {
@@ -172,7 +172,7 @@ func TestCutBelowGinRecovery(t *testing.T) {
 	})
 }
 
-// hiding is the writer of a middleware that offers no way to what is below.
+// hiding is a middleware's writer without access to the writer below.
 type hiding struct{ gin.ResponseWriter }
 
 func hide(c *gin.Context) { c.Writer = hiding{c.Writer} }
@@ -193,7 +193,7 @@ func TestCutWithoutDeadlines(t *testing.T) {
 	})
 }
 
-// In a test without a server nobody would recover from a panic.
+// In a test without a server nothing would recover from a panic.
 func TestCutWithoutServer(t *testing.T) {
 	t.Parallel()
 	c, w := begin()
@@ -202,8 +202,8 @@ func TestCutWithoutServer(t *testing.T) {
 	assert.Equal(t, "half", w.Body.String())
 }
 
-// stuck is the connection of a client that does not read: a flush takes until
-// the write deadline.
+// stuck is the connection of a client that does not read: a flush blocks until the write
+// deadline.
 type stuck struct {
 	*httptest.ResponseRecorder
 	deadline time.Time
@@ -234,7 +234,7 @@ func TestCutDoesNotWaitForTheClient(t *testing.T) {
 	})
 }
 
-// The cause is for logs, whatever it says and wherever the error goes.
+// The cause is never sent, whatever it is and wherever the error is sent.
 func TestCauseIsNotSent(t *testing.T) {
 	t.Parallel()
 	secret := errors.New("dial tcp 10.0.0.1: sk-secret")

@@ -20,18 +20,18 @@ func TestFrom(t *testing.T) {
 	tests := []struct {
 		name string
 		err  error
-		want apierror.Error // but for Err
+		want apierror.Error // without Err
 	}{
 		{"its own", own, *own},
 		{"its own, wrapped", fmt.Errorf("a: %w", fmt.Errorf("b: %w", own)), *own},
 		{"its own, joined", errors.Join(unknown, own), *own},
 		{"the first of two", errors.Join(own, &apierror.Error{Status: 400}), *own},
 		{"the outer of two", &apierror.Error{Status: 400, Err: &apierror.Error{Status: 404}}, apierror.Error{Status: 400}},
-		{"its own before what is mapped", errors.Join(context.Canceled, tooLarge, own), *own},
-		{"a body over its bound", fmt.Errorf("read: %w", tooLarge), apierror.Error{Status: 413, Code: "request_too_large", Message: "The request body is too large."}},
-		{"a passed deadline", fmt.Errorf("dial: %w", context.DeadlineExceeded), apierror.Error{Status: 504, Code: "timeout", Message: "The request took too long."}},
+		{"its own before a mapped one", errors.Join(context.Canceled, tooLarge, own), *own},
+		{"a body over its limit", fmt.Errorf("read: %w", tooLarge), apierror.Error{Status: 413, Code: "request_too_large", Message: "The request body is too large."}},
+		{"an exceeded deadline", fmt.Errorf("dial: %w", context.DeadlineExceeded), apierror.Error{Status: 504, Code: "timeout", Message: "The request took too long."}},
 		{"a deadline and a cancellation", errors.Join(context.Canceled, context.DeadlineExceeded), apierror.Error{Status: 504, Code: "timeout", Message: "The request took too long."}},
-		{"a client that left", fmt.Errorf("read: %w", context.Canceled), apierror.Error{Status: 499, Code: "client_closed_request", Message: "The client closed the request."}},
+		{"a client disconnect", fmt.Errorf("read: %w", context.Canceled), apierror.Error{Status: 499, Code: "client_closed_request", Message: "The client closed the request."}},
 		{"any other", unknown, apierror.Error{Status: 500, Code: "internal_error", Message: "An internal error occurred."}},
 		{"none", nil, apierror.Error{Status: 500, Code: "internal_error", Message: "An internal error occurred."}},
 	}
@@ -52,8 +52,7 @@ func TestFrom(t *testing.T) {
 	}
 }
 
-// A nil *Error in an error is a mistake of the caller's; the answer is a 500
-// and no crash.
+// A nil *Error in a chain is a bug of the caller; the response is a 500, without a panic.
 func TestTypedNil(t *testing.T) {
 	t.Parallel()
 	var none *apierror.Error
@@ -68,7 +67,7 @@ func TestTypedNil(t *testing.T) {
 		abort(c, none)
 		assert.Equal(t, http.StatusInternalServerError, w.Code, name)
 		require.Len(t, c.Errors, 1, name)
-		require.ErrorIs(t, c.Errors[0], apierror.ErrUnknown, "%s: what is logged can be printed", name)
+		require.ErrorIs(t, c.Errors[0], apierror.ErrUnknown, "%s: the recorded error can be printed", name)
 	}
 }
 
@@ -79,14 +78,16 @@ func TestErrorText(t *testing.T) {
 		err  apierror.Error
 		want string
 	}{
-		{apierror.Error{}, "Internal Server Error"},
-		{apierror.Error{Status: 404}, "Not Found"},
-		{apierror.Error{Status: apierror.StatusClientClosed}, "Client Closed Request"},
-		{apierror.Error{Status: apierror.StatusOverloaded}, "Overloaded"},
-		{apierror.Error{Status: 599}, "Error"},
-		{apierror.Error{Status: 404, Message: "No such model."}, "No such model."},
-		{apierror.Error{Status: 502, Err: cause}, "Bad Gateway: connection refused"},
-		{apierror.Error{Message: "No.", Err: cause}, "No.: connection refused"},
+		{apierror.Error{}, "internal server error"},
+		{apierror.Error{Status: 404}, "not found"},
+		{apierror.Error{Status: apierror.StatusClientClosed}, "client closed request"},
+		{apierror.Error{Status: apierror.StatusOverloaded}, "overloaded"},
+		{apierror.Error{Status: 599}, "error"},
+		{apierror.Error{Status: 404, Message: "No such model."}, "no such model"},
+		{apierror.Error{Status: 502, Err: cause}, "bad gateway: connection refused"},
+		{apierror.Error{Message: "No.", Err: cause}, "no: connection refused"},
+		{apierror.Error{Message: "HTTP/1.1 is needed."}, "HTTP/1.1 is needed"},
+		{apierror.Error{Message: "Ã."}, "ã"},
 	}
 	for _, tt := range tests {
 		assert.EqualError(t, &tt.err, tt.want)

@@ -17,12 +17,12 @@ func TestMain(m *testing.M) {
 
 type handler = func(*gin.Context, error)
 
-// handlers are all the ways of writing an error.
+// handlers returns every handler that writes an error.
 func handlers() map[string]handler {
 	return map[string]handler{"Abort": apierror.Abort, "OpenAI": apierror.OpenAI, "Anthropic": apierror.Anthropic, "Problem": apierror.Problem}
 }
 
-// begin is a request under way, nothing of whose answer is written.
+// begin returns a request under way without any response yet.
 func begin() (*gin.Context, *httptest.ResponseRecorder) {
 	w := httptest.NewRecorder()
 	c, _ := gin.CreateTestContext(w)

@@ -12,12 +12,11 @@ import (
 // ErrPanic is wrapped by the error that [Recovery] makes of a panic.
 var ErrPanic = errors.New("panic in a handler")
 
-// Recovery answers with a 500 when a handler below it panics, and cuts an
-// answer that was under way. It differs from gin.Recovery where a gateway needs
-// it to: http.ErrAbortHandler goes up to the server, which then breaks the
-// connection, so that a half answer never looks whole; and the request's
-// headers, with their keys and cookies, are not printed. OnPanic, if not nil,
-// is told the value and the stack.
+// Recovery returns a handler that responds with a 500 when a later handler panics, and cuts
+// a response under way. Use it instead of gin.Recovery: it passes http.ErrAbortHandler on
+// to the server, which then breaks the connection, so that a partial response never looks
+// complete; and it does not print the request's headers, with their keys and cookies.
+// OnPanic, if not nil, is called with the value and the stack.
 func Recovery(onPanic func(c *gin.Context, value any, stack []byte)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		defer func() {

@@ -20,20 +20,20 @@ func TestRecoveryBeforeCommit(t *testing.T) {
 	values := map[string]any{
 		"a text":            "secret",
 		"an error":          errors.New("secret"),
-		"a coded error":     &apierror.Error{Status: 404, Message: "secret"}, // a panic is a fault, whatever its value
-		"what has no order": []string{"secret"},                              // and can't be compared
+		"a coded error":     &apierror.Error{Status: 404, Message: "secret"}, // a panic is a 500, whatever its value
+		"what has no order": []string{"secret"},                              // not comparable
 	}
 	for name, value := range values {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var told any
+			var got any
 			var trace string
 			var after *gin.Context
 			e := gin.New()
 			e.Use(func(c *gin.Context) { c.Next(); after = c.Copy(); after.Errors = c.Errors })
 			e.Use(apierror.Recovery(func(c *gin.Context, value any, stack []byte) {
 				assert.False(t, c.Writer.Written(), "the hook comes first and may see the request")
-				told, trace = value, string(stack)
+				got, trace = value, string(stack)
 			}))
 			e.GET("/", func(c *gin.Context) {
 				c.Header("Content-Length", "1000")
@@ -44,7 +44,7 @@ func TestRecoveryBeforeCommit(t *testing.T) {
 			assert.Equal(t, http.StatusInternalServerError, w.Code)
 			assert.JSONEq(t, recovered, w.Body.String())
 			assert.Empty(t, w.Header().Get("Content-Length"))
-			assert.Equal(t, value, told)
+			assert.Equal(t, value, got)
 			assert.Contains(t, trace, "apierror_test.faulty", "the stack is the one of the panic")
 			require.Len(t, after.Errors, 1)
 			require.ErrorIs(t, after.Errors[0], apierror.ErrPanic)
@@ -73,20 +73,20 @@ func TestRecoveryAfterCommit(t *testing.T) {
 	}
 }
 
-// net/http's own signal goes up to the server, which breaks the connection.
+// net/http's own signal reaches the server, which breaks the connection.
 func TestRecoveryLetsAbortHandlerThrough(t *testing.T) {
 	t.Parallel()
-	told := apierror.Recovery(func(*gin.Context, any, []byte) { assert.Fail(t, "it is no fault") })
+	recovery := apierror.Recovery(func(*gin.Context, any, []byte) { assert.Fail(t, "OnPanic is not called") })
 	c, w := begin()
 	assert.PanicsWithError(t, http.ErrAbortHandler.Error(), func() {
 		e := gin.New()
-		e.POST("/", told, func(*gin.Context) { panic(http.ErrAbortHandler) })
+		e.POST("/", recovery, func(*gin.Context) { panic(http.ErrAbortHandler) })
 		e.ServeHTTP(w, c.Request)
 	})
 	assert.Empty(t, w.Body.String())
 	overAll(t, "text", func(t *testing.T, proto string) {
 		t.Helper()
-		got := get(t, proto, told, func(c *gin.Context) {
+		got := get(t, proto, recovery, func(c *gin.Context) {
 			_, _ = c.Writer.WriteString("half")
 			c.Writer.Flush()
 			panic(http.ErrAbortHandler)

@@ -9,16 +9,16 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// longWait is the wait beyond which SDKs should give up: the OpenAI clients
-// ignore a longer Retry-After and would come back too early.
+// longWait is the longest Retry-After that SDKs should wait: the OpenAI clients ignore a
+// longer one and would retry too early.
 const longWait = time.Minute
 
-// shape is one way of writing an error.
+// shape is a representation of errors.
 type shape struct {
 	contentType string
 	body        func(*Error) []byte
-	event       func(*Error) []byte // in a committed stream
-	lines       bool                // which has a JSON text a line
+	event       func(*Error) []byte // for a committed stream
+	lines       bool                // the stream is JSON Lines
 }
 
 type openAIBody struct {
@@ -35,12 +35,12 @@ type problemBody struct {
 }
 
 func (e *Error) problem() problemBody {
-	// RFC 9457 §4.2.1: "about:blank" says that the title is the status text.
+	// RFC 9457 §4.2.1: "about:blank" means that the title is the status text.
 	return problemBody{Type: "about:blank", Title: title(e.status()), Status: e.status(), Detail: e.message(), Code: e.code()}
 }
 
-// shapeOf is that of the API that a request calls: an RFC 9457 problem with an OpenAI
-// error, or the API's own form where it has another.
+// shapeOf returns the shape of the API that a request calls: the API's own, or an RFC 9457
+// problem with an OpenAI error.
 func shapeOf(api llm.API) shape {
 	s := shape{
 		lines:       api == llm.Ollama,
@@ -77,7 +77,7 @@ func encode(v any) []byte {
 	return b
 }
 
-// event is a server-sent event.
+// event returns a server-sent event.
 func event(name string, data []byte) []byte {
 	var out []byte
 	if name != "" {
@@ -87,14 +87,14 @@ func event(name string, data []byte) []byte {
 	return append(out, "\n\n"...)
 }
 
-// Event returns err as the server-sent event that [Abort] would write into a committed
-// stream of an API without an error event of its own: its name, "error", one data line
-// with an OpenAI "error" object that has Anthropic's "type" beside it, a blank line, and no
-// [DONE].
+// Event returns err as the server-sent event that [Abort] writes into a committed stream of
+// an API without an error event of its own. The event's name is "error"; its data is one
+// line with an OpenAI "error" object and Anthropic's "type" beside it. A blank line
+// follows, and no [DONE].
 func Event(err error) []byte { return llm.ErrorEvent(llm.Unknown, From(err).text()) }
 
-// EventFor is [Event] in the form of the API that the request calls: Anthropic's error,
-// the Responses API's response.failed, Gemini's error.
+// EventFor returns err as an [Event] in the form of the API that the request calls:
+// Anthropic's error, the Responses API's response.failed, or Gemini's error.
 func EventFor(r *http.Request, err error) []byte {
 	var place llm.Place
 	if r != nil {
@@ -103,7 +103,7 @@ func EventFor(r *http.Request, err error) []byte {
 	return llm.ErrorEvent(streamAPI(r, "text/event-stream"), From(err).in(place))
 }
 
-// apiOf is the API that a request calls.
+// apiOf returns the API that a request calls.
 func apiOf(r *http.Request) llm.API {
 	if r == nil || r.URL == nil {
 		return llm.Unknown
@@ -111,8 +111,8 @@ func apiOf(r *http.Request) llm.API {
 	return llm.Of(r.Method, r.URL.Path)
 }
 
-// streamAPI is the API whose error event goes into a stream of a type. One whose streams
-// have another framing has none.
+// streamAPI returns the API whose error event fits a stream of contentType, or
+// [llm.Unknown] if the stream has another framing than the API's.
 func streamAPI(r *http.Request, contentType string) llm.API {
 	api := apiOf(r)
 	if llm.IsJSONLines(contentType) != (api == llm.Ollama) {
@@ -121,8 +121,8 @@ func streamAPI(r *http.Request, contentType string) llm.API {
 	return api
 }
 
-// setRetry writes the headers that HTTP clients and the OpenAI and Anthropic
-// SDKs read before they try again.
+// setRetry sets the headers by which HTTP clients and the OpenAI and Anthropic SDKs
+// schedule a retry.
 func setRetry(h http.Header, wait time.Duration) {
 	if wait <= 0 {
 		return
@@ -132,12 +132,12 @@ func setRetry(h http.Header, wait time.Duration) {
 	h.Set("X-Should-Retry", strconv.FormatBool(wait <= longWait))
 }
 
-// roundUp counts the units in d, which is positive, so that nobody comes early.
+// roundUp returns d, which is positive, in units, rounded up so that no retry is early.
 func roundUp(d, unit time.Duration) string {
 	return strconv.FormatInt(int64((d-1)/unit)+1, 10)
 }
 
-// dropEntity removes the headers that described the answer which is not sent.
+// dropEntity removes the headers of the response that the error replaces.
 func dropEntity(h http.Header) {
 	for _, k := range [...]string{"Content-Length", "Content-Encoding", "Content-Range", "Content-Disposition", "Etag", "Last-Modified", "Cache-Control", "Expires", "Trailer", "Accept-Ranges"} {
 		h.Del(k)

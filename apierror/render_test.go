@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// golden is what the client gets from each handler.
+// golden is the response of each handler.
 type golden struct {
 	name      string
 	err       error
@@ -152,8 +152,8 @@ func TestTypes(t *testing.T) {
 	}
 }
 
-// A status that no final answer can have is a mistake; a real server would
-// refuse it by a panic, or send an informational head and then a 200.
+// A status that no final response can have is a bug; a real server would panic, or send an
+// informational header and then a 200.
 func TestStatus(t *testing.T) {
 	t.Parallel()
 	e := gin.New()
@@ -190,7 +190,7 @@ func TestRetryHeaders(t *testing.T) {
 		{time.Second + 1, "2", "1001", "true"},
 		{1001 * time.Millisecond, "2", "1001", "true"},
 		{time.Minute, "60", "60000", "true"},
-		{time.Minute + 1, "61", "60001", "false"}, // the SDKs would come back too early
+		{time.Minute + 1, "61", "60001", "false"}, // the SDKs would retry too early
 		{time.Hour, "3600", "3600000", "false"},
 		{math.MaxInt64, "9223372037", "9223372036855", "false"},
 	}
@@ -206,7 +206,7 @@ func TestRetryHeaders(t *testing.T) {
 	}
 }
 
-// Headers of the answer that is not sent must not describe the error.
+// Headers of the replaced response must not describe the error.
 func TestEntityHeaders(t *testing.T) {
 	t.Parallel()
 	drop := []string{

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The text of an error is a line of a log, whatever its cause is.
+// The text of an error is one line of a log, whatever its cause is.
 func TestTextIsOneLine(t *testing.T) {
 	t.Parallel()
 	cause := errors.Join(errors.New("one"), errors.New("two"))
@@ -16,9 +16,9 @@ func TestTextIsOneLine(t *testing.T) {
 		err  apierror.Error
 		want string
 	}{
-		"without a cause":      {apierror.Error{Message: "No."}, "No."},
-		"with a cause":         {apierror.Error{Message: "No.", Err: errors.New("late")}, "No.: late"},
-		"a cause of two lines": {apierror.Error{Message: "No.", Err: cause}, "No.: one; two"},
+		"without a cause":      {apierror.Error{Message: "No."}, "no"},
+		"with a cause":         {apierror.Error{Message: "No.", Err: errors.New("late")}, "no: late"},
+		"a cause of two lines": {apierror.Error{Message: "No.", Err: cause}, "no: one; two"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

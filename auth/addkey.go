@@ -8,11 +8,11 @@ import (
 	"os"
 )
 
-// AddKey makes a key that begins with prefix (usually [DefaultPrefix]) and adds e,
-// with the key's hash, to a file for [APIKeysConfig]; it makes a file that is
-// missing, readable by its owner only. The file is replaced as a whole, or, on any
-// error, stays as it was: also when it is no good, or when another AddKey is at
-// it. The key is in no file: it is shown to its owner once.
+// AddKey creates a key with a prefix (usually [DefaultPrefix]) and adds e, with the key's
+// hash, to the file of an [APIKeysConfig]. If the file does not exist, AddKey creates it,
+// readable by its owner only. The file is replaced atomically; on any error it stays
+// unchanged, also when it is invalid or another AddKey is under way. The key is stored
+// nowhere: show it to its owner once.
 func AddKey(file, prefix string, e KeyEntry) (key string, err error) {
 	if e.Hash != "" {
 		return "", errors.New("auth: AddKey: KeyEntry.Hash is set")
@@ -20,10 +20,10 @@ func AddKey(file, prefix string, e KeyEntry) (key string, err error) {
 	if err := e.check(); err != nil {
 		return "", fmt.Errorf("auth: AddKey: %w", err)
 	}
-	// Its name keeps others out: two could not both be the next file.
-	next, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names the file
+	// O_EXCL makes the temporary name a lock against another AddKey.
+	next, err := os.OpenFile(file+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator chose the file
 	if errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("auth: AddKey: %s.new exists: another one is at work, or was interrupted; remove it then", file)
+		return "", fmt.Errorf("auth: AddKey: %s.new exists: another AddKey is running, or was interrupted; remove the file in that case", file)
 	}
 	if err != nil {
 		return "", fmt.Errorf("auth: AddKey: %w", err)
@@ -40,7 +40,7 @@ func AddKey(file, prefix string, e KeyEntry) (key string, err error) {
 	return key, nil
 }
 
-// writeKeys writes the entries of a file and one more.
+// writeKeys writes the entries of a file and e.
 func writeKeys(next *os.File, file string, e KeyEntry) error {
 	entries, err := readEntries(next, file)
 	if err != nil {
@@ -51,9 +51,9 @@ func writeKeys(next *os.File, file string, e KeyEntry) error {
 	return errors.Join(out.Encode(map[string]any{"keys": append(entries, e)}), next.Sync())
 }
 
-// readEntries reads a file, and gives the next one its permissions.
+// readEntries reads a file and sets its permissions on the next one.
 func readEntries(next *os.File, file string) ([]KeyEntry, error) {
-	text, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	text, err := os.ReadFile(file) //nolint:gosec // the operator chose the file
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

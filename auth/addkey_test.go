@@ -41,7 +41,7 @@ func TestAddKey(t *testing.T) {
 		{Subject: "no models", Issuer: "apikey", Models: []string{}, Method: "apikey"},
 		nil,
 	} {
-		assert.NotContains(t, string(text), keys[i], "a key is not kept")
+		assert.NotContains(t, string(text), keys[i], "a key is not stored")
 		id, err := v.Verify(presenting("", keys[i]))
 		if want == nil {
 			require.ErrorIs(t, err, auth.ErrInvalid)
@@ -52,19 +52,19 @@ func TestAddKey(t *testing.T) {
 	}
 }
 
-// A file that is no good is not made worse.
+// An invalid file stays unchanged.
 func TestAddKeyRefuses(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		text, want string
 		entry      auth.KeyEntry
 	}{
-		"a bad file":      {`{"keys":[{"hash":"x","subject":"a"}]}`, "keys[0]: hash", auth.KeyEntry{Subject: "a"}},
-		"an empty file":   {``, "unexpected EOF", auth.KeyEntry{Subject: "a"}},
-		"unknown fields":  {`{"keys":[],"more":1}`, "unknown field", auth.KeyEntry{Subject: "a"}},
-		"nobody":          {`{"keys":[]}`, "subject", auth.KeyEntry{}},
-		"a name of lines": {`{"keys":[]}`, "control character", auth.KeyEntry{Subject: "a\nb"}},
-		"a hash":          {`{"keys":[]}`, "Hash is set", auth.KeyEntry{Subject: "a", Hash: "x"}},
+		"a bad file":             {`{"keys":[{"hash":"x","subject":"a"}]}`, "keys[0]: hash", auth.KeyEntry{Subject: "a"}},
+		"an empty file":          {``, "unexpected EOF", auth.KeyEntry{Subject: "a"}},
+		"unknown fields":         {`{"keys":[],"more":1}`, "unknown field", auth.KeyEntry{Subject: "a"}},
+		"no subject":             {`{"keys":[]}`, "subject", auth.KeyEntry{}},
+		"a line break in a name": {`{"keys":[]}`, "control character", auth.KeyEntry{Subject: "a\nb"}},
+		"a hash":                 {`{"keys":[]}`, "Hash is set", auth.KeyEntry{Subject: "a", Hash: "x"}},
 	} {
 		file := keyFile(t, tt.text)
 		require.NoError(t, os.Chmod(file, 0o640))
@@ -82,15 +82,15 @@ func TestAddKeyRefuses(t *testing.T) {
 	require.NoError(t, err)
 	info, err := os.Stat(file)
 	require.NoError(t, err)
-	assert.Equal(t, os.FileMode(0o640), info.Mode().Perm(), "who may read it stays")
+	assert.Equal(t, os.FileMode(0o640), info.Mode().Perm(), "its permissions stay")
 	require.NoError(t, os.WriteFile(file+".new", nil, 0o600))
 	_, err = auth.AddKey(file, "x-", auth.KeyEntry{Subject: "a"})
-	require.ErrorContains(t, err, "another one is at work")
+	require.ErrorContains(t, err, "another AddKey is running")
 	_, err = auth.AddKey("/nope/keys.json", "x-", auth.KeyEntry{Subject: "a"})
 	require.ErrorContains(t, err, "/nope/keys.json")
 }
 
-// Two at once: both keys are in the file, or one was refused.
+// Of two concurrent calls, both add their key or one is refused.
 func TestAddKeyTogether(t *testing.T) {
 	t.Parallel()
 	file := keyFile(t, `{"keys":[]}`)

@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What is done for each request must stay cheap. (With the race
-// detector sync.Pool forgets at random.)
+// The cost of each request must stay low. (With the race detector sync.Pool drops items at
+// random.)
 func TestAllocations(t *testing.T) {
-	for name, tt := range remembered(t) {
+	for name, tt := range verifiedRequests(t) {
 		verify := testing.AllocsPerRun(100, func() { _, _ = tt.v.Verify(tt.r) })
 		assert.Zero(t, verify, "%s: to verify", name)
 		authenticate := auth.Middleware(auth.Config{Verifiers: []auth.Verifier{tt.v}})
@@ -21,9 +21,9 @@ func TestAllocations(t *testing.T) {
 			subject, err := auth.Subject(c)
 			tenant, tenantErr := auth.Tenant(c)
 			if err != nil || tenantErr != nil || subject == "" || tenant == "" {
-				t.Error("nobody")
+				t.Error("no identity")
 			}
 		}))
-		assert.LessOrEqual(t, through, 4.0, "%s: the exchange, which a proxy would make else, two values of the context and the request that has them", name)
+		assert.LessOrEqual(t, through, 4.0, "%s: the exchange, which otherwise the proxy allocates, two context values and their request", name)
 	}
 }

@@ -14,53 +14,51 @@ import (
 	"time"
 )
 
-// DefaultPrefix begins keys, so that people and scanners know one when they see
-// it.
+// DefaultPrefix is the prefix of keys, by which people and secret scanners recognize one.
 const DefaultPrefix = "gk_"
 
-// apiKeyIssuer vouches for keys, and is their method.
+// apiKeyIssuer is the issuer and the method of API keys.
 const apiKeyIssuer = "apikey"
 
-// keyHeaders are where clients put their keys, besides Authorization.
+// keyHeaders are the headers, besides Authorization, in which clients send keys.
 //
 //nolint:gochecknoglobals // a constant
 var keyHeaders = [...]string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
 
-// maxKey is the longest key, in bytes, that is looked at.
+// maxKey is the longest accepted key, in bytes.
 const maxKey = 512
 
-// APIKeysConfig says where keys are known: exactly one of File and Lookup.
+// APIKeysConfig configures an APIKeys. Exactly one of File and Lookup is required.
 type APIKeysConfig struct {
-	// File holds the keys' hashes; see [APIKeys]. It is read at once, and by
-	// [APIKeys.Run] when it changes.
+	// File is the file with the hashes of the keys; see [APIKeys]. NewAPIKeys reads it, and
+	// [APIKeys.Run] reloads it when it has changed.
 	File string
-	// Lookup finds the identity behind a hash, in lower-case hexadecimal:
-	// [ErrInvalid] says that there is none, any other error that it can't be told
-	// now. It is asked for each request. An identity without an Issuer gets
-	// "apikey", and each gets that Method; one that has expired is refused.
+	// Lookup returns the identity of a key by its hash, in lower-case hexadecimal. It is
+	// called for every request. [ErrInvalid] means that the key is unknown; any other
+	// error, that this can't be determined now. The identity's Method becomes "apikey", as
+	// does an empty Issuer. An expired identity is refused.
 	Lookup func(ctx context.Context, hash string) (*Identity, error)
-	// Prefix begins every key. What does not begin so is left to the next
-	// verifier. Default [DefaultPrefix].
+	// Prefix is the prefix of every key. Credentials without it are left to the next
+	// verifier. Default: [DefaultPrefix].
 	Prefix string
-	// OnEvent is told when the file was read again. Optional.
+	// OnEvent is called by Run after the file was reloaded. Default: none.
 	OnEvent func(context.Context, KeyFileEvent)
 }
 
-// KeyFileEvent tells of a key file that was read again.
+// KeyFileEvent describes a reload of the key file.
 type KeyFileEvent struct {
-	// Keys is how many there are now.
+	// Keys is the number of keys now in use.
 	Keys int
-	// Err is why the keys from before stay.
+	// Err is the reason why the previous keys stay in use; nil after a success.
 	Err error
 }
 
-// APIKeys is a [Verifier] for keys in Authorization: Bearer (as OpenAI's clients send
-// them), X-Api-Key (Anthropic's), Api-Key (Azure's) or X-Goog-Api-Key (Gemini's). Only
-// hashes (SHA-256, hexadecimal) of keys are stored. A key has 256 bits that nobody
-// chose, so that its hash need not be slow to make. A key itself is never compared
-// with anything, byte by byte: it is hashed, in a time that tells only its length,
-// and its hash is looked up, in a time that may tell something of the hash, from
-// which nobody can tell the key. A file, which [AddKey] writes, is
+// APIKeys is a [Verifier] of API keys in Authorization: Bearer (as OpenAI's clients send
+// them), X-Api-Key (Anthropic's), Api-Key (Azure's) or X-Goog-Api-Key (Gemini's). It stores
+// only hashes (SHA-256, hexadecimal). Keys have 256 random bits, so a slow hash is not
+// needed. A presented key is hashed, in a time that depends only on its length, and looked
+// up by its hash; the time of the look-up does not reveal the key. A file, which [AddKey]
+// writes, is
 //
 //	{"keys": [{"hash": "…", "subject": "team-a", "tenant": "acme", "scopes": ["chat"],
 //	  "tags": [], "models": ["small-*"], "expires": "2027-01-01T00:00:00Z", "disabled": false}]}
@@ -71,8 +69,8 @@ type APIKeys struct {
 	file atomic.Pointer[keyFile]
 }
 
-// NewKey makes a key and its hash. The key is shown to its owner once, and only
-// the hash is kept.
+// NewKey returns a random key and its hash. Show the key to its owner once and store only
+// the hash.
 func NewKey(prefix string) (key, hash string) {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -81,8 +79,7 @@ func NewKey(prefix string) (key, hash string) {
 	return key, hex.EncodeToString(h[:])
 }
 
-// NewAPIKeys checks cfg and returns a verifier. The error names every fault of a
-// bad file.
+// NewAPIKeys checks cfg and returns an APIKeys. The error joins every fault of the file.
 func NewAPIKeys(cfg APIKeysConfig) (*APIKeys, error) {
 	if (cfg.File == "") == (cfg.Lookup == nil) {
 		return nil, errors.New("auth: APIKeysConfig needs exactly one of File and Lookup")
@@ -101,11 +98,11 @@ func NewAPIKeys(cfg APIKeysConfig) (*APIKeys, error) {
 
 // Verify implements Verifier.
 func (k *APIKeys) Verify(r *http.Request) (*Identity, error) {
-	who, err := k.identify(r)
+	caller, err := k.identify(r)
 	if err != nil {
 		return nil, err
 	}
-	return who.Identity, nil
+	return caller.Identity, nil
 }
 
 func (k *APIKeys) identify(r *http.Request) (*caller, error) {
@@ -113,20 +110,20 @@ func (k *APIKeys) identify(r *http.Request) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	who, err := k.find(r.Context(), hashOf(key))
+	caller, err := k.find(r.Context(), hashOf(key))
 	if err != nil {
 		return nil, err
 	}
-	if !who.Expires.IsZero() && !time.Now().Before(who.Expires) {
+	if !caller.Expires.IsZero() && !time.Now().Before(caller.Expires) {
 		return nil, fmt.Errorf("%w: the key has expired", ErrInvalid)
 	}
-	return who, nil
+	return caller, nil
 }
 
 func (k *APIKeys) find(ctx context.Context, h tokenHash) (*caller, error) {
 	if file := k.file.Load(); file != nil {
-		if who, ok := file.keys[h]; ok {
-			return who, nil
+		if caller, ok := file.keys[h]; ok {
+			return caller, nil
 		}
 		return nil, fmt.Errorf("%w: unknown key", ErrInvalid)
 	}
@@ -147,8 +144,8 @@ func (k *APIKeys) find(ctx context.Context, h tokenHash) (*caller, error) {
 	return newCaller(&out), out.check()
 }
 
-// presented finds the key in the request. Two different ones are refused: two
-// programs could go by two.
+// presented returns the key in the request. Two different keys are refused, because two
+// programs could use different ones.
 func (k *APIKeys) presented(r *http.Request) (string, error) {
 	found, err := Bearer(r)
 	if errors.Is(err, ErrInvalid) {
@@ -177,13 +174,8 @@ func (k *APIKeys) presented(r *http.Request) (string, error) {
 	return found, nil
 }
 
-// Reload reads the file again. A bad one is refused whole; the keys from before
-// stay.
-func (k *APIKeys) Reload() error {
-	_, err := k.reload()
-	return err
-}
-
+// reload reads the file and reports whether it has changed. If it is invalid, the previous
+// keys stay in use.
 func (k *APIKeys) reload() (changed bool, err error) {
 	if k.cfg.File == "" {
 		return false, nil
@@ -204,8 +196,8 @@ func (k *APIKeys) reload() (changed bool, err error) {
 	return true, nil
 }
 
-// Run reads the file again when it has changed, until ctx ends; it looks every
-// five seconds. It returns nil.
+// Run checks the file every five seconds and reloads it when it has changed, until ctx
+// ends. It returns nil.
 func (k *APIKeys) Run(ctx context.Context) error {
 	ticker := time.NewTicker(filePoll)
 	defer ticker.Stop()
@@ -219,13 +211,13 @@ func (k *APIKeys) Run(ctx context.Context) error {
 		changed, err := k.reload()
 		message := fmt.Sprint(err)
 		if (changed || err != nil) && message != last || changed && err == nil {
-			k.tell(ctx, err)
+			k.notify(ctx, err)
 		}
 		last = message
 	}
 }
 
-func (k *APIKeys) tell(ctx context.Context, err error) {
+func (k *APIKeys) notify(ctx context.Context, err error) {
 	if k.cfg.OnEvent != nil {
 		k.cfg.OnEvent(ctx, KeyFileEvent{Keys: len(k.file.Load().keys), Err: err})
 	}

@@ -12,56 +12,61 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// What a [Verifier] can say, for errors.Is.
+// Errors of a [Verifier], for errors.Is.
 var (
-	// ErrNoCredential: the request carries none of the verifier's kind.
+	// ErrNoCredential is returned when the request has no credential of the verifier's
+	// kind.
 	ErrNoCredential = errors.New("auth: no credential")
-	// ErrInvalid: it carries one, and it is not good. Answered with 401.
+	// ErrInvalid is returned when the credential is invalid. The response is a 401.
 	ErrInvalid = errors.New("auth: invalid credential")
-	// ErrUnavailable: it can't be checked now. Answered with 503.
+	// ErrUnavailable is returned when the credential can't be checked now. The response is
+	// a 503.
 	ErrUnavailable = errors.New("auth: credential can't be checked")
-	// ErrForbidden: the caller is known and may not do this. Answered with 403.
+	// ErrForbidden is returned when a known caller lacks a permission. The response is a
+	// 403.
 	ErrForbidden = errors.New("auth: not allowed")
 )
 
-// Verifier knows one kind of credential. It is called concurrently.
+// Verifier checks one kind of credential. Implement it for kinds that this package does not
+// know. It is called concurrently.
 type Verifier interface {
-	// Verify returns the identity behind the request's credential, or one of
-	// ErrNoCredential, ErrInvalid and ErrUnavailable, wrapped with the reason. The
-	// reason is for logs; the client never sees it.
+	// Verify returns the identity of the request's credential, or one of ErrNoCredential,
+	// ErrInvalid and ErrUnavailable, wrapped with the reason. The reason is for logs; it is
+	// not sent to the client.
 	Verify(r *http.Request) (*Identity, error)
 }
 
 const defaultRealm = "gateway"
 
-// Config describes an Authenticator. Verifiers is required.
+// Config configures an Authenticator. Verifiers is required.
 type Config struct {
-	// Verifiers are asked in order; the first that does not say ErrNoCredential
-	// decides.
+	// Verifiers are called in order. The first that does not return ErrNoCredential
+	// decides. Required.
 	Verifiers []Verifier
-	// Optional lets requests without any credential pass, without an identity. Bad
-	// ones, and Bearer tokens and keys that no verifier takes, are refused all the
-	// same. Default false.
+	// Optional lets requests without any credential pass, without an identity. Invalid
+	// credentials, and Bearer tokens and keys that no verifier takes, are still refused.
+	// Default: false.
 	Optional bool
-	// Realm is named in WWW-Authenticate. Default "gateway".
+	// Realm is the realm in WWW-Authenticate. Default: "gateway".
 	Realm string
-	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	// ErrorHandler responds to refused requests. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
-	// OnEvent is told of every decision. Optional.
+	// OnEvent is called after every decision. Default: none.
 	OnEvent func(context.Context, Event)
 }
 
-// Event tells of a decision.
+// Event describes a decision.
 type Event struct {
-	// Identity is who was let in; nil when nobody was.
+	// Identity is the admitted caller; nil for a refused or anonymous request.
 	Identity *Identity
-	// Err is why a request was refused. It holds no secret.
+	// Err is the reason of a refusal. It contains no secret.
 	Err error
-	// Duration is how long it took.
+	// Duration is how long the decision took.
 	Duration time.Duration
 }
 
-// Authenticator identifies callers. It is safe for concurrent use.
+// Authenticator is a middleware that identifies callers and refuses the others. It is safe
+// for concurrent use.
 type Authenticator struct{ cfg Config }
 
 // New checks cfg and returns an Authenticator. The error joins every fault.
@@ -98,11 +103,11 @@ func isQuotable(s string) bool {
 func (a *Authenticator) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
-		who, err := a.identify(c.Request)
+		caller, err := a.identify(c.Request)
 		if a.cfg.OnEvent != nil {
 			e := Event{Err: err, Duration: time.Since(start)}
-			if who != nil {
-				e.Identity = who.Identity
+			if caller != nil {
+				e.Identity = caller.Identity
 			}
 			a.cfg.OnEvent(c.Request.Context(), e)
 		}
@@ -110,14 +115,14 @@ func (a *Authenticator) Middleware() gin.HandlerFunc {
 			a.refuse(c, err)
 			return
 		}
-		if who != nil {
-			c.Request = who.on(c.Request)
+		if caller != nil {
+			c.Request = caller.on(c.Request)
 		}
 	}
 }
 
-// Middleware is New and [Authenticator.Middleware] in one. It panics on a bad
-// Config.
+// Middleware returns the handler of an Authenticator that New makes of cfg. It panics if
+// cfg is invalid.
 func Middleware(cfg Config) gin.HandlerFunc {
 	a, err := New(cfg)
 	if err != nil {
@@ -126,18 +131,18 @@ func Middleware(cfg Config) gin.HandlerFunc {
 	return a.Middleware()
 }
 
-// remembering is a Verifier that keeps callers with their keys.
-type remembering interface {
+// callerVerifier is a Verifier that caches callers with their keys.
+type callerVerifier interface {
 	identify(r *http.Request) (*caller, error)
 }
 
-// identify returns nil and nil for a caller that may stay unknown.
+// identify returns nil and nil for an anonymous caller that is admitted.
 func (a *Authenticator) identify(r *http.Request) (*caller, error) {
 	var last error
 	for _, v := range a.cfg.Verifiers {
-		who, err := ask(v, r)
+		caller, err := verify(v, r)
 		if verdictOf(err) != missing {
-			return who, err
+			return caller, err
 		}
 		last = err
 	}
@@ -145,13 +150,13 @@ func (a *Authenticator) identify(r *http.Request) (*caller, error) {
 		return nil, fmt.Errorf("%w: no verifier takes it: %w", ErrInvalid, last)
 	}
 	if a.cfg.Optional {
-		return nil, nil //nolint:nilnil // nobody, and no fault
+		return nil, nil //nolint:nilnil // anonymous, and no error
 	}
 	return nil, ErrNoCredential
 }
 
-func ask(v Verifier, r *http.Request) (*caller, error) {
-	if v, ok := v.(remembering); ok {
+func verify(v Verifier, r *http.Request) (*caller, error) {
+	if v, ok := v.(callerVerifier); ok {
 		return v.identify(r)
 	}
 	id, err := v.Verify(r)
@@ -164,7 +169,7 @@ func ask(v Verifier, r *http.Request) (*caller, error) {
 	return newCaller(id), nil
 }
 
-// verdict is what a verifier's error says.
+// verdict is the meaning of a verifier's error.
 type verdict int
 
 const (
@@ -174,8 +179,8 @@ const (
 	unavailable
 )
 
-// verdictOf goes by the gravest of the verifiers' errors that err wraps: whatever
-// a look-up of the user's returns, a bad credential is never a missing one.
+// verdictOf returns the gravest of the errors that err wraps: an invalid credential never
+// counts as missing, whatever a custom Lookup returns.
 func verdictOf(err error) verdict {
 	switch {
 	case err == nil:
@@ -190,8 +195,8 @@ func verdictOf(err error) verdict {
 	return unavailable
 }
 
-// presents reports whether the request has a credential of a kind that
-// verifiers are for, though none of them took it.
+// presents reports whether the request has a credential of a kind that verifiers handle,
+// though none of them took it.
 func presents(r *http.Request) bool {
 	if _, err := Bearer(r); !errors.Is(err, ErrNoCredential) {
 		return true
@@ -204,7 +209,7 @@ func presents(r *http.Request) bool {
 	return false
 }
 
-// refuse answers as RFC 6750 §3 asks.
+// refuse responds as RFC 6750 §3 requires.
 func (a *Authenticator) refuse(c *gin.Context, err error) {
 	e := &apierror.Error{Status: http.StatusUnauthorized, Err: err}
 	switch v := verdictOf(err); {
@@ -222,20 +227,20 @@ func (a *Authenticator) refuse(c *gin.Context, err error) {
 	stop(c, a.cfg.ErrorHandler, e)
 }
 
-// stop ends the chain, whatever the handler does.
+// stop aborts the chain, whatever the handler does.
 func stop(c *gin.Context, handler func(*gin.Context, error), err error) {
 	c.Abort()
 	handler(c, err)
 }
 
-// challenge says what is wanted (RFC 6750 §3).
+// challenge sets the challenge of RFC 6750 §3.
 func challenge(c *gin.Context, realm, more string) {
 	c.Header("WWW-Authenticate", `Bearer realm="`+realm+`"`+more)
 }
 
-// Bearer returns the token of an Authorization header of the Bearer scheme. More
-// than one Authorization header is ErrInvalid: two programs could read two. So is
-// a token with characters that could be read as its end.
+// Bearer returns the token of an Authorization header with the Bearer scheme. Several
+// Authorization headers are ErrInvalid, because two programs could read different ones. So
+// is a token with a character that a program could take for its end.
 func Bearer(r *http.Request) (string, error) {
 	values := r.Header["Authorization"]
 	switch len(values) {
@@ -256,7 +261,7 @@ func Bearer(r *http.Request) (string, error) {
 	if token == "" {
 		return "", fmt.Errorf("%w: an empty Bearer token", ErrInvalid)
 	}
-	for _, c := range [...]byte{' ', '\t', ',', '"'} { // fast: long tokens are seen often
+	for _, c := range [...]byte{' ', '\t', ',', '"'} { // faster than IndexAny for long tokens
 		if strings.IndexByte(token, c) >= 0 {
 			return "", fmt.Errorf("%w: malformed Bearer token", ErrInvalid)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// says is a verifier with one answer.
+// says is a verifier with a fixed result.
 type says struct {
 	id  *auth.Identity
 	err error
@@ -22,8 +22,8 @@ type says struct {
 
 func (s says) Verify(*http.Request) (*auth.Identity, error) { return s.id, s.err }
 
-// through sends a request through handlers and returns the identity that a
-// handler after them sees.
+// through sends a request through handlers and returns the identity that the next handler
+// sees.
 func through(r *http.Request, handlers ...gin.HandlerFunc) (*auth.Identity, *httptest.ResponseRecorder) {
 	var id *auth.Identity
 	e := gin.New()
@@ -50,14 +50,14 @@ func TestMiddleware(t *testing.T) {
 		challenge string
 		code      string
 	}{
-		"the first that knows decides":    {[]auth.Verifier{none, says{id: alice}, says{id: bob}}, false, alice, 200, "", ""},
-		"a bad one gets no second chance": {[]auth.Verifier{says{err: fmt.Errorf("%w: secret reason", auth.ErrInvalid)}, says{id: bob}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
-		"nobody":                          {[]auth.Verifier{none}, false, nil, 401, `Bearer realm="gateway"`, "missing_credential"},
-		"nobody, optional":                {[]auth.Verifier{none}, true, nil, 200, "", ""},
-		"can't be checked":                {[]auth.Verifier{says{err: auth.ErrUnavailable}, says{id: bob}}, true, nil, 503, "", "auth_unavailable"},
-		"any other error":                 {[]auth.Verifier{says{err: errors.New("secret reason")}}, true, nil, 503, "", "auth_unavailable"},
-		"an identity of nobody":           {[]auth.Verifier{says{id: &auth.Identity{}}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
-		"nothing at all":                  {[]auth.Verifier{says{}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
+		"the first that recognizes it decides": {[]auth.Verifier{none, says{id: alice}, says{id: bob}}, false, alice, 200, "", ""},
+		"a bad one gets no second chance":      {[]auth.Verifier{says{err: fmt.Errorf("%w: secret reason", auth.ErrInvalid)}, says{id: bob}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
+		"anonymous":                            {[]auth.Verifier{none}, false, nil, 401, `Bearer realm="gateway"`, "missing_credential"},
+		"anonymous, optional":                  {[]auth.Verifier{none}, true, nil, 200, "", ""},
+		"can't be checked":                     {[]auth.Verifier{says{err: auth.ErrUnavailable}, says{id: bob}}, true, nil, 503, "", "auth_unavailable"},
+		"any other error":                      {[]auth.Verifier{says{err: errors.New("secret reason")}}, true, nil, 503, "", "auth_unavailable"},
+		"an identity without subject":          {[]auth.Verifier{says{id: &auth.Identity{}}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
+		"nothing at all":                       {[]auth.Verifier{says{}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,17 +120,17 @@ func TestKeyFunctions(t *testing.T) {
 		return subject, tenant, err
 	}
 	_, _, err := keys(nil)
-	require.ErrorIs(t, err, auth.ErrNoIdentity, "a limit without a key must not become one for all")
+	require.ErrorIs(t, err, auth.ErrNoIdentity, "requests without a key must not share a limit")
 	a1, t1, err := keys(&auth.Identity{Subject: "a", Issuer: "x", Tenant: "acme"})
 	require.NoError(t, err)
 	a2, t2, err := keys(&auth.Identity{Subject: "a", Issuer: "y", Tenant: "acme"})
 	require.NoError(t, err)
-	assert.NotEqual(t, a1, a2, "the same name of another issuer is somebody else")
+	assert.NotEqual(t, a1, a2, "the same name of another issuer is another caller")
 	assert.Equal(t, t1, t2)
 	a3, t3, err := keys(&auth.Identity{Subject: "a", Issuer: "x"})
 	require.NoError(t, err)
 	assert.Equal(t, a1, a3)
-	assert.Equal(t, a3, t3, "strangers do not share")
+	assert.Equal(t, a3, t3, "callers without a tenant do not share a limit")
 
 	ctx := auth.NewContext(t.Context(), &auth.Identity{Subject: "a", Tags: []string{"staff"}, Scopes: []string{"r", "w"}})
 	subject, ok := auth.SubjectOf(ctx)

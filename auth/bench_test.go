@@ -11,14 +11,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// still is a writer that costs nothing.
+// still is a response writer without cost.
 type still struct{ header http.Header }
 
 func (w still) Header() http.Header       { return w.header }
 func (still) Write(b []byte) (int, error) { return len(b), nil }
 func (still) WriteHeader(int)             {}
 
-// serve returns a call of a gin engine with handlers before an empty one.
+// serve returns a function that calls a gin engine with the handlers.
 func serve(r *http.Request, handlers ...gin.HandlerFunc) func() {
 	e := gin.New()
 	e.GET("/", append(handlers, func(*gin.Context) {})...)
@@ -26,9 +26,8 @@ func serve(r *http.Request, handlers ...gin.HandlerFunc) func() {
 	return func() { e.ServeHTTP(w, r) }
 }
 
-// remembered are requests whose credential was verified before, with what
-// verifies it.
-func remembered(tb testing.TB) map[string]struct {
+// verifiedRequests are requests whose credential is cached, with its verifier.
+func verifiedRequests(tb testing.TB) map[string]struct {
 	v auth.Verifier
 	r *http.Request
 } {
@@ -39,7 +38,7 @@ func remembered(tb testing.TB) map[string]struct {
 	require.NoError(tb, err)
 	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file})
 	require.NoError(tb, err)
-	active := newIntrospection(tb, &tokenServer{answers: map[string]string{"t": `{"active":true,"sub":"u"}`}}, nil)
+	active := newIntrospection(tb, &tokenServer{responses: map[string]string{"t": `{"active":true,"sub":"u"}`}}, nil)
 	withKey := httptest.NewRequest(http.MethodGet, "/", nil)
 	withKey.Header.Set("X-Api-Key", key)
 	all := map[string]struct {
@@ -68,7 +67,7 @@ func BenchmarkMiddleware(b *testing.B) {
 			}
 		})
 	}
-	all := remembered(b)
+	all := verifiedRequests(b)
 	run("empty", all["JWT"].r)
 	keys := func(c *gin.Context) {
 		_, _ = auth.Subject(c)
@@ -81,7 +80,7 @@ func BenchmarkMiddleware(b *testing.B) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	for name, tt := range remembered(b) {
+	for name, tt := range verifiedRequests(b) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

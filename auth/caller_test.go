@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// twoKeys knows the keys of two callers.
+// twoKeys is a verifier with the keys of two callers.
 func twoKeys(t *testing.T) (keys *auth.APIKeys, a, b string) {
 	t.Helper()
 	a, hashA := auth.NewKey("gk_")
@@ -23,7 +23,7 @@ func twoKeys(t *testing.T) (keys *auth.APIKeys, a, b string) {
 	return keys, a, b
 }
 
-// reaching sends a request through a chain, and returns the exchange that comes out.
+// reaching sends a request through a chain and returns its exchange.
 func reaching(r *http.Request, chain ...gin.HandlerFunc) (x *exchange.Exchange, status int) {
 	e := gin.New()
 	e.NoRoute(append(chain, func(c *gin.Context) {
@@ -35,8 +35,7 @@ func reaching(r *http.Request, chain ...gin.HandlerFunc) (x *exchange.Exchange, 
 	return x, w.Code
 }
 
-// Each caller is known to the layers below by a hash of its own, whatever its credential
-// came in.
+// Lower layers see each caller as its own hash, whatever the credential.
 func TestCallerOfTheExchange(t *testing.T) {
 	t.Parallel()
 	keys, a, b := twoKeys(t)
@@ -53,16 +52,16 @@ func TestCallerOfTheExchange(t *testing.T) {
 	assert.NotEqual(t, first, callerOf(presenting("", b)))
 
 	x, _ := reaching(request(), authn)
-	assert.Nil(t, x, "nobody is known")
+	assert.Nil(t, x, "no caller is known")
 
 	before := new(exchange.Exchange)
 	r := presenting("", a)
 	x, _ = reaching(r.WithContext(exchange.With(r.Context(), before)), authn)
-	assert.Same(t, before, x, "there is one for a request")
+	assert.Same(t, before, x, "one exchange per request")
 	assert.Equal(t, first, before.Caller)
 }
 
-// Clients of all APIs put their keys where they are used to.
+// Clients of all APIs send their keys in the headers that they are used to.
 func TestKeyHeaders(t *testing.T) {
 	t.Parallel()
 	keys, a, b := twoKeys(t)

@@ -85,7 +85,7 @@ func ExampleNew() {
 }
 
 func ExampleNewJWT() {
-	secret := []byte("0123456789abcdef0123456789abcdef") // of a demonstration
+	secret := []byte("0123456789abcdef0123456789abcdef") // for demonstration only
 	v, err := auth.NewJWT(auth.JWTConfig{
 		Keys:       must(auth.NewSecrets(secret)),
 		Algorithms: []string{"HS256"},
@@ -119,8 +119,8 @@ func ExampleNewSecrets() {
 	// 2 <nil>
 }
 
-// Public keys in a file, which is read again when it changes. With URL or Issuer in
-// place of File they are fetched.
+// Public keys in a file, which Run reloads. With URL or Issuer instead of File they are
+// fetched.
 func ExampleNewKeySet() {
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -142,7 +142,7 @@ func ExampleNewKeySet() {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- keys.Run(ctx) }() // follows changes
+	go func() { done <- keys.Run(ctx) }() // reloads on changes
 
 	v := must(auth.NewJWT(auth.JWTConfig{Keys: keys, Algorithms: []string{"EdDSA"}, Issuer: "https://op.example", Audience: "gateway"}))
 	w := get("Authorization", "Bearer "+token(private, jwt.SigningMethodEdDSA, "alice"), auth.Middleware(auth.Config{Verifiers: []auth.Verifier{v}}))
@@ -226,7 +226,7 @@ func ExampleNewMTLS() {
 		return
 	}
 	req := httptest.NewRequest(http.MethodGet, "/", nil)
-	// As a server with tls.Config{ClientAuth: tls.VerifyClientCertIfGiven} has it.
+	// As on a server with tls.Config{ClientAuth: tls.VerifyClientCertIfGiven}.
 	req.TLS = &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{
 		Subject: pkix.Name{CommonName: "agent"}, Issuer: pkix.Name{CommonName: "ca"}, NotAfter: time.Now().Add(time.Hour),
 	}}}}
@@ -268,7 +268,7 @@ func ExampleNewForwarder() {
 		fmt.Println(err)
 		return
 	}
-	rewrite := func(c *gin.Context) { // what the proxy does with its Config.Rewrite
+	rewrite := func(c *gin.Context) { // as the proxy calls its Config.Rewrite
 		out := httptest.NewRequest(http.MethodGet, "http://upstream.example/", nil)
 		out.Header = c.Request.Header.Clone()
 		f.Rewrite(c, out)

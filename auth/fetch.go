@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// maxDocument bounds what a provider may send, in bytes.
+	// maxDocument is the largest document accepted from a provider, in bytes.
 	maxDocument = 1 << 20
-	// fetchTimeout bounds how long it may take, whatever client asks.
+	// fetchTimeout bounds a fetch, with any client.
 	fetchTimeout = 5 * time.Second
-	// maxRedirects bounds how often it may send us on.
+	// maxRedirects is the largest number of redirects followed.
 	maxRedirects = 3
 )
 
-// careful returns a client that does not follow to another server: a provider that
-// answers with a redirect must not make the gateway call, with its credentials,
-// what only the gateway can reach. A client with a policy of its own keeps it.
+// careful returns a client that follows no redirect to another server: a provider must not
+// make the gateway send requests, with its credentials, to servers that only the gateway
+// can reach. A client with its own CheckRedirect keeps it.
 func careful(client *http.Client) *http.Client {
 	out := http.Client{}
 	if client != nil {
@@ -50,7 +50,7 @@ func sameServer(to *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// fetch gets a document.
+// fetch returns a document.
 func fetch(ctx context.Context, client *http.Client, address string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
@@ -63,8 +63,8 @@ func fetch(ctx context.Context, client *http.Client, address string) ([]byte, er
 	return text, nil
 }
 
-// document sends a request and reads its answer, both within bounds. The error
-// does not have the query of the address: it may hold a secret.
+// document sends a request and returns the response's body, within bounds of size and time.
+// The error omits the URL's query, which may contain a secret.
 func document(client *http.Client, req *http.Request) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), fetchTimeout)
 	defer cancel()
@@ -90,8 +90,8 @@ func document(client *http.Client, req *http.Request) ([]byte, error) {
 	return text, nil
 }
 
-// discover finds the address of an OpenID provider's keys (OpenID Connect
-// Discovery 1.0 §4).
+// discover returns the address of an OpenID provider's keys (OpenID Connect Discovery 1.0
+// §4).
 func discover(ctx context.Context, client *http.Client, issuer string) (string, error) {
 	text, err := fetch(ctx, client, strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration")
 	if err != nil {
@@ -105,11 +105,11 @@ func discover(ctx context.Context, client *http.Client, issuer string) (string, 
 		return "", fmt.Errorf("auth: discovery of %s: %w", issuer, err)
 	}
 	if doc.Issuer != issuer {
-		return "", fmt.Errorf("auth: discovery of %s: the document is of issuer %q", issuer, doc.Issuer)
+		return "", fmt.Errorf("auth: discovery of %s: its issuer is %q", issuer, doc.Issuer)
 	}
 	err = checkAddress(doc.Keys)
 	if err == nil && strings.HasPrefix(issuer, "https:") && !strings.HasPrefix(doc.Keys, "https:") {
-		err = errors.New("must be https") // also on this machine: somebody else names it
+		err = errors.New("must be https") // on loopback too: the provider chose the address
 	}
 	if err != nil {
 		return "", fmt.Errorf("auth: discovery of %s: jwks_uri: %w", issuer, err)
@@ -117,7 +117,7 @@ func discover(ctx context.Context, client *http.Client, issuer string) (string, 
 	return doc.Keys, nil
 }
 
-// parseKeys reads a JWK set or PEM.
+// parseKeys parses a JWK set or PEM.
 func parseKeys(text []byte) ([]jwk.Key, error) {
 	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
 		return jwk.ParseSet(text)
@@ -128,7 +128,7 @@ func parseKeys(text []byte) ([]jwk.Key, error) {
 	return nil, errors.New("auth: neither a JWK set nor PEM")
 }
 
-// checkAddress wants https, or a server on this machine.
+// checkAddress requires https, or a loopback address.
 func checkAddress(address string) error {
 	u, err := url.Parse(address)
 	switch {

@@ -13,30 +13,32 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// signedLife is how long a signed header is good: it is made for one request.
+// signedLife is the lifetime of a signed header, which is made for one request.
 const signedLife = time.Minute
 
-// ForwardConfig says what upstreams are told of the caller. Nothing is told by
-// default; each name is of one header.
+// ForwardConfig configures a Forwarder. At least one header must be named; each name has
+// one meaning. Default: nothing is forwarded.
 type ForwardConfig struct {
-	// Subject, Tenant, Scopes and Tags name the headers that carry these; lists are
-	// separated by spaces. An upstream may only believe them if nobody but the
-	// gateway can reach it.
+	// Subject, Tenant, Scopes and Tags are the names of the headers that carry these; lists
+	// are separated by spaces. An upstream may trust them only if it accepts connections
+	// from the gateway alone. Default: not sent.
 	Subject, Tenant, Scopes, Tags string
-	// Signed names a header that carries a JWT about the caller, signed with HS256
-	// by Secret and good for a minute, with Issuer as "iss" and Audience as "aud".
+	// Signed is the name of a header that carries a JWT about the caller. It is signed with
+	// HS256 by Secret, valid for a minute, with Issuer as "iss" and Audience as "aud".
+	// Default: not sent.
 	Signed string
-	// Secret has 32 bytes or more. Required with Signed.
+	// Secret is the key of 32 bytes or more that signs. Required with Signed.
 	Secret []byte
-	// Issuer and Audience are the signed header's. Required with Signed.
+	// Issuer and Audience are the "iss" and "aud" of the signed header. Required with
+	// Signed.
 	Issuer, Audience string
 }
 
-// Forwarder puts the caller's identity on outbound requests. It is safe for
-// concurrent use.
+// Forwarder sets the caller's identity on outbound requests. Use it as
+// proxy.Config.Rewrite. It is safe for concurrent use.
 type Forwarder struct {
 	cfg   ForwardConfig
-	names []string // of all headers that it may set, with "-" for "_"
+	names []string // the headers that it may set, with "-" for "_"
 }
 
 // NewForwarder checks cfg and returns a Forwarder.
@@ -53,7 +55,7 @@ func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 		}
 		name := dashes(h.name)
 		if slices.ContainsFunc(f.names, func(other string) bool { return strings.EqualFold(other, name) }) {
-			faults = append(faults, fmt.Errorf("auth: ForwardConfig.%s: %q has another meaning too", h.field, h.name))
+			faults = append(faults, fmt.Errorf("auth: ForwardConfig.%s: %q is used twice", h.field, h.name))
 		}
 		f.names = append(f.names, name)
 	}
@@ -69,12 +71,12 @@ func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 	return f, nil
 }
 
-// dashes makes one of the spellings that some servers take for each other.
+// dashes folds the spellings that some servers treat as the same header.
 func dashes(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
-// Rewrite fits proxy.Config.Rewrite. It removes what the client sent under these
-// names, in any spelling that some server takes for them (X_User for X-User), also
-// when nobody is identified, and then sets the verified identity.
+// Rewrite is a proxy.Config.Rewrite. It first removes the configured headers that the
+// client sent, in any spelling that some server accepts for them (X_User for X-User), also
+// for requests without an identity. Then it sets the verified identity.
 func (f *Forwarder) Rewrite(c *gin.Context, out *http.Request) {
 	for name := range out.Header {
 		for _, own := range f.names {
@@ -83,7 +85,7 @@ func (f *Forwarder) Rewrite(c *gin.Context, out *http.Request) {
 			}
 		}
 	}
-	id, ok := FromContext(c.Request.Context()) //nolint:contextcheck // the identity is in the inbound one
+	id, ok := FromContext(c.Request.Context()) //nolint:contextcheck // the inbound context has the identity
 	if !ok {
 		return
 	}
@@ -117,6 +119,6 @@ func (f *Forwarder) sign(id *Identity) string {
 	return token
 }
 
-// isHeaderValue reports whether a value can stand in a header. A claim that could
-// begin another header, or that arrives without its spaces, is not sent.
+// isHeaderValue reports whether v is a valid header value. A claim that could start another
+// header, or that would lose its spaces on the way, is not sent.
 func isHeaderValue(v string) bool { return isPlain(v) && v == strings.TrimSpace(v) }

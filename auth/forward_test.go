@@ -28,7 +28,7 @@ func TestForward(t *testing.T) {
 		through(r, func(c *gin.Context) { f.Rewrite(c, out) })
 		return out.Header
 	}
-	assert.Equal(t, http.Header{"X-Kept": {"1"}}, sent(nil), "the client's own words never pass")
+	assert.Equal(t, http.Header{"X-Kept": {"1"}}, sent(nil), "the client's own headers never pass")
 
 	h := sent(&auth.Identity{Subject: "alice", Issuer: "op", Tenant: "acme", Scopes: []string{"r", "w"}})
 	signed := h.Get("X-Identity")
@@ -45,18 +45,18 @@ func TestForward(t *testing.T) {
 	assert.Equal(t, []string{"r", "w"}, id.Scopes)
 
 	h = sent(&auth.Identity{Subject: "a\r\nX-Admin: 1"})
-	assert.Empty(t, h.Get("X-User"), "no claim becomes a header")
+	assert.Empty(t, h.Get("X-User"), "no claim injects a header")
 	h = sent(&auth.Identity{Subject: " root"})
-	assert.Empty(t, h.Get("X-User"), "nor another claim, once its spaces are trimmed")
+	assert.Empty(t, h.Get("X-User"), "nor becomes another claim when its spaces are trimmed")
 }
 
 func TestForwardConfig(t *testing.T) {
 	t.Parallel()
 	for want, cfg := range map[string]auth.ForwardConfig{
-		"names no header":                      {},
-		`Subject: "X Y"`:                       {Subject: "X Y"},
-		`Tenant: "x_user" has another meaning`: {Subject: "X-User", Tenant: "x_user"},
-		"Signed needs":                         {Signed: "X-Identity", Secret: []byte("hidden"), Issuer: "a", Audience: "b"},
+		"names no header":                {},
+		`Subject: "X Y"`:                 {Subject: "X Y"},
+		`Tenant: "x_user" is used twice`: {Subject: "X-User", Tenant: "x_user"},
+		"Signed needs":                   {Signed: "X-Identity", Secret: []byte("hidden"), Issuer: "a", Audience: "b"},
 	} {
 		_, err := auth.NewForwarder(cfg)
 		require.ErrorContains(t, err, want)
@@ -64,7 +64,7 @@ func TestForwardConfig(t *testing.T) {
 	}
 }
 
-// A name with an underscore is guarded as one with a dash.
+// A name with an underscore is removed like one with a dash.
 func TestForwardUnderscores(t *testing.T) {
 	t.Parallel()
 	f, err := auth.NewForwarder(auth.ForwardConfig{Subject: "X_User"})

@@ -27,7 +27,7 @@ func FuzzBearer(f *testing.F) {
 	})
 }
 
-// What is accepted means the same to another reader of JSON.
+// An accepted file has the same meaning for another JSON parser.
 func FuzzKeyFile(f *testing.F) {
 	_, hash := auth.NewKey("")
 	f.Add(`{"keys":[{"hash":"` + hash + `","subject":"a","models":["m"],"expires":"2027-01-01T00:00:00Z"}]}`)
@@ -49,25 +49,25 @@ func FuzzKeyFile(f *testing.F) {
 			t.Fatalf("accepted %q, but: %v", text, err)
 		}
 		if _, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file}); err != nil {
-			t.Fatalf("%q was made worse: %v", text, err)
+			t.Fatalf("%q became invalid: %v", text, err)
 		}
 	})
 }
 
-// Nothing that a server answers lets in somebody without a name.
-func FuzzIntrospectionAnswer(f *testing.F) {
+// No response of a server yields an identity without a subject.
+func FuzzIntrospectionResponse(f *testing.F) {
 	f.Add(`{"active":true,"sub":"u","exp":4e9,"scope":"a b","aud":["x"]}`)
 	f.Add(`{"active":true,"client_id":"c","models":null}`)
-	f.Fuzz(func(t *testing.T, answer string) {
+	f.Fuzz(func(t *testing.T, response string) {
 		v, err := auth.NewIntrospection(auth.IntrospectionConfig{URL: "https://a.example", ClientID: "c", ClientSecret: "s", Client: &http.Client{
-			Transport: answers(func(*http.Request) (int, string, string) { return 200, "", answer }),
+			Transport: responses(func(*http.Request) (int, string, string) { return 200, "", response }),
 		}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		id, err := v.Verify(bearer(t.Context(), "t"))
 		if err == nil && (id.Subject == "" || strings.ContainsAny(id.Subject, "\r\n\x00")) {
-			t.Fatalf("%q is %+v", answer, id)
+			t.Fatalf("%q is %+v", response, id)
 		}
 	})
 }

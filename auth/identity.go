@@ -16,25 +16,26 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// Identity is who a request comes from. It is shared: do not change it.
+// Identity is the verified caller of a request. It is shared: do not modify it.
 type Identity struct {
-	// Subject names the caller, uniquely within Issuer. Never empty.
+	// Subject is the caller's name, unique within Issuer. It is never empty.
 	Subject string
-	// Issuer says who vouches for it.
+	// Issuer is the authority that vouches for Subject.
 	Issuer string
-	// Tenant is the customer or team that it belongs to; "" when unknown.
+	// Tenant is the customer or team of the caller; "" if unknown.
 	Tenant string
-	// Scopes are what it may do, Tags what kind of caller it is.
+	// Scopes are the permissions of the caller, Tags its classes.
 	Scopes, Tags []string
-	// Models are the models that it may use; nil: all.
+	// Models are the models that the caller may use: names, or prefixes that end in "*".
+	// Nil means all.
 	Models []string
-	// Expires is when the credential ends; zero: never.
+	// Expires is when the credential expires; zero means never.
 	Expires time.Time
-	// Method is the kind of credential: "jwt", "apikey", "introspection", "mtls".
+	// Method is the kind of credential: "jwt", "apikey", "introspection" or "mtls".
 	Method string
 }
 
-// HasScopes reports whether the identity has all of them.
+// HasScopes reports whether the identity has all of the scopes.
 func (id *Identity) HasScopes(scopes ...string) bool {
 	for _, s := range scopes {
 		if !slices.Contains(id.Scopes, s) {
@@ -44,8 +45,8 @@ func (id *Identity) HasScopes(scopes ...string) bool {
 	return true
 }
 
-// check refuses an identity of nobody, and names that could forge a line of a
-// log, a header, or another caller's key.
+// check refuses an identity without a subject, and names that could forge a log line, a
+// header, or another caller's key.
 func (id *Identity) check() error {
 	if id == nil || id.Subject == "" {
 		return fmt.Errorf("%w: no subject", ErrInvalid)
@@ -56,20 +57,20 @@ func (id *Identity) check() error {
 	return nil
 }
 
-// isPlain reports whether a text has no control characters.
+// isPlain reports whether s has no control characters.
 func isPlain(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
 }
 
-// caller is an identity with its keys. They are made once for each credential
-// that is remembered, not for each request.
+// caller is an identity with its keys, which are built once per cached credential instead
+// of once per request.
 type caller struct {
 	*Identity
 	subject, tenant string
 }
 
-// newCaller makes the keys. Names have no control characters, so that no two
-// callers have one key, nor a caller and a tenant.
+// newCaller builds the keys. Names have no control characters, so that the keys of two
+// callers, or of a caller and a tenant, never collide.
 func newCaller(id *Identity) *caller {
 	c := &caller{Identity: id, subject: id.Issuer + "\x00" + id.Subject}
 	c.tenant = c.subject
@@ -79,7 +80,7 @@ func newCaller(id *Identity) *caller {
 	return c
 }
 
-// contextKey is where the stages that hold bodies find whose they are.
+// contextKey is the key under which the stages that store bodies find their owner.
 type contextKey = body.IdentityKey
 
 // BodyKey implements body.Identity.
@@ -94,13 +95,13 @@ func (c *caller) in(ctx context.Context) context.Context {
 	return context.WithValue(ctx, contextKey{}, c)
 }
 
-// callers is the seed of the hashes that stand for callers, of this process alone.
+// callers is the seed of the callers' hashes. It differs between processes.
 //
 //nolint:gochecknoglobals // a constant
 var callers = maphash.MakeSeed()
 
-// on returns the request as the caller's. Layers that count failures by caller know it by
-// a hash.
+// on returns the request with the caller in its context. Layers that count failures per
+// caller use its hash.
 func (c *caller) on(r *http.Request) *http.Request {
 	x := exchange.From(r.Context())
 	ctx := c.in(r.Context())
@@ -112,7 +113,7 @@ func (c *caller) on(r *http.Request) *http.Request {
 	return r.WithContext(ctx)
 }
 
-// FromContext returns the identity that the middleware found.
+// FromContext returns the identity that the middleware stored in ctx.
 func FromContext(ctx context.Context) (*Identity, bool) {
 	c, ok := callerOf(ctx)
 	if !ok {
@@ -121,8 +122,8 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 	return c.Identity, true
 }
 
-// NewContext returns a context with an identity, for tests and for middlewares
-// that identify callers in other ways.
+// NewContext returns a context with an identity. Use it in tests and in middlewares that
+// identify callers in other ways.
 func NewContext(ctx context.Context, id *Identity) context.Context {
 	c := newCaller(id)
 	if x := exchange.From(ctx); x != nil && x.Attempts() == 0 {
@@ -131,25 +132,25 @@ func NewContext(ctx context.Context, id *Identity) context.Context {
 	return c.in(ctx)
 }
 
-// hash stands for the caller in what layers count failures by.
-func (c *caller) hash() uint64 { return max(maphash.String(callers, c.subject), 1) } // 0 is nobody known
+// hash returns the caller's key in layers that count failures per caller.
+func (c *caller) hash() uint64 { return max(maphash.String(callers, c.subject), 1) } // 0 means anonymous
 
-// ErrNoIdentity: a key was asked for before anybody was identified.
+// ErrNoIdentity is returned when a key function finds no identity in the request.
 var ErrNoIdentity = errors.New("auth: no identity")
 
-// Subject is a key function: issuer and subject of the caller.
+// Subject is a key function for limits per caller. It returns issuer and subject.
 func Subject(c *gin.Context) (string, error) {
-	if who, ok := callerOf(c.Request.Context()); ok {
-		return who.subject, nil
+	if caller, ok := callerOf(c.Request.Context()); ok {
+		return caller.subject, nil
 	}
 	return "", noIdentity()
 }
 
-// Tenant is a key function: the caller's tenant, or issuer and subject of one
-// that has none, so that strangers do not share.
+// Tenant is a key function for limits per tenant. For a caller without a tenant it returns
+// issuer and subject, so that such callers do not share a limit.
 func Tenant(c *gin.Context) (string, error) {
-	if who, ok := callerOf(c.Request.Context()); ok {
-		return who.tenant, nil
+	if caller, ok := callerOf(c.Request.Context()); ok {
+		return caller.tenant, nil
 	}
 	return "", noIdentity()
 }
@@ -158,20 +159,19 @@ func noIdentity() error {
 	return &apierror.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Message: "Authentication is required.", Err: ErrNoIdentity}
 }
 
-// SubjectOf returns issuer and subject of the caller; it fits
-// routing.Config.Subject.
+// SubjectOf returns the caller's issuer and subject. Use it as routing.Config.Subject.
 func SubjectOf(ctx context.Context) (string, bool) {
-	who, ok := callerOf(ctx)
+	caller, ok := callerOf(ctx)
 	if !ok {
 		return "", false
 	}
-	return who.subject, true
+	return caller.subject, true
 }
 
-// TagsOf returns the caller's tags; it fits routing.Config.Tags.
+// TagsOf returns the caller's tags. Use it as routing.Config.Tags.
 func TagsOf(ctx context.Context) []string {
-	if who, ok := callerOf(ctx); ok {
-		return who.Tags
+	if caller, ok := callerOf(ctx); ok {
+		return caller.Tags
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,60 +15,60 @@ import (
 )
 
 const (
-	// negativeTTL is how long a token stays known as inactive.
+	// negativeTTL is how long an inactive token is cached.
 	negativeTTL = 5 * time.Second
-	// maxLookups is how many tokens are asked for at once.
+	// maxLookups is the largest number of concurrent look-ups.
 	maxLookups = 64
-	// lookupWait bounds how long a request waits to ask.
+	// lookupWait bounds how long a request waits for one of them.
 	lookupWait = 5 * time.Second
 )
 
-// IntrospectionConfig describes a server that knows which tokens are active
-// (RFC 7662). URL, ClientID and ClientSecret are required.
+// IntrospectionConfig configures an Introspection. URL, ClientID and ClientSecret are
+// required.
 type IntrospectionConfig struct {
-	// URL is the introspection endpoint. It must be https, but on a loopback
-	// address.
+	// URL is the introspection endpoint (RFC 7662). It must be https, except on a loopback
+	// address. Required.
 	URL string
-	// ClientID and ClientSecret authenticate the gateway there.
+	// ClientID and ClientSecret are the gateway's credentials at the endpoint. Required.
 	ClientID, ClientSecret string
-	// Audience must be among the token's, when set. Set it when the server also
-	// knows tokens that are for others, such as refresh tokens. Default "": any.
+	// Audience must be among the token's "aud". Set it when the server also issues tokens
+	// for other audiences, such as refresh tokens. Default: any audience.
 	Audience string
-	// Client asks, 64 tokens at once, each for 5 s at most. Redirects to another
-	// server are not followed, unless its CheckRedirect says so. Default: a plain
-	// one.
+	// Client sends the look-ups: at most 64 concurrently, each for at most 5 s. It follows
+	// no redirect to another server unless it has a CheckRedirect. Default: a zero
+	// http.Client.
 	Client *http.Client
-	// CacheTTL is how long an active token is not asked for again, at most until
-	// it expires: how long a revoked one is still good. Default 30 s; negative:
-	// always asked for.
+	// CacheTTL is how long an active token is cached, at most until it expires; a revoked
+	// token stays accepted for that long. Default: 30 s; negative: not cached.
 	CacheTTL time.Duration
-	// CacheSize is how many active tokens are remembered, and how many others, for
-	// 5 s. Default 10,000.
+	// CacheSize is the maximum number of cached active tokens, and of other tokens, which
+	// are cached for 5 s. Default: 10,000.
 	CacheSize int
 }
 
-// Introspection is a [Verifier] for opaque tokens. Every Bearer token is one: let
-// verifiers that know theirs, such as [JWT] and [APIKeys], come before it. Many
-// requests with one token make one call. It is safe for concurrent use.
+// Introspection is a [Verifier] of opaque tokens that queries their issuer (RFC 7662). It
+// takes every Bearer token: put verifiers that recognize theirs, such as [JWT] and
+// [APIKeys], before it. Concurrent requests with one token share a look-up. It is safe for
+// concurrent use.
 type Introspection struct {
 	cfg      IntrospectionConfig
 	active   *verified[*caller]
-	inactive *verified[struct{}] // apart, so that made-up tokens push out no good ones
-	slots    chan struct{}       // one for each call under way
+	inactive *verified[struct{}] // separate, so that made-up tokens evict no active ones
+	slots    chan struct{}       // one for each look-up under way
 	mu       sync.Mutex
 	flying   map[tokenHash]*lookup
 }
 
-// lookup is a call that several requests wait for.
+// lookup is a look-up that several requests may wait for.
 type lookup struct {
-	done chan struct{}
-	who  *caller
-	err  error
+	done   chan struct{}
+	caller *caller
+	err    error
 }
 
 var errInactive = fmt.Errorf("%w: not active", ErrInvalid)
 
-// NewIntrospection checks cfg and returns a verifier.
+// NewIntrospection checks cfg and returns an Introspection. The error joins every fault.
 func NewIntrospection(cfg IntrospectionConfig) (*Introspection, error) {
 	var faults []error
 	if err := checkAddress(cfg.URL); err != nil {
@@ -86,20 +87,20 @@ func NewIntrospection(cfg IntrospectionConfig) (*Introspection, error) {
 	if cfg.CacheSize == 0 {
 		cfg.CacheSize = 10_000
 	}
-	cfg.CacheTTL = orDefault(cfg.CacheTTL, 30*time.Second)
+	cfg.CacheTTL = cmp.Or(cfg.CacheTTL, 30*time.Second)
 	return &Introspection{
 		cfg: cfg, active: newVerified[*caller](cfg.CacheSize), inactive: newVerified[struct{}](cfg.CacheSize),
 		slots: make(chan struct{}, maxLookups), flying: map[tokenHash]*lookup{},
 	}, nil
 }
 
-// Verify implements Verifier. A server that can't be asked is ErrUnavailable.
+// Verify implements Verifier. An unreachable server is ErrUnavailable.
 func (v *Introspection) Verify(r *http.Request) (*Identity, error) {
-	who, err := v.identify(r)
+	caller, err := v.identify(r)
 	if err != nil {
 		return nil, err
 	}
-	return who.Identity, nil
+	return caller.Identity, nil
 }
 
 func (v *Introspection) identify(r *http.Request) (*caller, error) {
@@ -111,16 +112,16 @@ func (v *Introspection) identify(r *http.Request) (*caller, error) {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrInvalid, maxToken)
 	}
 	h := hashOf(token)
-	if who, known, err := v.remembered(h); known {
-		return who, err
+	if caller, known, err := v.cached(h); known {
+		return caller, err
 	}
 	return v.wait(r.Context(), token, h)
 }
 
-func (v *Introspection) remembered(h tokenHash) (who *caller, known bool, err error) {
+func (v *Introspection) cached(h tokenHash) (caller *caller, known bool, err error) {
 	now := time.Now()
-	if who, ok := v.active.get(h, now); ok {
-		return who, true, nil
+	if caller, ok := v.active.get(h, now); ok {
+		return caller, true, nil
 	}
 	if _, ok := v.inactive.get(h, now); ok {
 		return nil, true, errInactive
@@ -128,8 +129,8 @@ func (v *Introspection) remembered(h tokenHash) (who *caller, known bool, err er
 	return nil, false, nil
 }
 
-// wait joins the call for the token, or makes it. The call goes on when the
-// request that began it is cancelled: others may wait for it.
+// wait joins the look-up of the token, or starts one. The look-up continues when the
+// request that started it is canceled, because others may wait for it.
 func (v *Introspection) wait(ctx context.Context, token string, h tokenHash) (*caller, error) {
 	l := v.join(h)
 	if l == nil {
@@ -138,13 +139,13 @@ func (v *Introspection) wait(ctx context.Context, token string, h tokenHash) (*c
 		select {
 		case v.slots <- struct{}{}:
 		case <-waiting.Done():
-			return nil, fmt.Errorf("%w: waiting to ask: %w", ErrUnavailable, waiting.Err())
+			return nil, fmt.Errorf("%w: waiting for a look-up: %w", ErrUnavailable, waiting.Err())
 		}
 		l = v.begin(ctx, token, h)
 	}
 	select {
 	case <-l.done:
-		return l.who, l.err
+		return l.caller, l.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
 	}
@@ -156,8 +157,7 @@ func (v *Introspection) join(h tokenHash) *lookup {
 	return v.flying[h]
 }
 
-// begin makes the call, unless somebody else did while this one waited for the
-// slot that it has.
+// begin starts the look-up, unless another request did while this one waited for its slot.
 func (v *Introspection) begin(ctx context.Context, token string, h tokenHash) *lookup {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -167,7 +167,7 @@ func (v *Introspection) begin(ctx context.Context, token string, h tokenHash) *l
 	}
 	l := &lookup{done: make(chan struct{})}
 	var known bool
-	if l.who, known, l.err = v.remembered(h); known {
+	if l.caller, known, l.err = v.cached(h); known {
 		<-v.slots
 		close(l.done)
 		return l
@@ -179,7 +179,7 @@ func (v *Introspection) begin(ctx context.Context, token string, h tokenHash) *l
 
 func (v *Introspection) lookUp(ctx context.Context, l *lookup, token string, h tokenHash) {
 	defer func() {
-		// The client may be the user's own. What it panics with may hold the token.
+		// The client may be the user's own. Its panic value may contain the token.
 		if p := recover(); p != nil {
 			l.err = fmt.Errorf("%w: the client panicked with a %T", ErrUnavailable, p)
 		}
@@ -197,22 +197,22 @@ func (v *Introspection) lookUp(ctx context.Context, l *lookup, token string, h t
 	case err != nil:
 		l.err = fmt.Errorf("%w: introspection: %w", ErrUnavailable, err)
 	default:
-		l.who = newCaller(id)
-		v.remember(h, l.who, now)
+		l.caller = newCaller(id)
+		v.store(h, l.caller, now)
 	}
 }
 
-func (v *Introspection) remember(h tokenHash, who *caller, now time.Time) {
+func (v *Introspection) store(h tokenHash, caller *caller, now time.Time) {
 	until := now.Add(v.cfg.CacheTTL)
-	if !who.Expires.IsZero() && who.Expires.Before(until) {
-		until = who.Expires
+	if !caller.Expires.IsZero() && caller.Expires.Before(until) {
+		until = caller.Expires
 	}
 	if until.After(now) {
-		v.active.put(h, who, until, now)
+		v.active.put(h, caller, until, now)
 	}
 }
 
-// call asks the server.
+// call sends the look-up.
 func (v *Introspection) call(ctx context.Context, token string) (*Identity, error) {
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, v.cfg.URL, strings.NewReader(form.Encode()))
@@ -225,73 +225,73 @@ func (v *Introspection) call(ctx context.Context, token string) (*Identity, erro
 	if err != nil {
 		return nil, err
 	}
-	var answer map[string]any
-	if err := errors.Join(json.Unmarshal(text, &answer), unique(text)); err != nil {
-		return nil, errors.New("the answer is not JSON")
+	var response map[string]any
+	if err := errors.Join(json.Unmarshal(text, &response), unique(text)); err != nil {
+		return nil, errors.New("the response is not JSON")
 	}
-	return v.identity(answer)
+	return v.identity(response)
 }
 
-// identity reads an answer (RFC 7662 §2.2). An error that is not ErrInvalid means
-// that it can't be understood.
-func (v *Introspection) identity(answer map[string]any) (*Identity, error) {
-	active, ok := answer["active"].(bool)
+// identity reads a response (RFC 7662 §2.2). Errors other than ErrInvalid mean that it
+// can't be understood.
+func (v *Introspection) identity(response map[string]any) (*Identity, error) {
+	active, ok := response["active"].(bool)
 	if !ok {
-		return nil, errors.New(`the answer has no "active"`)
+		return nil, errors.New(`the response has no "active"`)
 	}
 	if !active {
 		return nil, errInactive
 	}
-	id, err := identityOf(answer)
+	id, err := identityOf(response)
 	if err != nil {
 		return nil, err
 	}
-	if id.Subject == "" { // a machine's own token
-		if id.Subject, err = stringOf(answer, "client_id"); err != nil {
+	if id.Subject == "" { // a client credentials token
+		if id.Subject, err = stringOf(response, "client_id"); err != nil {
 			return nil, err
 		}
 	}
-	if id.Issuer == "" { // names of two servers must not meet
+	if id.Issuer == "" { // subjects of two servers must not collide
 		id.Issuer = v.cfg.URL
 	}
 	id.Method = "introspection"
-	if id.Expires, err = v.checkAnswer(answer); err != nil {
+	if id.Expires, err = v.checkResponse(response); err != nil {
 		return nil, err
 	}
 	return id, id.check()
 }
 
-// checkAnswer is careful about what a server may leave to the asker.
-func (v *Introspection) checkAnswer(answer map[string]any) (expires time.Time, err error) {
+// checkResponse checks what a server may leave to its client.
+func (v *Introspection) checkResponse(response map[string]any) (expires time.Time, err error) {
 	now := time.Now()
-	expires, has, err := timeOf(answer, "exp")
+	expires, has, err := timeOf(response, "exp")
 	if err != nil {
 		return expires, err
 	}
 	if has && !now.Before(expires) {
 		return expires, fmt.Errorf("%w: expired", ErrInvalid)
 	}
-	from, has, err := timeOf(answer, "nbf")
+	from, has, err := timeOf(response, "nbf")
 	if err != nil {
 		return expires, err
 	}
 	if has && now.Before(from) {
 		return expires, fmt.Errorf("%w: not yet valid", ErrInvalid)
 	}
-	kind, err := stringOf(answer, "token_type")
+	kind, err := stringOf(response, "token_type")
 	if err != nil {
 		return expires, err
 	}
 	if kind != "" && !strings.EqualFold(kind, "Bearer") {
 		return expires, fmt.Errorf("%w: not a Bearer token", ErrInvalid)
 	}
-	if v.cfg.Audience != "" && !hasAudience(answer["aud"], v.cfg.Audience) {
+	if v.cfg.Audience != "" && !hasAudience(response["aud"], v.cfg.Audience) {
 		return expires, fmt.Errorf("%w: for another audience", ErrInvalid)
 	}
 	return expires, nil
 }
 
-// hasAudience looks in a string or a list of them (RFC 7519 §4.1.3).
+// hasAudience reports whether aud, a string or a list (RFC 7519 §4.1.3), contains want.
 func hasAudience(aud any, want string) bool {
 	switch aud := aud.(type) {
 	case string:

@@ -18,13 +18,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tokenServer answers introspection by token.
+// tokenServer is an introspection endpoint with a response for each token.
 type tokenServer struct {
-	mu      sync.Mutex
-	answers map[string]string // by token; "down": no answer
-	calls   int
-	last    *http.Request
-	delay   time.Duration
+	mu        sync.Mutex
+	responses map[string]string // by token; "down": no response
+	calls     int
+	last      *http.Request
+	delay     time.Duration
 }
 
 func (s *tokenServer) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -35,11 +35,11 @@ func (s *tokenServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer s.mu.Unlock()
 	s.calls++
 	s.last = r
-	status, answer := http.StatusOK, s.answers[form.Get("token")]
-	if answer == "" {
+	status, response := http.StatusOK, s.responses[form.Get("token")]
+	if response == "" {
 		status = http.StatusInternalServerError
 	}
-	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(answer))}, nil
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(response))}, nil
 }
 
 func newIntrospection(tb testing.TB, s *tokenServer, change func(*auth.IntrospectionConfig)) *auth.Introspection {
@@ -64,9 +64,9 @@ func bearer(ctx context.Context, token string) *http.Request {
 func TestIntrospection(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		token, answer, audience string
-		want                    *auth.Identity
-		err                     error
+		token, response, audience string
+		want                      *auth.Identity
+		err                       error
 	}{
 		"active":           {"t", `{"active":true,"sub":"u","iss":"i","tenant":"n","scope":"a b","tags":["x"],"models":["m"]}`, "", &auth.Identity{Subject: "u", Issuer: "i", Tenant: "n", Scopes: []string{"a", "b"}, Tags: []string{"x"}, Models: []string{"m"}, Method: "introspection"}, nil},
 		"a machine":        {"t", `{"active":true,"client_id":"c"}`, "", &auth.Identity{Subject: "c", Issuer: "https://op.example/introspect", Method: "introspection"}, nil},
@@ -76,7 +76,7 @@ func TestIntrospection(t *testing.T) {
 		"no audience":      {"t", `{"active":true,"sub":"u"}`, "api", nil, auth.ErrInvalid},
 		"inactive":         {"t", `{"active":false,"sub":"u"}`, "", nil, auth.ErrInvalid},
 		"active as text":   {"t", `{"active":"true","sub":"u"}`, "", nil, auth.ErrUnavailable},
-		"nobody":           {"t", `{"active":true}`, "", nil, auth.ErrInvalid},
+		"no subject":       {"t", `{"active":true}`, "", nil, auth.ErrInvalid},
 		"expired":          {"t", `{"active":true,"sub":"u","exp":1}`, "", nil, auth.ErrInvalid},
 		"not yet":          {"t", `{"active":true,"sub":"u","nbf":99999999999}`, "", nil, auth.ErrInvalid},
 		"down":             {"t", ``, "", nil, auth.ErrUnavailable},
@@ -86,7 +86,7 @@ func TestIntrospection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &tokenServer{answers: map[string]string{"t": tt.answer}}
+			s := &tokenServer{responses: map[string]string{"t": tt.response}}
 			v := newIntrospection(t, s, func(c *auth.IntrospectionConfig) { c.Audience = tt.audience })
 			id, err := v.Verify(bearer(t.Context(), tt.token))
 			require.ErrorIs(t, err, tt.err)
@@ -103,7 +103,7 @@ func TestIntrospectionCache(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		exp := time.Now().Add(10 * time.Second).Unix()
-		s := &tokenServer{delay: time.Second, answers: map[string]string{
+		s := &tokenServer{delay: time.Second, responses: map[string]string{
 			"t": `{"active":true,"sub":"u"}`, "bad": `{"active":false}`,
 			"short": `{"active":true,"sub":"u","exp":` + strconv.FormatInt(exp, 10) + `}`,
 		}}
@@ -117,7 +117,7 @@ func TestIntrospectionCache(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		assert.Equal(t, 1, s.calls, "one call for all")
+		assert.Equal(t, 1, s.calls, "one call for all requests")
 		calls := func(token string) int {
 			before := s.calls
 			_, _ = v.Verify(bearer(t.Context(), token))
@@ -127,21 +127,21 @@ func TestIntrospectionCache(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		assert.Equal(t, 1, calls("t"))
 		assert.Equal(t, 1, calls("bad"))
-		assert.Zero(t, calls("bad"), "also that it is bad is remembered, for a while")
+		assert.Zero(t, calls("bad"), "an inactive token is cached too, for a while")
 		time.Sleep(5 * time.Second)
 		assert.Equal(t, 1, calls("bad"))
 		assert.Equal(t, 1, calls("down"))
-		assert.Equal(t, 1, calls("down"), "a fault of the server is not")
+		assert.Equal(t, 1, calls("down"), "a server failure is not cached")
 		_, err := newIntrospection(t, s, nil).Verify(bearer(t.Context(), "short"))
-		require.ErrorIs(t, err, auth.ErrInvalid, "it expired long ago by now")
+		require.ErrorIs(t, err, auth.ErrInvalid, "it has expired")
 	})
 }
 
-// A caller that leaves does not take the others' call along.
+// The look-up continues for the other waiters when one request is canceled.
 func TestIntrospectionCancel(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := &tokenServer{delay: time.Second, answers: map[string]string{"t": `{"active":true,"sub":"u"}`}}
+		s := &tokenServer{delay: time.Second, responses: map[string]string{"t": `{"active":true,"sub":"u"}`}}
 		v := newIntrospection(t, s, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {

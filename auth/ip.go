@@ -14,39 +14,41 @@ import (
 	"github.com/ginfer/ginfer/internal/ipset"
 )
 
-// maxHops bounds the X-Forwarded-For list that is walked.
+// maxHops is the largest number of X-Forwarded-For entries that are read.
 const maxHops = 100
 
-// ErrAddress: the client's address can't be told. Such a request is refused.
+// ErrAddress is returned when the client's address can't be determined. Such a request is
+// refused.
 var ErrAddress = errors.New("auth: client address unclear")
 
-// IPFilterConfig says which addresses may call.
+// IPFilterConfig configures an IPFilter. Ranges are CIDR prefixes or single addresses.
 type IPFilterConfig struct {
-	// Allow are the ranges that may; empty: all that Deny does not name.
+	// Allow are the ranges that are let in. Default: all that Deny does not contain.
 	Allow []string
-	// Deny are the ranges that may not, whatever Allow says.
+	// Deny are the ranges that are refused, even if Allow contains them. Default: none.
 	Deny []string
-	// TrustedProxies are the peers whose X-Forwarded-For is believed. Default none:
-	// the peer is the client.
+	// TrustedProxies are the ranges of peers whose X-Forwarded-For is trusted. Default:
+	// none; the peer is the client.
 	TrustedProxies []string
-	// AllowLocal lets in peers without an address, as on a Unix socket, whatever
-	// the lists and X-Forwarded-For say. Default false.
+	// AllowLocal lets in peers without an IP address, such as those on a Unix socket,
+	// regardless of the lists and X-Forwarded-For. Default: false.
 	AllowLocal bool
-	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	// ErrorHandler responds to refused requests. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
-	// OnEvent is told of refused requests. Optional.
+	// OnEvent is called for every refused request. Default: none.
 	OnEvent func(context.Context, IPEvent)
 }
 
-// IPEvent tells of a refused request.
+// IPEvent describes a refused request.
 type IPEvent struct {
-	// Client is the address; invalid when it can't be told.
+	// Client is the client's address; the zero Addr when it can't be determined.
 	Client netip.Addr
-	// Err is why.
+	// Err is the reason.
 	Err error
 }
 
-// IPFilter refuses addresses. It is safe for concurrent use.
+// IPFilter admits requests by client address. Use it before the Authenticator, to refuse
+// networks rather than callers. It is safe for concurrent use.
 type IPFilter struct {
 	cfg     IPFilterConfig
 	trusted *ipset.Set
@@ -55,7 +57,7 @@ type IPFilter struct {
 
 type ipLists struct{ allow, deny *ipset.Set }
 
-// NewIPFilter checks cfg and returns a filter. The error joins every fault.
+// NewIPFilter checks cfg and returns an IPFilter. The error joins every fault.
 func NewIPFilter(cfg IPFilterConfig) (*IPFilter, error) {
 	trusted, err := ipset.Parse(cfg.TrustedProxies)
 	if err != nil {
@@ -71,8 +73,8 @@ func NewIPFilter(cfg IPFilterConfig) (*IPFilter, error) {
 	return f, nil
 }
 
-// Set puts other lists into force, for requests from now on. With a fault in
-// either, both stay as they were.
+// Set replaces both lists for the requests that follow. If either has a fault, both stay
+// unchanged.
 func (f *IPFilter) Set(allow, deny []string) error {
 	a, allowErr := ipset.Parse(allow)
 	if allowErr != nil {
@@ -89,8 +91,8 @@ func (f *IPFilter) Set(allow, deny []string) error {
 	return nil
 }
 
-// Middleware returns the handler that lets in or refuses. It costs next to
-// nothing and comes before everything else.
+// Middleware returns the handler that admits or refuses requests. It is cheap; put it first
+// in the chain.
 func (f *IPFilter) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		addr, err := f.ClientIP(c.Request)
@@ -112,22 +114,21 @@ func (f *IPFilter) allowed(addr netip.Addr) bool {
 	return !lists.deny.Contains(addr) && (lists.allow.Len() == 0 || lists.allow.Contains(addr))
 }
 
-// isLocal reports whether a peer has no IP address at all.
+// isLocal reports whether a peer address is not an IP address, as on a Unix socket.
 func isLocal(remote string) bool {
 	_, err := netip.ParseAddrPort(remote)
 	return err != nil && (remote == "" || remote == "@" || strings.HasPrefix(remote, "/"))
 }
 
-// ClientIP returns the address of the client: the peer, or, behind trusted
-// proxies, the last entry of X-Forwarded-For that is not one of them. No other
-// header counts. An IPv4 address in IPv6 (::ffff:192.0.2.1) is the IPv4 one; those
-// of translators (64:ff9b::/96) are IPv6 ones. An entry
-// on the way there that is no address is [ErrAddress]: a proxy that we trust
-// wrote it, or let it pass, and nothing beyond it can be believed.
+// ClientIP returns the client's address: the peer's, or, behind trusted proxies, the last
+// entry of X-Forwarded-For that is not one of them. No other header counts. An IPv4-mapped
+// address (::ffff:192.0.2.1) is returned as IPv4; those of translators (64:ff9b::/96) stay
+// IPv6. An entry that must be read and is not an address is [ErrAddress]: a trusted proxy
+// wrote it or passed it on, so nothing before it can be trusted.
 func (f *IPFilter) ClientIP(r *http.Request) (netip.Addr, error) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%w: the peer has none", ErrAddress)
+		return netip.Addr{}, fmt.Errorf("%w: the peer has no IP address", ErrAddress)
 	}
 	addr := peer.Addr().Unmap().WithZone("")
 	if !f.trusted.Contains(addr) {
@@ -146,10 +147,11 @@ func (f *IPFilter) ClientIP(r *http.Request) (netip.Addr, error) {
 		more = comma >= 0 && f.trusted.Contains(addr)
 		list = list[:max(comma, 0)]
 	}
-	return addr, nil // when all are trusted, the first of them
+	return addr, nil // all are trusted: the first one
 }
 
-// parseHop reads an entry: an address, with a port or, of IPv6, in brackets.
+// parseHop parses an entry: an address, optionally with a port, or an IPv6 address in
+// brackets.
 func parseHop(entry string) (netip.Addr, error) {
 	entry = strings.Trim(entry, " \t")
 	if strings.HasPrefix(entry, "[") && strings.HasSuffix(entry, "]") {
@@ -162,7 +164,7 @@ func parseHop(entry string) (netip.Addr, error) {
 		addr = withPort.Addr()
 	}
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%w: an entry of X-Forwarded-For is no address", ErrAddress)
+		return netip.Addr{}, fmt.Errorf("%w: an entry of X-Forwarded-For is not an address", ErrAddress)
 	}
 	return addr.Unmap().WithZone(""), nil
 }

@@ -34,7 +34,7 @@ func TestClientIP(t *testing.T) {
 	f := newIPFilter(t, auth.IPFilterConfig{TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"}})
 	for name, tt := range map[string]struct {
 		request *http.Request
-		want    string // "": refused
+		want    string // "" means refused
 	}{
 		"the peer":                     {from("192.0.2.1:1234"), "192.0.2.1"},
 		"an untrusted peer's claim":    {from("192.0.2.1:1234", "203.0.113.9"), "192.0.2.1"},
@@ -105,7 +105,7 @@ func TestIPFilterSet(t *testing.T) {
 	f := newIPFilter(t, auth.IPFilterConfig{Allow: []string{"192.0.2.1"}})
 	require.Error(t, f.Set([]string{"192.0.2.2"}, []string{"nonsense"}))
 	_, w := through(from("192.0.2.2:1"), f.Middleware())
-	assert.Equal(t, http.StatusForbidden, w.Code, "a bad change is refused whole")
+	assert.Equal(t, http.StatusForbidden, w.Code, "an invalid change changes nothing")
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -131,7 +131,7 @@ func FuzzClientIP(f *testing.F) {
 		with, err := filter.ClientIP(from(peer, header))
 		without, errWithout := filter.ClientIP(from(peer))
 		if trusted := strings.HasPrefix(without.String(), "10."); !trusted && (with != without || (err == nil) != (errWithout == nil)) {
-			t.Fatalf("an untrusted peer %q has its say by %q: %v", peer, header, with)
+			t.Fatalf("an untrusted peer %q is believed by %q: %v", peer, header, with)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -18,73 +19,71 @@ import (
 // minRSA is the shortest RSA key, in bits (RFC 7518 §3.3).
 const minRSA = 2048
 
-// maxTried is how many keys are tried for a token that names none.
+// maxTried is the number of keys tried for a token without a key ID.
 const maxTried = 10
 
-// Keys finds the keys that may have signed a token. [KeySet] and [Secrets] are
-// such. It is called concurrently.
+// Keys is a source of the keys that may have signed a token. [KeySet] and [Secrets]
+// implement it. It is called concurrently.
 type Keys interface {
-	// Keys returns those that fit a token's "kid" and "alg": *rsa.PublicKey,
-	// *ecdsa.PublicKey, ed25519.PublicKey, or []byte for HMAC. None is no error;
-	// an error means that it can't be told now.
+	// Keys returns the keys that fit a token's "kid" and "alg": *rsa.PublicKey,
+	// *ecdsa.PublicKey, ed25519.PublicKey, or []byte for HMAC. No keys and a nil error mean
+	// that none fits; an error means that this can't be determined now.
 	Keys(ctx context.Context, kid, alg string) ([]any, error)
-	// Generation changes when the keys do.
+	// Generation returns a number that changes whenever the keys do.
 	Generation() uint64
 }
 
-// maxToken is the longest token, in bytes, that is looked at.
+// maxToken is the longest accepted token, in bytes.
 const maxToken = 8 << 10
 
-// JWTConfig says which tokens are good. Keys, Algorithms, Issuer and Audience are
-// required.
+// JWTConfig configures a JWT. Keys, Algorithms, Issuer and Audience are required.
 type JWTConfig struct {
-	// Keys verify signatures.
+	// Keys are the keys that verify signatures. Required.
 	Keys Keys
-	// Algorithms are those that tokens may be signed with: HS, RS, PS or ES with
-	// 256, 384 or 512, and EdDSA.
+	// Algorithms are the accepted signature algorithms: HS, RS, PS or ES with 256, 384 or
+	// 512, and EdDSA. Required.
 	Algorithms []string
-	// Issuer must be the token's "iss", Audience among its "aud".
+	// Issuer must equal the token's "iss", and Audience be among its "aud". Required.
 	Issuer, Audience string
-	// Type must be the token's "typ", such as "at+jwt" (RFC 9068), when the issuer
-	// signs other tokens with the same keys. Default: "JWT", "at+jwt" or none.
+	// Type must equal the token's "typ", such as "at+jwt" (RFC 9068). Set it when the
+	// issuer signs other tokens with the same keys. Default: "JWT", "at+jwt" or none.
 	Type string
-	// Leeway is how far clocks may differ. Default 30 s; at most 1 min; negative:
-	// none.
+	// Leeway is the clock difference that is tolerated, at most 1 min. Default: 30 s;
+	// negative: none.
 	Leeway time.Duration
-	// CacheTTL is how long a verified token is not verified again, at most until
-	// it expires or the keys change. Default 60 s, which is the most; negative: not
-	// at all.
+	// CacheTTL is how long the result of a verification is cached, at most until the token
+	// expires or the keys change. Default: 60 s, the maximum; negative: not cached.
 	CacheTTL time.Duration
-	// CacheSize is how many tokens are remembered. Default 10,000.
+	// CacheSize is the maximum number of cached tokens. Default: 10,000.
 	CacheSize int
-	// Claims makes an identity of a token's claims. Default: "sub", "iss", "exp",
-	// "tenant", "scope" (RFC 8693 §4.2) or "scp", "tags", and "models". An error is
-	// [ErrInvalid], unless it is [ErrUnavailable].
+	// Claims returns the identity of a token's claims. An error counts as [ErrInvalid]
+	// unless it is [ErrUnavailable]. Default: "sub", "iss", "exp", "tenant", "scope" (RFC
+	// 8693 §4.2) or "scp", "tags", and "models".
 	Claims func(claims map[string]any) (*Identity, error)
 }
 
-// JWT is a [Verifier] for signed tokens (RFC 7519) in Authorization: Bearer. A
-// Bearer token of another form, or of another issuer, is left to the next
-// verifier. It is safe for concurrent use.
+// JWT is a [Verifier] of signed tokens (RFC 7519) in Authorization: Bearer. A Bearer token
+// of another form or of another issuer is left to the next verifier. It is safe for
+// concurrent use.
 type JWT struct {
 	cfg    JWTConfig
 	parser *jwt.Parser
 	cache  *verified[proven]
 }
 
-// proven is a token that was verified.
+// proven is a verified token.
 type proven struct {
 	caller     *caller
 	generation uint64
 }
 
-// NewJWT checks cfg and returns a verifier. The error joins every fault.
+// NewJWT checks cfg and returns a JWT. The error joins every fault.
 func NewJWT(cfg JWTConfig) (*JWT, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	cfg.Leeway = max(orDefault(cfg.Leeway, 30*time.Second), 0)
-	cfg.CacheTTL = min(orDefault(cfg.CacheTTL, time.Minute), time.Minute)
+	cfg.Leeway = max(cmp.Or(cfg.Leeway, 30*time.Second), 0)
+	cfg.CacheTTL = min(cmp.Or(cfg.CacheTTL, time.Minute), time.Minute)
 	if cfg.CacheSize == 0 {
 		cfg.CacheSize = 10_000
 	}
@@ -124,11 +123,11 @@ func (cfg *JWTConfig) check() error {
 
 // Verify implements Verifier.
 func (v *JWT) Verify(r *http.Request) (*Identity, error) {
-	who, err := v.identify(r)
+	caller, err := v.identify(r)
 	if err != nil {
 		return nil, err
 	}
-	return who.Identity, nil
+	return caller.Identity, nil
 }
 
 func (v *JWT) identify(r *http.Request) (*caller, error) {
@@ -151,19 +150,19 @@ func (v *JWT) identify(r *http.Request) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	who, until := newCaller(id), now.Add(v.cfg.CacheTTL)
+	caller, until := newCaller(id), now.Add(v.cfg.CacheTTL)
 	if end := id.Expires.Add(v.cfg.Leeway); end.Before(until) {
 		until = end
 	}
 	if until.After(now) {
-		v.cache.put(h, proven{who, generation}, until, now)
+		v.cache.put(h, proven{caller, generation}, until, now)
 	}
-	return who, nil
+	return caller, nil
 }
 
 func (v *JWT) verify(ctx context.Context, token string) (*Identity, error) {
-	if strings.ContainsAny(token, "\r\n") { // decoders of base64 skip them
-		return nil, fmt.Errorf("%w: a token of several lines", ErrInvalid)
+	if strings.ContainsAny(token, "\r\n") { // base64 decoders skip them
+		return nil, fmt.Errorf("%w: a line break in the token", ErrInvalid)
 	}
 	header, err := readHeader(token)
 	if err != nil {
@@ -191,8 +190,8 @@ func (v *JWT) verify(ctx context.Context, token string) (*Identity, error) {
 	return v.identity(token, claims)
 }
 
-// isType goes by RFC 8725 §3.11: a token that was made for something else, such as
-// to log out, is no access token.
+// isType implements RFC 8725 §3.11: a token made for another purpose, such as logout, is
+// not an access token.
 func (v *JWT) isType(typ string) bool {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	if v.cfg.Type != "" {
@@ -201,14 +200,14 @@ func (v *JWT) isType(typ string) bool {
 	return typ == "" || typ == "jwt" || typ == "at+jwt"
 }
 
-// renewed reports whether there are other keys now: an issuer may change a key
-// that has no name, or keep the name.
+// renewed reports whether the keys have changed after a fetch: an issuer may replace a key
+// that has no ID, or keep the ID.
 func (v *JWT) renewed(ctx context.Context) bool {
 	set, ok := v.cfg.Keys.(*KeySet)
 	return ok && set.renewed(ctx)
 }
 
-// parse tries the keys that may have signed the token.
+// parse verifies the token with each key that may have signed it.
 func (v *JWT) parse(ctx context.Context, token string, h header) (jwt.MapClaims, error) {
 	keys, err := v.cfg.Keys.Keys(ctx, h.kid, h.alg)
 	if err != nil {
@@ -228,7 +227,7 @@ func (v *JWT) parse(ctx context.Context, token string, h header) (jwt.MapClaims,
 
 var errUnknownKey = errors.New("unknown key")
 
-// reason is what may be logged: of a signature only that it is wrong.
+// reason returns the text that may be logged. For a bad signature it gives no details.
 func reason(err error) string {
 	for _, known := range []error{errUnknownKey, jwt.ErrTokenExpired, jwt.ErrTokenNotValidYet, jwt.ErrTokenUsedBeforeIssued, jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenRequiredClaimMissing, jwt.ErrTokenSignatureInvalid} {
 		if errors.Is(err, known) {
@@ -250,7 +249,7 @@ func (v *JWT) identity(token string, claims jwt.MapClaims) (*Identity, error) {
 		return nil, err
 	}
 	exp, err := claims.GetExpirationTime()
-	if err != nil || exp == nil { // the parser demands one
+	if err != nil || exp == nil { // the parser requires it
 		return nil, fmt.Errorf("%w: no expiry", ErrInvalid)
 	}
 	out := *id
@@ -258,8 +257,8 @@ func (v *JWT) identity(token string, claims jwt.MapClaims) (*Identity, error) {
 	return &out, nil
 }
 
-// fits reports whether a key is of the algorithm's kind, and long enough. A
-// public key is never a secret: that would be the key confusion of CVE-2015-9235.
+// fits reports whether a key is of the algorithm's kind and long enough. A public key is
+// never used as a secret: that is the key confusion of CVE-2015-9235.
 func fits(key any, alg string) bool {
 	switch k := key.(type) {
 	case []byte:

@@ -22,16 +22,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// source is keys by algorithm, as a KeySet would find them.
+// source is a Keys by algorithm.
 type source struct {
 	keys       map[string][]any
 	err        error
 	generation uint64
-	asked      int
+	calls      int
 }
 
 func (s *source) Keys(_ context.Context, _, alg string) ([]any, error) {
-	s.asked++
+	s.calls++
 	return s.keys[alg], s.err
 }
 
@@ -39,7 +39,7 @@ func (s *source) Generation() uint64 { return s.generation }
 
 var algorithms = []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
-// signer makes tokens with a key of its own for each algorithm.
+// signer signs tokens with a different key for each algorithm.
 type signer struct {
 	private map[string]any
 	source  *source
@@ -73,7 +73,7 @@ func claims() jwt.MapClaims {
 	return jwt.MapClaims{"iss": "https://op.example", "aud": "api", "sub": "alice", "exp": now.Add(time.Hour).Unix(), "iat": now.Unix(), "tenant": "acme", "scope": "r w", "tags": []string{"staff"}, "models": []string{"m*"}}
 }
 
-// token signs claims; header fields are added.
+// token signs claims, with additional header fields.
 func (s *signer) token(tb testing.TB, alg string, c jwt.MapClaims, header map[string]any) string {
 	tb.Helper()
 	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), c)
@@ -83,7 +83,7 @@ func (s *signer) token(tb testing.TB, alg string, c jwt.MapClaims, header map[st
 	return text
 }
 
-// raw signs a header and claims as they stand.
+// raw signs a header and claims verbatim.
 func (s *signer) raw(tb testing.TB, header, claims string) string {
 	tb.Helper()
 	text := b64([]byte(header)) + "." + b64([]byte(claims))
@@ -124,8 +124,8 @@ func TestJWTAlgorithms(t *testing.T) {
 	}
 }
 
-// Everything that was ever used against JWT libraries.
-func TestJWTAttacks(t *testing.T) {
+// Known attacks against JWT libraries.
+func TestJWTForgeries(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
 	with := func(change func(jwt.MapClaims)) string {
@@ -173,7 +173,7 @@ func TestJWTAttacks(t *testing.T) {
 		"issuer's beginning":    with(func(c jwt.MapClaims) { c["iss"] = "https://op.example.evil" }),
 		"another audience":      with(func(c jwt.MapClaims) { c["aud"] = []string{"other"} }),
 		"no audience":           with(func(c jwt.MapClaims) { delete(c, "aud") }),
-		"nobody":                with(func(c jwt.MapClaims) { delete(c, "sub") }),
+		"no subject":            with(func(c jwt.MapClaims) { delete(c, "sub") }),
 		"an empty subject":      with(func(c jwt.MapClaims) { c["sub"] = "" }),
 		"subject not a string":  with(func(c jwt.MapClaims) { c["sub"] = 7 }),
 		"models of null":        with(func(c jwt.MapClaims) { c["models"] = nil }),
@@ -199,7 +199,7 @@ func TestJWTAttacks(t *testing.T) {
 	}
 }
 
-// A public key must never verify as a secret, nor a weak or unlike key at all.
+// A public key never verifies as a secret, and weak or mismatched keys never verify.
 func TestJWTKeyConfusion(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -228,10 +228,10 @@ func TestJWTKeyConfusion(t *testing.T) {
 	require.ErrorIs(t, err, auth.ErrUnavailable)
 	several := &source{keys: map[string][]any{"ES256": append(newSigner(t).source.keys["ES256"], s.source.keys["ES256"]...)}}
 	_, err = newJWT(t, several, nil).Verify(bearer(t.Context(), s.token(t, "ES256", claims(), nil)))
-	require.NoError(t, err, "all keys that fit are tried")
+	require.NoError(t, err, "every key that fits is used")
 }
 
-// No other spelling of a token is the token.
+// No other spelling of a valid token is accepted.
 func TestJWTMutations(t *testing.T) {
 	t.Parallel()
 	s := newSigner(t)
@@ -255,19 +255,19 @@ func TestJWTCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSigner(t)
 		v := newJWT(t, s.source, nil)
-		asked := func(token string) int {
-			before := s.source.asked
+		calls := func(token string) int {
+			before := s.source.calls
 			_, _ = v.Verify(bearer(t.Context(), token))
-			return s.source.asked - before
+			return s.source.calls - before
 		}
 		token := s.token(t, "ES256", claims(), nil)
-		assert.Equal(t, 1, asked(token))
-		assert.Zero(t, asked(token))
+		assert.Equal(t, 1, calls(token))
+		assert.Zero(t, calls(token))
 		s.source.generation++
-		assert.Equal(t, 1, asked(token), "the keys changed")
-		assert.Zero(t, asked(token))
+		assert.Equal(t, 1, calls(token), "the keys changed")
+		assert.Zero(t, calls(token))
 		time.Sleep(time.Minute)
-		assert.Equal(t, 1, asked(token))
+		assert.Equal(t, 1, calls(token))
 
 		c := claims()
 		c["exp"] = time.Now().Add(20 * time.Second).Unix()
@@ -279,12 +279,12 @@ func TestJWTCache(t *testing.T) {
 		require.NoError(t, err, "within the leeway")
 		time.Sleep(2 * time.Second)
 		_, err = v.Verify(bearer(t.Context(), short))
-		require.ErrorIs(t, err, auth.ErrInvalid, "remembered no longer than it lives")
+		require.ErrorIs(t, err, auth.ErrInvalid, "cached until it expires at most")
 		c = claims()
 		delete(c, "sub")
 		bad := s.token(t, "ES256", c, nil)
-		assert.Equal(t, 1, asked(bad))
-		assert.Equal(t, 1, asked(bad), "bad tokens are not remembered")
+		assert.Equal(t, 1, calls(bad))
+		assert.Equal(t, 1, calls(bad), "bad tokens are not cached")
 	})
 }
 
@@ -315,7 +315,7 @@ func BenchmarkJWT(b *testing.B) {
 	s := newSigner(b)
 	for _, alg := range []string{"HS256", "RS256", "ES256", "EdDSA"} {
 		r := bearer(b.Context(), s.token(b, alg, claims(), nil))
-		for name, ttl := range map[string]time.Duration{"verified": -1, "remembered": 0} {
+		for name, ttl := range map[string]time.Duration{"verified": -1, "cached": 0} {
 			b.Run(alg+"/"+name, func(b *testing.B) {
 				v := newJWT(b, s.source, func(c *auth.JWTConfig) { c.CacheTTL = ttl })
 				b.ReportAllocs()

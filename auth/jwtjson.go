@@ -14,17 +14,16 @@ import (
 	"unicode/utf8"
 )
 
-// lastSecond is the last time that a claim may name: the end of the year 9999.
-// What is beyond would overflow into the past.
+// lastSecond is the latest time that a claim may name: the end of the year 9999. Later ones
+// would overflow into the past.
 const lastSecond = 253402300799
 
-// header is what matters of a token's header.
+// header is the part of a token's header that is used.
 type header struct{ alg, kid, typ string }
 
-// readHeader reads a token's header. One that is not JSON, or names no algorithm,
-// is not a signed token; one that asks for anything beyond "alg", "kid" and
-// "typ" to be understood, or brings its own key, is refused (RFC 7515 §4.1.11,
-// RFC 8725 §3.10).
+// readHeader parses a token's header. One that is not JSON or has no algorithm is not a
+// signed token. One with a member beyond "alg", "kid" and "typ" that must be understood, or
+// with its own key, is refused (RFC 7515 §4.1.11, RFC 8725 §3.10).
 func readHeader(token string) (header, error) {
 	text, err := segment(token, 0)
 	if err != nil {
@@ -59,8 +58,8 @@ func segment(token string, i int) ([]byte, error) {
 	return base64.RawURLEncoding.Strict().DecodeString(strings.Split(token, ".")[i])
 }
 
-// namesAnother reports whether a token says that it is of another issuer. Nobody
-// has checked that: it only decides who shall.
+// namesAnother reports whether the token's "iss" is another issuer. It is not verified yet:
+// it only selects the verifier.
 func namesAnother(token, issuer string) bool {
 	var claims struct {
 		Issuer string `json:"iss"`
@@ -69,8 +68,8 @@ func namesAnother(token, issuer string) bool {
 	return err == nil && json.Unmarshal(text, &claims) == nil && claims.Issuer != "" && claims.Issuer != issuer
 }
 
-// checkClaims refuses members that appear twice, because parsers differ in which
-// counts, and times that are none.
+// checkClaims refuses duplicate members, because parsers differ in which one counts, and
+// invalid times.
 func checkClaims(token string, claims map[string]any) error {
 	text, err := segment(token, 1)
 	if err == nil {
@@ -87,7 +86,7 @@ func checkClaims(token string, claims map[string]any) error {
 	return nil
 }
 
-// timeOf reads a time (RFC 7519 §2, NumericDate).
+// timeOf parses a time claim (NumericDate, RFC 7519 §2).
 func timeOf(claims map[string]any, name string) (t time.Time, has bool, err error) {
 	v, ok := claims[name]
 	if !ok {
@@ -95,19 +94,19 @@ func timeOf(claims map[string]any, name string) (t time.Time, has bool, err erro
 	}
 	seconds, ok := v.(float64)
 	if !ok || math.Abs(seconds) > lastSecond {
-		return t, false, fmt.Errorf("%q is no time", name)
+		return t, false, fmt.Errorf("%q is not a time", name)
 	}
 	return time.Unix(int64(seconds), 0), true, nil
 }
 
-// What [unique] reports.
+// Errors of [unique].
 var (
-	errTwice = errors.New("a member appears twice")
-	errUTF8  = errors.New("not UTF-8")
+	errDuplicate = errors.New("duplicate member")
+	errUTF8      = errors.New("not UTF-8")
 )
 
-// unique reports members that appear twice in the outermost object, whatever
-// their case, and text that programs read differently.
+// unique returns an error for duplicate members in the outermost object, ignoring case, and
+// for text that programs parse differently.
 func unique(text []byte) error {
 	if !utf8.Valid(text) {
 		return errUTF8
@@ -122,9 +121,9 @@ func unique(text []byte) error {
 		if err != nil {
 			return err
 		}
-		name, _ := token.(string) // the decoder lets nothing else pass here
+		name, _ := token.(string) // the decoder returns strings only here
 		if name = strings.Map(fold, name); seen[name] {
-			return errTwice
+			return errDuplicate
 		}
 		seen[name] = true
 		var value json.RawMessage
@@ -141,7 +140,7 @@ func unique(text []byte) error {
 	return nil
 }
 
-// fold makes one of all cases of a letter, as strings.EqualFold does.
+// fold maps all cases of a letter to one, like strings.EqualFold.
 func fold(r rune) rune {
 	least := r
 	for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
@@ -150,7 +149,7 @@ func fold(r rune) rune {
 	return least
 }
 
-// identityOf reads the usual claims.
+// identityOf reads the default claims.
 func identityOf(claims map[string]any) (*Identity, error) {
 	id := &Identity{}
 	var err error
@@ -185,7 +184,7 @@ func stringOf(claims map[string]any, name string) (string, error) {
 	return s, nil
 }
 
-// list reads a list of strings, or words in one string.
+// list reads a list of strings, or the words of one string.
 func list(claims map[string]any, name string, into *[]string) error {
 	claim, ok := claims[name]
 	if !ok {
@@ -200,7 +199,7 @@ func list(claims map[string]any, name string, into *[]string) error {
 		for i, e := range v {
 			s, ok := e.(string)
 			if !ok {
-				return fmt.Errorf("%q holds something that is not a string", name)
+				return fmt.Errorf("%q has an element that is not a string", name)
 			}
 			out[i] = s
 		}

@@ -11,34 +11,34 @@ import (
 	"time"
 )
 
-// KeyEntry is one key of a file of keys. Hash and Subject are required.
+// KeyEntry is one key of a key file. Hash and Subject are required.
 type KeyEntry struct {
-	// Hash is the key's SHA-256, in lower-case hexadecimal. [AddKey] makes it.
+	// Hash is the key's SHA-256, in lower-case hexadecimal. [AddKey] computes it. Required.
 	Hash string `json:"hash"`
-	// Subject names who the key is of.
+	// Subject is the name of the key's owner. Required.
 	Subject string `json:"subject"`
-	// Tenant is the customer or team that it belongs to. Default: none.
+	// Tenant is the customer or team of the owner. Default: none.
 	Tenant string `json:"tenant,omitzero"`
-	// Scopes are what it may do, Tags what kind of caller it is. Default: none.
+	// Scopes are the permissions of the owner, Tags its classes. Default: none.
 	Scopes []string `json:"scopes,omitzero"`
 	Tags   []string `json:"tags,omitzero"`
-	// Models are the models that it may use: names, or beginnings and "*". Default:
-	// all; an empty list: none.
+	// Models are the models that the owner may use: names, or prefixes that end in "*".
+	// Default: all; an empty list: none.
 	Models []string `json:"models,omitzero"`
-	// Expires is when the key ends. Default: never.
+	// Expires is when the key expires. Default: never.
 	Expires time.Time `json:"expires,omitzero"`
-	// Disabled keeps the entry but refuses the key. Default false.
+	// Disabled refuses the key but keeps its entry. Default: false.
 	Disabled bool `json:"disabled,omitzero"`
 }
 
-// keyFile is one state of a file of keys.
+// keyFile is an immutable version of a key file.
 type keyFile struct {
 	text    string
 	entries []KeyEntry
-	keys    map[tokenHash]*caller // by hash; disabled ones are left out
+	keys    map[tokenHash]*caller // by hash, without disabled ones
 }
 
-// parseKeyFile reads a file strictly. The error names every bad key by its place.
+// parseKeyFile parses a file strictly. The error names every invalid key by its index.
 func parseKeyFile(text []byte) (*keyFile, error) {
 	var doc struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -59,7 +59,7 @@ func parseKeyFile(text []byte) (*keyFile, error) {
 			continue
 		}
 		if j, twice := seen[h]; twice {
-			faults = append(faults, fmt.Errorf("keys[%d]: hash: is also that of keys[%d]", i, j))
+			faults = append(faults, fmt.Errorf("keys[%d]: hash: is a duplicate of keys[%d]", i, j))
 			continue
 		}
 		seen[h] = i
@@ -79,9 +79,9 @@ func parseEntry(raw []byte) (e KeyEntry, h tokenHash, err error) {
 		return e, h, err
 	}
 	var members map[string]json.RawMessage
-	_ = json.Unmarshal(raw, &members) // it was decoded once
+	_ = json.Unmarshal(raw, &members) // decoded before, so valid
 	for name, value := range members {
-		if string(value) == "null" { // of models: all of them, or none?
+		if string(value) == "null" { // of models, null could mean all or none
 			return e, h, fmt.Errorf("%s: must not be null", name)
 		}
 	}
@@ -97,7 +97,7 @@ func parseHash(text string) (h tokenHash, err error) {
 	return tokenHash(b), nil
 }
 
-// check is of all but the hash.
+// check validates all fields but the hash.
 func (e *KeyEntry) check() error {
 	switch {
 	case e.Subject == "":
@@ -112,7 +112,7 @@ func (e *KeyEntry) identity() *Identity {
 	return &Identity{Subject: e.Subject, Issuer: apiKeyIssuer, Tenant: e.Tenant, Scopes: e.Scopes, Tags: e.Tags, Models: e.Models, Expires: e.Expires, Method: apiKeyIssuer}
 }
 
-// strictly decodes one JSON object: no unknown fields, none twice, nothing after.
+// strictly decodes one JSON object without unknown fields, duplicates, or text after it.
 func strictly(text []byte, into any) error {
 	if err := unique(text); err != nil {
 		if errors.Is(err, io.EOF) {

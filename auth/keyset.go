@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,69 +16,68 @@ import (
 )
 
 const (
-	// firstBackoff and lastBackoff bound the wait after a failed fetch: a provider
-	// that is back is found within five seconds.
+	// firstBackoff and lastBackoff bound the wait after a failed fetch: a provider that has
+	// recovered is found within five seconds.
 	firstBackoff = time.Second
 	lastBackoff  = 4 * time.Second
-	// filePoll is how often a key file is looked at.
+	// filePoll is the interval at which a key file is checked for changes.
 	filePoll = 5 * time.Second
-	// jitter spreads the refreshes of many gateways, as a share of the interval.
+	// jitter is the share of the interval that spreads the refreshes of many gateways.
 	jitter = 0.1
 )
 
-// KeySetConfig says where public keys come from: exactly one of URL, Issuer
-// and File.
+// KeySetConfig configures a KeySet. Exactly one of URL, Issuer and File is required.
 type KeySetConfig struct {
-	// URL is that of a JWK set. It must be https, but on a loopback address.
+	// URL is the address of a JWK set. It must be https, except on a loopback address.
 	URL string
-	// Issuer is an OpenID provider, whose discovery document names the URL.
+	// Issuer is an OpenID provider whose discovery document names the URL.
 	Issuer string
-	// File has a JWK set or PEM public keys and certificates. It is read at once.
+	// File is a file with a JWK set, or with PEM public keys and certificates. NewKeySet
+	// reads it.
 	File string
-	// Client fetches; each document within 5 s at most. Redirects to another server
-	// are not followed, unless its CheckRedirect says so. Default: a plain one.
+	// Client fetches documents, each within 5 s. It follows no redirect to another server
+	// unless it has a CheckRedirect. Default: a zero http.Client.
 	Client *http.Client
-	// Refresh is how often the set is fetched again: how long a withdrawn key is
-	// believed. Default 30 s, and a tenth more at most; 5 s for a file.
+	// Refresh is the interval between fetches, and so how long a withdrawn key is accepted.
+	// Default: 30 s, plus up to a tenth; 5 s for a file.
 	Refresh time.Duration
-	// UnknownKey is the shortest time between fetches that are made because a
-	// token's key is not there: how long a new key may be unknown, also while
-	// somebody makes up names of keys. Default 4 s.
+	// UnknownKey is the minimum interval between fetches caused by tokens with an unknown
+	// key: how long a new key may stay unknown, even while a client makes up key IDs.
+	// Default: 4 s.
 	UnknownKey time.Duration
-	// MaxStale is how long keys are used when they can't be fetched again.
-	// Default 24 h.
+	// MaxStale is how long keys are used while fetches fail. Default: 24 h.
 	MaxStale time.Duration
-	// OnEvent is told of every fetch. Optional.
+	// OnEvent is called after every fetch. Default: none.
 	OnEvent func(context.Context, KeySetEvent)
 }
 
-// KeySetEvent tells of a fetch.
+// KeySetEvent describes a fetch.
 type KeySetEvent struct {
-	// Keys is how many there are now.
+	// Keys is the number of keys now in use.
 	Keys int
-	// Err is why the keys from before stay.
+	// Err is the reason why the previous keys stay in use; nil after a success.
 	Err error
 }
 
-// KeySet holds the public keys of an issuer. [KeySet.Run] fetches them and
-// follows their rotation: broken or empty answers never replace good keys, and
-// unknown key names can't make it fetch more often than UnknownKey. With the
-// defaults a new key is good after 5 s at most and a withdrawn one refused after
-// 60 s, while the provider answers. It is safe for concurrent use.
+// KeySet is a [Keys] of an issuer's public keys. [KeySet.Run] fetches them and follows
+// their rotation. Broken or empty responses never replace good keys, and unknown key IDs
+// can't cause fetches more often than UnknownKey. With the defaults, while the provider
+// responds, a new key is accepted after at most 5 s and a withdrawn one refused after 60 s.
+// It is safe for concurrent use.
 type KeySet struct {
 	cfg    KeySetConfig
 	keys   atomic.Pointer[keys]
 	nudges chan struct{}
 
-	mu      sync.Mutex
-	next    chan struct{} // closed after the next fetch; nil when nobody waits for it
-	current chan struct{} // closed after the one under way; nil when there is none
-	asked   time.Time     // when an unknown key last made it fetch
-	running bool
-	failing bool // the latest fetch failed: the next one comes in its time
+	mu        sync.Mutex
+	next      chan struct{} // closed after the next fetch; nil without waiters
+	current   chan struct{} // closed after the fetch under way; nil without one
+	requested time.Time     // when an unknown key last caused a fetch
+	running   bool
+	failing   bool // the latest fetch failed: the next one waits for the backoff
 }
 
-// keys is one state of a set.
+// keys is an immutable version of a set.
 type keys struct {
 	list       []jwk.Key
 	generation uint64
@@ -85,16 +85,15 @@ type keys struct {
 	text       string
 }
 
-// NewKeySet checks cfg and returns a KeySet. A file is read at once; an URL is
-// fetched by Run.
+// NewKeySet checks cfg and returns a KeySet. It reads a file at once; Run fetches a URL.
 func NewKeySet(cfg KeySetConfig) (*KeySet, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	cfg.Client = careful(cfg.Client)
-	cfg.Refresh = orDefault(cfg.Refresh, 30*time.Second)
-	cfg.UnknownKey = orDefault(cfg.UnknownKey, 4*time.Second)
-	cfg.MaxStale = orDefault(cfg.MaxStale, 24*time.Hour)
+	cfg.Refresh = cmp.Or(cfg.Refresh, 30*time.Second)
+	cfg.UnknownKey = cmp.Or(cfg.UnknownKey, 4*time.Second)
+	cfg.MaxStale = cmp.Or(cfg.MaxStale, 24*time.Hour)
 	if cfg.File != "" {
 		cfg.Refresh = filePoll
 	}
@@ -105,13 +104,6 @@ func NewKeySet(cfg KeySetConfig) (*KeySet, error) {
 		}
 	}
 	return k, nil
-}
-
-func orDefault(v, def time.Duration) time.Duration {
-	if v == 0 {
-		return def
-	}
-	return v
 }
 
 func (cfg *KeySetConfig) check() error {
@@ -132,13 +124,18 @@ func (cfg *KeySetConfig) check() error {
 	if sources != 1 {
 		faults = append(faults, errors.New("auth: KeySetConfig needs exactly one of URL, Issuer and File"))
 	}
-	if cfg.Refresh < 0 || cfg.UnknownKey < 0 || cfg.MaxStale < 0 {
-		faults = append(faults, errors.New("auth: a time in KeySetConfig is negative"))
+	for _, d := range [...]struct {
+		field string
+		value time.Duration
+	}{{"Refresh", cfg.Refresh}, {"UnknownKey", cfg.UnknownKey}, {"MaxStale", cfg.MaxStale}} {
+		if d.value < 0 {
+			faults = append(faults, fmt.Errorf("auth: KeySetConfig.%s is negative", d.field))
+		}
 	}
 	return errors.Join(faults...)
 }
 
-// Generation changes whenever the keys do.
+// Generation returns a number that changes whenever the keys do.
 func (k *KeySet) Generation() uint64 {
 	if s := k.keys.Load(); s != nil {
 		return s.generation
@@ -146,10 +143,9 @@ func (k *KeySet) Generation() uint64 {
 	return 0
 }
 
-// Keys returns the keys that a token's header may mean: those of that name, or
-// all for a token that names none, if they are for the algorithm. When there is
-// none it waits for one fetch. Without any keys, or with keys that are too old,
-// the error is [ErrUnavailable].
+// Keys returns the keys with that ID, or all for a token without one, that are for the
+// algorithm. If there is none, it waits for one fetch. Without keys, or with keys older
+// than MaxStale, the error is [ErrUnavailable].
 func (k *KeySet) Keys(ctx context.Context, kid, alg string) ([]any, error) {
 	if s := k.fresh(); s != nil {
 		if found := s.find(kid, alg); len(found) > 0 {
@@ -164,14 +160,14 @@ func (k *KeySet) Keys(ctx context.Context, kid, alg string) ([]any, error) {
 	return s.find(kid, alg), nil
 }
 
-// renewed waits for one fetch and reports whether the keys are others now.
+// renewed waits for one fetch and reports whether the keys have changed.
 func (k *KeySet) renewed(ctx context.Context) bool {
 	before := k.Generation()
 	k.await(ctx)
 	return k.Generation() != before
 }
 
-// fresh returns the keys, unless they are too old.
+// fresh returns the keys, or nil if they are too old.
 func (k *KeySet) fresh() *keys {
 	s := k.keys.Load()
 	if s == nil || k.cfg.File == "" && time.Since(s.fetched) > k.cfg.MaxStale {
@@ -190,10 +186,9 @@ func (s *keys) find(kid, alg string) []any {
 	return out
 }
 
-// await waits for one fetch: one that somebody asked for already, or one that may
-// be asked for now.
+// await waits for one fetch: one already requested, or one that may be requested now.
 func (k *KeySet) await(ctx context.Context) {
-	next := k.ask()
+	next := k.request()
 	if next == nil {
 		return
 	}
@@ -203,10 +198,10 @@ func (k *KeySet) await(ctx context.Context) {
 	}
 }
 
-// ask returns what is closed after the next fetch. When an unknown key has caused
-// one just now it is that one, if it is still under way; it is nil when there is
+// request returns a channel that is closed after the next fetch. If an unknown key has just
+// caused one, it is that fetch's channel while it is under way. It returns nil if there is
 // nothing to wait for.
-func (k *KeySet) ask() <-chan struct{} {
+func (k *KeySet) request() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch now := time.Now(); {
@@ -214,23 +209,22 @@ func (k *KeySet) ask() <-chan struct{} {
 		return nil
 	case k.next != nil:
 		return k.next
-	case k.current != nil && k.keys.Load() == nil: // any keys will do
+	case k.current != nil && k.keys.Load() == nil: // any keys are an improvement
 		return k.current
-	case !k.asked.IsZero() && now.Sub(k.asked) < k.cfg.UnknownKey:
+	case !k.requested.IsZero() && now.Sub(k.requested) < k.cfg.UnknownKey:
 		return k.current
 	default:
-		k.asked = now
+		k.requested = now
 	}
 	k.next = make(chan struct{})
 	select {
 	case k.nudges <- struct{}{}:
-	default: // a fetch is asked for already
+	default: // a fetch is already requested
 	}
 	return k.next
 }
 
-// Run fetches the keys, and again from time to time, until ctx ends. It returns
-// nil then.
+// Run fetches the keys, and again after every Refresh, until ctx ends. It returns nil.
 func (k *KeySet) Run(ctx context.Context) error {
 	k.setRunning(true)
 	defer k.setRunning(false)
@@ -249,8 +243,8 @@ func (k *KeySet) Run(ctx context.Context) error {
 	}
 }
 
-// sleep waits for the next fetch: shorter when somebody asks, unless the source
-// is down. It reports false at the end of ctx.
+// sleep waits for the next fetch. A request for keys shortens the wait, unless the source
+// is down. It returns false at the end of ctx.
 func (k *KeySet) sleep(ctx context.Context, failures int) bool {
 	timer := time.NewTimer(k.pause(failures))
 	defer timer.Stop()
@@ -277,8 +271,8 @@ func (k *KeySet) setRunning(on bool) {
 	}
 }
 
-// begin turns those who asked to this fetch. Who asks while it is under way gets
-// another, if one is due: this one may have read the old keys.
+// begin assigns the waiters to this fetch. Later ones get another fetch, if one is due:
+// this one may have read the old keys.
 func (k *KeySet) begin() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -292,8 +286,8 @@ func (k *KeySet) begin() {
 	}
 }
 
-// end wakes those who wait; when the source is down, also those who wait for the
-// next fetch, which may be long in coming.
+// end wakes the waiters. When the source is down it also wakes those of the next fetch,
+// which may be far away.
 func (k *KeySet) end(failing bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -306,16 +300,16 @@ func (k *KeySet) end(failing bool) {
 	}
 }
 
-// pause is the wait until the next fetch.
+// pause returns the wait until the next fetch.
 func (k *KeySet) pause(failures int) time.Duration {
 	d := k.cfg.Refresh
 	if failures > 0 {
 		d = min(d, firstBackoff<<min(failures-1, 10), lastBackoff)
 	}
-	return d + rand.N(time.Duration(jitter*float64(d))+1) //nolint:gosec // spreads load, is no secret
+	return d + rand.N(time.Duration(jitter*float64(d))+1) //nolint:gosec // spreads load; not a secret
 }
 
-// load replaces the keys by those of the source, if they are good.
+// load replaces the keys by those of the source, if they are valid.
 func (k *KeySet) load(ctx context.Context) error {
 	text, err := k.read(ctx)
 	if err == nil {

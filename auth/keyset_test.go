@@ -25,7 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// provider plays an issuer of keys.
+// provider is an issuer of keys.
 type provider struct {
 	mu      sync.Mutex
 	body    string
@@ -63,7 +63,7 @@ func (p *provider) count() int {
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// jwkOf is a new EC key as a JWK.
+// jwkOf returns a new EC key as a JWK.
 func jwkOf(t *testing.T, kid string) map[string]any {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -94,7 +94,7 @@ func newKeySet(t *testing.T, p *provider, change func(*auth.KeySetConfig)) *auth
 	return k
 }
 
-// run runs the set within a bubble and returns how to end it.
+// run runs the set within a bubble and returns a function that stops it.
 func run(k *auth.KeySet) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -121,24 +121,24 @@ func TestKeySetRotation(t *testing.T) {
 		p.set(200, setOf(t, a))
 		k := newKeySet(t, p, nil)
 		_, err := k.Keys(t.Context(), "a", "ES256")
-		require.ErrorIs(t, err, auth.ErrUnavailable, "nobody fetches yet")
+		require.ErrorIs(t, err, auth.ErrUnavailable, "Run is not running yet")
 		defer run(k)()
 		assert.Equal(t, 1, count(t, k, "a"))
-		assert.Equal(t, 1, count(t, k, ""), "a token may name no key")
+		assert.Equal(t, 1, count(t, k, ""), "a token may have no key ID")
 		generation := k.Generation()
 
 		p.set(200, setOf(t, b))
-		assert.Equal(t, 1, count(t, k, "b"), "an unknown key makes it fetch")
+		assert.Equal(t, 1, count(t, k, "b"), "an unknown key causes a fetch")
 		assert.Zero(t, count(t, k, "a"), "a withdrawn key is gone")
 		assert.NotEqual(t, generation, k.Generation())
 		generation = k.Generation()
 		time.Sleep(20 * time.Minute)
 		synctest.Wait()
-		assert.Equal(t, generation, k.Generation(), "the same keys are no change")
+		assert.Equal(t, generation, k.Generation(), "the same keys keep the generation")
 	})
 }
 
-// Bogus names can't make it fetch more than once in four seconds.
+// Unknown key IDs cause at most one fetch in four seconds.
 func TestKeySetUnknownKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -157,12 +157,12 @@ func TestKeySetUnknownKeys(t *testing.T) {
 	})
 }
 
-// Whatever a broken provider sends, the good keys stay, for as long as MaxStale.
+// Broken responses of a provider never replace good keys before MaxStale.
 func TestKeySetBrokenProvider(t *testing.T) {
 	t.Parallel()
 	private := jwkOf(t, "p")
 	private["d"] = private["x"]
-	for name, answer := range map[string]struct {
+	for name, response := range map[string]struct {
 		status int
 		body   string
 	}{
@@ -184,14 +184,14 @@ func TestKeySetBrokenProvider(t *testing.T) {
 				k := newKeySet(t, p, func(c *auth.KeySetConfig) { c.MaxStale = 10 * time.Minute })
 				defer run(k)()
 				require.Equal(t, 1, count(t, k, "a"))
-				p.set(answer.status, answer.body)
+				p.set(response.status, response.body)
 				time.Sleep(5 * time.Minute)
 				assert.Equal(t, 1, count(t, k, "a"))
 				start := time.Now()
 				for range 100 {
 					assert.Zero(t, count(t, k, "bogus"))
 				}
-				assert.Zero(t, time.Since(start), "nobody waits for a provider that is down")
+				assert.Zero(t, time.Since(start), "no request waits for a provider that is down")
 				time.Sleep(10 * time.Minute)
 				_, err := k.Keys(t.Context(), "a", "ES256")
 				require.ErrorIs(t, err, auth.ErrUnavailable)
@@ -249,7 +249,7 @@ func TestKeySetFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, text, 0o600))
 	k, err := auth.NewKeySet(auth.KeySetConfig{File: file})
 	require.NoError(t, err)
-	assert.Equal(t, 1, count(t, k, "any"), "PEM keys have no name")
+	assert.Equal(t, 1, count(t, k, "any"), "PEM keys have no ID")
 
 	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
 	_, err = auth.NewKeySet(auth.KeySetConfig{File: file})

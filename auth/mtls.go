@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// MTLSConfig describes a verifier of client certificates.
+// MTLSConfig configures an MTLS. The zero value is valid.
 type MTLSConfig struct {
-	// Identity makes an identity of a certificate that the server has verified; an
-	// error is [ErrInvalid], unless it is [ErrUnavailable]. Default: the first URI
-	// (as SPIFFE has it), else the common name.
+	// Identity returns the identity of a certificate that the server has verified. An error
+	// counts as [ErrInvalid] unless it is [ErrUnavailable]. Default: the subject is the
+	// first URI (as in SPIFFE), else the common name.
 	Identity func(*x509.Certificate) (*Identity, error)
 }
 
-// MTLS is a [Verifier] for client certificates. It believes only what the server
+// MTLS is a [Verifier] of client certificates. It trusts only chains that the server
 // verified: tls.Config needs ClientCAs, and ClientAuth VerifyClientCertIfGiven or
 // RequireAndVerifyClientCert. It is safe for concurrent use.
 type MTLS struct{ cfg MTLSConfig }
 
-// NewMTLS returns a verifier. There is nothing in cfg that could be wrong.
+// NewMTLS returns an MTLS. No Config is invalid: the error is always nil.
 func NewMTLS(cfg MTLSConfig) (*MTLS, error) {
 	if cfg.Identity == nil {
 		cfg.Identity = certificateIdentity
@@ -34,7 +34,7 @@ func (v *MTLS) Verify(r *http.Request) (*Identity, error) {
 		return nil, fmt.Errorf("%w: no verified certificate", ErrNoCredential)
 	}
 	cert := r.TLS.VerifiedChains[0][0]
-	if time.Now().After(cert.NotAfter) { // a connection may live longer
+	if time.Now().After(cert.NotAfter) { // a connection may outlive its certificate
 		return nil, fmt.Errorf("%w: the certificate has expired", ErrInvalid)
 	}
 	id, err := v.cfg.Identity(cert)

@@ -13,22 +13,21 @@ import (
 	"github.com/ginfer/ginfer/internal/body"
 )
 
-// Require returns a handler that lets in callers who have all the scopes. It
-// panics when it is given none, or one that can't be a scope (RFC 6749 §3.3).
-// [Authenticator.Require] is the same, with the authenticator's Realm and
-// ErrorHandler.
+// Require returns a handler that admits callers with all of the scopes. It panics without
+// scopes, or with an invalid one (RFC 6749 §3.3). Use [Authenticator.Require] to keep the
+// authenticator's Realm and ErrorHandler.
 func Require(scopes ...string) gin.HandlerFunc {
 	return require(defaultRealm, apierror.Abort, scopes)
 }
 
-// Require is [Require] with the authenticator's Realm and ErrorHandler.
+// Require is like the function [Require], with the authenticator's Realm and ErrorHandler.
 func (a *Authenticator) Require(scopes ...string) gin.HandlerFunc {
 	return require(a.cfg.Realm, a.cfg.ErrorHandler, scopes)
 }
 
 func require(realm string, refuse func(*gin.Context, error), scopes []string) gin.HandlerFunc {
 	if len(scopes) == 0 || slices.ContainsFunc(scopes, func(s string) bool { return s == "" || strings.Contains(s, " ") || !isQuotable(s) }) {
-		panic(fmt.Sprintf("auth: Require: %q are no scopes", scopes))
+		panic(fmt.Sprintf("auth: Require: invalid scopes %q", scopes))
 	}
 	scopes = slices.Clone(scopes)
 	missing := `, error="insufficient_scope", scope="` + strings.Join(scopes, " ") + `"`
@@ -46,22 +45,22 @@ func require(realm string, refuse func(*gin.Context, error), scopes []string) gi
 	}
 }
 
-// RequireModelConfig describes [RequireModel].
+// RequireModelConfig configures [RequireModel]. The zero value is valid.
 type RequireModelConfig struct {
-	// Realm is named in WWW-Authenticate when nobody is identified. Default
+	// Realm is the realm in WWW-Authenticate for requests without an identity. Default:
 	// "gateway".
 	Realm string
-	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	// ErrorHandler responds to refused requests. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
 }
 
-// RequireModel returns a handler that lets in requests for the models that the
-// caller may use ([Identity.Models]: names, or beginnings and "*"). A caller with
-// such a list must name its model once and plainly, in a JSON body, a form, the path or the
-// query; where several places name one, all must be allowed. Only GET and HEAD without a
-// body and without an upgrade need none: they ask no model for anything. A body that is
-// larger than what is held (proxy.Bodies) is refused with 413: nobody can tell what the
-// rest of it says. It panics on a Realm that can't be quoted.
+// RequireModel returns a handler that admits requests for the models that the caller may
+// use ([Identity.Models]: names, or prefixes that end in "*"). A caller with such a list
+// must name its model once and unambiguously, in a JSON body, a form, the path or the
+// query; if several places name one, all must be allowed. Only GET and HEAD without a body
+// and without an upgrade need no model. A body larger than the replayable body
+// (proxy.Bodies) is refused with 413, because its unread rest could name another model.
+// RequireModel panics on a Realm that can't be quoted.
 func RequireModel(cfg RequireModelConfig) gin.HandlerFunc {
 	if !isQuotable(cfg.Realm) {
 		panic(fmt.Sprintf("auth: RequireModelConfig.Realm %q can't be quoted", cfg.Realm))
@@ -100,7 +99,7 @@ func requireModel(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(models) == 0 && (held.Len() > 0 || !asksNothing(c.Request)) {
+	if len(models) == 0 && (held.Len() > 0 || !needsNoModel(c.Request)) {
 		return unclear(nil)
 	}
 	for _, model := range models {
@@ -111,7 +110,7 @@ func requireModel(c *gin.Context) error {
 	return nil
 }
 
-// modelsOf are all the models that some upstream could take the request's for.
+// modelsOf returns all the models that an upstream could read from the request.
 func modelsOf(c *gin.Context, held *body.Held) ([]string, error) {
 	model, err := held.Model()
 	switch {
@@ -120,10 +119,10 @@ func modelsOf(c *gin.Context, held *body.Held) ([]string, error) {
 		return nil, err
 	case err != nil:
 		return nil, unclear(err)
-	case !held.Whole && held.Len() > 0: // the rest of it may name another
+	case !held.Whole && held.Len() > 0: // the unread rest may name another
 		body.Drain(c)
 		return nil, body.TooLarge(body.From(c.Request.Context()).Limit())
-	case !held.Whole: // it flows, so nobody sees what it asks for
+	case !held.Whole: // the body is streamed, so its model is never read
 		return nil, unclear(nil)
 	}
 	models := c.Request.URL.Query()["model"]
@@ -135,7 +134,7 @@ func modelsOf(c *gin.Context, held *body.Held) ([]string, error) {
 	return models, nil
 }
 
-func asksNothing(r *http.Request) bool {
+func needsNoModel(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Upgrade") == ""
 }
 
@@ -143,8 +142,8 @@ func unclear(err error) error {
 	return &apierror.Error{Status: http.StatusBadRequest, Code: "model_unclear", Message: "The request must name its model once, as a string: in its JSON object or form, in the path or in the query.", Err: err}
 }
 
-// MayUse reports whether the caller may use a model, as [RequireModel] has it; without an
-// identity it may not.
+// MayUse reports whether the caller in ctx may use a model, by the rules of [RequireModel].
+// Without an identity it returns false.
 func MayUse(ctx context.Context, model string) bool {
 	id, ok := FromContext(ctx)
 	return ok && id.mayUse(model)

@@ -12,15 +12,15 @@ import (
 // (RFC 7518 §3.2).
 const minSecret = 32
 
-// Secrets are shared keys, for tokens signed with HS256, HS384 or HS512. Whoever
-// can verify such a token can make one: prefer a [KeySet].
+// Secrets is a [Keys] of shared keys, for tokens signed with HS256, HS384 or HS512. Prefer
+// a [KeySet]: a service that can verify such a token can also sign one.
 type Secrets struct{ list []any }
 
-// NewSecrets returns Secrets. Several allow for a change of secrets; each must
-// have 32 bytes or more. The error names none of them.
+// NewSecrets returns Secrets of 32 bytes or more each. Use several to rotate secrets. The
+// error contains none of them.
 func NewSecrets(secrets ...[]byte) (*Secrets, error) {
 	if len(secrets) == 0 {
-		return nil, errors.New("auth: NewSecrets: none given")
+		return nil, errors.New("auth: NewSecrets: no secrets")
 	}
 	s := &Secrets{}
 	for i, secret := range secrets {
@@ -32,8 +32,8 @@ func NewSecrets(secrets ...[]byte) (*Secrets, error) {
 	return s, nil
 }
 
-// Keys returns all secrets for an HMAC algorithm, and none for any other: a
-// public key must never be taken for a secret, nor the other way round.
+// Keys returns all secrets for an HMAC algorithm and none for any other, so that a public
+// key is never used as a secret, nor a secret as a public key.
 func (s *Secrets) Keys(_ context.Context, _, alg string) ([]any, error) {
 	if !strings.HasPrefix(alg, "HS") {
 		return nil, nil

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// shards spread the locks of a cache.
+// shards is the number of locks that a cache is split over.
 const shards = 16
 
-// tokenHash stands for a token: caches hold no secrets.
+// tokenHash is the key of a token in caches, which hold no secrets.
 type tokenHash [sha256.Size]byte
 
-// hashOf does not copy a token of usual length to the heap.
+// hashOf returns the hash of a token. Tokens of usual length are not copied to the heap.
 func hashOf(token string) tokenHash {
 	var usual [2048]byte
 	return sha256.Sum256(append(usual[:0], token...))
 }
 
-// verified remembers what was found out about tokens. It is bounded: when full,
-// it forgets what has expired, and then whatever comes first.
+// verified is a bounded cache of verification results. When it is full, it evicts an
+// expired entry, else an arbitrary one.
 type verified[V any] struct {
 	size   int // per shard
 	shards [shards]shard[V]
@@ -67,8 +67,8 @@ func (c *verified[V]) put(h tokenHash, v V, until, now time.Time) {
 	s.m[h] = fact[V]{v, until}
 }
 
-// evict makes room for one. A map is walked in no order, so that nobody can
-// tell who goes.
+// evict removes one entry. Map iteration order is random, so callers can't choose the
+// victim.
 func (s *shard[V]) evict(now time.Time) {
 	looked := 0
 	for h, f := range s.m {

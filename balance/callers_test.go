@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// calls makes exchanges of callers at e00: a lower-case letter is a success of the caller
-// that it names, an upper-case one a failure.
+// calls makes exchanges at e00: a lower-case letter is a success of the caller that it names,
+// an upper-case one a failure.
 func calls(t *testing.T, p *balance.Pool, list string) {
 	t.Helper()
 	for _, c := range list {
@@ -61,7 +61,7 @@ func TestOneCallerDoesNotEject(t *testing.T) {
 	}
 }
 
-// The rules of sweeps know callers as well.
+// The rules of sweeps distinguish callers as well.
 func TestOneCallerDoesNotEjectInASweep(t *testing.T) {
 	t.Parallel()
 	for _, several := range []bool{false, true} {
@@ -100,8 +100,7 @@ func TestOneExchangeIsOneFailure(t *testing.T) {
 	})
 }
 
-// A status that says the credential had enough ejects nothing, nor does a copy of a
-// request.
+// A status that limits the credential ejects nothing, nor does a shadow request.
 func TestWhatEjectsNothing(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// ErrUnknownEndpoint: no endpoint of the pool has that name.
+// ErrUnknownEndpoint is returned when no endpoint of the pool has that name.
 var ErrUnknownEndpoint = errors.New("balance: unknown endpoint")
 
-// Add puts an endpoint in. With SlowStart it begins slowly.
+// Add adds an endpoint. It begins with a reduced share if Config.SlowStart is set.
 func (p *Pool) Add(e Endpoint) error {
 	n, err := e.node(p.cfg.Transport)
 	if err != nil {
@@ -29,7 +29,7 @@ func (p *Pool) Add(e Endpoint) error {
 	return nil
 }
 
-// Remove takes an endpoint out at once. Exchanges under way there go on.
+// Remove removes an endpoint at once. Its exchanges in progress continue.
 func (p *Pool) Remove(name string) error {
 	p.mu.Lock()
 	old := p.set.Load().nodes
@@ -44,8 +44,8 @@ func (p *Pool) Remove(name string) error {
 	return nil
 }
 
-// SetEndpoints makes the pool have exactly these. Endpoints that stay, by
-// name and URL, keep their state; a weight may change.
+// SetEndpoints replaces the set of endpoints. Endpoints that stay, with the same name and URL,
+// keep their state; their weight may change.
 func (p *Pool) SetEndpoints(endpoints []Endpoint) error {
 	next, err := nodes(endpoints, p.cfg.Transport)
 	if err != nil {
@@ -69,7 +69,7 @@ func (p *Pool) SetEndpoints(endpoints []Endpoint) error {
 			events = append(events, Event{Kind: Removed, Endpoint: o.name})
 		}
 	}
-	events = append(events, added...) // after: one with a new URL is both
+	events = append(events, added...) // after: one with a new URL is removed and added
 	p.install(next)
 	p.mu.Unlock()
 	for _, e := range events {
@@ -78,7 +78,7 @@ func (p *Pool) SetEndpoints(endpoints []Endpoint) error {
 	return nil
 }
 
-// SetWeight changes an endpoint's share.
+// SetWeight changes the weight of an endpoint.
 func (p *Pool) SetWeight(name string, weight int) error {
 	if weight < 1 || weight > maxWeight {
 		return fmt.Errorf("balance: weight %d is not within 1 and %d", weight, maxWeight)
@@ -89,7 +89,7 @@ func (p *Pool) SetWeight(name string, weight int) error {
 	})
 }
 
-// Drain lets an endpoint finish what it has and gives it nothing new.
+// Drain stops new requests to an endpoint; those in progress continue.
 func (p *Pool) Drain(name string) error {
 	err := p.change(name, func(n *node) {
 		n.draining.Store(true)
@@ -101,7 +101,7 @@ func (p *Pool) Drain(name string) error {
 	return err
 }
 
-// Undrain takes Drain back.
+// Undrain reverts Drain.
 func (p *Pool) Undrain(name string) error {
 	err := p.change(name, func(n *node) {
 		n.draining.Store(false)
@@ -113,7 +113,7 @@ func (p *Pool) Undrain(name string) error {
 	return err
 }
 
-// change does something to one node, while nothing else changes.
+// change calls f with one node, while nothing else changes.
 func (p *Pool) change(name string, f func(*node)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -106,7 +106,7 @@ func TestARemovedEndpointFinishesWhatItHas(t *testing.T) {
 	}
 }
 
-func TestChangesAreTold(t *testing.T) {
+func TestChangesAreNotified(t *testing.T) {
 	t.Parallel()
 	var log events
 	p := newPool(t, balance.Config{Endpoints: endpoints(1), OnEvent: log.on})
@@ -114,7 +114,7 @@ func TestChangesAreTold(t *testing.T) {
 	require.NoError(t, p.Drain("e01"))
 	require.NoError(t, p.Undrain("e01"))
 	require.NoError(t, p.Remove("e00"))
-	// e01 keeps its name and gets another URL: gone, then there.
+	// e01 keeps its name and gets another URL: removed, then added.
 	require.NoError(t, p.SetEndpoints([]balance.Endpoint{{Name: "e01", URL: "http://other.test"}, endpoints(3)[2]}))
 	require.Equal(t, []string{"added e01", "drained e01", "undrained e01", "removed e00", "removed e01", "added e01", "added e02"}, log.all())
 }
@@ -177,7 +177,7 @@ func TestChangesThatFail(t *testing.T) {
 	}
 }
 
-// TestDrainKeepsThePicker: the round goes on where it was.
+// TestDrainKeepsThePicker: the round continues where it was.
 func TestDrainKeepsThePicker(t *testing.T) {
 	t.Parallel()
 	var made atomic.Int64
@@ -190,7 +190,7 @@ func TestDrainKeepsThePicker(t *testing.T) {
 	require.EqualValues(t, 2, made.Load())
 }
 
-// firstUsable is a policy of somebody else's.
+// firstUsable is a custom policy.
 type firstUsable struct{}
 
 func (firstUsable) Pick(_ *http.Request, c balance.Candidates) int {
@@ -202,9 +202,9 @@ func (firstUsable) Pick(_ *http.Request, c balance.Candidates) int {
 	return -1
 }
 
-// TestAChangeIsNotLost: a pick that was judging the endpoints while one was
-// drained must not put its outdated view in place for good. The overlap can't
-// be forced, but many endpoints and changes make it certain to happen.
+// TestAChangeIsNotLost: a pick that was judging the endpoints while one was drained must not
+// install its outdated view for good. The overlap can't be forced, but many endpoints and
+// changes make it certain.
 func TestAChangeIsNotLost(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(300), Policy: policyFunc(func([]balance.EndpointInfo) balance.Picker { return firstUsable{} })})

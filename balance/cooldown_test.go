@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// of is a request of a credential for a model.
+// of returns a request of a credential for a model.
 func of(t *testing.T, credential, model string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://any/v1/chat/completions", http.NoBody)
@@ -23,7 +23,7 @@ func of(t *testing.T, credential, model string) *http.Request {
 	return req
 }
 
-// limiting refuses a credential as a provider does that has enough of it.
+// limiting refuses a credential like a provider at its limit.
 type limiting struct {
 	credential string
 	status     int
@@ -35,7 +35,7 @@ func (l *limiting) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Hostname() != "e00.test" || req.Header.Get("Authorization") != "Bearer "+l.credential {
 		return named(fine)(req)
 	}
-	res := answer(l.status, l.body)
+	res := response(l.status, l.body)
 	res.Header.Set("Content-Type", "application/json")
 	res.Header.Set("X-Host", "e00")
 	if l.after != "" {
@@ -44,7 +44,7 @@ func (l *limiting) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// served4 is how many of four requests of the credential go to e00.
+// served4 returns how many of four requests of the credential go to e00.
 func served4(t *testing.T, p *balance.Pool, credential string) (got int) {
 	t.Helper()
 	for range 4 {
@@ -57,8 +57,8 @@ func served4(t *testing.T, p *balance.Pool, credential string) (got int) {
 
 const quota = `{"error":{"code":"insufficient_quota","message":"You exceeded your current quota"}}`
 
-// What an endpoint said to one credential about one model keeps that one away, for as
-// long as it said, and nobody else.
+// A cooldown that an endpoint requests for a credential and model applies to these alone, for
+// the requested time.
 func TestCooldownIsOneCredentials(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -67,9 +67,9 @@ func TestCooldownIsOneCredentials(t *testing.T) {
 	}{
 		"429":                           {limiting{"a", 429, "7", "x"}, 7 * time.Second},
 		"503":                           {limiting{"a", 503, "7", "x"}, 7 * time.Second},
-		"429 that does not say":         {limiting{"a", 429, "", "x"}, 0},
+		"429 without a time":            {limiting{"a", 429, "", "x"}, 0},
 		"a spent quota":                 {limiting{"a", 429, "", quota}, 30 * time.Second},
-		"a spent quota that says":       {limiting{"a", 429, "3", quota}, 3 * time.Second},
+		"a spent quota with a time":     {limiting{"a", 429, "3", quota}, 3 * time.Second},
 		"a spent quota in a stream":     {limiting{"a", 200, "", quota}, 30 * time.Second},
 		"a client's own bad credential": {limiting{"a", 401, "", "x"}, 0},
 		"a bad request":                 {limiting{"a", 400, "7", "x"}, 0},
@@ -99,7 +99,7 @@ func TestCooldownIsOneCredentials(t *testing.T) {
 	}
 }
 
-// Another model of the same credential is not meant.
+// Another model of the same credential is not affected.
 func TestCooldownIsOneModels(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: &limiting{"a", 429, "7", "x"}, Policy: balance.RoundRobin()})
@@ -111,10 +111,10 @@ func TestCooldownIsOneModels(t *testing.T) {
 		require.NoError(t, err)
 		got[host]++
 	}
-	assert.Equal(t, map[string]int{"e00": 1, "e01": 3}, got, "it rests for n as well once it said so")
+	assert.Equal(t, map[string]int{"e00": 1, "e01": 3}, got, "a cooldown for n begins with its own 429")
 }
 
-// An operator's credential that is refused is not tried again there for a while.
+// A rejected credential of the operator is not used there again for a while.
 func TestCooldownOfTheOperatorsCredential(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestCooldownOfTheOperatorsCredential(t *testing.T) {
 	})
 }
 
-// With nowhere else to go a request passes: the endpoint itself says what it thinks.
+// Without another endpoint a request passes: the endpoint itself decides.
 func TestCooldownOfTheOnlyEndpoint(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: &limiting{"a", 429, "60", "x"}})
@@ -147,7 +147,7 @@ func TestCooldownOfTheOnlyEndpoint(t *testing.T) {
 	require.EqualValues(t, 5, status(t, p, "e00").Requests)
 }
 
-// Rather than one that was used an attempt goes to one that asked to wait.
+// An attempt goes to an endpoint that is cooling down rather than to one that was used.
 func TestCooldownBeforeARepeatAtTheSameEndpoint(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: &limiting{"a", 429, "60", "x"}, Policy: balance.RoundRobin()})

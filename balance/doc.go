@@ -1,32 +1,33 @@
-// Package balance spreads requests over the endpoints of an upstream. A [Pool]
-// is an http.RoundTripper: behind a proxy.Proxy, or in a plain http.Client.
+// Package balance provides client-side load balancing over the endpoints of an upstream. A
+// [Pool] is an http.RoundTripper: use it behind a proxy.Proxy, or in a plain http.Client.
 //
 //	pool, err := balance.New(balance.Config{Endpoints: []balance.Endpoint{{URL: "http://10.0.0.1:8000"}, {URL: "http://10.0.0.2:8000"}}})
 //	go pool.Run(ctx) // health checks and outlier sweeps
 //	client := &http.Client{Transport: pool}
 //
-// An attempt counts as in flight until its response has ended, so that load means streams
-// under way, not requests responded to. Its outcome is counted once, then: a failure is
-// what the endpoint is to blame for, as errors of the connection, status 500 and above,
-// and responses that break off. A client that left, status 4xx, a spent quota or a panic
-// of the gateway's are neither failure nor success.
+// An attempt is in flight until its response has ended, so that load means streams in progress,
+// not requests with a response. Its outcome is counted then: a failure is what the endpoint is
+// to blame for, such as errors of the connection, status 500 and above, and responses that
+// break off. A client disconnect, status 4xx, a spent quota and a panic of the gateway are
+// neither failure nor success.
 //
-// A 429 or 503 with Retry-After, a spent quota and an operator's credential that was
-// refused keep the same credential and model from the endpoint for that long, up to a
-// minute, while there is another one. They say nothing to other callers, and with nowhere
-// else to go the request passes.
+// A 429 or 503 with Retry-After, a spent quota and a rejected credential of the operator start
+// a cooldown of up to a minute: the endpoint is avoided for the same credential and model while
+// there is another one. Other callers are not affected, and without another endpoint the
+// request passes.
 //
-// [TokenRate] follows the pace of the endpoints' streams, [PrefixAffinity] keeps chats where
-// their prefix is cached; the default, [LeastRequest], suits any traffic.
+// The default policy, [LeastRequest], suits any traffic. [TokenRate] follows the pace of the
+// endpoints' streams; [PrefixAffinity] keeps chats where their prefix is cached.
 //
-// What happens on failure: an endpoint that fails is avoided (success rate),
-// then ejected (outliers, not for one caller's failures alone while others are served), or
-// found sick (active checks). When more than half are out, health no longer counts and all
-// are used (open). A pool without any
-// endpoint fails at once with [ErrNoEndpoint] (closed).
+// What happens on failure: an endpoint that fails is avoided (success rate), then ejected
+// (outlier detection; not for one caller's failures alone while others are served), or becomes
+// unhealthy (active checks). When more than half of the endpoints are out, health is ignored
+// and all are used (open). A pool without any endpoint fails at once with [ErrNoEndpoint]
+// (closed).
 //
-// The pool makes one attempt per RoundTrip. More are the proxy's; a further one goes to an
-// endpoint that the exchange has not used. Endpoints that refuse before anything was sent,
-// as open circuits do, cost no attempt; when all do, each is asked once more as the last
-// resort.
+// The pool makes one attempt per RoundTrip; the proxy makes further ones, each to an endpoint
+// that the exchange has not used. An endpoint that refuses before anything was sent, as an open
+// circuit does, costs no attempt; if all refuse, each is called once more as the last resort.
+//
+// To read the code, start at RoundTrip in roundtrip.go, then scan in leastrequest.go.
 package balance

@@ -12,20 +12,20 @@ import (
 // maxWeight bounds Endpoint.Weight.
 const maxWeight = 1000
 
-// Endpoint is one server of a pool.
+// Endpoint is one server of a Pool.
 type Endpoint struct {
-	// Name identifies it in events, status and changes. Default: its URL.
+	// Name identifies the endpoint in events, status and changes. Default: its URL.
 	Name string
-	// URL is its base, as https://host:port/path; the path goes in front of
-	// each request's. Required.
+	// URL is the base URL, as https://host:port/path; the path is prefixed to that of each
+	// request. Required.
 	URL string
-	// Weight is its share of requests, 1 to 1000. Default 1.
+	// Weight is the relative share of requests, from 1 to 1000. Default: 1.
 	Weight int
-	// Transport carries its requests. Default: Config.Transport.
+	// Transport sends the endpoint's requests. Default: Config.Transport.
 	Transport http.RoundTripper
 }
 
-// node checks e and makes a node of it.
+// node validates e and returns a node for it.
 func (e Endpoint) node(transport http.RoundTripper) (*node, error) {
 	u, err := parseBase(e.URL)
 	if e.Weight < 0 || e.Weight > maxWeight {
@@ -46,12 +46,12 @@ func (e Endpoint) node(transport http.RoundTripper) (*node, error) {
 	return n, nil
 }
 
-// label names e in errors, without a password that got into its URL.
+// label returns e's name for errors, without a password in its URL.
 func (e Endpoint) label() string {
 	return cmp.Or(e.Name, e.URL[strings.LastIndexByte(e.URL, '@')+1:])
 }
 
-// parseBase checks an endpoint's URL. A fault doesn't repeat it: it may hold a
+// parseBase parses an endpoint's URL. Its errors don't repeat the URL, which may contain a
 // password by mistake.
 func parseBase(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
@@ -71,7 +71,7 @@ func parseBase(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// nodes checks all endpoints and makes nodes of them.
+// nodes validates all endpoints and returns nodes for them.
 func nodes(endpoints []Endpoint, transport http.RoundTripper) ([]*node, error) {
 	var faults []error
 	seen := map[string]bool{}
@@ -91,8 +91,7 @@ func nodes(endpoints []Endpoint, transport http.RoundTripper) ([]*node, error) {
 	return list, errors.Join(faults...)
 }
 
-// outbound is req on its way to the node. The query and the path's spelling
-// stay as they are.
+// outbound returns req with the node's address. The query and the path's spelling are kept.
 func (n *node) outbound(req *http.Request, keepHost bool) *http.Request {
 	out := new(http.Request)
 	*out = *req
@@ -106,7 +105,7 @@ func (n *node) outbound(req *http.Request, keepHost bool) *http.Request {
 	switch {
 	case !keepHost:
 		out.Host = ""
-	case out.Host == "": // net/http then means the URL's
+	case out.Host == "": // net/http then uses the URL's
 		out.Host = req.URL.Host
 	}
 	return out

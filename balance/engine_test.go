@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// engine is a model server with continuous batching: it reads prompts one after the
-// other, at prefill tokens a second, writes up to 32 answers at once, and each of n
-// answers gets a token every (1 + 3n/32)/50 s divided by its speed. It keeps what it read
-// of a conversation, and needs not read that again.
+// engine is a model server with continuous batching: it reads prompts one after the other, at
+// prefill tokens per second, writes up to 32 responses at once, and each of n responses gets a
+// token every (1 + 3n/32)/50 s divided by its speed. It caches the part of a conversation that
+// it read.
 type engine struct {
 	speed   float64
 	slots   chan struct{}
@@ -27,15 +27,15 @@ type engine struct {
 
 const (
 	engineSlots = 32
-	tokenRate   = 50   // tokens a second of a stream that is alone
-	prefillRate = 4000 // tokens a second
+	tokenRate   = 50   // tokens per second of a single stream
+	prefillRate = 4000 // tokens per second
 )
 
 func newEngine(speed float64, cached int) *engine {
 	return &engine{speed: speed, slots: make(chan struct{}, engineSlots), reading: make(chan struct{}, 1), cache: prefixes{room: cached}}
 }
 
-// pace is how long a token takes now.
+// pace returns the time per token now.
 func (e *engine) pace() time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -52,14 +52,14 @@ func (e *engine) run(n int) {
 	e.running += n
 }
 
-// stall makes the engine slow for d, as a collection of garbage or a neighbour does.
+// stall makes the engine slow for d, like a garbage collection or a neighbor.
 func (e *engine) stall(d time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stalled = time.Now().Add(d)
 }
 
-// serve answers a question with a stream. The first token is one that was waited for.
+// serve responds to a question with a stream, after its first token is ready.
 func (e *engine) serve(q *question) (*http.Response, error) {
 	e.slots <- struct{}{}
 	e.run(1)
@@ -70,7 +70,7 @@ func (e *engine) serve(q *question) (*http.Response, error) {
 		q.hit = 1 - float64(left)/float64(q.prompt)
 		<-e.reading
 	}
-	res := answer(http.StatusOK, "")
+	res := response(http.StatusOK, "")
 	res.Header.Set("Content-Type", "text/event-stream")
 	res.Body, res.ContentLength = &tokens{engine: e, left: q.output}, -1
 	return res, nil
@@ -102,8 +102,8 @@ func (b *tokens) Close() error {
 	return nil
 }
 
-// question is a turn of a conversation. Its prompt is the system prompt, what was said
-// before, and what is new.
+// question is a turn of a conversation. Its prompt is the system prompt, the earlier turns, and
+// the new part.
 type question struct {
 	system, conversation string
 	shared               int // tokens of the system prompt
@@ -112,7 +112,7 @@ type question struct {
 	first                time.Duration
 }
 
-// prefixes is what an engine has in its cache, latest used last.
+// prefixes is an engine's cache, the latest used last.
 type prefixes struct {
 	room int
 	list []prefix
@@ -123,7 +123,7 @@ type prefix struct {
 	tokens int
 }
 
-// missing is how many tokens of a prompt must be read, and keeps them.
+// missing returns the number of tokens of a prompt that must be read, and caches them.
 func (p *prefixes) missing(q *question) int {
 	had := max(p.use(q.system, q.shared), p.use(q.conversation, q.prompt))
 	total := 0
@@ -136,7 +136,7 @@ func (p *prefixes) missing(q *question) int {
 	return q.prompt - min(had, q.prompt)
 }
 
-// use returns how much of a prefix is there, and puts it last with its new length.
+// use returns the cached length of a prefix, and puts it last with its new length.
 func (p *prefixes) use(name string, tokens int) (had int) {
 	for i := range p.list {
 		if p.list[i].name == name {

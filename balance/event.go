@@ -5,23 +5,24 @@ import (
 	"time"
 )
 
-// Kind says what happened to an endpoint or the pool.
+// Kind is the kind of an Event.
 type Kind int
 
 // The kinds of Event.
 const (
-	// Added, Removed: the set of endpoints changed.
+	// Added and Removed are changes of the set of endpoints.
 	Added Kind = iota
 	Removed
-	// Drained, Undrained: the endpoint gets no new requests, or does again.
+	// Drained and Undrained mean that the endpoint gets no new requests, or gets them again.
 	Drained
 	Undrained
-	// Ejected: live requests failed; For says how long.
+	// Ejected means that outlier detection ejected the endpoint for Event.For.
 	Ejected
-	// Unhealthy, Recovered: the active checks' verdict changed.
+	// Unhealthy and Recovered are changes by the active checks.
 	Unhealthy
 	Recovered
-	// PanicEntered, PanicLeft: too few endpoints are healthy, and all are used.
+	// PanicEntered and PanicLeft mean that too few endpoints are healthy and all are used, or
+	// no longer.
 	PanicEntered
 	PanicLeft
 )
@@ -35,20 +36,20 @@ func (k Kind) String() string {
 	return names[k]
 }
 
-// Event tells of a change.
+// Event describes a change of an endpoint or of the pool.
 type Event struct {
-	// Kind says which.
+	// Kind is the kind of change.
 	Kind Kind
-	// Endpoint is the name; empty for the pool as a whole.
+	// Endpoint is the endpoint's name; "" for the pool as a whole.
 	Endpoint string
-	// For is how long an ejection lasts.
+	// For is the duration of an ejection; 0 for other kinds.
 	For time.Duration
-	// Err is why: the failed check's error.
+	// Err is the error of the failed check; nil for other kinds.
 	Err error
 }
 
-// notifier returns what tells f of changes. They are the pool's and no
-// request's: the context of the one that noticed would be wrong.
+// notifier returns a function that passes events to f. They belong to the pool and to no
+// request, so the context of the request that caused one would be wrong.
 func notifier(f func(context.Context, Event)) func(Event) {
 	if f == nil {
 		return func(Event) {}

@@ -15,12 +15,12 @@ func ExampleNew() {
 	one, two := httptest.NewServer(hello), httptest.NewServer(hello)
 	defer one.Close()
 	defer two.Close()
-	transport := &http.Transport{} // usually none: the default has what a gateway needs
+	transport := &http.Transport{} // usually not needed: the default suits a gateway
 	defer transport.CloseIdleConnections()
 
 	pool, err := balance.New(balance.Config{
 		Endpoints: []balance.Endpoint{{Name: "one", URL: one.URL, Weight: 3}, {Name: "two", URL: two.URL}},
-		Policy:    balance.RoundRobin(), // usually none: least request
+		Policy:    balance.RoundRobin(), // usually not needed: least request
 		Transport: transport,
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func ExampleTokenRate() {
 func ExampleHash() {
 	pool, err := balance.New(balance.Config{
 		Endpoints: []balance.Endpoint{{Name: "a", URL: "http://10.0.0.1:8000"}, {Name: "b", URL: "http://10.0.0.2:8000"}, {Name: "c", URL: "http://10.0.0.3:8000"}},
-		// Turns of a conversation meet the endpoint that has it in its cache.
+		// Turns of a conversation go to the endpoint that has it in its cache.
 		Policy:    balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Session-Id")}),
 		Transport: transport(fine),
 	})

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// with answers with a status and a body.
+// with responds with a status and a body.
 func with(code int, body io.ReadCloser) transport {
 	return func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: code, Header: http.Header{}, Body: body, ContentLength: -1}, nil
@@ -63,17 +63,16 @@ func TestInflightUntilTheBodyEnds(t *testing.T) {
 	}
 }
 
-// judged is how a case of TestOutcome is set up: the context's end, the
-// verdict and what is done with the body.
+// judged is a case of TestOutcome: the end of the context, the verdict, and the use of the body.
 type judged struct {
-	answer  transport
-	cancel  error // its cause; context.Canceled: the client left
-	before  bool  // the request is sent after the cancellation
-	amid    bool  // the response is read after it
-	expired bool
-	verdict error
-	unread  bool
-	want    string
+	response transport
+	cancel   error // its cause; context.Canceled: the client left
+	before   bool  // the request is sent after the cancellation
+	amid     bool  // the response is read after it
+	expired  bool
+	verdict  error
+	unread   bool
+	want     string
 }
 
 func TestOutcome(t *testing.T) {
@@ -81,30 +80,30 @@ func TestOutcome(t *testing.T) {
 	gone := context.Canceled
 	ok := func() io.ReadCloser { return io.NopCloser(strings.NewReader("ok")) }
 	tests := map[string]judged{
-		"200":                               {answer: with(200, ok()), want: "success"},
-		"404":                               {answer: with(404, ok()), want: "neither"},
-		"429":                               {answer: with(429, ok()), want: "neither"},
-		"500":                               {answer: with(500, ok()), want: "failure"},
-		"503":                               {answer: with(503, ok()), want: "failure"},
-		"500, not read":                     {answer: with(500, ok()), unread: true, want: "failure"},
-		"200, not read":                     {answer: with(200, ok()), unread: true, want: "neither"},
-		"nil body":                          {answer: with(200, nil), want: "success"},
-		"no body, not read":                 {answer: with(204, http.NoBody), unread: true, want: "success"},
-		"101":                               {answer: with(101, ok()), unread: true, want: "success"},
-		"101, broken":                       {answer: with(101, breaking()), want: "success"},
-		"transport error":                   {answer: failing(errRefused), want: "failure"},
-		"body error":                        {answer: with(200, breaking()), want: "failure"},
-		"client left, transport error":      {answer: failing(context.Canceled), cancel: gone, before: true, want: "neither"},
-		"client left, body error":           {answer: with(200, breaking()), cancel: gone, amid: true, want: "neither"},
-		"client left with the whole answer": {answer: with(200, ok()), cancel: gone, want: "success"},
-		"client left, not read":             {answer: with(200, ok()), cancel: gone, unread: true, want: "neither"},
-		"client left after a 500":           {answer: with(500, ok()), cancel: gone, want: "failure"},
-		"upstream too slow":                 {answer: failing(context.Canceled), cancel: exchange.ErrTimeout, before: true, want: "failure"},
-		"upstream too slow in its body":     {answer: with(200, breaking()), cancel: exchange.ErrTimeout, amid: true, want: "failure"},
-		"deadline":                          {answer: failing(context.DeadlineExceeded), expired: true, want: "failure"},
-		"verdict on a whole body":           {answer: with(200, ok()), verdict: errors.New("error event"), want: "failure"},
-		"verdict, then the client left":     {answer: with(200, breaking()), verdict: errors.New("stalled"), cancel: gone, want: "failure"},
-		"verdict on a body that's not read": {answer: with(200, ok()), verdict: errors.New("too long"), unread: true, want: "failure"},
+		"200":                               {response: with(200, ok()), want: "success"},
+		"404":                               {response: with(404, ok()), want: "neither"},
+		"429":                               {response: with(429, ok()), want: "neither"},
+		"500":                               {response: with(500, ok()), want: "failure"},
+		"503":                               {response: with(503, ok()), want: "failure"},
+		"500, not read":                     {response: with(500, ok()), unread: true, want: "failure"},
+		"200, not read":                     {response: with(200, ok()), unread: true, want: "neither"},
+		"nil body":                          {response: with(200, nil), want: "success"},
+		"no body, not read":                 {response: with(204, http.NoBody), unread: true, want: "success"},
+		"101":                               {response: with(101, ok()), unread: true, want: "success"},
+		"101, broken":                       {response: with(101, breaking()), want: "success"},
+		"transport error":                   {response: failing(errRefused), want: "failure"},
+		"body error":                        {response: with(200, breaking()), want: "failure"},
+		"client left, transport error":      {response: failing(context.Canceled), cancel: gone, before: true, want: "neither"},
+		"client left, body error":           {response: with(200, breaking()), cancel: gone, amid: true, want: "neither"},
+		"client left with the response":     {response: with(200, ok()), cancel: gone, want: "success"},
+		"client left, not read":             {response: with(200, ok()), cancel: gone, unread: true, want: "neither"},
+		"client left after a 500":           {response: with(500, ok()), cancel: gone, want: "failure"},
+		"upstream too slow":                 {response: failing(context.Canceled), cancel: exchange.ErrTimeout, before: true, want: "failure"},
+		"upstream too slow in its body":     {response: with(200, breaking()), cancel: exchange.ErrTimeout, amid: true, want: "failure"},
+		"deadline":                          {response: failing(context.DeadlineExceeded), expired: true, want: "failure"},
+		"verdict on a whole body":           {response: with(200, ok()), verdict: errors.New("error event"), want: "failure"},
+		"verdict, then the client left":     {response: with(200, breaking()), verdict: errors.New("stalled"), cancel: gone, want: "failure"},
+		"verdict on a body that's not read": {response: with(200, ok()), verdict: errors.New("too long"), unread: true, want: "failure"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -114,8 +113,8 @@ func TestOutcome(t *testing.T) {
 	}
 }
 
-// outcome puts the exchange between two failures, where two in a row eject:
-// the third counts as the second exactly if the exchange was no success.
+// outcome puts the exchange between two failures, where two in a row eject: the third counts as
+// the second exactly if the exchange was no success.
 func (j judged) outcome(t *testing.T) string {
 	t.Helper()
 	next := with(500, nil)
@@ -124,7 +123,7 @@ func (j judged) outcome(t *testing.T) string {
 		Transport: transport(func(req *http.Request) (*http.Response, error) { return next(req) }),
 	})
 	_, _ = send(t, p, request(t, ""))
-	next = j.answer
+	next = j.response
 	j.exchange(t, p)
 	require.Zero(t, status(t, p, "e00").Inflight)
 	if s := status(t, p, "e00"); s.Failures == 2 {
@@ -193,7 +192,7 @@ type conn struct {
 
 func (c *conn) Write(p []byte) (int, error) { return c.written.Write(p) }
 
-// halfCloser is a conn whose directions end one by one, as those of TCP.
+// halfCloser is a conn whose directions end separately, as in TCP.
 type halfCloser struct{ *conn }
 
 func (h halfCloser) CloseWrite() error {
@@ -246,7 +245,7 @@ func TestAnOrdinaryBodyIsNoWriter(t *testing.T) {
 	require.NoError(t, res.Body.Close())
 }
 
-// A connection that was taken over is closed by one goroutine while another reads.
+// A hijacked connection is closed by one goroutine while another reads.
 func TestUpgradeIsClosedWhileItIsRead(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: transport(func(*http.Request) (*http.Response, error) {
@@ -264,5 +263,5 @@ func TestUpgradeIsClosedWhileItIsRead(t *testing.T) {
 		wg.Go(func() { _ = res.Body.Close() })
 		wg.Wait()
 	}
-	require.Zero(t, status(t, p, "e00").Failures, "its own close is no fault of the endpoint")
+	require.Zero(t, status(t, p, "e00").Failures, "its own close is not the endpoint's failure")
 }

@@ -8,6 +8,6 @@ func Pick(p *Pool, req *http.Request) string {
 	return n.name
 }
 
-// Tells reports whether a read of a stream counts, from begin until now, after an event at
+// IsEvidence reports whether a read of a stream from begin until now counts, after an event at
 // last.
-func Tells(last, begin, now int64) bool { return (&beat{last: last}).says(begin, now) }
+func IsEvidence(last, begin, now int64) bool { return (&beat{last: last}).isEvidence(begin, now) }

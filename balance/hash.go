@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,11 +13,11 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Key finds what keeps requests together. It reports false when a request has
-// no key; such a request goes where the load is least.
+// Key returns the affinity key of a request. It reports false for a request without a key,
+// which goes to the least loaded endpoint.
 type Key func(*http.Request) (string, bool)
 
-// ByHeader takes the key from a request header.
+// ByHeader returns a Key that is the value of a request header.
 func ByHeader(name string) Key {
 	name = http.CanonicalHeaderKey(name)
 	return func(r *http.Request) (string, bool) {
@@ -27,13 +28,13 @@ func ByHeader(name string) Key {
 	}
 }
 
-// ByContext takes the key from the request's context, where an identity is.
+// ByContext returns a Key from the request's context, such as an identity.
 func ByContext(f func(context.Context) (string, bool)) Key {
 	return func(r *http.Request) (string, bool) { return f(r.Context()) }
 }
 
-// ByBody takes the key from a top-level string of a JSON body. A body that is longer than
-// what is held (proxy.Bodies) has no key.
+// ByBody returns a Key that is a top-level string of a JSON body. A body beyond the limit of
+// proxy.Bodies has no key.
 func ByBody(field string) Key {
 	return func(r *http.Request) (string, bool) {
 		b, ok := bodies.Whole(r)
@@ -45,52 +46,52 @@ func ByBody(field string) Key {
 	}
 }
 
-// Algorithm is how keys are spread over endpoints.
+// Algorithm is a consistent hashing algorithm.
 type Algorithm int
 
-// The algorithms. All keep keys in place when endpoints come and go.
+// The algorithms. All keep most keys in place when endpoints are added or removed.
 const (
-	// Ring is a circle of virtual nodes (Karger et al. 1997): exactly the keys
-	// of a removed endpoint move. The default.
+	// Ring is a ring of virtual nodes (Karger et al. 1997): exactly the keys of a removed
+	// endpoint move. The default.
 	Ring Algorithm = iota
-	// Rendezvous is weighted highest random weight hashing (Thaler and
-	// Ravishankar 1998): the same, perfectly even, and linear in the number of
-	// endpoints. For up to some dozens.
+	// Rendezvous is weighted highest random weight hashing (Thaler and Ravishankar 1998): as
+	// Ring, perfectly even, and linear in the number of endpoints. Use it for up to some
+	// dozens.
 	Rendezvous
-	// Maglev is a table of 65,537 places (Eisenbud et al. 2016): the fastest
-	// and very even, but on a change a few per cent of the other keys move too.
+	// Maglev is a table of 65,537 places (Eisenbud et al. 2016): the fastest and very even, but
+	// a change also moves a few per cent of the other keys.
 	Maglev
 )
 
-// HashConfig describes the hash policy.
+// HashConfig configures the policy [Hash].
 type HashConfig struct {
-	// Key finds a request's key. Required.
+	// Key returns a request's affinity key. Required.
 	Key Key
-	// Algorithm spreads keys. Default [Ring].
+	// Algorithm assigns keys to endpoints. Default: [Ring].
 	Algorithm Algorithm
-	// VirtualNodes is how many points of the ring an endpoint of mean weight
-	// has. Default 2048, which keeps the fullest of five endpoints within 8 %
-	// of the mean for 5,000 keys; 24 bytes each.
+	// VirtualNodes is the number of points on the ring per endpoint of mean weight, 24 bytes
+	// each. Default: 2048, which keeps the fullest of five endpoints within 8 % of the mean for
+	// 5,000 keys.
 	VirtualNodes int
-	// LoadBound is how many times the mean an endpoint may be loaded before
-	// its keys overflow to the next one in the key's own order (Mirrokni,
-	// Thorup, Zadimoghaddam 2018). Default 1.25; negative: no bound.
+	// LoadBound is the multiple of the mean load beyond which an endpoint's keys overflow to
+	// the next one in the key's own order (Mirrokni, Thorup, Zadimoghaddam 2018). Default:
+	// 1.25; negative: no bound.
 	LoadBound float64
-	// Seed varies the assignment; all replicas of a gateway need the same.
+	// Seed varies the assignment; all replicas of a gateway need the same seed. Default: 0.
 	Seed uint64
 }
 
-// Hash sends requests with the same key to the same endpoint as long as it is
-// usable and not overloaded.
+// Hash returns a policy that sends requests with the same key to the same endpoint, as long as
+// it is usable and not overloaded.
 func Hash(cfg HashConfig) Policy {
-	cfg.LoadBound = orDefault(cfg.LoadBound, 1.25)
-	cfg.VirtualNodes = orDefault(cfg.VirtualNodes, 2048)
+	cfg.LoadBound = cmp.Or(cfg.LoadBound, 1.25)
+	cfg.VirtualNodes = cmp.Or(cfg.VirtualNodes, 2048)
 	return hashPolicy{cfg}
 }
 
-// PrefixAffinity keeps the turns of a conversation with a model together, by
-// [ByPrefix], up to twice the mean load: then a prefix cache is worth more than an
-// even load.
+// PrefixAffinity returns a policy that keeps the turns of a conversation together, by
+// [ByPrefix], up to twice the mean load. Use it for servers with a prefix cache, which is worth
+// more than an even load.
 func PrefixAffinity() Policy { return Hash(HashConfig{Key: ByPrefix(), LoadBound: 2}) }
 
 type hashPolicy struct{ HashConfig }
@@ -126,7 +127,7 @@ func (h hashPolicy) Picker(endpoints []EndpointInfo) Picker {
 	return p
 }
 
-// order walks endpoints in the order in which a key prefers them.
+// order yields endpoints in a key's order of preference.
 type order interface {
 	// find returns the first endpoint, in the key's order, that fits accepts.
 	find(key uint64, c Candidates, f fit) int
@@ -172,7 +173,7 @@ func (f fit) accepts(c Candidates, i int) bool {
 	return c.view.usable[i] && f.takes(c, c.set.nodes[i], c.view.weight[i])
 }
 
-// takes does without the ⌈⌉: a whole number is below ⌈x⌉ exactly if it is below x.
+// takes omits the ⌈⌉: a whole number is below ⌈x⌉ exactly if it is below x.
 func (f fit) takes(c Candidates, n *node, weight float64) bool {
 	return float64(n.inflight.Load()) < f.perWeight*weight && !c.avoided(n)
 }

@@ -15,7 +15,7 @@ import (
 
 type userKey struct{}
 
-// TestKeyAffinity: wherever the key comes from, it decides.
+// TestKeyAffinity: the key decides, whatever its source.
 func TestKeyAffinity(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -88,12 +88,12 @@ func TestByBody(t *testing.T) {
 			}
 			left, err := io.ReadAll(req.Body)
 			require.NoError(t, err)
-			require.Equal(t, tt.body, string(left), "nothing was taken out")
+			require.Equal(t, tt.body, string(left), "the body is unchanged")
 		})
 	}
 }
 
-// TestABodyThatIsNotHeld has no key, and is not read for it.
+// TestABodyThatIsNotHeld: it has no key, and is not read for one.
 func TestABodyThatIsNotHeld(t *testing.T) {
 	t.Parallel()
 	req := request(t, "")
@@ -106,7 +106,7 @@ func TestABodyThatIsNotHeld(t *testing.T) {
 	require.Len(t, left, 16)
 }
 
-// TestWithoutKeyTheLoadDecides.
+// TestWithoutKeyTheLoadDecides: such requests go to the least loaded endpoint.
 func TestWithoutKeyTheLoadDecides(t *testing.T) {
 	t.Parallel()
 	for name, a := range algorithms {
@@ -125,8 +125,8 @@ func TestWithoutKeyTheLoadDecides(t *testing.T) {
 	}
 }
 
-// TestLoadBound: one key's streams stay together up to the bound, then
-// overflow; without a bound they stay.
+// TestLoadBound: one key's streams stay together up to the bound, then overflow; without a
+// bound they stay.
 func TestLoadBound(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

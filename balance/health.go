@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,29 +16,29 @@ import (
 )
 
 const (
-	// maxChecks is how many checks are made at once.
+	// maxChecks is the number of concurrent checks.
 	maxChecks = 32
-	// maxCheckBody is how much of a check's answer is read.
+	// maxCheckBody is how much of a check's response is read, in bytes.
 	maxCheckBody = 64 << 10
 	// checkJitter spreads the checks of many gateways, as a share of the interval.
 	checkJitter = 0.1
 )
 
-// Health is the active check: a GET that must be answered with a status from
-// 200 to 399. It runs only inside [Pool.Run]; the first one decides alone.
-// Zero means default.
+// Health configures active health checks: a GET is successful with a status from 200 to 399.
+// They run only inside [Pool.Run]; the first result alone decides. Zero values select the
+// defaults.
 type Health struct {
-	// Path is asked for, below the endpoint's base. Default /health; "-" turns
-	// active checks off.
+	// Path is the path of the GET, below the endpoint's base. Default: /health; "-": no active
+	// checks.
 	Path string
-	// Interval between checks, give or take a tenth. Default 5 s.
+	// Interval is the time between checks, plus or minus a tenth. Default: 5 s.
 	Interval time.Duration
-	// Timeout of one check. Default 2 s.
+	// Timeout bounds one check. Default: 2 s.
 	Timeout time.Duration
-	// Healthy and Unhealthy are how many like results in a row change the
-	// verdict. Defaults 2 and 3.
+	// Healthy and Unhealthy are the numbers of consecutive good or bad results after which the
+	// endpoint becomes healthy or unhealthy. Default: 2 and 3.
 	Healthy, Unhealthy int
-	// Check replaces the GET; nil is healthy. Optional.
+	// Check replaces the GET; it returns nil for a healthy endpoint. Default: nil, the GET.
 	Check func(ctx context.Context, e Endpoint) error
 }
 
@@ -45,10 +46,10 @@ func (h *Health) resolve() error {
 	if h.Path == "" {
 		h.Path = "/health"
 	}
-	h.Interval = orDefault(h.Interval, 5*time.Second)
-	h.Timeout = orDefault(h.Timeout, 2*time.Second)
-	h.Healthy = orDefault(h.Healthy, 2)
-	h.Unhealthy = orDefault(h.Unhealthy, 3)
+	h.Interval = cmp.Or(h.Interval, 5*time.Second)
+	h.Timeout = cmp.Or(h.Timeout, 2*time.Second)
+	h.Healthy = cmp.Or(h.Healthy, 2)
+	h.Unhealthy = cmp.Or(h.Unhealthy, 3)
 	var faults []error
 	if h.Path != "-" && !strings.HasPrefix(h.Path, "/") {
 		faults = append(faults, fmt.Errorf("balance: Health.Path %q must begin with /", h.Path))
@@ -61,9 +62,9 @@ func (h *Health) resolve() error {
 
 func (h *Health) on() bool { return h.Path != "-" || h.Check != nil }
 
-// Run makes the active checks and the outlier sweeps until ctx ends, and
-// returns nil then. Call it once, in a goroutine of its own. Without it a pool
-// works, but only consecutive failures take an endpoint out.
+// Run performs the active checks and the outlier sweeps until ctx ends, and then returns nil.
+// Call it once, in a goroutine of its own. Without it only consecutive failures eject an
+// endpoint.
 func (p *Pool) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	if p.cfg.Health.on() {
@@ -76,7 +77,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	return nil
 }
 
-// every calls f each interval, with some jitter.
+// every calls f at each interval, with some jitter.
 func (p *Pool) every(ctx context.Context, interval time.Duration, now bool, f func(context.Context)) {
 	timer := time.NewTimer(jittered(interval))
 	defer timer.Stop()
@@ -107,7 +108,7 @@ func (p *Pool) checkAll(ctx context.Context) {
 			defer func() { <-slots }()
 			err := p.check(ctx, n)
 			if exchange.IsRefused(err) || ctx.Err() != nil {
-				return // nobody asked the endpoint
+				return // the endpoint was not called
 			}
 			p.judge(n, err)
 		})
@@ -132,20 +133,20 @@ func (p *Pool) check(ctx context.Context, n *node) error {
 		return fmt.Errorf("balance: check %s: %w", n.name, err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, res.Body, maxCheckBody) // so that the connection can be used again
+	_, _ = io.CopyN(io.Discard, res.Body, maxCheckBody) // so that the connection can be reused
 	if res.StatusCode < 200 || res.StatusCode > 399 {
 		return fmt.Errorf("balance: check %s: status %d", n.name, res.StatusCode)
 	}
 	return nil
 }
 
-// judge counts like results in a row; n.probes is positive for good ones and
-// negative for bad ones. The very first result decides alone.
+// judge counts consecutive results; n.probes is positive for good ones and negative for bad
+// ones. The very first result alone decides.
 func (p *Pool) judge(n *node, err error) {
 	first := n.probes == 0
 	if err == nil {
 		n.probes = max(n.probes, 0) + 1
-		if (first || n.probes >= p.cfg.Health.Healthy) && n.sick.CompareAndSwap(true, false) {
+		if (first || n.probes >= p.cfg.Health.Healthy) && n.unhealthy.CompareAndSwap(true, false) {
 			p.cfg.SlowStart.begin(n, time.Now())
 			p.changed()
 			p.notify(Event{Kind: Recovered, Endpoint: n.name})
@@ -153,7 +154,7 @@ func (p *Pool) judge(n *node, err error) {
 		return
 	}
 	n.probes = min(n.probes, 0) - 1
-	if (first || -n.probes >= p.cfg.Health.Unhealthy) && n.sick.CompareAndSwap(false, true) {
+	if (first || -n.probes >= p.cfg.Health.Unhealthy) && n.unhealthy.CompareAndSwap(false, true) {
 		p.changed()
 		p.notify(Event{Kind: Unhealthy, Endpoint: n.name, Err: err})
 	}

@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clinic is an endpoint whose health a test turns on and off.
+// clinic is an endpoint whose health a test sets.
 type clinic struct {
-	sick   atomic.Bool
-	checks atomic.Int64
-	path   atomic.Value
+	unhealthy atomic.Bool
+	checks    atomic.Int64
+	path      atomic.Value
 }
 
 func (c *clinic) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -27,14 +27,14 @@ func (c *clinic) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	c.checks.Add(1)
 	c.path.Store(req.Method + " " + req.URL.String())
-	if c.sick.Load() {
-		return answer(503, "no"), nil
+	if c.unhealthy.Load() {
+		return response(503, "no"), nil
 	}
-	return answer(200, strings.Repeat("x", 100<<10)), nil
+	return response(200, strings.Repeat("x", 100<<10)), nil
 }
 
-// TestHealthThresholds: e00 is well at first, then each letter is one check's
-// result, f for failed; want tells after each whether it counts as healthy.
+// TestHealthThresholds: e00 is healthy at first, then each letter is one check's result, f for
+// failed; want has its health after each.
 func TestHealthThresholds(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -42,8 +42,8 @@ func TestHealthThresholds(t *testing.T) {
 		results, want      string
 	}{
 		"defaults: 3 bad, 2 good":  {0, 0, "fffoo", "++--+"},
-		"a good one starts anew":   {0, 0, "ffoffoff", "++++++++"},
-		"a bad one starts anew":    {0, 0, "fffofoo", "++----+"},
+		"a good one restarts":      {0, 0, "ffoffoff", "++++++++"},
+		"a bad one restarts":       {0, 0, "fffofoo", "++----+"},
 		"one is enough":            {1, 1, "fofo", "-+-+"},
 		"slow to fall and to rise": {4, 5, "fffffoooo", "++++----+"},
 	}
@@ -84,17 +84,17 @@ func TestTheFirstCheckDecidesAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := &clinic{}
-		c.sick.Store(true)
+		c.unhealthy.Store(true)
 		p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: c})
-		require.True(t, status(t, p, "e00").Healthy, "well until checked")
+		require.True(t, status(t, p, "e00").Healthy, "healthy until checked")
 		run(t, p)
 		require.False(t, status(t, p, "e00").Healthy)
 	})
 }
 
-// TestASickEndpointIsAvoidedAndReturns, with the defaults: checks each 5 s,
-// 3 bad ones and 2 good ones.
-func TestASickEndpointIsAvoidedAndReturns(t *testing.T) {
+// TestAnUnhealthyEndpointIsAvoidedAndReturns: with the defaults, checks each 5 s, 3 bad ones
+// and 2 good ones.
+func TestAnUnhealthyEndpointIsAvoidedAndReturns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log events
@@ -104,19 +104,19 @@ func TestASickEndpointIsAvoidedAndReturns(t *testing.T) {
 		p := newPool(t, balance.Config{Endpoints: list, Transport: &clinic{}, OnEvent: log.on, Policy: balance.RoundRobin()})
 		run(t, p)
 		require.Equal(t, map[string]int{"e00": 3, "e01": 3, "e02": 3}, served(t, p, 9))
-		ill.sick.Store(true)
+		ill.unhealthy.Store(true)
 		advance(10 * time.Second)
 		require.Contains(t, served(t, p, 9), "e00", "two bad checks at most")
 		advance(7 * time.Second)
 		require.NotContains(t, served(t, p, 9), "e00")
-		ill.sick.Store(false)
+		ill.unhealthy.Store(false)
 		advance(12 * time.Second)
 		require.Contains(t, served(t, p, 9), "e00")
 		require.Equal(t, []string{"sick e00", "recovered e00"}, log.all())
 	})
 }
 
-// TestHealthRequest: what is asked for, and who is a good answer.
+// TestHealthRequest: the request of a check, and the good responses.
 func TestHealthRequest(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -142,17 +142,17 @@ func TestHealthRequest(t *testing.T) {
 	}
 }
 
-func TestHealthAnswers(t *testing.T) {
+func TestHealthResponses(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		answer transport
-		well   bool
+		response transport
+		well     bool
 	}{
-		"200":           {func(*http.Request) (*http.Response, error) { return answer(200, ""), nil }, true},
-		"204":           {func(*http.Request) (*http.Response, error) { return answer(204, ""), nil }, true},
-		"302":           {func(*http.Request) (*http.Response, error) { return answer(302, ""), nil }, true},
-		"404":           {func(*http.Request) (*http.Response, error) { return answer(404, ""), nil }, false},
-		"500":           {func(*http.Request) (*http.Response, error) { return answer(500, ""), nil }, false},
+		"200":           {func(*http.Request) (*http.Response, error) { return response(200, ""), nil }, true},
+		"204":           {func(*http.Request) (*http.Response, error) { return response(204, ""), nil }, true},
+		"302":           {func(*http.Request) (*http.Response, error) { return response(302, ""), nil }, true},
+		"404":           {func(*http.Request) (*http.Response, error) { return response(404, ""), nil }, false},
+		"500":           {func(*http.Request) (*http.Response, error) { return response(500, ""), nil }, false},
 		"no connection": {func(*http.Request) (*http.Response, error) { return nil, errRefused }, false},
 		"too slow": {func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
@@ -164,7 +164,7 @@ func TestHealthAnswers(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				var errs []error
-				p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: tt.answer, OnEvent: func(_ context.Context, e balance.Event) { errs = append(errs, e.Err) }})
+				p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: tt.response, OnEvent: func(_ context.Context, e balance.Event) { errs = append(errs, e.Err) }})
 				run(t, p)
 				advance(2 * time.Second)
 				require.Equal(t, tt.well, status(t, p, "e00").Healthy)
@@ -177,7 +177,7 @@ func TestHealthAnswers(t *testing.T) {
 	}
 }
 
-// TestHealthOff: without a path only an own check is made.
+// TestHealthOff: without a path only a custom check is made.
 func TestHealthOff(t *testing.T) {
 	t.Parallel()
 	for _, own := range []bool{false, true} {
@@ -185,23 +185,22 @@ func TestHealthOff(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := &clinic{}
-				var asked atomic.Int64
+				var called atomic.Int64
 				h := balance.Health{Path: "-"}
 				if own {
-					h.Check = func(context.Context, balance.Endpoint) error { asked.Add(1); return nil }
+					h.Check = func(context.Context, balance.Endpoint) error { called.Add(1); return nil }
 				}
 				p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: c, Health: h})
 				run(t, p)
 				advance(time.Minute)
 				require.Zero(t, c.checks.Load())
-				require.Equal(t, own, asked.Load() > 0)
+				require.Equal(t, own, called.Load() > 0)
 			})
 		})
 	}
 }
 
-// TestRunEndsWithItsContext, also while a check is under way; its result
-// counts for nothing then.
+// TestRunEndsWithItsContext: even during a check, whose result is then ignored.
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -224,7 +223,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// TestRunWithNothingToDo returns at once.
+// TestRunWithNothingToDo: it returns at once.
 func TestRunWithNothingToDo(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Health: balance.Health{Path: "-"}, Outlier: balance.Outlier{Interval: -1}})
@@ -236,7 +235,7 @@ func TestHealthBodyIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		body := &watched{Reader: strings.NewReader("ok")}
 		p := newPool(t, balance.Config{Endpoints: endpoints(1), Transport: transport(func(*http.Request) (*http.Response, error) {
-			res := answer(200, "")
+			res := response(200, "")
 			res.Body = body
 			return res, nil
 		})})

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// advance lets the bubble's clock move on and everybody react.
+// advance moves the bubble's clock and lets every goroutine react.
 func advance(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -34,7 +34,7 @@ func run(t *testing.T, p *balance.Pool) {
 	synctest.Wait()
 }
 
-// checkOnce runs the pool's first checks, which decide alone.
+// checkOnce runs the pool's first checks, which alone decide.
 func checkOnce(t *testing.T, p *balance.Pool) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -49,13 +49,13 @@ func checkOnce(t *testing.T, p *balance.Pool) {
 
 func contains(list []string, s string) bool { return slices.Contains(list, s) }
 
-// sortedPrefix puts the first n, which came at once, in order.
+// sortedPrefix sorts the first n, which are concurrent.
 func sortedPrefix(list []string, n int) []string {
 	slices.Sort(list[:min(n, len(list))])
 	return list
 }
 
-// status of one endpoint.
+// status returns the status of one endpoint.
 func status(t *testing.T, p *balance.Pool, name string) balance.Status {
 	t.Helper()
 	for _, s := range p.Status() {
@@ -67,7 +67,7 @@ func status(t *testing.T, p *balance.Pool, name string) balance.Status {
 	return balance.Status{}
 }
 
-// served counts who answers n requests. Each is read to its end.
+// served counts the endpoints that respond to n requests. Each is read to its end.
 func served(t *testing.T, p http.RoundTripper, n int) map[string]int {
 	t.Helper()
 	got := map[string]int{}
@@ -96,7 +96,7 @@ func (w *watched) Close() error {
 	return nil
 }
 
-// directed sends a request to the endpoint that its X-Key names, or nowhere.
+// directed sends a request to the endpoint that its X-Key names; to none without.
 func directed() balance.Policy {
 	return policyFunc(func(list []balance.EndpointInfo) balance.Picker {
 		return pickerFunc(func(req *http.Request, c balance.Candidates) int {
@@ -117,22 +117,22 @@ type pickerFunc func(*http.Request, balance.Candidates) int
 
 func (f pickerFunc) Pick(req *http.Request, c balance.Candidates) int { return f(req, c) }
 
-// told answers as the request's X-Status says, 200 by default, and passes
-// X-Retry-After on.
-func told(req *http.Request) (*http.Response, error) {
+// respond responds with the status in the request's X-Status, 200 by default, and its
+// X-Retry-After.
+func respond(req *http.Request) (*http.Response, error) {
 	code, err := strconv.Atoi(req.Header.Get("X-Status"))
 	if err != nil {
 		code = http.StatusOK
 	}
-	res := answer(code, "x")
+	res := response(code, "x")
 	if v := req.Header.Get("X-Retry-After"); v != "" {
 		res.Header.Set("Retry-After", v)
 	}
 	return res, nil
 }
 
-// outcomes makes exchanges at one endpoint: o is answered, f is a failure.
-// It reports whether the endpoint was used for all of them.
+// outcomes makes exchanges at one endpoint: o is a success, f a failure. It reports whether the
+// endpoint was used for all of them.
 func outcomes(t *testing.T, p *balance.Pool, endpoint, list string) bool {
 	t.Helper()
 	used := true

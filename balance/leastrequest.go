@@ -6,19 +6,18 @@ import (
 	"net/http"
 )
 
-// scanLimit is up to how many endpoints are all compared; beyond it two drawn
-// at random are (power of two choices, Mitzenmacher 2001). A full scan is the
-// better choice where it is affordable.
+// scanLimit is the number of endpoints up to which all are compared; beyond it two at random
+// are (power of two choices, Mitzenmacher 2001). A full scan chooses better where it is
+// affordable.
 const scanLimit = 64
 
-// LeastRequest picks the endpoint with the lowest cost
+// LeastRequest returns the default policy. It picks the endpoint with the lowest cost
 //
 //	(in-flight + 1) / (weight · success²)
 //
-// where success is the recent share of exchanges that it did not fail. Without
-// that factor an endpoint that fails at once looks idle and attracts traffic (a
-// black hole). Up to 64 endpoints are compared all, beyond that two at random.
-// It is the default policy.
+// where success is the recent share of exchanges that the endpoint did not fail. Without that
+// factor an endpoint that fails at once looks idle and attracts traffic (a black hole). It
+// compares up to 64 endpoints, beyond that two at random.
 func LeastRequest() Policy { return leastRequest{} }
 
 type leastRequest struct{}
@@ -27,7 +26,7 @@ func (leastRequest) Picker([]EndpointInfo) Picker { return leastRequest{} }
 
 func (leastRequest) Pick(_ *http.Request, c Candidates) int { return lowest(c, false) }
 
-// lowest finds the endpoint with the lowest cost, with or without the pace of its streams.
+// lowest returns the endpoint with the lowest cost, with or without the pace of its streams.
 func lowest(c Candidates, paced bool) int {
 	if c.Len() <= scanLimit {
 		return scan(c, paced)
@@ -35,7 +34,7 @@ func lowest(c Candidates, paced bool) int {
 	return twoChoices(c, paced)
 }
 
-// scan compares all, beginning at random so that ties are spread.
+// scan compares all, starting at random so that ties are spread.
 func scan(c Candidates, paced bool) int {
 	in := c.view.in
 	if len(in) == 0 {
@@ -54,7 +53,7 @@ func scan(c Candidates, paced bool) int {
 	return best
 }
 
-// twoChoices draws a few times for two that were not used before it scans.
+// twoChoices compares two endpoints at random; if it finds no two to use, it scans.
 func twoChoices(c Candidates, paced bool) int {
 	a, b := draw(c), draw(c)
 	if a == nil || b == nil {
@@ -78,8 +77,8 @@ func draw(c Candidates) *candidate {
 	return nil
 }
 
-// cost leaves success out while there is no failure to remember: that is
-// nearly always, and saves a division and the clock.
+// cost skips success while there is no recent failure, which is nearly always: that saves a
+// division and the clock.
 func (e *candidate) cost(now *int64, paced bool) float64 {
 	v := float64(e.node.inflight.Load()+1) * e.inverse
 	if paced {

@@ -13,14 +13,14 @@ const maglevSize = 65537
 // maglev is the look-up table: the owner of each place.
 type maglev struct{ table []int32 }
 
-// newMaglev fills the table: in turns, weighted, each endpoint takes the next
-// free place of its own permutation (§3.4 of the paper).
+// newMaglev fills the table: in turns, by weight, each endpoint takes the next free place of
+// its own permutation (§3.4 of the paper).
 func newMaglev(endpoints []EndpointInfo) order {
 	m := &maglev{}
 	if len(endpoints) == 0 {
 		return m
 	}
-	// By name, so that the order in which endpoints are listed does not matter.
+	// By name, so that the order of the endpoints does not matter.
 	byName := make([]int, len(endpoints))
 	for i := range byName {
 		byName[i] = i

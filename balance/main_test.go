@@ -17,16 +17,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// transport answers by host.
+// transport responds by host.
 type transport func(req *http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-func answer(status int, body string) *http.Response {
+func response(status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
 }
 
-func fine(*http.Request) (*http.Response, error) { return answer(200, "ok"), nil }
+func fine(*http.Request) (*http.Response, error) { return response(200, "ok"), nil }
 
 var errRefused = errors.New("connection refused")
 
@@ -58,8 +58,7 @@ func request(tb testing.TB, key string) *http.Request {
 	return req
 }
 
-// send makes a request, reads the answer to its end, and returns the host
-// that answered.
+// send makes a request, reads the response to its end, and returns the host that responded.
 func send(tb testing.TB, p http.RoundTripper, req *http.Request) (string, error) {
 	tb.Helper()
 	res, err := p.RoundTrip(req)
@@ -70,7 +69,7 @@ func send(tb testing.TB, p http.RoundTripper, req *http.Request) (string, error)
 	return res.Header.Get("X-Host"), errors.Join(err, res.Body.Close())
 }
 
-// named makes every host say who it is.
+// named makes every host return its name.
 func named(f transport) transport {
 	return func(req *http.Request) (*http.Response, error) {
 		res, err := f(req)

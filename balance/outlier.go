@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -11,59 +12,52 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// Outlier ejects endpoints whose live requests fail: Envoy's outlier
-// detection, with its defaults. Consecutive failures eject at once; the other
-// two rules are applied at each sweep of [Pool.Run]. An ejection ends by the
-// clock, whether or not Run runs. Zero means default, negative means off.
+// Outlier configures passive health checks, which eject endpoints whose live requests fail:
+// Envoy's outlier detection, with its defaults. Consecutive failures eject at once; the other
+// two rules are applied by each sweep of [Pool.Run]. An ejection ends by the clock, whether or
+// not Run runs. Zero values select the defaults, negative ones disable.
 //
-// Failures are those that the endpoint is to blame for: no status 4xx is one. A request is
-// one of them, whatever the number of its attempts there. Where callers are told apart, the
-// failures of one alone eject nothing while others succeeded in the last ten seconds.
+// A failure is what the endpoint is to blame for, which no status 4xx is. A request counts
+// once, whatever the number of its attempts. If callers are known, the failures of one caller
+// alone don't eject an endpoint while others succeeded in the last ten seconds.
 type Outlier struct {
-	// Consecutive failures in a row eject. Default 5.
+	// Consecutive is the number of failures in a row that ejects. Default: 5.
 	Consecutive int
-	// Interval is the time between sweeps. Default 10 s.
+	// Interval is the time between sweeps. Default: 10 s.
 	Interval time.Duration
-	// BaseEjection times the number of ejections in a row is how long one
-	// lasts, up to MaxEjection. Defaults 30 s and 300 s.
+	// BaseEjection times the number of ejections in a row is the duration of an ejection, up to
+	// MaxEjection. Default: 30 s and 300 s.
 	BaseEjection, MaxEjection time.Duration
-	// MaxEjected is the most endpoints, in percent, ejected at once; one is
-	// always allowed. Default 10.
+	// MaxEjected is the maximum share of ejected endpoints, in percent; one is always allowed.
+	// Default: 10.
 	MaxEjected int
-	// StdevFactor: an endpoint whose success rate is below the mean minus so
-	// many standard deviations is ejected, when MinHosts endpoints had
-	// MinRequests in the interval. Defaults 1.9, 5, 100.
+	// StdevFactor is the number of standard deviations below the mean success rate at which an
+	// endpoint is ejected, if at least MinHosts endpoints had MinRequests in the interval.
+	// Default: 1.9, 5 and 100.
 	StdevFactor float64
 	MinHosts    int
 	MinRequests int
-	// FailurePercent of an interval ejects whatever the others do, with
-	// MinRequests. Default off; Envoy's is 85.
+	// FailurePercent is the percentage of failures in an interval that ejects an endpoint with
+	// MinRequests, whatever the others do. Default: 0, off; Envoy's is 85.
 	FailurePercent int
 }
 
 func (o *Outlier) resolve() error {
-	o.Consecutive = orDefault(o.Consecutive, 5)
-	o.Interval = orDefault(o.Interval, 10*time.Second)
-	o.BaseEjection = orDefault(o.BaseEjection, 30*time.Second)
-	o.MaxEjection = max(orDefault(o.MaxEjection, 300*time.Second), o.BaseEjection)
-	o.MaxEjected = orDefault(o.MaxEjected, 10)
-	o.StdevFactor = orDefault(o.StdevFactor, 1.9)
-	o.MinHosts = orDefault(o.MinHosts, 5)
-	o.MinRequests = orDefault(o.MinRequests, 100)
+	o.Consecutive = cmp.Or(o.Consecutive, 5)
+	o.Interval = cmp.Or(o.Interval, 10*time.Second)
+	o.BaseEjection = cmp.Or(o.BaseEjection, 30*time.Second)
+	o.MaxEjection = max(cmp.Or(o.MaxEjection, 300*time.Second), o.BaseEjection)
+	o.MaxEjected = cmp.Or(o.MaxEjected, 10)
+	o.StdevFactor = cmp.Or(o.StdevFactor, 1.9)
+	o.MinHosts = cmp.Or(o.MinHosts, 5)
+	o.MinRequests = cmp.Or(o.MinRequests, 100)
 	if o.MaxEjected > 100 || o.FailurePercent > 100 {
 		return errors.New("balance: Outlier: MaxEjected and FailurePercent are percentages")
 	}
 	return nil
 }
 
-func orDefault[T ~int | ~int64 | ~float64](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
-}
-
-// record is what a node's live requests tell.
+// record counts the results of a node's live requests.
 type record struct {
 	mu        sync.Mutex
 	row       int // failures in a row
@@ -72,15 +66,15 @@ type record struct {
 	callers   evidence.Callers
 }
 
-// outcome is how an attempt went, whose it was, and whether its exchange was counted here
-// before.
+// outcome is the result of an attempt, its caller, and whether its exchange was counted for the
+// node before.
 type outcome struct {
 	ok     bool
 	caller uint64
 	seen   exchange.Observation
 }
 
-// count takes one attempt's outcome.
+// count records the outcome of one attempt.
 func (p *Pool) count(n *node, o outcome) {
 	now := time.Now()
 	n.success.add(now.UnixNano(), o.ok)
@@ -92,9 +86,9 @@ func (p *Pool) count(n *node, o outcome) {
 	}
 }
 
-// add counts an outcome and reports whether the row is long enough to eject. What ends
-// while the node is out began before: its next row starts afresh. An exchange counts once,
-// whatever the number of its attempts.
+// add counts an outcome and reports whether the node must be ejected for failures in a row.
+// Exchanges that end while the node is out don't count towards the next row. An exchange counts
+// once, whatever the number of its attempts.
 func (r *record) add(now time.Time, o outcome, out bool, limit int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,7 +97,7 @@ func (r *record) add(now time.Time, o outcome, out bool, limit int) bool {
 		r.callers.Add(now, o.caller, !o.ok)
 	case exchange.Corrected:
 		r.callers.Correct(now, o.caller)
-		r.bad = max(r.bad-1, 0) // it may be in the interval before
+		r.bad = max(r.bad-1, 0) // it may belong to the interval before
 	case exchange.Repeated:
 		return false
 	}
@@ -123,14 +117,13 @@ func (r *record) add(now time.Time, o outcome, out bool, limit int) bool {
 	return true
 }
 
-// shared reports whether the failures are not those of one caller beside successes of
-// others, who could not be served any more.
+// shared reports whether the failures are not only those of one caller while others succeed.
 func (r *record) shared(now time.Time) bool {
 	others, several := r.callers.Others(now)
 	return several || others.Good() == 0
 }
 
-// eject takes a node out for a while, unless too many are out already.
+// eject ejects a node, unless too many are out already.
 func (p *Pool) eject(n *node, now time.Time) {
 	o := &p.cfg.Outlier
 	if o.MaxEjected < 0 || o.BaseEjection < 0 {
@@ -148,8 +141,8 @@ func (p *Pool) eject(n *node, now time.Time) {
 	p.notify(Event{Kind: Ejected, Endpoint: n.name, For: d})
 }
 
-// ejection returns how long the next one lasts. It counts no further than
-// makes a difference, so that a node that was out for long can live it down.
+// ejection returns the duration of the next ejection. It counts no further than matters, so
+// that a node that was out for long can recover.
 func (r *record) ejection(base, most time.Duration) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -159,7 +152,8 @@ func (r *record) ejection(base, most time.Duration) time.Duration {
 	return min(time.Duration(r.ejections)*base, most)
 }
 
-// mayEject reports whether n is in and the share of those out allows it.
+// mayEject reports whether n is in the set and not ejected, and the share of those ejected
+// allows it.
 func (p *Pool) mayEject(n *node, now int64) bool {
 	list := p.set.Load().nodes
 	if !slices.Contains(list, n) { // removed meanwhile
@@ -177,16 +171,15 @@ func (p *Pool) mayEject(n *node, now int64) bool {
 	return out == 0 || (out+1)*100 <= p.cfg.Outlier.MaxEjected*len(list)
 }
 
-// rate is one node's interval.
+// rate is the result of one node's interval.
 type rate struct {
 	node    *node
-	success float64 // share
+	success float64 // from 0 to 1
 	total   int
-	shared  bool // it is not one caller's alone
+	shared  bool // the failures are not one caller's alone
 }
 
-// sweep applies the rules that compare endpoints, and lets the memory of
-// earlier ejections fade.
+// sweep applies the rules that compare endpoints, and reduces the count of earlier ejections.
 func (p *Pool) sweep(now time.Time) {
 	o := &p.cfg.Outlier
 	var rates []rate
@@ -209,7 +202,7 @@ func (p *Pool) sweep(now time.Time) {
 	}
 }
 
-// interval returns and forgets the counts since the last sweep.
+// interval returns the counts since the last sweep, and resets them.
 func (r *record) interval(now time.Time, in bool) rate {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -18,11 +18,11 @@ func outlierPool(t *testing.T, n int, o balance.Outlier, on func(context.Context
 	t.Helper()
 	return newPool(t, balance.Config{
 		Endpoints: endpoints(n), Outlier: o, OnEvent: on, Policy: directed(), PanicThreshold: -1,
-		Transport: transport(told), Health: balance.Health{Path: "-"},
+		Transport: transport(respond), Health: balance.Health{Path: "-"},
 	})
 }
 
-// ejected is the time for which an endpoint is out from now.
+// ejected returns how long an endpoint remains ejected.
 func ejected(t *testing.T, p *balance.Pool, endpoint string) time.Duration {
 	t.Helper()
 	until := status(t, p, endpoint).EjectedUntil
@@ -81,7 +81,7 @@ func TestEjectionGrows(t *testing.T) {
 			require.Equal(t, time.Duration(want)*time.Second, ejected(t, p, "e00"))
 			advance(ejected(t, p, "e00"))
 		}
-		advance(12 * time.Second) // one sweep takes one back, or two
+		advance(12 * time.Second) // a sweep reduces the count by one or two
 		outcomes(t, p, "e00", "fffff")
 		require.InDelta(t, 100, ejected(t, p, "e00").Seconds(), 10)
 		advance(ejected(t, p, "e00"))
@@ -185,7 +185,7 @@ func TestASweepForgets(t *testing.T) {
 	})
 }
 
-// TestWhatFailsWhileOut began before, and is not held against the endpoint's return.
+// TestWhatFailsWhileOut: it began before, and does not count after the endpoint's return.
 func TestWhatFailsWhileOut(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestWhatFailsWhileOut(t *testing.T) {
 		for range 9 {
 			req := request(t, "e00")
 			req.Header.Set("X-Status", "502")
-			res, err := p.RoundTrip(req) //nolint:bodyclose // is closed below
+			res, err := p.RoundTrip(req) //nolint:bodyclose // closed below
 			require.NoError(t, err)
 			late = append(late, res.Body)
 		}
@@ -223,7 +223,7 @@ func TestARemovedEndpointIsNotEjected(t *testing.T) {
 	})
 }
 
-func TestTheEventTellsHowLong(t *testing.T) {
+func TestTheEventHasTheDuration(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var got balance.Event

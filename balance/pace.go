@@ -14,65 +14,64 @@ import (
 )
 
 const (
-	// paceMemory is the time in which what was seen of an endpoint's streams fades to 1/e.
+	// paceMemory is the time in which observations of an endpoint's streams decay to 1/e.
 	paceMemory = 500 * time.Millisecond
-	// paceEvery is how old what picks compare may be.
+	// paceEvery is the maximum age of the factors that picks compare.
 	paceEvery = 50 * time.Millisecond
-	// pacePrior is how many seconds of a stream at the mean rate every endpoint is given:
-	// one without streams has that, and a single gap says little.
+	// pacePrior is the number of seconds of a stream at the mean rate that every endpoint is
+	// credited with: an endpoint without streams has only that, and a single gap says little.
 	pacePrior = 0.25
-	// fastest bounds how much faster than the mean an endpoint may look: what a slow
-	// client left in a connection's buffer is read at any speed.
+	// fastest bounds how much faster than the mean an endpoint may look: what a slow client
+	// left in a connection's buffer is read at any speed.
 	fastest = 4
-	// patience is how long anybody may wait for a first event, and the longest silence that
-	// one stream, on average, is believed to show an endpoint's: longer it may be its own.
+	// patience is the wait for a first event that counts as normal, and the longest silence per
+	// stream that counts against the endpoint: a longer one may be the stream's own.
 	patience = time.Second
-	// longest bounds the age in the line for a first event, and how long a wait for another
-	// was: an endpoint is asked again some time, or nobody would see that only that one stream
-	// was stuck.
+	// longest bounds the age in the queue for a first event, and the wait for a later one: the
+	// endpoint must be used again at some time, in case only one stream was stuck.
 	longest = 10 * patience
-	// faintest is the mean, in events a second, below which nothing is known of streams.
+	// faintest is the mean, in events per second, below which nothing is known of streams.
 	faintest = 1e-3
-	// atOnce is how soon comes what was in a buffer.
+	// atOnce is the time within which buffered data arrives.
 	atOnce = 100 * time.Microsecond
 )
 
-// pace is how fast the streams of an endpoint are, as seen from here: events for each
-// second that a stream waited for one, and how long the eldest waits for its first.
+// pace is the observed speed of an endpoint's streams: events per second that a stream waited
+// for one, and how long the oldest stream has waited for its first.
 type pace struct {
 	mu      sync.Mutex
-	waiting list.List // of int64: when streams were asked for that have no event yet, nor were overtaken
+	waiting list.List // of int64: the start of streams without an event, and without a later one that overtook them
 	events  float64
 	seconds float64
-	faded   int64 // when both were
-	blocked int64 // streams that are read at this moment, whose next event is late or not
-	since   int64 // the sum of when they began to
+	faded   int64 // when both were last reduced
+	blocked int64 // streams that are being read now
+	since   int64 // the sum of the times at which these reads began
 
 	factor atomic.Uint64 // float64: how many times slower than the mean; for picks
 }
 
-// ask notes that a stream was asked for.
-func (p *pace) ask(now int64) *list.Element {
+// requested records the request of a stream.
+func (p *pace) requested(now int64) *list.Element {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.waiting.PushBack(now)
 }
 
-// gone notes that a stream will not begin, or is none.
+// gone records that a stream will not begin, or is none.
 func (p *pace) gone(e *list.Element) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waiting.Remove(e)
 }
 
-// begun notes a stream's first event. What those wait for that were asked for earlier is
-// not the endpoint then, but something of their own.
+// begun records a stream's first event. Streams that were requested earlier are then delayed by
+// something other than the endpoint.
 func (p *pace) begun(e *list.Element) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	asked, _ := e.Value.(int64)
+	requested, _ := e.Value.(int64)
 	for first := p.waiting.Front(); first != nil; first = p.waiting.Front() {
-		if before, _ := first.Value.(int64); before >= asked {
+		if before, _ := first.Value.(int64); before >= requested {
 			break
 		}
 		p.waiting.Remove(first)
@@ -80,7 +79,7 @@ func (p *pace) begun(e *list.Element) {
 	p.waiting.Remove(e)
 }
 
-// block and unblock stand around the time in which a stream that has begun is read.
+// block and unblock enclose a read of a stream that has begun.
 func (p *pace) block(now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +87,7 @@ func (p *pace) block(now int64) {
 	p.since += now
 }
 
-// unblock adds the seconds since the read before, if they say something about the endpoint.
+// unblock adds the seconds since the previous read, if they are evidence about the endpoint.
 func (p *pace) unblock(begin, now int64, seconds float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +97,7 @@ func (p *pace) unblock(begin, now int64, seconds float64) {
 	p.seconds += seconds
 }
 
-// add adds events, which came in those seconds.
+// add adds events that arrived in those seconds.
 func (p *pace) add(events, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,7 +105,7 @@ func (p *pace) add(events, now int64) {
 	p.events += float64(events)
 }
 
-// fade forgets. The caller holds p.mu.
+// fade reduces old observations. The caller holds p.mu.
 func (p *pace) fade(now int64) {
 	keep := math.Exp(-float64(max(now-p.faded, 0)) / float64(paceMemory))
 	p.events *= keep
@@ -114,20 +113,20 @@ func (p *pace) fade(now int64) {
 	p.faded = now
 }
 
-// seen is what was seen of an endpoint's streams.
+// seen is what was observed of an endpoint's streams.
 type seen struct {
 	events, seconds float64
-	eldest          time.Duration // how long it has waited for its first event
+	eldest          time.Duration // how long the oldest stream has waited for its first event
 }
 
-// look returns what was seen until now, with the waiting of those that are blocked.
+// look returns the observations until now, including reads in progress.
 func (p *pace) look(now int64) (s seen) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fade(now)
 	if first := p.waiting.Front(); first != nil {
-		asked, _ := first.Value.(int64)
-		s.eldest = time.Duration(now - asked)
+		requested, _ := first.Value.(int64)
+		s.eldest = time.Duration(now - requested)
 	}
 	// Both products are too large for an int64 and wrap; their difference does not.
 	pending := time.Duration(p.blocked*now - p.since)
@@ -135,7 +134,7 @@ func (p *pace) look(now int64) (s seen) {
 	return s
 }
 
-// factor is how many times slower than the mean an endpoint is.
+// factor returns how many times slower than the mean an endpoint is.
 func (s seen) factor(mean float64) float64 {
 	factor := max(1, float64(min(s.eldest, longest))/float64(patience))
 	if mean < faintest {
@@ -144,7 +143,7 @@ func (s seen) factor(mean float64) float64 {
 	return factor * max(mean*(s.seconds+pacePrior)/(s.events+mean*pacePrior), 1/float64(fastest))
 }
 
-// slowness is the factor for picks.
+// slowness returns the factor for picks.
 func (p *pace) slowness() float64 {
 	if bits := p.factor.Load(); bits != 0 {
 		return math.Float64frombits(bits)
@@ -152,10 +151,10 @@ func (p *pace) slowness() float64 {
 	return 1
 }
 
-// paces is when the endpoints of a set were compared.
+// paces is the time at which the endpoints of a set were last compared.
 type paces struct{ last atomic.Int64 }
 
-// compare makes the factors anew, when the last time is some time ago.
+// compare updates the factors if they are older than paceEvery.
 func (s *set) compare(now int64) {
 	last := s.paces.last.Load()
 	if since := now - last; since >= 0 && since < int64(paceEvery) || !s.paces.last.CompareAndSwap(last, now) {
@@ -174,29 +173,28 @@ func (s *set) compare(now int64) {
 	}
 }
 
-// asksStream reports whether a request asks for a stream, as far as that can be known
-// before the answer.
-func asksStream(req *http.Request) bool {
+// wantsStream reports whether a request asks for a stream, as far as the request shows that.
+func wantsStream(req *http.Request) bool {
 	if strings.Contains(req.Header.Get("Accept"), "text/event-stream") {
 		return true
 	}
-	asks := bodies.Request(req)
-	return asks != nil && asks.Stream
+	parsed := bodies.Request(req)
+	return parsed != nil && parsed.Stream
 }
 
-// beat follows the events of one stream. Its methods are called by whoever reads the
-// stream, one after the other.
+// beat tracks the events of one stream. Its methods are called by the stream's reader, one
+// after the other.
 type beat struct {
-	pace   *pace
-	first  bool  // it had an event
-	begin  int64 // when the read under way began; 0: there is none
-	last   int64 // when the read before ended
-	behind bool  // the reader was busy, and what comes is from a buffer
-	events int64 // so far
-	tells  bool  // the latest read says something about the endpoint
+	pace     *pace
+	first    bool  // there was an event
+	begin    int64 // when the current read began; 0: there is none
+	last     int64 // when the previous read ended
+	behind   bool  // the reader was busy, and data comes from a buffer
+	events   int64 // so far
+	evidence bool  // the latest read is evidence about the endpoint
 }
 
-// reads notes that a read begins.
+// reads records the begin of a read.
 func (b *beat) reads(at time.Time) {
 	if b.first {
 		b.begin = at.UnixNano()
@@ -204,32 +202,32 @@ func (b *beat) reads(at time.Time) {
 	}
 }
 
-// read notes that it ended.
+// read records the end of a read.
 func (b *beat) read(at time.Time) {
 	if b.begin == 0 {
 		return
 	}
 	now, seconds := at.UnixNano(), 0.0
-	if b.tells = b.says(b.begin, now); b.tells {
+	if b.evidence = b.isEvidence(b.begin, now); b.evidence {
 		seconds = min(time.Duration(now-b.last), longest).Seconds()
 	}
 	b.pace.unblock(b.begin, now, seconds)
 	b.begin, b.last = 0, now
 }
 
-// event notes that there were n events so far.
+// event records the number of events so far.
 func (b *beat) event(n int64, at time.Time) {
 	if !b.first {
 		b.first, b.last = true, at.UnixNano()
-	} else if b.tells {
+	} else if b.evidence {
 		b.pace.add(n-b.events, at.UnixNano())
 	}
 	b.events = n
 }
 
-// says reports whether what was read says something about the endpoint: not when most of
-// the time was the reader's own, or nobody knows, nor then until it has to wait again.
-func (b *beat) says(begin, now int64) bool {
+// isEvidence reports whether a read is evidence about the endpoint: not if most of the time was
+// the reader's own or is unknown, nor from then on until the reader has to wait again.
+func (b *beat) isEvidence(begin, now int64) bool {
 	waited := now - begin
 	switch {
 	case now < b.last || 2*waited < now-b.last: // the clock may have been set
@@ -240,7 +238,7 @@ func (b *beat) says(begin, now int64) bool {
 	return !b.behind
 }
 
-// follow follows the pace of a stream. One that is compressed can't be followed.
+// follow tracks the pace of a stream. A compressed one can't be tracked.
 func (u *use) follow(a *exchange.Attempt) {
 	if !u.pool.paced {
 		return

@@ -15,13 +15,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// read is what a scripted stream gives, after a while.
+// read is one read of a scripted stream, after a pause.
 type read struct {
 	after time.Duration
 	text  string
 }
 
-// scripted is a stream that gives reads, and then waits for its request's end.
+// scripted is a stream with given reads, which then waits for its request's end.
 type scripted struct {
 	reads []read
 	ends  bool
@@ -51,10 +51,10 @@ func (s *scripted) Read(p []byte) (int, error) {
 
 func (*scripted) Close() error { return nil }
 
-// streams answers each request with what its endpoint gives.
+// streams responds to each request with the endpoint's stream.
 func streams(give func(endpoint string, req *http.Request) (header http.Header, s scripted)) transport {
 	return named(func(req *http.Request) (*http.Response, error) {
-		res := answer(http.StatusOK, "")
+		res := response(http.StatusOK, "")
 		header, s := give(strings.TrimSuffix(req.URL.Hostname(), ".test"), req)
 		s.ctx = req.Context()
 		res.Body, res.ContentLength = &s, -1
@@ -66,7 +66,7 @@ func streams(give func(endpoint string, req *http.Request) (header http.Header, 
 
 const tick = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}]}\n\n"
 
-// steadily gives an event every 20 ms.
+// steadily returns an event every 20 ms.
 func steadily(n int) (list []read) {
 	for range n {
 		list = append(list, read{20 * time.Millisecond, tick})
@@ -74,29 +74,28 @@ func steadily(n int) (list []read) {
 	return list
 }
 
-func cadencePool(t *testing.T, n int, tr transport) *balance.Pool {
+func tokenRatePool(t *testing.T, n int, tr transport) *balance.Pool {
 	t.Helper()
 	return newPool(t, balance.Config{Endpoints: endpoints(n), Policy: balance.TokenRate(), Transport: tr})
 }
 
-// begin sends a request for a stream, and reads the answer beside.
+// begin sends a request for a stream, and reads the response concurrently.
 func begin(ctx context.Context, t *testing.T, p *balance.Pool) (host string) {
 	t.Helper()
-	res, err := p.RoundTrip(asking(t, streamed).WithContext(ctx)) //nolint:bodyclose,contextcheck // swallow does it; it has the context then
+	res, err := p.RoundTrip(streamRequest(t, streamed).WithContext(ctx)) //nolint:bodyclose,contextcheck // swallow does it; it has the context then
 	require.NoError(t, err)
 	go swallow(res)
 	return res.Header.Get("X-Host")
 }
 
-// swallow reads an answer as fast as it can.
+// swallow reads a response as fast as it can.
 func swallow(res *http.Response) {
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
 }
 
-// A single stream that is stuck, for its own reasons, does not take an endpoint away from
-// all others.
-func TestCadenceStuckStream(t *testing.T) {
+// A single stream that is stuck, for its own reasons, does not exclude an endpoint.
+func TestTokenRateStuckStream(t *testing.T) {
 	t.Parallel()
 	tests := map[string][]read{
 		"before its first event": nil,
@@ -107,7 +106,7 @@ func TestCadenceStuckStream(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				stuck := ""
-				p := cadencePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
+				p := tokenRatePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
 					if stuck == "" {
 						stuck = host
 						return nil, scripted{reads: reads}
@@ -131,12 +130,12 @@ func TestCadenceStuckStream(t *testing.T) {
 	}
 }
 
-// Nor is it the endpoint's when it has ended.
-func TestCadenceStuckStreamEnds(t *testing.T) {
+// Nor does it after it has ended.
+func TestTokenRateStuckStreamEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		stuck := ""
-		p := cadencePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
+		p := tokenRatePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
 			if stuck == "" {
 				stuck = host
 				return nil, scripted{reads: []read{{20 * time.Millisecond, tick}}}
@@ -152,23 +151,22 @@ func TestCadenceStuckStreamEnds(t *testing.T) {
 			begin(ctx, t, p)
 		}
 		advance(2500 * time.Millisecond)
-		balance.Pick(p, asking(t, streamed))
+		balance.Pick(p, streamRequest(t, streamed))
 		assert.InDelta(t, 1, status(t, p, stuck).Slowness, 0.5)
 		cancel()
 		advance(time.Second)
 	})
 }
 
-// What was in a buffer while the reader was busy with something else does not make the
-// other endpoints slow.
-func TestCadenceOfABacklog(t *testing.T) {
+// Events that were buffered while the reader was busy do not make the other endpoints look slow.
+func TestTokenRateOfABacklog(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		backlog := []read{{20 * time.Millisecond, tick}, {20 * time.Millisecond, tick}}
 		for range 100 {
 			backlog = append(backlog, read{time.Microsecond, strings.Repeat(tick, 20)})
 		}
-		p := cadencePool(t, 2, streams(func(host string, req *http.Request) (http.Header, scripted) {
+		p := tokenRatePool(t, 2, streams(func(host string, req *http.Request) (http.Header, scripted) {
 			if req.Header.Get("X-Slow") != "" {
 				return nil, scripted{reads: append(backlog, steadily(500)...), ends: true}
 			}
@@ -179,7 +177,7 @@ func TestCadenceOfABacklog(t *testing.T) {
 			begin(ctx, t, p)
 		}
 		advance(time.Second)
-		req := asking(t, streamed).WithContext(ctx)
+		req := streamRequest(t, streamed).WithContext(ctx)
 		req.Header.Set("X-Slow", "1")
 		res, err := p.RoundTrip(req) //nolint:bodyclose // swallow does it
 		require.NoError(t, err)
@@ -195,12 +193,12 @@ func TestCadenceOfABacklog(t *testing.T) {
 	})
 }
 
-// What is in an event does not count.
-func TestCadenceCountsEvents(t *testing.T) {
+// The content of an event does not count.
+func TestTokenRateCountsEvents(t *testing.T) {
 	t.Parallel()
 	long := `data: {"choices":[{"delta":{"content":"` + strings.Repeat("data:", 20) + `"}}]}` + "\n\n"
 	synctest.Test(t, func(t *testing.T) {
-		p := cadencePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
+		p := tokenRatePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
 			text := "event: x\r\n" + tick
 			if host == "e01" {
 				text = long
@@ -222,11 +220,11 @@ func TestCadenceCountsEvents(t *testing.T) {
 	})
 }
 
-// Nobody can tell how fast a stream is that is compressed.
-func TestCadenceOfCompressedStreams(t *testing.T) {
+// The pace of a compressed stream is unknown.
+func TestTokenRateOfCompressedStreams(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := cadencePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
+		p := tokenRatePool(t, 2, streams(func(host string, _ *http.Request) (http.Header, scripted) {
 			reads := steadily(500)
 			for i := range reads {
 				reads[i].text = "\x1f\x8b"
@@ -242,19 +240,19 @@ func TestCadenceOfCompressedStreams(t *testing.T) {
 	})
 }
 
-// A body that panics while it is read is read no more.
-func TestCadenceForgetsWhoPanicked(t *testing.T) {
+// A body that panics while it is read is not read any more.
+func TestTokenRateForgetsAPanic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		first := true
-		p := cadencePool(t, 2, streams(func(string, *http.Request) (http.Header, scripted) {
+		p := tokenRatePool(t, 2, streams(func(string, *http.Request) (http.Header, scripted) {
 			if first {
 				first = false
 				return nil, scripted{reads: []read{{0, tick}, {0, "panic"}}}
 			}
 			return nil, scripted{reads: steadily(1000), ends: true}
 		}))
-		res, err := p.RoundTrip(asking(t, streamed)) //nolint:bodyclose // below
+		res, err := p.RoundTrip(streamRequest(t, streamed)) //nolint:bodyclose // below
 		require.NoError(t, err)
 		require.Panics(t, func() { _, _ = io.Copy(io.Discard, res.Body) })
 		require.NoError(t, res.Body.Close())
@@ -267,13 +265,13 @@ func TestCadenceForgetsWhoPanicked(t *testing.T) {
 	})
 }
 
-// However long ago the last event was, there is an endpoint to ask.
-func TestCadenceForgetsAllEvents(t *testing.T) {
+// However long ago the last event was, there is an endpoint to use.
+func TestTokenRateForgetsAllEvents(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for ms := 371_500; ms < 373_500; ms += 50 {
 			second := false
-			p := cadencePool(t, 2, streams(func(string, *http.Request) (http.Header, scripted) {
+			p := tokenRatePool(t, 2, streams(func(string, *http.Request) (http.Header, scripted) {
 				if second {
 					return nil, scripted{reads: []read{{0, tick}}}
 				}
@@ -287,7 +285,7 @@ func TestCadenceForgetsAllEvents(t *testing.T) {
 			begin(ctx, t, p) // its second event never comes
 			advance(time.Second)
 			for range 2 {
-				balance.Pick(p, asking(t, streamed))
+				balance.Pick(p, streamRequest(t, streamed))
 			}
 			for _, s := range p.Status() {
 				assert.Less(t, s.Slowness, 1e6, "after %d ms", ms)
@@ -299,8 +297,8 @@ func TestCadenceForgetsAllEvents(t *testing.T) {
 	})
 }
 
-// A wall clock that is set while a stream is read takes no time away.
-func TestCadenceWhenTheClockIsSet(t *testing.T) {
+// A wall clock that is set during a read does not change the time read.
+func TestTokenRateWhenTheClockIsSet(t *testing.T) {
 	t.Parallel()
 	const hour, gap = int64(time.Hour), int64(20 * time.Millisecond)
 	tests := []struct {
@@ -313,15 +311,15 @@ func TestCadenceWhenTheClockIsSet(t *testing.T) {
 		{"back, within the read", 2 * hour, 2*hour + 1, hour + gap, false},
 	}
 	for _, tt := range tests {
-		assert.Equal(t, tt.want, balance.Tells(tt.last, tt.begin, tt.now), tt.name)
+		assert.Equal(t, tt.want, balance.IsEvidence(tt.last, tt.begin, tt.now), tt.name)
 	}
 }
 
 // A GetBody that panics leaves nothing behind.
-func TestCadenceGetBodyPanics(t *testing.T) {
+func TestTokenRateGetBodyPanics(t *testing.T) {
 	t.Parallel()
-	p := cadencePool(t, 1, named(fine))
-	req := asking(t, streamed)
+	p := tokenRatePool(t, 1, named(fine))
+	req := streamRequest(t, streamed)
 	req.Body = io.NopCloser(strings.NewReader(streamed))
 	req.GetBody = func() (io.ReadCloser, error) { panic("body") }
 	require.Panics(t, func() { _, _ = p.RoundTrip(req) }) //nolint:bodyclose // there is none
@@ -331,7 +329,7 @@ func TestCadenceGetBodyPanics(t *testing.T) {
 // assertAlike looks again, and finds no endpoint slower than the others.
 func assertAlike(t *testing.T, p *balance.Pool, delta float64) {
 	t.Helper()
-	balance.Pick(p, asking(t, streamed))
+	balance.Pick(p, streamRequest(t, streamed))
 	for _, s := range p.Status() {
 		assert.InDelta(t, 1, s.Slowness, delta, s.Name)
 	}

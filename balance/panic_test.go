@@ -11,28 +11,28 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestPanicThreshold makes a number of ten endpoints sick and counts who serves.
+// TestPanicThreshold makes a number of ten endpoints unhealthy and counts those that serve.
 func TestPanicThreshold(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		threshold    float64
-		sick, served int
-		panics       bool
+		threshold         float64
+		unhealthy, served int
+		panics            bool
 	}{
-		"none sick":                  {0, 0, 10, false},
-		"half sick is not too many":  {0, 5, 5, false},
+		"none":                       {0, 0, 10, false},
+		"half is not too many":       {0, 5, 5, false},
 		"more than half":             {0, 6, 10, true},
 		"all":                        {0, 10, 10, true},
 		"off":                        {-1, 9, 1, false},
 		"a fifth must do: two do":    {0.2, 8, 2, false},
 		"a fifth must do: one won't": {0.2, 9, 10, true},
-		"all must be well":           {1, 1, 10, true},
+		"all must be healthy":        {1, 1, 10, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log events
-			p := newPool(t, balance.Config{Endpoints: endpoints(10), Transport: named(fine), PanicThreshold: tt.threshold, OnEvent: log.on, Policy: balance.RoundRobin(), Health: sickUpTo(tt.sick)})
+			p := newPool(t, balance.Config{Endpoints: endpoints(10), Transport: named(fine), PanicThreshold: tt.threshold, OnEvent: log.on, Policy: balance.RoundRobin(), Health: unhealthyUpTo(tt.unhealthy)})
 			checkOnce(t, p)
 			got := map[string]bool{}
 			for range 40 {
@@ -49,7 +49,7 @@ func TestPanicThreshold(t *testing.T) {
 func TestPanicIsLeft(t *testing.T) {
 	t.Parallel()
 	var log events
-	p := newPool(t, balance.Config{Endpoints: endpoints(3), OnEvent: log.on, Health: sickUpTo(2)})
+	p := newPool(t, balance.Config{Endpoints: endpoints(3), OnEvent: log.on, Health: unhealthyUpTo(2)})
 	checkOnce(t, p)
 	_, err := send(t, p, request(t, ""))
 	require.NoError(t, err)
@@ -61,7 +61,7 @@ func TestPanicIsLeft(t *testing.T) {
 
 func TestEvenInAPanicADrainingEndpointIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: named(fine), Health: sickUpTo(2)})
+	p := newPool(t, balance.Config{Endpoints: endpoints(2), Transport: named(fine), Health: unhealthyUpTo(2)})
 	checkOnce(t, p)
 	require.NoError(t, p.Drain("e00"))
 	for range 10 {
@@ -71,8 +71,8 @@ func TestEvenInAPanicADrainingEndpointIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestNobodyThere: closed, with an error that says so.
-func TestNobodyThere(t *testing.T) {
+// TestNoEndpoint: closed, with an error for that.
+func TestNoEndpoint(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(*testing.T) *balance.Pool{
 		"no endpoint": func(t *testing.T) *balance.Pool { t.Helper(); return newPool(t, balance.Config{}) },
@@ -82,9 +82,9 @@ func TestNobodyThere(t *testing.T) {
 			require.NoError(t, p.Drain("e00"))
 			return p
 		},
-		"all sick, no panic": func(t *testing.T) *balance.Pool {
+		"all unhealthy, no panic": func(t *testing.T) *balance.Pool {
 			t.Helper()
-			p := newPool(t, balance.Config{Endpoints: endpoints(2), Health: sickUpTo(2), PanicThreshold: -1})
+			p := newPool(t, balance.Config{Endpoints: endpoints(2), Health: unhealthyUpTo(2), PanicThreshold: -1})
 			checkOnce(t, p)
 			return p
 		},
@@ -106,15 +106,15 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// sickUpTo makes the first n endpoints fail their check.
-func sickUpTo(n int) balance.Health {
-	sick := map[string]bool{}
+// unhealthyUpTo makes the first n endpoints fail their check.
+func unhealthyUpTo(n int) balance.Health {
+	unhealthy := map[string]bool{}
 	for _, e := range endpoints(n) {
-		sick[e.Name] = true
+		unhealthy[e.Name] = true
 	}
 	return balance.Health{Check: func(_ context.Context, e balance.Endpoint) error {
-		if sick[e.Name] {
-			return errors.New("sick")
+		if unhealthy[e.Name] {
+			return errors.New("unhealthy")
 		}
 		return nil
 	}}

@@ -34,9 +34,9 @@ func BenchmarkPick(b *testing.B) {
 	}
 }
 
-// BenchmarkPickBusy is the worse case: 16 endpoints of unlike weights with
-// streams under way, of which one has failed lately, so that the clock and
-// e^x are needed, and logarithms for rendezvous.
+// BenchmarkPickBusy is the worse case: 16 endpoints of different weights with streams in
+// progress, one of which has failed lately, so that the clock and e^x are needed, and
+// logarithms for rendezvous.
 func BenchmarkPickBusy(b *testing.B) {
 	for name, policy := range pickPolicies() {
 		b.Run(name, func(b *testing.B) {
@@ -74,7 +74,7 @@ func BenchmarkStream(b *testing.B) {
 	for name, policy := range map[string]balance.Policy{"least_request": balance.LeastRequest(), "cadence": balance.TokenRate()} {
 		b.Run(name, func(b *testing.B) {
 			p := newPool(b, balance.Config{Endpoints: endpoints(4), Policy: policy, Transport: transport(func(*http.Request) (*http.Response, error) {
-				res := answer(http.StatusOK, "")
+				res := response(http.StatusOK, "")
 				res.Header.Set("Content-Type", "text/event-stream")
 				res.Body = &ready{left: 1000}
 				return res, nil
@@ -94,7 +94,7 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
-// ready is a stream whose events are all there.
+// ready is a stream whose events are all available.
 type ready struct{ left int }
 
 func (r *ready) Read(p []byte) (int, error) {

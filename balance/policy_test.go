@@ -70,8 +70,8 @@ func TestLeastRequestHonoursWeights(t *testing.T) {
 	require.InDelta(t, 30, open["e00"], 1)
 }
 
-// TestBlackHole is §1.2 finding 6 of the design: one of 16 endpoints fails
-// instantly, half of the time it is broken, and must not attract traffic.
+// TestBlackHole: one of 16 endpoints fails instantly, half of the time, and must not attract
+// traffic.
 func TestBlackHole(t *testing.T) {
 	for _, ejection := range []bool{false, true} {
 		t.Run(fmt.Sprintf("ejection %v", ejection), func(t *testing.T) {
@@ -91,13 +91,13 @@ func blackHole(t *testing.T, ejection bool) {
 		timer := time.NewTimer(time.Duration(rand.ExpFloat64() * float64(500*time.Millisecond)))
 		defer timer.Stop()
 		<-timer.C
-		return answer(200, "ok"), nil
+		return response(200, "ok"), nil
 	})}
 	if !ejection {
 		cfg.Outlier.MaxEjected = -1
 	}
 	p := newPool(t, cfg)
-	const total = 24000 // 100 a second, for four minutes
+	const total = 24000 // 100 per second, for four minutes
 	failed := make(chan bool, total)
 	for range total {
 		<-time.After(10 * time.Millisecond) // in the bubble's time
@@ -119,7 +119,7 @@ func blackHole(t *testing.T, ejection bool) {
 	require.LessOrEqual(t, float64(lost)/total, 0.005)
 }
 
-// assign returns who serves each of n keys.
+// assign returns the endpoint that serves each of n keys.
 func assign(tb testing.TB, p *balance.Pool, n int) map[string]string {
 	tb.Helper()
 	got := make(map[string]string, n)
@@ -175,7 +175,7 @@ func TestHashMovesFewKeysOnAddition(t *testing.T) {
 	}
 }
 
-// movedKeys counts those that moved, and those that did not move to the new endpoint.
+// movedKeys counts keys that moved, and those that did not move to the new endpoint.
 func movedKeys(before, after map[string]string, added string) (moved, astray int) {
 	for key, host := range after {
 		if host == before[key] {

@@ -12,42 +12,42 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// ErrNoEndpoint: the pool has no endpoint that may be used. A request gets it
-// inside an *apierror.Error with status 503 and code "no_endpoint".
+// ErrNoEndpoint is returned when the pool has no usable endpoint. It is wrapped in an
+// *apierror.Error with status 503 and code "no_endpoint".
 var ErrNoEndpoint = errors.New("balance: no endpoint available")
 
-// Config describes a pool.
+// Config configures a Pool. Every field has a default.
 type Config struct {
-	// Endpoints are the servers to begin with. They may be none.
+	// Endpoints are the initial endpoints. Default: none.
 	Endpoints []Endpoint
-	// Policy chooses among them. Default [LeastRequest].
+	// Policy picks an endpoint for each request. Default: [LeastRequest].
 	Policy Policy
-	// Transport carries the requests. Default: a clone of
-	// http.DefaultTransport that keeps 256 idle connections per server and
-	// leaves compression alone.
+	// Transport sends the requests. Default: a clone of http.DefaultTransport with 256 idle
+	// connections per server and without compression of its own.
 	Transport http.RoundTripper
-	// PreserveHost sends the request's own Host. Default false: the endpoint's.
+	// PreserveHost sends the request's own Host. Default: false, the endpoint's.
 	PreserveHost bool
-	// Health is the active check that [Pool.Run] makes.
+	// Health configures the active checks of [Pool.Run]. Default: see [Health].
 	Health Health
-	// Outlier ejects endpoints by how live requests end.
+	// Outlier configures the ejection of endpoints whose live requests fail. Default: see
+	// [Outlier].
 	Outlier Outlier
-	// SlowStart lets new and recovered endpoints begin with less.
+	// SlowStart reduces the share of new and recovered endpoints at first. Default: off.
 	SlowStart SlowStart
-	// PanicThreshold is the share of endpoints below which health no longer
-	// counts and all are used: it is then more likely that the checks are
-	// wrong, and certain that the rest would drown. Default 0.5; negative: off.
+	// PanicThreshold is the share of available endpoints, from 0 to 1, below which health is
+	// ignored and all are used: wrong checks are then more likely than failures, and the rest
+	// could not carry the load. Default: 0.5; negative: off.
 	PanicThreshold float64
-	// OnEvent is told of changes. It must not block. Optional.
+	// OnEvent is called after each change. It must not block. Default: nil, no events.
 	OnEvent func(context.Context, Event)
 }
 
-// Pool spreads requests over endpoints. It is an http.RoundTripper, safe for
-// concurrent use, also while endpoints come and go.
+// Pool balances requests over endpoints. It is an http.RoundTripper. It is safe for concurrent
+// use, also while endpoints are added and removed.
 type Pool struct {
 	cfg    Config
 	notify func(Event)
-	paced  bool       // the policy compares how fast streams are
+	paced  bool       // the policy compares the pace of streams
 	mu     sync.Mutex // held while the set changes
 	set    atomic.Pointer[set]
 	panic  atomic.Bool
@@ -55,7 +55,7 @@ type Pool struct {
 	cooling cooldown.Table
 }
 
-// set is an immutable list of endpoints with what was made for it.
+// set is an immutable list of endpoints with derived data.
 type set struct {
 	nodes  []*node
 	picker Picker
@@ -63,7 +63,7 @@ type set struct {
 	paces  paces
 }
 
-// New checks cfg and returns a pool. The error joins every fault found.
+// New returns a Pool. It returns an error that joins all faults of cfg.
 func New(cfg Config) (*Pool, error) {
 	err := errors.Join(cfg.Health.resolve(), cfg.Outlier.resolve(), cfg.SlowStart.check(), checkPolicy(cfg.Policy))
 	if cfg.PanicThreshold == 0 {
@@ -97,7 +97,7 @@ func checkPolicy(p Policy) error {
 
 func defaultTransport() http.RoundTripper {
 	t, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // somebody replaced it on purpose
+	if !ok { // replaced on purpose
 		return http.DefaultTransport
 	}
 	t = t.Clone()
@@ -107,15 +107,15 @@ func defaultTransport() http.RoundTripper {
 
 // install makes list the pool's set. The caller holds p.mu, or owns p alone.
 func (p *Pool) install(list []*node) {
-	static := make([]EndpointInfo, len(list))
+	infos := make([]EndpointInfo, len(list))
 	for i, n := range list {
-		static[i] = EndpointInfo{Name: n.name, Weight: int(n.weight.Load())}
+		infos[i] = EndpointInfo{Name: n.name, Weight: int(n.weight.Load())}
 	}
-	p.set.Store(&set{nodes: list, picker: p.cfg.Policy.Picker(static)})
+	p.set.Store(&set{nodes: list, picker: p.cfg.Policy.Picker(infos)})
 }
 
-// pick chooses an endpoint that is not to be avoided, and notes it in the attempt. Nil:
-// there is none.
+// pick chooses an endpoint that is not to be avoided, and records it in the attempt. Nil: there
+// is none.
 func (p *Pool) pick(req *http.Request, a *exchange.Attempt, avoid *avoidance) *node {
 	if avoid.isZero() {
 		avoid = nil
@@ -128,7 +128,7 @@ func (p *Pool) pick(req *http.Request, a *exchange.Attempt, avoid *avoidance) *n
 	return n
 }
 
-// choose returns an endpoint, and how many others might do.
+// choose returns an endpoint, and the number of other possible ones.
 func (p *Pool) choose(req *http.Request, avoid *avoidance) (n *node, others int) {
 	s := p.set.Load()
 	c := Candidates{set: s, view: s.view.Load(), avoid: avoid}
@@ -144,7 +144,7 @@ func (p *Pool) choose(req *http.Request, avoid *avoidance) (n *node, others int)
 	return s.nodes[i], others
 }
 
-// unused counts the usable endpoints that are not to be avoided.
+// unused returns the number of usable endpoints that are not to be avoided.
 func (c Candidates) unused() int {
 	n := len(c.view.in)
 	if c.avoid == nil {
@@ -158,26 +158,26 @@ func (c Candidates) unused() int {
 	return n
 }
 
-// viewOf returns the set's view, made anew when it is out of date.
+// viewOf returns the set's view, updated if it is out of date.
 func (p *Pool) viewOf(s *set, now int64) *view {
 	old := s.view.Load()
 	if old != nil && now < old.expires {
 		return old
 	}
 	v, panicking := s.look(now, p.cfg.PanicThreshold, p.cfg.SlowStart)
-	// What changed while we looked may be missing in v: then somebody put
-	// another view there, and the next pick looks again.
+	// A change meanwhile may be missing in v. It has stored another view then, and the next
+	// pick looks again.
 	if s.view.CompareAndSwap(old, v) && p.set.Load() == s && p.panic.Swap(panicking) != panicking {
 		p.notify(Event{Kind: panicKind(panicking)})
 	}
 	return v
 }
 
-// changed makes the next pick look again. Each call stores a view of its own,
-// so that viewOf notices it.
+// changed makes the next pick look again. Each call stores a view of its own, so that viewOf
+// notices it.
 func (p *Pool) changed() { p.set.Load().view.Store(&view{}) }
 
-// Status returns the state of every endpoint.
+// Status returns the status of every endpoint.
 func (p *Pool) Status() []Status {
 	now := time.Now().UnixNano()
 	list := p.set.Load().nodes
@@ -191,8 +191,8 @@ func (p *Pool) Status() []Status {
 	return out
 }
 
-// CloseIdleConnections closes those of the endpoints' transports, as
-// http.Client.CloseIdleConnections asks.
+// CloseIdleConnections closes the idle connections of the endpoints' transports. It is called by
+// http.Client.CloseIdleConnections.
 func (p *Pool) CloseIdleConnections() {
 	for _, n := range p.set.Load().nodes {
 		if t, ok := n.transport.(interface{ CloseIdleConnections() }); ok {

@@ -9,20 +9,21 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// promptBytes is how much of a prompt without messages tells conversations apart.
+// promptBytes is the length of the part of a prompt without messages that identifies a
+// conversation.
 const promptBytes = 1024
 
-// ByPrefix takes the key from what all turns of a conversation with a model begin
-// with: the model's name, tools, system prompt and the first message of the user, in the
-// form of OpenAI's chat completions and responses or Anthropic's messages; of a completion
-// the first 1,024 bytes of its prompt. So a turn meets the endpoint that has the turns
-// before in its prefix cache, through whichever gateway it comes, and gateways need not
-// know of each other. A prompt_cache_key is part of the key.
+// ByPrefix returns a Key that is common to all turns of a conversation with a model: the
+// model's name, tools, system prompt and the first message of the user, in the format of
+// OpenAI's chat completions and responses or Anthropic's messages; of a completion the first
+// 1,024 bytes of its prompt. So a turn reaches the endpoint that has the earlier turns in its
+// prefix cache, through any gateway and without coordination between gateways. A
+// prompt_cache_key is part of the key.
 //
-// A request has no key when its body is not one of these, is longer than what is held
-// (proxy.Bodies; without a proxy: than 4 MiB, or without GetBody), or goes on with an answer that only
-// a server knows (previous_response_id). Of one that goes on with a conversation that a
-// server knows, that is the key.
+// A request has no key if its body has another format, is beyond the limit of proxy.Bodies
+// (without a proxy: 4 MiB, or without GetBody), or continues a response that only a server
+// knows (previous_response_id). If it continues a conversation that a server knows, that is the
+// key.
 func ByPrefix() Key { return conversation }
 
 func conversation(r *http.Request) (string, bool) {
@@ -33,8 +34,8 @@ func conversation(r *http.Request) (string, bool) {
 	k, o := conversationKey{sum: sha256.New(), text: text}, &q.Conversation
 	switch {
 	case !isNull(o.Previous, text):
-		return "", false // what was said before is known to a server only
-	case !isNull(o.Known, text): // as a server knows it: a turn says only what is new
+		return "", false // only a server knows the earlier turns
+	case !isNull(o.Known, text): // stored by a server: a turn contains only what is new
 		k.add("conversation", o.Known)
 		return k.key(), true
 	case o.Messages.IsZero() && o.Prompt.IsZero():
@@ -47,16 +48,16 @@ func conversation(r *http.Request) (string, bool) {
 	k.add("instructions", o.Instructions)
 	k.add("prompt_cache_key", o.CacheKey)
 	k.messages(o)
-	prompt := o.Prompt // the request is shared
+	prompt := o.Prompt // a copy: the request is shared
 	prompt.End = min(prompt.End, prompt.Start+promptBytes)
 	k.add("prompt", prompt)
 	return k.key(), true
 }
 
-// isNull reports whether a member is not there, or null.
+// isNull reports whether a member is missing or null.
 func isNull(at llm.Span, text []byte) bool { return at.IsZero() || string(at.Of(text)) == "null" }
 
-// conversationKey is made of parts of a request's body.
+// conversationKey hashes parts of a request's body.
 type conversationKey struct {
 	sum  hash.Hash
 	text []byte
@@ -64,7 +65,7 @@ type conversationKey struct {
 
 func (k *conversationKey) key() string { return string(k.sum.Sum(nil)[:16]) }
 
-// messages adds those that count, without what moves on with each turn.
+// messages adds the messages, without the parts that change with each turn.
 func (k *conversationKey) messages(o *llm.Conversation) {
 	if o.Messages.IsZero() {
 		return
@@ -85,7 +86,7 @@ func (k *conversationKey) add(name string, at llm.Span) {
 	}
 }
 
-// write keeps parts apart, whatever is in them: JSON has no zero byte.
+// write separates parts, whatever they contain: JSON has no zero byte.
 func (k *conversationKey) write(name string, value []byte) {
 	k.sum.Write([]byte(name))
 	k.sum.Write([]byte{0})

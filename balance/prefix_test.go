@@ -12,10 +12,10 @@ import (
 
 func conversationKey(t *testing.T, body string) (string, bool) {
 	t.Helper()
-	return balance.ByPrefix()(asking(t, body))
+	return balance.ByPrefix()(streamRequest(t, body))
 }
 
-func TestByConversation(t *testing.T) {
+func TestByPrefix(t *testing.T) {
 	t.Parallel()
 	const (
 		system = `{"role":"system","content":"be brief"}`
@@ -62,7 +62,7 @@ func TestByConversation(t *testing.T) {
 	}
 }
 
-func TestByConversationWithoutKey(t *testing.T) {
+func TestByPrefixWithoutKey(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
 		"", "x", "[]", `{"model":"m"}`, `{"messages":[}`, `{"messages":[]`, `{"messages":[]} x`, `{"messages":}`,
@@ -77,8 +77,8 @@ func TestByConversationWithoutKey(t *testing.T) {
 	assert.False(t, ok, "no body")
 }
 
-// However many messages and parts there are, some are enough.
-func TestByConversationIsBounded(t *testing.T) {
+// The cost is bounded, however many messages and parts there are.
+func TestByPrefixIsBounded(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
 		`{"messages":[{"role":"x"}` + strings.Repeat(`,{"role":"x"}`, 100) + `%s]}`,
@@ -92,8 +92,8 @@ func TestByConversationIsBounded(t *testing.T) {
 	}
 }
 
-// A request without a key goes where the load is least, and one with a key stays.
-func TestConversations(t *testing.T) {
+// A request without a key goes to the least loaded endpoint, and one with a key stays.
+func TestPrefixAffinity(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(5), Policy: balance.PrefixAffinity(), Transport: named(fine)})
 	homes := map[string]bool{}
@@ -101,20 +101,20 @@ func TestConversations(t *testing.T) {
 		first := ""
 		said := fmt.Sprintf(`{"role":"user","content":"question %d"}`, chat)
 		for range 3 {
-			host, err := send(t, p, asking(t, `{"messages":[`+said+`]}`))
+			host, err := send(t, p, streamRequest(t, `{"messages":[`+said+`]}`))
 			require.NoError(t, err)
 			if first == "" {
 				first = host
 			}
 			require.Equal(t, first, host)
-			said += `,{"role":"assistant","content":"answer"},{"role":"user","content":"more"}`
+			said += `,{"role":"assistant","content":"response"},{"role":"user","content":"more"}`
 		}
 		homes[first] = true
 	}
 	assert.Len(t, homes, 5)
 }
 
-func FuzzByConversation(f *testing.F) {
+func FuzzByPrefix(f *testing.F) {
 	f.Add(`{"messages":[{"role":"user","content":"hello"}]}`, `{"role":"assistant"}`)
 	f.Add(`{"input":[],"instructions":"\u0000"}`, `1`)
 	f.Add(`{"prompt":"x","system":[{"a":{}}]}`, `"`)
@@ -126,7 +126,7 @@ func FuzzByConversation(f *testing.F) {
 		if ok {
 			require.Len(t, one, 16)
 		}
-		// What comes after the first message of the user changes nothing.
+		// Turns after the first message of the user change nothing.
 		const turn = `{"messages":[{"role":"user","content":"x"}`
 		if with, ok := conversationKey(t, turn+`,`+more+`]}`); ok && !strings.ContainsAny(more, "{}[]\"\\") {
 			without, _ := conversationKey(t, turn+`]}`)

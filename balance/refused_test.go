@@ -15,19 +15,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// refusing lets nothing through to some hosts, as open circuits do.
+// refusing refuses requests to some hosts, as open circuits do.
 type refusing struct {
-	hosts map[string]bool
-	rest  time.Duration
+	hosts    map[string]bool
+	cooldown time.Duration
 
-	relents string // lets a last resort through
-	asked   []string
-	last    []string // of those, that were asked as the last resort
+	relents string // admits a last resort
+	called  []string
+	last    []string // hosts that were called as the last resort
 }
 
 func (r *refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	host := strings.TrimSuffix(req.URL.Hostname(), ".test")
-	r.asked = append(r.asked, host)
+	r.called = append(r.called, host)
 	if exchange.IsLastResort(req.Context()) {
 		r.last = append(r.last, host)
 		if r.relents == host {
@@ -35,20 +35,20 @@ func (r *refusing) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if r.hosts[host] {
-		return nil, errors.Join(errors.New("circuit open"), &exchange.NotSentError{Cooldown: r.rest})
+		return nil, errors.Join(errors.New("circuit open"), &exchange.NotSentError{Cooldown: r.cooldown})
 	}
 	return named(fine)(req)
 }
 
-// An endpoint that refuses before anything is sent costs the caller nothing: another
-// one is asked in the same call, with the same body.
+// An endpoint that refuses before anything is sent costs the caller nothing: another one is
+// used in the same call, with the same body.
 func TestRefusedByOne(t *testing.T) {
 	t.Parallel()
 	for name, policy := range allPolicies() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				tr := &refusing{hosts: map[string]bool{"e00": true, "e02": true}, rest: 5 * time.Second}
+				tr := &refusing{hosts: map[string]bool{"e00": true, "e02": true}, cooldown: 5 * time.Second}
 				p := newPool(t, balance.Config{Endpoints: endpoints(4), Transport: tr, Policy: policy})
 				for range 20 {
 					req := request(t, "k")
@@ -57,7 +57,7 @@ func TestRefusedByOne(t *testing.T) {
 					require.NoError(t, err)
 					require.Contains(t, []string{"e01", "e03"}, host)
 				}
-				assert.LessOrEqual(t, len(tr.asked), 22, "they rest")
+				assert.LessOrEqual(t, len(tr.called), 22, "they cool down")
 				for _, s := range p.Status() {
 					assert.Zero(t, s.Inflight)
 					assert.Zero(t, s.Failures)
@@ -67,8 +67,7 @@ func TestRefusedByOne(t *testing.T) {
 	}
 }
 
-// One that refuses without asking for rest is asked each time: it may let a part
-// through.
+// An endpoint that refuses without a cooldown is called each time: it may admit a part.
 func TestTrickle(t *testing.T) {
 	t.Parallel()
 	tr := &refusing{hosts: map[string]bool{"e00": true}}
@@ -77,17 +76,16 @@ func TestTrickle(t *testing.T) {
 		_, err := send(t, p, request(t, ""))
 		require.NoError(t, err)
 	}
-	asked := 0
-	for _, h := range tr.asked {
+	called := 0
+	for _, h := range tr.called {
 		if h == "e00" {
-			asked++
+			called++
 		}
 	}
-	assert.GreaterOrEqual(t, asked, 5)
+	assert.GreaterOrEqual(t, called, 5)
 }
 
-// When all refuse, each is asked once more as the last resort. The last one's word is the
-// response then.
+// When all refuse, each is called once more as the last resort. The last error is the result then.
 func TestRefusedByAll(t *testing.T) {
 	t.Parallel()
 	all := []string{"e00", "e01", "e02"}
@@ -96,26 +94,26 @@ func TestRefusedByAll(t *testing.T) {
 	one, req := new(exchange.Exchange).Begin(request(t, ""))
 	_, err := send(t, p, req)
 	require.ErrorContains(t, err, "circuit open")
-	require.Len(t, tr.asked, 6)
-	assert.ElementsMatch(t, all, tr.asked[:3])
+	require.Len(t, tr.called, 6)
+	assert.ElementsMatch(t, all, tr.called[:3])
 	assert.ElementsMatch(t, all, tr.last)
-	assert.Equal(t, tr.last, tr.asked[3:])
+	assert.Equal(t, tr.last, tr.called[3:])
 	assert.Zero(t, one.Others())
 	_, err = send(t, p, request(t, ""))
 	require.ErrorContains(t, err, "circuit open")
-	assert.Len(t, tr.asked, 12)
+	assert.Len(t, tr.called, 12)
 	for _, s := range p.Status() {
 		assert.Zero(t, s.Inflight)
 		assert.Zero(t, s.Requests)
 	}
 }
 
-// One that lets a last resort through is where the request goes.
+// The request goes to the endpoint that admits a last resort.
 func TestLastResort(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 3} {
 		for attempts := range 3 {
-			tr := &refusing{hosts: map[string]bool{"e00": true, "e01": true, "e02": true}, relents: "e00", rest: time.Second}
+			tr := &refusing{hosts: map[string]bool{"e00": true, "e01": true, "e02": true}, relents: "e00", cooldown: time.Second}
 			p := newPool(t, balance.Config{Endpoints: endpoints(n), Transport: tr})
 			x := new(exchange.Exchange)
 			for range attempts + 1 {

@@ -23,7 +23,7 @@ func newRendezvous(endpoints []EndpointInfo) order {
 	return r
 }
 
-// find asks for the load only of those that would win.
+// find reads the load only of endpoints that would win.
 func (r *rendezvous) find(key uint64, c Candidates, f fit) int {
 	if r.equal {
 		return r.highest(key, c, f)
@@ -50,9 +50,9 @@ func (r *rendezvous) highest(key uint64, c Candidates, f fit) int {
 	return best
 }
 
-// score is the logarithmic method: −w / ln(u), with u the hash in (0, 1). It
-// is 0 if it can't be above beat: since −ln(u) ≥ 1−u, a product tells most of
-// the losers without a logarithm.
+// score is the logarithmic method: −w / ln(u), with u the hash in (0, 1). It returns 0 if the
+// score can't be above beat: since −ln(u) ≥ 1−u, a product rules out most losers without a
+// logarithm.
 func (r *rendezvous) score(key uint64, i int, beat float64) float64 {
 	u := (float64(hash.Mix(key^r.seeds[i])>>11) + 0.5) / (1 << 53)
 	if r.weights[i] <= beat*(1-u) {

@@ -31,7 +31,7 @@ func next(t *testing.T, p *balance.Pool, x *exchange.Exchange, key string) *exch
 	return one
 }
 
-// TestAttemptsGoToDifferentEndpoints, as long as there are some; then to any.
+// TestAttemptsGoToDifferentEndpoints: as long as there are some; then to any.
 func TestAttemptsGoToDifferentEndpoints(t *testing.T) {
 	t.Parallel()
 	for name, policy := range allPolicies() {
@@ -48,17 +48,17 @@ func TestAttemptsGoToDifferentEndpoints(t *testing.T) {
 						used[one.Endpoint()] = true
 						require.Equal(t, n-number, one.Others())
 					}
-					require.Zero(t, next(t, p, &x, key).Others(), "all were used: any will do")
+					require.Zero(t, next(t, p, &x, key).Others(), "all were used: any is possible")
 				}
 			})
 		}
 	}
 }
 
-// TestOthersAreUsable: the sick, the resting and the draining are no others.
+// TestOthersAreUsable: unhealthy, cooling and draining endpoints don't count as others.
 func TestOthersAreUsable(t *testing.T) {
 	t.Parallel()
-	p := newPool(t, balance.Config{Endpoints: endpoints(5), Transport: named(fine), Health: sickUpTo(1)})
+	p := newPool(t, balance.Config{Endpoints: endpoints(5), Transport: named(fine), Health: unhealthyUpTo(1)})
 	checkOnce(t, p)
 	require.NoError(t, p.Drain("e04"))
 	var x exchange.Exchange
@@ -69,7 +69,7 @@ func TestOthersAreUsable(t *testing.T) {
 	require.NotContains(t, []string{"e00", "e04"}, again.Endpoint())
 }
 
-// TestAnotherExchangeIsNotConcerned by what this one used.
+// TestAnotherExchangeIsNotConcerned: the used endpoints are those of one exchange.
 func TestAnotherExchangeIsNotConcerned(t *testing.T) {
 	t.Parallel()
 	for name, policy := range allPolicies() {
@@ -88,7 +88,7 @@ func TestAnotherExchangeIsNotConcerned(t *testing.T) {
 	}
 }
 
-// TestARequestThatNoProxyMade has one attempt, and may go to the same endpoint again.
+// TestARequestThatNoProxyMade: it has one attempt, and may go to the same endpoint again.
 func TestARequestThatNoProxyMade(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(3), Transport: named(fine), Policy: balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key")})})
@@ -102,15 +102,15 @@ func TestARequestThatNoProxyMade(t *testing.T) {
 	}
 }
 
-// TestRefusedBelow: an endpoint for which nothing was sent rests for as long as it is
-// said, and is not counted as failed.
+// TestRefusedBelow: an endpoint to which nothing was sent is avoided for its cooldown, and has
+// not failed.
 func TestRefusedBelow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
+		called := 0
 		p := newPool(t, balance.Config{Endpoints: endpoints(2), Policy: balance.RoundRobin(), Transport: named(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Hostname() == "e00.test" {
-				asked++
+				called++
 				return nil, &exchange.NotSentError{Cooldown: time.Second}
 			}
 			return fine(req)
@@ -121,7 +121,7 @@ func TestRefusedBelow(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		require.Equal(t, 20, asked, "once a second")
+		require.Equal(t, 20, called, "once a second")
 		for _, s := range p.Status() {
 			require.Zero(t, s.EjectedUntil)
 			require.Zero(t, s.Inflight)
@@ -129,7 +129,7 @@ func TestRefusedBelow(t *testing.T) {
 	})
 }
 
-// TestCheckRefusedBelow: a check that did not reach the endpoint says nothing of it.
+// TestCheckRefusedBelow: a check that did not reach the endpoint is no evidence.
 func TestCheckRefusedBelow(t *testing.T) {
 	t.Parallel()
 	p := newPool(t, balance.Config{Endpoints: endpoints(1), Health: balance.Health{Path: "/health"}, Transport: named(func(req *http.Request) (*http.Response, error) {

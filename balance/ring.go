@@ -18,8 +18,8 @@ type point struct {
 	owner int32
 }
 
-// ring is the points in order, and an index by their first bits, so that a
-// look-up is a jump and a step or two rather than a binary search.
+// ring is the points in order, with an index by their first bits, so that a look-up is a jump
+// and a step or two instead of a binary search.
 type ring struct {
 	points []point
 	index  []int32
@@ -43,9 +43,9 @@ func newRing(endpoints []EndpointInfo, virtual int) order {
 	return r
 }
 
-// virtualNodes is the endpoint's number of points: in proportion to its
-// weight alone, not to the others', so that nobody's points move when
-// somebody joins. Large pools and weights get fewer for everybody.
+// virtualNodes returns the endpoint's number of points. It depends on its own weight only, so
+// that other endpoints' points stay in place when one is added. Large pools and weights scale
+// all down.
 func virtualNodes(e EndpointInfo, endpoints []EndpointInfo, virtual int) int {
 	total := 0
 	for _, other := range endpoints {
@@ -53,7 +53,7 @@ func virtualNodes(e EndpointInfo, endpoints []EndpointInfo, virtual int) int {
 	}
 	scale := 1
 	for total/scale > maxPoints {
-		scale *= 2 // in steps, so that joining seldom changes it
+		scale *= 2 // in steps, so that a new endpoint seldom changes it
 	}
 	return max(e.Weight*virtual/scale, 1)
 }
@@ -71,7 +71,7 @@ func (r *ring) buildIndex() {
 	}
 }
 
-// find walks from the key's place on, each endpoint once.
+// find walks on from the key's place, each endpoint once.
 func (r *ring) find(key uint64, c Candidates, f fit) int {
 	n := len(r.points)
 	if n == 0 {

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// RoundRobin is smooth weighted round robin as in nginx: with weights 5, 1
-// and 1 the order is aabacaa. It does not look at load: prefer
-// [LeastRequest] unless all requests cost the same.
+// RoundRobin returns a policy of smooth weighted round robin, as in nginx: with weights 5, 1
+// and 1 the order is aabacaa. It ignores load: prefer [LeastRequest] unless all requests cost
+// the same.
 func RoundRobin() Policy { return roundRobin{} }
 
 type roundRobin struct{}
@@ -21,8 +21,7 @@ type smooth struct {
 	current []float64
 }
 
-// Pick raises everybody by their weight, picks the highest, and lowers it by
-// the sum.
+// Pick raises all endpoints by their weight, picks the highest, and lowers it by the sum.
 func (s *smooth) Pick(_ *http.Request, c Candidates) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,21 +27,21 @@ type contender struct {
 	policy func() balance.Policy
 }
 
-// capacity is how many answers of 100 tokens the engines can write in a second.
+// capacity is the number of responses of 100 tokens that the engines can write per second.
 const capacity = 51.2
 
-// scene is engines behind gateways, and who asks them.
+// scene is a set of engines behind gateways, and their clients.
 type scene struct {
 	gateways int
 	policy   func() balance.Policy
-	rate     float64 // requests a second
-	cache    int     // tokens that an engine keeps
-	stalls   bool    // each engine is slow for 3 s in a minute, on average
+	rate     float64 // requests per second
+	cache    int     // tokens that an engine caches
+	stalls   bool    // each engine is slow for 3 s per minute, on average
 	ask      func(r *rand.Rand) *question
 }
 
-// result is what came of it: seconds until the first token, and the share of prompts that
-// engines had read before.
+// result is the outcome of a scene: seconds until the first token, and the share of prompts
+// that engines had cached.
 type result struct {
 	first []float64
 	hit   float64
@@ -94,7 +94,7 @@ func (s scene) play(t *testing.T) (out result) {
 		users.Wait()
 		close(done)
 		stalls.Wait()
-		for _, q := range questions[len(questions)/5:] { // caches are warm, lines as long as they get
+		for _, q := range questions[len(questions)/5:] { // caches are warm, queues at their length
 			out.first = append(out.first, q.first.Seconds())
 			out.hit += q.hit / float64(len(questions)-len(questions)/5)
 		}
@@ -116,7 +116,7 @@ func (e *engine) stalling(r *rand.Rand, done chan struct{}) {
 
 type questionKey struct{}
 
-// put asks the question and reads the answer.
+// put sends the question and reads the response.
 func (q *question) put(t *testing.T, p *balance.Pool) {
 	t.Helper()
 	begin := time.Now()
@@ -147,10 +147,10 @@ func (q *question) request(t *testing.T) *http.Request {
 	return req
 }
 
-// The next token is sooner where streams get theirs fast: with the policy that sees it,
-// the slowest first tokens come many times sooner, although eight gateways know nothing of
-// each other and endpoints come to a halt.
-func TestCadenceInSimulation(t *testing.T) {
+// The next token comes sooner from faster streams: with the policy that detects these, the
+// slowest first tokens come many times sooner, although eight gateways don't coordinate and
+// endpoints stall.
+func TestTokenRateInSimulation(t *testing.T) {
 	policies := []contender{{"least request", balance.LeastRequest}, {"cadence", balance.TokenRate}}
 	loads, gateways := []float64{.8}, []int{8}
 	if full {
@@ -171,8 +171,8 @@ func TestCadenceInSimulation(t *testing.T) {
 	}
 }
 
-// Turns of a conversation that meet the endpoint of those before leave it less to read.
-func TestConversationsInSimulation(t *testing.T) {
+// Turns of a conversation at the endpoint of the earlier ones leave it less to read.
+func TestPrefixAffinityInSimulation(t *testing.T) {
 	policies := []contender{{"least request", balance.LeastRequest}, {"conversations", balance.PrefixAffinity}}
 	gateways := []int{4}
 	if full {
@@ -197,8 +197,8 @@ func TestConversationsInSimulation(t *testing.T) {
 	}
 }
 
-// chats are conversations under way: 300 system prompts, of which some are far more common,
-// and turns that each repeat all that was said before.
+// chats are conversations in progress: 300 system prompts, some far more common, and turns that
+// each repeat all earlier ones.
 func chats() func(*rand.Rand) *question {
 	type chat struct {
 		name, system string

@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// slowStartStep is how often a ramped weight is brought up to date.
+// slowStartStep is the time after which a ramped weight is updated.
 const slowStartStep = 50 * time.Millisecond
 
-// SlowStart gives a new or recovered endpoint a growing share of its weight:
-// max(Least, (age/Window)^(1/Aggression)). Source: Envoy's slow start mode.
-// The endpoints that a pool begins with do not start slowly.
+// SlowStart configures slow start: a new or recovered endpoint gets a growing share of its
+// weight, max(Least, (age/Window)^(1/Aggression)), as in Envoy. The initial endpoints of a pool
+// get their full share at once.
 type SlowStart struct {
-	// Window is how long it takes. Default 0: off.
+	// Window is the duration of the slow start. Default: 0, off.
 	Window time.Duration
-	// Aggression above 1 gives more at the beginning. Default 1: linear.
+	// Aggression above 1 gives more at the beginning. Default: 1, linear.
 	Aggression float64
-	// Least is the share to begin with. Default 0.1.
+	// Least is the initial share, from 0 to 1. Default: 0.1.
 	Least float64
 }
 
@@ -37,7 +37,7 @@ func (s *SlowStart) check() error {
 	return nil
 }
 
-// share is the part of its weight that an endpoint of that age gets.
+// share returns the share of its weight for an endpoint of that age.
 func (s *SlowStart) share(age int64) (share float64, over bool) {
 	if s.Window <= 0 || age >= int64(s.Window) {
 		return 1, true

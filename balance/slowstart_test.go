@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// weights is a policy that tells the weights it sees.
+// weights is a policy that records the weights it sees.
 func weights(got *[]float64) balance.Policy {
 	return policyFunc(func([]balance.EndpointInfo) balance.Picker {
 		return pickerFunc(func(_ *http.Request, c balance.Candidates) int {
@@ -58,7 +58,7 @@ func TestSlowStart(t *testing.T) {
 				advance(tt.age)
 				_, err = send(t, p, request(t, ""))
 				require.NoError(t, err)
-				require.InDeltaSlice(t, []float64{1, 20 * tt.want}, got, 1e-9, "who was there from the beginning does not start slowly")
+				require.InDeltaSlice(t, []float64{1, 20 * tt.want}, got, 1e-9, "an initial endpoint does not start slowly")
 			})
 		})
 	}
@@ -115,7 +115,7 @@ func TestARecoveredEndpointStartsSlowly(t *testing.T) {
 			Health: balance.Health{Healthy: 1, Check: resultFrom(results)},
 		})
 		run(t, p)
-		results <- errors.New("sick")
+		results <- errors.New("unhealthy")
 		results <- nil
 		advance(0)
 		_, err := send(t, p, request(t, ""))

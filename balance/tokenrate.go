@@ -5,18 +5,17 @@ import (
 	"time"
 )
 
-// TokenRate picks the endpoint where the next token is soonest: the one with the lowest
-// cost
+// TokenRate returns a policy for pools that serve streams of tokens. It picks the endpoint
+// where the next token is expected first: the one with the lowest cost
 //
 //	(in-flight + 1) / (weight · success² · rate) · max(1 s, age)
 //
-// where rate is how many events its streams get each second, compared with the other
-// endpoints', and age how long the eldest stream that none overtook has waited for its first
-// one, up to 10 s: a stream that is stuck alone takes no endpoint away. So it sees
-// what other gateways send there, that a server is slow or at a halt, and which is faster,
-// without asking any of them. For pools that serve streams of tokens; without streams it is
-// [LeastRequest]. It must be the Config's Policy itself: within another one nobody watches
-// streams.
+// where rate is the number of events per second of its streams, relative to the other
+// endpoints, and age is how long its oldest stream has waited for a first event, up to 10 s and
+// not counting streams that later ones have overtaken: a single stuck stream does not exclude
+// an endpoint. So it detects the load that other gateways send, and a slow, stalled or faster
+// server, without querying any of them. Without streams it is [LeastRequest]. It must be
+// Config.Policy itself: wrapped in another policy it receives no events.
 func TokenRate() Policy { return tokenRate{} }
 
 type tokenRate struct{}

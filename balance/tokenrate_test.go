@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// beating is a stream with an event every so often, as many as are left.
+// beating is a stream with an event at an interval, as many as are left.
 type beating struct {
 	first, every time.Duration
 	left         int
@@ -42,7 +42,7 @@ func (b *beating) Read(p []byte) (int, error) {
 
 func (*beating) Close() error { return nil }
 
-// paced answers with a stream that depends on the endpoint.
+// paced responds with a stream that depends on the endpoint.
 func paced(streams map[string]beating) transport {
 	return named(func(req *http.Request) (*http.Response, error) {
 		b := streams[req.URL.Hostname()]
@@ -50,15 +50,15 @@ func paced(streams map[string]beating) transport {
 		if b.event == "" {
 			b.event = tick
 		}
-		res := answer(http.StatusOK, "")
+		res := response(http.StatusOK, "")
 		res.Header.Set("Content-Type", "text/event-stream; charset=utf-8")
 		res.Body, res.ContentLength = &b, -1
 		return res, nil
 	})
 }
 
-// asking is a request for a stream.
-func asking(t *testing.T, body string) *http.Request {
+// streamRequest returns a request for a stream.
+func streamRequest(t *testing.T, body string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://any/v1/chat/completions", http.NoBody)
 	require.NoError(t, err)
@@ -68,12 +68,12 @@ func asking(t *testing.T, body string) *http.Request {
 
 const streamed = `{"model":"m","messages":[],"stream":true}`
 
-// Who gets the next of n requests, each of which is only begun.
+// chosen counts the endpoints of the next n requests, each of which is only begun.
 func chosen(t *testing.T, p *balance.Pool, n int) map[string]int {
 	t.Helper()
 	got := map[string]int{}
 	for range n {
-		res, err := p.RoundTrip(asking(t, `{"model":"m"}`))
+		res, err := p.RoundTrip(streamRequest(t, `{"model":"m"}`))
 		require.NoError(t, err)
 		got[res.Header.Get("X-Host")]++
 		require.NoError(t, res.Body.Close())
@@ -81,7 +81,7 @@ func chosen(t *testing.T, p *balance.Pool, n int) map[string]int {
 	return got
 }
 
-func TestCadence(t *testing.T) {
+func TestTokenRate(t *testing.T) {
 	t.Parallel()
 	steady := beating{every: 20 * time.Millisecond, left: 500}
 	tests := []struct {
@@ -96,9 +96,9 @@ func TestCadence(t *testing.T) {
 		{name: "three times slower", other: beating{every: 60 * time.Millisecond, left: 500}, body: streamed, less: true, slowest: 4},
 		{name: "comes to a halt", other: beating{first: 20 * time.Millisecond, every: time.Hour, left: 500}, body: streamed, less: true, slowest: 1000},
 		{name: "has not begun", other: beating{first: time.Hour, left: 1}, body: streamed, less: true, slowest: 5},
-		{name: "says only that it lives", other: beating{every: 20 * time.Millisecond, event: ": ping\n\n", left: 500}, body: streamed, less: true, slowest: 5},
+		{name: "sends only heartbeats", other: beating{every: 20 * time.Millisecond, event: ": ping\n\n", left: 500}, body: streamed, less: true, slowest: 5},
 		{name: "has not begun what is no stream", other: beating{first: time.Hour, left: 1}, body: `{"stream":false}`, slowest: 1},
-		{name: "is read by somebody slower than it", other: beating{every: time.Millisecond, left: 500}, body: streamed, pause: time.Second, slowest: 1.1},
+		{name: "has a slower reader", other: beating{every: time.Millisecond, left: 500}, body: streamed, pause: time.Second, slowest: 1.1},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestCadence(t *testing.T) {
 				p := newPool(t, balance.Config{Endpoints: endpoints(2), Policy: balance.TokenRate(), Transport: paced(map[string]beating{"e00.test": steady, "e01.test": tt.other})})
 				ctx, cancel := context.WithCancel(t.Context())
 				for range 4 { // two at each
-					res, err := p.RoundTrip(asking(t, tt.body).WithContext(ctx)) //nolint:bodyclose // drain does it
+					res, err := p.RoundTrip(streamRequest(t, tt.body).WithContext(ctx)) //nolint:bodyclose // drain does it
 					require.NoError(t, err)
 					go drain(res, tt.pause)
 				}
@@ -124,13 +124,13 @@ func TestCadence(t *testing.T) {
 				cancel()
 				advance(10 * time.Second)
 				chosen(t, p, 1)
-				assert.InDelta(t, 1, status(t, p, "e01").Slowness, 0.01, "what was seen is forgotten")
+				assert.InDelta(t, 1, status(t, p, "e01").Slowness, 0.01, "observations fade")
 			})
 		})
 	}
 }
 
-// drain reads an answer as slowly as a client does.
+// drain reads a response as slowly as a client does.
 func drain(res *http.Response, pause time.Duration) {
 	buf := make([]byte, 128)
 	for {
@@ -144,15 +144,15 @@ func drain(res *http.Response, pause time.Duration) {
 	_ = res.Body.Close()
 }
 
-// Whatever way an exchange ends, it does not wait for a first event any more.
-func TestCadenceForgetsWhoLeft(t *testing.T) {
+// However an exchange ends, it does not wait for a first event any more.
+func TestTokenRateForgetsAnEnd(t *testing.T) {
 	t.Parallel()
 	ways := map[string]transport{
 		"refused": failing(errRefused),
 		"JSON":    fine,
 		"panic":   func(*http.Request) (*http.Response, error) { panic("transport") },
 		"switched": func(*http.Request) (*http.Response, error) {
-			res := answer(http.StatusSwitchingProtocols, "")
+			res := response(http.StatusSwitchingProtocols, "")
 			res.Body = struct{ io.ReadWriteCloser }{}
 			return res, nil
 		},
@@ -165,14 +165,14 @@ func TestCadenceForgetsWhoLeft(t *testing.T) {
 				p := newPool(t, balance.Config{Endpoints: endpoints(1), Policy: balance.TokenRate(), Transport: way, PanicThreshold: -1, Outlier: balance.Outlier{MaxEjected: -1}})
 				func() {
 					defer func() { _ = recover() }()
-					res, err := p.RoundTrip(asking(t, streamed))
+					res, err := p.RoundTrip(streamRequest(t, streamed))
 					if err == nil && name == "empty" {
 						_, err = io.Copy(io.Discard, res.Body)
 						require.NoError(t, errors.Join(err, res.Body.Close()))
 					}
 				}()
 				advance(time.Minute)
-				balance.Pick(p, asking(t, streamed))
+				balance.Pick(p, streamRequest(t, streamed))
 				assert.InDelta(t, 1, status(t, p, "e00").Slowness, 1e-9)
 			})
 		})

@@ -14,7 +14,7 @@ type spy struct{ req *http.Request }
 
 func (s *spy) RoundTrip(req *http.Request) (*http.Response, error) {
 	s.req = req
-	return answer(200, ""), nil
+	return response(200, ""), nil
 }
 
 func TestURL(t *testing.T) {
@@ -51,7 +51,7 @@ func TestURL(t *testing.T) {
 			_, err = send(t, p, req)
 			require.NoError(t, err)
 			require.Equal(t, tt.want, s.req.URL.String())
-			require.Equal(t, before, req.URL.String(), "the caller's request stays as it is")
+			require.Equal(t, before, req.URL.String(), "the caller's request is unchanged")
 			require.Equal(t, "any", req.Host)
 		})
 	}
@@ -128,7 +128,7 @@ func TestEndpointFaults(t *testing.T) {
 	}
 }
 
-// TestConfigFaults: all are found at once, and each says what it is about.
+// TestConfigFaults: all are found at once, and each names its field.
 func TestConfigFaults(t *testing.T) {
 	t.Parallel()
 	_, err := balance.New(balance.Config{

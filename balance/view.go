@@ -2,10 +2,10 @@ package balance
 
 import "math"
 
-// never is the expiry of a view that holds until something is changed.
+// never is the expiry of a view that is valid until something changes.
 const never = math.MaxInt64
 
-// view is which endpoints are usable, until something changes.
+// view is the set of usable endpoints, until something changes.
 type view struct {
 	usable  []bool
 	weight  []float64
@@ -14,7 +14,7 @@ type view struct {
 	expires int64       // unix ns; 0: out of date
 }
 
-// candidate is a usable endpoint. It has what a policy compares at hand.
+// candidate is a usable endpoint, with the values that a policy compares.
 type candidate struct {
 	node    *node
 	index   int
@@ -47,7 +47,7 @@ func (s *set) look(now int64, threshold float64, slow SlowStart) (*view, bool) {
 	if len(v.in) > 0 {
 		return v, panicking
 	}
-	// All that could be used rest, as they asked: better to ask than to refuse.
+	// All usable endpoints are cooling down: better to use them than to refuse.
 	for i, n := range s.nodes {
 		if n.usable(now, panicking) {
 			v.add(i, n)
@@ -62,7 +62,7 @@ func (v *view) add(i int, n *node) {
 	v.in = append(v.in, candidate{node: n, index: i, weight: v.weight[i], inverse: 1 / v.weight[i]})
 }
 
-// until makes the view expire when something that is set to end ends.
+// until makes the view expire at a time, if that is in the future.
 func (v *view) until(at, now int64) {
 	if at > now {
 		v.expires = min(v.expires, at)

@@ -18,16 +18,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// answers is a transport that costs nothing.
-type answers struct{ res http.Response }
+// staticTransport is a transport that returns one response without any I/O.
+type staticTransport struct{ res http.Response }
 
-func (a *answers) RoundTrip(*http.Request) (*http.Response, error) {
+func (a *staticTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	res := a.res
 	res.Body = io.NopCloser(http.NoBody)
 	return &res, nil
 }
 
-// withGobreaker is how its users wrap a transport: it sees heads, not bodies.
+// withGobreaker wraps a transport as users of gobreaker do: it sees heads, not bodies.
 type withGobreaker struct {
 	next    http.RoundTripper
 	breaker *gobreaker.CircuitBreaker[*http.Response]
@@ -45,17 +45,16 @@ func (w *withGobreaker) RoundTrip(req *http.Request) (*http.Response, error) {
 	})
 }
 
-// mixed is a transport that costs nothing, and of whose answers one in so many is a
-// failure; 0: none is.
+// mixed is a transport without any I/O in which every n-th response is a failure; 0: none is.
 type mixed struct {
-	good, bad answers
+	good, bad staticTransport
 	every     int64
 	n         atomic.Int64
 }
 
 func newMixed(every int64) *mixed {
-	of := func(status int) answers {
-		return answers{http.Response{StatusCode: status, Header: http.Header{}}}
+	of := func(status int) staticTransport {
+		return staticTransport{http.Response{StatusCode: status, Header: http.Header{}}}
 	}
 	return &mixed{good: of(http.StatusOK), bad: of(http.StatusInternalServerError), every: every}
 }
@@ -67,29 +66,29 @@ func (m *mixed) RoundTrip(req *http.Request) (*http.Response, error) {
 	return m.good.RoundTrip(req)
 }
 
-// breakers are three that agree: they count errors and statuses from 500 on in the last
-// ten seconds, open at half of ten or more, and then stay open for an hour.
+// breakers returns circuit breakers with equal settings: they count errors and statuses from
+// 500 on in the last ten seconds, open at half of ten or more, and stay open for an hour.
 func breakers(b *testing.B, next http.RoundTripper) map[string]http.RoundTripper {
 	b.Helper()
 	g, err := breaker.New(breaker.Config{Settings: breaker.Settings{Consecutive: -1, Volume: 10, FailurePercent: 50, Sleep: time.Hour}})
 	require.NoError(b, err)
 	b.Cleanup(g.Close)
-	sony := gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{ //nolint:bodyclose // nothing is answered here
+	sony := gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{ //nolint:bodyclose // no response yet
 		Interval: 10 * time.Second, BucketPeriod: time.Second, Timeout: time.Hour,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.Requests >= 10 && 2*c.TotalFailures >= c.Requests },
 	})
-	builder := circuitbreaker.NewBuilder[*http.Response]()                                                    //nolint:bodyclose // nothing is answered here
-	builder.HandleIf(func(res *http.Response, err error) bool { return err != nil || res.StatusCode >= 500 }) //nolint:bodyclose // nothing is answered here
-	safe := builder.WithFailureRateThreshold(0.5, 10, 10*time.Second).WithDelay(time.Hour).Build()            //nolint:bodyclose // nothing is answered here
+	builder := circuitbreaker.NewBuilder[*http.Response]()                                                    //nolint:bodyclose // no response yet
+	builder.HandleIf(func(res *http.Response, err error) bool { return err != nil || res.StatusCode >= 500 }) //nolint:bodyclose // no response yet
+	safe := builder.WithFailureRateThreshold(0.5, 10, 10*time.Second).WithDelay(time.Hour).Build()            //nolint:bodyclose // no response yet
 	return map[string]http.RoundTripper{
 		"nothing":     next,
 		"ginfer":      g.Transport(next),
 		"gobreaker":   &withGobreaker{next, sony},
-		"failsafe-go": failsafehttp.NewRoundTripperWithExecutor(next, failsafe.With[*http.Response](safe)), //nolint:bodyclose // nothing is answered here
+		"failsafe-go": failsafehttp.NewRoundTripperWithExecutor(next, failsafe.With[*http.Response](safe)), //nolint:bodyclose // no response yet
 	}
 }
 
-// exchange is one, read to its end. It reports whether it was answered.
+// exchange sends a request and reads the response to its end. It reports whether there was one.
 func exchange(rt http.RoundTripper, req *http.Request) bool {
 	res, err := rt.RoundTrip(req)
 	if err != nil {
@@ -104,9 +103,9 @@ func newRequest() *http.Request {
 	return httptest.NewRequestWithContext(context.Background(), http.MethodGet, "http://a.example/", nil)
 }
 
-// BenchmarkBreaker is an exchange through a circuit, over a transport that costs
-// nothing: closed, closed while one answer in ten is a failure, and open, one after the
-// other and at once. The others see heads; ours also watches each body to its end.
+// BenchmarkBreaker measures an exchange through a circuit over a transport without I/O:
+// closed, closed while one response in ten is a failure, and open, serial and parallel. The
+// others see heads; ours also watches each body to its end.
 func BenchmarkBreaker(b *testing.B) {
 	for _, state := range []struct {
 		name  string

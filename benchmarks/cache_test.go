@@ -22,16 +22,16 @@ import (
 )
 
 const (
-	asked    = `{"model":"gpt-4o","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"What is the capital of France?"}],"temperature":0,"max_tokens":100}`
-	answered = `{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":2,"total_tokens":22}}`
+	chatRequest  = `{"model":"gpt-4o","messages":[{"role":"system","content":"You are a helpful assistant."},{"role":"user","content":"What is the capital of France?"}],"temperature":0,"max_tokens":100}`
+	chatResponse = `{"id":"c","object":"chat.completion","created":1,"model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"Paris."},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":20,"completion_tokens":2,"total_tokens":22}}`
 )
 
-// body is a request's body that can be read again.
+// body is a request body made of a bytes.Reader.
 type body struct{ bytes.Reader }
 
 func (*body) Close() error { return nil }
 
-// connected is a discard with the deadlines that a connection has.
+// connected is a discard that supports a connection's deadlines.
 type connected struct{ discard }
 
 func (*connected) SetReadDeadline(time.Time) error  { return nil }
@@ -45,48 +45,47 @@ func posts(chain ...gin.HandlerFunc) http.Handler {
 	return r
 }
 
-// model answers as a model would, without thinking.
+// model is a handler that returns a chat completion at once.
 func model(c *gin.Context) {
 	c.Header("Cache-Control", "max-age=3600")
-	c.Data(http.StatusOK, "application/json", []byte(answered))
+	c.Data(http.StatusOK, "application/json", []byte(chatResponse))
 }
 
-// BenchmarkCacheHit is what a hit costs: of a POST to a model, of a long one, of a GET,
-// and of a GET with gin-cache, which has the address for a key and no more. "nothing" is
-// Gin alone with an empty handler.
+// BenchmarkCacheHit measures a hit: of a POST to a model, of a long one, of a GET, and of a
+// GET with gin-cache, whose key is the URL alone. "nothing" is Gin with an empty handler.
 func BenchmarkCacheHit(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
 	ours := posts(cache.Middleware(cache.Config{Beta: -1, LLM: cache.LLM{TTL: time.Hour}}), model)
 	theirs := posts(gincache.CacheByRequestURI(persist.NewMemoryStore(time.Hour), time.Hour), model)
-	long := strings.Replace(asked, "What", strings.Repeat("And a long prompt. ", 3000), 1)
+	long := strings.Replace(chatRequest, "What", strings.Repeat("And a long prompt. ", 3000), 1)
 	for _, one := range []struct {
 		name, method, body string
 		h                  http.Handler
 	}{
-		{"nothing", http.MethodPost, asked, posts(func(*gin.Context) {})},
-		{"ginfer POST 0.2 KB", http.MethodPost, asked, ours},
+		{"nothing", http.MethodPost, chatRequest, posts(func(*gin.Context) {})},
+		{"ginfer POST 0.2 KB", http.MethodPost, chatRequest, ours},
 		{"ginfer POST 57 KB", http.MethodPost, long, ours},
 		{"ginfer GET", http.MethodGet, "", ours},
 		{"gin-cache GET", http.MethodGet, "", theirs},
 	} {
 		b.Run(one.name, func(b *testing.B) {
 			w := &connected{discard{header: http.Header{}}}
-			ask := asker(b, one.h, w, one.method, one.body)
-			ask()
-			ask()
+			send := newRequester(b, one.h, w, one.method, one.body)
+			send()
+			send()
 			if strings.HasPrefix(one.name, "ginfer") {
 				require.Contains(b, w.header.Get("Cache-Status"), "; hit")
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				ask()
+				send()
 			}
 		})
 	}
 }
 
-// asker makes the same request again and again.
-func asker(b *testing.B, h http.Handler, w *connected, method, text string) func() {
+// newRequester returns a function that repeats one request.
+func newRequester(b *testing.B, h http.Handler, w *connected, method, text string) func() {
 	b.Helper()
 	header := http.Header{"User-Agent": {"bench"}}
 	if method == http.MethodPost {
@@ -130,9 +129,9 @@ func newZipf(s float64) *zipf {
 
 func (z *zipf) next() int { return sort.SearchFloat64s(z.cdf, z.rnd.Float64()*z.cdf[traceKeys-1]) }
 
-// traces are what caches are tried with: what is usual, and what breaks some of them.
+// traces are access patterns: common ones, and ones that defeat some eviction policies.
 func traces() map[string]func(i int, z *zipf) int {
-	once := 10 * traceKeys // above it are keys that come once
+	once := 10 * traceKeys // keys above it occur once
 	return map[string]func(i int, z *zipf) int{
 		"zipf 0.8": func(_ int, z *zipf) int { return z.next() },
 		"with one-hit wonders": func(i int, z *zipf) int {
@@ -158,7 +157,7 @@ func traces() map[string]func(i int, z *zipf) int {
 	}
 }
 
-// rival is a cache that is asked for a key, and keeps it if it had it not.
+// rival looks up a key in a cache, and stores it after a miss.
 type rival func(key string) (hit bool)
 
 func rivals(tb testing.TB, size int) map[string]rival {
@@ -194,7 +193,7 @@ func rivals(tb testing.TB, size int) map[string]rival {
 	}
 }
 
-// ratio is the part of a trace that hits, after a fifth of it to warm up.
+// ratio returns the hit ratio of a trace after a warm-up of a fifth of it.
 func ratio(trace func(int, *zipf) int, r rival) float64 {
 	z, hits := newZipf(0.8), 0
 	for i := range traceLen {
@@ -206,16 +205,16 @@ func ratio(trace func(int, *zipf) int, r rival) float64 {
 	return float64(hits) / (traceLen - traceLen/5)
 }
 
-// BenchmarkCacheHitRatio is how much of a trace each cache has, with room for 1 % and
-// for 10 % of 100 000 keys. Its times say nothing.
+// BenchmarkCacheHitRatio reports the hit ratio of each cache with a capacity of 1 % and of
+// 10 % of 100,000 keys. Its times are meaningless.
 func BenchmarkCacheHitRatio(b *testing.B) {
 	for name, trace := range traces() {
 		for _, percent := range []int{1, 10} {
-			for _, who := range []string{"golang-lru", "ginfer", "otter"} {
-				b.Run(name+"/"+strconv.Itoa(percent)+"%/"+who, func(b *testing.B) {
+			for _, cacheName := range []string{"golang-lru", "ginfer", "otter"} {
+				b.Run(name+"/"+strconv.Itoa(percent)+"%/"+cacheName, func(b *testing.B) {
 					var got float64
 					for b.Loop() {
-						got = ratio(trace, rivals(b, traceKeys*percent/100)[who])
+						got = ratio(trace, rivals(b, traceKeys*percent/100)[cacheName])
 					}
 					b.ReportMetric(100*got, "hit-%")
 				})

@@ -20,14 +20,14 @@ import (
 
 const secret = "a secret of thirty-two bytes or more"
 
-// discard is a ResponseWriter that costs nothing between requests.
+// discard is a ResponseWriter that discards everything and is reused between requests.
 type discard struct{ header http.Header }
 
 func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d *discard) WriteHeader(int)             {}
 
-// signed is a request with a token that every chain here accepts.
+// signed returns a request with a token that every chain here accepts.
 func signed(tb testing.TB) *http.Request {
 	tb.Helper()
 	now := time.Now()
@@ -48,7 +48,7 @@ func engine(chain ...gin.HandlerFunc) http.Handler {
 	return r
 }
 
-// ours is a JWT, remembered after the first time, and a limit by its subject.
+// ours is a JWT, cached after the first request, and a limit by its subject.
 func ours(tb testing.TB) http.Handler {
 	tb.Helper()
 	secrets, err := auth.NewSecrets([]byte(secret))
@@ -83,7 +83,7 @@ func withHTTPRate(tb testing.TB) http.Handler {
 	return limits(engine(ginJWT(tb)))
 }
 
-// BenchmarkChain is who calls, and how much: JWT and a limit in front of an empty
+// BenchmarkChain measures authentication with a JWT and a rate limit in front of an empty
 // handler. "nothing" is Gin alone.
 func BenchmarkChain(b *testing.B) {
 	for _, one := range []struct {

@@ -1,5 +1,5 @@
-// Package benchmarks measures parts of ginfer beside the libraries that are used in
-// their place today, in turns in one run:
+// Package benchmarks compares parts of ginfer with other libraries for the same task, in
+// one run:
 //
 //	go test -run '^$' -bench . -benchmem -count 5 ./benchmarks
 //

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,37 +17,38 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// Why a request was not let through. Each is answered with 503 and Retry-After.
+// Errors of a rejected request. The response is 503 with Retry-After.
 var (
-	// ErrOpen: the circuit is open, or on its way back.
+	// ErrOpen is returned when the circuit is open or recovering.
 	ErrOpen = errors.New("breaker: circuit open")
-	// ErrFull: as many exchanges are under way as may be.
-	ErrFull = errors.New("breaker: too many exchanges under way")
-	// ErrCoolingDown: the endpoint asked this credential to wait, by 429 and Retry-After.
+	// ErrFull is returned when the circuit has Settings.MaxConcurrent exchanges in progress.
+	ErrFull = errors.New("breaker: too many exchanges in progress")
+	// ErrCoolingDown is returned while a credential must wait, after a 429 with Retry-After.
 	ErrCoolingDown = errors.New("breaker: cooling down")
 )
 
-// Config describes a Group. Every field has a default.
+// Config configures a Group. Every field has a default.
 type Config struct {
-	// Settings are those to begin with; [Group.Update] changes them.
+	// Settings are the initial settings; [Group.Update] replaces them. Default: see [Settings].
 	Settings Settings
-	// Key says to which circuit a request belongs. It must not follow what a client
-	// writes without bound. Default: the host it goes to; a balance.Pool above then
-	// leaves an endpoint alone while its circuit is open. With a Key of its own, such as
-	// host and model, other requests may still go there.
+	// Key returns the key of a request's circuit. It must not depend on unbounded client input.
+	// Default: nil, the host of the request's URL; a balance.Pool above then avoids an endpoint
+	// while its circuit is open. With another Key, such as host and model, other requests still
+	// go there.
 	Key func(*http.Request) string
-	// MaxCircuits bounds their number; the keys beyond share one circuit. Default 1000.
+	// MaxCircuits is the maximum number of circuits; further keys share one circuit. Default:
+	// 1000.
 	MaxCircuits int
-	// OnEvent receives every change of state, with the context of the request that caused
-	// it where there is one. Optional.
+	// OnEvent is called after each change of a circuit's state, with the context of the request
+	// that caused it, if any. Default: nil, no events.
 	OnEvent func(context.Context, Event)
 }
 
-// Group is a set of circuits, one for each key, made as they are needed. It is safe
-// for concurrent use.
+// Group is a set of circuits, one per key, created on demand. Use [Group.Transport] around
+// endpoints and [Group.Middleware] around handlers. It is safe for concurrent use.
 type Group struct {
 	cfg     Config
-	perHost bool // the circuits are those of endpoints
+	perHost bool // a circuit is an endpoint's
 
 	mu       sync.Mutex
 	settings *Settings
@@ -55,11 +57,11 @@ type Group struct {
 	cooling cooldown.Table // by circuit
 }
 
-// overflow is the key of the circuit that the keys beyond MaxCircuits share. No
-// host is so.
+// overflow is the key of the circuit that the keys beyond MaxCircuits share. It is not a valid
+// host.
 const overflow = "*"
 
-// New checks cfg and returns a Group. The error joins every fault.
+// New returns a Group. It returns an error that joins all faults of cfg.
 func New(cfg Config) (*Group, error) {
 	err := cfg.Settings.complete()
 	if cfg.MaxCircuits < 0 {
@@ -68,7 +70,7 @@ func New(cfg Config) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.MaxCircuits = orDefault(cfg.MaxCircuits, 1000)
+	cfg.MaxCircuits = cmp.Or(cfg.MaxCircuits, 1000)
 	perHost := cfg.Key == nil
 	if perHost {
 		cfg.Key = func(req *http.Request) string { return req.URL.Host }
@@ -79,7 +81,7 @@ func New(cfg Config) (*Group, error) {
 	return &Group{cfg: cfg, perHost: perHost, settings: &cfg.Settings, circuits: map[string]*circuit{}}, nil
 }
 
-// Update puts other settings into force. Circuits keep their state.
+// Update replaces the settings. Circuits keep their state.
 func (g *Group) Update(s Settings) error {
 	if err := s.complete(); err != nil {
 		return err
@@ -98,7 +100,7 @@ func (g *Group) Update(s Settings) error {
 	return nil
 }
 
-// circuit finds or makes the circuit of a key.
+// circuit returns the circuit of a key, and creates it if needed.
 func (g *Group) circuit(key string) *circuit {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -116,25 +118,25 @@ func (g *Group) circuit(key string) *circuit {
 	return c
 }
 
-// Status is what is known of a circuit.
+// Status describes a circuit.
 type Status struct {
-	// Circuit is its key.
+	// Circuit is the circuit's key.
 	Circuit string `json:"circuit"`
-	// State is where it stands, Forced whether by hand.
+	// State is the circuit's state, and Forced reports that [Group.Force] set it.
 	State  State `json:"state"`
 	Forced bool  `json:"forced,omitempty"`
-	// Inflight is how many exchanges are under way.
+	// Inflight is the number of exchanges in progress.
 	Inflight int `json:"inflight"`
-	// Until is when an open circuit is tried again; zero when it is not open.
+	// Until is when an open circuit becomes half-open; zero if it is not open.
 	Until time.Time `json:"until,omitzero"`
-	// CoolingUntil is until when its endpoint asked some credential to wait, where no pool sees to
-	// that; zero when it did not.
+	// CoolingUntil is the end of the last cooldown at the circuit's endpoint; zero if there is
+	// none or a pool handles cooldowns.
 	CoolingUntil time.Time `json:"cooling_until,omitzero"`
-	// Routes are the paths, without their ids, that are not closed while the circuit is.
+	// Routes are the routes that are not closed, as paths without ids, while the circuit is.
 	Routes []string `json:"routes,omitempty"`
 }
 
-// Status returns every circuit's, by key.
+// Status returns the status of every circuit, sorted by key.
 func (g *Group) Status() []Status {
 	g.mu.Lock()
 	circuits := slices.Collect(maps.Values(g.circuits))
@@ -159,7 +161,7 @@ func (c *circuit) status() Status {
 	return s
 }
 
-// Force keeps the circuit of a key open or closed, whatever happens, until Unforce.
+// Force keeps the circuit of a key open or closed until Unforce is called.
 func (g *Group) Force(key string, s State) error {
 	if s != Open && s != Closed {
 		return fmt.Errorf("breaker: Force: a circuit can't be kept %v", s)
@@ -174,8 +176,8 @@ func (g *Group) Force(key string, s State) error {
 	return nil
 }
 
-// Unforce lets the circuit of a key go by what happens again. One that was kept open
-// is tried at once.
+// Unforce returns the circuit of a key to normal operation. One that was forced open becomes
+// half-open with the next request.
 func (g *Group) Unforce(key string) error {
 	c := g.circuit(key)
 	c.mu.Lock()
@@ -184,25 +186,24 @@ func (g *Group) Unforce(key string) error {
 	return nil
 }
 
-// Close gives back what the group's circuits hold. It must not be used any more.
+// Close releases the resources of the group's circuits. The group must not be used afterwards.
 func (g *Group) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for key, c := range g.circuits {
 		c.mu.Lock()
-		c.generation++ // what is still under way counts no more: its rates are another's
+		c.generation++ // exchanges still in progress no longer count: the rates may be reused
 		c.unrate()
 		c.mu.Unlock()
 		delete(g.circuits, key)
 	}
 }
 
-// refusal is the answer to a request that may not pass. A balancer leaves the endpoint
-// alone for rest.
-func refusal(err error, wait, rest time.Duration) error {
+// refusal returns the error for a rejected request. A balancer avoids the endpoint for avoid.
+func refusal(err error, wait, avoid time.Duration) error {
 	e := &apierror.Error{
 		Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.",
-		RetryAfter: max(wait, time.Millisecond), Err: errors.Join(err, &exchange.NotSentError{Cooldown: rest}),
+		RetryAfter: max(wait, time.Millisecond), Err: errors.Join(err, &exchange.NotSentError{Cooldown: avoid}),
 	}
 	if errors.Is(err, ErrFull) {
 		e.Code, e.Message = "overloaded", "The service is busy."

@@ -18,16 +18,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// own is without hystrix's rates, whose clock a bubble can't have.
+// own is without hystrix's rates, whose clock a bubble can't replace.
 var own = breaker.Settings{FailurePercent: -1, Consecutive: 10}
 
-// A total outage opens after ten failures. The way back is a ramp where others can serve;
-// it fails by a rate, and then the next sleep is twice as long.
+// A total outage opens after ten failures. Recovery is a ramp if others can serve; it fails by
+// the rate, and the next sleep is twice as long.
 func TestOutageAndRamp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		u := &upstream{answer: refused}
+		u := &upstream{respond: refused}
 		rt := pooled{g.Transport(u)}
 		assert.Equal(t, 10, many(rt, 100))
 		_, err := send(t.Context(), rt)
@@ -62,7 +62,7 @@ func TestOutageAndRamp(t *testing.T) {
 	})
 }
 
-// The rate of failures opens, also when successes are among them. It is hystrix's.
+// The rate of failures opens, even with successes among them. It is hystrix's.
 func TestRate(t *testing.T) {
 	t.Parallel()
 	g, seen := group(t, breaker.Settings{Consecutive: -1})
@@ -92,11 +92,11 @@ func TestRate(t *testing.T) {
 	assert.Empty(t, quiet.reasons(), "a quarter is not half")
 }
 
-// A circuit that recovered is not opened again by what failed before.
+// A recovered circuit is not opened again by earlier failures.
 func TestOldFailuresDoNotReopen(t *testing.T) {
 	t.Parallel()
 	g, seen := group(t, breaker.Settings{Sleep: 20 * time.Millisecond, Step: 5 * time.Millisecond, Consecutive: -1})
-	u := &upstream{answer: bad}
+	u := &upstream{respond: bad}
 	rt := g.Transport(u)
 	require.Eventually(t, func() bool { _, err := send(t.Context(), rt); return errors.Is(err, breaker.ErrOpen) }, 10*time.Second, time.Millisecond)
 	u.set(good)
@@ -122,7 +122,7 @@ func reading(contentType string, r io.Reader) func(*http.Request) (*http.Respons
 	}
 }
 
-// What counts as a failure, and what says nothing.
+// The results that are failures, and those that count neither way.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	const stream = "text/event-stream"
@@ -130,9 +130,9 @@ func TestOutcomes(t *testing.T) {
 		return io.MultiReader(strings.NewReader(s), iotest.ErrReader(io.ErrUnexpectedEOF))
 	}
 	for name, tt := range map[string]struct {
-		answer func(*http.Request) (*http.Response, error)
-		stream string // without an answer
-		opens  bool
+		respond func(*http.Request) (*http.Response, error)
+		stream  string // without a response
+		opens   bool
 	}{
 		"refused":                   {refused, "", true},
 		"500":                       {bad, "", true},
@@ -142,7 +142,7 @@ func TestOutcomes(t *testing.T) {
 		"200":                       {good, "", false},
 		"a stream":                  {nil, text + last, false},
 		"a stream without an end":   {nil, text, true},
-		"a stream of others":        {nil, "data: tick\n\n", false},
+		"a stream of another kind":  {nil, "data: tick\n\n", false},
 		"a stream with an error":    {nil, text + fault, true},
 		"a stream that is cut":      {func(r *http.Request) (*http.Response, error) { return reading(stream, cut(text))(r) }, "", true},
 		"JSON that is cut":          {func(r *http.Request) (*http.Response, error) { return reading("application/json", cut("{"))(r) }, "", true},
@@ -153,9 +153,9 @@ func TestOutcomes(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, own)
-			u := &upstream{answer: tt.answer}
-			if u.answer == nil {
-				u.answer = says(200, stream, tt.stream) //nolint:bodyclose // send closes it
+			u := &upstream{respond: tt.respond}
+			if u.respond == nil {
+				u.respond = respondWith(200, stream, tt.stream) //nolint:bodyclose // send closes it
 			}
 			many(g.Transport(u), 20)
 			assert.Equal(t, tt.opens, state(t, g).State == breaker.Open, name)
@@ -164,12 +164,12 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// A client that leaves says nothing, before and within an answer.
+// A client disconnect counts neither way, before and during a response.
 func TestClientsThatLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		u := &upstream{answer: func(r *http.Request) (*http.Response, error) {
+		u := &upstream{respond: func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		}}
@@ -191,12 +191,12 @@ func TestClientsThatLeave(t *testing.T) {
 	})
 }
 
-// What began before a circuit opened neither closes it nor counts.
+// An exchange that began before a circuit opened neither closes it nor counts.
 func TestStaleSuccess(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		u := &upstream{answer: func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return good(nil) }}
+		u := &upstream{respond: func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return good(nil) }}
 		rt := g.Transport(u)
 		var wg sync.WaitGroup
 		for range 5 {
@@ -216,7 +216,7 @@ func TestProbeThatStreams(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		u := &upstream{answer: refused}
+		u := &upstream{respond: refused}
 		rt := g.Transport(u)
 		many(rt, 20)
 		r, w := io.Pipe()
@@ -241,12 +241,12 @@ func TestProbeThatStreams(t *testing.T) {
 	})
 }
 
-// A probe that never comes back does not keep the circuit open for ever.
+// A probe without a result does not keep the circuit open for ever.
 func TestProbeThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		u := &upstream{answer: refused}
+		u := &upstream{respond: refused}
 		rt := g.Transport(u)
 		many(rt, 20)
 		hang := make(chan struct{})
@@ -257,7 +257,7 @@ func TestProbeThatHangs(t *testing.T) {
 		u.set(good)
 		assert.Zero(t, many(rt, 50))
 		time.Sleep(500 * time.Millisecond)
-		assert.Equal(t, 50, many(rt, 50), "another one is well")
+		assert.Equal(t, 50, many(rt, 50), "another one succeeds")
 		assert.Equal(t, breaker.Closed, state(t, g).State)
 		close(hang)
 	})
@@ -267,7 +267,7 @@ func TestSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, breaker.Settings{FailurePercent: -1, SlowFirstByte: time.Second, SlowPercent: 50})
-		u := &upstream{answer: good}
+		u := &upstream{respond: good}
 		rt := g.Transport(u)
 		many(rt, 10)
 		u.set(func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return good(nil) })
@@ -278,12 +278,12 @@ func TestSlow(t *testing.T) {
 	})
 }
 
-// A 429 rests the endpoint for as long as it asks, and is no failure.
+// A 429 starts a cooldown for its Retry-After, and is no failure.
 func TestRest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		u := &upstream{answer: says(429, "application/json", "", "Retry-After", "7")} //nolint:bodyclose // send closes it
+		u := &upstream{respond: respondWith(429, "application/json", "", "Retry-After", "7")} //nolint:bodyclose // send closes it
 		rt := g.Transport(u)
 		code, err := send(t.Context(), rt)
 		require.NoError(t, err)
@@ -292,7 +292,7 @@ func TestRest(t *testing.T) {
 		require.ErrorIs(t, err, breaker.ErrCoolingDown)
 		assert.Equal(t, 7*time.Second, retry(t, err))
 		assert.False(t, state(t, g).CoolingUntil.IsZero())
-		u.set(says(429, "application/json", "", "Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))) //nolint:bodyclose // send closes it
+		u.set(respondWith(429, "application/json", "", "Retry-After", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat))) //nolint:bodyclose // send closes it
 		time.Sleep(7 * time.Second)
 		_, err = send(t.Context(), rt)
 		require.NoError(t, err)
@@ -307,7 +307,7 @@ func TestBulkhead(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, breaker.Settings{FailurePercent: -1, MaxConcurrent: 3})
-		rt := g.Transport(&upstream{answer: func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return good(nil) }})
+		rt := g.Transport(&upstream{respond: func(*http.Request) (*http.Response, error) { time.Sleep(time.Second); return good(nil) }})
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() { _, err := send(t.Context(), rt); assert.NoError(t, err) })
@@ -322,13 +322,13 @@ func TestBulkhead(t *testing.T) {
 	})
 }
 
-// A transport that panics frees its place. The fault is the gateway's, and says nothing of
-// the endpoint.
+// A transport that panics frees its place. The fault is the gateway's, and does not count
+// against the endpoint.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		rt := g.Transport(&upstream{answer: func(*http.Request) (*http.Response, error) { panic("x") }})
+		rt := g.Transport(&upstream{respond: func(*http.Request) (*http.Response, error) { panic("x") }})
 		for range 10 {
 			assert.Panics(t, func() { _, _ = send(t.Context(), rt) })
 		}
@@ -341,7 +341,7 @@ func TestByHand(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		u := &upstream{answer: good}
+		u := &upstream{respond: good}
 		rt := g.Transport(u)
 		require.NoError(t, g.Force("a.example", breaker.Open))
 		assert.Zero(t, many(rt, 10))
@@ -349,7 +349,7 @@ func TestByHand(t *testing.T) {
 		assert.Zero(t, many(rt, 10))
 		assert.True(t, state(t, g).Forced)
 		require.NoError(t, g.Unforce("a.example"))
-		assert.Equal(t, 2, many(rt, 2), "it is asked at once")
+		assert.Equal(t, 2, many(rt, 2), "it is used at once")
 		require.NoError(t, g.Force("a.example", breaker.Closed))
 		u.set(refused)
 		assert.Equal(t, 100, many(rt, 100))
@@ -363,7 +363,7 @@ func TestUpdate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		rt := g.Transport(&upstream{answer: refused})
+		rt := g.Transport(&upstream{respond: refused})
 		assert.Equal(t, 3, many(rt, 3))
 		require.NoError(t, g.Update(breaker.Settings{FailurePercent: -1, Consecutive: 5}))
 		assert.Equal(t, 2, many(rt, 100))
@@ -371,14 +371,14 @@ func TestUpdate(t *testing.T) {
 	})
 }
 
-// Keys without end share a circuit, and hystrix's are used again.
+// Keys beyond the limit share a circuit, and hystrix's circuits are reused.
 func TestManyKeys(t *testing.T) {
 	t.Parallel()
 	before := breaker.Made()
 	for range 3 {
 		g, err := breaker.New(breaker.Config{MaxCircuits: 5, Key: func(r *http.Request) string { return r.URL.Path }})
 		require.NoError(t, err)
-		rt := g.Transport(&upstream{answer: good})
+		rt := g.Transport(&upstream{respond: good})
 		for i := range 100 {
 			req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://a/"+strings.Repeat("x", i), nil)
 			res, err := rt.RoundTrip(req)
@@ -388,19 +388,19 @@ func TestManyKeys(t *testing.T) {
 		assert.Len(t, g.Status(), 6)
 		g.Close()
 	}
-	assert.Equal(t, before, breaker.Made(), "those that were made before serve")
+	assert.Equal(t, before, breaker.Made(), "earlier ones are reused")
 }
 
-// What a closed group counted is not the next one's.
+// The counts of a closed group don't apply to the next one.
 func TestCountsAreOnesOwn(t *testing.T) {
 	t.Parallel()
 	for range 20 {
 		g, err := breaker.New(breaker.Config{Settings: breaker.Settings{Consecutive: -1, Volume: 10}})
 		require.NoError(t, err)
-		rt := g.Transport(&upstream{answer: bad})
+		rt := g.Transport(&upstream{respond: bad})
 		for range 9 {
 			res, err := rt.RoundTrip(httptest.NewRequest(http.MethodGet, "http://a/", nil))
-			require.NoError(t, err, "nine are too few to say")
+			require.NoError(t, err, "nine are too few")
 			require.NoError(t, res.Body.Close())
 		}
 		g.Close()

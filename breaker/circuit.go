@@ -9,10 +9,10 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// lateness is for how long hystrix is asked again, which counts a little later.
+// lateness is how long hystrix, which counts with a delay, is queried again.
 const lateness = time.Second
 
-// circuit is the state of one endpoint, or of whatever its key says.
+// circuit is the state of one endpoint, or of another key.
 type circuit struct {
 	key    string
 	rates  *rates // nil: nothing has failed yet
@@ -20,54 +20,54 @@ type circuit struct {
 
 	mu          sync.Mutex
 	settings    *Settings
-	forced      bool // by hand: it stays as it is
-	lane             // its own
+	forced      bool // the state is fixed by Force
+	lane             // the circuit's own
 	routes      routes
 	seen        evidence.Window
 	callers     evidence.Callers
 	consecutive int
 	streak      streak
-	failed      time.Time // when something failed last
+	failed      time.Time // time of the last failure
 	pending     time.Time // when there were too many failures that hystrix had not counted; zero: never
 	slow        evidence.Window
 	inflight    int
-	events      []Event // to be sent when mu is free
+	events      []Event // to be sent once mu is released
 }
 
-// streak is a run of failures that no success of what began after the first of them
-// has ended. The others do not end it: while a server refuses all that is new, streams
-// that it began long ago may go on to end well.
+// streak is a run of failures. Only a success of an exchange that began after its first failure
+// ends it: a server that refuses new requests may still complete streams that it began long
+// ago.
 type streak struct {
 	number   uint64
 	failures int
-	young    int // exchanges under way that began since the first failure
-	stale    int // successes of what began before
+	young    int // exchanges in progress that began since the first failure
+	stale    int // successes of exchanges that began before
 }
 
-// total reports whether it is an outage: so many in a row, or twice as many that only
-// old successes interrupt; and they are not few beside those of which nothing is known
-// yet, for failures often come sooner than successes.
+// total reports whether the streak is an outage: enough failures in a row, or twice as many
+// that only old successes interrupt, and not few compared with the exchanges in progress, since
+// failures often end sooner than successes.
 func (s *streak) total(row, enough int) bool {
 	return row >= enough && 2*s.failures >= s.young ||
 		s.failures >= 2*enough && s.failures >= 4*s.young && 2*s.failures >= s.stale
 }
 
-// permit is one exchange under way.
+// permit is one exchange in progress.
 type permit struct {
-	ctx      context.Context //nolint:containedctx // both live as long as one request
-	c        *circuit
-	caller   uint64
-	alone    bool
-	stranger bool
-	route    *route    // nil: it has none
-	entered  [2]uint64 // the generations of the circuit and of the route
-	streak   uint64    // during which it began; 0: none
-	start    time.Time
-	began    bool // it had content
-	ended    bool
+	ctx     context.Context //nolint:containedctx // both live as long as one request
+	c       *circuit
+	caller  uint64
+	alone   bool
+	unknown bool
+	route   *route    // nil: none
+	entered [2]uint64 // the generations of the circuit and of the route
+	streak  uint64    // the streak during which it began; 0: none
+	start   time.Time
+	began   bool // it had content
+	ended   bool
 }
 
-// allow lets an exchange begin, or says why not and when to come again.
+// allow admits an exchange, or returns an error with the time after which to retry.
 func (c *circuit) allow(q *question) (*permit, error) {
 	c.mu.Lock()
 	defer c.unlock(q.ctx)
@@ -81,8 +81,8 @@ func (c *circuit) allow(q *question) (*permit, error) {
 	if !s.RoutesOff {
 		p.route = c.routes.find(q)
 	}
-	if wait, rest := c.wait(p, now, q); wait > 0 {
-		return nil, refusal(ErrOpen, wait, rest)
+	if wait, avoid := c.wait(p, now, q); wait > 0 {
+		return nil, refusal(ErrOpen, wait, avoid)
 	}
 	p.note(&c.lane)
 	if p.route != nil {
@@ -96,9 +96,9 @@ func (c *circuit) allow(q *question) (*permit, error) {
 	return p, nil
 }
 
-// wait is how long a request must wait, and for how long its endpoint should be left
-// alone; 0, when it may pass.
-func (c *circuit) wait(p *permit, now time.Time, q *question) (wait, rest time.Duration) {
+// wait returns how long a request must wait, and how long its endpoint should be avoided; 0: the
+// request is admitted.
+func (c *circuit) wait(p *permit, now time.Time, q *question) (wait, avoid time.Duration) {
 	if c.forced {
 		if c.state == Open {
 			return c.settings.Sleep, c.settings.Sleep
@@ -107,20 +107,20 @@ func (c *circuit) wait(p *permit, now time.Time, q *question) (wait, rest time.D
 	}
 	if p.route != nil {
 		if wait = c.turn(&p.route.lane, now, q); wait > 0 {
-			return wait, 0 // other routes may be asked for
+			return wait, 0 // other routes may be open
 		}
 	}
-	if p.stranger = c.state != Closed && c.routes.isStranger(q); p.stranger {
+	if p.unknown = c.state != Closed && c.routes.isUnknown(q); p.unknown {
 		return 0, 0
 	}
 	wait = c.turn(&c.lane, now, q)
 	if c.state == Open {
-		rest = wait
-	} // else it needs to be asked, to get its part
-	return wait, rest
+		avoid = wait
+	} // else requests must still reach the circuit to be admitted in part
+	return wait, avoid
 }
 
-// note remembers the lane's generation.
+// note records the lane's generation.
 func (p *permit) note(l *lane) {
 	if l == &p.c.lane {
 		p.entered[0] = l.generation
@@ -129,7 +129,7 @@ func (p *permit) note(l *lane) {
 	}
 }
 
-// isOf reports whether the lane is in the state in which the permit was given.
+// isOf reports whether the lane's state is still that of the permit.
 func (p *permit) isOf(l *lane) bool {
 	if l == &p.c.lane {
 		return p.entered[0] == l.generation
@@ -137,8 +137,7 @@ func (p *permit) isOf(l *lane) bool {
 	return p.entered[1] == l.generation
 }
 
-// each calls f for the circuit and for the route, as far as their states are those in
-// which the permit was given.
+// each calls f for the circuit and for the route, if their states are still those of the permit.
 func (p *permit) each(f func(*lane)) {
 	if p.isOf(&p.c.lane) {
 		f(&p.c.lane)
@@ -148,8 +147,8 @@ func (p *permit) each(f func(*lane)) {
 	}
 }
 
-// firstByte notes that a response has begun well, with content. It counts on the way
-// back: a stream that goes on for long must not keep the circuit open.
+// firstByte records that a response has begun well, with content. It counts for the recovery: a
+// long stream must not keep the circuit open.
 func (p *permit) firstByte(at time.Time) {
 	c := p.c
 	c.mu.Lock()
@@ -175,7 +174,7 @@ func (p *permit) firstByte(at time.Time) {
 	}
 }
 
-// outcome is how an exchange ended.
+// outcome is the result of an exchange.
 type outcome int
 
 const (
@@ -184,8 +183,7 @@ const (
 	failure
 )
 
-// end notes how the exchange ended, and frees its place. It may be called often;
-// the first one counts.
+// end records the result of the exchange and frees its place. Only the first call counts.
 func (p *permit) end(o outcome, seen exchange.Observation) {
 	c := p.c
 	c.mu.Lock()
@@ -208,11 +206,11 @@ func (p *permit) end(o outcome, seen exchange.Observation) {
 	}
 }
 
-// acquainted takes the result of a request whose route nothing was known of, while the
-// circuit was open for another one's sake, and reports whether it is done with it. If it
-// is good, only that other route is open from now on.
+// acquainted handles the result of a request on an unknown route, while the circuit is open
+// because of another route, and reports whether the result needs no further handling. After a
+// success only that other route remains open.
 func (c *circuit) acquainted(p *permit, now time.Time, failed bool) bool {
-	if !p.stranger || c.routes.sole == 0 || c.state == Closed {
+	if !p.unknown || c.routes.sole == 0 || c.state == Closed {
 		return false
 	}
 	if failed {
@@ -231,7 +229,7 @@ func (c *circuit) acquainted(p *permit, now time.Time, failed bool) bool {
 	return true
 }
 
-// count takes a result. What began before a state changed says nothing of it.
+// count records a result. An exchange that began before a change of state does not count.
 func (c *circuit) count(p *permit, now time.Time, failed, corrects, young bool) {
 	if p.isOf(&c.lane) {
 		c.row(failed, young)
@@ -254,7 +252,7 @@ func (c *circuit) count(p *permit, now time.Time, failed, corrects, young bool) 
 	}
 }
 
-// record adds to the evidence, or corrects it.
+// record adds a result to the window, or corrects it.
 func (c *circuit) record(p *permit, now time.Time, failed, corrects bool) {
 	if corrects {
 		c.seen.Correct(now)
@@ -279,8 +277,8 @@ func (c *circuit) record(p *permit, now time.Time, failed, corrects bool) {
 	}
 }
 
-// report passes a result on to hystrix. While nothing fails that is left out; then as many
-// successes are made up for as can matter.
+// report passes a result to hystrix. Without failures it is skipped; after a failure as many
+// successes as can matter are reported first.
 func (c *circuit) report(p *permit, now time.Time, failed bool) {
 	quiet := now.Sub(c.failed) > rateWindow
 	if quiet && !failed || !c.rated() {
@@ -294,7 +292,7 @@ func (c *circuit) report(p *permit, now time.Time, failed bool) {
 	c.rates.report(failed, p.start)
 }
 
-// row counts failures in a row, and those that only old successes interrupt.
+// row counts failures in a row, including those that only old successes interrupt.
 func (c *circuit) row(failed, young bool) {
 	switch {
 	case failed && c.streak.failures == 0:
@@ -328,13 +326,13 @@ func (c *circuit) forget(l *lane) {
 	}
 }
 
-// rated reports whether hystrix counts for the circuit, and has it begin to.
+// rated reports whether hystrix counts for the circuit, and starts it if needed.
 func (c *circuit) rated() bool {
 	if c.rates != nil {
 		return true
 	}
 	r, err := newRates()
-	if err != nil { // it knows no reason to
+	if err != nil { // it has no reason to
 		return false
 	}
 	c.rates = r
@@ -342,7 +340,7 @@ func (c *circuit) rated() bool {
 	return true
 }
 
-// unrate gives back what hystrix counted: that was before.
+// unrate releases hystrix's counts, which are outdated.
 func (c *circuit) unrate() {
 	if c.rates != nil {
 		c.rates.release()
@@ -350,7 +348,7 @@ func (c *circuit) unrate() {
 	}
 }
 
-// unlock unlocks, and then sends the events.
+// unlock releases mu and then sends the events.
 func (c *circuit) unlock(ctx context.Context) {
 	events := c.events
 	c.events = nil

@@ -2,16 +2,16 @@ package breaker
 
 import "time"
 
-// State is that of a circuit.
+// State is the state of a circuit.
 type State int
 
 // The states.
 const (
-	// Closed: everything passes.
+	// Closed admits every request.
 	Closed State = iota
-	// HalfOpen: a growing part passes.
+	// HalfOpen admits a growing share of requests.
 	HalfOpen
-	// Open: nothing passes.
+	// Open rejects requests.
 	Open
 )
 
@@ -31,17 +31,17 @@ func (s State) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// Event tells that a circuit changed its state.
+// Event describes a change of a circuit's state.
 type Event struct {
-	// Circuit is its key.
+	// Circuit is the circuit's key.
 	Circuit string
-	// Route is the path, without its ids, when only that changed; else empty.
+	// Route is the path, without ids, if only a route changed; "": the circuit.
 	Route string
-	// From and To are the states.
+	// From and To are the states before and after.
 	From, To State
-	// Reason says why: "failures", "slow", "consecutive", "slept", "responded", "relapsed",
-	// "recovered", "another route serves", "by hand".
+	// Reason is the cause: "failures", "slow", "consecutive", "slept", "responded", "relapsed",
+	// "recovered", "another route serves" or "by hand".
 	Reason string
-	// Sleep is, when To is Open, for how long.
+	// Sleep is how long the circuit stays open; 0 if To is not Open.
 	Sleep time.Duration
 }

@@ -17,9 +17,9 @@ func ExampleNew() {
 		return
 	}
 	defer g.Close()
-	client := &http.Client{Transport: g.Transport(&upstream{answer: refused})}
+	client := &http.Client{Transport: g.Transport(&upstream{respond: refused})}
 	for range 4 {
-		_, err := client.Get("http://model.example/") //nolint:bodyclose // there is no answer
+		_, err := client.Get("http://model.example/") //nolint:bodyclose // there is no response
 		fmt.Println(errors.Is(err, breaker.ErrOpen))
 	}
 	fmt.Println(g.Status()[0].State)
@@ -40,10 +40,10 @@ func ExampleGroup_Middleware() {
 	defer g.Close()
 	r := gin.New()
 	r.GET("/", g.Middleware(breaker.MiddlewareConfig{Fallback: func(c *gin.Context) {
-		c.String(http.StatusOK, "an old answer")
+		c.String(http.StatusOK, "an stale response")
 	}}), func(c *gin.Context) { c.String(http.StatusInternalServerError, "a failure") })
 	w := httptest.NewRecorder()
 	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	fmt.Println(w.Code, w.Body)
-	// Output: 200 an old answer
+	// Output: 200 an stale response
 }

@@ -1,7 +1,6 @@
 package breaker
 
-// Warm makes circuits of hystrix outside of a synctest bubble: their goroutines
-// never end.
+// Warm makes hystrix circuits outside of a synctest bubble: their goroutines never end.
 func Warm(n int) {
 	var all []*rates
 	for range n {
@@ -16,12 +15,12 @@ func Warm(n int) {
 	spare.free = append(spare.free, all...)
 }
 
-// Made is how many there are.
+// Made returns the number of hystrix circuits.
 func Made() int {
 	spare.mu.Lock()
 	defer spare.mu.Unlock()
 	return spare.made
 }
 
-// RouteName is a path without its ids.
+// RouteName returns a path without its ids.
 func RouteName(path string) string { return routeName(path) }

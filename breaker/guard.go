@@ -11,21 +11,21 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// guard is the writer of handlers behind a circuit. Everything passes unbuffered,
-// but for a failure that a fallback can replace: that is held back, and thrown away.
+// guard is the response writer of handlers behind a circuit. It does not buffer. It discards a
+// failure that a fallback can replace.
 type guard struct {
 	gin.ResponseWriter
 	passage *passage
 	timer   *time.Timer
-	before  http.Header // as it was before the handlers, when that may be wanted
+	before  http.Header // the header before the handlers, if it may be needed
 	decided bool
 	held    bool
-	code    int          // of what is held
-	stream  *llm.Scanner // nil: it is none, or an attempt's
-	begun   bool         // the stream, and well
+	code    int          // of the discarded failure
+	stream  *llm.Scanner // nil: no stream, or an attempt scans it
+	begun   bool         // the stream has content
 }
 
-// decide looks at what kind of response this is, when its first byte would go out.
+// decide classifies the response just before its first byte is written.
 func (w *guard) decide() {
 	if w.decided {
 		return
@@ -35,7 +35,7 @@ func (w *guard) decide() {
 	status := w.ResponseWriter.Status()
 	switch {
 	case !w.passage.cfg.IsFailure(status):
-		if w.passage.attempts() { // they say when they have content
+		if w.passage.attempts() { // they report their content
 			return
 		}
 		s := new(llm.Scanner)
@@ -49,7 +49,7 @@ func (w *guard) decide() {
 	}
 }
 
-// saw takes what is written. A stream that begins with an error has not begun well.
+// saw scans what is written. A stream that begins with an error has not begun well.
 func (w *guard) saw(p []byte) {
 	if w.stream == nil || len(p) == 0 {
 		return
@@ -74,7 +74,7 @@ func (w *guard) status() int {
 	return w.ResponseWriter.Status()
 }
 
-// restore makes the answer what it was before the handlers.
+// restore resets the response to its state before the handlers.
 func (w *guard) restore() {
 	h := w.Header()
 	clear(h)
@@ -122,7 +122,7 @@ func (w *guard) WriteHeaderNow() {
 // Flush implements http.Flusher.
 func (w *guard) Flush() { _ = w.FlushError() } // http.Flusher has no error
 
-// FlushError is what http.ResponseController calls.
+// FlushError is used by http.ResponseController.
 func (w *guard) FlushError() error {
 	if w.decide(); w.held {
 		return nil
@@ -130,8 +130,8 @@ func (w *guard) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// SetWriteDeadline is what http.ResponseController calls. A handler that breaks an
-// answer which is held back must not break the fallback's.
+// SetWriteDeadline is used by http.ResponseController. A handler that cuts a discarded response
+// must not cut the fallback's.
 func (w *guard) SetWriteDeadline(t time.Time) error {
 	if w.held {
 		return nil

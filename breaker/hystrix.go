@@ -9,42 +9,41 @@ import (
 	"github.com/afex/hystrix-go/hystrix"
 )
 
-// rateWindow is for how long hystrix counts, and a little more: it can't find too
-// many failures when there was none for so long.
+// rateWindow is slightly longer than hystrix's window: without a failure for that long it can't
+// find too many.
 const rateWindow = 11 * time.Second
 
-// maxResting is how many of hystrix's circuits may rest at once before one is used that
-// still knows of before.
-const maxResting = 64
+// maxUnused is the number of unused hystrix circuits beyond which one is reused before its
+// counts have expired.
+const maxUnused = 64
 
-// rates is hystrix's count of a circuit's exchanges in the last ten seconds.
-// Only its public, synchronous calls are used: hystrix.Do and Go would run handlers in
-// goroutines of their own. Each circuit of hystrix costs two goroutines for ever, so
-// that those which are no longer used are kept for others.
+// rates is hystrix's count of a circuit's exchanges in the last ten seconds. Only its public,
+// synchronous calls are used: hystrix.Do and Go run handlers in goroutines of their own. Each
+// hystrix circuit has two goroutines that never end, so unused ones are kept for reuse.
 type rates struct {
 	name    string
 	circuit *hystrix.CircuitBreaker
 
-	success, failure []string // what hystrix calls the outcomes
+	success, failure []string // hystrix's names of the outcomes
 
 	used  bool
-	freed time.Time // when it was given back; zero: it was not used yet
+	freed time.Time // when it was released; zero: never used
 }
 
-// spare are hystrix's circuits that nobody uses. hystrix keeps its circuits in
-// globals, by name; names are made here and never by a client.
+// spare are the unused hystrix circuits. hystrix keeps its circuits in globals, by name; the
+// names are generated here, never by a client.
 var spare struct { //nolint:gochecknoglobals // beside those of hystrix, see ADR 0018
 	mu   sync.Mutex
 	made int
-	free []*rates // the one first that was given back first
+	free []*rates // in the order of their release
 }
 
-// newRates returns counts that nothing is in. Hystrix can't be told to forget: one that
-// was used must rest until all that it counted has passed.
+// newRates returns empty counts. hystrix can't reset them: a used circuit must wait until
+// everything it counted has expired.
 func newRates() (*rates, error) {
 	spare.mu.Lock()
 	defer spare.mu.Unlock()
-	if n := len(spare.free); n > maxResting || n > 0 && time.Since(spare.free[0].freed) > rateWindow {
+	if n := len(spare.free); n > maxUnused || n > 0 && time.Since(spare.free[0].freed) > rateWindow {
 		r := spare.free[0]
 		spare.free = slices.Delete(spare.free, 0, 1)
 		return r, nil
@@ -58,7 +57,7 @@ func newRates() (*rates, error) {
 	return &rates{name: name, circuit: circuit, success: []string{"success"}, failure: []string{"failure"}}, nil
 }
 
-// release keeps r for another circuit. One that hystrix has opened is closed by a success.
+// release makes r available for reuse. A success closes it if hystrix has opened it.
 func (r *rates) release() {
 	if r.circuit.IsOpen() {
 		_ = r.circuit.ReportEvent(r.success, time.Now(), 0)
@@ -73,19 +72,18 @@ func (r *rates) release() {
 	spare.free = append(spare.free, r)
 }
 
-// configure sets what opens it. A sleep window does not matter: when to try again
-// is for circuit to say.
+// configure sets the thresholds. The sleep window is not used: circuit decides when to recover.
 func (r *rates) configure(s *Settings) {
 	hystrix.ConfigureCommand(r.name, hystrix.CommandConfig{
 		RequestVolumeThreshold: s.Volume, ErrorPercentThreshold: s.FailurePercent, MaxConcurrentRequests: 1,
 	})
 }
 
-// tooMany reports whether too large a part has failed.
+// tooMany reports whether too large a share has failed.
 func (r *rates) tooMany() bool { return r.circuit.IsOpen() }
 
-// report counts an exchange. Under extreme load hystrix drops events, of all
-// kinds alike, so that rates stay right.
+// report counts an exchange. Under extreme load hystrix drops events, of all kinds alike, so
+// that rates stay right.
 func (r *rates) report(failed bool, start time.Time) {
 	r.used = true
 	kind := r.success

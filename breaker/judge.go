@@ -6,8 +6,7 @@ import (
 	"github.com/ginfer/ginfer/internal/evidence"
 )
 
-// judge opens the circuit when too many exchanges failed, as the one that just ended
-// shows.
+// judge opens the circuit if too many exchanges have failed.
 func (c *circuit) judge(now time.Time, failed bool) {
 	n := c.settings.Consecutive
 	if failed && n > 0 && c.streak.total(c.consecutive, n) && c.isOthersToo(now) {
@@ -25,7 +24,7 @@ func (c *circuit) judge(now time.Time, failed bool) {
 	c.pending = now
 }
 
-// settle asks hystrix again, when it had not counted all.
+// settle queries hystrix again if its counts were behind.
 func (c *circuit) settle(now time.Time) {
 	if c.pending.IsZero() || c.state != Closed || c.forced {
 		return
@@ -38,10 +37,10 @@ func (c *circuit) settle(now time.Time) {
 	}
 }
 
-// failing is a look at what hystrix would find. That alone is not enough: it reads the
-// requests and then the failures while others count, so that it can see failures of
-// requests which it did not; and it still knows those of the circuit that used it before.
-// And it is the dearer one to ask.
+// failing estimates hystrix's result from the circuit's own counts. Hystrix alone is not
+// enough: it reads requests and failures while others count, so it can see failures without
+// their requests; it keeps the counts of the previous circuit for a while; and it is slower to
+// query.
 func (c *circuit) failing(now time.Time) bool {
 	s := c.settings
 	t := c.seen.Tally(now)
@@ -62,8 +61,8 @@ func (c *circuit) judgeRoute(r *route, now time.Time) {
 	}
 }
 
-// shared reports whether what fails is not only one caller's, or one route's, while others
-// are served: without those that fail most the rest has to fail as well.
+// shared reports whether the failures are not only those of one caller, or one route, while
+// others are served: without the one that fails most, the others must fail as well.
 func (c *circuit) shared(l *lane, now time.Time) bool {
 	if l != &c.lane {
 		for _, r := range c.routes.list {
@@ -77,13 +76,13 @@ func (c *circuit) shared(l *lane, now time.Time) bool {
 		(c.settings.RoutesOff || c.fail(c.routes.others(now), false))
 }
 
-// fail reports whether the others are not served either.
+// fail reports whether the others fail as well.
 func (c *circuit) fail(others evidence.Tally, _ bool) bool {
 	return others.Good() == 0 || others.Reaches(c.settings.percent())
 }
 
-// isOthersToo reports whether failures in a row are not those of one caller, or of one
-// route, beside successes of others in the last ten seconds.
+// isOthersToo reports whether a run of failures is not only one caller's, or one route's, beside
+// successes of others in the last ten seconds.
 func (c *circuit) isOthersToo(now time.Time) bool {
 	others, several := c.callers.Others(now)
 	if !c.settings.CallersOff && !several && others.Good() > 0 {

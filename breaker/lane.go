@@ -12,29 +12,28 @@ type lane struct {
 	state      State
 	generation uint64        // of the state: results of another one do not count
 	until      time.Time     // open until
-	sleep      time.Duration // how long it was open last
-	all, bad   int           // on the way back
-	wins       int           // of these, that began well at least
+	sleep      time.Duration // the last time it stayed open
+	all, bad   int           // during recovery
+	wins       int           // how many of these at least began well
 	step       int           // of the ramp
 	stepped    time.Time
 	passed     bool // something succeeded in this step
-	stumbled   bool // something failed in it
+	stumbled   bool // something failed in this step
 	credit     float64
-	trickled   time.Time // when the latest was let through that had nowhere else to go
+	trickled   time.Time // when the latest request without another endpoint was admitted
 }
 
-// question is what the admission of a request depends on.
+// question is the input of a circuit's admission of a request.
 type question struct {
 	ctx    context.Context //nolint:containedctx // both live as long as one request
 	caller uint64
-	route  uint64 // 0: it has none
+	route  uint64 // 0: none
 	path   string // of the route
-	alone  bool   // there is no other endpoint that the request can go to
+	alone  bool   // the request has no other endpoint
 	last   bool   // and the circuit has refused it already
 }
 
-// turn moves the state on with time, and returns how long a request must wait; 0 when it
-// may pass.
+// turn advances the state with time, and returns how long a request must wait; 0: it is admitted.
 func (c *circuit) turn(l *lane, now time.Time, q *question) time.Duration {
 	s := c.settings
 	switch {
@@ -55,8 +54,7 @@ func (c *circuit) turn(l *lane, now time.Time, q *question) time.Duration {
 	return c.ramp(l, now)
 }
 
-// lone is the turn of a request that would be refused for nothing: no other endpoint
-// serves it in the meantime.
+// lone is turn for a request that no other endpoint can serve.
 func (l *lane) lone(now time.Time, s *Settings) time.Duration {
 	if l.wins > 0 {
 		return 0
@@ -68,17 +66,17 @@ func (l *lane) lone(now time.Time, s *Settings) time.Duration {
 	return 0
 }
 
-// ramp is the turn of a request that others can serve.
+// ramp is turn for a request that other endpoints can serve.
 func (c *circuit) ramp(l *lane, now time.Time) time.Duration {
 	s := c.settings
 	since := now.Sub(l.stepped)
 	switch {
-	case !l.stumbled && since >= s.Sleep: // nobody came, or came back
+	case !l.stumbled && since >= s.Sleep: // no traffic, or no result yet
 		l.advance(now, int(since/s.Sleep))
 	case l.passed && since >= s.Step:
 		l.advance(now, 1)
 	case since >= s.Sleep:
-		l.advance(now, 0) // another one
+		l.advance(now, 0) // another step of the same share
 	}
 	if l.step >= len(s.Ramp) {
 		c.close(l, "recovered")
@@ -96,7 +94,7 @@ func (l *lane) advance(now time.Time, steps int) {
 	l.stepped, l.passed, l.stumbled, l.credit = now, false, false, 1
 }
 
-// half begins the way back.
+// half makes the lane half-open.
 func (c *circuit) half(l *lane, now time.Time, reason string) {
 	c.change(l, HalfOpen, reason)
 	l.all, l.bad, l.wins, l.step = 0, 0, 0, 0
@@ -105,10 +103,10 @@ func (c *circuit) half(l *lane, now time.Time, reason string) {
 	c.forget(l)
 }
 
-// won notes that something began well, or ended so. Where nothing else can serve, a few of
-// these are enough.
+// won records that an exchange began or ended well. Without another endpoint a few are enough
+// to close the lane.
 func (c *circuit) won(l *lane, p *permit, now time.Time) {
-	if l.state == Open { // one of those that have nowhere else to go
+	if l.state == Open { // a request without another endpoint
 		c.half(l, now, "responded")
 		p.note(l)
 	}
@@ -122,7 +120,7 @@ func (c *circuit) won(l *lane, p *permit, now time.Time) {
 	}
 }
 
-// lost notes a failure on the way back. It fails by the rate by which it would open.
+// lost records a failure during recovery, which fails by the rate that opens a circuit.
 func (c *circuit) lost(l *lane, now time.Time) {
 	if l.state != HalfOpen {
 		return

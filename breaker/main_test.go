@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	breaker.Warm(1024) // one that was used must rest, and bubbles have another clock
+	breaker.Warm(1024) // a used one must wait, and bubbles have another clock
 	goleak.VerifyTestMain(m,
 		// hystrix never ends them; see newRates.
 		goleak.IgnoreAnyFunction("github.com/afex/hystrix-go/hystrix.(*metricExchange).Monitor"),
@@ -26,17 +26,17 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// upstream answers with a function and counts its calls.
+// upstream responds by a function and counts its calls.
 type upstream struct {
-	mu     sync.Mutex
-	calls  int
-	answer func(*http.Request) (*http.Response, error)
+	mu      sync.Mutex
+	calls   int
+	respond func(*http.Request) (*http.Response, error)
 }
 
 func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 	u.mu.Lock()
 	u.calls++
-	f := u.answer
+	f := u.respond
 	u.mu.Unlock()
 	return f(r)
 }
@@ -44,7 +44,7 @@ func (u *upstream) RoundTrip(r *http.Request) (*http.Response, error) {
 func (u *upstream) set(f func(*http.Request) (*http.Response, error)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.answer = f
+	u.respond = f
 }
 
 func (u *upstream) count() int {
@@ -53,7 +53,7 @@ func (u *upstream) count() int {
 	return u.calls
 }
 
-func says(status int, contentType, text string, header ...string) func(*http.Request) (*http.Response, error) {
+func respondWith(status int, contentType, text string, header ...string) func(*http.Request) (*http.Response, error) {
 	return func(*http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {contentType}}
 		for i := 0; i+1 < len(header); i += 2 {
@@ -64,17 +64,17 @@ func says(status int, contentType, text string, header ...string) func(*http.Req
 }
 
 var (
-	good = says(200, "application/json", "{}")
-	bad  = says(500, "application/json", "{}")
+	good = respondWith(200, "application/json", "{}")
+	bad  = respondWith(500, "application/json", "{}")
 
-	overloaded = says(529, "application/json", "{}")
-	missing    = says(404, "application/json", "{}")
-	limited    = says(429, "application/json", "{}")
+	overloaded = respondWith(529, "application/json", "{}")
+	missing    = respondWith(404, "application/json", "{}")
+	limited    = respondWith(429, "application/json", "{}")
 )
 
 func refused(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
 
-// group makes a group whose circuits are given back after the test.
+// group makes a group whose circuits are released after the test.
 func group(tb testing.TB, s breaker.Settings) (*breaker.Group, *events) {
 	tb.Helper()
 	seen := new(events)
@@ -104,8 +104,7 @@ func (e *events) reasons() (out []string) {
 	return out
 }
 
-// send makes an exchange and reads it to its end. It returns the status, or 0 with
-// the error.
+// send makes an exchange and reads it to its end. It returns the status, or 0 with the error.
 func send(ctx context.Context, rt http.RoundTripper) (int, error) {
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://a.example/", http.NoBody)
 	res, err := rt.RoundTrip(req)
@@ -116,7 +115,7 @@ func send(ctx context.Context, rt http.RoundTripper) (int, error) {
 	return res.StatusCode, errors.Join(err, res.Body.Close())
 }
 
-// pooled is what lies below a pool that has another endpoint.
+// pooled marks requests as from a pool that has another endpoint.
 type pooled struct{ http.RoundTripper }
 
 func (p pooled) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -130,7 +129,7 @@ func (p pooled) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// many sends n and counts what was let through.
+// many sends n requests and counts those that were admitted.
 func many(rt http.RoundTripper, n int) (passed int) {
 	for range n {
 		if _, err := send(context.Background(), rt); !errors.Is(err, breaker.ErrOpen) {
@@ -147,7 +146,7 @@ func state(tb testing.TB, g *breaker.Group) breaker.Status {
 	return all[0]
 }
 
-// retry is the Retry-After of a refusal.
+// retry returns the Retry-After of a refusal.
 func retry(tb testing.TB, err error) time.Duration {
 	tb.Helper()
 	var e *apierror.Error

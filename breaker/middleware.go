@@ -15,36 +15,35 @@ import (
 )
 
 var (
-	// ErrTimeout: nothing was answered in time. Answered with 504.
-	ErrTimeout = errors.New("breaker: no answer in time")
-	// ErrFailed: the handler failed, and so did the fallback. Answered with 502.
+	// ErrTimeout is returned when there was no response in time. The response is 504.
+	ErrTimeout = errors.New("breaker: no response in time")
+	// ErrFailed is returned when the handler failed, and so did the fallback. The response is 502.
 	ErrFailed = errors.New("breaker: the handler failed")
 )
 
-// MiddlewareConfig describes a circuit around handlers. Every field has a default.
+// MiddlewareConfig configures a circuit around handlers. Every field has a default.
 type MiddlewareConfig struct {
-	// Key says to which circuit a request belongs. It must not follow what a client
-	// writes without bound. Default: the route, as it was registered.
+	// Key returns the key of a request's circuit. It must not depend on unbounded client input.
+	// Default: nil, the route as it was registered.
 	Key func(*gin.Context) string
-	// Timeout is how long the first byte of an answer may take. Then the request's
-	// context ends; a stream that has begun may last. Default off.
+	// Timeout bounds the time to the first byte of a response. Then the request's context ends;
+	// a stream that has begun may last. Default: 0, off.
 	Timeout time.Duration
-	// IsFailure says which statuses are failures. Default: 500 and above.
+	// IsFailure reports whether a status is a failure. Default: nil, 500 and above.
 	IsFailure func(status int) bool
-	// Fallback answers in place of handlers that failed before anything was sent, or
-	// that may not run: with a static body, an old answer, another model. [Reason] tells
-	// it why. Default: the failure itself, or 503, is the answer.
+	// Fallback responds instead of handlers that failed before anything was sent, or that were
+	// not called: with a static body, a stale response or another model. [Reason] returns the
+	// cause. Default: nil, the failure itself or 503 is the response.
 	Fallback gin.HandlerFunc
-	// ErrorHandler answers when there is no fallback, or it wrote nothing. Default
+	// ErrorHandler responds if there is no fallback, or if it wrote nothing. Default:
 	// [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
 
-	isOwn func(status int) bool // a failure by an IsFailure that was given
+	isOwn func(status int) bool // a failure by the configured IsFailure
 }
 
-// Middleware returns a handler that lets requests through to those after it while
-// their circuit allows it, and learns from how they end. It panics on a negative
-// Timeout.
+// Middleware returns a handler that calls the next ones while their circuit admits the request,
+// and records how they end. It panics on a negative Timeout.
 func (g *Group) Middleware(cfg MiddlewareConfig) gin.HandlerFunc {
 	if cfg.Timeout < 0 {
 		panic(fmt.Sprintf("breaker: MiddlewareConfig.Timeout: %v is negative", cfg.Timeout))
@@ -75,14 +74,14 @@ func (g *Group) Middleware(cfg MiddlewareConfig) gin.HandlerFunc {
 
 type reasonKey struct{}
 
-// Reason is why a fallback runs: an error that wraps [ErrOpen], [ErrFull],
+// Reason returns the error for which a fallback runs. It wraps [ErrOpen], [ErrFull],
 // [ErrCoolingDown], [ErrTimeout] or [ErrFailed].
 func Reason(ctx context.Context) error {
 	err, _ := ctx.Value(reasonKey{}).(error)
 	return err
 }
 
-// refuse answers in place of the handlers.
+// refuse responds instead of the handlers.
 func (cfg *MiddlewareConfig) refuse(c *gin.Context, reason error) {
 	c.Abort()
 	if cfg.Fallback != nil {
@@ -100,16 +99,16 @@ type passage struct {
 	c      *gin.Context
 	permit *permit
 	outer  *http.Request
-	errors int // that were recorded before
+	errors int // number recorded before
 	cancel context.CancelCauseFunc
 	x      *exchange.Exchange
-	before int // attempts that others made
+	before int // number of attempts made before
 
 	mu   sync.Mutex
-	last *exchange.End // of an attempt that somebody waited for; nil: there was none
+	last *exchange.End // of the last attempt that was not canceled; nil: there was none
 }
 
-// follow has the attempts that the handlers make tell how they went.
+// follow observes the attempts that the handlers make.
 func (x *passage) follow() {
 	x.x, x.c.Request = exchange.Of(x.outer)
 	x.before = x.x.Attempts()
@@ -123,17 +122,17 @@ func (x *passage) follow() {
 	})
 }
 
-// attempts reports whether the handlers made some.
+// attempts reports whether the handlers made attempts.
 func (x *passage) attempts() bool { return x.x.Attempts() > x.before }
 
-// end is how the last of them ended; nil: they made none, or it has not.
+// end returns the End of their last attempt; nil: they made none, or it has not ended.
 func (x *passage) end() *exchange.End {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.last
 }
 
-// api is what is called, as far as the path shows it.
+// api returns the API that the path calls.
 func (x *passage) api() llm.API { return llm.Of(x.outer.Method, x.outer.URL.Path) }
 
 func (x *passage) run() {
@@ -152,7 +151,7 @@ func (x *passage) run() {
 	}
 	panicked := true
 	defer func() {
-		if panicked { // whoever recovers sees the writer as it is
+		if panicked { // a recovery handler sees the writer as it is
 			x.permit.end(x.outcome(w, true), exchange.Counted)
 			w.stop()
 		}
@@ -163,7 +162,7 @@ func (x *passage) run() {
 	silent := timedOut && !w.decided // and its status means nothing
 	w.decide()                       // also when nothing was written
 	x.permit.end(x.outcome(w, silent), exchange.Counted)
-	if x.c.Writer == w { // else another one must stay: see stream.Streams
+	if x.c.Writer == w { // else another writer must stay: see stream.Streams
 		x.c.Writer = inner
 	}
 	if x.cancel != nil {
@@ -176,7 +175,7 @@ func (x *passage) run() {
 	}
 }
 
-// outcome is how it ended.
+// outcome returns the result of the handlers.
 func (x *passage) outcome(w *guard, failed bool) outcome {
 	recorded := x.c.Errors[min(x.errors, len(x.c.Errors)):]
 	for _, err := range recorded {
@@ -184,7 +183,7 @@ func (x *passage) outcome(w *guard, failed bool) outcome {
 			return neutral
 		}
 	}
-	silent := len(recorded) == 0 // else they say what it was, and whose fault
+	silent := len(recorded) == 0 // else they describe the fault
 	if e := x.end(); e != nil && !e.Good() && !failed && !x.cfg.isOwn(e.Status) {
 		return outcomeOf(e)
 	}
@@ -201,7 +200,7 @@ func (x *passage) outcome(w *guard, failed bool) outcome {
 	case silent && w.stream != nil && w.stream.Cut():
 		return failure
 	}
-	for _, err := range recorded { // within a stream the status is old
+	for _, err := range recorded { // within a stream the status is outdated
 		if x.cfg.IsFailure(apierror.From(err.Err).Status) {
 			return failure
 		}
@@ -211,13 +210,13 @@ func (x *passage) outcome(w *guard, failed bool) outcome {
 
 func failureReason(timedOut bool) error {
 	if timedOut {
-		return &apierror.Error{Status: http.StatusGatewayTimeout, Code: "timeout", Message: "The service did not answer in time.", Err: ErrTimeout}
+		return &apierror.Error{Status: http.StatusGatewayTimeout, Code: "timeout", Message: "The service did not respond in time.", Err: ErrTimeout}
 	}
 	return &apierror.Error{Status: http.StatusBadGateway, Code: "upstream_failed", Message: "The service failed.", Err: ErrFailed}
 }
 
-// ofStream is what a stream says of itself that the handlers wrote: an error of a kind
-// that is not known is nobody's failure.
+// ofStream returns the result of a stream that the handlers wrote. An error of unknown kind is
+// neutral.
 func ofStream(s *llm.Scanner) outcome {
 	if s == nil || s.Failure() == nil {
 		return success

@@ -37,7 +37,7 @@ func fallback(c *gin.Context) {
 	c.String(http.StatusOK, "instead")
 }
 
-// A failure is replaced whole; what went out already, and what is none, is not.
+// A failure is replaced completely; a response that was sent, and one that is no failure, are not.
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -86,7 +86,7 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// Without a fallback the failure is the answer, and an open circuit is 503.
+// Without a fallback the failure is the response, and an open circuit is 503.
 func TestWithoutFallback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestWithoutFallback(t *testing.T) {
 	})
 }
 
-// streamed writes a stream, and sends its head before.
+// streamed writes a stream, after its head.
 func streamed(events string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Header("Content-Type", "text/event-stream")
@@ -116,7 +116,7 @@ func streamed(events string) gin.HandlerFunc {
 	}
 }
 
-// What opens: failures, panics, streams that fail; not clients that leave.
+// Results that open: failures, panics, streams that fail; not client disconnects.
 func TestMiddlewareOutcomes(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -128,9 +128,9 @@ func TestMiddlewareOutcomes(t *testing.T) {
 		"404":                            {func(c *gin.Context) { c.Status(404) }, false, false},
 		"500":                            {func(c *gin.Context) { c.Status(500) }, false, true},
 		"panic":                          {func(*gin.Context) { panic("x") }, false, true},
-		"a broken answer":                {func(c *gin.Context) { c.String(200, "half"); apierror.Abort(c, &apierror.Error{Status: 502}) }, false, true},
+		"a broken response":              {func(c *gin.Context) { c.String(200, "half"); apierror.Abort(c, &apierror.Error{Status: 502}) }, false, true},
 		"a stream":                       {streamed(text + last), false, false},
-		"a stream of others":             {streamed("data: tick\n\n"), false, false},
+		"a stream of no model":           {streamed("data: tick\n\n"), false, false},
 		"a stream that lacks its end":    {streamed(text), false, true},
 		"a stream with an error":         {streamed(text + fault), false, true},
 		"an error event and an end":      {streamed(fault + last), false, true},
@@ -174,12 +174,12 @@ func TestFallbackWhileOpen(t *testing.T) {
 		assert.Equal(t, 10, ran)
 		assert.Contains(t, ask(t.Context(), h).Header().Get("X-Reason"), breaker.ErrOpen.Error())
 		silent := serve(g, breaker.MiddlewareConfig{Fallback: func(*gin.Context) {}}, func(*gin.Context) {})
-		assert.Equal(t, 503, ask(t.Context(), silent).Code, "a fallback that writes nothing is none")
+		assert.Equal(t, 503, ask(t.Context(), silent).Code, "a fallback that writes nothing is ignored")
 	})
 }
 
-// Over a real connection: the fallback's answer is whole, though the failure that it
-// replaces was broken off, and streams pass event by event.
+// Over a real connection: the fallback's response is complete, though the failure that it
+// replaces was cut, and streams pass event by event.
 func TestMiddlewareOverHTTP(t *testing.T) {
 	t.Parallel()
 	g, _ := group(t, own)
@@ -228,30 +228,30 @@ func TestMiddlewareConfig(t *testing.T) {
 	assert.NoError(t, breaker.Reason(t.Context()))
 }
 
-// Where an attempt was made, its end counts, and nothing that was written.
+// If an attempt was made, its end counts, and nothing that was written.
 func TestMiddlewareOutcomesOfAttempts(t *testing.T) {
 	t.Parallel()
-	type answers = []func(*http.Request) (*http.Response, error)
+	type responses = []func(*http.Request) (*http.Response, error)
 	for name, tt := range map[string]struct {
-		upstream answers // of each attempt
-		status   int     // that the handler sends
+		upstream responses // of each attempt
+		status   int       // that the handler sends
 		opens    bool
 	}{
-		"good":                         {answers{good}, 200, false},
-		"500":                          {answers{bad}, 500, true},
-		"500, hidden":                  {answers{bad}, 200, true},
-		"an error, then good":          {answers{refused, good}, 200, false},
-		"404":                          {answers{missing}, 404, false},
-		"a spent quota":                {answers{says(503, "application/json", `{"error":{"code":"insufficient_quota"}}`)}, 503, false}, //nolint:bodyclose // the handler closes it
-		"a stream that is cut":         {answers{says(200, "text/event-stream", text)}, 200, true},                                      //nolint:bodyclose // as above
-		"good, and the handler failed": {answers{good}, 500, true},
+		"good":                         {responses{good}, 200, false},
+		"500":                          {responses{bad}, 500, true},
+		"500, hidden":                  {responses{bad}, 200, true},
+		"an error, then good":          {responses{refused, good}, 200, false},
+		"404":                          {responses{missing}, 404, false},
+		"a spent quota":                {responses{respondWith(503, "application/json", `{"error":{"code":"insufficient_quota"}}`)}, 503, false}, //nolint:bodyclose // the handler closes it
+		"a stream that is cut":         {responses{respondWith(200, "text/event-stream", text)}, 200, true},                                      //nolint:bodyclose // as above
+		"good, and the handler failed": {responses{good}, 500, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, own)
 			h := serve(g, breaker.MiddlewareConfig{}, func(c *gin.Context) {
 				for _, f := range tt.upstream {
 					a, req := exchange.Start(httptest.NewRequestWithContext(c.Request.Context(), http.MethodPost, "/v1/chat/completions", http.NoBody))
-					res, err := a.Do(req, &upstream{answer: f})
+					res, err := a.Do(req, &upstream{respond: f})
 					if err == nil {
 						_, _ = io.Copy(io.Discard, res.Body)
 						_ = res.Body.Close()

@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxRoutes is how many routes of a circuit are told apart.
+	// maxRoutes is the number of routes of a circuit that are counted separately.
 	maxRoutes = 32
 	// maxRouteName bounds the name of a route, in bytes.
 	maxRouteName = 64
@@ -18,25 +18,25 @@ const (
 
 var seed = maphash.MakeSeed() //nolint:gochecknoglobals // hashes are compared within the process
 
-// routes are those of a circuit that were used last.
+// routes are the recently used routes of a circuit.
 type routes struct {
 	list []*route
 	uses uint64 // so far
-	sole uint64 // the only one that there is evidence of, while the circuit is open; 0: none
+	sole uint64 // the only route with evidence while the circuit is open; 0: none
 }
 
-// route is what is known of one way that requests take to an endpoint, so that one path
-// that always fails does not speak for all.
+// route is one kind of request to an endpoint, counted separately so that one path that always
+// fails does not open the whole circuit.
 type route struct {
 	lane
 	key     uint64
-	used    uint64 // which of the uses was its latest
+	used    uint64 // number of its latest use
 	seen    evidence.Window
 	callers evidence.Callers
 }
 
-// find returns the route of a request, in the place of the one that was not used for
-// longest where there are too many. Nil: it has none.
+// find returns the route of a request, and replaces the least recently used one if there are
+// too many. Nil: the request has no route.
 func (r *routes) find(q *question) *route {
 	if q.route == 0 {
 		return nil
@@ -63,7 +63,7 @@ func (r *routes) find(q *question) *route {
 	return one
 }
 
-// others is the evidence of all routes but the one with the most failures.
+// others returns the tally of all routes but the one with the most failures.
 func (r *routes) others(now time.Time) evidence.Tally {
 	var worst, sum evidence.Tally
 	for _, one := range r.list {
@@ -77,13 +77,13 @@ func (r *routes) others(now time.Time) evidence.Tally {
 	return evidence.Tally{All: sum.All - worst.All, Bad: sum.Bad - worst.Bad}
 }
 
-// serve reports whether another route than this one succeeded.
+// serve reports whether another route succeeded.
 func (r *routes) serve(but *route, now time.Time) bool {
 	return slices.ContainsFunc(r.list, func(one *route) bool { return one != but && one.seen.Tally(now).Good() > 0 })
 }
 
-// opened has the circuit's state stand for all its routes, but notes it when there is
-// evidence of only one: the others may be well.
+// opened resets all routes after the circuit has opened. It records the only route with
+// evidence, if there is one: the others may be well.
 func (r *routes) opened(now time.Time) {
 	known := 0
 	r.sole = 0
@@ -102,13 +102,13 @@ func (r *routes) opened(now time.Time) {
 	}
 }
 
-// isStranger reports whether nothing is known of the request's route, while the circuit is
-// open for another one's sake.
-func (r *routes) isStranger(q *question) bool {
+// isUnknown reports whether nothing is known of the request's route, while the circuit is open
+// because of another route.
+func (r *routes) isUnknown(q *question) bool {
 	return r.sole != 0 && q.route != 0 && q.route != r.sole
 }
 
-// open returns the names of the routes that are.
+// open returns the names of the routes that are not closed.
 func (r *routes) open() (names []string) {
 	for _, one := range r.list {
 		if one.state != Closed {
@@ -119,8 +119,8 @@ func (r *routes) open() (names []string) {
 	return names
 }
 
-// routeKey is a hash of a path without its ids; of a call to a known API, version and API
-// say more.
+// routeKey returns a hash of a path without its ids; or of version and API, for a call to a
+// known API.
 func routeKey(api, version, path string) uint64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
@@ -140,7 +140,7 @@ func routeKey(api, version, path string) uint64 {
 	return max(h.Sum64(), 1)
 }
 
-// routeName is the path without its ids, for people.
+// routeName returns the path without its ids, for display.
 func routeName(path string) string {
 	segments := strings.Split(path, "/")
 	for i, s := range segments {
@@ -155,8 +155,8 @@ func routeName(path string) string {
 	return name
 }
 
-// isID reports whether a segment of a path names a thing, and not a kind of things: a
-// number, something in hexadecimal digits as a UUID is, or a long word with digits in it.
+// isID reports whether a path segment is an identifier: a number, hexadecimal digits such as a
+// UUID, or a long word with digits in it.
 func isID(s string) bool {
 	digits, hex := 0, 0
 	for i := range len(s) {

@@ -22,7 +22,7 @@ func byPath(req *http.Request) (*http.Response, error) {
 	return good(req)
 }
 
-// on sends n requests to a path and counts what was let through.
+// on sends n requests to a path and counts those that were admitted.
 func on(rt http.RoundTripper, path string, n int) int { return many(onPath{rt, path}, n) }
 
 // settled waits for hystrix.
@@ -32,12 +32,12 @@ func settled(t *testing.T, g *breaker.Group) breaker.Status {
 	return state(t, g)
 }
 
-// A path that always fails is open alone, while others are served; and it comes back.
+// A path that always fails opens alone, while others are served; and it recovers.
 func TestOnePathIsOpenAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, breaker.Settings{})
-		u := &upstream{answer: byPath}
+		u := &upstream{respond: byPath}
 		rt := g.Transport(u)
 		require.Equal(t, 1, on(rt, "/good", 1))
 		assert.Equal(t, 10, on(rt, "/bad/17", 40), "ids are no other paths")
@@ -57,8 +57,8 @@ func TestOnePathIsOpenAlone(t *testing.T) {
 	})
 }
 
-// Two paths that fail are the endpoint's failure, and so is one that nobody asks for
-// another beside.
+// Two paths that fail are the endpoint's failure, and so is a single one without requests for
+// others.
 func TestTwoPathsOpenAll(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -75,7 +75,7 @@ func TestTwoPathsOpenAll(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, breaker.Settings{RoutesOff: tt.off})
-			rt := g.Transport(&upstream{answer: byPath})
+			rt := g.Transport(&upstream{respond: byPath})
 			for range 9 {
 				for _, path := range tt.paths {
 					on(rt, path, 1)
@@ -89,14 +89,14 @@ func TestTwoPathsOpenAll(t *testing.T) {
 	}
 }
 
-// When all that was seen of an endpoint is one path that fails, another one passes: if it
-// is well, it is only that path.
+// If an endpoint's only known path fails, another one passes: if it succeeds, only the first
+// path stays open.
 func TestUnknownPathPassesAnOpenCircuit(t *testing.T) {
 	t.Parallel()
 	for _, isWell := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			g, seen := group(t, breaker.Settings{})
-			u := &upstream{answer: bad}
+			u := &upstream{respond: bad}
 			rt := g.Transport(u)
 			on(rt, "/bad", 10)
 			require.Equal(t, breaker.Open, settled(t, g).State)
@@ -139,7 +139,7 @@ func TestVersionsAreRoutes(t *testing.T) {
 	})
 }
 
-// One caller does not open a route for those who are served there.
+// One caller does not open a route for the others that are served there.
 func TestOneCallerDoesNotOpenARoute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -157,12 +157,12 @@ func TestOneCallerDoesNotOpenARoute(t *testing.T) {
 	})
 }
 
-// However many paths there are, only so many are kept.
+// The number of paths is bounded.
 func TestRoutesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, breaker.Settings{})
-		u := &upstream{answer: byPath}
+		u := &upstream{respond: byPath}
 		rt := g.Transport(u)
 		on(rt, "/good", 1)
 		for i := range 40 {
@@ -178,11 +178,11 @@ func TestRoutesAreBounded(t *testing.T) {
 		for i := range 40 {
 			on(rt, fmt.Sprintf("/g%c", 'g'+i), 1)
 		}
-		assert.Empty(t, settled(t, g).Routes, "it was not used for longest")
+		assert.Empty(t, settled(t, g).Routes, "it was the least recently used")
 	})
 }
 
-// What is an id in a path does not make it another one.
+// An id in a path does not make another path.
 func TestIDsInPaths(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pour sends a hundred requests a second, whether or not those before were answered.
+// pour sends a hundred requests per second, without waiting for responses.
 func pour(rt http.RoundTripper, d time.Duration) {
 	var wg sync.WaitGroup
 	for range int(d / (10 * time.Millisecond)) {
@@ -27,13 +27,12 @@ func pour(rt http.RoundTripper, d time.Duration) {
 	wg.Wait()
 }
 
-// A server that refuses all that is new, while streams which it began before end
-// well, opens within a second nonetheless.
+// A server that refuses all new requests, while its older streams succeed, opens within a second.
 func TestOldSuccessesDoNotHideAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		u := &upstream{answer: func(*http.Request) (*http.Response, error) { time.Sleep(5 * time.Second); return good(nil) }}
+		u := &upstream{respond: func(*http.Request) (*http.Response, error) { time.Sleep(5 * time.Second); return good(nil) }}
 		rt := g.Transport(u)
 		var wg sync.WaitGroup
 		wg.Go(func() { pour(rt, 10*time.Second) })
@@ -46,8 +45,8 @@ func TestOldSuccessesDoNotHideAnOutage(t *testing.T) {
 	})
 }
 
-// Failures that are few do not open, however late the successes between them come:
-// when the first failures come nothing is known of these yet.
+// Few failures do not open, however late the successes between them come: when the first
+// failures come the successes are not known yet.
 func TestFewFailuresAreNoOutage(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -58,7 +57,7 @@ func TestFewFailuresAreNoOutage(t *testing.T) {
 			g, seen := group(t, own)
 			random := rand.New(rand.NewPCG(1, 2))
 			var mu sync.Mutex
-			pour(g.Transport(&upstream{answer: func(*http.Request) (*http.Response, error) {
+			pour(g.Transport(&upstream{respond: func(*http.Request) (*http.Response, error) {
 				mu.Lock()
 				fails := random.IntN(100) < tt.percent
 				mu.Unlock()
@@ -73,12 +72,12 @@ func TestFewFailuresAreNoOutage(t *testing.T) {
 	}
 }
 
-// When the load ends, and of many streams one in ten is cut, that is no outage.
+// When the load ends, and one in ten of many streams is cut, that is no outage.
 func TestStreamsThatEndAfterTheLoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		pour(g.Transport(&upstream{answer: func(*http.Request) (*http.Response, error) {
+		pour(g.Transport(&upstream{respond: func(*http.Request) (*http.Response, error) {
 			time.Sleep(10*time.Second + rand.N(10*time.Second))
 			if rand.N(10) == 0 {
 				return refused(nil)
@@ -89,14 +88,14 @@ func TestStreamsThatEndAfterTheLoad(t *testing.T) {
 	})
 }
 
-// A rest is that of one endpoint.
+// A cooldown is that of one endpoint.
 func TestRestIsOneCircuits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		rt := g.Transport(&upstream{answer: func(r *http.Request) (*http.Response, error) {
+		rt := g.Transport(&upstream{respond: func(r *http.Request) (*http.Response, error) {
 			if r.URL.Host == "a" {
-				return says(429, "application/json", "", "Retry-After", "7")(r)
+				return respondWith(429, "application/json", "", "Retry-After", "7")(r)
 			}
 			return good(r)
 		}})
@@ -119,12 +118,12 @@ func TestRestIsOneCircuits(t *testing.T) {
 	})
 }
 
-// What says nothing neither closes nor opens a circuit on its way back; time goes on.
+// Neutral results neither close nor open a recovering circuit; time passes.
 func TestRampIgnoresWhatSaysNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		u := &upstream{answer: refused}
+		u := &upstream{respond: refused}
 		rt := pooled{g.Transport(u)}
 		many(rt, 10)
 		u.set(missing)
@@ -136,7 +135,7 @@ func TestRampIgnoresWhatSaysNothing(t *testing.T) {
 	})
 }
 
-// boldly asks, and passes over panics; the client may have left.
+// boldly makes a request and swallows panics; the client may have left.
 func boldly(ctx context.Context, h http.Handler, left bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -147,8 +146,8 @@ func boldly(ctx context.Context, h http.Handler, left bool) {
 	ask(ctx, h)
 }
 
-// Handlers that panic free their place, whatever they panic with; when the client
-// has left it says nothing of them.
+// Handlers that panic free their place, whatever the panic; after a client disconnect it counts
+// neither way.
 func TestMiddlewarePanics(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -181,11 +180,11 @@ func TestMiddlewarePanics(t *testing.T) {
 	}
 }
 
-// Settings may change under load, and the permits under way stay counted.
+// Settings may change under load, and permits in progress stay counted.
 func TestUpdateUnderLoad(t *testing.T) {
 	t.Parallel()
 	g, _ := group(t, breaker.Settings{})
-	u := &upstream{answer: func(*http.Request) (*http.Response, error) {
+	u := &upstream{respond: func(*http.Request) (*http.Response, error) {
 		if rand.N(3) == 0 {
 			return bad(nil)
 		}

@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// call makes an exchange of a caller at a path, of as many attempts as there are statuses.
+// call makes an exchange of a caller at a path, with one attempt per status.
 type call struct {
 	caller uint64
 	path   string
 	shadow bool
 }
 
-// do reports what came of the last attempt.
+// do returns the error of the last attempt.
 func (c call) do(rt http.RoundTripper, u *upstream, attempts ...func(*http.Request) (*http.Response, error)) error {
 	x := &exchange.Exchange{Caller: c.caller, Shadow: c.shadow}
 	var err error
@@ -32,7 +32,7 @@ func (c call) do(rt http.RoundTripper, u *upstream, attempts ...func(*http.Reque
 	return err
 }
 
-// onPath sends requests elsewhere.
+// onPath sends requests to another path.
 type onPath struct {
 	http.RoundTripper
 	path string
@@ -62,8 +62,8 @@ func polls(t *testing.T, g *breaker.Group, times int) bool {
 	return false
 }
 
-// play makes an exchange for each letter: "." ends well, "F" fails, " " is a pause of
-// eleven seconds.
+// play makes an exchange for each letter: "." succeeds, "F" fails, " " is a pause of eleven
+// seconds.
 func play(t *testing.T, g *breaker.Group, list string) bool {
 	t.Helper()
 	u := new(upstream)
@@ -101,7 +101,7 @@ func TestRateRule(t *testing.T) {
 	}
 }
 
-// An open circuit sleeps for five seconds, of which a fifth varies.
+// An open circuit sleeps for five seconds, which vary by a fifth.
 func TestRateRuleSleeps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestRateRuleSleeps(t *testing.T) {
 	})
 }
 
-// Failures in a row are an addition that is off.
+// Failures in a row are an addition that is off by default.
 func TestConsecutiveIsOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -120,8 +120,8 @@ func TestConsecutiveIsOff(t *testing.T) {
 	})
 }
 
-// A request is one observation, whatever its attempts, and a success in the end makes up
-// for failures before.
+// A request is one observation, whatever its attempts, and a final success replaces earlier
+// failures.
 func TestOneExchangeIsOneObservation(t *testing.T) {
 	t.Parallel()
 	type attempts = []func(*http.Request) (*http.Response, error)
@@ -130,11 +130,11 @@ func TestOneExchangeIsOneObservation(t *testing.T) {
 		requests int
 		opens    bool
 	}{
-		"nine of three attempts":          {attempts{bad, bad, bad}, 9, false},
-		"ten of three attempts":           {attempts{bad, bad, bad}, 10, true},
-		"ten that succeed in the end":     {attempts{bad, refused, good}, 30, false},
-		"what succeeded does not fail":    {attempts{good, bad}, 30, false},
-		"what says nothing is no success": {attempts{bad, missing}, 10, true},
+		"nine of three attempts":         {attempts{bad, bad, bad}, 9, false},
+		"ten of three attempts":          {attempts{bad, bad, bad}, 10, true},
+		"ten that succeed in the end":    {attempts{bad, refused, good}, 30, false},
+		"what succeeded does not fail":   {attempts{good, bad}, 30, false},
+		"a neutral result is no success": {attempts{bad, missing}, 10, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, breaker.Settings{})
@@ -149,7 +149,7 @@ func TestOneExchangeIsOneObservation(t *testing.T) {
 	}
 }
 
-// A copy of a request that nobody waits for is no evidence.
+// A shadow request is no evidence.
 func TestCopiesAreNoEvidence(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -27,14 +27,14 @@ func sole(t *testing.T, g *breaker.Group, u *upstream, endpoints ...string) http
 	return p
 }
 
-// An only endpoint that was away for two seconds serves within one of its return, and
-// from then on everybody.
+// An only endpoint that was away for two seconds serves within one second of its return, and
+// then every request.
 func TestOnlyEndpointComesBackAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, away := range []time.Duration{2 * time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, breaker.Settings{})
-			u := &upstream{answer: good}
+			u := &upstream{respond: good}
 			rt := sole(t, g, u)
 			at40 := func(d time.Duration) (passed []bool) {
 				for range int(d / (25 * time.Millisecond)) {
@@ -65,13 +65,13 @@ func TestOnlyEndpointComesBackAtOnce(t *testing.T) {
 	}
 }
 
-// Ordinary errors on the way back do not keep an endpoint away.
+// Ordinary errors during recovery do not keep an endpoint out.
 func TestOrdinaryErrorsOnTheWayBack(t *testing.T) {
 	t.Parallel()
 	for _, pool := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			g, seen := group(t, own)
-			u := &upstream{answer: refused}
+			u := &upstream{respond: refused}
 			rt := g.Transport(u)
 			if pool {
 				rt = pooled{rt}
@@ -100,7 +100,7 @@ func TestTrickleIsSet(t *testing.T) {
 	}{"default": {0, 10}, "ten a second": {10, 50}, "off": {-1, 0}} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, breaker.Settings{FailurePercent: -1, Consecutive: 10, Trickle: tt.trickle, Sleep: time.Minute})
-			u := &upstream{answer: refused}
+			u := &upstream{respond: refused}
 			rt := sole(t, g, u)
 			many(rt, 20)
 			before := u.count()
@@ -113,14 +113,13 @@ func TestTrickleIsSet(t *testing.T) {
 	}
 }
 
-// Only who has nowhere else to go is let through: with another endpoint a circuit stays
-// open.
+// Only requests without another endpoint are admitted: otherwise a circuit stays open.
 func TestTrickleIsTheLastResort(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
 		toA := 0
-		u := &upstream{answer: func(r *http.Request) (*http.Response, error) {
+		u := &upstream{respond: func(r *http.Request) (*http.Response, error) {
 			if r.URL.Host == "a.example" {
 				toA++
 				return refused(r)
@@ -142,12 +141,12 @@ func TestTrickleIsTheLastResort(t *testing.T) {
 	})
 }
 
-// A bulkhead and a circuit that is open by hand know no last resort.
+// A full circuit and one that is forced open have no last resort.
 func TestNoLastResort(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		u := &upstream{answer: good}
+		u := &upstream{respond: good}
 		rt := sole(t, g, u)
 		many(rt, 1)
 		require.NoError(t, g.Force("a.example", breaker.Open))
@@ -160,7 +159,7 @@ func TestNoLastResort(t *testing.T) {
 	})
 }
 
-// Without a ramp a few successes close, wherever else requests could go.
+// Without a ramp a few successes close, even if requests have another endpoint.
 func TestRampIsSet(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -169,7 +168,7 @@ func TestRampIsSet(t *testing.T) {
 	}{"default": {nil, 2}, "off": {[]float64{}, 100}, "half": {[]float64{0.5}, 51}} {
 		synctest.Test(t, func(t *testing.T) {
 			g, _ := group(t, breaker.Settings{FailurePercent: -1, Consecutive: 10, Ramp: tt.ramp})
-			u := &upstream{answer: refused}
+			u := &upstream{respond: refused}
 			rt := pooled{g.Transport(u)}
 			many(rt, 10)
 			u.set(good)
@@ -183,12 +182,12 @@ func TestRampIsSet(t *testing.T) {
 	}
 }
 
-// A way back without traffic ends by itself.
+// A recovery without traffic ends by itself.
 func TestWayBackEndsWithoutTraffic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, seen := group(t, own)
-		u := &upstream{answer: refused}
+		u := &upstream{respond: refused}
 		rt := pooled{g.Transport(u)}
 		many(rt, 10)
 		u.set(good)
@@ -202,12 +201,12 @@ func TestWayBackEndsWithoutTraffic(t *testing.T) {
 	})
 }
 
-// What asked one credential to wait says nothing to others; a pool sees to it itself.
+// A cooldown of one credential does not affect others; a pool handles it itself.
 func TestRestIsOneCredentials(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g, _ := group(t, own)
-		u := &upstream{answer: says(429, "application/json", "", "Retry-After", "7")} //nolint:bodyclose // trip closes it
+		u := &upstream{respond: respondWith(429, "application/json", "", "Retry-After", "7")} //nolint:bodyclose // trip closes it
 		trip := func(rt http.RoundTripper, credential string) error {
 			_, err := send(t.Context(), withCredential{rt, credential})
 			return err
@@ -217,7 +216,7 @@ func TestRestIsOneCredentials(t *testing.T) {
 		require.NoError(t, trip(g.Transport(u), "b"))
 		other, _ := group(t, own)
 		for range 5 {
-			require.NoError(t, trip(sole(t, other, u), "a"), "with nowhere else to go it passes")
+			require.NoError(t, trip(sole(t, other, u), "a"), "without another endpoint it passes")
 		}
 	})
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/ginfer/ginfer/internal/retryafter"
 )
 
-// Transport returns a RoundTripper that lets requests through to next while their
-// circuit allows it, and learns from how the exchanges end.
+// Transport returns a RoundTripper that sends requests to next while their circuit admits them,
+// and records how the exchanges end. Use it below a balance.Pool or around any
+// http.RoundTripper.
 func (g *Group) Transport(next http.RoundTripper) http.RoundTripper {
 	return &transport{group: g, next: next}
 }
@@ -22,16 +23,16 @@ type transport struct {
 	next  http.RoundTripper
 }
 
-// RoundTrip implements http.RoundTripper. What may not pass is an error that wraps
+// RoundTrip implements http.RoundTripper. For a rejected request it returns an error that wraps
 // [ErrOpen], [ErrFull] or [ErrCoolingDown].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	c := t.group.circuit(t.group.cfg.Key(req))
 	above := exchange.Current(req.Context())
 	pooled := above != nil && above.Endpoint() != ""
-	if wait := t.group.resting(c.key, req, pooled); wait > 0 {
+	if wait := t.group.cooldownOf(c.key, req, pooled); wait > 0 {
 		return nil, refusal(ErrCoolingDown, wait, 0)
 	}
-	q := ask(req, above)
+	q := questionOf(req, above)
 	p, err := c.allow(&q)
 	if err != nil {
 		if refused, ok := errors.AsType[*exchange.NotSentError](err); ok && !t.group.perHost {
@@ -50,7 +51,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := a.Do(req, t.next)
 	if refused = exchange.IsRefused(err); refused {
 		p.end(neutral, exchange.Repeated)
-		if a != above { // nobody above ends it
+		if a != above { // no layer above ends it
 			a.Finish(err)
 		}
 		return nil, err
@@ -61,8 +62,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// ask is what the admission of req depends on.
-func ask(req *http.Request, above *exchange.Attempt) question {
+// questionOf returns the input of the admission of req.
+func questionOf(req *http.Request, above *exchange.Attempt) question {
 	q := question{ctx: req.Context(), alone: above == nil || above.Others() == 0, last: exchange.IsLastResort(req.Context()), path: req.URL.Path}
 	if x := exchange.From(req.Context()); x != nil {
 		q.caller = x.Caller
@@ -75,7 +76,7 @@ func ask(req *http.Request, above *exchange.Attempt) question {
 	return q
 }
 
-// over counts the end of an attempt. A copy of a request is evidence for nothing.
+// over counts the end of an attempt. A shadow request does not count.
 func (p *permit) over(e *exchange.End) {
 	x, o := e.Attempt.Exchange(), outcomeOf(e)
 	seen := exchange.Repeated
@@ -95,16 +96,16 @@ func outcomeOf(e *exchange.End) outcome {
 	return neutral
 }
 
-// resting is for how long a request must leave the circuit's endpoint alone, which asked
-// its credential and model to wait. A pool above sees to that itself.
-func (g *Group) resting(key string, req *http.Request, pooled bool) time.Duration {
+// cooldownOf returns how long a request must avoid the circuit's endpoint, because of its
+// credential and model. A pool above handles that itself.
+func (g *Group) cooldownOf(key string, req *http.Request, pooled bool) time.Duration {
 	if pooled || g.cooling.Empty() {
 		return 0
 	}
 	return g.cooling.Wait(key, cooldown.Of(req))
 }
 
-// heed remembers that an endpoint has enough.
+// heed starts a cooldown if the endpoint requests one.
 func (g *Group) heed(c *circuit, req *http.Request, res *http.Response) {
 	if res.StatusCode != http.StatusTooManyRequests {
 		return

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tunnel answers with a connection that its other end closes at once.
+// tunnel responds with a connection that its other end closes at once.
 type tunnel struct{}
 
 func (tunnel) RoundTrip(*http.Request) (*http.Response, error) {
@@ -24,7 +24,7 @@ func (tunnel) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusSwitchingProtocols, Header: http.Header{}, Body: body}, nil
 }
 
-// A connection that was taken over is closed by one goroutine while another reads.
+// A hijacked connection is closed by one goroutine while another reads.
 func TestUpgradeIsClosedWhileItIsRead(t *testing.T) {
 	t.Parallel()
 	g, _ := group(t, breaker.Settings{})

@@ -16,37 +16,37 @@ import (
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
-// AccessLogConfig describes an AccessLog. Every field has a default.
+// AccessLogConfig configures an AccessLog. Every field has a default.
 type AccessLogConfig struct {
-	// Logger takes the lines. It should not wait for a slow disk: the request does.
-	// Default slog.Default().
+	// Logger is the destination of the lines. A request waits for it, so it should not
+	// block on a slow disk. Default: slog.Default().
 	Logger *slog.Logger
-	// Sample has one in so many lines of successes written, with gateway.sample
-	// saying so. All other outcomes always are. Default 1: all; negative: none.
+	// Sample is the number of successes of which one is logged, with gateway.sample set to
+	// it. Other outcomes are always logged. Default: 1, all; negative: none.
 	Sample int
-	// Slow is how long a success may take before its line is always written.
-	// Default 10 s; negative: off.
+	// Slow is the duration from which a success is always logged. Default: 10 s; negative:
+	// off.
 	Slow time.Duration
-	// Subject says how a caller is named; "" leaves the name out. A subject may be
-	// personal: [Pseudonyms] hides it. Default: Identity.Subject.
+	// Subject returns the name of a caller; "" omits it. A subject may be personal data,
+	// which [Pseudonyms] hides. Default: Identity.Subject.
 	Subject func(*auth.Identity) string
-	// Path also writes the path, without its query. It may be personal. Default false.
+	// Path adds the path, without its query. It may be personal data. Default: false.
 	Path bool
-	// OwnIDs ignores the ids that clients send. Default false: a valid X-Request-Id
-	// (1 to 128 letters, digits, and -_.:+/=) is kept.
+	// OwnIDs ignores the request IDs of clients. Default: false; a valid X-Request-Id (1 to
+	// 128 letters, digits, and -_.:+/=) is kept.
 	OwnIDs bool
-	// Attrs are added to a line. They are written as they are. Optional.
+	// Attrs returns attributes to add to a line. They are written verbatim. Default: none.
 	Attrs func(*gin.Context) []slog.Attr
 }
 
-// AccessLog writes one line for each request, when it has ended, and gives it its id.
-// It is safe for concurrent use.
+// AccessLog is a middleware that writes one line per request, at its end, and gives the
+// request its ID. It is safe for concurrent use.
 type AccessLog struct {
 	cfg       AccessLogConfig
 	successes atomic.Uint64
 }
 
-// NewAccessLog checks cfg and returns an AccessLog.
+// NewAccessLog returns an AccessLog. No Config is invalid: the error is always nil.
 func NewAccessLog(cfg AccessLogConfig) (*AccessLog, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -63,8 +63,9 @@ func NewAccessLog(cfg AccessLogConfig) (*AccessLog, error) {
 	return &AccessLog{cfg: cfg}, nil
 }
 
-// Pseudonyms returns what names callers by a keyed hash: the same one the same, and
-// nobody without the key can tell who. The key needs 32 bytes or more.
+// Pseudonyms returns an AccessLogConfig.Subject that names callers by a keyed hash: equal
+// for the same caller, and not reversible without the key. The key must have 32 bytes or
+// more.
 func Pseudonyms(key []byte) (func(*auth.Identity) string, error) {
 	if len(key) < sha256.Size {
 		return nil, errors.New("observe: Pseudonyms: the key needs 32 bytes")
@@ -76,8 +77,8 @@ func Pseudonyms(key []byte) (func(*auth.Identity) string, error) {
 	}, nil
 }
 
-// Middleware returns the handler that writes the line. It stands first, before
-// whatever recovers from panics.
+// Middleware returns the handler that writes the line. Put it first in the chain, before
+// the recovery from panics.
 func (l *AccessLog) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		r := begin(c)
@@ -112,7 +113,7 @@ func (l *AccessLog) end(c *gin.Context, r *record, returned bool) {
 	}
 }
 
-// wanted reports whether a line is written, and for how many it stands.
+// wanted reports whether a line is written, and how many requests it represents.
 func (l *AccessLog) wanted(e *entry) (sample int, wanted bool) {
 	if e.outcome != outcomeSuccess || e.status >= 400 || l.cfg.Slow > 0 && e.duration >= l.cfg.Slow || l.cfg.Sample == 1 {
 		return 1, true
@@ -147,7 +148,7 @@ func (l *AccessLog) write(ctx context.Context, c *gin.Context, e *entry, level s
 	l.cfg.Logger.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// safely calls f. Telemetry that panics fails no request.
+// safely calls f. A panic of telemetry must not fail a request.
 func safely(f func()) {
 	defer func() { _ = recover() }()
 	f()

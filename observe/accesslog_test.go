@@ -25,7 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every field of a line, from the event that fills it.
+// Every field of a line, with the event that sets it.
 func TestAccessLogFields(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestAccessLogOutcomes(t *testing.T) {
 	}{
 		"success":              {func(c *gin.Context) { c.String(http.StatusOK, "") }, "INFO", "success", "", "", 200},
 		"nothing is written":   {func(c *gin.Context) { c.Status(http.StatusNoContent) }, "INFO", "success", "", "", 204},
-		"refused":              {abort(&apierror.Error{Status: 429, Code: "rate_limited", Message: "Slow down."}), "WARN", "refused", "rate_limited", "Slow down.", 429},
+		"refused":              {abort(&apierror.Error{Status: 429, Code: "rate_limited", Message: "Slow down."}), "WARN", "refused", "rate_limited", "slow down", 429},
 		"refused without code": {func(c *gin.Context) { c.Status(http.StatusNotFound) }, "WARN", "refused", "404", "", 404},
 		"own failure":          {abort(errors.New("disk")), "ERROR", "failure", "internal_error", "disk", 500},
 		"upstream's 404":       {func(c *gin.Context) { c.Status(404); finished(proxy.Event{Outcome: proxy.Success})(c) }, "INFO", "success", "404", "", 404},
@@ -121,9 +121,8 @@ func TestAccessLogOutcomes(t *testing.T) {
 	}
 }
 
-// A client that leaves is no panic, and one that leaves with all that it was to get is not
-// said to have left before.
-func TestAccessLogOutcomeOfWhoLeaves(t *testing.T) {
+// A client disconnect is not a panic, and one after the whole response is not an early one.
+func TestAccessLogOutcomeAfterDisconnect(t *testing.T) {
 	t.Parallel()
 	finished := func(c *gin.Context, o proxy.Outcome) {
 		observe.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, Outcome: o})
@@ -170,7 +169,7 @@ func TestAccessLogOutcomeOfWhoLeaves(t *testing.T) {
 	}
 }
 
-// served is a response that no upstream made.
+// served is a response without an upstream.
 func served(whole bool) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		x, r := exchange.Of(c.Request)
@@ -180,8 +179,8 @@ func served(whole bool) gin.HandlerFunc {
 	}
 }
 
-// A client that left before anybody was asked.
-func TestAccessLogClientLeft(t *testing.T) {
+// A client disconnect before any attempt.
+func TestAccessLogClientDisconnect(t *testing.T) {
 	t.Parallel()
 	access, out := newAccessLog(t, observe.AccessLogConfig{})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -289,8 +288,8 @@ func TestRequestID(t *testing.T) {
 	assert.Empty(t, observe.RequestID(t.Context()))
 }
 
-// The upstream's id does not take the place of the gateway's, however the head is written.
-func TestAnswerCarriesOurID(t *testing.T) {
+// The gateway's ID replaces the upstream's, however the header is written.
+func TestResponseHasOwnRequestID(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(gin.ResponseWriter){
 		"Write":          func(w gin.ResponseWriter) { _, _ = w.Write([]byte("x")) },
@@ -334,7 +333,7 @@ func TestSubject(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			access, out := newAccessLog(t, observe.AccessLogConfig{Subject: tt.subject})
-			ask(post(), access.Middleware(), func(c *gin.Context) { // as auth's middleware leaves it
+			ask(post(), access.Middleware(), func(c *gin.Context) { // as left by auth's middleware
 				c.Request = c.Request.WithContext(auth.NewContext(c.Request.Context(), id))
 			})
 			assert.Equal(t, tt.want, out.one(t)["enduser.id"])
@@ -344,7 +343,7 @@ func TestSubject(t *testing.T) {
 	assert.NotEqual(t, pseudonyms(id), pseudonyms(&auth.Identity{Subject: "alice@example.com", Issuer: "another"}))
 }
 
-// Telemetry that panics fails no request.
+// A panic of telemetry fails no request.
 func TestLoggerPanics(t *testing.T) {
 	t.Parallel()
 	access, err := observe.NewAccessLog(observe.AccessLogConfig{
@@ -355,7 +354,7 @@ func TestLoggerPanics(t *testing.T) {
 	assert.Equal(t, "fine", w.Body.String())
 }
 
-// The events of a hedge's loser may come when the request is over.
+// Events of a hedge's losing attempt may arrive after the end of the request.
 func TestLateEvents(t *testing.T) {
 	t.Parallel()
 	access, out := newAccessLog(t, observe.AccessLogConfig{})

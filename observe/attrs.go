@@ -7,64 +7,64 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// The names are those of OpenTelemetry's semantic conventions for HTTP (stable) and
-// for generative AI (development), and under "gateway." our own. The conventions for
-// generative AI have left the semconv module, so they stand here.
+// Attribute names of OpenTelemetry's semantic conventions for HTTP (stable) and generative
+// AI (development), and the gateway's own under "gateway.". The semconv module no longer
+// has the conventions for generative AI.
 const (
-	keyMethod     = attribute.Key("http.request.method")
-	keyRoute      = attribute.Key("http.route")
-	keyStatus     = attribute.Key("http.response.status_code")
-	keyResend     = attribute.Key("http.request.resend_count")
-	keyBytesIn    = attribute.Key("http.request.body.size")
-	keyBytesOut   = attribute.Key("http.response.body.size")
-	keyScheme     = attribute.Key("url.scheme")
-	keyPath       = attribute.Key("url.path")
-	keyProtocol   = attribute.Key("network.protocol.version")
-	keyAddress    = attribute.Key("server.address")
-	keyPort       = attribute.Key("server.port")
-	keyErrorType  = attribute.Key("error.type")
-	keyOperation  = attribute.Key("gen_ai.operation.name")
-	keyProvider   = attribute.Key("gen_ai.provider.name")
-	keyModel      = attribute.Key("gen_ai.request.model")
-	keyServed     = attribute.Key("gen_ai.response.model")
-	keyTokenType  = attribute.Key("gen_ai.token.type")
-	keyInput      = attribute.Key("gen_ai.usage.input_tokens")
-	keyOutput     = attribute.Key("gen_ai.usage.output_tokens")
-	keyCached     = attribute.Key("gen_ai.usage.cache_read.input_tokens")
-	keyVersion    = attribute.Key("gateway.route.version")
-	keyOutcome    = attribute.Key("gateway.outcome")
-	keyBlame      = attribute.Key("gateway.blame")
-	keyUpstream   = attribute.Key("gateway.upstream")
-	keyEndpoint   = attribute.Key("gateway.endpoint")
-	keyTries      = attribute.Key("gateway.tries")
-	keyTry        = attribute.Key("gateway.try")
-	keyTryKind    = attribute.Key("gateway.try.kind")
-	keyHedge      = attribute.Key("gateway.hedge")
-	keyFrom       = attribute.Key("gateway.fallback.from")
-	keyLacks      = attribute.Key("gateway.lacks")
-	keyCircuit    = attribute.Key("gateway.circuit")
-	keyState      = attribute.Key("gateway.state")
-	keyReason     = attribute.Key("gateway.reason")
-	keyLimiter    = attribute.Key("gateway.limiter")
-	keyLimit      = attribute.Key("gateway.limit")
-	keyShadow     = attribute.Key("gateway.limit.shadow")
-	keyDecision   = attribute.Key("gateway.decision")
-	keyCache      = attribute.Key("gateway.cache")
-	keyCacheName  = attribute.Key("gateway.cache.name")
-	keyPolicy     = attribute.Key("gateway.cache.policy")
-	keyChange     = attribute.Key("gateway.change")
-	keyAuthMethod = attribute.Key("gateway.auth.method")
-	keyEstimated  = attribute.Key("gateway.tokens.estimated")
-	keyStalls     = attribute.Key("gateway.stalls")
-	keyRequestID  = attribute.Key("gateway.request.id")
-	keyUpstreamID = attribute.Key("gateway.upstream.request.id")
-	keyGroup      = attribute.Key("gateway.group")
-	keyRollout    = attribute.Key("gateway.rollout")
-	keyCheck      = attribute.Key("gateway.rollout.check")
+	keyMethod      = attribute.Key("http.request.method")
+	keyRoute       = attribute.Key("http.route")
+	keyStatus      = attribute.Key("http.response.status_code")
+	keyResend      = attribute.Key("http.request.resend_count")
+	keyBytesIn     = attribute.Key("http.request.body.size")
+	keyBytesOut    = attribute.Key("http.response.body.size")
+	keyScheme      = attribute.Key("url.scheme")
+	keyPath        = attribute.Key("url.path")
+	keyProtocol    = attribute.Key("network.protocol.version")
+	keyAddress     = attribute.Key("server.address")
+	keyPort        = attribute.Key("server.port")
+	keyErrorType   = attribute.Key("error.type")
+	keyOperation   = attribute.Key("gen_ai.operation.name")
+	keyProvider    = attribute.Key("gen_ai.provider.name")
+	keyModel       = attribute.Key("gen_ai.request.model")
+	keyServed      = attribute.Key("gen_ai.response.model")
+	keyTokenType   = attribute.Key("gen_ai.token.type")
+	keyInput       = attribute.Key("gen_ai.usage.input_tokens")
+	keyOutput      = attribute.Key("gen_ai.usage.output_tokens")
+	keyCached      = attribute.Key("gen_ai.usage.cache_read.input_tokens")
+	keyVersion     = attribute.Key("gateway.route.version")
+	keyOutcome     = attribute.Key("gateway.outcome")
+	keyBlame       = attribute.Key("gateway.blame")
+	keyUpstream    = attribute.Key("gateway.upstream")
+	keyEndpoint    = attribute.Key("gateway.endpoint")
+	keyAttempts    = attribute.Key("gateway.tries")
+	keyAttempt     = attribute.Key("gateway.try")
+	keyAttemptKind = attribute.Key("gateway.try.kind")
+	keyHedge       = attribute.Key("gateway.hedge")
+	keyFrom        = attribute.Key("gateway.fallback.from")
+	keyLacks       = attribute.Key("gateway.lacks")
+	keyCircuit     = attribute.Key("gateway.circuit")
+	keyState       = attribute.Key("gateway.state")
+	keyReason      = attribute.Key("gateway.reason")
+	keyLimiter     = attribute.Key("gateway.limiter")
+	keyLimit       = attribute.Key("gateway.limit")
+	keyShadow      = attribute.Key("gateway.limit.shadow")
+	keyDecision    = attribute.Key("gateway.decision")
+	keyCache       = attribute.Key("gateway.cache")
+	keyCacheName   = attribute.Key("gateway.cache.name")
+	keyPolicy      = attribute.Key("gateway.cache.policy")
+	keyChange      = attribute.Key("gateway.change")
+	keyAuthMethod  = attribute.Key("gateway.auth.method")
+	keyEstimated   = attribute.Key("gateway.tokens.estimated")
+	keyStalls      = attribute.Key("gateway.stalls")
+	keyRequestID   = attribute.Key("gateway.request.id")
+	keyUpstreamID  = attribute.Key("gateway.upstream.request.id")
+	keyGroup       = attribute.Key("gateway.group")
+	keyRollout     = attribute.Key("gateway.rollout")
+	keyCheck       = attribute.Key("gateway.rollout.check")
 )
 
-// labels are a set of attributes as a comparable value, to find again what was made
-// of it. An empty value is left out.
+// labels is a set of attributes as a comparable value, the key of [labelSets]. Empty values
+// are omitted.
 type labels [6]label
 
 type label struct {
@@ -72,12 +72,12 @@ type label struct {
 	value string
 }
 
-// labelSets keeps the options made of labels: to make one costs more than to use it.
+// labelSets caches the options made of labels, which cost more to make than to use.
 type labelSets struct {
 	kept bounded[labels, metric.MeasurementOption]
 }
 
-// maxSets bounds the sets that are kept. More are made each time anew.
+// maxSets bounds the cached sets. Further ones are made for each use.
 const maxSets = 4096
 
 func (s *labelSets) of(l labels) metric.MeasurementOption {
@@ -90,7 +90,7 @@ func option(l labels) metric.MeasurementOption {
 		switch {
 		case one.value == "":
 		case one.key == keyStatus, one.key == keyPort:
-			n, _ := strconv.Atoi(one.value) // they were made of numbers
+			n, _ := strconv.Atoi(one.value) // made of numbers, so valid
 			kvs = append(kvs, one.key.Int(n))
 		default:
 			kvs = append(kvs, one.key.String(one.value))
@@ -99,7 +99,7 @@ func option(l labels) metric.MeasurementOption {
 	return metric.WithAttributeSet(attribute.NewSet(kvs...))
 }
 
-// status is a status as a label; "" when there is none.
+// status returns a status as a label; "" if it is invalid.
 func status(code int) string {
 	if code < 100 || code > 999 {
 		return ""

@@ -20,19 +20,19 @@ import (
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
 )
 
-// still is a writer that costs nothing.
+// still is a response writer without cost.
 type still struct{ header http.Header }
 
 func (w still) Header() http.Header       { return w.header }
 func (still) Write(b []byte) (int, error) { return len(b), nil }
 func (still) WriteHeader(int)             {}
 
-// nowhere is a place to write to that costs nothing, and yet is not known to.
+// nowhere is a writer without cost, which slog does not special-case as it does io.Discard.
 type nowhere struct{}
 
 func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
 
-// empty is an upstream that costs nothing.
+// empty is an upstream without cost.
 type empty struct{}
 
 func (empty) RoundTrip(*http.Request) (*http.Response, error) {
@@ -97,7 +97,7 @@ func BenchmarkMetrics(b *testing.B) {
 				hooks.Token(ctx, 20*time.Millisecond)
 			}
 		})
-		b.Run(name+" try", func(b *testing.B) {
+		b.Run(name+" attempt", func(b *testing.B) {
 			hooks := observe.Hooks{Metrics: metrics}
 			ctx := context.Background()
 			b.ReportAllocs()

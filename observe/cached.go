@@ -9,8 +9,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// Cache returns what fits the OnEvent of cache's Config, MemoryConfig and TieredConfig,
-// for the cache of that name.
+// Cache returns an OnEvent of cache's Config, MemoryConfig and TieredConfig for the named
+// cache.
 func (h Hooks) Cache(name string) func(context.Context, cache.Event) {
 	return func(ctx context.Context, e cache.Event) {
 		result := cacheResult(&e)
@@ -18,20 +18,20 @@ func (h Hooks) Cache(name string) func(context.Context, cache.Event) {
 			recordOf(ctx).update(func(en *entry) { en.cache, en.notCache = result, plain.Clean(e.Reason, plain.Word) })
 		}
 		h.Metrics.cached(ctx, name, &e, result)
-		switch e.Kind { //nolint:exhaustive // the others are requests'
+		switch e.Kind { //nolint:exhaustive // the others belong to a request
 		case cache.StoreDown:
-			h.log(ctx, slog.LevelError, "cache: the store does not answer", "cache", name, e.Err)
+			h.log(ctx, slog.LevelError, "cache: the store does not respond", "cache", name, e.Err)
 		case cache.StoreUp:
-			h.log(ctx, slog.LevelInfo, "cache: the store answers again", "cache", name, nil)
+			h.log(ctx, slog.LevelInfo, "cache: the store responds again", "cache", name, nil)
 		case cache.Failed:
-			h.log(ctx, slog.LevelWarn, "cache: failed; no request was the worse", "cache", name, e.Err)
+			h.log(ctx, slog.LevelWarn, "cache: failed; no request was affected", "cache", name, e.Err)
 		case cache.Purged:
 			h.log(ctx, slog.LevelInfo, "cache: purged", "cache", name, nil, slog.String("tag", plain.Clean(string(e.Tag), plain.Word)))
 		}
 	}
 }
 
-// cacheResult is what the cache did with a request; "" for what is no request's.
+// cacheResult returns what the cache did with a request; "" for events without a request.
 func cacheResult(e *cache.Event) string {
 	switch e.Kind { //nolint:exhaustive // see above
 	case cache.Hit:
@@ -49,7 +49,7 @@ func cacheResult(e *cache.Event) string {
 	return ""
 }
 
-// cacheChange names the other kinds.
+// cacheChange returns the label of the other kinds.
 func cacheChange(kind cache.Kind) string {
 	switch kind { //nolint:exhaustive // see above
 	case cache.Stored:
@@ -87,7 +87,7 @@ func (m *Metrics) cached(ctx context.Context, name string, e *cache.Event, resul
 	}
 }
 
-func (m *Metrics) askCaches(o metric.Observer, entries, bytes metric.Int64Observable) {
+func (m *Metrics) observeCaches(o metric.Observer, entries, bytes metric.Int64Observable) {
 	if m.cfg.Caches == nil {
 		return
 	}

@@ -19,9 +19,9 @@ import (
 	"github.com/ginfer/ginfer/stream"
 )
 
-// The functions of this file count what the packages tell. All may be called on nil.
+// The functions of this file count the packages' events. All may be called on nil.
 
-// exchange counts a try, or the bytes of an exchange.
+// exchange counts an attempt, or the bytes of an exchange.
 func (m *Metrics) exchange(ctx context.Context, e *proxy.Event) {
 	if m == nil {
 		return
@@ -41,14 +41,14 @@ func (m *Metrics) exchange(ctx context.Context, e *proxy.Event) {
 	case e.Fallback:
 		kind = "fallback"
 	}
-	m.in.tries.Add(ctx, 1, m.sets.of(labels{{keyTryKind, kind}, {keyOutcome, e.Outcome.String()}, {keyEndpoint, m.labels.of(e.Endpoint)}}))
-	asked := recordOf(ctx).snapshot().method
-	if asked == "" {
-		asked = "_OTHER"
+	m.in.attempts.Add(ctx, 1, m.sets.of(labels{{keyAttemptKind, kind}, {keyOutcome, e.Outcome.String()}, {keyEndpoint, m.labels.of(e.Endpoint)}}))
+	verb := recordOf(ctx).snapshot().method
+	if verb == "" {
+		verb = "_OTHER"
 	}
 	host, port := address(m.labels.of(e.Endpoint))
 	m.in.clientDuration.Record(ctx, e.Duration.Seconds(), m.sets.of(labels{
-		{keyMethod, asked},
+		{keyMethod, verb},
 		{keyAddress, host},
 		{keyPort, port},
 		{keyStatus, status(e.Status)},
@@ -56,7 +56,8 @@ func (m *Metrics) exchange(ctx context.Context, e *proxy.Event) {
 	}))
 }
 
-// address splits the name of an endpoint, which is its URL or what an operator called it.
+// address splits the name of an endpoint, which is a URL or any name that an operator
+// chose.
 func address(endpoint string) (host, port string) {
 	_, rest, named := strings.Cut(endpoint, "://")
 	if !named {
@@ -70,7 +71,7 @@ func address(endpoint string) (host, port string) {
 	return host, port
 }
 
-// failure is the type of an error: its code, or the status, or that there was one.
+// failure returns the type of an error: its code, the status, or "_OTHER".
 func (m *Metrics) failure(code int, err error) string {
 	own, ok := errors.AsType[*apierror.Error](err)
 	switch {
@@ -84,13 +85,13 @@ func (m *Metrics) failure(code int, err error) string {
 	return ""
 }
 
-// usage counts a try of a request to a model.
+// usage records an attempt of a request to a model.
 func (m *Metrics) usage(ctx context.Context, u *stream.Usage) {
 	if m == nil {
 		return
 	}
-	asked := recordOf(ctx).snapshot()
-	e := entry{operation: asked.operation, model: asked.model, served: plain.Clean(u.Model, plain.Word)}
+	r := recordOf(ctx).snapshot()
+	e := entry{operation: r.operation, model: r.model, served: plain.Clean(u.Model, plain.Word)}
 	if e.model == "" {
 		e.model = e.served
 	}
@@ -100,7 +101,7 @@ func (m *Metrics) usage(ctx context.Context, u *stream.Usage) {
 	if target, ok := routing.TargetFrom(ctx); ok {
 		e.version, e.upstream = target.Version, target.Upstream
 	}
-	if u.Outcome == stream.Complete && u.Status < 400 { // there is such a model
+	if u.Outcome == stream.Complete && u.Status < 400 { // the model exists
 		m.models.of(e.model)
 		m.models.of(e.served)
 	}
@@ -136,7 +137,7 @@ func usageError(u *stream.Usage) string {
 	return u.Outcome.String()
 }
 
-// token counts the time between two tokens. It is called for each of them.
+// token records the time between two tokens. It is called for each of them.
 func (m *Metrics) token(ctx context.Context, pause time.Duration) {
 	if m == nil {
 		return
@@ -254,7 +255,7 @@ func (m *Metrics) keysUpdated(ctx context.Context, source string, err error) {
 }
 
 func (m *Metrics) circuit(ctx context.Context, upstream string, e *breaker.Event) {
-	if m != nil && e.Route == "" { // routes have no bounded names
+	if m != nil && e.Route == "" { // the names of routes are not bounded
 		m.in.transitions.Add(ctx, 1, m.sets.of(labels{
 			{keyUpstream, m.labels.of(upstream)}, {keyCircuit, m.labels.of(e.Circuit)}, {keyState, e.To.String()}, {keyReason, e.Reason},
 		}))
@@ -279,7 +280,7 @@ func (m *Metrics) streamed(ctx context.Context, e *stream.Event) {
 	}
 }
 
-// guardReason is why a stream was ended by its guard; "none" when it was not.
+// guardReason returns the reason why a stream's guard ended it, or "none".
 func guardReason(err error) string {
 	for reason, one := range map[string]error{"idle": stream.ErrIdle, "total": stream.ErrTotal, "draining": stream.ErrDraining, "slow_client": stream.ErrSlowClient} {
 		if errors.Is(err, one) {

@@ -1,6 +1,6 @@
-// Package observe writes the one log line of a request, counts, and traces. It is the
-// only package that knows of the others' events, of OpenTelemetry, and of what
-// operators want to see.
+// Package observe is the telemetry of a gateway: an access log, metrics, traces, and pages
+// of recent requests and live figures. It is the only package that knows the events of the
+// others and OpenTelemetry.
 //
 //	access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: logger})
 //	metrics, err := observe.NewMetrics(observe.MetricsConfig{MeterProvider: telemetry.MeterProvider()})
@@ -16,45 +16,47 @@
 // # How the parts fit
 //
 // Each of [AccessLog], [Tracing], [Metrics], [Recent] and [Live] is a middleware that works
-// without the others. They stand first in the chain, before the recovery from panics,
-// so that they see its answer, in the order above: the span is in the context when
-// metrics are recorded, which then carry its trace as an exemplar.
+// without the others. Put them first in the chain, in the order above, before the recovery
+// from panics so that they see its response. The span is then in the context when metrics
+// are recorded, and they carry its trace as an exemplar.
 //
-// The first of them puts a record of the request into its context. The packages' events
-// reach it through [Hooks], whose methods fit their OnEvent. [Route] names the route
-// where Gin has no template for the path.
+// The first of them puts a record of the request into its context. The events of the
+// packages reach it through [Hooks], whose methods are OnEvent functions. [Route] names the
+// route where Gin has no template for the path.
 //
 // # What is written
 //
-// A line says when and how long, what was asked, by whom, which version at which
-// endpoint answered at which try, what the cache and the limits did, the tokens, the
-// ids of request and trace, and how it ended:
+// A log line has the time and duration, the request and its caller, the version, endpoint
+// and attempt that responded, what the cache and the limits did, the tokens, the IDs of
+// request and trace, and the outcome:
 //
-//   - success: the answer went through whole and is no server error;
-//   - failure: it is one, or was cut, or there is none;
-//   - canceled: the client left;
-//   - refused: the gateway itself said no, with a status of 400 to 499 or before it asked
-//     an upstream, or the request's body could not be read.
+//   - success: the response was sent completely and is not a server error;
+//   - failure: the response is a server error, was cut, or is missing;
+//   - canceled: the client disconnected;
+//   - refused: the gateway refused the request, with a status of 400 to 499 or before
+//     an
 //
-// Bodies, queries, headers and credentials are never written, and errors without what
-// looks like one. Whatever others choose of a line (names of models, subjects, errors)
-// is cut to a bound, and characters that are not printable are replaced, so that
-// nobody can forge a line with any slog.Handler. The subject of a caller is in the log and
-// on the page of [Recent] alone, never in metrics or spans; [Pseudonyms] hides it there.
+// attempt at an upstream, or could not read its body.
+//
+// Bodies, queries, headers and credentials are never written, and errors are redacted of
+// what looks like one. Text that others chose (names of models, subjects, errors) is
+// truncated, and characters that are not printable are replaced, so that it can't forge a
+// line with any slog.Handler. The subject of a caller is only in the log and on the page of
+// [Recent], never in metrics or spans; [Pseudonyms] hides it there.
 //
 // # Metrics
 //
 // The names are those of OpenTelemetry's semantic conventions: http.server.* and
 // gen_ai.server.* for what clients see, http.client.* and gen_ai.client.* for single
-// tries at upstreams; our own begin with "gateway.". Labels have bounded values: a
-// model gets one when it is configured or when an upstream answered for it, everything
-// beyond a bound is "other", and callers are never labels.
+// attempts at upstreams; the gateway's own begin with "gateway.". The values of labels are
+// bounded: a model gets one when it is configured or when an upstream has responded for it,
+// everything beyond a bound is "other", and callers are never labels.
 //
 // deploy/helm/ginfer-gateway/files has a dashboard and alerts for them.
 //
 // # What happens on failure
 //
-// Telemetry never fails a request: what panics in a logger or a status function is
-// dropped, a collector that is down costs nothing (package otelsetup). A logger that
-// blocks does hold requests: give it a writer that does not.
+// Telemetry never fails a request: a panic in a logger or a status function is dropped, and
+// an unreachable collector costs nothing (package otelsetup). A logger that blocks does
+// delay requests: give it a writer that does not block.
 package observe

@@ -14,21 +14,20 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// How a request ended.
+// Outcomes of a request.
 const (
 	outcomeSuccess  = "success"
 	outcomeFailure  = "failure"
 	outcomeCanceled = "canceled"
-	// outcomeRefused: the gateway said no before an upstream was asked, or could not read
-	// what the client sent.
+	// outcomeRefused: the gateway refused it before an attempt, or could not read its body.
 	outcomeRefused = "refused"
 )
 
-// entry is all that is known of a request. Whatever others chose of it is cleaned
-// before it gets here.
+// entry is the state of a request's record. Text that others chose is cleaned before it is
+// stored.
 type entry struct {
 	start    time.Time
-	duration time.Duration // 0: it is under way
+	duration time.Duration // 0 while it is under way
 
 	id, upstreamID string
 	trace          trace.TraceID
@@ -42,31 +41,31 @@ type entry struct {
 
 	identity        *auth.Identity
 	operation       string
-	model, served   string // asked for, and by its upstream's name
+	model, served   string // as requested, and as named by the upstream
 	version         string
 	upstream        string
 	endpoint        string
-	tries           int
+	attempts        int
 	fallback        string // the version that failed
-	cache, notCache string // what the cache did, and why it did nothing
-	limit           string // that refused
-	shadow          string // the limit that would have refused
+	cache, notCache string // the cache's result, and its reason for a bypass
+	limit           string // the limit that refused
+	shadow          string // the limit in shadow mode that would have refused
 	waited          time.Duration
 
-	usage     *stream.Usage // of the try that answered; nil: none is known
+	usage     *stream.Usage // of the attempt that responded; nil if unknown
 	firstByte time.Duration
 	bytesIn   int64
 	bytesOut  int64
 
-	relayed string // how the exchange ended; "": there was none
+	relayed string // outcome of the exchange; "" without one
 
 	tls      bool
 	panicked bool
-	hedged   bool // a second try was begun
-	hedgeWon bool // and was the faster one
+	hedged   bool // a hedge was started
+	hedgeWon bool // and responded first
 }
 
-// firstToken is the time to the first token of a stream, 0 when there was none.
+// firstToken returns the time to the first token of a stream, 0 without one.
 func (e *entry) firstToken() time.Duration {
 	if e.usage == nil || !e.usage.Stream || e.usage.Events == 0 {
 		return 0
@@ -81,7 +80,7 @@ func (e *entry) scheme() string {
 	return "http"
 }
 
-// version of HTTP, as the conventions write it.
+// protocolVersion returns the HTTP version as in the semantic conventions.
 func (e *entry) protocolVersion() string {
 	switch {
 	case e.protocol > 1:
@@ -92,8 +91,8 @@ func (e *entry) protocolVersion() string {
 	return "1.1"
 }
 
-// close notes how the request ended, and returns all that is known. Every one of
-// the package's middlewares calls it, the outermost last.
+// close records the end of the request and returns the entry. Each of the package's
+// middlewares calls it, the outermost last.
 func (r *record) close(c *gin.Context, returned bool) entry {
 	ctx := c.Request.Context()
 	r.mu.Lock()
@@ -108,10 +107,10 @@ func (r *record) close(c *gin.Context, returned bool) entry {
 	if last := c.Errors.Last(); last != nil {
 		e.code, e.reason = plain.Clean(apierror.From(last.Err).Code, plain.Word), plain.Redact(last.Err)
 	}
-	// What ends a handler when its client has left is no panic.
+	// A handler that ends by a panic after a client disconnect did not fail.
 	e.panicked = !returned && ctx.Err() == nil && (e.relayed == "" || e.relayed == outcomeFailure)
 	if e.panicked && !c.Writer.Written() {
-		e.status = http.StatusInternalServerError // what whoever recovers will say
+		e.status = http.StatusInternalServerError // the status that the recovery will send
 	}
 	e.outcome = e.judge(c)
 	if e.code == "" && e.status >= http.StatusBadRequest {
@@ -120,8 +119,8 @@ func (r *record) close(c *gin.Context, returned bool) entry {
 	return *e
 }
 
-// judge counts an exchange as the proxy did, and what never became one by its status: a
-// client that leaves with an error, or with a whole response, has left because of that.
+// judge returns the outcome: the proxy's for an exchange, else one by the status. A client
+// that disconnects after an error or a whole response is not a canceled one.
 func (e *entry) judge(c *gin.Context) string {
 	switch {
 	case e.relayed != "":
@@ -138,7 +137,7 @@ func (e *entry) judge(c *gin.Context) string {
 	return outcomeSuccess
 }
 
-// isWhole reports whether all of a response was written.
+// isWhole reports whether the whole response was written.
 func isWhole(c *gin.Context) bool {
 	if x := exchange.From(c.Request.Context()); x != nil {
 		if served, ok := x.Served(); ok {

@@ -16,7 +16,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// plain leaves out what is another one at every run.
+// plain removes attributes that differ in every run.
 func plain(_ []string, a slog.Attr) slog.Attr {
 	switch a.Key {
 	case slog.TimeKey, "duration_ms", "first_byte_ms":
@@ -92,7 +92,7 @@ func ExampleNewMetrics() {
 
 func ExampleNewTracing() {
 	provider := sdktrace.NewTracerProvider() // in a gateway: package otelsetup
-	tracing, err := observe.NewTracing(observe.TracingConfig{TracerProvider: provider, Untrusted: observe.Public})
+	tracing, err := observe.NewTracing(observe.TracingConfig{TracerProvider: provider, Untrusted: func(*http.Request) bool { return true }})
 	if err != nil {
 		fmt.Println(err)
 		return

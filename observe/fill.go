@@ -12,7 +12,7 @@ import (
 	"github.com/ginfer/ginfer/stream"
 )
 
-// The functions of this file put the packages' events into a request's record.
+// The functions of this file store the packages' events in a request's record.
 
 func (r *record) proxied(p *proxy.Event) {
 	r.update(func(e *entry) {
@@ -24,11 +24,11 @@ func (r *record) proxied(p *proxy.Event) {
 			return
 		}
 		e.relayed = p.Outcome.String()
-		e.tries, e.hedgeWon = p.Attempt, p.Hedge
+		e.attempts, e.hedgeWon = p.Attempt, p.Hedge
 		if p.Err != nil && e.reason == "" {
 			e.reason = plain.Redact(p.Err)
 		}
-		if p.FirstByte > 0 { // it is counted from the begin of the exchange
+		if p.FirstByte > 0 { // it counts from the start of the exchange
 			e.firstByte = max(time.Since(e.start)-p.Duration, 0) + p.FirstByte
 		}
 	})
@@ -54,7 +54,7 @@ func (r *record) used(ctx context.Context, u *stream.Usage) {
 	})
 }
 
-// rank tells which of several tries is the one that answered.
+// rank orders the usages of several attempts. The attempt that responded is the highest.
 func rank(u *stream.Usage) int {
 	switch u.Outcome {
 	case stream.Complete:
@@ -89,7 +89,7 @@ func (r *record) identified(ev *auth.Event) {
 
 func (r *record) limited(ev *ratelimit.Event) {
 	r.update(func(e *entry) {
-		switch ev.Kind { //nolint:exhaustive // the others are no request's
+		switch ev.Kind { //nolint:exhaustive // the others do not belong to a request
 		case ratelimit.Allowed:
 			e.waited += ev.Wait
 		case ratelimit.Refused:

@@ -8,35 +8,35 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// observe registers what is asked at every collection.
+// observe registers the gauges that are read at every collection.
 func (m *Metrics) observe(meter metric.Meter) (metric.Registration, error) {
 	k := &maker{meter: meter}
-	up := k.observed("gateway.endpoint.up", "", "1 when an endpoint gets requests.")
+	up := k.observed("gateway.endpoint.up", "", "1 while an endpoint receives requests.")
 	inflight := k.observed("gateway.endpoint.inflight", "{request}", "Requests under way at an endpoint.")
 	state := k.observed("gateway.breaker.state", "", "The state of a circuit: 0 closed, 1 half-open, 2 open.")
-	streams := k.observed("gateway.streams.open", "{stream}", "Streams that have begun and not ended.")
-	entries := k.observed("gateway.cache.entries", "{entry}", "Entries of a cache in memory.")
-	bytes := k.observed("gateway.cache.size", "By", "About how much memory they take.")
-	rollout := k.observed("gateway.rollout.state", "", "1 for the state that a rollout is in.")
+	streams := k.observed("gateway.streams.open", "{stream}", "Streams under way.")
+	entries := k.observed("gateway.cache.entries", "{entry}", "Entries of an in-memory cache.")
+	bytes := k.observed("gateway.cache.size", "By", "Approximate memory of the entries.")
+	rollout := k.observed("gateway.rollout.state", "", "1 for the current state of a rollout.")
 	share := k.part("gateway.rollout.share", "The canary's share of a rollout's requests, 0 to 1.")
-	evidence := k.part("gateway.rollout.evidence", "The evidence that a canary is worse, as a part of what it takes to roll it back.")
+	evidence := k.part("gateway.rollout.evidence", "The evidence that a canary is worse, as a share of the evidence for a rollback.")
 	if err := k.err(); err != nil {
 		return nil, err
 	}
-	ask := func(_ context.Context, o metric.Observer) error {
+	callback := func(_ context.Context, o metric.Observer) error {
 		safely(func() {
-			m.askPools(o, up, inflight)
-			m.askCircuits(o, state)
-			m.askStreams(o, streams)
-			m.askCaches(o, entries, bytes)
-			m.askRollouts(o, rollout, share, evidence)
+			m.observePools(o, up, inflight)
+			m.observeCircuits(o, state)
+			m.observeStreams(o, streams)
+			m.observeCaches(o, entries, bytes)
+			m.observeRollouts(o, rollout, share, evidence)
 		})
 		return nil
 	}
-	return meter.RegisterCallback(ask, up, inflight, state, streams, entries, bytes, rollout, share, evidence)
+	return meter.RegisterCallback(callback, up, inflight, state, streams, entries, bytes, rollout, share, evidence)
 }
 
-func (m *Metrics) askPools(o metric.Observer, up, inflight metric.Int64Observable) {
+func (m *Metrics) observePools(o metric.Observer, up, inflight metric.Int64Observable) {
 	if m.cfg.Pools == nil {
 		return
 	}
@@ -58,7 +58,7 @@ func available(e *balance.Status, now time.Time) int64 {
 	return 0
 }
 
-func (m *Metrics) askCircuits(o metric.Observer, state metric.Int64Observable) {
+func (m *Metrics) observeCircuits(o metric.Observer, state metric.Int64Observable) {
 	if m.cfg.Circuits == nil {
 		return
 	}
@@ -70,7 +70,7 @@ func (m *Metrics) askCircuits(o metric.Observer, state metric.Int64Observable) {
 	}
 }
 
-func (m *Metrics) askRollouts(o metric.Observer, state metric.Int64Observable, share, evidence metric.Float64Observable) {
+func (m *Metrics) observeRollouts(o metric.Observer, state metric.Int64Observable, share, evidence metric.Float64Observable) {
 	if m.cfg.Rollouts == nil {
 		return
 	}
@@ -84,7 +84,7 @@ func (m *Metrics) askRollouts(o metric.Observer, state metric.Int64Observable, s
 	}
 }
 
-func (m *Metrics) askStreams(o metric.Observer, streams metric.Int64Observable) {
+func (m *Metrics) observeStreams(o metric.Observer, streams metric.Int64Observable) {
 	if m.cfg.Streams == nil {
 		return
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lines takes what a logger writes.
+// lines collects the output of a logger.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -33,7 +33,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// all are the lines as objects.
+// all returns the lines as objects.
 func (l *lines) all(t *testing.T) []map[string]any {
 	t.Helper()
 	var out []map[string]any
@@ -45,7 +45,7 @@ func (l *lines) all(t *testing.T) []map[string]any {
 	return out
 }
 
-// one is the only line.
+// one returns the only line.
 func (l *lines) one(t *testing.T) map[string]any {
 	t.Helper()
 	all := l.all(t)
@@ -62,8 +62,8 @@ func newAccessLog(t *testing.T, cfg observe.AccessLogConfig) (*observe.AccessLog
 	return access, out
 }
 
-// ask sends a request through handlers at /v1/chat/completions, and for any other path
-// as NoRoute.
+// ask sends a request through handlers at /v1/chat/completions; any other path is a
+// NoRoute.
 func ask(req *http.Request, handlers ...gin.HandlerFunc) *httptest.ResponseRecorder {
 	e := gin.New()
 	e.POST("/v1/chat/completions", handlers...)

@@ -15,49 +15,49 @@ import (
 	"github.com/ginfer/ginfer/stream"
 )
 
-// Hooks are what the packages tell their events. Every method fits an OnEvent. Each
-// event goes into the record of its request, for the access log and the rest, and to
-// the fields that are set. The zero Hooks fills the records alone.
+// Hooks is the set of OnEvent functions for the other packages. Each event updates the
+// record of its request, for the access log and the other middlewares, and is reported to
+// the fields that are set. The zero Hooks updates records only.
 //
-// Where a package can stand in a gateway more than once, the method takes the name
-// by which it is told apart, and returns the function. The names are labels.
+// Methods for packages that a gateway may use several times take a name, which becomes a
+// label, and return the function.
 type Hooks struct {
-	// Metrics counts. Optional.
+	// Metrics counts the events. Default: none.
 	Metrics *Metrics
-	// Tracing adds to the spans. Optional.
+	// Tracing adds the events to spans. Default: none.
 	Tracing *Tracing
-	// Logger gets a line for every change that is no single request's: circuits,
-	// endpoints, stores, keys, tables. Optional.
+	// Logger logs changes that do not belong to a single request: circuits, endpoints,
+	// stores, keys, tables. Default: none.
 	Logger *slog.Logger
 }
 
-// Proxy fits proxy.Config.OnEvent.
+// Proxy is a proxy.Config.OnEvent.
 func (h Hooks) Proxy(ctx context.Context, e proxy.Event) {
 	recordOf(ctx).proxied(&e)
 	h.Metrics.exchange(ctx, &e)
 	h.Tracing.exchange(ctx, &e)
 }
 
-// Usage fits stream.MeterConfig.OnUsage.
+// Usage is a stream.MeterConfig.OnUsage.
 func (h Hooks) Usage(ctx context.Context, u stream.Usage) {
 	recordOf(ctx).used(ctx, &u)
 	h.Metrics.usage(ctx, &u)
 	h.Tracing.usage(ctx, &u)
 }
 
-// Token fits stream.MeterConfig.OnToken.
+// Token is a stream.MeterConfig.OnToken.
 func (h Hooks) Token(ctx context.Context, pause time.Duration) {
 	recordOf(ctx).token()
 	h.Metrics.token(ctx, pause)
 }
 
-// Stream fits stream.Config.OnEvent.
+// Stream is a stream.Config.OnEvent.
 func (h Hooks) Stream(ctx context.Context, e stream.Event) {
 	recordOf(ctx).streamed(&e)
 	h.Metrics.streamed(ctx, &e)
 }
 
-// Routing fits routing.Config.OnEvent.
+// Routing is a routing.Config.OnEvent.
 func (h Hooks) Routing(ctx context.Context, e routing.Event) {
 	recordOf(ctx).routed(&e)
 	h.Metrics.routed(ctx, &e)
@@ -67,34 +67,34 @@ func (h Hooks) Routing(ctx context.Context, e routing.Event) {
 	}
 }
 
-// Rollout fits routing.RolloutConfig.OnEvent.
+// Rollout is a routing.RolloutConfig.OnEvent.
 func (h Hooks) Rollout(ctx context.Context, e routing.RolloutEvent) {
 	h.Metrics.rolledOut(ctx, &e)
 	level, message := slog.LevelInfo, "rollout "+e.State.String()
 	switch {
 	case e.Err != nil:
-		level, message = slog.LevelError, "rollout: its store does not answer"
+		level, message = slog.LevelError, "rollout: the store does not respond"
 	case e.State == routing.RolledBack, e.State == routing.Held:
 		level = slog.LevelWarn
 	}
 	h.log(ctx, level, message, "rollout", e.Name, e.Err, slog.Float64("share", e.Share), slog.String("reason", plain.Clean(e.Reason, plain.Text)))
 }
 
-// Auth fits auth.Config.OnEvent.
+// Auth is an auth.Config.OnEvent.
 func (h Hooks) Auth(ctx context.Context, e auth.Event) {
 	recordOf(ctx).identified(&e)
 	h.Metrics.authenticated(ctx, &e)
 }
 
-// Address fits auth.IPFilterConfig.OnEvent.
+// Address is an auth.IPFilterConfig.OnEvent.
 func (h Hooks) Address(ctx context.Context, _ auth.IPEvent) { h.Metrics.address(ctx) }
 
-// KeySet fits auth.KeySetConfig.OnEvent of the issuer of that name.
+// KeySet returns an auth.KeySetConfig.OnEvent for the named issuer.
 func (h Hooks) KeySet(name string) func(context.Context, auth.KeySetEvent) {
 	return func(ctx context.Context, e auth.KeySetEvent) { h.keys(ctx, name, e.Keys, e.Err) }
 }
 
-// KeyFile fits auth.APIKeysConfig.OnEvent.
+// KeyFile is an auth.APIKeysConfig.OnEvent.
 func (h Hooks) KeyFile(ctx context.Context, e auth.KeyFileEvent) {
 	h.keys(ctx, "file", e.Keys, e.Err)
 }
@@ -102,28 +102,28 @@ func (h Hooks) KeyFile(ctx context.Context, e auth.KeyFileEvent) {
 func (h Hooks) keys(ctx context.Context, source string, n int, err error) {
 	h.Metrics.keysUpdated(ctx, source, err)
 	if err != nil {
-		h.log(ctx, slog.LevelError, "keys refused; those before stay", "source", source, err, slog.Int("keys", n))
+		h.log(ctx, slog.LevelError, "keys rejected; the previous keys stay in use", "source", source, err, slog.Int("keys", n))
 		return
 	}
 	h.log(ctx, slog.LevelInfo, "keys updated", "source", source, nil, slog.Int("keys", n))
 }
 
-// Limit returns what fits the OnEvent of ratelimit's Config, TokensConfig,
-// AdaptiveConfig and SharedConfig, for the limiter of that name.
+// Limit returns an OnEvent of ratelimit's Config, TokensConfig, AdaptiveConfig and
+// SharedConfig for the named limiter.
 func (h Hooks) Limit(name string) func(context.Context, ratelimit.Event) {
 	return func(ctx context.Context, e ratelimit.Event) {
 		recordOf(ctx).limited(&e)
 		h.Metrics.limited(ctx, name, &e)
-		switch e.Kind { //nolint:exhaustive // the others are requests'
+		switch e.Kind { //nolint:exhaustive // the others belong to a request
 		case ratelimit.StoreDown:
-			h.log(ctx, slog.LevelError, "limits: the store does not answer", "limiter", name, e.Err)
+			h.log(ctx, slog.LevelError, "limits: the store does not respond", "limiter", name, e.Err)
 		case ratelimit.StoreUp:
-			h.log(ctx, slog.LevelInfo, "limits: the store answers again", "limiter", name, nil)
+			h.log(ctx, slog.LevelInfo, "limits: the store responds again", "limiter", name, nil)
 		}
 	}
 }
 
-// Breaker returns what fits breaker.Config.OnEvent of the upstream of that name.
+// Breaker returns a breaker.Config.OnEvent for the named upstream.
 func (h Hooks) Breaker(upstream string) func(context.Context, breaker.Event) {
 	return func(ctx context.Context, e breaker.Event) {
 		h.Metrics.circuit(ctx, upstream, &e)
@@ -136,12 +136,12 @@ func (h Hooks) Breaker(upstream string) func(context.Context, breaker.Event) {
 	}
 }
 
-// Balance returns what fits balance.Config.OnEvent of the upstream of that name.
+// Balance returns a balance.Config.OnEvent for the named upstream.
 func (h Hooks) Balance(upstream string) func(context.Context, balance.Event) {
 	return func(ctx context.Context, e balance.Event) {
 		h.Metrics.endpoint(ctx, upstream, &e)
 		level := slog.LevelInfo
-		switch e.Kind { //nolint:exhaustive // the others are good news, or somebody's will
+		switch e.Kind { //nolint:exhaustive // the others are recoveries or intended
 		case balance.Ejected, balance.Unhealthy:
 			level = slog.LevelWarn
 		case balance.PanicEntered:
@@ -151,7 +151,7 @@ func (h Hooks) Balance(upstream string) func(context.Context, balance.Event) {
 	}
 }
 
-// log writes a line, with what it is about, and why.
+// log writes a line about the named object, with the error.
 func (h Hooks) log(ctx context.Context, level slog.Level, message, key, name string, err error, attrs ...slog.Attr) {
 	if h.Logger == nil || !h.Logger.Enabled(ctx, level) {
 		return

@@ -2,8 +2,8 @@ package observe
 
 import "go.opentelemetry.io/otel/metric"
 
-// bounds are those of histograms, as the conventions have them. A stream may take long,
-// and so the durations of requests reach as far as those of models.
+// bounds are the bucket boundaries of histograms, as in the semantic conventions. Requests
+// reach as far as operations of models, because streams may take long.
 type bounds struct{ durations, requests, first, pauses, tokens, short []float64 }
 
 func newBounds() bounds {
@@ -18,14 +18,14 @@ func newBounds() bounds {
 	}
 }
 
-// instruments are all that is counted.
+// instruments are all instruments of the package.
 type instruments struct {
 	active         metric.Int64UpDownCounter
 	serverDuration metric.Float64Histogram
 	clientDuration metric.Float64Histogram
 	requests       metric.Int64Counter
 	firstByte      metric.Float64Histogram
-	tries          metric.Int64Counter
+	attempts       metric.Int64Counter
 	bytes          metric.Int64Counter
 
 	genServerDuration metric.Float64Histogram
@@ -79,46 +79,46 @@ func (in *instruments) http(k *maker) {
 	var err error
 	in.active, err = k.meter.Int64UpDownCounter("http.server.active_requests", metric.WithUnit("{request}"), metric.WithDescription("Requests under way."))
 	k.faults = append(k.faults, err)
-	in.serverDuration = k.histogram("http.server.request.duration", "s", "Time from a request to the end of its answer.", k.bounds.requests)
-	in.clientDuration = k.histogram("http.client.request.duration", "s", "Time of one try at an upstream.", k.bounds.requests)
-	in.requests = k.counter("gateway.requests", "{request}", "Requests by how they ended.")
-	in.firstByte = k.histogram("gateway.first_byte", "s", "Time from a request to the begin of the upstream's answer, of a stream to its first content.", k.bounds.first)
-	in.tries = k.counter("gateway.tries", "{try}", "Calls of upstreams: first ones, retries, fallbacks and hedges.")
-	in.bytes = k.counter("gateway.sent", "By", "Bytes of answers sent to clients.")
+	in.serverDuration = k.histogram("http.server.request.duration", "s", "Time from a request to the end of its response.", k.bounds.requests)
+	in.clientDuration = k.histogram("http.client.request.duration", "s", "Duration of one attempt at an upstream.", k.bounds.requests)
+	in.requests = k.counter("gateway.requests", "{request}", "Requests by outcome.")
+	in.firstByte = k.histogram("gateway.first_byte", "s", "Time from a request to the start of the upstream's response; of a stream, to its first content.", k.bounds.first)
+	in.attempts = k.counter("gateway.tries", "{try}", "Attempts at upstreams: first ones, retries, fallbacks and hedges.")
+	in.bytes = k.counter("gateway.sent", "By", "Bytes of responses sent to clients.")
 }
 
 func (in *instruments) generation(k *maker) {
-	in.genServerDuration = k.histogram("gen_ai.server.request.duration", "s", "Time from a request for a model to the end of its answer, as the client sees it.", k.bounds.durations)
+	in.genServerDuration = k.histogram("gen_ai.server.request.duration", "s", "Time from a request for a model to the end of its response, as the client sees it.", k.bounds.durations)
 	in.genServerFirst = k.histogram("gen_ai.server.time_to_first_token", "s", "Time from a request to its first token, as the client sees it.", k.bounds.first)
-	in.genServerToken = k.histogram("gen_ai.server.time_per_output_token", "s", "Mean time between the tokens of one answer.", k.bounds.pauses)
-	in.genDuration = k.histogram("gen_ai.client.operation.duration", "s", "Time of one try at a model.", k.bounds.durations)
-	in.genFirst = k.histogram("gen_ai.client.operation.time_to_first_chunk", "s", "Time from a try to its first token.", k.bounds.first)
+	in.genServerToken = k.histogram("gen_ai.server.time_per_output_token", "s", "Mean time between the tokens of one response.", k.bounds.pauses)
+	in.genDuration = k.histogram("gen_ai.client.operation.duration", "s", "Duration of one attempt at a model.", k.bounds.durations)
+	in.genFirst = k.histogram("gen_ai.client.operation.time_to_first_chunk", "s", "Time from the start of an attempt to its first token.", k.bounds.first)
 	in.genPause = k.histogram("gen_ai.client.operation.time_per_output_chunk", "s", "Time between two tokens.", k.bounds.pauses)
-	in.genTokens = k.histogram("gen_ai.client.token.usage", "{token}", "Tokens of one try, read and written.", k.bounds.tokens)
+	in.genTokens = k.histogram("gen_ai.client.token.usage", "{token}", "Input and output tokens of one attempt.", k.bounds.tokens)
 	in.stalls = k.counter("gateway.stalls", "{stall}", "Pauses between tokens that were too long.")
 }
 
 func (in *instruments) gateway(k *maker) {
-	in.decisions = k.counter("gateway.routing.decisions", "{request}", "Requests given to a version.")
-	in.fallbacks = k.counter("gateway.routing.fallbacks", "{request}", "Requests that fell back on another version.")
-	in.skipped = k.counter("gateway.routing.skipped", "{request}", "Versions passed over for what they can't do.")
-	in.swaps = k.counter("gateway.routing.swaps", "{swap}", "Tables put into force.")
-	in.mirrored = k.counter("gateway.routing.mirrored", "{request}", "Copies of requests sent to a mirror, and those left out.")
-	in.rollouts = k.counter("gateway.rollout.changes", "{change}", "Rollouts that went on, stopped or were rolled back.")
-	in.limits = k.counter("gateway.limit.decisions", "{request}", "Requests let in and refused, or that limits in the shadow would have.")
-	in.limitWait = k.histogram("gateway.limit.wait", "s", "Time that requests waited for their turn.", k.bounds.requests)
+	in.decisions = k.counter("gateway.routing.decisions", "{request}", "Requests routed to a version.")
+	in.fallbacks = k.counter("gateway.routing.fallbacks", "{request}", "Requests that fell back to another version.")
+	in.skipped = k.counter("gateway.routing.skipped", "{request}", "Versions skipped for a missing capability.")
+	in.swaps = k.counter("gateway.routing.swaps", "{swap}", "Routing tables swapped.")
+	in.mirrored = k.counter("gateway.routing.mirrored", "{request}", "Copies of requests sent to a mirror, and those dropped.")
+	in.rollouts = k.counter("gateway.rollout.changes", "{change}", "Rollouts that advanced, stopped or were rolled back.")
+	in.limits = k.counter("gateway.limit.decisions", "{request}", "Requests allowed and refused, or that limits in shadow mode would refuse.")
+	in.limitWait = k.histogram("gateway.limit.wait", "s", "Time that requests waited for a limit.", k.bounds.requests)
 	in.limitTokens = k.counter("gateway.limit.tokens", "{token}", "Tokens reserved and spent.")
-	in.limitDown = k.gauge("gateway.limit.store.down", "", "1 while a shared store does not answer.")
-	in.concurrency = k.gauge("gateway.limit.concurrency", "{request}", "How many requests may be under way.")
+	in.limitDown = k.gauge("gateway.limit.store.down", "", "1 while a shared store does not respond.")
+	in.concurrency = k.gauge("gateway.limit.concurrency", "{request}", "Maximum number of requests under way.")
 	in.identified = k.counter("gateway.auth.requests", "{request}", "Callers identified and refused.")
 	in.identifying = k.histogram("gateway.auth.duration", "s", "Time to identify a caller.", k.bounds.short)
-	in.addresses = k.counter("gateway.auth.addresses.refused", "{request}", "Requests refused for their address.")
+	in.addresses = k.counter("gateway.auth.addresses.refused", "{request}", "Requests refused by client address.")
 	in.keyUpdates = k.counter("gateway.auth.key_updates", "{update}", "Updates of the keys that callers are verified with.")
 	in.transitions = k.counter("gateway.breaker.transitions", "{transition}", "Circuits that changed their state.")
-	in.changes = k.counter("gateway.endpoint.changes", "{change}", "Endpoints that came, went, got sick or were ejected.")
-	in.cached = k.counter("gateway.cache.requests", "{request}", "Requests by what the cache did with them.")
-	in.cacheChanges = k.counter("gateway.cache.changes", "{change}", "Answers stored or not, evicted, purged, fetched again.")
-	in.cacheDown = k.gauge("gateway.cache.store.down", "", "1 while a shared store does not answer.")
-	in.streamsEnded = k.counter("gateway.streams.ended", "{stream}", "Streams that ended, and those that a limit ended.")
-	in.heartbeats = k.counter("gateway.streams.heartbeats", "{heartbeat}", "Comments sent in silence.")
+	in.changes = k.counter("gateway.endpoint.changes", "{change}", "Endpoints added, removed, unhealthy or ejected.")
+	in.cached = k.counter("gateway.cache.requests", "{request}", "Requests by cache result.")
+	in.cacheChanges = k.counter("gateway.cache.changes", "{change}", "Responses stored or not, evicted, purged, refreshed.")
+	in.cacheDown = k.gauge("gateway.cache.store.down", "", "1 while a shared store does not respond.")
+	in.streamsEnded = k.counter("gateway.streams.ended", "{stream}", "Streams that ended, and those ended by a limit.")
+	in.heartbeats = k.counter("gateway.streams.heartbeats", "{heartbeat}", "Comments sent while a stream is silent.")
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
-// line is the attributes of a line. What is not known is left out.
+// line is the attributes of a log line. Unknown ones are omitted.
 type line []slog.Attr
 
 func (l *line) text(key, value string) {
@@ -19,13 +19,13 @@ func (l *line) text(key, value string) {
 
 func (l *line) number(key string, value int64) { *l = append(*l, slog.Int64(key, value)) }
 
-func (l *line) yes(key string, value bool) {
+func (l *line) flag(key string, value bool) {
 	if value {
 		*l = append(*l, slog.Bool(key, true))
 	}
 }
 
-// ms adds a time in milliseconds, to the microsecond.
+// ms adds a duration in milliseconds, to the microsecond.
 func (l *line) ms(key string, d time.Duration) {
 	if d > 0 {
 		*l = append(*l, slog.Float64(key, milliseconds(d)))
@@ -34,7 +34,7 @@ func (l *line) ms(key string, d time.Duration) {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// request adds what was asked and what came of it.
+// request adds the request and its outcome.
 func (l *line) request(e *entry, subject func(*auth.Identity) string) {
 	l.text("request_id", e.id)
 	if e.trace.IsValid() {
@@ -51,7 +51,7 @@ func (l *line) request(e *entry, subject func(*auth.Identity) string) {
 	if e.outcome != outcomeSuccess {
 		l.text("error.message", e.reason)
 	}
-	l.yes("panic", e.panicked)
+	l.flag("panic", e.panicked)
 	if id := e.identity; id != nil {
 		if subject != nil {
 			l.text("enduser.id", plain.Clean(subject(id), plain.Word))
@@ -61,7 +61,7 @@ func (l *line) request(e *entry, subject func(*auth.Identity) string) {
 	}
 }
 
-// exchange adds who answered.
+// exchange adds the version, endpoint and attempts, the cache, the limits and the usage.
 func (l *line) exchange(e *entry) {
 	l.text(string(keyOperation), e.operation)
 	l.text(string(keyModel), e.model)
@@ -70,11 +70,11 @@ func (l *line) exchange(e *entry) {
 	l.text(string(keyUpstream), e.upstream)
 	l.text(string(keyEndpoint), e.endpoint)
 	l.text(string(keyUpstreamID), e.upstreamID)
-	if e.tries > 0 {
-		l.number(string(keyTries), int64(e.tries))
+	if e.attempts > 0 {
+		l.number(string(keyAttempts), int64(e.attempts))
 	}
-	l.yes(string(keyHedge), e.hedged)
-	l.yes("gateway.hedge.won", e.hedgeWon)
+	l.flag(string(keyHedge), e.hedged)
+	l.flag("gateway.hedge.won", e.hedgeWon)
 	l.text(string(keyFrom), e.fallback)
 	l.text(string(keyCache), e.cache)
 	l.text("gateway.cache.reason", e.notCache)
@@ -86,12 +86,12 @@ func (l *line) exchange(e *entry) {
 		if e.usage.Cached > 0 {
 			l.number(string(keyCached), e.usage.Cached)
 		}
-		l.yes(string(keyEstimated), e.usage.Estimated)
-		l.yes("gateway.stream", e.usage.Stream)
+		l.flag(string(keyEstimated), e.usage.Estimated)
+		l.flag("gateway.stream", e.usage.Stream)
 	}
 }
 
-// times adds how long everything took, and how much went through.
+// times adds durations and sizes.
 func (l *line) times(e *entry) {
 	l.ms("duration_ms", e.duration)
 	l.ms("wait_ms", e.waited)

@@ -9,30 +9,29 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// LiveConfig describes a Live. Every field has a default.
+// LiveConfig configures a Live. Every field has a default.
 type LiveConfig struct {
-	// Window is how far History reaches back, in whole seconds. Default 60 s, at most
-	// 1 h. A second takes 1.3 KB.
+	// Window is the time span of History, in whole seconds; 1.3 KB each. Default: 60 s, at
+	// most 1 h.
 	Window time.Duration
-	// Average is over how many seconds figures are averaged. Default 10 s, at most
-	// Window.
+	// Average is the time over which figures are averaged. Default: 10 s, at most Window.
 	Average time.Duration
-	// Versions is how many versions of models have figures of their own. The rest
-	// share one, named "other". Default 32, at most 1,000. Each takes 1.3 KB for a
-	// second of Average.
+	// Versions is the maximum number of model versions with figures of their own; the
+	// others share one named "other". Each takes 1.3 KB per second of Average. Default: 32,
+	// at most 1,000.
 	Versions int
 }
 
-// Live knows the figures of the last seconds, for pages and for people, without a
-// server of metrics. Memory is bounded by the configuration and by the requests under
+// Live is a middleware that keeps the figures of the last seconds, for pages that must work
+// without a metrics server. Memory is bounded by the configuration and the requests under
 // way. It is safe for concurrent use.
 type Live struct {
-	average, seconds int64 // of Average and of Window
-	most             int   // versions
+	average, seconds int64 // Average and Window, in seconds
+	most             int   // maximum number of versions
 	begun            time.Time
 
 	mu       sync.Mutex
-	flights  flight // the ring of those under way
+	flights  flight // root of the ring of requests under way
 	all      *series
 	versions map[string]*series
 }
@@ -41,25 +40,25 @@ type Live struct {
 type flight struct {
 	before, after *flight
 	record        *record
-	counted       int64 // of its output tokens
-	until         int64 // the second in which it was last looked
+	counted       int64 // output tokens counted so far
+	until         int64 // the second until which they are counted
 }
 
 // maxLive bounds LiveConfig.Window.
 const maxLive = time.Hour
 
-// NewLive checks cfg and returns a Live.
+// NewLive checks cfg and returns a Live. The error names the field at fault.
 func NewLive(cfg LiveConfig) (*Live, error) {
 	cfg.Window = cmp.Or(cfg.Window, time.Minute)
 	cfg.Average = cmp.Or(cfg.Average, min(10*time.Second, cfg.Window))
 	cfg.Versions = cmp.Or(cfg.Versions, 32)
 	switch {
 	case cfg.Window < time.Second || cfg.Window > maxLive:
-		return nil, errors.New("observe: LiveConfig: Window must be within 1 s and 1 h")
+		return nil, errors.New("observe: LiveConfig.Window must be 1 s to 1 h")
 	case cfg.Average < time.Second || cfg.Average > cfg.Window:
-		return nil, errors.New("observe: LiveConfig: Average must be within 1 s and Window")
+		return nil, errors.New("observe: LiveConfig.Average must be 1 s to Window")
 	case cfg.Versions < 0 || cfg.Versions > 1000:
-		return nil, errors.New("observe: LiveConfig: Versions must be within 1 and 1,000")
+		return nil, errors.New("observe: LiveConfig.Versions must be 1 to 1,000")
 	}
 	l := &Live{
 		average: int64(cfg.Average / time.Second), seconds: int64(cfg.Window / time.Second), most: cfg.Versions,
@@ -70,8 +69,8 @@ func NewLive(cfg LiveConfig) (*Live, error) {
 	return l, nil
 }
 
-// Middleware returns the handler that counts requests when they have ended. It stands
-// with the access log.
+// Middleware returns the handler that counts requests at their end. Put it next to the
+// access log.
 func (l *Live) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		f := &flight{record: begin(c)}
@@ -89,7 +88,7 @@ func (l *Live) Middleware() gin.HandlerFunc {
 	}
 }
 
-// land counts a request that ended.
+// land counts a request that has ended.
 func (l *Live) land(f *flight, e *entry) {
 	second := l.second(e.start.Add(e.duration))
 	l.mu.Lock()
@@ -103,8 +102,9 @@ func (l *Live) land(f *flight, e *entry) {
 	}
 }
 
-// write counts the output tokens of a request up to a total that are not counted yet, in
-// the seconds since it was last looked, or since the first. The caller holds mu.
+// write counts a request's output tokens up to total that are not counted yet. It spreads
+// them over the seconds since the last count, or since the first token. The caller holds
+// mu.
 func (l *Live) write(f *flight, version string, begin, second, total int64) {
 	n := total - f.counted
 	if n <= 0 {
@@ -116,39 +116,39 @@ func (l *Live) write(f *flight, version string, begin, second, total int64) {
 	f.counted, f.until = total, second
 }
 
-// second is the number of a moment's second, from 0.
+// second returns the number of the second of a time, from 0.
 func (l *Live) second(at time.Time) int64 { return max(int64(at.Sub(l.begun)/time.Second), 0) }
 
-// of returns the figures of a version: its own, or those that have been silent, or
-// those for the rest. The caller holds mu.
+// of returns the series of a version: its own, one in place of an idle version, or the
+// shared one. The caller holds mu.
 func (l *Live) of(version string, second int64) *series {
 	if s, ok := l.versions[version]; ok {
 		return s
 	}
 	if len(l.versions) >= l.most {
-		silent, found := l.silent(second)
+		idle, found := l.idle(second)
 		if !found {
 			return l.rest()
 		}
-		delete(l.versions, silent)
+		delete(l.versions, idle)
 	}
 	s := newSeries(l.average + 1)
 	l.versions[version] = s
 	return s
 }
 
-// rest are the figures of all versions beyond the bound. The caller holds mu.
+// rest returns the series of all versions beyond the bound. The caller holds mu.
 func (l *Live) rest() *series {
 	s, ok := l.versions[other]
-	if !ok { // it is one more than the bound
+	if !ok { // it comes on top of the bound
 		s = newSeries(l.average + 1)
 		l.versions[other] = s
 	}
 	return s
 }
 
-// silent names a version of which nothing was heard for Window. The caller holds mu.
-func (l *Live) silent(second int64) (version string, found bool) {
+// idle returns a version without requests for Window. The caller holds mu.
+func (l *Live) idle(second int64) (version string, found bool) {
 	for name, s := range l.versions {
 		if s.last+l.seconds < second {
 			return name, true
@@ -157,8 +157,7 @@ func (l *Live) silent(second int64) (version string, found bool) {
 	return "", false
 }
 
-// span is of which seconds figures are made at a moment: whole ones, as far as there
-// are any.
+// span returns the whole seconds that figures of a moment are averaged over.
 func (l *Live) span(second int64) (first, n int64) {
 	if second == 0 {
 		return 0, 1

@@ -6,64 +6,61 @@ import (
 	"time"
 )
 
-// LiveFigures are figures of one moment, averaged over the seconds before it.
+// LiveFigures are the figures of a moment, averaged over the seconds before it.
 type LiveFigures struct {
-	// Requests ended in a second; by how they ended: Success, Failure, Canceled and
-	// Refused.
+	// Requests are the requests that ended per second; Success, Failure, Canceled and
+	// Refused those of each outcome.
 	Requests float64 `json:"requests"`
 	Success  float64 `json:"success"`
 	Failure  float64 `json:"failure"`
 	Canceled float64 `json:"canceled"`
 	Refused  float64 `json:"refused"`
-	// InputTokens and OutputTokens are those of a second. Input counts when its request
-	// ends; output when it comes, by the events of streams ([Hooks.Token]) and by what
-	// answers say of it in the end, spread over the time that they took.
+	// InputTokens and OutputTokens are tokens per second. Input tokens count at the end of
+	// their request. Output tokens count as they arrive, by the events of streams
+	// ([Hooks.Token]); those that only the end of a response reports are spread over its
+	// duration.
 	InputTokens  float64 `json:"input_tokens"`
 	OutputTokens float64 `json:"output_tokens"`
-	// FirstToken is the time to the first token.
-	FirstToken LiveTimes `json:"first_token"`
+	// FirstToken is the distribution of the time to first token (TTFT) of streams. Count is
+	// the number of observations in all seconds together. P50 and P95 are quantiles in
+	// milliseconds, with an error of at most 3.2 % or 0.04 ms, whichever is larger, and a
+	// maximum of 131 s; they are zero without observations.
+	FirstToken struct {
+		Count int64   `json:"count"`
+		P50   float64 `json:"p50_ms"`
+		P95   float64 `json:"p95_ms"`
+	} `json:"first_token"`
 }
 
-// LiveTimes is how long something took.
-type LiveTimes struct {
-	// Count is how many there were, in all seconds together.
-	Count int64 `json:"count"`
-	// P50 and P95 are in milliseconds, wrong by at most 3.2 % or 0.04 ms, whichever is
-	// more; from 131 s on they are 131 s. Zero without a Count.
-	P50 float64 `json:"p50_ms"`
-	P95 float64 `json:"p95_ms"`
-}
-
-// LiveNow are the figures of now.
+// LiveNow are the current figures.
 type LiveNow struct {
-	// Time is when, in seconds since 1970.
+	// Time is the Unix time, in seconds.
 	Time int64 `json:"time"`
-	// Inflight is how many requests are under way.
+	// Inflight is the number of requests under way.
 	Inflight int `json:"inflight"`
 	LiveFigures
-	// Versions are the same by version, in the order of their names: those of which
-	// something was heard within Window.
+	// Versions are the figures of each version with requests within Window, by name.
 	Versions []LiveVersion `json:"versions"`
 }
 
 // LiveVersion are the figures of a version of a model.
 type LiveVersion struct {
-	// Version is its name; "" are requests without one, "other" the versions beyond
-	// the bound.
+	// Version is the name of the version: "" for requests without one, "other" for the
+	// versions beyond the bound.
 	Version string `json:"version"`
-	// Inflight is how many requests for it are under way.
+	// Inflight is the number of requests under way for this version.
 	Inflight int `json:"inflight"`
 	LiveFigures
 }
 
 // LivePoint are the figures of one second of the past.
 type LivePoint struct {
-	// Time is when, in seconds since 1970.
+	// Time is the Unix time, in seconds.
 	Time int64 `json:"time"`
 	LiveFigures
 }
 
-// Snapshot returns the figures of now.
+// Snapshot returns the current figures.
 func (l *Live) Snapshot() LiveNow {
 	now := time.Now()
 	second := l.second(now)
@@ -89,13 +86,13 @@ func (l *Live) Snapshot() LiveNow {
 	l.mu.Unlock()
 
 	out.Inflight = len(flights)
-	out.fly(flights, l.most)
+	out.countInflight(flights, l.most)
 	slices.SortFunc(out.Versions, func(a, b LiveVersion) int { return cmp.Compare(a.Version, b.Version) })
 	return out
 }
 
-// fly counts those under way by version.
-func (n *LiveNow) fly(flights []*record, most int) {
+// countInflight counts the requests under way by version.
+func (n *LiveNow) countInflight(flights []*record, most int) {
 	at := make(map[string]int, len(n.Versions))
 	for i := range n.Versions {
 		at[n.Versions[i].Version] = i
@@ -117,15 +114,15 @@ func (n *LiveNow) fly(flights []*record, most int) {
 	}
 }
 
-// now is the version that a request under way is for, and when it began.
+// now returns the version of a request under way and its start.
 func (r *record) now() (version string, began time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.entry.version, r.entry.start
 }
 
-// History returns the figures of every second of Window that there was, the oldest
-// first. Each is averaged as those of Snapshot are.
+// History returns the figures of every second of Window so far, the oldest first. Each is
+// averaged like those of Snapshot.
 func (l *Live) History() []LivePoint {
 	now := time.Now()
 	second := l.second(now)

@@ -6,8 +6,8 @@ import (
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
-// RecentRequest is a request that ended, in a few words. What others chose of it is cut
-// to a bound, and has no characters that are not printable; it is no HTML.
+// RecentRequest is the summary of a request that has ended. Text that others chose is
+// truncated and printable, but not escaped for HTML.
 type RecentRequest struct {
 	Start   time.Time `json:"start"`
 	ID      string    `json:"id,omitempty"`
@@ -16,10 +16,10 @@ type RecentRequest struct {
 	Route   string    `json:"route"`
 	Status  int       `json:"status"`
 	Outcome string    `json:"outcome"`
-	// Error is the code of the error, Reason what it says; empty after a success.
+	// Error is the code of the error, Reason its text; both are empty after a success.
 	Error  string `json:"error,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	// Caller is named by RecentConfig.Subject.
+	// Caller is the name by RecentConfig.Subject.
 	Caller   string `json:"caller,omitempty"`
 	Model    string `json:"model,omitempty"`
 	Version  string `json:"version,omitempty"`
@@ -28,13 +28,13 @@ type RecentRequest struct {
 	Attempts int    `json:"attempts,omitempty"`
 	Input    int64  `json:"input_tokens,omitempty"`
 	Output   int64  `json:"output_tokens,omitempty"`
-	// FirstToken and Duration are in milliseconds. FirstToken is that of streams.
+	// FirstToken, of streams, and Duration are in milliseconds.
 	FirstToken float64 `json:"first_token_ms,omitempty"`
 	Duration   float64 `json:"duration_ms"`
 }
 
-// Newest returns the latest requests that ended, the newest first: at most n, and at
-// most RecentConfig.Size. What is on the page of [Recent.Handler] is in more words.
+// Newest returns the latest requests that have ended, the newest first: at most n, and at
+// most RecentConfig.Size. Use [Recent.Handler] for more details.
 func (rt *Recent) Newest(n int) []RecentRequest {
 	rt.mu.Lock()
 	kept := rt.latest.newest()
@@ -50,7 +50,7 @@ func (rt *Recent) Newest(n int) []RecentRequest {
 func (rt *Recent) brief(e *entry) RecentRequest {
 	out := RecentRequest{
 		Start: e.start, ID: e.id, Method: e.method, Route: e.route, Status: e.status, Outcome: e.outcome,
-		Model: e.model, Version: e.version, Endpoint: e.endpoint, Cache: e.cache, Attempts: e.tries,
+		Model: e.model, Version: e.version, Endpoint: e.endpoint, Cache: e.cache, Attempts: e.attempts,
 		FirstToken: milliseconds(e.firstToken()), Duration: milliseconds(e.duration),
 	}
 	if e.trace.IsValid() {

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// series are buckets, one for each of the latest seconds.
+// series is a ring of buckets, one for each of the latest seconds.
 type series struct {
-	last    int64 // the newest second with something in it
+	last    int64 // the newest second with data
 	seconds []bucket
 }
 
-// bucket is what happened in one second.
+// bucket is the data of one second.
 type bucket struct {
 	second                              int64
 	success, failure, canceled, refused uint32
@@ -46,7 +46,7 @@ func (s *series) add(second int64, e *entry) {
 	}
 }
 
-// at is the bucket of a second; nil when that is longer ago than everything is kept.
+// at returns the bucket of a second, or nil if the second is too old.
 func (s *series) at(second int64) *bucket {
 	b := &s.seconds[second%int64(len(s.seconds))]
 	if b.second > second {
@@ -71,7 +71,7 @@ func (s *series) write(begin, end, n int64) {
 	}
 }
 
-// figures are those of n seconds.
+// figures returns the averages of n seconds.
 func (s *series) figures(first, n int64) LiveFigures {
 	var sum bucket
 	for second := first; second < first+n; second++ {
@@ -94,38 +94,39 @@ func (s *series) figures(first, n int64) LiveFigures {
 		InputTokens: float64(sum.input) / per, OutputTokens: float64(sum.output) / per,
 	}
 	f.Requests = f.Success + f.Failure + f.Canceled + f.Refused
-	f.FirstToken = LiveTimes{Count: int64(sum.times.count), P50: sum.times.quantile(0.5), P95: sum.times.quantile(0.95)}
+	f.FirstToken.Count = int64(sum.times.count)
+	f.FirstToken.P50, f.FirstToken.P95 = sum.times.quantile(0.5), sum.times.quantile(0.95)
 	return f
 }
 
-// times is a histogram whose buckets grow with the values, as HdrHistogram's do: 16 for
-// each doubling, so that the middle of a bucket is wrong by at most 1/32.
+// times is a histogram with exponential buckets like HdrHistogram's, 16 for each doubling,
+// so that the middle of a bucket has an error of at most 1/32.
 type times struct {
 	count   uint32
 	buckets [timeBuckets]uint32
 }
 
 const (
-	// timeUnit is the width of the first buckets, in which 16 of them are 1 ms.
+	// timeUnit is the width of the first buckets: 1/16 ms.
 	timeUnit = time.Millisecond / 16
-	// timeBits is the length of the longest time in units: 131 s.
+	// timeBits is the length of the longest duration in units: 131 s.
 	timeBits    = 21
 	timeBuckets = (timeBits - 4 + 1) * 16
 )
 
 func (t *times) add(d time.Duration) {
 	t.count++
-	t.buckets[timeBucket(uint64(d/timeUnit))]++ //nolint:gosec // it is positive
+	t.buckets[timeBucket(uint64(d/timeUnit))]++ //nolint:gosec // positive
 }
 
-// timeBucket is where a number of units is counted.
+// timeBucket returns the bucket of a number of units.
 func timeBucket(units uint64) int {
 	units = min(units, 1<<timeBits-1)
 	shift := max(bits.Len64(units)-5, 0)
-	return shift*16 + int(units>>shift) //nolint:gosec // it is below 32
+	return shift*16 + int(units>>shift) //nolint:gosec // below 32
 }
 
-// bucketTime is the middle of a bucket, in milliseconds.
+// bucketTime returns the middle of a bucket, in milliseconds.
 func bucketTime(i int) float64 {
 	shift := max(i/16-1, 0)
 	low := float64(i-shift*16) * float64(uint64(1)<<shift)
@@ -142,7 +143,8 @@ func (t *times) merge(o *times) {
 	}
 }
 
-// quantile is the time that a part of all did not exceed, in milliseconds.
+// quantile returns the duration that a share q of the observations did not exceed, in
+// milliseconds.
 func (t *times) quantile(q float64) float64 {
 	if t.count == 0 {
 		return 0

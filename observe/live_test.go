@@ -28,7 +28,7 @@ func newLive(tb testing.TB, cfg observe.LiveConfig) *observe.Live {
 	return live
 }
 
-// streamed makes a request a stream of a version, with tokens and a first one.
+// streamed returns a handler of a version's stream with a first token and usage.
 func streamed(version string, first time.Duration, input, output int64) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		ctx := c.Request.Context()
@@ -39,7 +39,7 @@ func streamed(version string, first time.Duration, input, output int64) gin.Hand
 	}
 }
 
-func answered(status int) gin.HandlerFunc { return func(c *gin.Context) { c.Status(status) } }
+func respondWith(status int) gin.HandlerFunc { return func(c *gin.Context) { c.Status(status) } }
 
 func TestLiveFigures(t *testing.T) {
 	t.Parallel()
@@ -50,8 +50,8 @@ func TestLiveFigures(t *testing.T) {
 				ask(post(), live.Middleware(), streamed("v1", 100*time.Millisecond, 30, 50))
 			}
 			ask(post(), live.Middleware(), streamed("v2", 400*time.Millisecond, 10, 20))
-			ask(post(), live.Middleware(), answered(http.StatusBadGateway))
-			ask(post(), live.Middleware(), answered(http.StatusTooManyRequests))
+			ask(post(), live.Middleware(), respondWith(http.StatusBadGateway))
+			ask(post(), live.Middleware(), respondWith(http.StatusTooManyRequests))
 			time.Sleep(200 * time.Millisecond)
 			if second == 0 {
 				assert.InDelta(t, 7, live.Snapshot().Requests, 1e-9, "averaged over what there is")
@@ -59,7 +59,7 @@ func TestLiveFigures(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		ask(post().WithContext(ctx), live.Middleware(), answered(http.StatusOK))
+		ask(post().WithContext(ctx), live.Middleware(), respondWith(http.StatusOK))
 
 		now := live.Snapshot()
 		assert.Equal(t, time.Now().Unix(), now.Time)
@@ -99,7 +99,7 @@ func TestLiveHistory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		live := newLive(t, observe.LiveConfig{Window: 5 * time.Second, Average: 2 * time.Second})
 		assert.Empty(t, live.History())
-		for range 20 { // the ring goes around
+		for range 20 { // the ring wraps around
 			ask(post(), live.Middleware(), streamed("v", 5*time.Millisecond, 1, 1))
 			time.Sleep(995 * time.Millisecond)
 		}
@@ -119,7 +119,7 @@ func TestLiveHistory(t *testing.T) {
 	})
 }
 
-// Those under way count for the version that was decided on by now.
+// Requests under way count for the version that is selected by now.
 func TestLiveInflight(t *testing.T) {
 	t.Parallel()
 	live := newLive(t, observe.LiveConfig{Versions: 1})
@@ -143,7 +143,7 @@ func TestLiveInflight(t *testing.T) {
 	assert.Zero(t, now.Inflight, "nor after a panic")
 }
 
-// Whatever versions there are, only so many are kept; a silent one makes room.
+// The number of versions is bounded; an idle one makes room.
 func TestLiveVersionsBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestLiveVersionsBounded(t *testing.T) {
 	})
 }
 
-// The error of a quantile is what the documentation says.
+// The error of a quantile is within the documented bounds.
 func TestLiveFirstTokenError(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestRecentNewest(t *testing.T) {
 	for i := range 5 {
 		ask(post(), recent.Middleware(), observe.Route(strconv.Itoa(i)), streamed("<b>v</b>", 0, 3, 4))
 	}
-	ask(post(), recent.Middleware(), observe.Route("bad"), answered(http.StatusBadGateway))
+	ask(post(), recent.Middleware(), observe.Route("bad"), respondWith(http.StatusBadGateway))
 	got := recent.Newest(2)
 	require.Len(t, got, 2)
 	assert.Equal(t, "bad", got[0].Route)
@@ -252,8 +252,8 @@ func ExampleNewLive() {
 	// 1 a second
 }
 
-// The record is made by the first of the package's middlewares: what Live costs in a
-// chain is the difference to "recent".
+// The first of the package's middlewares creates the record: the cost of Live in a chain is
+// the difference to "recent".
 func BenchmarkLive(b *testing.B) {
 	recent, err := observe.NewRecent(observe.RecentConfig{})
 	require.NoError(b, err)
@@ -276,8 +276,8 @@ func BenchmarkLive(b *testing.B) {
 	})
 }
 
-// waiting is a stream that waits in line for 10 s and takes 20 s then, of 400 tokens in
-// 201 events.
+// waiting is a stream that is queued for 10 s and then takes 20 s for 400 tokens in 201
+// events.
 func waiting(c *gin.Context) {
 	ctx := c.Request.Context()
 	observe.Hooks{}.Routing(ctx, routing.Event{Kind: routing.Decided, Model: "m", Version: "v"})
@@ -290,7 +290,7 @@ func waiting(c *gin.Context) {
 	observe.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Attempt: 1, FirstByte: 10 * time.Second, Duration: 30 * time.Second})
 }
 
-// total is how many tokens the last minute had.
+// total returns the number of tokens of the last minute.
 func total(live *observe.Live) (n float64) {
 	for _, p := range live.History() {
 		n += p.OutputTokens
@@ -298,7 +298,7 @@ func total(live *observe.Live) (n float64) {
 	return n
 }
 
-// Tokens count when they come, as far as events tell, and in the end all of them have.
+// Tokens count as they arrive, by the events; all of them have counted at the end.
 func TestLiveTokensWhileTheyCome(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -320,7 +320,7 @@ func TestLiveTokensWhileTheyCome(t *testing.T) {
 	})
 }
 
-// Without anybody who looks they are spread over the time of their stream when it ends.
+// Without a Snapshot in between, they are spread over the duration of their stream.
 func TestLiveTokensAfterwards(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

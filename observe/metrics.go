@@ -12,22 +12,24 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// scope names the library to OpenTelemetry.
+// scope is the instrumentation scope.
 const scope = "github.com/ginfer/ginfer/observe"
 
-// MetricsConfig describes Metrics. Every field has a default.
+// MetricsConfig configures a Metrics. Every field has a default.
 type MetricsConfig struct {
-	// MeterProvider makes the instruments. Default otel.GetMeterProvider().
+	// MeterProvider creates the instruments. Default: otel.GetMeterProvider().
 	MeterProvider metric.MeterProvider
-	// Models are the models that have a label of their own from the beginning.
+	// Models are models with a label value from the start. Default: none.
 	Models []string
-	// MaxModels is how many others may get one, by an answer of success: a name that
-	// clients made up must not. The rest are "other". Default 100; negative: none.
+	// MaxModels is the maximum number of other models with a label value. A model gets one
+	// by a successful response, so that clients can't make up values; further ones are
+	// "other". Default: 100; negative: none.
 	MaxModels int
-	// Pools, Circuits, Streams, Caches and Rollouts are asked at every collection for the
-	// endpoints of each upstream, its circuits, the open streams of each route group, the
-	// caches in memory, and the rollouts: balance.Pool.Status, breaker.Group.Status,
-	// stream.Streams.Open, routing.Rollout.Status. They must not block. Optional.
+	// Pools, Circuits, Streams, Caches and Rollouts are called at every collection. They
+	// return the endpoints of each upstream (balance.Pool.Status), its circuits
+	// (breaker.Group.Status), the open streams of each route group (stream.Streams.Open),
+	// the caches in memory, and the rollouts (routing.Rollout.Status). They must not block.
+	// Default: none.
 	Pools    func() map[string][]balance.Status
 	Circuits func() map[string][]breaker.Status
 	Streams  func() map[string]int
@@ -35,21 +37,21 @@ type MetricsConfig struct {
 	Rollouts func() []routing.RolloutStatus
 }
 
-// Metrics counts. Its middleware counts requests, the methods of a [Hooks] count what
-// the packages tell. It is safe for concurrent use.
+// Metrics is a middleware that records OpenTelemetry metrics of requests. Use it with a
+// [Hooks], whose methods count the events of the packages. It is safe for concurrent use.
 type Metrics struct {
 	cfg    MetricsConfig
 	in     instruments
 	sets   labelSets
 	models names
-	labels names // all others: operators chose them
+	labels names // values of all other labels, which operators choose
 	gauges metric.Registration
 }
 
 // maxLabels bounds the values of labels other than models.
 const maxLabels = 2000
 
-// NewMetrics makes the instruments.
+// NewMetrics creates the instruments and returns a Metrics.
 func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 	if cfg.MeterProvider == nil {
 		cfg.MeterProvider = otel.GetMeterProvider()
@@ -71,7 +73,7 @@ func NewMetrics(cfg MetricsConfig) (*Metrics, error) {
 	return m, err
 }
 
-// Close stops the questions to Pools, Circuits, Streams and Caches.
+// Close unregisters the callbacks that read Pools, Circuits, Streams, Caches and Rollouts.
 func (m *Metrics) Close() error {
 	if m == nil || m.gauges == nil {
 		return nil
@@ -79,12 +81,12 @@ func (m *Metrics) Close() error {
 	return m.gauges.Unregister()
 }
 
-// Middleware returns the handler that counts requests. It stands after the access log
-// and tracing, and before everything else.
+// Middleware returns the handler that counts requests. Put it after the access log and
+// tracing, and before everything else.
 func (m *Metrics) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		r := begin(c)
-		e := &r.entry // neither changes any more
+		e := &r.entry // method and scheme do not change
 		active := m.sets.of(labels{{keyMethod, e.method}, {keyScheme, e.scheme()}})
 		m.in.active.Add(c.Request.Context(), 1, active)
 		returned := false
@@ -98,7 +100,7 @@ func (m *Metrics) Middleware() gin.HandlerFunc {
 	}
 }
 
-// request counts a request that ended.
+// request records a request that has ended.
 func (m *Metrics) request(c *gin.Context, e *entry) {
 	ctx := c.Request.Context()
 	code := m.labels.of(e.code)
@@ -130,7 +132,7 @@ func (m *Metrics) request(c *gin.Context, e *entry) {
 	}
 }
 
-// generation are the labels of what a model was asked. The last one is free.
+// generation returns the labels of an operation of a model. The last one is free.
 func (m *Metrics) generation(e *entry) labels {
 	return labels{
 		{keyOperation, e.operation},
@@ -141,7 +143,7 @@ func (m *Metrics) generation(e *entry) labels {
 	}
 }
 
-// provider is the name of the upstream: operators call them as those who run them.
+// provider returns the label of an upstream, which operators name after its provider.
 func (m *Metrics) provider(upstream string) string {
 	if upstream == "" {
 		return "unknown"
@@ -149,7 +151,7 @@ func (m *Metrics) provider(upstream string) string {
 	return m.labels.of(upstream)
 }
 
-// maker makes instruments and collects the faults.
+// maker creates instruments and collects the errors.
 type maker struct {
 	meter  metric.Meter
 	bounds bounds
@@ -180,7 +182,7 @@ func (k *maker) observed(name, unit, about string) metric.Int64ObservableGauge {
 	return g
 }
 
-// part is observed for what is within 0 and 1.
+// part creates a gauge of a share from 0 to 1.
 func (k *maker) part(name, about string) metric.Float64ObservableGauge {
 	g, err := k.meter.Float64ObservableGauge(name, metric.WithDescription(about))
 	k.faults = append(k.faults, err)

@@ -67,7 +67,7 @@ func points(m metricdata.Metrics) (out []point) {
 	return out
 }
 
-// values are those that a label has in any metric.
+// values returns the values of a label in any metric.
 func values(all []metricdata.Metrics, key attribute.Key) map[string]bool {
 	out := map[string]bool{}
 	for _, m := range all {
@@ -80,7 +80,7 @@ func values(all []metricdata.Metrics, key attribute.Key) map[string]bool {
 	return out
 }
 
-// series are all of them as text: name{labels} to value.
+// series returns all series as text: name{labels} to value.
 func series(all []metricdata.Metrics) map[string]float64 {
 	out := map[string]float64{}
 	for _, m := range all {
@@ -100,15 +100,15 @@ func newMetrics(t *testing.T, cfg observe.MetricsConfig) (*observe.Metrics, sdkm
 	return metrics, reader
 }
 
-// Each event counts in its metric, with its labels.
+// Each event is counted in its metric, with its labels.
 func TestMetricsOfEvents(t *testing.T) {
 	t.Parallel()
 	id := &auth.Identity{Subject: "alice", Tenant: "acme", Method: "jwt"}
 	tests := map[string]struct {
-		tell func(context.Context, observe.Hooks)
-		want map[string]float64
+		report func(context.Context, observe.Hooks)
+		want   map[string]float64
 	}{
-		"first try": {func(ctx context.Context, h observe.Hooks) {
+		"first attempt": {func(ctx context.Context, h observe.Hooks) {
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "a:1", Status: 200, Duration: time.Second})
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "https://b:2/base", Status: 200})
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "mine", Status: 200})
@@ -165,22 +165,22 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.routing.swaps{}": 1,
 		}},
 		"limits": {func(ctx context.Context, h observe.Hooks) {
-			tell := h.Limit("chat")
-			tell(ctx, ratelimit.Event{Kind: ratelimit.Allowed, Wait: time.Second, Tokens: 10})
-			tell(ctx, ratelimit.Event{Kind: ratelimit.Refused, Limit: "rpm", Key: "alice"})
-			tell(ctx, ratelimit.Event{Kind: ratelimit.WouldRefuse, Limit: "try", Key: "alice"})
-			tell(ctx, ratelimit.Event{Kind: ratelimit.Settled, Tokens: 8})
-			tell(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: errors.New("x")})
-			tell(ctx, ratelimit.Event{Kind: ratelimit.Changed, Concurrency: 21})
+			report := h.Limit("chat")
+			report(ctx, ratelimit.Event{Kind: ratelimit.Allowed, Wait: time.Second, Tokens: 10})
+			report(ctx, ratelimit.Event{Kind: ratelimit.Refused, Limit: "rpm", Key: "alice"})
+			report(ctx, ratelimit.Event{Kind: ratelimit.WouldRefuse, Limit: "trial", Key: "alice"})
+			report(ctx, ratelimit.Event{Kind: ratelimit.Settled, Tokens: 8})
+			report(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: errors.New("x")})
+			report(ctx, ratelimit.Event{Kind: ratelimit.Changed, Concurrency: 21})
 		}, map[string]float64{
-			"gateway.limit.decisions{gateway.decision=allowed,gateway.limiter=chat}":                        1,
-			"gateway.limit.decisions{gateway.decision=refused,gateway.limit=rpm,gateway.limiter=chat}":      1,
-			"gateway.limit.decisions{gateway.decision=would_refuse,gateway.limit=try,gateway.limiter=chat}": 1,
-			"gateway.limit.wait{gateway.limiter=chat}":                                                      1,
-			"gateway.limit.tokens{gateway.limiter=chat,gateway.state=reserved}":                             10,
-			"gateway.limit.tokens{gateway.limiter=chat,gateway.state=spent}":                                8,
-			"gateway.limit.store.down{gateway.limiter=chat}":                                                1,
-			"gateway.limit.concurrency{gateway.limiter=chat}":                                               21,
+			"gateway.limit.decisions{gateway.decision=allowed,gateway.limiter=chat}":                          1,
+			"gateway.limit.decisions{gateway.decision=refused,gateway.limit=rpm,gateway.limiter=chat}":        1,
+			"gateway.limit.decisions{gateway.decision=would_refuse,gateway.limit=trial,gateway.limiter=chat}": 1,
+			"gateway.limit.wait{gateway.limiter=chat}":                                                        1,
+			"gateway.limit.tokens{gateway.limiter=chat,gateway.state=reserved}":                               10,
+			"gateway.limit.tokens{gateway.limiter=chat,gateway.state=spent}":                                  8,
+			"gateway.limit.store.down{gateway.limiter=chat}":                                                  1,
+			"gateway.limit.concurrency{gateway.limiter=chat}":                                                 21,
 		}},
 		"a store that is back": {func(ctx context.Context, h observe.Hooks) {
 			h.Limit("x")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown})
@@ -212,12 +212,12 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.endpoint.changes{gateway.change=ejected,gateway.endpoint=a:1,gateway.upstream=pool}":                       1,
 		}},
 		"cache": {func(ctx context.Context, h observe.Hooks) {
-			tell := h.Cache("llm")
-			tell(ctx, cache.Event{Kind: cache.Hit, Policy: "llm", TTL: time.Second})
-			tell(ctx, cache.Event{Kind: cache.Hit, Policy: "llm", TTL: -time.Second})
-			tell(ctx, cache.Event{Kind: cache.Bypassed, Reason: "no-store"})
-			tell(ctx, cache.Event{Kind: cache.NotStored, Reason: "status"})
-			tell(ctx, cache.Event{Kind: cache.StoreDown, Err: errors.New("x")})
+			report := h.Cache("llm")
+			report(ctx, cache.Event{Kind: cache.Hit, Policy: "llm", TTL: time.Second})
+			report(ctx, cache.Event{Kind: cache.Hit, Policy: "llm", TTL: -time.Second})
+			report(ctx, cache.Event{Kind: cache.Bypassed, Reason: "no-store"})
+			report(ctx, cache.Event{Kind: cache.NotStored, Reason: "status"})
+			report(ctx, cache.Event{Kind: cache.StoreDown, Err: errors.New("x")})
 		}, map[string]float64{
 			"gateway.cache.requests{gateway.cache=hit,gateway.cache.name=llm,gateway.cache.policy=llm}":     1,
 			"gateway.cache.requests{gateway.cache=stale,gateway.cache.name=llm,gateway.cache.policy=llm}":   1,
@@ -236,14 +236,14 @@ func TestMetricsOfEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			metrics, reader := newMetrics(t, observe.MetricsConfig{})
-			tt.tell(t.Context(), observe.Hooks{Metrics: metrics})
+			tt.report(t.Context(), observe.Hooks{Metrics: metrics})
 			assert.Equal(t, tt.want, series(collect(t, reader)))
-			tt.tell(t.Context(), observe.Hooks{}) // nothing is set: nothing happens
+			tt.report(t.Context(), observe.Hooks{}) // no fields are set: no effect
 		})
 	}
 }
 
-// What clients see, from the middleware.
+// The metrics of what clients see, by the middleware.
 func TestMetricsOfRequests(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{Models: []string{"m"}})
@@ -273,7 +273,7 @@ func TestMetricsOfRequests(t *testing.T) {
 	}
 }
 
-func TestMetricsAsk(t *testing.T) {
+func TestMetricsStatusFunctions(t *testing.T) {
 	t.Parallel()
 	later := time.Now().Add(time.Hour)
 	memory, err := cache.NewMemory(cache.MemoryConfig{})
@@ -321,7 +321,7 @@ func TestMetricsAsk(t *testing.T) {
 	assert.NotContains(t, series(collect(t, reader)), "gateway.streams.open{gateway.group=/v1}")
 }
 
-// What happens to a rollout is counted and logged.
+// Changes of a rollout are counted and logged.
 func TestRolloutHook(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
@@ -336,12 +336,12 @@ func TestRolloutHook(t *testing.T) {
 	require.Len(t, lines, 2)
 	assert.Contains(t, lines[0], `"level":"WARN","msg":"rollout rolled_back"`)
 	assert.Contains(t, lines[0], `"reason":"failures: 3 of 3`+"\ufffd"+`users"`)
-	assert.Contains(t, lines[1], `"level":"ERROR","msg":"rollout: its store does not answer"`)
+	assert.Contains(t, lines[1], `"level":"ERROR","msg":"rollout: the store does not respond"`)
 	assert.Contains(t, lines[1], `"rollout":"m:v2","error":"down"`)
 }
 
-// A status function that panics costs its own metrics alone.
-func TestMetricsAskPanics(t *testing.T) {
+// A panic in a status function affects its own metrics only.
+func TestMetricsStatusFunctionPanics(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{Streams: func() map[string]int { panic("mine") }})
 	ask(post(), metrics.Middleware(), func(*gin.Context) {})

@@ -8,16 +8,16 @@ import (
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
-// other stands for every name beyond a bound, and for what is no name.
+// other is the label value of every name beyond a bound, and of invalid names.
 const other = "other"
 
-// bounded is a map that is read without a lock and grows to a bound.
+// bounded is a map of limited size that is read without a lock.
 type bounded[K comparable, V any] struct {
-	mu   sync.Mutex // of those who add
+	mu   sync.Mutex // held by writers
 	kept atomic.Pointer[map[K]V]
 }
 
-// find returns what is kept under k.
+// find returns the value of k.
 func (b *bounded[K, V]) find(k K) (v V, ok bool) {
 	if m := b.kept.Load(); m != nil {
 		v, ok = (*m)[k]
@@ -25,7 +25,7 @@ func (b *bounded[K, V]) find(k K) (v V, ok bool) {
 	return v, ok
 }
 
-// get returns what is kept under k, or makes it, and keeps it if there is room.
+// get returns the value of k, or builds it and stores it if there is room.
 func (b *bounded[K, V]) get(k K, most int, build func(K) V) V {
 	if v, ok := b.find(k); ok {
 		return v
@@ -35,7 +35,7 @@ func (b *bounded[K, V]) get(k K, most int, build func(K) V) V {
 	return v
 }
 
-// add keeps v under k and reports whether there was room.
+// add stores v under k and reports whether there was room.
 func (b *bounded[K, V]) add(k K, v V, most int) bool {
 	if m := b.kept.Load(); m != nil && len(*m) >= most {
 		return false
@@ -56,8 +56,8 @@ func (b *bounded[K, V]) add(k K, v V, most int) bool {
 	return true
 }
 
-// names bounds the values of a label. The values that an operator wrote are few; the
-// bound is for those that somebody else may choose.
+// names bounds the values of a label. Operators choose few; the bound is for those that
+// others may choose.
 type names struct {
 	most  int
 	known bounded[string, struct{}]
@@ -84,5 +84,5 @@ func (n *names) isKnown(name string) bool {
 	return ok
 }
 
-// isName reports whether s can be a label's value.
+// isName reports whether s is a valid label value.
 func isName(s string) bool { return len(s) <= plain.Word && plain.Clean(s, plain.Word) == s }

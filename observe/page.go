@@ -18,7 +18,7 @@ var pageText string
 //nolint:gochecknoglobals // a constant
 var page = template.Must(template.New("page").Parse(pageText))
 
-// section is a part of the page.
+// section is a section of the page.
 type section struct {
 	Name    string
 	Total   int
@@ -26,12 +26,12 @@ type section struct {
 	entries []entry
 }
 
-// row is a request on the page: what stands in columns, and the rest.
+// row is a request on the page: its columns, and the other attributes as text.
 type row struct {
-	Start, Method, Route, Outcome, Model, Version, Endpoint, Who string
-	Status                                                       int
-	Milliseconds, FirstByte                                      float64
-	Rest                                                         string
+	Start, Method, Route, Outcome, Model, Version, Endpoint, Caller string
+	Status                                                          int
+	Milliseconds, FirstByte                                         float64
+	Rest                                                            string
 }
 
 func (rt *Recent) serve(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +46,7 @@ func (rt *Recent) serve(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	if r.URL.Query().Get("format") == "json" || strings.HasPrefix(r.Header.Get("Accept"), "application/json") {
 		h.Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(rt.document(sections)) // a failed write: nobody is there
+		_ = json.NewEncoder(w).Encode(rt.document(sections)) // a failed write means that the client has disconnected
 		return
 	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -59,7 +59,7 @@ func (rt *Recent) serve(w http.ResponseWriter, r *http.Request) {
 	_ = page.Execute(w, sections)
 }
 
-// document is the page as JSON.
+// document returns the page as JSON.
 func (rt *Recent) document(sections []section) map[string]any {
 	out := make(map[string]any, len(sections))
 	for _, s := range sections {
@@ -99,7 +99,7 @@ func (rt *Recent) row(e *entry) row {
 		Milliseconds: milliseconds(e.duration), FirstByte: milliseconds(e.firstByte), Rest: rest.String(),
 	}
 	if e.identity != nil && rt.cfg.Subject != nil {
-		out.Who = plain.Clean(rt.cfg.Subject(e.identity), plain.Word)
+		out.Caller = plain.Clean(rt.cfg.Subject(e.identity), plain.Word)
 	}
 	return out
 }

@@ -12,22 +12,23 @@ import (
 	"github.com/ginfer/ginfer/auth"
 )
 
-// RecentConfig describes a Recent. Every field has a default.
+// RecentConfig configures a Recent. Every field has a default.
 type RecentConfig struct {
-	// Size is how many of the latest requests are kept, and as many that failed.
-	// Default 100, at most 10,000.
+	// Size is the number of latest requests that are kept, and of latest failures. Default:
+	// 100, at most 10,000.
 	Size int
-	// Slowest is how many of the slowest are kept, and Window for how long. Defaults
-	// 25 and 1 h.
+	// Slowest is the number of slowest requests that are kept, and Window how long.
+	// Defaults: 25, at most 10,000, and 1 h.
 	Slowest int
 	Window  time.Duration
-	// Subject says how a caller is named, as AccessLogConfig.Subject does. Default:
-	// not at all.
+	// Subject returns the name of a caller, as AccessLogConfig.Subject does. Default:
+	// callers are omitted.
 	Subject func(*auth.Identity) string
 }
 
-// Recent keeps the latest requests, those that failed, the slowest, and those under
-// way, for people to look at. It is safe for concurrent use.
+// Recent is a middleware that keeps the latest, failed, slowest and active requests for a
+// page. Use it to look at single requests without a log search. It is safe for concurrent
+// use.
 type Recent struct {
 	cfg RecentConfig
 
@@ -35,7 +36,7 @@ type Recent struct {
 	active  map[*record]struct{}
 	latest  ring
 	failed  ring
-	slowest []entry // the fastest of them first
+	slowest []entry // the fastest first
 }
 
 // maxRecent bounds RecentConfig.Size and Slowest: an entry takes about 1 KB.
@@ -46,8 +47,13 @@ func NewRecent(cfg RecentConfig) (*Recent, error) {
 	cfg.Size = cmp.Or(cfg.Size, 100)
 	cfg.Slowest = cmp.Or(cfg.Slowest, 25)
 	cfg.Window = cmp.Or(cfg.Window, time.Hour)
-	if cfg.Size < 0 || cfg.Size > maxRecent || cfg.Slowest < 0 || cfg.Slowest > maxRecent || cfg.Window < 0 {
-		return nil, errors.New("observe: RecentConfig: Size and Slowest must be within 1 and 10,000, and Window positive")
+	switch {
+	case cfg.Size < 0 || cfg.Size > maxRecent:
+		return nil, errors.New("observe: RecentConfig.Size must be 1 to 10,000")
+	case cfg.Slowest < 0 || cfg.Slowest > maxRecent:
+		return nil, errors.New("observe: RecentConfig.Slowest must be 1 to 10,000")
+	case cfg.Window < 0:
+		return nil, errors.New("observe: RecentConfig.Window is negative")
 	}
 	return &Recent{
 		cfg: cfg, active: map[*record]struct{}{},
@@ -55,7 +61,7 @@ func NewRecent(cfg RecentConfig) (*Recent, error) {
 	}, nil
 }
 
-// Middleware returns the handler that keeps requests. It stands with the access log.
+// Middleware returns the handler that keeps requests. Put it next to the access log.
 func (rt *Recent) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		r := begin(c)
@@ -83,7 +89,7 @@ func (rt *Recent) keep(r *record, e *entry) {
 	rt.keepSlow(e)
 }
 
-// keepSlow keeps e if it is one of the slowest. The caller holds mu.
+// keepSlow stores e if it is one of the slowest. The caller holds mu.
 func (rt *Recent) keepSlow(e *entry) {
 	if len(rt.slowest) >= rt.cfg.Slowest && rt.slowest[0].duration >= e.duration {
 		rt.forget(e.start.Add(e.duration))
@@ -98,18 +104,18 @@ func (rt *Recent) keepSlow(e *entry) {
 	}
 }
 
-// forget drops what is older than the window. The caller holds mu.
+// forget removes entries older than the window. The caller holds mu.
 func (rt *Recent) forget(now time.Time) {
 	old := now.Add(-rt.cfg.Window)
 	rt.slowest = slices.DeleteFunc(rt.slowest, func(e entry) bool { return e.start.Before(old) })
 }
 
-// Handler returns the page of the requests, as HTML, or with ?format=json or Accept:
-// application/json as JSON with the names of the access log. It is for the private
-// port: it shows who asks for what.
+// Handler returns the page of the requests: HTML, or JSON with the names of the access log
+// for ?format=json or Accept: application/json. Serve it on the private port, because it
+// shows callers and their requests.
 func (rt *Recent) Handler() http.Handler { return http.HandlerFunc(rt.serve) }
 
-// sections are what there is to see, the latest and the slowest first.
+// sections returns the sections of the page, the latest and the slowest first.
 func (rt *Recent) sections(now time.Time) []section {
 	rt.mu.Lock()
 	rt.forget(now)
@@ -140,7 +146,7 @@ func (rt *Recent) sections(now time.Time) []section {
 	}
 }
 
-// ring keeps the latest entries.
+// ring is a ring buffer of the latest entries.
 type ring struct {
 	most    int
 	entries []entry
@@ -156,7 +162,7 @@ func (r *ring) add(e *entry) {
 	r.next = (r.next + 1) % r.most
 }
 
-// newest are the entries, the latest first.
+// newest returns the entries, the latest first.
 func (r *ring) newest() []entry {
 	out := slices.Concat(r.entries[r.next:], r.entries[:r.next])
 	slices.Reverse(out)

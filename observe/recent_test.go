@@ -24,7 +24,7 @@ func show(recent *observe.Recent, query string) *httptest.ResponseRecorder {
 	return w
 }
 
-// sections are the parts of the page, as JSON.
+// sections returns the sections of the page, as JSON.
 func sections(t *testing.T, recent *observe.Recent) map[string][]map[string]any {
 	t.Helper()
 	w := show(recent, "format=json")
@@ -41,7 +41,7 @@ func newRecent(t *testing.T, cfg observe.RecentConfig) *observe.Recent {
 	return recent
 }
 
-// Many requests leave the latest, the failed and the slowest, and no more.
+// Of many requests the latest, the failed and the slowest are kept, within their bounds.
 func TestRecentKeeps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestRecentKeeps(t *testing.T) {
 	})
 }
 
-// Those under way are seen while they are.
+// Requests are active while they are under way.
 func TestRecentActive(t *testing.T) {
 	t.Parallel()
 	recent := newRecent(t, observe.RecentConfig{})

@@ -12,29 +12,27 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// record is one request. The first of the package's middlewares makes it, and puts
-// it into the request's context; the packages' events fill it. It is not used again
-// for another request: the loser of a hedge may still tell of itself when the
-// request is long over.
+// record is the state of one request. The first of the package's middlewares creates it in
+// the request's context, and the packages' events fill it. It is not reused: the losing
+// attempt of a hedge may report events after the end of the request.
 type record struct {
 	writer writer // of the access log
 
-	tokens atomic.Int64 // events of its answer with text, but the first
+	tokens atomic.Int64 // events of the response with text, except the first
 
 	mu    sync.Mutex
-	entry entry // guarded
+	entry entry // guarded by mu
 }
 
 type recordKey struct{}
 
-// recordOf returns the record in ctx, nil when there is none. Its methods may be
-// called on nil.
+// recordOf returns the record in ctx, or nil. Its methods may be called on nil.
 func recordOf(ctx context.Context) *record {
 	r, _ := ctx.Value(recordKey{}).(*record)
 	return r
 }
 
-// begin returns the request's record and puts it into the context.
+// begin returns the request's record, which it creates if needed.
 func begin(c *gin.Context) *record {
 	r := recordOf(c.Request.Context())
 	if r == nil {
@@ -58,7 +56,7 @@ func newRecord(c *gin.Context) *record {
 	return r
 }
 
-// update changes the entry, if there is one.
+// update calls f with the entry, if there is one.
 func (r *record) update(f func(*entry)) {
 	if r == nil {
 		return
@@ -68,7 +66,7 @@ func (r *record) update(f func(*entry)) {
 	f(&r.entry)
 }
 
-// snapshot is what is known by now.
+// snapshot returns a copy of the entry.
 func (r *record) snapshot() entry {
 	if r == nil {
 		return entry{}
@@ -78,23 +76,23 @@ func (r *record) snapshot() entry {
 	return r.entry
 }
 
-// token counts one more.
+// token counts an event with text.
 func (r *record) token() {
 	if r != nil {
 		r.tokens.Add(1)
 	}
 }
 
-// Route names the route of the requests that pass: a route group, say. Without it
-// the name is Gin's template of the path, which requests that a NoRoute handler
-// takes do not have. It comes after the package's middlewares.
+// Route returns a handler that names the route of the requests that pass it, such as a
+// route group. The default is Gin's template of the path, which requests of a NoRoute
+// handler lack. Put it after the package's middlewares.
 func Route(name string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		recordOf(c.Request.Context()).update(func(e *entry) { e.route = name })
 	}
 }
 
-// method is one that everybody knows, or "_OTHER": clients may send any word.
+// method returns a standard method or "_OTHER", because clients may send any token.
 func method(m string) string {
 	switch m {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
@@ -104,8 +102,8 @@ func method(m string) string {
 	return "_OTHER"
 }
 
-// operation is what a request asks of a model, by the path of its API; "" when that
-// is not known.
+// operation returns the operation of a request to a model by the path of its API; "" if
+// unknown.
 func operation(path string) string {
 	switch path[strings.LastIndexByte(path, '/')+1:] {
 	case "completions":
@@ -121,7 +119,7 @@ func operation(path string) string {
 	return ""
 }
 
-// traced notes the span of the request.
+// traced stores the span of the request.
 func (r *record) traced(sc trace.SpanContext) {
 	if sc.IsValid() {
 		r.update(func(e *entry) { e.trace, e.span = sc.TraceID(), sc.SpanID() })

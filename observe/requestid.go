@@ -12,14 +12,14 @@ import (
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
-// The headers of a request's id, in canonical form. Anthropic's clients read the second.
+// Headers of a request's ID, in canonical form. Anthropic's clients read the second.
 const (
 	headerRequestID   = "X-Request-Id"
 	headerAnthropicID = "Request-Id"
 )
 
-// RequestID returns the id of the request that ctx belongs to, "" when no
-// [AccessLog] gave it one.
+// RequestID returns the ID of the request in ctx, or "" without an [AccessLog]. Use it to
+// correlate your own logs.
 func RequestID(ctx context.Context) string { return recordOf(ctx).snapshotID() }
 
 func (r *record) snapshotID() string {
@@ -31,15 +31,14 @@ func (r *record) snapshotID() string {
 	return r.entry.id
 }
 
-// ForwardRequestID tells the upstream the request's id. It fits
-// proxy.Config.Rewrite.
+// ForwardRequestID is a proxy.Config.Rewrite that sends the request's ID to the upstream.
 func ForwardRequestID(c *gin.Context, out *http.Request) {
-	if id := RequestID(c.Request.Context()); id != "" { //nolint:contextcheck // the id is in the inbound one
+	if id := RequestID(c.Request.Context()); id != "" { //nolint:contextcheck // the inbound context has the ID
 		out.Header[headerRequestID] = []string{id}
 	}
 }
 
-// requestID is the client's, if it sent one that can stand in a log, or a new one.
+// requestID returns the client's ID if it is valid, or a new one.
 func requestID(r *http.Request, own bool) string {
 	if sent := r.Header[headerRequestID]; !own && len(sent) == 1 && isID(sent[0]) {
 		return sent[0]
@@ -47,7 +46,7 @@ func requestID(r *http.Request, own bool) string {
 	return newID()
 }
 
-// isID reports whether s is 1 to 128 characters of those that ids are made of.
+// isID reports whether s has 1 to 128 characters, all valid in an ID.
 func isID(s string) bool {
 	if s == "" || len(s) > plain.Word {
 		return false
@@ -64,11 +63,11 @@ func isID(s string) bool {
 	return true
 }
 
-// newID makes a UUID of version 7: ids sort by time. It need not be secret.
+// newID returns a UUID of version 7, which sorts by time. It is not a secret.
 func newID() string {
 	var id [16]byte
-	binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16|rand.Uint64()>>52) //nolint:gosec // see above
-	binary.BigEndian.PutUint64(id[8:], rand.Uint64())                                        //nolint:gosec // see above
+	binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16|rand.Uint64()>>52) //nolint:gosec // not a secret
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())                                        //nolint:gosec // not a secret
 	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
 	var text [36]byte

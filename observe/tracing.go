@@ -19,33 +19,31 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// TracingConfig describes a Tracing. Every field has a default.
+// TracingConfig configures a Tracing. Every field has a default.
 type TracingConfig struct {
-	// TracerProvider makes the spans. Default otel.GetTracerProvider().
+	// TracerProvider creates the spans. Default: otel.GetTracerProvider().
 	TracerProvider trace.TracerProvider
-	// Untrusted reports whether a request comes from outside. Its own trace is then a
-	// link and not the parent of the gateway's, and does not say whether that is
-	// sampled; its baggage is dropped. [Public] fits. Default: none does.
+	// Untrusted reports whether a request comes from outside. Its trace is then linked to
+	// the gateway's instead of being its parent and does not decide on sampling, and its
+	// baggage is dropped. A public gateway returns true. Default: all requests are trusted.
 	Untrusted func(*http.Request) bool
-	// Baggage passes W3C baggage on. It may be personal. Default false: upstreams get none.
+	// Baggage propagates W3C baggage, which may be personal data, to upstreams. Default:
+	// false.
 	Baggage bool
-	// Path also puts the path, without its query, into spans. Default false.
+	// Path adds the path, without its query, to spans. Default: false.
 	Path bool
 }
 
-// Public fits TracingConfig.Untrusted of a gateway whose clients are all outside.
-func Public(*http.Request) bool { return true }
-
-// Tracing makes spans of requests and of the calls of upstreams. It is safe for
-// concurrent use.
+// Tracing is a middleware and a RoundTripper that create OpenTelemetry spans of requests
+// and of attempts at upstreams. It is safe for concurrent use.
 type Tracing struct {
 	cfg    TracingConfig
 	tracer trace.Tracer
-	off    bool                               // the provider makes no spans
+	off    bool                               // the provider creates no spans
 	starts map[string][]trace.SpanStartOption // by method
 }
 
-// NewTracing checks cfg and returns a Tracing.
+// NewTracing returns a Tracing. No Config is invalid: the error is always nil.
 func NewTracing(cfg TracingConfig) (*Tracing, error) {
 	if cfg.TracerProvider == nil {
 		cfg.TracerProvider = otel.GetTracerProvider()
@@ -61,14 +59,14 @@ func NewTracing(cfg TracingConfig) (*Tracing, error) {
 	return t, nil
 }
 
-// The headers of W3C Trace Context and Baggage, in canonical form.
+// Headers of W3C Trace Context and Baggage, in canonical form.
 const (
 	headerParent  = "Traceparent"
 	headerState   = "Tracestate"
 	headerBaggage = "Baggage"
 )
 
-// Middleware returns the handler that makes the span of a request. It stands after the
+// Middleware returns the handler that creates the span of a request. Put it after the
 // access log, or first.
 func (t *Tracing) Middleware() gin.HandlerFunc {
 	if t.off {
@@ -97,7 +95,7 @@ func (t *Tracing) Middleware() gin.HandlerFunc {
 	}
 }
 
-// pass makes no span. The client's trace goes on to the upstream all the same.
+// pass creates no span, but propagates the client's trace to the upstream.
 func (t *Tracing) pass(c *gin.Context) {
 	ctx, _ := t.parent(c.Request.Context(), c.Request, "")
 	if ctx != c.Request.Context() {
@@ -106,12 +104,12 @@ func (t *Tracing) pass(c *gin.Context) {
 	}
 }
 
-// parent is where a request's span belongs: under the client's, or beside it. The
-// options say so, with what is known of the request.
+// parent returns the context and the options of a request's span: a child of the client's
+// span, or one linked to it.
 func (t *Tracing) parent(ctx context.Context, r *http.Request, method string) (context.Context, []trace.SpanStartOption) {
 	opts := t.starts[method]
 	carrier := propagation.HeaderCarrier(r.Header)
-	one := len(r.Header[headerParent]) == 1 // more than one is none, says the standard
+	one := len(r.Header[headerParent]) == 1 // by the standard, several are invalid
 	if !one && !t.cfg.Baggage {
 		return ctx, opts
 	}
@@ -130,7 +128,7 @@ func (t *Tracing) parent(ctx context.Context, r *http.Request, method string) (c
 	return ctx, opts
 }
 
-// end says in the span what is known.
+// end adds the attributes of the request to its span and ends it.
 func (t *Tracing) end(c *gin.Context, span trace.Span, r *record, returned bool) {
 	defer span.End()
 	e := r.close(c, returned)
@@ -158,8 +156,8 @@ func (t *Tracing) end(c *gin.Context, span trace.Span, r *record, returned bool)
 	list.text(keyCache, e.cache)
 	list.text(keyLimit, e.limit)
 	list.text(keyFrom, e.fallback)
-	if e.tries > 0 {
-		list.number(keyTries, int64(e.tries))
+	if e.attempts > 0 {
+		list.number(keyAttempts, int64(e.attempts))
 	}
 	span.SetAttributes(list...)
 	if e.outcome == outcomeFailure {
@@ -167,7 +165,7 @@ func (t *Tracing) end(c *gin.Context, span trace.Span, r *record, returned bool)
 	}
 }
 
-// attributes are those of a span. What is not known is left out.
+// attributes are the attributes of a span. Unknown ones are omitted.
 type attributes []attribute.KeyValue
 
 func (a *attributes) text(key attribute.Key, value string) {
@@ -178,10 +176,10 @@ func (a *attributes) text(key attribute.Key, value string) {
 
 func (a *attributes) number(key attribute.Key, value int64) { *a = append(*a, key.Int64(value)) }
 
-// The functions below put the packages' events into the span of their context. They
-// may be called on nil.
+// The functions below add the packages' events to the span of their context. They may be
+// called on a nil *Tracing.
 
-// recording returns the span to add to, nil when there is none.
+// recording returns the span in ctx if it is recording, else nil.
 func (t *Tracing) recording(ctx context.Context) trace.Span {
 	if t == nil {
 		return nil
@@ -192,8 +190,8 @@ func (t *Tracing) recording(ctx context.Context) trace.Span {
 	return nil
 }
 
-// exchange adds an event for each try beyond the first, at its begin, and one for the
-// first token.
+// exchange adds an event for each further attempt, at its start, and one for the first
+// token.
 func (t *Tracing) exchange(ctx context.Context, e *proxy.Event) {
 	span := t.recording(ctx)
 	if span == nil {
@@ -210,11 +208,11 @@ func (t *Tracing) exchange(ctx context.Context, e *proxy.Event) {
 	switch {
 	case e.Hedge:
 		name = "hedge"
-	case e.Attempt == 1, e.Fallback: // of which the routing tells
+	case e.Attempt == 1, e.Fallback: // reported by routing
 		return
 	}
 	var list attributes
-	list.number(keyTry, int64(e.Attempt))
+	list.number(keyAttempt, int64(e.Attempt))
 	list.text(keyEndpoint, plain.Clean(e.Endpoint, plain.Word))
 	list.text(keyOutcome, e.Outcome.String())
 	span.AddEvent(name, trace.WithTimestamp(begin), trace.WithAttributes(list...))
@@ -235,7 +233,7 @@ func (t *Tracing) routed(ctx context.Context, e *routing.Event) {
 	}
 }
 
-// usage adds to the span of a try what it took.
+// usage adds the tokens of an attempt to its span.
 func (t *Tracing) usage(ctx context.Context, u *stream.Usage) {
 	span := t.recording(ctx)
 	if span == nil {

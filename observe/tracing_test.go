@@ -42,21 +42,21 @@ func newTracing(t *testing.T, cfg observe.TracingConfig, opts ...sdktrace.Tracer
 	return tracing, out
 }
 
-// upstream answers with body, and keeps what it was asked.
+// upstream responds with body and stores the requests.
 type upstream struct {
 	status int
 	body   io.Reader
-	asked  *http.Request
+	req    *http.Request
 }
 
 func (u *upstream) RoundTrip(req *http.Request) (*http.Response, error) {
-	u.asked = req
+	u.req = req
 	return &http.Response{StatusCode: u.status, Header: http.Header{}, Body: io.NopCloser(u.body)}, nil
 }
 
-func answering(body string) *upstream { return &upstream{status: 200, body: strings.NewReader(body)} }
+func responding(body string) *upstream { return &upstream{status: 200, body: strings.NewReader(body)} }
 
-// relay sends the request on as it is, and reads the answer.
+// relay sends the request to rt and reads the response.
 func relay(t *testing.T, rt http.RoundTripper) gin.HandlerFunc {
 	t.Helper()
 	return func(c *gin.Context) {
@@ -83,13 +83,13 @@ func names(events []sdktrace.Event) (out []string) {
 	return out
 }
 
-// A request has one span, each call another below it, and the upstream is told of that.
+// A request has one span, each call another below it, and the upstream receives the latter.
 func TestSpans(t *testing.T) {
 	t.Parallel()
 	tracing, out := newTracing(t, observe.TracingConfig{})
 	access, lines := newAccessLog(t, observe.AccessLogConfig{})
 	h := observe.Hooks{Tracing: tracing}
-	up := answering("hello")
+	up := responding("hello")
 	call := tracing.Transport(up)
 	ask(post("Traceparent", parent, "Tracestate", "vendor=1", "Baggage", "user=alice"), access.Middleware(), tracing.Middleware(), func(c *gin.Context) {
 		ctx := c.Request.Context()
@@ -129,9 +129,9 @@ func TestSpans(t *testing.T) {
 	assert.Equal(t, server.SpanContext.SpanID(), client.Parent.SpanID())
 	assert.Equal(t, []string{"first content"}, names(client.Events))
 	assert.Equal(t, "success", attrs(client.Attributes)["gateway.outcome"])
-	assert.Equal(t, "00-"+traceID+"-"+client.SpanContext.SpanID().String()+"-01", up.asked.Header.Get("Traceparent"))
-	assert.Equal(t, "vendor=1", up.asked.Header.Get("Tracestate"))
-	assert.Empty(t, up.asked.Header.Get("Baggage"))
+	assert.Equal(t, "00-"+traceID+"-"+client.SpanContext.SpanID().String()+"-01", up.req.Header.Get("Traceparent"))
+	assert.Equal(t, "vendor=1", up.req.Header.Get("Tracestate"))
+	assert.Empty(t, up.req.Header.Get("Baggage"))
 
 	line := lines.one(t)
 	assert.Equal(t, traceID, line["trace_id"])
@@ -139,7 +139,7 @@ func TestSpans(t *testing.T) {
 	assert.Equal(t, line["request_id"], got["gateway.request.id"])
 }
 
-// What a client says of its trace, and how far that is believed.
+// The client's trace, and how far it is trusted.
 func TestIncomingContext(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -169,25 +169,25 @@ func TestIncomingContext(t *testing.T) {
 			t.Parallel()
 			cfg := observe.TracingConfig{Baggage: tt.baggage}
 			if tt.untrusted {
-				cfg.Untrusted = observe.Public
+				cfg.Untrusted = func(*http.Request) bool { return true }
 			}
 			var opts []sdktrace.TracerProviderOption
 			if tt.sampler != nil {
 				opts = append(opts, sdktrace.WithSampler(tt.sampler))
 			}
 			tracing, out := newTracing(t, cfg, opts...)
-			up := answering("")
+			up := responding("")
 			var inside trace.SpanContext
 			req := post(tt.header...)
 			ask(req, tracing.Middleware(), func(c *gin.Context) { inside = trace.SpanContextFromContext(c.Request.Context()) }, relay(t, tracing.Transport(up)))
 			assert.True(t, inside.IsValid())
 			assert.Equal(t, tt.child, inside.TraceID().String() == traceID)
-			assert.True(t, strings.HasPrefix(up.asked.Header.Get("Traceparent"), "00-"+inside.TraceID().String()))
-			assert.Len(t, up.asked.Header.Values("Traceparent"), 1)
-			assert.Equal(t, tt.upstreamBagged, up.asked.Header.Get("Baggage") == "a=b")
+			assert.True(t, strings.HasPrefix(up.req.Header.Get("Traceparent"), "00-"+inside.TraceID().String()))
+			assert.Len(t, up.req.Header.Values("Traceparent"), 1)
+			assert.Equal(t, tt.upstreamBagged, up.req.Header.Get("Baggage") == "a=b")
 			if tt.sampler != nil {
 				assert.Empty(t, out.GetSpans())
-				assert.True(t, strings.HasSuffix(up.asked.Header.Get("Traceparent"), "-00"))
+				assert.True(t, strings.HasSuffix(up.req.Header.Get("Traceparent"), "-00"))
 				return
 			}
 			server := out.GetSpans()[1]
@@ -202,7 +202,7 @@ func TestIncomingContext(t *testing.T) {
 	}
 }
 
-// Two Traceparent headers are none.
+// Two Traceparent headers count as none.
 func TestTwoParents(t *testing.T) {
 	t.Parallel()
 	tracing, out := newTracing(t, observe.TracingConfig{})
@@ -212,7 +212,7 @@ func TestTwoParents(t *testing.T) {
 	assert.False(t, out.GetSpans()[0].Parent.IsValid())
 }
 
-// Without an SDK a client's trace passes through, and nothing else does.
+// Without an SDK only the client's trace is propagated.
 func TestNoSpans(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
@@ -230,15 +230,15 @@ func TestNoSpans(t *testing.T) {
 			t.Parallel()
 			cfg := observe.TracingConfig{TracerProvider: noop.NewTracerProvider()}
 			if tt.untrusted {
-				cfg.Untrusted = observe.Public
+				cfg.Untrusted = func(*http.Request) bool { return true }
 			}
 			tracing, err := observe.NewTracing(cfg)
 			require.NoError(t, err)
 			access, lines := newAccessLog(t, observe.AccessLogConfig{})
-			up := answering("")
+			up := responding("")
 			ask(post(tt.header...), access.Middleware(), tracing.Middleware(), relay(t, tracing.Transport(up)))
-			assert.Equal(t, tt.want, up.asked.Header.Get("Traceparent"))
-			assert.Empty(t, up.asked.Header.Get("Baggage"))
+			assert.Equal(t, tt.want, up.req.Header.Get("Traceparent"))
+			assert.Empty(t, up.req.Header.Get("Baggage"))
 			if tt.want != "" {
 				assert.Equal(t, traceID, lines.one(t)["trace_id"])
 			}
@@ -246,18 +246,18 @@ func TestNoSpans(t *testing.T) {
 	}
 }
 
-// The client's own headers stay as they are: other tries share them.
+// The client's headers stay unchanged, because other attempts share them.
 func TestTransportCopiesHeaders(t *testing.T) {
 	t.Parallel()
 	tracing, _ := newTracing(t, observe.TracingConfig{})
-	up := answering("")
+	up := responding("")
 	req := post("Traceparent", parent, "Baggage", "a=b")
 	res, err := tracing.Transport(up).RoundTrip(req)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	assert.Equal(t, parent, req.Header.Get("Traceparent"))
 	assert.Equal(t, "a=b", req.Header.Get("Baggage"))
-	assert.NotEqual(t, parent, up.asked.Header.Get("Traceparent"))
+	assert.NotEqual(t, parent, up.req.Header.Get("Traceparent"))
 
 	req.Header = nil // as a plain client may send it
 	res, err = tracing.Transport(up).RoundTrip(req)
@@ -269,7 +269,7 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("reset") }
 
-// How a call ended, by what its body said.
+// The outcome of a call, by its body.
 func TestCallOutcomes(t *testing.T) {
 	t.Parallel()
 	leave := func(cancel context.CancelFunc, _ *http.Response) { cancel() }
@@ -279,18 +279,18 @@ func TestCallOutcomes(t *testing.T) {
 		outcome string
 		code    codes.Code
 	}{
-		"whole":            {answering("x"), func(_ context.CancelFunc, r *http.Response) { _, _ = io.Copy(io.Discard, r.Body) }, "success", codes.Unset},
-		"closed early":     {answering("x"), func(context.CancelFunc, *http.Response) {}, "canceled", codes.Unset},
-		"client left":      {answering("x"), leave, "canceled", codes.Unset},
-		"broken":           {&upstream{status: 200, body: broken{}}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "failure", codes.Error},
-		"upstream's 503":   {&upstream{status: 503, body: strings.NewReader("")}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "failure", codes.Error},
-		"upstream's 404":   {&upstream{status: 404, body: strings.NewReader("")}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "refused", codes.Error},
-		"a 503 not read":   {&upstream{status: 503, body: strings.NewReader("x")}, func(context.CancelFunc, *http.Response) {}, "failure", codes.Error},
-		"nothing was sent": {failing{&exchange.NotSentError{}}, nil, "failure", codes.Error},
-		"nothing came":     {failing{errors.New("refused")}, nil, "failure", codes.Error},
-		"closed twice":     {answering("x"), func(_ context.CancelFunc, r *http.Response) { _ = r.Body.Close() }, "canceled", codes.Unset},
-		"without a body":   {bare{}, func(_ context.CancelFunc, r *http.Response) { _, _ = io.Copy(io.Discard, r.Body) }, "success", codes.Unset},
-		"with an upgrade":  {upgrade{}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.(io.Writer).Write(nil) }, "success", codes.Unset},
+		"whole":             {responding("x"), func(_ context.CancelFunc, r *http.Response) { _, _ = io.Copy(io.Discard, r.Body) }, "success", codes.Unset},
+		"closed early":      {responding("x"), func(context.CancelFunc, *http.Response) {}, "canceled", codes.Unset},
+		"client disconnect": {responding("x"), leave, "canceled", codes.Unset},
+		"broken":            {&upstream{status: 200, body: broken{}}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "failure", codes.Error},
+		"upstream's 503":    {&upstream{status: 503, body: strings.NewReader("")}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "failure", codes.Error},
+		"upstream's 404":    {&upstream{status: 404, body: strings.NewReader("")}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.Read(make([]byte, 1)) }, "refused", codes.Error},
+		"a 503 not read":    {&upstream{status: 503, body: strings.NewReader("x")}, func(context.CancelFunc, *http.Response) {}, "failure", codes.Error},
+		"nothing was sent":  {failing{&exchange.NotSentError{}}, nil, "failure", codes.Error},
+		"nothing came":      {failing{errors.New("refused")}, nil, "failure", codes.Error},
+		"closed twice":      {responding("x"), func(_ context.CancelFunc, r *http.Response) { _ = r.Body.Close() }, "canceled", codes.Unset},
+		"without a body":    {bare{}, func(_ context.CancelFunc, r *http.Response) { _, _ = io.Copy(io.Discard, r.Body) }, "success", codes.Unset},
+		"with an upgrade":   {upgrade{}, func(_ context.CancelFunc, r *http.Response) { _, _ = r.Body.(io.Writer).Write(nil) }, "success", codes.Unset},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -328,7 +328,7 @@ func (upgrade) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: duplex{http.NoBody, io.Discard}}, nil
 }
 
-// The span of a request says how it ended.
+// The span of a request has its outcome.
 func TestServerStatus(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -353,7 +353,7 @@ func TestServerStatus(t *testing.T) {
 	}
 }
 
-// Whose fault it was stands in the span, and a panic ends it.
+// The span has the blame, and a panic ends it.
 func TestCallBlame(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -363,7 +363,7 @@ func TestCallBlame(t *testing.T) {
 		"endpoint": {&upstream{status: 503, body: strings.NewReader("")}, "endpoint"},
 		"request":  {&upstream{status: 400, body: strings.NewReader("")}, "request"},
 		"rate":     {&upstream{status: 429, body: strings.NewReader("")}, "credential"},
-		"nobody":   {answering("x"), nil},
+		"no blame": {responding("x"), nil},
 		"panic":    {panicking{}, "gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -383,7 +383,7 @@ type panicking struct{}
 
 func (panicking) RoundTrip(*http.Request) (*http.Response, error) { panic("boom") }
 
-// A plain client's call is traced as well.
+// A plain client's call is traced too.
 func TestPlainClient(t *testing.T) {
 	t.Parallel()
 	tracing, out := newTracing(t, observe.TracingConfig{})

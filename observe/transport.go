@@ -14,11 +14,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Transport returns a RoundTripper that makes a span of every call of next, up to the
-// end of the response, and passes it on to the upstream (W3C Trace Context). What
-// the client said of a trace does not reach the upstream. It stands above the meter and
-// below the routing, so that each version that is asked has a span of its own, with
-// the tokens that it took; in a plain client it stands where you like.
+// Transport returns a RoundTripper that creates a span for every call of next, up to the
+// end of the response, and propagates it to the upstream (W3C Trace Context) in place of
+// the client's trace headers. Put it above the meter and below the routing, so that each
+// version has its own span with its tokens. In a plain client it may be anywhere.
 func (t *Tracing) Transport(next http.RoundTripper) http.RoundTripper { return traced{t, next} }
 
 type traced struct {
@@ -39,9 +38,9 @@ func (t traced) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	s := &callSpan{Span: span, ctx: with}
 	a, out := exchange.Start(out)
-	s.asked(req, a)
+	s.request(req, a)
 	res, err := a.Call(out, t.next, s.follow)
-	if exchange.IsRefused(err) { // there is no attempt whose end would end it
+	if exchange.IsRefused(err) { // no attempt whose end would end the span
 		s.failed(err)
 		s.End()
 	}
@@ -51,8 +50,8 @@ func (t traced) RoundTrip(req *http.Request) (*http.Response, error) {
 //nolint:gochecknoglobals // a constant
 var clientSpan = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}
 
-// outbound is the request with the span's headers in place of the client's. It is req
-// itself if nothing changes.
+// outbound returns the request with the span's headers in place of the client's. It returns
+// req itself if nothing changes.
 func (t traced) outbound(ctx context.Context, req *http.Request, sc trace.SpanContext) *http.Request {
 	if !sc.IsValid() && !sent(req.Header, headerParent, headerState, headerBaggage) {
 		return req
@@ -87,8 +86,8 @@ type callSpan struct {
 	ctx context.Context //nolint:containedctx // it has the request's record
 }
 
-// asked sets what the call asks for.
-func (s *callSpan) asked(req *http.Request, a *exchange.Attempt) {
+// request sets the attributes of the outbound request.
+func (s *callSpan) request(req *http.Request, a *exchange.Attempt) {
 	var list attributes
 	list.text(keyMethod, method(req.Method))
 	if req.URL != nil {
@@ -102,7 +101,7 @@ func (s *callSpan) asked(req *http.Request, a *exchange.Attempt) {
 		list.text(keyProvider, plain.Clean(target.Upstream, plain.Word))
 		s.SetName(s.name(e.operation, target.Version, req.Method))
 	}
-	list.number(keyTry, int64(a.Number()))
+	list.number(keyAttempt, int64(a.Number()))
 	if n := a.Number(); n > 1 {
 		list.number(keyResend, int64(n-1))
 	}
@@ -112,7 +111,7 @@ func (s *callSpan) asked(req *http.Request, a *exchange.Attempt) {
 	s.SetAttributes(list...)
 }
 
-// name is of few different ones: the model is the client's word, the version is not.
+// name returns a name of low cardinality: clients choose the model, but not the version.
 func (*callSpan) name(operation, version, verb string) string {
 	if operation == "" {
 		operation = method(verb)
@@ -123,7 +122,7 @@ func (*callSpan) name(operation, version, verb string) string {
 	return operation + " " + plain.Clean(version, plain.Word)
 }
 
-// follow ends the span with the attempt that made the response.
+// follow ends the span with the attempt that received the response.
 func (s *callSpan) follow(a *exchange.Attempt) {
 	a.OnContent(func(at time.Time) { s.AddEvent("first content", trace.WithTimestamp(at)) })
 	a.OnEnd(s.ended)

@@ -8,31 +8,31 @@ import (
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
-// writer puts the request's id into the answer last, in place of the upstream's,
-// and notes when the first byte goes out.
+// writer sets the request's ID in the response last, in place of the upstream's, and
+// records the time of the first byte.
 type writer struct {
 	gin.ResponseWriter
 	id        [1]string
 	anthropic bool
 	begun     bool
-	upstream  string    // its id
-	first     time.Time // of the body
+	upstream  string    // the upstream's request ID
+	first     time.Time // time of the first byte of the body
 }
 
-// wrap begins to watch an answer.
+// wrap replaces the writer of c by w.
 func (w *writer) wrap(c *gin.Context, id string, anthropic bool) {
 	w.ResponseWriter, w.id[0], w.anthropic = c.Writer, id, anthropic
 	w.sign(c.Writer.Header())
 	c.Writer = w
 }
 
-// Unwrap lets http.ResponseController reach the server's own writer.
+// Unwrap is for http.ResponseController.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Write implements http.ResponseWriter.
 func (w *writer) Write(p []byte) (int, error) {
 	w.begin()
-	if w.first.IsZero() && len(p) > 0 && p[0] != ':' { // a heartbeat says nothing
+	if w.first.IsZero() && len(p) > 0 && p[0] != ':' { // not a heartbeat
 		w.first = time.Now()
 	}
 	return w.ResponseWriter.Write(p)
@@ -59,7 +59,7 @@ func (w *writer) Flush() {
 	w.ResponseWriter.Flush()
 }
 
-// begin signs the head, before it is written.
+// begin sets the ID just before the header is written.
 func (w *writer) begin() {
 	if w.begun {
 		return

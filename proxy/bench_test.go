@@ -24,11 +24,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// BenchmarkProxy measures Proxy over its Transport beside httputil.ReverseProxy
-// over a tuned http.Transport, both in gin, in turns, so that a noisy machine is as
-// noisy for the one as for the other. Client (32 connections) and upstream are
-// in a process of their own: the figures are what the gateway costs and nothing
-// else. Wall time says little on a loopback.
+// BenchmarkProxy compares Proxy over its Transport with httputil.ReverseProxy over a tuned
+// http.Transport, both in gin, in turns, so that noise affects both alike. Client (32
+// connections) and upstream are in a process of their own: the figures are the gateway's cost
+// alone. Wall time says little on a loopback.
 //
 //	go test -run '^$' -bench Proxy -benchtime 30x ./proxy
 func BenchmarkProxy(b *testing.B) {
@@ -51,12 +50,12 @@ func BenchmarkProxy(b *testing.B) {
 			}
 			b.ReportMetric(float64(rivals[0].cpu)/float64(rivals[1].cpu), "cpu-ratio")
 			b.ReportMetric(0, "ns/op")
-			require.Zero(b, rivals[0].cut, "ReverseProxy may cut POST streams (golang/go#40747), we may not")
+			require.Zero(b, rivals[0].cut, "ReverseProxy may cut POST streams (golang/go#40747), Proxy must not")
 		})
 	}
 }
 
-// turn is how many requests a rival gets before it is the other's turn.
+// turn is the number of requests that a rival gets in its turn.
 const turn = 2000
 
 type rival struct {
@@ -69,7 +68,7 @@ type rival struct {
 func (r *rival) turn(b *testing.B, p *peer, load string) {
 	b.Helper()
 	var before, after runtime.MemStats
-	runtime.GC() // nobody pays for the other's garbage
+	runtime.GC() // neither pays for the other's garbage
 	runtime.ReadMemStats(&before)
 	start := cpu(b)
 	r.cut += p.drive(b, load, r.address, turn)
@@ -101,10 +100,10 @@ func mount(b *testing.B, h gin.HandlerFunc) (address string) {
 type peer struct {
 	upstreams map[string]string // URLs by the load's name
 	commands  io.Writer
-	answers   *bufio.Reader
+	responses *bufio.Reader
 }
 
-// peerVariable makes the test binary play the peer.
+// peerVariable makes the test binary run as the peer.
 const peerVariable = "GINFER_BENCH_PEER"
 
 func startPeer(b *testing.B) *peer {
@@ -114,35 +113,35 @@ func startPeer(b *testing.B) *peer {
 	cmd.Stderr = os.Stderr
 	commands, err := cmd.StdinPipe()
 	require.NoError(b, err)
-	answers, err := cmd.StdoutPipe()
+	responses, err := cmd.StdoutPipe()
 	require.NoError(b, err)
 	require.NoError(b, cmd.Start())
 	b.Cleanup(func() {
 		_ = commands.Close()
 		_ = cmd.Wait()
 	})
-	p := &peer{upstreams: map[string]string{}, commands: commands, answers: bufio.NewReader(answers)}
+	p := &peer{upstreams: map[string]string{}, commands: commands, responses: bufio.NewReader(responses)}
 	for _, l := range loads() {
 		var at string
-		_, err := fmt.Fscanf(p.answers, l.name+" %s\n", &at)
+		_, err := fmt.Fscanf(p.responses, l.name+" %s\n", &at)
 		require.NoError(b, err)
 		p.upstreams[l.name] = at
 	}
 	return p
 }
 
-// drive has the peer send n requests, one after another, and returns how many
-// answers were cut.
+// drive makes the peer send n requests, one after another, and returns the number of cut
+// responses.
 func (p *peer) drive(b *testing.B, load, address string, n int) (cut int) {
 	b.Helper()
 	_, err := fmt.Fprintf(p.commands, "%s %s %d\n", load, address, n)
 	require.NoError(b, err)
-	_, err = fmt.Fscanf(p.answers, "cut %d\n", &cut)
+	_, err = fmt.Fscanf(p.responses, "cut %d\n", &cut)
 	require.NoError(b, err)
 	return cut
 }
 
-// playPeer is the other process.
+// playPeer runs the other process.
 func playPeer() error {
 	byName := map[string]load{}
 	for _, l := range loads() {
@@ -166,8 +165,8 @@ func playPeer() error {
 // load is one kind of exchange.
 type load struct {
 	name     string
-	request  string // as it goes over the wire
-	length   int    // of the answer's body
+	request  string // as it is sent
+	length   int    // of the response's body
 	upstream http.HandlerFunc
 }
 
@@ -231,8 +230,7 @@ func (p *buffers) Put(b []byte) { p.pool.Put((*[32 << 10]byte)(b)) }
 // clients is the number of connections.
 const clients = 32
 
-// send makes n exchanges over all connections and counts the answers that were
-// cut.
+// send makes n exchanges over all connections and returns the number of cut responses.
 func (l load) send(address string, n int) (int, error) {
 	var left, cut atomic.Int64
 	left.Store(int64(n))
@@ -253,8 +251,8 @@ func (l load) send(address string, n int) (int, error) {
 	return int(cut.Load()), first
 }
 
-// sendSome uses one connection until an answer on it is cut. One exchange has
-// been taken from left already.
+// sendSome uses one connection until a response on it is cut. One exchange has already been
+// taken from left.
 func (l load) sendSome(address string, left, cut *atomic.Int64) error {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
@@ -277,7 +275,7 @@ func (l load) sendSome(address string, left, cut *atomic.Int64) error {
 	}
 }
 
-// exchange reports whether the answer was whole.
+// exchange reports whether the response was complete.
 func (l load) exchange(conn net.Conn, in *bufio.Reader) (bool, error) {
 	if _, err := io.WriteString(conn, l.request); err != nil {
 		return false, err

@@ -31,8 +31,8 @@ func TestBodiesConfig(t *testing.T) {
 	}
 }
 
-// served serves limits, routing with another name of the model upstream, and the proxy,
-// behind one bound. The upstream echoes what it gets.
+// served serves limits, routing to another model name upstream, and the proxy, with one limit
+// on bodies. The upstream echoes the body.
 func served(t *testing.T, cfg proxy.BodiesConfig, first ...gin.HandlerFunc) (*proxy.Bodies, *httptest.Server) {
 	t.Helper()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -91,8 +91,8 @@ func withPicture(model string, n int) string {
 	return `{"model":"` + model + `","messages":[{"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + strings.Repeat("A", n) + `"}}]}]}`
 }
 
-// One bound reaches every stage: a picture of 5 MB passes them all, is priced as one, and
-// reaches the model by its other name. Beyond the bound the rest streams.
+// One limit applies to every stage: a picture of 5 MB passes them all, is priced as a picture,
+// and reaches the model by its other name. Beyond the limit the rest streams.
 func TestBodiesReachAllStages(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]proxy.BodiesConfig{"held": {}, "streamed": {Limit: 1 << 20}} {
@@ -109,8 +109,7 @@ func TestBodiesReachAllStages(t *testing.T) {
 	}
 }
 
-// A compressed request is read, and goes on without compression where its model is
-// renamed.
+// A compressed request is parsed, and sent without compression if its model is renamed.
 func TestCompressedRequest(t *testing.T) {
 	t.Parallel()
 	_, server := served(t, proxy.BodiesConfig{})
@@ -128,8 +127,8 @@ func TestCompressedRequest(t *testing.T) {
 	assert.Contains(t, got, "unsupported_encoding")
 }
 
-// A middleware that unpacks bodies may leave the length of the packed one; one that reads
-// them must keep them.
+// A middleware that decompresses bodies may leave the length as it was; one that reads them
+// must keep them.
 func TestBodyOfAnotherMiddleware(t *testing.T) {
 	t.Parallel()
 	_, server := served(t, proxy.BodiesConfig{Limit: 1 << 20}, func(c *gin.Context) {
@@ -156,7 +155,7 @@ func TestBodyOfAnotherMiddleware(t *testing.T) {
 	}
 }
 
-// A refusal of a long upload is read by a client that writes first.
+// A client that writes first can read the refusal of a long upload.
 func TestRefusedUploadIsRead(t *testing.T) {
 	t.Parallel()
 	_, server := served(t, proxy.BodiesConfig{Limit: 1000})

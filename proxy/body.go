@@ -14,25 +14,24 @@ import (
 	"github.com/ginfer/ginfer/internal/body"
 )
 
-// errStopped is what a transport gets that reads a body after the handler is done.
+// errStopped is returned to a transport that reads a body after the handler has returned.
 var errStopped = errors.New("proxy: the exchange is over")
 
-// upload is a body that is streamed upstream while the answer may already
-// come back. net/http then needs full duplex (otherwise beginning the answer
-// closes the body, golang/go#40747), and full duplex needs care: a body must
-// not be read after the handler returned (golang/go#68560), and bytes after a
-// broken body must not become a new request, so the connection is closed
-// unless the body's end was seen before the answer began.
+// upload is a body that is streamed upstream while the response may already arrive. net/http
+// needs full duplex for that: otherwise beginning the response closes the body
+// (golang/go#40747). With full duplex a body must not be read after the handler returned
+// (golang/go#68560), and bytes after a broken body must not become a new request: the
+// connection is closed unless the body's end was read before the response began.
 type upload struct {
 	held *body.Held
 	body io.Reader
 	conn *http.ResponseController
-	// next is when the next byte must have come.
+	// next returns the deadline of the next byte.
 	next func(n int64) time.Time
-	// progress is called when some of it came.
+	// progress is called after each read that returned bytes.
 	progress func()
 
-	reading sync.Mutex // held while a Read is under way
+	reading sync.Mutex // held during a Read
 	gate    sync.Mutex // guards the read deadline and stopped
 	stopped bool
 	n       int64
@@ -40,8 +39,8 @@ type upload struct {
 	err     atomic.Pointer[error]
 }
 
-// newUpload prepares the request's body for streaming. A duplex body may pause
-// for idle at a time; any other must keep the least rate of [body.Deadline].
+// newUpload prepares the request's body for streaming. A duplex body may pause for idle; any other
+// must keep the minimum rate of [body.Deadline].
 func newUpload(c *gin.Context, held *body.Held, duplex bool, idle time.Duration) *upload {
 	start := time.Now()
 	u := &upload{held: held, body: c.Request.Body, conn: http.NewResponseController(c.Writer)}
@@ -54,15 +53,15 @@ func newUpload(c *gin.Context, held *body.Held, duplex bool, idle time.Duration)
 			return time.Now().Add(idle)
 		}
 	}
-	// HTTP/2 is always full duplex and says that it can't switch.
+	// HTTP/2 is always full duplex and returns an error here.
 	_ = u.conn.EnableFullDuplex()
 	return u
 }
 
-// Held returns what is known of the body.
+// Held returns what was read of the body before.
 func (u *upload) Held() *body.Held { return u.held }
 
-// Read reads on behalf of the transport.
+// Read is called by the transport.
 func (u *upload) Read(p []byte) (int, error) {
 	u.reading.Lock()
 	defer u.reading.Unlock()
@@ -95,11 +94,11 @@ func (u *upload) enter() bool {
 	return true
 }
 
-// Close does nothing: the transport closes bodies early, and the server needs
-// to know what is left of this one.
+// Close does nothing: transports close bodies early, but the server needs to know the rest of
+// this one.
 func (u *upload) Close() error { return nil }
 
-// failed returns why the client's body broke, or nil.
+// failed returns the error that broke the client's body, or nil.
 func (u *upload) failed() error {
 	if e := u.err.Load(); e != nil {
 		return *e
@@ -107,7 +106,7 @@ func (u *upload) failed() error {
 	return nil
 }
 
-// stop waits until no Read is under way, ending one that waits for the client.
+// stop waits for a Read in progress, and interrupts one that waits for the client.
 func (u *upload) stop() {
 	u.gate.Lock()
 	u.stopped = true

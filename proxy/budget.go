@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// The budget looks back over ten slots of a second.
+// budgetSlots is the length of the window, in slots of a second.
 const budgetSlots = 10
 
-// budget allows extra tries as a share of requests, or as many as the reserve has
-// where there are few, over a sliding window, so that they cannot multiply an outage:
-// the upstream gets at most 1+ratio times the traffic. After Finagle's RetryBudget
-// (20 % in 10 s); there the reserve comes on top of the share.
+// budget limits extra attempts to a share of the requests in a sliding window, or to a reserve
+// if there are few, so that retries can't multiply an outage: the upstream receives at most
+// 1+ratio times the traffic. It follows Finagle's RetryBudget (20 % in 10 s), whose reserve is
+// added to the share.
 type budget struct {
 	mu       sync.Mutex
 	ratio    float64
@@ -28,7 +28,7 @@ func newBudget(ratio, reservePerSecond float64, now time.Time) *budget {
 	return &budget{ratio: max(ratio, 0), reserve: max(reservePerSecond, 0) * budgetSlots, origin: now}
 }
 
-// request counts a first try.
+// request counts a first attempt.
 func (b *budget) request(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -37,7 +37,7 @@ func (b *budget) request(now time.Time) {
 	b.sumReq++
 }
 
-// spend takes one repeated try and reports whether there was one.
+// spend takes one extra attempt from the budget and reports whether it had one.
 func (b *budget) spend(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -50,7 +50,7 @@ func (b *budget) spend(now time.Time) bool {
 	return true
 }
 
-// advance forgets the slots that left the window.
+// advance drops the slots that left the window.
 func (b *budget) advance(now time.Time) {
 	slot := int64(now.Sub(b.origin) / time.Second)
 	for n := min(slot-b.slot, budgetSlots); n > 0; n-- {

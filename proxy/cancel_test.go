@@ -15,24 +15,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestClientLeaves: the upstream stops working for nobody, at once, and nobody
-// is blamed for it.
+// TestClientLeaves: the upstream stops working at once, and is not blamed.
 func TestClientLeaves(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		h2c    bool
-		begin  bool // the answer has begun
+		begin  bool // the response has begun
 		body   string
 		config proxy.Config
 	}{
-		"in a stream":             {begin: true},
-		"in a stream, h2c":        {begin: true, h2c: true},
-		"in a stream, POST":       {begin: true, body: "{}"},
-		"in a stream, big POST":   {begin: true, body: pattern(1 << 20)},
-		"in a stream, duplex":     {begin: true, body: "{}", config: proxy.Config{MaxBody: -1}},
-		"before the answer":       {},
-		"before the answer, POST": {body: "{}"},
-		"before the answer, h2c":  {h2c: true},
+		"in a stream":               {begin: true},
+		"in a stream, h2c":          {begin: true, h2c: true},
+		"in a stream, POST":         {begin: true, body: "{}"},
+		"in a stream, big POST":     {begin: true, body: pattern(1 << 20)},
+		"in a stream, duplex":       {begin: true, body: "{}", config: proxy.Config{MaxBody: -1}},
+		"before the response":       {},
+		"before the response, POST": {body: "{}"},
+		"before the response, h2c":  {h2c: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -60,7 +59,7 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-// leave makes a request and walks away from it.
+// leave makes a request and disconnects.
 func leave(t *testing.T, r *rig, begin bool, body string, began <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -92,13 +91,13 @@ func requireNeutral(t *testing.T, e *events) {
 	got := e.next(t)
 	require.Equal(t, proxy.Canceled, got.Outcome)
 	require.ErrorIs(t, got.Err, proxy.ErrClientClosed)
-	tries := e.tries()
-	require.Len(t, tries, 1)
-	require.Equal(t, proxy.Canceled, tries[0].Outcome)
+	attempts := e.attempts()
+	require.Len(t, attempts, 1)
+	require.Equal(t, proxy.Canceled, attempts[0].Outcome)
 }
 
-// TestClientLeavesWithoutFault: those below the proxy see an abandoned try, and
-// no verdict against the upstream.
+// TestClientLeavesWithoutFault: layers below the proxy see a canceled attempt, and no verdict
+// against the upstream.
 func TestClientLeavesWithoutFault(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -121,7 +120,7 @@ func TestClientLeavesWithoutFault(t *testing.T) {
 	})
 }
 
-// TestVerdict: those below learn of a broken body before it is closed.
+// TestVerdict: layers below are notified of a broken body before it is closed.
 func TestVerdict(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -135,7 +134,7 @@ func TestVerdict(t *testing.T) {
 			t.Parallel()
 			verdict := errors.New("never closed")
 			serve(newProxy(t, proxy.Config{Transport: transport(func(req *http.Request) (*http.Response, error) {
-				res := said(200, "")
+				res := newResponse(200, "")
 				res.ContentLength = -1
 				res.Body = onClose{io.NopCloser(c.body), func() { verdict = exchange.Current(req.Context()).Verdict().Err }}
 				return res, nil
@@ -145,8 +144,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// TestClientStopsReading: a connection that breaks while the answer is written
-// is the client's fault, too.
+// TestClientStopsReading: a connection that breaks during the response is the client's fault, too.
 func TestClientStopsReading(t *testing.T) {
 	t.Parallel()
 	gone := make(chan error, 1)

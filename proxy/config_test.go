@@ -43,7 +43,7 @@ func TestConfigFaults(t *testing.T) {
 		"via with a space":     {proxy.Config{Transport: tr, Via: "a b"}, []string{"Config.Via"}},
 		"via with a comma":     {proxy.Config{Transport: tr, Via: "a,b"}, []string{"Config.Via"}},
 		"via with a line":      {proxy.Config{Transport: tr, Via: "a\r\nb"}, []string{"Config.Via"}},
-		"too many tries":       {proxy.Config{Transport: tr, Retry: proxy.Retry{Attempts: 11}}, []string{"Retry.Attempts: 11"}},
+		"too many attempts":    {proxy.Config{Transport: tr, Retry: proxy.Retry{Attempts: 11}}, []string{"Retry.Attempts: 11"}},
 		"ratio":                {proxy.Config{Transport: tr, Retry: proxy.Retry{BudgetRatio: 1.1}}, []string{"Retry.BudgetRatio"}},
 		"ratio not a number":   {proxy.Config{Transport: tr, Retry: proxy.Retry{BudgetRatio: math.NaN()}}, []string{"Retry.BudgetRatio"}},
 		"reserve not a number": {proxy.Config{Transport: tr, Retry: proxy.Retry{BudgetReserve: math.NaN()}}, []string{"Retry.BudgetReserve"}},
@@ -108,7 +108,7 @@ func TestTransportFaults(t *testing.T) {
 	}
 }
 
-// TestTransportDefaults: what a gateway needs, and what negative values mean.
+// TestTransportDefaults: the defaults for a gateway, and the meaning of negative values.
 func TestTransportDefaults(t *testing.T) {
 	t.Parallel()
 	tr := proxy.HTTPTransport(newTransport(t, false))
@@ -118,7 +118,7 @@ func TestTransportDefaults(t *testing.T) {
 	require.Equal(t, 55*time.Second, tr.IdleConnTimeout)
 	require.EqualValues(t, 256<<10, tr.MaxResponseHeaderBytes)
 	require.True(t, tr.DisableCompression)
-	require.Nil(t, tr.Proxy, "the environment has no say in where requests go")
+	require.Nil(t, tr.Proxy, "the environment does not select a proxy")
 	require.EqualValues(t, tls.VersionTLS12, tr.TLSClientConfig.MinVersion)
 
 	made, err := proxy.NewTransport(proxy.TransportConfig{MaxPerHost: -1, IdleTimeout: -1, ConnectTimeout: -1, MaxHeaderBytes: 1 << 10, MaxIdlePerHost: 7})
@@ -185,7 +185,7 @@ func (a *authority) issue(name, common string) tls.Certificate {
 	return pair
 }
 
-// startTLS is an upstream that says who called and over what.
+// startTLS starts an upstream that responds with its client's name and protocol.
 func (a *authority) startTLS(h2 bool, ask tls.ClientAuthType) *url.URL {
 	a.t.Helper()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -276,8 +276,8 @@ func TestTransportTrust(t *testing.T) {
 	}
 }
 
-// TestClientCertificate is shown when asked for, and read anew for each
-// connection, so that it can be replaced while the gateway runs.
+// TestClientCertificate: it is sent on request, and read for each connection, so that it can be
+// replaced while the gateway runs.
 func TestClientCertificate(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
@@ -290,7 +290,7 @@ func TestClientCertificate(t *testing.T) {
 	a.issue("client", "second")
 	require.Equal(t, "HTTP/1.1 second", r.get(t).body)
 	require.NoError(t, os.Remove(a.path("client.key")))
-	require.Equal(t, 502, r.get(t).status, "no certificate is no reason to go without")
+	require.Equal(t, 502, r.get(t).status, "a missing certificate is an error")
 
 	none := setup{config: proxy.Config{Target: target, Transport: a.transport(t, proxy.TransportConfig{}), Retry: proxy.Retry{Attempts: 1}}}.start(t)
 	require.Equal(t, 502, none.get(t).status)

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fullListener is an address that takes no connection and refuses none: its
-// backlog is full.
+// fullListener returns an address that neither accepts nor refuses a connection: its backlog is
+// full.
 func fullListener(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -34,8 +34,8 @@ func fullListener(t *testing.T) string {
 	return ""
 }
 
-// TestConnectTimeout: a server that does not take the connection is a timeout,
-// and as nothing was sent, even a POST is tried again.
+// TestConnectTimeout: a server that does not accept the connection is a timeout. Nothing was
+// sent, so even a POST is retried.
 func TestConnectTimeout(t *testing.T) {
 	t.Parallel()
 	r := setup{config: proxy.Config{

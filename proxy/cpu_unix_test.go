@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// cpu is the time that this process has spent on processors.
+// cpu returns the processor time of this process.
 func cpu(b *testing.B) time.Duration {
 	b.Helper()
 	var u syscall.Rusage

@@ -12,8 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireCut says that the client saw the answer break, in the way of its
-// protocol.
+// requireCut requires that the client saw the response break, in the way of its protocol.
 func requireCut(t *testing.T, h2 bool, err error) {
 	t.Helper()
 	if h2 {
@@ -23,11 +22,11 @@ func requireCut(t *testing.T, h2 bool, err error) {
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
-// protocols are those that a client may speak, and whether it is HTTP/2.
+// protocols are the client's protocols, and whether each is HTTP/2.
 func protocols() map[string]bool { return map[string]bool{"HTTP/1.1": false, "HTTP/2": true} }
 
-// TestCutIsSeen: an upstream that breaks off must never look like one that has
-// finished. gin.Recovery is mounted, as it swallows the usual panic for that.
+// TestCutIsSeen: a response that breaks off must never look complete. gin.Recovery is
+// installed, as it swallows the usual panic for that.
 func TestCutIsSeen(t *testing.T) {
 	t.Parallel()
 	abort := func(w http.ResponseWriter, _ *http.Request) {
@@ -65,7 +64,7 @@ func TestCutIsSeen(t *testing.T) {
 	}
 }
 
-// TestCutConnectionIsClosed: on HTTP/1.1 nothing may follow a broken answer.
+// TestCutConnectionIsClosed: on HTTP/1.1 nothing may follow a broken response.
 func TestCutConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	r := setup{raw: writes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")}.start(t)
@@ -80,21 +79,20 @@ func TestCutConnectionIsClosed(t *testing.T) {
 
 const sseHead = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
 
-// sseCut answers with an event stream that breaks off after text.
+// sseCut responds with an event stream that breaks off after text.
 func sseCut(text string) func(net.Conn, *http.Request) {
 	return writes(sseHead + "Content-Length: 1000\r\n\r\n" + text)
 }
 
-// TestCutEventStream: between two events the client is told what happened;
-// within one nothing may be added, as it would become part of that event.
-// [DONE] is never said.
+// TestCutEventStream: between two events the client gets an error event; within one nothing may
+// be added, as it would become part of that event. [DONE] is never sent.
 func TestCutEventStream(t *testing.T) {
 	t.Parallel()
-	const event = "event: error\n" + `data: {"type":"error","error":{"message":"The upstream server broke the connection or sent an invalid answer.",` +
+	const event = "event: error\n" + `data: {"type":"error","error":{"message":"The upstream server broke the connection or sent an invalid response.",` +
 		`"type":"server_error","param":null,"code":"upstream_error"}}` + "\n\n"
 	for name, c := range map[string]struct {
-		text string
-		told bool
+		text  string
+		event bool
 	}{
 		"after an event":           {"data: 1\n\n", true},
 		"after an event with CRLF": {"data: 1\r\n\r\n", true},
@@ -112,7 +110,7 @@ func TestCutEventStream(t *testing.T) {
 					r := setup{raw: sseCut(c.text), h2: h2}.start(t)
 					a := r.get(t)
 					want := c.text
-					if c.told {
+					if c.event {
 						want += event
 					}
 					require.Equal(t, want, a.body)
@@ -133,8 +131,8 @@ func TestCutEncodedEventStream(t *testing.T) {
 	requireCut(t, false, a.err)
 }
 
-// TestCutEventStreamBeforeAnyEvent: a stream whose head is already with the
-// client stands at a boundary; before that an ordinary answer is still possible.
+// TestCutEventStreamBeforeAnyEvent: after its head a stream is at a boundary; before that an
+// ordinary error response is still possible.
 func TestCutEventStreamBeforeAnyEvent(t *testing.T) {
 	t.Parallel()
 	for protocol, h2 := range protocols() {
@@ -163,8 +161,8 @@ func TestCutEventStreamBeforeAnyEvent(t *testing.T) {
 	}
 }
 
-// TestCutSilentEventStream: an upstream that falls silent is cut by the idle
-// limit, and the client learns which limit it was.
+// TestCutSilentEventStream: the idle limit cuts a silent stream, and the error event names that
+// limit.
 func TestCutSilentEventStream(t *testing.T) {
 	t.Parallel()
 	silent := func(conn net.Conn, _ *http.Request) {

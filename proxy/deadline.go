@@ -16,17 +16,17 @@ const (
 	grpcTimeout   = "Grpc-Timeout"
 )
 
-// ErrDeadline: the client's own deadline passed, or is too close for an answer to begin
-// before it, or the client read too slowly for the whole to end in time. It counts as
-// neither success nor failure: else clients could have every endpoint taken out by
-// asking for answers at once. Answered with 504.
+// ErrDeadline is returned when the client's own deadline has passed or is too close for a
+// response, or when the client read too slowly to receive all of it in time. It counts as
+// neither success nor failure: otherwise clients could eject every endpoint by short deadlines.
+// The response is 504.
 var ErrDeadline = exchange.ErrDeadline
 
 func deadlineError() error {
-	return refusal(http.StatusGatewayTimeout, "deadline_exceeded", "The time that the request gives has passed.", fmt.Errorf("%w passed", ErrDeadline))
+	return refusal(http.StatusGatewayTimeout, "deadline_exceeded", "The time that the request allows has passed.", fmt.Errorf("%w passed", ErrDeadline))
 }
 
-// timeoutForms are the headers that say how long a client waits.
+// timeoutForms are the headers by which clients set a timeout.
 var timeoutForms = [...]struct { //nolint:gochecknoglobals // a constant
 	name, form string
 	parse      func(string) (time.Duration, bool)
@@ -35,8 +35,8 @@ var timeoutForms = [...]struct { //nolint:gochecknoglobals // a constant
 	{grpcTimeout, "up to eight digits and one of H, M, S, m, u, n", parseGRPC},
 }
 
-// asked reads how long the client waits for the whole answer; 0 if it does not say.
-func asked(h http.Header) (time.Duration, error) {
+// clientTimeout returns the client's timeout for the whole response; 0: none.
+func clientTimeout(h http.Header) (time.Duration, error) {
 	var least time.Duration
 	for i := range timeoutForms {
 		f := &timeoutForms[i]
@@ -53,17 +53,17 @@ func asked(h http.Header) (time.Duration, error) {
 	return least, nil
 }
 
-// parseTimeout reads seconds, or a number with a unit.
+// parseTimeout parses seconds, or a number with a unit.
 func parseTimeout(v string) (time.Duration, bool) {
 	if seconds, err := strconv.ParseFloat(v, 64); err == nil {
 		d := seconds * float64(time.Second)
-		return clampTimeout(d), d >= 1 // not a NaN either
+		return clampTimeout(d), d >= 1 // false for NaN
 	}
 	d, err := time.ParseDuration(v)
 	return clampTimeout(float64(d)), err == nil && d > 0
 }
 
-// parseGRPC reads the form of gRPC over HTTP/2.
+// parseGRPC parses the format of gRPC over HTTP/2.
 func parseGRPC(v string) (time.Duration, bool) {
 	if len(v) < 2 || len(v) > 9 {
 		return 0, false
@@ -78,48 +78,59 @@ func parseGRPC(v string) (time.Duration, bool) {
 	return clampTimeout(float64(n) * float64(unit)), true
 }
 
-// clampTimeout keeps a time far from the end of what a Duration holds.
+// clampTimeout keeps a timeout far below the largest Duration.
 func clampTimeout(d float64) time.Duration {
 	return time.Duration(math.Min(d, float64(365*24*time.Hour)))
 }
 
-// bound works out when the exchange must have ended.
-func (x *call) bound() error {
-	limit := x.timeouts.Total
-	d, err := asked(x.c.Request.Header)
+// deadline is the time at which an exchange must have ended.
+type deadline struct {
+	at      time.Time // zero: no limit
+	timed   bool      // the client set a timeout
+	hurried bool      // at is the client's
+	ample   bool      // and no shorter than the gateway's own
+}
+
+// set computes the deadline of a request that began at start.
+func (d *deadline) set(r *http.Request, start time.Time, t *limits) error {
+	limit := t.Total
+	own, err := clientTimeout(r.Header)
 	if err != nil {
 		return err
 	}
-	if d > 0 {
-		x.asked = true
-		if limit <= 0 || d < limit {
-			limit, x.hurried = d, true
-			x.ample = x.timeouts.FirstByte > 0 && d >= x.timeouts.FirstByte
+	if own > 0 {
+		d.timed = true
+		if limit <= 0 || own < limit {
+			limit, d.hurried = own, true
+			d.ample = t.FirstByte > 0 && own >= t.FirstByte
 		}
 	}
 	if limit > 0 {
-		x.deadline = x.start.Add(limit)
+		d.at = start.Add(limit)
 	}
 	return nil
 }
 
-// hasTime reports whether a try that began now could begin to answer before the
-// deadline: half of its kind take no longer.
+func (d *deadline) passed(now time.Time) bool { return !d.at.IsZero() && !now.Before(d.at) }
+
+// hasTime reports whether an attempt that starts now is likely to respond before the deadline:
+// half of its class take no longer.
 func (x *call) hasTime(now time.Time) bool {
-	if x.deadline.IsZero() {
-		return true
+	d := &x.deadline
+	if d.at.IsZero() || !d.timed {
+		return !d.passed(now)
 	}
-	left := x.deadline.Sub(now)
-	if left <= 0 || !x.asked {
-		return left > 0
+	left := d.at.Sub(now)
+	if left <= 0 {
+		return false
 	}
 	half, known := x.pace().quantile(now, 0.5)
 	return !known || left >= half
 }
 
-// tellDeadline passes on how much time is left, in the forms that the client used.
-func (x *call) tellDeadline(out *http.Request, now time.Time) {
-	left := max(x.deadline.Sub(now), time.Millisecond)
+// setTimeoutHeaders sends the remaining time upstream, in the headers that the client used.
+func (d *deadline) setTimeoutHeaders(out *http.Request, now time.Time) {
+	left := max(d.at.Sub(now), time.Millisecond)
 	out.Header = out.Header.Clone()
 	if out.Header.Get(timeoutHeader) != "" {
 		out.Header.Set(timeoutHeader, strconv.FormatFloat(left.Seconds(), 'f', 3, 64))

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How long a client may say that it waits.
+// The formats of a client's timeout.
 func TestDeadlineForms(t *testing.T) {
 	t.Parallel()
 	for value, want := range map[[2]string]time.Duration{
@@ -30,7 +30,7 @@ func TestDeadlineForms(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				p := newProxy(t, proxy.Config{Transport: transport(silent), Timeouts: proxy.Timeouts{FirstByte: -1, Total: 2 * time.Minute}})
-				req := asking(t, true)
+				req := chatRequest(t, true)
 				req.Header.Set(value[0], value[1])
 				start := time.Now()
 				w := serve(p, req)
@@ -46,7 +46,7 @@ func TestDeadlineForms(t *testing.T) {
 	}
 }
 
-// What is left is told to each upstream, and to no other than was asked for.
+// The remaining time is sent to each upstream, in the headers that the client used.
 func TestDeadlineIsPassedOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -56,37 +56,37 @@ func TestDeadlineIsPassedOn(t *testing.T) {
 			return after(time.Second, status(503))(req)
 		})
 		p := newProxy(t, proxy.Config{Transport: tr, Retry: proxy.Retry{Repeat: proxy.Always, Backoff: -1}})
-		req := asking(t, true)
+		req := chatRequest(t, true)
 		req.Header.Set("X-Request-Timeout", "10")
 		serve(p, req)
 		assert.Equal(t, []string{"10.000,", "9.000,", "8.000,"}, got)
 		got = nil
-		req = asking(t, true)
+		req = chatRequest(t, true)
 		req.Header.Set("X-Request-Timeout", "20s")
 		req.Header.Set("Grpc-Timeout", "5S")
 		serve(p, req)
-		assert.Equal(t, []string{"5.000,5000m", "4.000,4000m", "3.000,3000m"}, got, "the shorter one holds")
+		assert.Equal(t, []string{"5.000,5000m", "4.000,4000m", "3.000,3000m"}, got, "the shorter one applies")
 		got = nil
-		serve(p, asking(t, true))
+		serve(p, chatRequest(t, true))
 		assert.Equal(t, []string{",", ",", ","}, got)
 	})
 }
 
-// A try that most of its kind would not begin to answer in time is not begun.
+// An attempt is not started if most of its class would not respond in time.
 func TestTooLittleTimeLeft(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tr := &calls{next: answers(2*time.Second, "text/event-stream", io.EOF, text(whole))}
+		tr := &calls{next: respond(2*time.Second, "text/event-stream", io.EOF, text(whole))}
 		ev := newEvents()
 		p := newProxy(t, proxy.Config{Transport: tr, OnEvent: ev.on, Retry: proxy.Retry{Repeat: proxy.Always, Backoff: -1}})
 		within := func(s string) (int, string) {
-			req := asking(t, true)
+			req := chatRequest(t, true)
 			req.Header.Set("X-Request-Timeout", s)
 			w := serve(p, req)
 			return w.Code, w.Body.String()
 		}
 		code, _ := within("1")
-		assert.Equal(t, 504, code, "nothing is known yet: it is tried")
+		assert.Equal(t, 504, code, "nothing is known yet: the attempt is made")
 		require.Len(t, tr.at, 1)
 		for range 20 {
 			code, _ = within("30")
@@ -99,11 +99,11 @@ func TestTooLittleTimeLeft(t *testing.T) {
 		tr.next = after(2*time.Second, status(503))
 		code, _ = within("5")
 		assert.Equal(t, 503, code)
-		assert.Len(t, tr.at, 23, "a third try would have had one second")
+		assert.Len(t, tr.at, 23, "a third attempt would have had one second")
 	})
 }
 
-// A stream that stops is ended by its own pace, but not too early.
+// A stream that stops is ended according to its own pace, but not too early.
 func TestStall(t *testing.T) {
 	t.Parallel()
 	token := "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
@@ -131,7 +131,7 @@ func TestStall(t *testing.T) {
 				ev := newEvents()
 				c.limit.Idle, c.limit.Stall = cmp.Or(c.limit.Idle, time.Minute), cmp.Or(c.limit.Stall, 15*time.Second)
 				start := time.Now()
-				serve(newProxy(t, proxy.Config{Transport: streams(nil, pieces...), Timeouts: c.limit, OnEvent: ev.on}), asking(t, true))
+				serve(newProxy(t, proxy.Config{Transport: streams(nil, pieces...), Timeouts: c.limit, OnEvent: ev.on}), chatRequest(t, true))
 				assert.Equal(t, time.Duration(c.count)*c.pace+c.want, time.Since(start))
 				e := ev.next(t)
 				assert.Equal(t, proxy.Failure, e.Outcome)
@@ -141,7 +141,7 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// However everything fails, extra tries stay a fifth.
+// Whatever fails, extra attempts remain a fifth of the requests.
 func TestAmplification(t *testing.T) {
 	t.Parallel()
 	for name, next := range map[string]transport{
@@ -154,7 +154,7 @@ func TestAmplification(t *testing.T) {
 				p := newProxy(t, proxy.Config{Transport: below, Retry: proxy.Retry{Repeat: proxy.Always, Backoff: -1}, Hedge: &proxy.Hedge{}})
 				const requests = 3000
 				for range requests {
-					serve(p, asking(t, true))
+					serve(p, chatRequest(t, true))
 					<-time.After(10 * time.Millisecond)
 				}
 				assert.LessOrEqual(t, below.calls, requests*121/100)
@@ -164,7 +164,7 @@ func TestAmplification(t *testing.T) {
 	}
 }
 
-// chained asks again and again, as a fallback chain would, within the budget.
+// chained repeats an attempt within the budget, as a fallback chain would.
 type chained struct {
 	next  transport
 	calls int

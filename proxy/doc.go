@@ -1,47 +1,48 @@
-// Package proxy relays requests to an upstream, streams included, over any
-// http.RoundTripper: one server, or a balance.Pool of many.
+// Package proxy relays requests to an upstream, streams included, over any http.RoundTripper:
+// to a single server, or to many by a balance.Pool. Use it instead of httputil.ReverseProxy for
+// inference APIs, where retries must respect streams and a status of 200 may still turn into an
+// error.
 //
 //	transport, err := proxy.NewTransport(proxy.TransportConfig{})
 //	p, err := proxy.New(proxy.Config{Transport: transport, Target: target})
 //	router.Any("/v1/*path", p.Handler())
 //
-// The handler stands last in the chain, behind whatever decides that the
-// request may pass; what those found out (a verified identity, an upstream's
-// key) goes into the outbound request by Config.Rewrite, where no client can
-// remove or double it.
+// Place the handler last in the chain, behind every stage that may reject the request. Use
+// Config.Rewrite to add a verified identity or an upstream's key to the outbound request, where no
+// client can remove or duplicate it.
 //
-// A response is relayed as it comes: each event of a stream at once, bodies and
-// their encoding byte for byte, trailers and 1xx responses included. What a limit of
-// the gateway says of itself (RateLimit, x-ratelimit-*) stands; all else is the
-// upstream's. Request bodies are read first, within the bound and the budget of
-// [Bodies], so that they can be sent again; longer ones are streamed. WebSocket
-// upgrades pass; see [Proxy.Drain].
+// Responses are relayed as they arrive: each event of a stream at once, bodies and their
+// encoding byte for byte, with trailers and 1xx responses. Rate limit headers of the gateway
+// (RateLimit, x-ratelimit-*) stay; all others are the upstream's. Request bodies are read
+// first, within the limit and the budget of [Bodies], so that they can be sent again; longer
+// ones are streamed. WebSocket upgrades pass; see [Proxy.Drain].
 //
-// Each attempt gets one verdict when it ends, by what the response says in the words
-// of its API: how it went, whose fault that was, and whether another one may do better.
-// The response to a request with a body is read ahead until a stream has content, or
-// JSON its end, so that a 200 which turns into an error, silence or nothing can be
-// replaced too.
+// Each attempt gets one verdict when it ends: its outcome, who is to blame, and whether another
+// attempt may do better. The verdict follows the response's content in the format of its API. For
+// that the response to a request with a body is buffered until a stream has content or JSON is
+// complete, so that a 200 which turns into an error, silence or nothing can be retried as well.
 //
-// What happens on failure depends on how far the response has gone:
+// What happens on failure depends on the progress of the response:
 //
-//   - nothing of it is with the client: the attempt is repeated if another one may do
-//     better and that is safe (see [Retry]), within a budget over all requests.
-//     Otherwise the client gets the last response as it is when that says what was
-//     wrong, else 502, or 504 for a passed limit (see [Timeouts]). What an upstream
-//     says of the operator's own credential stays inside: 502;
-//   - it has begun: the client sees it break, never a clean end. In an event
-//     stream, between two events, an error event comes first;
-//   - the client leaves: the upstream is stopped, and it is no endpoint's failure;
-//   - the client's body breaks: 400 or 408, and the connection is closed, so that
-//     what follows on it is never taken for a request.
+//   - the client has received nothing: the attempt is retried if another one may do better and a
+//     retry is safe (see [Retry]), within a budget over all requests. Otherwise the client receives
+//     the last response if that describes the error, else 502, or 504 after a timeout (see
+//     [Timeouts]). An upstream's error about the operator's credential is hidden behind a 502;
+//   - the response has begun: it is cut, so that the client never sees a clean end. In an event
+//     stream, between two events, an error event is sent first;
+//   - the client disconnects: the upstream request is canceled, and no endpoint is to blame;
+//   - the client's body breaks off: 400 or 408, and the connection is closed, so that what follows
+//     on it is never taken for a request.
 //
-// A stream whose first content is late can be overtaken by a second attempt ([Hedge]).
-// A client says how long it waits by X-Request-Timeout or Grpc-Timeout; an attempt that
-// can't respond in time is not begun.
+// A stream whose first content is late can be overtaken by a second attempt ([Hedge]). A client
+// limits its wait by X-Request-Timeout or Grpc-Timeout; an attempt that can't respond in time
+// is not started.
 //
-// A RoundTripper of your own, in Config.Transport or below it, may say by [Report] how an
-// attempt ended and whose fault that was.
+// A RoundTripper of your own, in Config.Transport or below it, may override the verdict on its
+// attempt with [Report].
 //
 // All errors go through Config.ErrorHandler and match one of the Err variables.
+//
+// To read the code, start at handle in proxy.go, then run in call.go (the loop of attempts) and
+// relay in relay.go.
 package proxy

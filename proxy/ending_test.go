@@ -77,7 +77,7 @@ func TestErrorEventOfTheAPI(t *testing.T) {
 	}
 }
 
-// A client that leaves right after the end of a stream has got all of it, also when the
+// A client that leaves right after the end of a stream has received all of it, even if the
 // upstream has not ended the response yet.
 func TestClientLeavesAfterTheEnd(t *testing.T) {
 	t.Parallel()
@@ -97,5 +97,5 @@ func TestClientLeavesAfterTheEnd(t *testing.T) {
 	got := r.events.next(t)
 	require.NoError(t, got.Err)
 	assert.Equal(t, proxy.Success, got.Outcome)
-	assert.Equal(t, proxy.Success, r.events.tries()[0].Outcome)
+	assert.Equal(t, proxy.Success, r.events.attempts()[0].Outcome)
 }

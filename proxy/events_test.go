@@ -23,8 +23,8 @@ func (e *events) all() []proxy.Event {
 	return append([]proxy.Event(nil), e.list...)
 }
 
-// requireEvents compares all but Err, of which it asks only that it is there
-// when the outcome is not Success, and not otherwise.
+// requireEvents compares all fields but Err, which must be set exactly if the outcome is not
+// Success.
 func requireEvents(t *testing.T, want, got []proxy.Event) {
 	t.Helper()
 	for i := range got {
@@ -38,13 +38,13 @@ func requireEvents(t *testing.T, want, got []proxy.Event) {
 	require.Equal(t, want, got)
 }
 
-// TestEvents in the bubble's time: every try, then the exchange.
+// TestEvents in the bubble's time: every attempt, then the exchange.
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	const s = time.Second
 	for name, c := range map[string]struct {
-		tries []transport
-		want  []proxy.Event
+		attempts []transport
+		want     []proxy.Event
 	}{
 		"success": {
 			[]transport{after(s, dripping(s, 3))},
@@ -67,7 +67,7 @@ func TestEvents(t *testing.T) {
 				{Kind: proxy.Finished, Attempt: 1, Endpoint: "e1", Status: 501, Outcome: proxy.Failure, FirstByte: s, Duration: s, Bytes: 2},
 			},
 		},
-		"the third try": {
+		"the third attempt": {
 			[]transport{after(s, fails(errDial)), after(2*s, status(503)), after(3*s, status(200))},
 			[]proxy.Event{
 				{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "e1", Outcome: proxy.Failure, Duration: s},
@@ -98,9 +98,9 @@ func TestEvents(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ev := newEvents()
 				serve(newProxy(t, proxy.Config{OnEvent: ev.on, Retry: proxy.Retry{Backoff: -1}, Transport: transport(func(req *http.Request) (*http.Response, error) {
-					try := exchange.Current(req.Context())
-					try.Use("e" + string(rune('0'+try.Number())))
-					return c.tries[try.Number()-1](req)
+					attempt := exchange.Current(req.Context())
+					attempt.Use("e" + string(rune('0'+attempt.Number())))
+					return c.attempts[attempt.Number()-1](req)
 				})}), request(t, http.MethodGet, nil))
 				requireEvents(t, c.want, ev.all())
 			})
@@ -108,7 +108,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// after answers as next does, but later.
+// after responds like next, but later.
 func after(d time.Duration, next transport) transport {
 	return func(req *http.Request) (*http.Response, error) {
 		<-time.After(d)
@@ -116,18 +116,18 @@ func after(d time.Duration, next transport) transport {
 	}
 }
 
-// cutAfter answers with a body that breaks after text.
+// cutAfter responds with a body that breaks after text.
 func cutAfter(text string) transport {
 	return func(*http.Request) (*http.Response, error) {
-		res := said(200, "")
+		res := newResponse(200, "")
 		res.ContentLength = -1
 		res.Body = io.NopCloser(io.MultiReader(strings.NewReader(text), broken{}))
 		return res, nil
 	}
 }
 
-// TestWaitsAreNotPartOfATry: the time between tries belongs to the exchange.
-func TestWaitsAreNotPartOfATry(t *testing.T) {
+// TestWaitsAreNotPartOfAnAttempt: the time between attempts belongs to the exchange.
+func TestWaitsAreNotPartOfAnAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ev := newEvents()
@@ -141,8 +141,7 @@ func TestWaitsAreNotPartOfATry(t *testing.T) {
 	})
 }
 
-// TestEventContext: the callback may outlive the request's context, and finds
-// its values in it.
+// TestEventContext: the callback may outlive the request's context, and gets its values.
 func TestEventContext(t *testing.T) {
 	t.Parallel()
 	type key struct{}
@@ -164,7 +163,7 @@ func TestEventContext(t *testing.T) {
 	require.Equal(t, 2, kinds)
 }
 
-// TestPanicIsNoSuccess: whoever panics, the event says that the exchange failed.
+// TestPanicIsNoSuccess: whatever panics, the event reports a failed exchange.
 func TestPanicIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]proxy.Config{
@@ -185,7 +184,7 @@ func TestPanicIsNoSuccess(t *testing.T) {
 }
 
 func panicking(*http.Request) (*http.Response, error) {
-	res := said(200, "")
+	res := newResponse(200, "")
 	res.Body = io.NopCloser(readerFunc(func([]byte) (int, error) { panic("oops") }))
 	return res, nil
 }
@@ -194,7 +193,7 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// TestErrorHandler gets the cause, and its answer is the one that counts.
+// TestErrorHandler: it gets the cause, and its response is sent.
 func TestErrorHandler(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("the upstream's secret")

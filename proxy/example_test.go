@@ -56,24 +56,24 @@ func ExampleNew() {
 	// Output: 200 /v1/models for alice <nil>
 }
 
-// Of two endpoints one says 200 and then that it failed. The client sees the other's
-// answer alone.
+// One of two endpoints responds with 200 and then an error. The client receives only the
+// other's response.
 func ExampleConfig() {
-	answers := []string{
+	responses := []string{
 		"data: {\"error\":{\"message\":\"out of memory\",\"code\":500}}\n\n",
 		"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\ndata: [DONE]\n\n",
 	}
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, answers[0])
-		answers = answers[1:]
+		_, _ = io.WriteString(w, responses[0])
+		responses = responses[1:]
 	}))
 	defer upstream.Close()
 	target, _ := url.Parse(upstream.URL)
 	p, err := proxy.New(proxy.Config{
 		Transport: http.DefaultTransport,
 		Target:    target,
-		Retry:     proxy.Retry{Repeat: proxy.Always}, // a repeated call costs tokens and harms nobody
+		Retry:     proxy.Retry{Repeat: proxy.Always}, // a repeated call only costs tokens
 		Hedge:     &proxy.Hedge{Ratio: 0.05},
 		Class:     func(c *gin.Context) string { return c.GetString("model") },
 		Timeouts:  proxy.Timeouts{FirstByte: 30 * time.Second, Hold: 20 * time.Second},

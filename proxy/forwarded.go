@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// isForwarding reports whether a header claims who the client is. Only this
-// gateway may say so, or a proxy that it trusts.
+// isForwarding reports whether a header identifies the client. Only this gateway and the
+// proxies that it trusts may set it.
 func isForwarding(name string) bool {
 	switch name {
 	case "Forwarded", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "Client-Ip", "True-Client-Ip":
@@ -18,9 +18,8 @@ func isForwarding(name string) bool {
 	return strings.HasPrefix(name, "X-Forwarded-")
 }
 
-// forward sets X-Forwarded-For, -Host and -Proto and Forwarded (RFC 7239).
-// What a trusted peer said is kept, and the peer added. The four values are put
-// into room.
+// forward sets X-Forwarded-For, -Host and -Proto and Forwarded (RFC 7239). Those of a trusted
+// peer are kept and extended. The four values are stored in room.
 func (p *Proxy) forward(h http.Header, in *http.Request, room []string) {
 	peer := remoteIP(in.RemoteAddr)
 	proto := "http"
@@ -63,7 +62,7 @@ func (p *Proxy) trusts(peer string) bool {
 	return false
 }
 
-// client is the address of who sent the request: the peer's, or what a trusted peer says.
+// client returns the client's address: the peer's, or the one that a trusted peer forwards.
 func (p *Proxy) client(in *http.Request) string {
 	peer := remoteIP(in.RemoteAddr)
 	if said := in.Header["X-Forwarded-For"]; len(said) > 0 && p.trusts(peer) {
@@ -73,8 +72,8 @@ func (p *Proxy) client(in *http.Request) string {
 	return peer
 }
 
-// remoteIP is the peer's address without the port; "unknown" (RFC 7239 §6.2)
-// when there is none, as on a Unix socket.
+// remoteIP returns the peer's address without the port; "unknown" (RFC 7239 §6.2) if there is
+// none, as on a Unix socket.
 func remoteIP(addr string) string {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil || host == "" {
@@ -83,7 +82,7 @@ func remoteIP(addr string) string {
 	return host
 }
 
-// element is one hop of Forwarded.
+// element returns this hop's element of Forwarded.
 func element(peer, host, proto string) string {
 	var b strings.Builder
 	b.Grow(32 + len(peer) + len(host))

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// isHop reports whether a header, by its canonical name, belongs to one
-// connection (RFC 9110 §7.6.1) or is the transport's own to write.
+// isHop reports whether a header, by its canonical name, belongs to one connection (RFC 9110
+// §7.6.1) or is written by the transport.
 func isHop(name string) bool {
 	switch name {
 	case "Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
@@ -21,7 +21,7 @@ func isHop(name string) bool {
 	return false
 }
 
-// isRequestOnly reports whether a request header is written anew by this hop.
+// isRequestOnly reports whether this hop writes the request header itself.
 func isRequestOnly(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Expect", "Via":
@@ -43,15 +43,15 @@ func listed(h http.Header) []string {
 	return names
 }
 
-func asksUpgrade(h http.Header) bool {
+func wantsUpgrade(h http.Header) bool {
 	return len(h["Upgrade"]) > 0 && slices.Contains(listed(h), "Upgrade")
 }
 
-// outbound builds the request that every try sends, without its body.
+// outbound builds the request that every attempt sends, without its body.
 func (x *call) outbound() *http.Request {
 	in := x.c.Request
 	out := &http.Request{
-		Method: in.Method, URL: x.p.target(in.URL), Host: in.Host, Header: x.outHeader(in),
+		Method: in.Method, URL: x.p.target(in.URL), Host: in.Host, Header: x.p.outHeader(in, x.upgrade),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	if x.p.cfg.Target != nil {
@@ -60,16 +60,15 @@ func (x *call) outbound() *http.Request {
 	if x.upload != nil {
 		out.ContentLength = in.ContentLength
 	}
-	out.Trailer = x.outTrailer(in.Trailer)
+	out.Trailer = x.p.outTrailer(in.Trailer, x.upload != nil)
 	if in.ProtoAtLeast(1, 1) {
 		x.early.start(x.c.Writer)
 	}
 	return out
 }
 
-// target puts the address of Config.Target under the request's own path and
-// query, both byte for byte. Without one the address stays empty for the
-// transport to choose; the client's own (absolute form) is never followed.
+// target prefixes Config.Target to the request's path and query, both byte for byte. Without a
+// target the transport chooses the address; the client's own (absolute form) is never used.
 func (p *Proxy) target(in *url.URL) *url.URL {
 	u := &url.URL{Scheme: "http", Path: in.Path, RawPath: in.RawPath, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
 	t := p.cfg.Target
@@ -84,33 +83,33 @@ func (p *Proxy) target(in *url.URL) *url.URL {
 	return u
 }
 
-// outTrailer is what may follow the body upstream. Of an upload only the names
-// are known yet: its trailers pass if all of them may.
-func (x *call) outTrailer(in http.Header) http.Header {
+// outTrailer returns the trailers that may follow the body upstream. Of an upload only the
+// names are known yet: its trailers pass if all of them may.
+func (p *Proxy) outTrailer(in http.Header, upload bool) http.Header {
 	if len(in) == 0 {
 		return nil
 	}
 	out := make(http.Header, len(in))
 	for name, values := range in {
-		if mayTrail(name) && !isForwarding(name) && (x.p.cfg.AllowUnderscores || !strings.Contains(name, "_")) {
+		if mayTrail(name) && !isForwarding(name) && (p.cfg.AllowUnderscores || !strings.Contains(name, "_")) {
 			out[name] = values
 		}
 	}
 	switch {
-	case x.upload == nil:
+	case !upload:
 		return out
 	case len(out) == len(in):
-		return in // its values come with the body's end
+		return in // its values arrive with the body's end
 	}
 	return nil
 }
 
-func (x *call) outHeader(in *http.Request) http.Header {
+func (p *Proxy) outHeader(in *http.Request, upgrade string) http.Header {
 	own := new([5]string) // one allocation for the values that this hop adds
 	h := make(http.Header, len(in.Header)+len(own))
 	drop := listed(in.Header)
 	for name, values := range in.Header {
-		if isHop(name) || isRequestOnly(name) || isForwarding(name) || !x.p.cfg.AllowUnderscores && strings.Contains(name, "_") {
+		if isHop(name) || isRequestOnly(name) || isForwarding(name) || !p.cfg.AllowUnderscores && strings.Contains(name, "_") {
 			continue
 		}
 		h[name] = slices.Clip(values)
@@ -119,23 +118,22 @@ func (x *call) outHeader(in *http.Request) http.Header {
 		delete(h, name)
 	}
 	if slices.ContainsFunc(in.Header["Te"], func(v string) bool { return strings.Contains(strings.ToLower(v), "trailers") }) {
-		h["Te"] = []string{"trailers"} // gRPC refuses to work without
+		h["Te"] = []string{"trailers"} // required by gRPC
 	}
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // keeps the transport from adding its own
 	}
-	if x.upgrade != "" {
-		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{x.upgrade}
+	if upgrade != "" {
+		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{upgrade}
 	}
-	x.p.forward(h, in, own[1:])
-	own[0] = x.p.addVia(in)
+	p.forward(h, in, own[1:])
+	own[0] = p.addVia(in)
 	h["Via"] = own[0:1:1]
 	return h
 }
 
-// copyHeader puts the upstream's header over what middlewares have set.
-// Fields that are lists by nature are joined, and what a limit in front says of itself
-// stands.
+// copyHeader replaces the headers that middlewares have set by the upstream's. List headers are
+// joined, and the gateway's own rate limit headers stay.
 func copyHeader(dst, src http.Header) {
 	drop := listed(src)
 	for name, values := range src {
@@ -155,8 +153,8 @@ func copyHeader(dst, src http.Header) {
 	}
 }
 
-// isLimit reports whether a header tells of a limit. A client can only heed one of a name,
-// and the gateway's is nearer than that of its account with the upstream.
+// isLimit reports whether a header describes a rate limit. A client reads one per name, and the
+// gateway's limit is nearer than that of its account at the upstream.
 func isLimit(name string) bool {
 	return strings.HasPrefix(name, "X-Ratelimit-") || strings.HasPrefix(name, "Ratelimit")
 }

@@ -20,13 +20,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// outbound returns what p sends upstream for req.
+// outbound returns the request that p sends upstream for req.
 func outbound(t *testing.T, cfg proxy.Config, req *http.Request, before ...gin.HandlerFunc) *http.Request {
 	t.Helper()
 	var sent *http.Request
 	cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
 		sent = req
-		return said(200, ""), nil
+		return newResponse(200, ""), nil
 	})
 	serve(newProxy(t, cfg), req, before...)
 	require.NotNil(t, sent)
@@ -79,8 +79,8 @@ func TestRequestHeaders(t *testing.T) {
 	}
 }
 
-// TestIdentitySurvivesConnection is the class of CVE-2024-45410: what Rewrite
-// sets can't be removed by a client that lists it in Connection, nor doubled.
+// TestIdentitySurvivesConnection covers the class of CVE-2024-45410: a client can't remove what
+// Rewrite sets by listing it in Connection, nor duplicate it.
 func TestIdentitySurvivesConnection(t *testing.T) {
 	t.Parallel()
 	req := request(t, http.MethodGet, nil)
@@ -89,7 +89,7 @@ func TestIdentitySurvivesConnection(t *testing.T) {
 	out := outbound(t, cfg, req, func(c *gin.Context) { c.Set("user", "me") })
 	require.Equal(t, []string{"me"}, out.Header["X-User-Id"])
 	require.NotContains(t, out.Header, "X_user_id")
-	require.Equal(t, []string{"root"}, req.Header["X-User-Id"], "the inbound request is not touched")
+	require.Equal(t, []string{"root"}, req.Header["X-User-Id"], "the inbound request is unchanged")
 }
 
 func TestUnderscoresWhenAllowed(t *testing.T) {
@@ -155,8 +155,8 @@ func TestForwardedQuotes(t *testing.T) {
 	require.Equal(t, `for=192.0.2.1;host="a\";for=6.6.6.6;x=\"\\";proto=http`, outbound(t, proxy.Config{Target: parse(t, "http://up.example")}, req).Header.Get("Forwarded"))
 }
 
-// TestHopsBesideClose: net/http's server must leave us what Connection lists
-// even when the connection is to be closed.
+// TestHopsBesideClose: net/http's server must keep the names in Connection even if the
+// connection is to be closed.
 func TestHopsBesideClose(t *testing.T) {
 	t.Parallel()
 	seen := make(chan http.Header, 1)
@@ -170,8 +170,8 @@ func TestHopsBesideClose(t *testing.T) {
 	require.Equal(t, "1", got.Get("X-A"))
 }
 
-// TestNothingInvented: the wire carries what the client sent and what the
-// gateway must add; the transport adds no User-Agent and no Accept-Encoding.
+// TestNothingInvented: the request has what the client sent and what the gateway must add; the
+// transport adds no User-Agent and no Accept-Encoding.
 func TestNothingInvented(t *testing.T) {
 	t.Parallel()
 	seen := make(chan http.Header, 1)
@@ -244,7 +244,7 @@ func TestRefusedRequests(t *testing.T) {
 			ev := newEvents()
 			p := newProxy(t, proxy.Config{Via: "gw", OnEvent: ev.on, Transport: transport(func(*http.Request) (*http.Response, error) {
 				assert.Fail(t, "reached the upstream")
-				return said(200, ""), nil
+				return newResponse(200, ""), nil
 			})})
 			req := request(t, http.MethodGet, nil)
 			req.Method, req.URL, req.Header = c.method, parse(t, c.path), c.header
@@ -254,7 +254,7 @@ func TestRefusedRequests(t *testing.T) {
 			got := ev.next(t)
 			require.Equal(t, proxy.Refused, got.Outcome, "no upstream is to blame")
 			require.Zero(t, got.Attempt)
-			require.Empty(t, ev.tries())
+			require.Empty(t, ev.attempts())
 		})
 	}
 }
@@ -266,7 +266,7 @@ func TestRefusedMethods(t *testing.T) {
 		ev := newEvents()
 		p := newProxy(t, proxy.Config{OnEvent: ev.on, Transport: transport(func(*http.Request) (*http.Response, error) {
 			assert.Fail(t, "reached the upstream")
-			return said(200, ""), nil
+			return newResponse(200, ""), nil
 		})})
 		e := gin.New()
 		e.NoRoute(p.Handler())
@@ -294,7 +294,7 @@ func TestLoop(t *testing.T) {
 	require.Contains(t, a.body, "loop_detected")
 }
 
-// TestDefaultVia: two gateways in a row do not take each other for a loop.
+// TestDefaultVia: two gateways in a row do not detect a loop.
 func TestDefaultVia(t *testing.T) {
 	t.Parallel()
 	back := setup{upstream: func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get("Via")) }}.start(t)
@@ -346,7 +346,7 @@ func TestResponseHeaders(t *testing.T) {
 	}
 }
 
-// TestTrailers go both ways, announced or not, on either protocol.
+// TestTrailers: they pass both ways, announced or not, on either protocol.
 func TestTrailers(t *testing.T) {
 	t.Parallel()
 	echo := func(w http.ResponseWriter, r *http.Request) {
@@ -379,8 +379,8 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
-// TestEarlyHints: a 103 reaches the client at once, and what middlewares have
-// set is neither sent with it nor lost (golang/go#81207).
+// TestEarlyHints: a 103 reaches the client at once, and headers set by middlewares are neither
+// sent with it nor lost (golang/go#81207).
 func TestEarlyHints(t *testing.T) {
 	t.Parallel()
 	for protocol, h2 := range protocols() {
@@ -401,7 +401,7 @@ func TestEarlyHints(t *testing.T) {
 			trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 				hints = append(hints, fmt.Sprint(code, h["Link"], h["X-Set-Before"]))
 				if code == http.StatusEarlyHints {
-					close(release) // only a hint that is not held back gets here
+					close(release) // reached only if the hint is not delayed
 				}
 				return nil
 			}}
@@ -428,8 +428,8 @@ func TestNoEarlyHintsForHTTP10(t *testing.T) {
 	require.True(t, strings.HasSuffix(string(got), "\r\n\r\nok"), string(got))
 }
 
-// TestLateEarlyHints: a 1xx that arrives when the try has failed must not touch
-// a writer that the error is about to be written to.
+// TestLateEarlyHints: a 1xx that arrives after the attempt has failed must not use the writer,
+// to which the error is being written.
 func TestLateEarlyHints(t *testing.T) {
 	t.Parallel()
 	var late func()
@@ -447,8 +447,7 @@ func TestLateEarlyHints(t *testing.T) {
 	require.NotContains(t, w.Header(), "Link")
 }
 
-// TestHost: an upstream at a Target gets its own name; behind a balancer, the
-// client's.
+// TestHost: an upstream at a Target gets its own name; behind a balancer, the client's.
 func TestHost(t *testing.T) {
 	t.Parallel()
 	host := func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) }
@@ -470,19 +469,18 @@ func TestHost(t *testing.T) {
 	require.Equal(t, "client.example", r.do(t, req).body)
 }
 
-// TestAbsoluteForm: a gateway is no open proxy; the address in the request
-// line is not followed.
+// TestAbsoluteForm: a gateway is no open proxy; the address in the request line is ignored.
 func TestAbsoluteForm(t *testing.T) {
 	t.Parallel()
 	r := setup{upstream: func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.RequestURI) }}.start(t)
 	conn, in := r.dial(t)
 	_, err := io.WriteString(conn, "GET http://127.0.0.1:1/x HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n")
 	require.NoError(t, err)
-	require.Equal(t, "/x", readAnswer(t, in))
+	require.Equal(t, "/x", readResponse(t, in))
 }
 
-// readAnswer reads one whole answer of a raw connection and returns its body.
-func readAnswer(tb testing.TB, in *bufio.Reader) string {
+// readResponse reads one whole response from a raw connection and returns its body.
+func readResponse(tb testing.TB, in *bufio.Reader) string {
 	tb.Helper()
 	res, err := http.ReadResponse(in, nil)
 	require.NoError(tb, err)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,30 +13,29 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// ErrBeaten is the cause of an attempt that was given up because another was faster.
+// ErrBeaten is the cause of an attempt that was canceled because another one was faster.
 var ErrBeaten = exchange.ErrBeaten
 
-// Hedge says when a second try is begun beside a first one that is slow to begin its
-// answer. The one whose first content comes first is relayed; the other is cancelled.
-// Only requests for streams are hedged: of a whole answer nothing is known before it
-// is done. They must be such as [Retry].Repeat lets be sent twice, and another
-// endpoint must be there. A hedge also takes its part of the budget for extra tries.
-// Source: Dean and Barroso, The Tail at Scale, 2013.
+// Hedge configures hedging: a second attempt beside a first one that is slow to respond. The
+// attempt with the first content is relayed and the other one canceled. Only requests for
+// streams are hedged, since nothing is known of a single response before it is complete. They
+// must satisfy [Retry].Repeat, and another endpoint must be available. A hedge also counts
+// against the budget for extra attempts. Source: Dean and Barroso, The Tail at Scale, 2013.
 type Hedge struct {
-	// Ratio is how many hedges there may be per request. Default 0.05.
+	// Ratio is the number of hedges allowed per request, above 0 and up to 1. Default: 0.05.
 	Ratio float64
-	// Quantile of the times to the first content in the last one to two minutes,
-	// among requests of the same class, is when a try counts as slow. Until 20 are
-	// known none does. Default 0.95.
+	// Quantile determines when an attempt is slow: beyond this quantile, above 0 and up to 1,
+	// of the times to first content in the last one to two minutes, in the same class. Hedging
+	// starts after 20 such requests. Default: 0.95.
 	Quantile float64
 }
 
-// resolve fills in the defaults. Nil stays nil: off.
+// resolve applies the defaults. Nil remains nil: off.
 func (h *Hedge) resolve() (*Hedge, error) {
 	if h == nil {
 		return nil, nil //nolint:nilnil // off
 	}
-	out := Hedge{Ratio: orDefault(h.Ratio, 0.05), Quantile: orDefault(h.Quantile, 0.95)}
+	out := Hedge{Ratio: cmp.Or(h.Ratio, 0.05), Quantile: cmp.Or(h.Quantile, 0.95)}
 	var faults []error
 	for _, f := range [...]struct {
 		name  string
@@ -48,23 +48,22 @@ func (h *Hedge) resolve() (*Hedge, error) {
 	return &out, errors.Join(faults...)
 }
 
-// race is a slow try and the one beside it.
+// race is a slow attempt and the hedge beside it.
 type race struct {
 	x     *call
 	first *attempt
 	timer *time.Timer
-	done  chan struct{} // closed when the second one ended, or was not begun
+	done  chan struct{} // closed when the hedge has ended, or was not started
 
 	mu     sync.Mutex
-	second *attempt // nil: none was begun
+	second *attempt // nil: not started
 	winner *attempt
-	ended  bool           // the first one did, and did not win
-	res    *http.Response // of the second, if it won
-	panic  any            // of the second; set before done is closed
+	ended  bool           // the first one has ended, and did not win
+	res    *http.Response // the hedge's, if it won
+	panic  any            // the hedge's; set before done is closed
 }
 
-// make carries out a try, and another one beside it if that is slow. It returns
-// the one that counts.
+// make makes an attempt, with a hedge beside it if it is slow. It returns the one that counts.
 func (x *call) make(t *attempt) (*attempt, *http.Response, error) {
 	after, hedged := x.hedgeAfter(t)
 	if !hedged {
@@ -82,7 +81,7 @@ func (x *call) make(t *attempt) (*attempt, *http.Response, error) {
 	return r.end(res, err)
 }
 
-// hedgeAfter is when t counts as slow; false when it is not hedged.
+// hedgeAfter returns the time after which t is slow; false: t is not hedged.
 func (x *call) hedgeAfter(t *attempt) (time.Duration, bool) {
 	h := x.p.hedge
 	if h == nil || t.Number() > 1 || x.upload != nil || x.upgrade != "" || !x.p.retry.repeat(x.c.Request) || !x.wantsStream() {
@@ -91,16 +90,16 @@ func (x *call) hedgeAfter(t *attempt) (time.Duration, bool) {
 	return x.pace().quantile(t.Began(), h.Quantile)
 }
 
-// hedge makes the second try, on a goroutine of its own.
+// hedge makes the second attempt, on a goroutine of its own.
 func (r *race) hedge() {
 	defer close(r.done)
-	defer func() { // nobody above this goroutine recovers
+	defer func() { // nothing above this goroutine recovers
 		if v := recover(); v != nil {
 			r.panic = fmt.Sprintf("proxy: a hedge panicked: %v\n%s", v, debug.Stack())
 		}
 	}()
 	now := time.Now()
-	// One that is the last has been to several versions: not once more to the first.
+	// A final exchange has used several versions: a hedge must not go back to the first.
 	if r.first.Others() == 0 || r.x.x.Final() || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.x.Spend() {
 		return
 	}
@@ -124,7 +123,7 @@ func (x *call) isWell(t *attempt, res *http.Response) bool {
 	return !x.p.retry.isFailure(v, res) && v.Outcome == exchange.Success
 }
 
-// roundTrip makes the call. A panic here would end the process: nobody above recovers.
+// roundTrip makes the call. It recovers: a panic on this goroutine would end the process.
 func (r *race) roundTrip(t *attempt) (res *http.Response, err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -134,14 +133,14 @@ func (r *race) roundTrip(t *attempt) (res *http.Response, err error) {
 	return r.x.roundTrip(t)
 }
 
-// stop waits until the second try has ended: it uses what is the exchange's. If that
-// won, but the first one panicked over it, nobody else closes its answer.
+// stop waits until the hedge has ended, since it uses the exchange. It closes a winning
+// response that was not relayed because the first attempt panicked.
 func (r *race) stop() {
 	if r.timer.Stop() { // the first one panicked
 		return
 	}
 	r.mu.Lock()
-	if r.winner == nil { // the first one panicked, and no other is to begin
+	if r.winner == nil { // the first one panicked, and no other must start
 		r.winner = r.first
 	}
 	if r.second != nil && r.winner != r.second {
@@ -156,7 +155,7 @@ func (r *race) stop() {
 	}
 }
 
-// begin notes the second try, unless the first one has won meanwhile.
+// begin records the hedge, unless the first attempt has won meanwhile.
 func (r *race) begin(t *attempt) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,8 +166,7 @@ func (r *race) begin(t *attempt) bool {
 	return true
 }
 
-// win reports whether t is the first to have begun its answer. The other one, while
-// it is under way, is cancelled.
+// win reports whether t is the first to respond, and cancels the other attempt.
 func (r *race) win(t *attempt) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -185,7 +183,7 @@ func (r *race) win(t *attempt) bool {
 	return true
 }
 
-// end takes how the first try ended, and says which one counts.
+// end takes the result of the first attempt, and returns the attempt that counts.
 func (r *race) end(res *http.Response, err error) (*attempt, *http.Response, error) {
 	if err == nil && r.x.isWell(r.first, res) && r.win(r.first) {
 		return r.first, res, nil
@@ -204,7 +202,7 @@ func (r *race) end(res *http.Response, err error) (*attempt, *http.Response, err
 	return r.second, r.res, nil
 }
 
-// lost reports whether the second try won before the first one ended.
+// lost reports whether the hedge won before the first attempt ended.
 func (r *race) lost() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,12 +215,12 @@ func (x *call) wantsStream() bool {
 	return x.held.Request().Stream || llm.IsEventStream(x.c.Request.Header.Get("Accept"))
 }
 
-// pace is that of requests like this one; nil if none was answered.
+// pace returns the pace of the request's class; nil: unknown.
 func (x *call) pace() *pace {
 	return x.p.paces.find(paceKey{class: x.class, stream: x.wantsStream()})
 }
 
-// took remembers how long a try took to begin its answer.
+// took records how long an attempt took to respond.
 func (x *call) took(t *attempt, stream bool) {
 	x.p.paces.of(paceKey{class: x.class, stream: stream}).add(time.Now(), time.Since(t.Began()))
 }

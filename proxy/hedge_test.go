@@ -16,11 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fleet answers streams after a delay of each try; it records what became of them.
+// fleet responds with streams, each attempt after a delay; it records their ends.
 type fleet struct {
 	mu     sync.Mutex
-	delay  func(exchange, try int) time.Duration
-	at     []int // try numbers
+	delay  func(exchange, attempt int) time.Duration
+	at     []int // attempt numbers
 	ended  map[string]error
 	others int
 	next   transport // in place of a stream
@@ -56,7 +56,7 @@ func (f *fleet) RoundTrip(req *http.Request) (*http.Response, error) {
 type ending struct {
 	io.ReadCloser
 	tell func(error)
-	ctx  context.Context //nolint:containedctx // asked why it ended
+	ctx  context.Context //nolint:containedctx // for the cause of its end
 }
 
 func (e *ending) Close() error {
@@ -68,14 +68,14 @@ func (e *ending) Close() error {
 func warm(t *testing.T, p *proxy.Proxy, n int) {
 	t.Helper()
 	for range n {
-		require.Equal(t, 200, serve(p, asking(t, true)).Code)
+		require.Equal(t, 200, serve(p, chatRequest(t, true)).Code)
 	}
 }
 
-// first is the request that a test is about, the first after those that are warmed by.
+// first returns the request under test, the first after those of warm.
 func first(t *testing.T) *http.Request {
 	t.Helper()
-	r := asking(t, true)
+	r := chatRequest(t, true)
 	return r.WithContext(context.WithValue(r.Context(), exchangeKey{}, 1))
 }
 
@@ -83,14 +83,14 @@ func hedged(f *fleet, ev *events) proxy.Config {
 	return proxy.Config{Transport: f, OnEvent: ev.on, Hedge: &proxy.Hedge{Ratio: 0.5}, Retry: proxy.Retry{Repeat: proxy.Always, BudgetRatio: 0.5}}
 }
 
-func usual(exchange, try int) time.Duration {
-	if exchange == 1 && try == 1 {
+func usual(exchange, attempt int) time.Duration {
+	if exchange == 1 && attempt == 1 {
 		return time.Minute
 	}
 	return 100 * time.Millisecond
 }
 
-// A slow try is overtaken by one beside it, and cancelled.
+// A slow attempt is overtaken by a hedge, and canceled.
 func TestHedgeWins(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -101,31 +101,31 @@ func TestHedgeWins(t *testing.T) {
 		w := serve(p, first(t))
 		took := time.Since(start)
 		assert.Equal(t, whole, w.Body.String())
-		assert.InDelta(t, 210*time.Millisecond, took, float64(20*time.Millisecond), "the 95th percentile, and a second try")
-		tries := ev.tries()[30:]
-		require.Len(t, tries, 2)
-		assert.Equal(t, proxy.Canceled, tries[0].Outcome)
-		require.ErrorIs(t, tries[0].Err, proxy.ErrBeaten)
-		assert.True(t, tries[1].Hedge)
-		assert.Equal(t, proxy.Success, tries[1].Outcome)
+		assert.InDelta(t, 210*time.Millisecond, took, float64(20*time.Millisecond), "the 95th percentile, and a second attempt")
+		attempts := ev.attempts()[30:]
+		require.Len(t, attempts, 2)
+		assert.Equal(t, proxy.Canceled, attempts[0].Outcome)
+		require.ErrorIs(t, attempts[0].Err, proxy.ErrBeaten)
+		assert.True(t, attempts[1].Hedge)
+		assert.Equal(t, proxy.Success, attempts[1].Outcome)
 		for range 30 {
 			ev.next(t)
 		}
 		last := ev.next(t)
 		assert.True(t, last.Hedge, "the hedge won")
 		assert.Equal(t, 2, last.Attempt)
-		require.ErrorIs(t, f.ended["1/1"], proxy.ErrBeaten, "the loser was told why")
+		require.ErrorIs(t, f.ended["1/1"], proxy.ErrBeaten, "the loser has the cause")
 	})
 }
 
-// A first try that begins after all is kept, and the one beside it cancelled.
+// A first attempt that responds after all is kept, and the hedge is canceled.
 func TestHedgeLoses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, ev := &fleet{others: 1}, newEvents()
-		f.delay = func(exchange, try int) time.Duration {
+		f.delay = func(exchange, attempt int) time.Duration {
 			switch {
-			case exchange == 1 && try == 1:
+			case exchange == 1 && attempt == 1:
 				return 150 * time.Millisecond
 			case exchange == 1:
 				return time.Minute
@@ -137,15 +137,15 @@ func TestHedgeLoses(t *testing.T) {
 		w := serve(p, first(t))
 		assert.Equal(t, whole, w.Body.String())
 		require.ErrorIs(t, f.ended["1/2"], proxy.ErrBeaten)
-		tries := ev.tries()[30:]
-		require.Len(t, tries, 2)
-		assert.True(t, tries[0].Hedge)
-		assert.Equal(t, proxy.Canceled, tries[0].Outcome)
-		assert.Equal(t, proxy.Success, tries[1].Outcome)
+		attempts := ev.attempts()[30:]
+		require.Len(t, attempts, 2)
+		assert.True(t, attempts[0].Hedge)
+		assert.Equal(t, proxy.Canceled, attempts[0].Outcome)
+		assert.Equal(t, proxy.Success, attempts[1].Outcome)
 	})
 }
 
-// When no hedge is begun.
+// Cases in which no hedge is started.
 func TestNotHedged(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -173,7 +173,7 @@ func TestNotHedged(t *testing.T) {
 				warm(t, p, c.warm)
 				req := first(t)
 				if c.json {
-					req = asking(t, false).WithContext(req.Context())
+					req = chatRequest(t, false).WithContext(req.Context())
 				}
 				serve(p, req)
 				assert.Len(t, f.at, c.warm+1)
@@ -182,7 +182,7 @@ func TestNotHedged(t *testing.T) {
 	}
 }
 
-// A failed hedge changes nothing, and a failed first try waits for its hedge.
+// A failed hedge changes nothing, and a failed first attempt waits for its hedge.
 func TestHedgeFails(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -209,13 +209,13 @@ func TestHedgeFails(t *testing.T) {
 		p := newProxy(t, cfg)
 		warm(t, p, 30)
 		assert.Equal(t, whole, serve(p, first(t)).Body.String())
-		tries := ev.tries()[30:]
-		require.Len(t, tries, 2, "no third one")
-		assert.Equal(t, proxy.Failure, tries[0].Outcome)
+		attempts := ev.attempts()[30:]
+		require.Len(t, attempts, 2, "no third one")
+		assert.Equal(t, proxy.Failure, attempts[0].Outcome)
 	})
 }
 
-// A client that leaves ends both.
+// A client disconnect ends both.
 func TestClientLeavesARace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -228,19 +228,19 @@ func TestClientLeavesARace(t *testing.T) {
 		gone, leave := context.WithCancel(ctx)
 		go func() { <-time.After(500 * time.Millisecond); leave() }()
 		serve(p, first(t).WithContext(context.WithValue(gone, exchangeKey{}, 1)))
-		for _, e := range ev.tries()[30:] {
+		for _, e := range ev.attempts()[30:] {
 			assert.Equal(t, proxy.Canceled, e.Outcome)
 		}
 		assert.Len(t, f.at, 32)
 	})
 }
 
-// Panics of either try stay in the request.
+// A panic of either attempt stays within the request.
 func TestHedgePanics(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		try    int
-		status int
+		attempt int
+		status  int
 	}{"the second": {2, 200}, "the first": {1, 500}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -249,9 +249,9 @@ func TestHedgePanics(t *testing.T) {
 				f.delay = func(exchange, _ int) time.Duration { return time.Duration(100+400*exchange) * time.Millisecond }
 				cfg := hedged(f, ev)
 				cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
-					if req.Context().Value(exchangeKey{}) == 1 && exchange.Current(req.Context()).Number() == c.try {
+					if req.Context().Value(exchangeKey{}) == 1 && exchange.Current(req.Context()).Number() == c.attempt {
 						exchange.Current(req.Context()).SetOthers(1)
-						<-time.After(time.Duration(3-c.try) * 100 * time.Millisecond)
+						<-time.After(time.Duration(3-c.attempt) * 100 * time.Millisecond)
 						panic("oops")
 					}
 					return f.RoundTrip(req)

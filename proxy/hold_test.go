@@ -33,8 +33,7 @@ type piece struct {
 	text  string
 }
 
-// playing is a body of pieces, which ends with err. One that ends with nil goes on
-// for ever.
+// playing is a body of pieces, which ends with err. If that is nil, it does not end.
 type playing struct {
 	ctx    context.Context //nolint:containedctx // a body has no other way to end with its request
 	pieces []piece
@@ -67,8 +66,8 @@ func (b *playing) Read(p []byte) (int, error) {
 
 func (*playing) Close() error { return nil }
 
-// answers plays a 200 of the type, after a pause.
-func answers(pause time.Duration, contentType string, err error, pieces ...piece) transport {
+// respond returns a transport that responds with a 200 of the type, after a pause.
+func respond(pause time.Duration, contentType string, err error, pieces ...piece) transport {
 	return func(req *http.Request) (*http.Response, error) {
 		timer := time.NewTimer(pause)
 		defer timer.Stop()
@@ -83,12 +82,12 @@ func answers(pause time.Duration, contentType string, err error, pieces ...piece
 }
 
 func streams(err error, pieces ...piece) transport {
-	return answers(0, "text/event-stream", err, pieces...)
+	return respond(0, "text/event-stream", err, pieces...)
 }
 
 func text(s string) piece { return piece{0, s} }
 
-// inTurn gives the tries to transports in turn. The last one goes on.
+// inTurn passes attempts to the transports in turn. The last one gets the rest.
 func inTurn(others int, list ...transport) transport {
 	return func(req *http.Request) (*http.Response, error) {
 		t := exchange.Current(req.Context())
@@ -98,7 +97,7 @@ func inTurn(others int, list ...transport) transport {
 	}
 }
 
-func asking(tb testing.TB, stream bool) *http.Request {
+func chatRequest(tb testing.TB, stream bool) *http.Request {
 	tb.Helper()
 	body := `{"model":"m","stream":false}`
 	if stream {
@@ -107,7 +106,7 @@ func asking(tb testing.TB, stream bool) *http.Request {
 	return request(tb, http.MethodPost, strings.NewReader(body))
 }
 
-// What a client gets when the first try, or each of them, fails after a good status.
+// The client's response when the first attempt, or each of them, fails after a good status.
 func TestHeldBack(t *testing.T) {
 	t.Parallel()
 	const jsonType, full = "application/json", `{"choices":[{"message":{"content":"hello"}}]}`
@@ -115,9 +114,9 @@ func TestHeldBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		first  transport
 		json   bool
-		status int    // when every try ends so
-		body   string // then; "" is an error's
-		passes bool   // it is no failure
+		status int    // when every attempt ends this way
+		body   string // and then; "" is an error's
+		passes bool   // not a failure
 	}{
 		"an error event":               {first: streams(io.EOF, text(role+failed)), status: 200, body: role + failed},
 		"an error event, cut anywhere": {first: streams(io.EOF, text(role+failed[:20]), text(failed[20:])), status: 200, body: role + failed},
@@ -127,21 +126,21 @@ func TestHeldBack(t *testing.T) {
 		"a cut before content":         {first: streams(cut, text(ping+role)), status: 502},
 		"a stall":                      {first: streams(nil, text(role)), status: 504},
 		"pings for ever":               {first: streams(nil, piece{4 * time.Second, ping}, piece{4 * time.Second, ping}, piece{4 * time.Second, ping}), status: 504},
-		"JSON that is cut":             {first: answers(0, jsonType, cut, text(full[:20])), json: true, status: 502},
-		"JSON that stalls":             {first: answers(0, jsonType, nil, text(full[:20])), json: true, status: 504},
+		"JSON that is cut":             {first: respond(0, jsonType, cut, text(full[:20])), json: true, status: 502},
+		"JSON that stalls":             {first: respond(0, jsonType, nil, text(full[:20])), json: true, status: 504},
 
 		"the request's own fault":  {first: streams(io.EOF, text(unfit)), passes: true, body: unfit},
 		"nothing to say":           {first: streams(io.EOF, text(role), text(done)), passes: true, body: role + done},
 		"a stream of another kind": {first: streams(nil, text("data: news\n\n")), passes: true, body: "data: news\n\n"},
 		"slow JSON": {
-			first: answers(0, jsonType, io.EOF, piece{6 * time.Second, full[:9]}, piece{6 * time.Second, full[9:20]}, piece{6 * time.Second, full[20:]}),
+			first: respond(0, jsonType, io.EOF, piece{6 * time.Second, full[:9]}, piece{6 * time.Second, full[9:20]}, piece{6 * time.Second, full[20:]}),
 			json:  true, passes: true, body: full,
 		},
 	} {
 		good := streams(io.EOF, text(whole))
 		want := whole
 		if c.json {
-			good, want = answers(0, jsonType, io.EOF, text(full)), full
+			good, want = respond(0, jsonType, io.EOF, text(full)), full
 		}
 		play := func(t *testing.T, list ...transport) *httptest.ResponseRecorder {
 			t.Helper()
@@ -149,7 +148,7 @@ func TestHeldBack(t *testing.T) {
 				Transport: inTurn(1, list...), Retry: proxy.Retry{Repeat: proxy.Always},
 				Timeouts: proxy.Timeouts{FirstByte: 10 * time.Second, Idle: 10 * time.Second},
 			})
-			return serve(p, asking(t, !c.json))
+			return serve(p, chatRequest(t, !c.json))
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -161,11 +160,11 @@ func TestHeldBack(t *testing.T) {
 					return
 				}
 				assert.Equal(t, 200, w.Code)
-				assert.Equal(t, want, w.Body.String(), "nothing of the first try is seen")
+				assert.Equal(t, want, w.Body.String(), "nothing of the first attempt is sent")
 				w = play(t, c.first)
 				assert.Equal(t, c.status, w.Code, w.Body)
 				if c.body != "" {
-					assert.Equal(t, c.body, w.Body.String(), "the upstream says more than we can")
+					assert.Equal(t, c.body, w.Body.String(), "the upstream's response says more")
 					return
 				}
 				assert.Contains(t, w.Header().Get("Content-Type"), "json")
@@ -174,23 +173,23 @@ func TestHeldBack(t *testing.T) {
 	}
 }
 
-// After the first content nothing is repeated.
+// After the first content nothing is retried.
 func TestCommitted(t *testing.T) {
 	t.Parallel()
 	tr := &calls{next: streams(io.ErrUnexpectedEOF, text(role+hello))}
-	w := serve(newProxy(t, proxy.Config{Transport: tr, Retry: proxy.Retry{Repeat: proxy.Always}}), asking(t, true))
+	w := serve(newProxy(t, proxy.Config{Transport: tr, Retry: proxy.Retry{Repeat: proxy.Always}}), chatRequest(t, true))
 	assert.Len(t, tr.at, 1)
 	assert.Equal(t, 200, w.Code)
 	assert.True(t, strings.HasPrefix(w.Body.String(), role+hello))
 	assert.NotContains(t, w.Body.String(), "[DONE]")
 }
 
-// A stream that is held for too long goes out as it is, with what follows.
+// A stream that is buffered for too long is sent as it is, with what follows.
 func TestHoldEnds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		hold  time.Duration
-		after time.Duration // when the head is there
+		after time.Duration // when the head is sent
 	}{
 		"for a time": {3 * time.Second, 3 * time.Second},
 		"not at all": {-1, 0},
@@ -204,7 +203,7 @@ func TestHoldEnds(t *testing.T) {
 				tr := streams(io.EOF, text(role), piece{8 * time.Second, hello}, piece{time.Second, done})
 				w := &headTimer{ResponseRecorder: httptest.NewRecorder(), seen: func() { head = time.Since(start) }}
 				p := newProxy(t, proxy.Config{Transport: tr, Timeouts: proxy.Timeouts{Hold: c.hold}})
-				engine(p).ServeHTTP(w, asking(t, true))
+				engine(p).ServeHTTP(w, chatRequest(t, true))
 				assert.Equal(t, whole, w.Body.String())
 				assert.InDelta(t, c.after, head, float64(10*time.Millisecond))
 			})
@@ -225,7 +224,7 @@ func (h *headTimer) WriteHeader(status int) {
 	h.ResponseRecorder.WriteHeader(status)
 }
 
-// A client may leave while an answer is held, with a limit or without.
+// A client may leave while a response is buffered, with a limit or without.
 func TestClientLeavesWhileHeld(t *testing.T) {
 	t.Parallel()
 	for _, hold := range []time.Duration{0, time.Second, time.Minute} {
@@ -236,7 +235,7 @@ func TestClientLeavesWhileHeld(t *testing.T) {
 			p := newProxy(t, proxy.Config{Transport: streams(nil, text(role)), OnEvent: ev.on, Timeouts: proxy.Timeouts{Hold: hold, Idle: -1}})
 			gone, leave := context.WithCancel(ctx)
 			go func() { <-time.After(3 * time.Second); leave() }()
-			serve(p, asking(t, true).WithContext(gone))
+			serve(p, chatRequest(t, true).WithContext(gone))
 			e := ev.next(t)
 			require.Equal(t, proxy.Canceled, e.Outcome)
 			require.Equal(t, 3*time.Second, e.Duration)
@@ -244,7 +243,7 @@ func TestClientLeavesWhileHeld(t *testing.T) {
 	}
 }
 
-// A layer below that panics while its answer is held, or after that, takes nobody with it.
+// A layer below may panic while its response is buffered, or later, without other damage.
 func TestPanicWhileHeld(t *testing.T) {
 	t.Parallel()
 	for name, late := range map[string]time.Duration{"held": 0, "no more": 2 * time.Second} {
@@ -252,7 +251,7 @@ func TestPanicWhileHeld(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				tr := transport(func(*http.Request) (*http.Response, error) {
-					res := said(200, "")
+					res := newResponse(200, "")
 					res.Header.Set("Content-Type", "text/event-stream")
 					res.Body = io.NopCloser(readerFunc(func([]byte) (int, error) {
 						<-time.After(late)
@@ -261,7 +260,7 @@ func TestPanicWhileHeld(t *testing.T) {
 					return res, nil
 				})
 				ev := newEvents()
-				serve(newProxy(t, proxy.Config{Transport: tr, OnEvent: ev.on, Retry: proxy.Retry{Attempts: 1}, Timeouts: proxy.Timeouts{Hold: time.Second}}), asking(t, true))
+				serve(newProxy(t, proxy.Config{Transport: tr, OnEvent: ev.on, Retry: proxy.Retry{Attempts: 1}, Timeouts: proxy.Timeouts{Hold: time.Second}}), chatRequest(t, true))
 				assert.Equal(t, proxy.Failure, ev.next(t).Outcome)
 			})
 		})

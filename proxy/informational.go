@@ -10,10 +10,10 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// early passes 1xx answers on (RFC 9110 §15.2), which gin's writer can't: it
-// only remembers the status. They arrive on the transport's goroutine while
-// the handler waits in RoundTrip, so the header map is free; it is left as
-// it was found, unlike httputil.ReverseProxy, which clears it (golang/go#81207).
+// early relays 1xx responses (RFC 9110 §15.2), which gin's writer can't: it only records the
+// status. They arrive on the transport's goroutine while the handler waits in RoundTrip, so the
+// header map is free. It is restored afterwards; httputil.ReverseProxy clears it
+// (golang/go#81207).
 type early struct {
 	mu    sync.Mutex
 	over  bool
@@ -45,15 +45,15 @@ func (e *early) relay(code int, header textproto.MIMEHeader) error {
 	return nil
 }
 
-// stop makes sure that no 1xx is written any more: one may arrive when the try
-// is given up, and the writer is then somebody else's.
+// stop ensures that no further 1xx is written: one may arrive when the attempt is given up and
+// others use the writer.
 func (e *early) stop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true
 }
 
-// unwrap finds the server's own writer.
+// unwrap returns the server's own writer.
 func unwrap(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		u, ok := w.(interface{ Unwrap() http.ResponseWriter })

@@ -24,8 +24,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// patience is how long a test waits for something that happens at once when
-// all is well.
+// patience is how long a test waits for something that happens at once on success.
 const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
@@ -44,20 +43,20 @@ func TestMain(m *testing.M) {
 	)
 }
 
-// transport is a RoundTripper made of a function.
+// transport is a function as a RoundTripper.
 type transport func(req *http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// said is what a fake upstream answers.
-func said(status int, body string) *http.Response {
+// newResponse returns the response of a fake upstream.
+func newResponse(status int, body string) *http.Response {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
 }
 
-// errDial is what a transport says when nothing listens.
+// errDial is the error of a transport when nothing listens.
 var errDial = &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}
 
-// events collects what OnEvent is told.
+// events collects the events of OnEvent.
 type events struct {
 	mu       sync.Mutex
 	list     []proxy.Event
@@ -81,7 +80,7 @@ func (e *events) next(tb testing.TB) proxy.Event {
 	return receive(tb, e.finished)
 }
 
-func (e *events) tries() []proxy.Event {
+func (e *events) attempts() []proxy.Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var list []proxy.Event
@@ -165,8 +164,8 @@ func (s setup) startUpstream(tb testing.TB) *url.URL {
 	return parse(tb, up.URL)
 }
 
-// startGateway mounts p behind gin's own recovery, which swallows
-// http.ErrAbortHandler: nothing may depend on that panic.
+// startGateway mounts p behind gin's own recovery, which swallows http.ErrAbortHandler: nothing
+// may depend on that panic.
 func (s setup) startGateway(tb testing.TB, p *proxy.Proxy) *httptest.Server {
 	tb.Helper()
 	var h http.Handler = engine(p, s.before...)
@@ -213,7 +212,7 @@ func newTransport(tb testing.TB, h2c bool) *proxy.Transport {
 	return tr
 }
 
-// newClient asks for nothing that a test did not: no compression, no redirects.
+// newClient returns a client without compression and redirects.
 func newClient(tb testing.TB, s *httptest.Server) *http.Client {
 	tb.Helper()
 	c := s.Client()
@@ -225,8 +224,8 @@ func newClient(tb testing.TB, s *httptest.Server) *http.Client {
 	return c
 }
 
-// rawServer reads one request of each connection, hands both to serve, and
-// then closes the connection.
+// rawServer reads one request of each connection, calls serve with both, and then closes the
+// connection.
 func rawServer(tb testing.TB, serve func(conn net.Conn, req *http.Request)) *url.URL {
 	tb.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -254,7 +253,7 @@ func rawServer(tb testing.TB, serve func(conn net.Conn, req *http.Request)) *url
 	return parse(tb, "http://"+ln.Addr().String())
 }
 
-// writes makes a raw upstream that answers with fixed bytes and hangs up.
+// writes returns a raw upstream that sends fixed bytes and hangs up.
 func writes(text string) func(net.Conn, *http.Request) {
 	return func(conn net.Conn, _ *http.Request) { _, _ = io.WriteString(conn, text) }
 }
@@ -266,8 +265,8 @@ func parse(tb testing.TB, s string) *url.URL {
 	return u
 }
 
-// answer is what a client got, read to its end.
-type answer struct {
+// response is what a client received, read to its end.
+type response struct {
 	status  int
 	header  http.Header
 	trailer http.Header
@@ -276,13 +275,13 @@ type answer struct {
 	err     error // why the body broke off; nil for a clean end
 }
 
-func (r *rig) do(tb testing.TB, req *http.Request) answer {
+func (r *rig) do(tb testing.TB, req *http.Request) response {
 	tb.Helper()
 	res, err := r.client.Do(req)
 	require.NoError(tb, err)
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
-	return answer{status: res.StatusCode, header: res.Header, trailer: res.Trailer, length: res.ContentLength, body: string(body), err: err}
+	return response{status: res.StatusCode, header: res.Header, trailer: res.Trailer, length: res.ContentLength, body: string(body), err: err}
 }
 
 func (r *rig) request(tb testing.TB, method, path string, body io.Reader) *http.Request {
@@ -292,17 +291,17 @@ func (r *rig) request(tb testing.TB, method, path string, body io.Reader) *http.
 	return req
 }
 
-func (r *rig) get(tb testing.TB) answer {
+func (r *rig) get(tb testing.TB) response {
 	tb.Helper()
 	return r.do(tb, r.request(tb, http.MethodGet, "/", http.NoBody))
 }
 
-func (r *rig) post(tb testing.TB, path string, body io.Reader) answer {
+func (r *rig) post(tb testing.TB, path string, body io.Reader) response {
 	tb.Helper()
 	return r.do(tb, r.request(tb, http.MethodPost, path, body))
 }
 
-// dial opens a connection to the gateway on which a test writes its own bytes.
+// dial opens a connection to the gateway for a test's own bytes.
 func (r *rig) dial(tb testing.TB) (net.Conn, *bufio.Reader) {
 	tb.Helper()
 	conn, err := net.Dial("tcp", r.Listener.Addr().String())
@@ -312,7 +311,7 @@ func (r *rig) dial(tb testing.TB) (net.Conn, *bufio.Reader) {
 	return conn, bufio.NewReader(conn)
 }
 
-// serve puts a request through p without a network.
+// serve passes a request through p without a network.
 func serve(p *proxy.Proxy, req *http.Request, before ...gin.HandlerFunc) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	engine(p, before...).ServeHTTP(w, req)
@@ -324,7 +323,7 @@ func request(tb testing.TB, method string, body io.Reader) *http.Request {
 	return httptest.NewRequestWithContext(tb.Context(), method, "/v1/x", body)
 }
 
-// pattern is n bytes in which a lost or doubled piece is noticed.
+// pattern returns n bytes in which a lost or duplicate piece is detected.
 func pattern(n int) string {
 	var b bytes.Buffer
 	for i := 0; b.Len() < n; i++ {
@@ -333,5 +332,5 @@ func pattern(n int) string {
 	return b.String()[:n]
 }
 
-// quiet is a log for servers that complain of what a test does to them.
+// quiet is a log for servers that complain about a test.
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -10,11 +10,11 @@ import (
 
 const (
 	maxClasses = 1000
-	// maxClass bounds, in bytes, the name of one: clients may choose it. All longer
-	// ones are one class.
+	// maxClass bounds the name of a class, in bytes, since clients may choose it. All longer
+	// names are one class.
 	maxClass   = 200
 	paceWindow = time.Minute
-	// paceLeast is how many answers must be known before anything is said of the next.
+	// paceLeast is the number of responses from which a pace is known.
 	paceLeast = 20
 	// Times are kept to a twentieth, from a millisecond to a quarter of an hour.
 	paceStep    = 1.05
@@ -24,8 +24,8 @@ const (
 // tooLong is the class of all names beyond maxClass.
 const tooLong = "*"
 
-// paces is how long answers take to begin, by the class of their requests and by
-// whether they are streams. Those that were asked for least recently are forgotten.
+// paces are the times until responses begin, by latency class and for streams apart. The least
+// recently used class is dropped.
 type paces struct{ classes *lru.Cache[paceKey, *pace] }
 
 type paceKey struct {
@@ -41,14 +41,14 @@ func newPaces() paces {
 	return paces{c}
 }
 
-// find returns the pace of a class, or nil. Asking makes none: clients could ask for
-// any number of classes that do not exist, and have the others forgotten.
+// find returns the pace of a class, or nil. It creates none: otherwise clients could evict the
+// others by naming classes that do not exist.
 func (p paces) find(k paceKey) *pace {
 	found, _ := p.classes.Get(k)
 	return found
 }
 
-// of finds or makes the pace of a class.
+// of returns the pace of a class, and creates it if needed.
 func (p paces) of(k paceKey) *pace {
 	if found := p.find(k); found != nil {
 		return found
@@ -60,12 +60,12 @@ func (p paces) of(k paceKey) *pace {
 	return made
 }
 
-// pace counts times, in this minute and the one before.
+// pace counts times in the current minute and the one before.
 type pace struct {
 	mu       sync.Mutex
 	now, old [paceBuckets]uint32
 	sum      [2]uint32
-	began    time.Time // this minute
+	began    time.Time // of the current minute
 }
 
 func (p *pace) add(now time.Time, d time.Duration) {
@@ -76,7 +76,7 @@ func (p *pace) add(now time.Time, d time.Duration) {
 	p.sum[0]++
 }
 
-// quantile is the time within which so large a part began; false if too little is
+// quantile returns the time within which this part of the responses began; false: too few are
 // known.
 func (p *pace) quantile(now time.Time, q float64) (time.Duration, bool) {
 	if p == nil {
@@ -99,7 +99,7 @@ func (p *pace) quantile(now time.Time, q float64) (time.Duration, bool) {
 	return 0, false
 }
 
-// turn forgets what is too old.
+// turn drops times that are too old.
 func (p *pace) turn(now time.Time) {
 	age := now.Sub(p.began)
 	if age < paceWindow {

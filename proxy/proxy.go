@@ -16,83 +16,80 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// Config says where requests go and how. Only Transport is required.
+// Config configures a Proxy. Only Transport is required.
 type Config struct {
-	// Transport carries requests upstream: a routing.Transport, a
-	// balance.Pool, or what [NewTransport] returns. Required.
+	// Transport sends requests upstream: a routing.Transport, a balance.Pool, or the result of
+	// [NewTransport]. Required.
 	Transport http.RoundTripper
 
-	// Target is the server all requests go to, as https://host/base; its path
-	// goes in front of the request's. Default nil: Transport chooses the
-	// address, as balance.Pool does, and gets the client's Host.
+	// Target is the server that receives all requests, as https://host/base. Its path is
+	// prefixed to the request's. Default: nil, the Transport chooses the address, as
+	// balance.Pool does, and receives the client's Host.
 	Target *url.URL
 
-	// Rewrite changes the outbound request last, after hop-by-hop and
-	// forwarding headers have been dealt with: the place to add an upstream
-	// key or a verified identity. It runs once per exchange. Optional.
+	// Rewrite changes the outbound request, once per exchange, after hop-by-hop and forwarding
+	// headers were set. Use it to add an upstream's key or a verified identity. Default: nil,
+	// no change.
 	Rewrite func(c *gin.Context, out *http.Request)
 
-	// MaxBody is the largest request body, in bytes, that is read whole before
-	// the first try, so that it can be sent again and a stream's answer can't
-	// be cut by its own upload. A longer one is streamed, sent once, and costs
-	// its connection if it breaks. Default, and at most: the Limit of [Bodies];
-	// negative: every body that no stage before has read is streamed, as protocols
-	// need that talk both ways at once. gRPC always is.
+	// MaxBody is the largest request body, in bytes, that is read before the first attempt, so
+	// that it can be sent again and the response to it can't be cut by its own upload. A longer
+	// body is streamed and sent once, and its connection is closed if it breaks off. Default,
+	// and maximum: the Limit of [Bodies]. Negative: every body that no earlier stage has read
+	// is streamed, for bidirectional protocols. gRPC is always streamed.
 	MaxBody int64
 
-	// Retry says when a try is repeated.
+	// Retry configures retries. Default: see [Retry].
 	Retry Retry
 
-	// Hedge has a second try begun beside a slow one. Default nil: none is.
+	// Hedge starts a second attempt beside a slow one. Default: nil, off.
 	Hedge *Hedge
 
-	// Class names the kind of a request whose answers take alike to begin, as its
-	// model, for Hedge and for deadlines: a try is not begun that most of its kind
-	// would not begin to answer in time. At most 1000 are told apart. Default: all
-	// are one class.
+	// Class returns the name of a request's latency class, such as its model, for Hedge and for
+	// deadlines: an attempt is not started if at least half of its class would respond too
+	// late. At most 1000 classes are kept. Default: nil, one class.
 	Class func(*gin.Context) string
 
-	// Timeouts bound each part of an exchange; [Proxy.SetTimeouts] changes
-	// them at run time.
+	// Timeouts bounds each part of an exchange; [Proxy.SetTimeouts] changes it at run time.
+	// Default: see [Timeouts].
 	Timeouts Timeouts
 
-	// TrustedProxies are the peers whose Forwarded and X-Forwarded-* headers
-	// are kept and extended. From all others they are replaced. Default none.
+	// TrustedProxies are the peers whose Forwarded and X-Forwarded-* headers are kept and
+	// extended. Those of all other peers are replaced. Default: none.
 	TrustedProxies []netip.Prefix
 
-	// AllowUnderscores passes header names with underscores on. By default
-	// they are dropped: many servers read X_User_Id as X-User-Id.
+	// AllowUnderscores passes header names with underscores. Many servers read X_User_Id as
+	// X-User-Id. Default: false, they are removed.
 	AllowUnderscores bool
 
-	// Via is this gateway's pseudonym in the Via header; a request that
-	// already carries it is refused as a loop (508). It must be unique.
-	// Default "ginfer-" and eight random hexadecimal digits.
+	// Via is the gateway's pseudonym in the Via header. It must be unique: a request that
+	// already carries it is rejected as a loop (508). Default: "ginfer-" and eight random
+	// hexadecimal digits.
 	Via string
 
-	// ErrorHandler answers a request that could not be relayed. Default
-	// [apierror.Abort].
+	// ErrorHandler responds to a request that could not be relayed. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
 
-	// OnEvent is told of every finished try and every finished exchange. It
-	// may be called by many goroutines at once. Optional.
+	// OnEvent is called after each attempt and each exchange. It may be called concurrently.
+	// Default: nil, no events.
 	OnEvent func(context.Context, Event)
 }
 
-// Proxy relays requests. It is safe for concurrent use.
+// Proxy relays requests to an upstream. It is safe for concurrent use.
 type Proxy struct {
 	cfg      Config
-	via      [2]string // what a request over HTTP/1.1 and HTTP/2 adds to Via
+	via      [2]string // this hop in Via, for requests over HTTP/1.1 and HTTP/2
 	retry    retryPolicy
 	hedge    *Hedge
-	budget   *budget // of all extra tries
-	hedges   *budget // of hedges; nil: there are none
+	budget   *budget // of all extra attempts
+	hedges   *budget // of hedges; nil: hedging is off
 	paces    paces
 	timeouts atomic.Pointer[limits]
 	buffers  buffers
 	tunnels  tunnels
 }
 
-// New checks cfg and returns a Proxy. The error joins every fault found.
+// New returns a Proxy. It returns an error that joins all faults of cfg.
 func New(cfg Config) (*Proxy, error) {
 	retry, retryErr := cfg.Retry.resolve()
 	timeouts, timeoutErr := cfg.Timeouts.limits()
@@ -122,11 +119,11 @@ func New(cfg Config) (*Proxy, error) {
 	return p, nil
 }
 
-// Handler returns the handler that relays. It writes the whole answer; no
-// handler should follow it. On a fault it calls the ErrorHandler.
+// Handler returns the handler that relays requests. It writes the whole response, so it must be
+// the last handler. On an error it calls Config.ErrorHandler.
 func (p *Proxy) Handler() gin.HandlerFunc { return p.handle }
 
-// SetTimeouts changes the limits of all exchanges that begin from now on.
+// SetTimeouts replaces the timeouts. It applies to exchanges that begin afterwards.
 func (p *Proxy) SetTimeouts(t Timeouts) error {
 	resolved, err := t.limits()
 	if err != nil {
@@ -136,7 +133,7 @@ func (p *Proxy) SetTimeouts(t Timeouts) error {
 	return nil
 }
 
-// Timeouts returns the limits in force, with the defaults filled in.
+// Timeouts returns the current timeouts, including defaults.
 func (p *Proxy) Timeouts() Timeouts { return p.timeouts.Load().Timeouts }
 
 func (p *Proxy) handle(c *gin.Context) {
@@ -144,8 +141,8 @@ func (p *Proxy) handle(c *gin.Context) {
 	defer x.end()
 	if err := p.refuse(c.Request); err != nil {
 		if errors.Is(err, ErrUpgrade) {
-			// The server would wait for the body before it responds, and the client, before
-			// it sends that, for the other protocol.
+			// The server would wait for the body before it responds, and the client for the
+			// other protocol before it sends the body.
 			c.Header("Connection", "close")
 		}
 		x.fail(err)
@@ -155,20 +152,21 @@ func (p *Proxy) handle(c *gin.Context) {
 		x.fail(err)
 		return
 	}
-	res, err := x.run() //nolint:bodyclose // relay and tunnel close it
+	res, err := x.run() //nolint:bodyclose // a delivery closes it
 	if err != nil {
 		x.fail(err)
 		return
 	}
+	d := delivery{call: x, res: res}
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		x.tunnel(res)
+		d.tunnel()
 		return
 	}
-	x.relay(res)
+	d.run()
 }
 
-// class is the kind of a request. The name is kept, so what it was cut out of must not
-// be.
+// class returns the request's latency class. The name is cloned, so that it does not retain the
+// string it was cut from.
 func (p *Proxy) class(c *gin.Context) string {
 	if p.cfg.Class == nil {
 		return ""

@@ -17,17 +17,17 @@ import (
 )
 
 const (
-	// bufferSize is one read of a response's body.
+	// bufferSize is the size of one read of a response's body.
 	bufferSize = 32 << 10
-	// smallSize is one that waits for the next event, which may take long.
+	// smallSize is the size of a read that waits for the next event, which may take long.
 	smallSize = 2 << 10
 )
 
-// buffer is what a body is read into: for a stream a large one only while much comes at
-// once, so that a silent one holds little.
+// buffer is the buffer of a body. For a stream it is large only while much arrives at once, so
+// that a silent one uses little memory.
 type buffer struct {
 	pools *buffers
-	small *[smallSize]byte  // nil: it is no stream
+	small *[smallSize]byte  // nil: no stream
 	large *[bufferSize]byte // nil: not needed
 }
 
@@ -65,7 +65,7 @@ func (b *buffer) bytes() []byte {
 	return b.small[:]
 }
 
-// fit chooses the next buffer after a read of n bytes.
+// fit selects the next buffer after a read of n bytes.
 func (b *buffer) fit(n int) {
 	switch {
 	case n == smallSize && b.large == nil:
@@ -84,33 +84,38 @@ func (b *buffer) release() {
 	}
 }
 
-// relay sends the response to the client.
-func (x *call) relay(res *http.Response) {
-	defer func() { _ = res.Body.Close() }() // also when a writer panics
-	events := llm.IsEventStream(res.Header.Get("Content-Type"))
-	x.commit(res, events)
-	var ends ending
-	ends.begin(res.Header)
-	err := x.copyBody(res, &ends)
+// delivery sends the final response of a call to the client.
+type delivery struct {
+	*call
+	res  *http.Response
+	ends ending
+}
+
+// run relays the response: head, body, trailers.
+func (x *delivery) run() {
+	defer func() { _ = x.res.Body.Close() }() // also when a writer panics
+	x.ends.begin(x.res.Header)
+	x.commit()
+	err := x.copyBody()
 	if err == nil {
-		x.sendTrailers(res)
-		x.finish(res)
+		x.sendTrailers()
+		x.finish()
 		return
 	}
 	x.settle(err)
 	switch {
 	case errors.Is(err, ErrClientClosed):
 		apierror.Cut(x.c, err)
-	case !x.c.Writer.Written(): // it was empty
+	case !x.c.Writer.Written(): // nothing was sent
 		x.uncommit()
 		x.p.cfg.ErrorHandler(x.c, err)
-	case ends.takesEvent():
+	case x.ends.takesEvent():
 		begun := x.c.Writer.Written()
 		if place := x.attempt.Latest().Place(); place != (llm.Place{}) {
 			x.c.Request = x.c.Request.WithContext(llm.WithPlace(x.c.Request.Context(), place))
 		}
 		x.p.cfg.ErrorHandler(x.c, err)
-		if begun { // whatever the handler did, this response is not complete
+		if begun { // whatever the handler did, this response is incomplete
 			apierror.Cut(x.c, nil)
 		}
 	default:
@@ -118,16 +123,15 @@ func (x *call) relay(res *http.Response) {
 	}
 }
 
-// uncommit takes back what a response says of its body, of which nothing was sent.
-func (x *call) uncommit() {
+// uncommit removes the headers that describe a body of which nothing was sent.
+func (x *delivery) uncommit() {
 	h := x.c.Writer.Header()
 	for _, name := range [...]string{"Content-Type", "Content-Length", "Content-Encoding", "Trailer", "Etag", "Last-Modified", "Cache-Control", "X-Accel-Buffering"} {
 		h.Del(name)
 	}
 }
 
-// ending follows a response that is relayed, to know whether an error event, or a line that
-// is one, can end it.
+// ending tracks a relayed response, to know whether an error event, or an error line, can end it.
 type ending struct {
 	events, lines bool
 	between       llm.Splitter
@@ -154,19 +158,20 @@ func (e *ending) takesEvent() bool {
 	return e.events && e.between.Between() || e.lines && e.last == '\n'
 }
 
-// finish ends an exchange whose response went through whole.
-func (x *call) finish(res *http.Response) {
-	x.c.Writer.WriteHeaderNow() // an empty response; gin would replace its Content-Type
-	_ = res.Body.Close()        // of one without an end, as to HEAD, this is it
+// finish ends an exchange whose response was sent completely.
+func (x *delivery) finish() {
+	x.c.Writer.WriteHeaderNow() // for an empty response; gin would replace its Content-Type
+	_ = x.res.Body.Close()      // ends a body without an end of its own, as of HEAD
 	v := x.attempt.Latest().Verdict()
-	x.outcome, x.err = x.outcomeOf(v, res.StatusCode)
-	if x.outcome == Failure && res.StatusCode < http.StatusInternalServerError { // an event says so: the client knows
+	x.outcome, x.err = x.outcomeOf(v, x.res.StatusCode)
+	if x.outcome == Failure && x.res.StatusCode < http.StatusInternalServerError { // an error event: the client has seen it
 		x.err = fmt.Errorf("%w: %w", ErrUpstream, v.Err)
 	}
 }
 
-// commit writes the head of the answer.
-func (x *call) commit(res *http.Response, events bool) {
+// commit writes the head of the response.
+func (x *delivery) commit() {
+	res := x.res
 	x.early.stop()
 	x.committed = true
 	h := x.c.Writer.Header()
@@ -179,7 +184,7 @@ func (x *call) commit(res *http.Response, events bool) {
 	switch {
 	case headOnly:
 		copyIfSet(h, res.Header, "Content-Length")
-	case events: // an error event may follow
+	case x.ends.events || llm.IsEventStream(res.Header.Get("Content-Type")): // an error event may follow
 		h.Set("X-Accel-Buffering", "no")
 	case res.ContentLength >= 0 && len(res.Trailer) == 0 && res.StatusCode != http.StatusNoContent:
 		h["Content-Length"] = []string{strconv.FormatInt(res.ContentLength, 10)}
@@ -193,10 +198,10 @@ func (x *call) commit(res *http.Response, events bool) {
 	x.c.Writer.WriteHeader(res.StatusCode)
 }
 
-// copyBody relays the body. It flushes whenever a read came back short: then
-// nothing more was buffered, and the client should have what there is. A stream's
-// parts are flushed as they come.
-func (x *call) copyBody(res *http.Response, ends *ending) error {
+// copyBody relays the body. It flushes after each short read, when nothing more was buffered,
+// and after each read of a stream.
+func (x *delivery) copyBody() error {
+	res := x.res
 	head := &x.head
 	head.w = x.c.Writer
 	if res.ContentLength < 0 && x.c.Request.Method != http.MethodHead {
@@ -218,41 +223,41 @@ func (x *call) copyBody(res *http.Response, ends *ending) error {
 				x.attempt.Latest().Note(exchange.Verdict{Outcome: exchange.Canceled, Blame: exchange.Client, Err: err})
 				return err
 			}
-			ends.write(buf[:n])
+			x.ends.write(buf[:n])
 		}
 		switch {
 		case readErr != nil:
 			return x.readEnded(readErr)
-		case n < len(buf), stream: // of which the next part may come late
+		case n < len(buf), stream: // the next part may come late
 			x.c.Writer.Flush()
 		}
 		buffer.fit(n)
 	}
 }
 
-// readEnded says what the end of the upstream's body means.
-func (x *call) readEnded(err error) error {
-	if err == io.EOF { //nolint:errorlint // one that is wrapped is no clean end
+// readEnded returns the exchange's error at the end of the upstream's body.
+func (x *delivery) readEnded(err error) error {
+	if err == io.EOF { //nolint:errorlint // a wrapped EOF is no clean end
 		return x.bodyEnded()
 	}
 	v := x.attempt.Latest().Verdict()
-	if v.Err == nil { // it was whole but for the transport's end
+	if v.Err == nil { // complete but for the transport's end
 		return nil
 	}
 	return x.explain(v, err)
 }
 
-// readTooSlowly ends an exchange whose time passed while the gateway waited for its
-// client to read. The upstream is told that it was given up, not that it failed.
-func (x *call) readTooSlowly(now time.Time) error {
-	if x.bytes == 0 || x.deadline.IsZero() || now.Before(x.deadline) {
+// readTooSlowly ends an exchange whose time has passed while the gateway waited for a slow
+// client. The attempt is canceled, it has not failed.
+func (x *delivery) readTooSlowly(now time.Time) error {
+	if x.bytes == 0 || !x.deadline.passed(now) {
 		return nil
 	}
 	x.attempt.cancel(ErrDeadline)
 	return deadlineError()
 }
 
-func (x *call) copyPart(b []byte) error {
+func (x *delivery) copyPart(b []byte) error {
 	if _, err := x.c.Writer.Write(b); err != nil {
 		return x.clientFault(err)
 	}
@@ -260,9 +265,8 @@ func (x *call) copyPart(b []byte) error {
 	return nil
 }
 
-// headDelay is how long the head of an answer may wait for its first bytes.
-// With them it is one write; but a stream may be silent for long, and then its
-// head should not wait.
+// headDelay is how long the head of a response may wait for the first bytes, to be sent in one
+// write with them. A stream may be silent for longer, and then its head must not wait.
 const headDelay = 5 * time.Millisecond
 
 // lateHead flushes the head while the handler waits for the first bytes.
@@ -281,7 +285,7 @@ func (h *lateHead) flush() {
 	}
 }
 
-// stop gives the writer back to the handler. It may be called often.
+// stop returns the writer to the handler. It may be called repeatedly.
 func (h *lateHead) stop() {
 	if h.timer == nil {
 		return
@@ -293,9 +297,9 @@ func (h *lateHead) stop() {
 	h.over = true
 }
 
-// bodyEnded catches an upload that broke while the response came through whole, and a
-// response that lacks its end: a client would take it for whole.
-func (x *call) bodyEnded() error {
+// bodyEnded detects an upload that broke while its response was complete, and a response
+// without its end, which a client would take for complete.
+func (x *delivery) bodyEnded() error {
 	if x.upload != nil && x.upload.failed() != nil {
 		return x.upload.failed()
 	}
@@ -306,8 +310,8 @@ func (x *call) bodyEnded() error {
 	return nil
 }
 
-// clientFault explains a failed write.
-func (x *call) clientFault(err error) error {
+// clientFault returns the error for a failed write.
+func (x *delivery) clientFault(err error) error {
 	if x.clientGone() {
 		return clientError(x.c.Request.Context())
 	}
@@ -317,10 +321,10 @@ func (x *call) clientFault(err error) error {
 	return refusal(apierror.StatusClientClosed, "client_closed_request", "The client closed the request.", errors.Join(ErrClientClosed, err))
 }
 
-// sendTrailers passes on what came after the body.
-func (x *call) sendTrailers(res *http.Response) {
+// sendTrailers relays the trailers.
+func (x *delivery) sendTrailers() {
 	h := x.c.Writer.Header()
-	for name, values := range res.Trailer {
+	for name, values := range x.res.Trailer {
 		if !mayTrail(name) {
 			continue
 		}
@@ -335,7 +339,7 @@ func announced(h http.Header, name string) bool {
 	return slices.Contains(h["Trailer"], name)
 }
 
-// mayTrail reports whether a field may stand in a trailer (RFC 9110 §6.5.1).
+// mayTrail reports whether a field is allowed in a trailer (RFC 9110 §6.5.1).
 func mayTrail(name string) bool {
 	return !isHop(name) && !isRequestOnly(name) && name != "Set-Cookie" && name != "Content-Type" && name != "Content-Encoding"
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryEventAtOnce: the upstream says the next event only when the client
-// has the last one, so that a byte held back anywhere stops the test.
+// TestEveryEventAtOnce: the upstream sends the next event only when the client has the last
+// one, so that a byte held back anywhere stops the test.
 func TestEveryEventAtOnce(t *testing.T) {
 	t.Parallel()
 	for name, head := range map[string]http.Header{
@@ -63,8 +63,7 @@ func TestEveryEventAtOnce(t *testing.T) {
 	}
 }
 
-// TestHeadOfASilentStream: the client learns that an answer began before the
-// first byte of its body.
+// TestHeadOfASilentStream: the client receives the head before the first byte of the body.
 func TestHeadOfASilentStream(t *testing.T) {
 	t.Parallel()
 	for protocol, h2 := range protocols() {
@@ -85,9 +84,8 @@ func TestHeadOfASilentStream(t *testing.T) {
 	}
 }
 
-// TestAnswersWithoutBody: what stands in for a body must not be invented, and
-// the connection stays usable.
-func TestAnswersWithoutBody(t *testing.T) {
+// TestResponsesWithoutBody: no body may be invented, and the connection stays usable.
+func TestResponsesWithoutBody(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		method, raw string
@@ -121,12 +119,12 @@ func TestAnswersWithoutBody(t *testing.T) {
 	}
 }
 
-// TestEmptyNotFoundFromNoRoute: gin would put its own Content-Type and text on
-// an upstream's empty 404.
+// TestEmptyNotFoundFromNoRoute: gin would put its own Content-Type and text on an upstream's
+// empty 404.
 func TestEmptyNotFoundFromNoRoute(t *testing.T) {
 	t.Parallel()
 	tr := transport(func(*http.Request) (*http.Response, error) {
-		res := said(http.StatusNotFound, "")
+		res := newResponse(http.StatusNotFound, "")
 		res.Header.Set("Content-Type", "application/json")
 		return res, nil
 	})
@@ -187,8 +185,8 @@ func sendAndCompare(t *testing.T, r *rig, body string, known bool) {
 	}
 }
 
-// TestContentEncodingIsNotTouched: neither unpacked, nor asked for in the
-// client's place.
+// TestContentEncodingIsNotTouched: bodies are not decompressed, and the gateway requests no
+// compression.
 func TestContentEncodingIsNotTouched(t *testing.T) {
 	t.Parallel()
 	var packed bytes.Buffer
@@ -196,9 +194,9 @@ func TestContentEncodingIsNotTouched(t *testing.T) {
 	_, err := z.Write([]byte(pattern(10_000)))
 	require.NoError(t, err)
 	require.NoError(t, z.Close())
-	asked := make(chan string, 2)
+	accepted := make(chan string, 2)
 	r := setup{upstream: func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.Header.Get("Accept-Encoding")
+		accepted <- r.Header.Get("Accept-Encoding")
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Header().Set("Content-Length", strconv.Itoa(packed.Len()))
 		_, _ = w.Write(packed.Bytes())
@@ -206,27 +204,27 @@ func TestContentEncodingIsNotTouched(t *testing.T) {
 	req := r.request(t, http.MethodGet, "/", http.NoBody)
 	req.Header.Set("Accept-Encoding", "gzip;q=0.5")
 	a := r.do(t, req)
-	require.Equal(t, "gzip;q=0.5", <-asked)
+	require.Equal(t, "gzip;q=0.5", <-accepted)
 	require.Equal(t, "gzip", a.header.Get("Content-Encoding"))
 	require.Equal(t, packed.String(), a.body)
 	require.EqualValues(t, packed.Len(), a.length)
 	require.Equal(t, packed.String(), r.get(t).body)
-	require.Empty(t, <-asked)
+	require.Empty(t, <-accepted)
 }
 
-// TestBadAnswers: what is no HTTP never reaches the client; it gets a 502.
-func TestBadAnswers(t *testing.T) {
+// TestBadResponses: invalid HTTP never reaches the client; it gets a 502.
+func TestBadResponses(t *testing.T) {
 	t.Parallel()
 	for name, raw := range map[string]string{
-		"nothing":                "",
-		"not HTTP":               "SSH-2.0-OpenSSH_9\r\n\r\n",
-		"cut head":               "HTTP/1.1 200 OK\r\nX-A: 1\r\n",
-		"status below 100":       "HTTP/1.1 099 X\r\n\r\n",
-		"two lengths":            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
-		"negative length":        "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nabc",
-		"unknown coding":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-		"endless head":           "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("x", 300<<10) + "\r\n\r\n",
-		"101 that nobody wanted": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		"nothing":               "",
+		"not HTTP":              "SSH-2.0-OpenSSH_9\r\n\r\n",
+		"cut head":              "HTTP/1.1 200 OK\r\nX-A: 1\r\n",
+		"status below 100":      "HTTP/1.1 099 X\r\n\r\n",
+		"two lengths":           "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc",
+		"negative length":       "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nabc",
+		"unknown coding":        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+		"endless head":          "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("x", 300<<10) + "\r\n\r\n",
+		"101 without a request": "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -249,7 +247,7 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// TestErrorsAreRelayed: an upstream's own error is the client's to read.
+// TestErrorsAreRelayed: an upstream's own error goes to the client.
 func TestErrorsAreRelayed(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 401, 404, 418, 429, 500, 501, 599} {

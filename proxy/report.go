@@ -6,41 +6,40 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// Blame is whose fault it was that an attempt was no success.
+// Blame is the party responsible for an attempt that was no success.
 type Blame uint8
 
-// Whose fault it may be. Circuits and the ejection of endpoints count BlameEndpoint only.
+// The parties. Circuits and the ejection of endpoints count BlameEndpoint only.
 const (
 	BlameNobody Blame = iota
-	// BlameEndpoint: the server that was called failed.
+	// BlameEndpoint means that the called server failed.
 	BlameEndpoint
-	// BlameRequest: any server would refuse the request.
+	// BlameRequest means that any server would refuse the request.
 	BlameRequest
-	// BlameCredential: the credential is spent, too busy, or not accepted.
+	// BlameCredential means that the credential is spent, limited or not accepted.
 	BlameCredential
-	// BlameClient: the client left, or sent a body that broke off.
+	// BlameClient means that the client left, or sent a body that broke off.
 	BlameClient
-	// BlameGateway: a layer of the gateway failed.
+	// BlameGateway means that a layer of the gateway failed.
 	BlameGateway
 )
 
-// Verdict is how an attempt ended, and whose fault that was.
+// Verdict is the judgment of an attempt, for [Report].
 type Verdict struct {
-	// Outcome is Success, Failure or Canceled. Default Success.
+	// Outcome is Success, Failure or Canceled. Default: Success.
 	Outcome Outcome
-	// Blame is whose fault it was. Default BlameNobody.
+	// Blame is the party responsible. Default: BlameNobody.
 	Blame Blame
-	// Repeatable says that another attempt may do better. Default false.
+	// Repeatable reports that another attempt may do better. Default: false.
 	Repeatable bool
-	// Err is why, for logs. Default none.
+	// Err is the reason, for logs. Default: nil.
 	Err error
 }
 
-// Report records the verdict on the attempt under way, for a RoundTripper that knows better
-// than what the response says. The context is that of the request it was given. Circuits,
-// balancers, retries and logs follow it. The first report of an attempt stands, and it must
-// be made before the response's body has ended; false: it is too late, ctx has no attempt,
-// or an attempt can't end so.
+// Report sets the verdict on the current attempt. Use it in a RoundTripper that knows more than
+// the response says. The context is that of its request. Circuits, balancers, retries and logs
+// follow the verdict. The first report of an attempt stands. Report returns false if the
+// response's body has already ended, if ctx has no attempt, or if v is not valid.
 func Report(ctx context.Context, v Verdict) bool {
 	a := exchange.Current(ctx)
 	if a == nil || v.Outcome < Success || v.Outcome > Canceled || v.Blame > BlameGateway {

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// ownEngine is a transport of somebody's own: what its server says is in words of its own.
+// ownEngine is a custom transport for a server with errors of its own.
 type ownEngine struct{ next http.RoundTripper }
 
 func (e ownEngine) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -43,8 +43,8 @@ func ExampleReport() {
 	}))
 	defer model.Close()
 	target, _ := url.Parse(model.URL)
-	// ownEngine is a RoundTripper that calls proxy.Report when its server says, with
-	// status 200, that it is warming up.
+	// ownEngine is a RoundTripper that calls proxy.Report when its server responds, with status
+	// 200, that it is warming up.
 	gateway, err := proxy.New(proxy.Config{
 		Target: target, Transport: ownEngine{model.Client().Transport},
 		OnEvent: func(_ context.Context, e proxy.Event) {
@@ -68,7 +68,7 @@ func ExampleReport() {
 	// 200 hello
 }
 
-// What a RoundTripper reports is what circuits count, whatever the response says.
+// Circuits count what a RoundTripper reports, whatever the response says.
 func TestReport(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -91,7 +91,7 @@ func TestReport(t *testing.T) {
 			p := newProxy(t, proxy.Config{OnEvent: ev.on, Target: parse(t, "http://up"), Retry: proxy.Retry{Attempts: -1}, Transport: circuits.Transport(transport(func(req *http.Request) (*http.Response, error) {
 				assert.True(t, proxy.Report(req.Context(), tt.verdict))
 				assert.False(t, proxy.Report(req.Context(), proxy.Verdict{}), "the first one stands")
-				return said(tt.status, "x"), nil
+				return newResponse(tt.status, "x"), nil
 			}))})
 			for range 3 {
 				serve(p, request(t, http.MethodGet, nil))

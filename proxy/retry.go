@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -8,39 +10,41 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/retryafter"
 )
 
-// Retry says which tries are repeated. A try is repeated only before anything
-// of an answer went to the client, only while its body can be sent again, and
-// only within the budget. Zero means the default, negative means off.
+// Retry configures retries. An attempt is retried only if the client has received nothing of its
+// response, its body can be sent again, and the budget allows it. Zero values select the defaults,
+// negative ones disable.
 type Retry struct {
-	// Attempts is the most tries of one exchange, the first included. Default 3;
-	// negative or 1: none is repeated.
+	// Attempts is the maximum number of attempts per exchange, from 1 to 10, the first
+	// included. Default: 3; negative or 1: no retries.
 	Attempts int
-	// Repeat reports whether a request may be sent again after an upstream may
-	// have acted on it. Requests that no upstream got are repeated in any case.
-	// Default [Idempotent]; [Always] suits inference, where a repeated call
-	// costs tokens and harms nobody.
+	// Repeat reports whether a request may be sent again although an upstream may have acted on
+	// it. Requests that reached no upstream are retried in any case. Use [Always] for
+	// inference, where a repeated call only costs tokens. Default: [Idempotent].
 	Repeat func(*http.Request) bool
-	// Statuses are answers that are treated as a failed try.
-	// Default 429, 500, 502, 503, 504 and 529; empty but not nil: none.
+	// Statuses are the response statuses that count as a failed attempt. Default: 429, 500,
+	// 502, 503, 504 and 529; empty but not nil: none.
 	Statuses []int
-	// Backoff is the upper bound of the first wait between tries; it doubles up
-	// to MaxBackoff, and the wait is drawn evenly from zero to it ("full
-	// jitter"). Defaults 25 ms and 1 s.
+	// Backoff is the upper bound of the first wait between attempts; it doubles up to
+	// MaxBackoff. The wait is drawn uniformly from zero to the bound ("full jitter"). Default:
+	// 25 ms and 1 s.
 	Backoff, MaxBackoff time.Duration
-	// MaxRetryAfter is the longest Retry-After that is waited for when there
-	// is no other endpoint; with a longer one the answer goes to the client.
-	// Default 2 s; negative: none is waited for.
+	// MaxRetryAfter is the longest Retry-After that is waited for if there is no other
+	// endpoint. With a longer one the client receives the response. Default: 2 s; negative: no
+	// wait.
 	MaxRetryAfter time.Duration
-	// BudgetRatio and BudgetReserve bound all extra tries together, repeated ones,
-	// fallbacks and hedges, over ten seconds: so many per request, or so many a
-	// second, whichever is more. Defaults 0.2 and 1. Source: Finagle's RetryBudget.
+	// BudgetRatio and BudgetReserve limit all extra attempts over ten seconds: retries,
+	// fallbacks and hedges. BudgetRatio is a number per request, BudgetReserve one per second;
+	// the larger result applies. Default: 0.2 and 1. Source: Finagle's RetryBudget.
 	BudgetRatio, BudgetReserve float64
 }
 
-// Idempotent reports whether a request may be repeated by RFC 9110 §9.2.2, or
-// carries an Idempotency-Key.
+// Idempotent reports whether a request may be repeated according to RFC 9110 §9.2.2, or carries an
+// Idempotency-Key.
 func Idempotent(r *http.Request) bool {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
@@ -49,12 +53,12 @@ func Idempotent(r *http.Request) bool {
 	return r.Header.Get("Idempotency-Key") != ""
 }
 
-// Always reports true: every request may be repeated.
+// Always reports true. Use it as Retry.Repeat if every request may be repeated.
 func Always(*http.Request) bool { return true }
 
-// retryPolicy is a Retry with its defaults filled in.
+// retryPolicy is a Retry with its defaults applied.
 type retryPolicy struct {
-	tries                              int
+	attempts                           int
 	repeat                             func(*http.Request) bool
 	statuses                           []int
 	backoff, maxBackoff, maxRetryAfter time.Duration
@@ -63,10 +67,10 @@ type retryPolicy struct {
 
 func (r Retry) resolve() (retryPolicy, error) {
 	p := retryPolicy{
-		tries: orDefault(r.Attempts, 3), repeat: r.Repeat, statuses: r.Statuses,
-		backoff: orDefault(r.Backoff, 25*time.Millisecond), maxBackoff: orDefault(r.MaxBackoff, time.Second),
-		maxRetryAfter: orDefault(r.MaxRetryAfter, 2*time.Second),
-		ratio:         orDefault(r.BudgetRatio, 0.2), reserve: orDefault(r.BudgetReserve, 1),
+		attempts: cmp.Or(r.Attempts, 3), repeat: r.Repeat, statuses: r.Statuses,
+		backoff: cmp.Or(r.Backoff, 25*time.Millisecond), maxBackoff: cmp.Or(r.MaxBackoff, time.Second),
+		maxRetryAfter: cmp.Or(r.MaxRetryAfter, 2*time.Second),
+		ratio:         cmp.Or(r.BudgetRatio, 0.2), reserve: cmp.Or(r.BudgetReserve, 1),
 	}
 	if p.repeat == nil {
 		p.repeat = Idempotent
@@ -75,8 +79,8 @@ func (r Retry) resolve() (retryPolicy, error) {
 		p.statuses = []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout, 529}
 	}
 	var faults []error
-	if p.tries > 10 {
-		faults = append(faults, fmt.Errorf("proxy: Retry.Attempts: %d is more than 10", p.tries))
+	if p.attempts > 10 {
+		faults = append(faults, fmt.Errorf("proxy: Retry.Attempts: %d is more than 10", p.attempts))
 	}
 	if !(p.ratio <= 1) {
 		faults = append(faults, fmt.Errorf("proxy: Retry.BudgetRatio: %v is more than 1", p.ratio))
@@ -92,7 +96,7 @@ func (r Retry) resolve() (retryPolicy, error) {
 	return p, errors.Join(faults...)
 }
 
-// wait is how long to pause before the try after number n.
+// wait returns the pause before the attempt after number n.
 func (p *retryPolicy) wait(n int) time.Duration {
 	if p.backoff <= 0 {
 		return 0
@@ -105,3 +109,73 @@ func (p *retryPolicy) wait(n int) time.Duration {
 }
 
 func (p *retryPolicy) repeats(status int) bool { return slices.Contains(p.statuses, status) }
+
+// isFailure reports whether an attempt's verdict allows another attempt in its place.
+func (p *retryPolicy) isFailure(v exchange.Verdict, res *http.Response) bool {
+	if !v.Repeatable || v.Elsewhere || exchange.IsRefused(v.Err) { // a layer that refused would do so again
+		return false
+	}
+	if res != nil && res.StatusCode >= http.StatusBadRequest {
+		return p.repeats(res.StatusCode)
+	}
+	return v.Outcome == exchange.Failure
+}
+
+// repeats implements exchange.Exchange.Repeats for the layers below.
+func (x *call) repeats(a *exchange.Attempt, v exchange.Verdict) bool {
+	var res *http.Response
+	if status := a.Status(); status > 0 {
+		res = &http.Response{StatusCode: status, Header: a.Header()}
+	}
+	_, again := x.follows(a, v, res)
+	return again
+}
+
+// again decides whether an attempt is retried, and after which wait. It takes nothing from the
+// budget.
+func (x *call) again(t *attempt, res *http.Response) (time.Duration, bool) {
+	last := t.Latest()
+	return x.follows(last, last.Verdict(), res)
+}
+
+func (x *call) follows(a *exchange.Attempt, v exchange.Verdict, res *http.Response) (time.Duration, bool) {
+	p := &x.p.retry
+	n := int(x.attempts.Load())
+	if x.x.Final() || x.upload != nil || n >= p.attempts || x.clientGone() || x.deadline.passed(time.Now()) || !p.isFailure(v, res) {
+		return 0, false
+	}
+	if !v.Unsent && !p.repeat(x.c.Request) {
+		return 0, false
+	}
+	return p.pause(n, a.Others(), v, res, time.Now())
+}
+
+// pause returns the wait after the attempt of this number. It honors Retry-After unless the
+// next attempt goes to another endpoint. A rate limit without Retry-After goes to the client if
+// there is no other endpoint.
+func (p *retryPolicy) pause(number, others int, v exchange.Verdict, res *http.Response, now time.Time) (time.Duration, bool) {
+	wait := p.wait(number)
+	if res == nil || others > 0 {
+		return wait, true
+	}
+	after, ok := retryafter.Parse(res.Header, now)
+	if !ok {
+		return wait, v.Blame != exchange.Credential
+	}
+	return max(wait, after), after <= p.maxRetryAfter
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// calls counts the tries that ended with res or err, and notes their times.
+// calls counts attempts and their times, and ends them with res or err.
 type calls struct {
 	at   []time.Time
 	next transport
@@ -33,7 +33,7 @@ func (c *calls) RoundTrip(req *http.Request) (*http.Response, error) {
 	return c.next(req)
 }
 
-// gaps are the waits between tries.
+// gaps returns the waits between attempts.
 func (c *calls) gaps() []time.Duration {
 	var list []time.Duration
 	for i := 1; i < len(c.at); i++ {
@@ -44,7 +44,7 @@ func (c *calls) gaps() []time.Duration {
 
 func status(n int, header ...string) transport {
 	return func(*http.Request) (*http.Response, error) {
-		res := said(n, "no")
+		res := newResponse(n, "no")
 		for i := 0; i < len(header); i += 2 {
 			res.Header.Set(header[i], header[i+1])
 		}
@@ -58,59 +58,59 @@ func fails(err error) transport {
 
 func never(*http.Request) bool { return false }
 
-// TestWhatIsRepeated: three tries or one, and what the client gets in the end.
+// TestWhatIsRepeated: three attempts or one, and the client's response.
 func TestWhatIsRepeated(t *testing.T) {
 	t.Parallel()
 	refused := &apierror.Error{Status: 503, Code: "no_endpoint", Message: "No endpoint."}
 	dial := fmt.Errorf("wrapped: %w", errDial)
 	for name, c := range map[string]struct {
-		method string
-		next   transport
-		retry  proxy.Retry
-		key    string
-		tries  int
-		status int
+		method   string
+		next     transport
+		retry    proxy.Retry
+		key      string
+		attempts int
+		status   int
 	}{
-		"502":                         {next: status(502), tries: 3, status: 502},
-		"503":                         {next: status(503), tries: 3, status: 503},
-		"504":                         {next: status(504), tries: 3, status: 504},
-		"529":                         {next: status(529), tries: 3, status: 529},
-		"429 with a wait":             {next: status(429, "Retry-After", "1"), tries: 3, status: 429},
-		"429 without":                 {next: status(429), tries: 1, status: 429},
-		"500":                         {next: status(500), tries: 3, status: 500},
-		"501":                         {next: status(501), tries: 1, status: 501},
-		"404":                         {next: status(404), tries: 1, status: 404},
-		"408":                         {next: status(408), tries: 1, status: 408},
-		"425":                         {next: status(425), tries: 1, status: 425},
-		"200":                         {next: status(200), tries: 1, status: 200},
-		"own statuses":                {next: status(500), retry: proxy.Retry{Statuses: []int{500}}, tries: 3, status: 500},
-		"no statuses":                 {next: status(503), retry: proxy.Retry{Statuses: []int{}}, tries: 1, status: 503},
-		"HEAD":                        {method: http.MethodHead, next: status(503), tries: 3, status: 503},
-		"OPTIONS":                     {method: http.MethodOptions, next: status(503), tries: 3, status: 503},
-		"PUT":                         {method: http.MethodPut, next: status(503), tries: 3, status: 503},
-		"DELETE":                      {method: http.MethodDelete, next: status(503), tries: 3, status: 503},
-		"POST":                        {method: http.MethodPost, next: status(503), tries: 1, status: 503},
-		"PATCH":                       {method: http.MethodPatch, next: status(503), tries: 1, status: 503},
-		"POST with a key":             {method: http.MethodPost, next: status(503), key: "k", tries: 3, status: 503},
-		"POST, Always":                {method: http.MethodPost, next: status(503), retry: proxy.Retry{Repeat: proxy.Always}, tries: 3, status: 503},
-		"GET, never":                  {next: status(503), retry: proxy.Retry{Repeat: never}, tries: 1, status: 503},
-		"broken connection":           {next: fails(io.ErrUnexpectedEOF), tries: 3, status: 502},
-		"broken connection, POST":     {method: http.MethodPost, next: fails(io.ErrUnexpectedEOF), tries: 1, status: 502},
-		"broken, POST, Always":        {method: http.MethodPost, next: fails(io.EOF), retry: proxy.Retry{Repeat: proxy.Always}, tries: 3, status: 502},
-		"no connection, POST":         {method: http.MethodPost, next: fails(dial), tries: 3, status: 502},
-		"no connection, never":        {next: fails(dial), retry: proxy.Retry{Repeat: never}, tries: 3, status: 502},
-		"no connection, PATCH":        {method: http.MethodPatch, next: fails(dial), tries: 3, status: 502},
-		"the gateway's own no":        {next: fails(refused), tries: 1, status: 503},
-		"the gateway's own no, deep":  {next: fails(fmt.Errorf("x: %w", refused)), tries: 1, status: 503},
-		"the gateway's own no, dial":  {next: fails(errors.Join(refused, dial)), tries: 1, status: 503},
-		"an impossible status":        {next: status(42), tries: 3, status: 502},
-		"an impossible, high one":     {next: status(1000), tries: 3, status: 502},
-		"a status of its own":         {next: status(999), tries: 1, status: 999},
-		"Attempts 5":                  {next: status(503), retry: proxy.Retry{Attempts: 5}, tries: 5, status: 503},
-		"Attempts 1":                  {next: fails(dial), retry: proxy.Retry{Attempts: 1}, tries: 1, status: 502},
-		"Attempts off":                {next: fails(dial), retry: proxy.Retry{Attempts: -1}, tries: 1, status: 502},
-		"no budget":                   {next: fails(dial), retry: proxy.Retry{BudgetRatio: -1, BudgetReserve: -1}, tries: 1, status: 502},
-		"no budget leaves the status": {next: status(503), retry: proxy.Retry{BudgetRatio: -1, BudgetReserve: -1}, tries: 1, status: 503},
+		"502":                         {next: status(502), attempts: 3, status: 502},
+		"503":                         {next: status(503), attempts: 3, status: 503},
+		"504":                         {next: status(504), attempts: 3, status: 504},
+		"529":                         {next: status(529), attempts: 3, status: 529},
+		"429 with a wait":             {next: status(429, "Retry-After", "1"), attempts: 3, status: 429},
+		"429 without":                 {next: status(429), attempts: 1, status: 429},
+		"500":                         {next: status(500), attempts: 3, status: 500},
+		"501":                         {next: status(501), attempts: 1, status: 501},
+		"404":                         {next: status(404), attempts: 1, status: 404},
+		"408":                         {next: status(408), attempts: 1, status: 408},
+		"425":                         {next: status(425), attempts: 1, status: 425},
+		"200":                         {next: status(200), attempts: 1, status: 200},
+		"own statuses":                {next: status(500), retry: proxy.Retry{Statuses: []int{500}}, attempts: 3, status: 500},
+		"no statuses":                 {next: status(503), retry: proxy.Retry{Statuses: []int{}}, attempts: 1, status: 503},
+		"HEAD":                        {method: http.MethodHead, next: status(503), attempts: 3, status: 503},
+		"OPTIONS":                     {method: http.MethodOptions, next: status(503), attempts: 3, status: 503},
+		"PUT":                         {method: http.MethodPut, next: status(503), attempts: 3, status: 503},
+		"DELETE":                      {method: http.MethodDelete, next: status(503), attempts: 3, status: 503},
+		"POST":                        {method: http.MethodPost, next: status(503), attempts: 1, status: 503},
+		"PATCH":                       {method: http.MethodPatch, next: status(503), attempts: 1, status: 503},
+		"POST with a key":             {method: http.MethodPost, next: status(503), key: "k", attempts: 3, status: 503},
+		"POST, Always":                {method: http.MethodPost, next: status(503), retry: proxy.Retry{Repeat: proxy.Always}, attempts: 3, status: 503},
+		"GET, never":                  {next: status(503), retry: proxy.Retry{Repeat: never}, attempts: 1, status: 503},
+		"broken connection":           {next: fails(io.ErrUnexpectedEOF), attempts: 3, status: 502},
+		"broken connection, POST":     {method: http.MethodPost, next: fails(io.ErrUnexpectedEOF), attempts: 1, status: 502},
+		"broken, POST, Always":        {method: http.MethodPost, next: fails(io.EOF), retry: proxy.Retry{Repeat: proxy.Always}, attempts: 3, status: 502},
+		"no connection, POST":         {method: http.MethodPost, next: fails(dial), attempts: 3, status: 502},
+		"no connection, never":        {next: fails(dial), retry: proxy.Retry{Repeat: never}, attempts: 3, status: 502},
+		"no connection, PATCH":        {method: http.MethodPatch, next: fails(dial), attempts: 3, status: 502},
+		"the gateway refused":         {next: fails(refused), attempts: 1, status: 503},
+		"the gateway refused, deep":   {next: fails(fmt.Errorf("x: %w", refused)), attempts: 1, status: 503},
+		"the gateway refused, dial":   {next: fails(errors.Join(refused, dial)), attempts: 1, status: 503},
+		"an impossible status":        {next: status(42), attempts: 3, status: 502},
+		"an impossible, high one":     {next: status(1000), attempts: 3, status: 502},
+		"a status of its own":         {next: status(999), attempts: 1, status: 999},
+		"Attempts 5":                  {next: status(503), retry: proxy.Retry{Attempts: 5}, attempts: 5, status: 503},
+		"Attempts 1":                  {next: fails(dial), retry: proxy.Retry{Attempts: 1}, attempts: 1, status: 502},
+		"Attempts off":                {next: fails(dial), retry: proxy.Retry{Attempts: -1}, attempts: 1, status: 502},
+		"no budget":                   {next: fails(dial), retry: proxy.Retry{BudgetRatio: -1, BudgetReserve: -1}, attempts: 1, status: 502},
+		"no budget leaves the status": {next: status(503), retry: proxy.Retry{BudgetRatio: -1, BudgetReserve: -1}, attempts: 1, status: 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,10 +123,10 @@ func TestWhatIsRepeated(t *testing.T) {
 					req.Header.Set("Idempotency-Key", c.key)
 				}
 				w := serve(p, req)
-				require.Len(t, tr.at, c.tries)
+				require.Len(t, tr.at, c.attempts)
 				require.Equal(t, c.status, w.Code)
-				require.Len(t, ev.tries(), c.tries)
-				require.Equal(t, c.tries, ev.next(t).Attempt)
+				require.Len(t, ev.attempts(), c.attempts)
+				require.Equal(t, c.attempts, ev.next(t).Attempt)
 			})
 		})
 	}
@@ -139,17 +139,17 @@ func orGet(method string) string {
 	return method
 }
 
-// TestLaterTrySucceeds: what the failed ones said is not seen.
-func TestLaterTrySucceeds(t *testing.T) {
+// TestLaterAttemptSucceeds: the failed responses are not sent.
+func TestLaterAttemptSucceeds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var closed atomic.Int32
 		tr := &calls{}
 		tr.next = func(*http.Request) (*http.Response, error) {
 			if len(tr.at) == 3 {
-				return said(200, "fine"), nil
+				return newResponse(200, "fine"), nil
 			}
-			res := said(503, "sick")
+			res := newResponse(503, "sick")
 			res.Header.Set("X-Sick", "1")
 			res.Body = onClose{res.Body, func() { closed.Add(1) }}
 			return res, nil
@@ -158,7 +158,7 @@ func TestLaterTrySucceeds(t *testing.T) {
 		require.Equal(t, 200, w.Code)
 		require.Equal(t, "fine", w.Body.String())
 		require.NotContains(t, w.Header(), "X-Sick")
-		require.EqualValues(t, 2, closed.Load(), "the answers that were not used are closed")
+		require.EqualValues(t, 2, closed.Load(), "the unused responses are closed")
 	})
 }
 
@@ -173,14 +173,13 @@ func (c onClose) Close() error {
 	return c.ReadCloser.Close()
 }
 
-// TestBodyIsSentWholeEachTime, even when a try read only a part of it, and
-// Rewrite runs once.
+// TestBodyIsSentWholeEachTime: even if an attempt read only a part of it. Rewrite runs once.
 func TestBodyIsSentWholeEachTime(t *testing.T) {
 	t.Parallel()
 	body := pattern(100 << 10)
-	var tries, rewrites atomic.Int32
+	var attempts, rewrites atomic.Int32
 	r := setup{raw: func(conn net.Conn, req *http.Request) {
-		if tries.Add(1) < 3 {
+		if attempts.Add(1) < 3 {
 			_, _ = io.CopyN(io.Discard, req.Body, 10)
 			return
 		}
@@ -194,35 +193,35 @@ func TestBodyIsSentWholeEachTime(t *testing.T) {
 		out.Header.Add("X-Key", "1")
 	}}}.start(t)
 	require.Equal(t, 200, r.post(t, "/", strings.NewReader(body)).status)
-	require.EqualValues(t, 3, tries.Load())
+	require.EqualValues(t, 3, attempts.Load())
 	require.EqualValues(t, 1, rewrites.Load())
 }
 
-// TestRetryAfter: honoured when short, left to the client when long.
+// TestRetryAfter: it is honored if short, and left to the client if long.
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		value  string
-		retry  proxy.Retry
-		others int
-		tries  int
-		least  time.Duration
-		most   time.Duration
+		value    string
+		retry    proxy.Retry
+		others   int
+		attempts int
+		least    time.Duration
+		most     time.Duration
 	}{
-		"a second":            {value: "1", tries: 2, least: time.Second, most: time.Second},
-		"the longest":         {value: "2", tries: 2, least: 2 * time.Second, most: 2 * time.Second},
-		"too long":            {value: "3", tries: 1},
-		"far too long":        {value: "99999999999999999999", tries: 2, most: 25 * time.Millisecond},
-		"none":                {value: "0", tries: 2, most: 25 * time.Millisecond},
-		"no number":           {value: "soon", tries: 2, most: 25 * time.Millisecond},
-		"negative":            {value: "-5", tries: 2, most: 25 * time.Millisecond},
-		"own bound":           {value: "9", retry: proxy.Retry{MaxRetryAfter: 10 * time.Second}, tries: 2, least: 9 * time.Second, most: 9 * time.Second},
-		"never waited for":    {value: "1", retry: proxy.Retry{MaxRetryAfter: -1}, tries: 1},
-		"elsewhere is a free": {value: "60", others: 1, tries: 2, most: 25 * time.Millisecond},
+		"a second":            {value: "1", attempts: 2, least: time.Second, most: time.Second},
+		"the longest":         {value: "2", attempts: 2, least: 2 * time.Second, most: 2 * time.Second},
+		"too long":            {value: "3", attempts: 1},
+		"far too long":        {value: "99999999999999999999", attempts: 2, most: 25 * time.Millisecond},
+		"none":                {value: "0", attempts: 2, most: 25 * time.Millisecond},
+		"no number":           {value: "soon", attempts: 2, most: 25 * time.Millisecond},
+		"negative":            {value: "-5", attempts: 2, most: 25 * time.Millisecond},
+		"own bound":           {value: "9", retry: proxy.Retry{MaxRetryAfter: 10 * time.Second}, attempts: 2, least: 9 * time.Second, most: 9 * time.Second},
+		"never waited for":    {value: "1", retry: proxy.Retry{MaxRetryAfter: -1}, attempts: 1},
+		"elsewhere is a free": {value: "60", others: 1, attempts: 2, most: 25 * time.Millisecond},
 		// The bubble's clock begins at midnight, 2000-01-01.
-		"a date":           {value: "Sat, 01 Jan 2000 00:00:02 GMT", tries: 2, least: 2 * time.Second, most: 2 * time.Second},
-		"a date far off":   {value: "Sat, 01 Jan 2000 00:01:00 GMT", tries: 1},
-		"a date gone past": {value: "Fri, 31 Dec 1999 00:00:00 GMT", tries: 2, most: 25 * time.Millisecond},
+		"a date":           {value: "Sat, 01 Jan 2000 00:00:02 GMT", attempts: 2, least: 2 * time.Second, most: 2 * time.Second},
+		"a date far off":   {value: "Sat, 01 Jan 2000 00:01:00 GMT", attempts: 1},
+		"a date gone past": {value: "Fri, 31 Dec 1999 00:00:00 GMT", attempts: 2, most: 25 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -233,27 +232,26 @@ func TestRetryAfter(t *testing.T) {
 					return status(503, "Retry-After", c.value)(req)
 				}}
 				w := serve(newProxy(t, proxy.Config{Transport: tr, Retry: c.retry}), request(t, http.MethodGet, nil))
-				require.Len(t, tr.at, c.tries)
+				require.Len(t, tr.at, c.attempts)
 				for _, gap := range tr.gaps() {
 					require.GreaterOrEqual(t, gap, c.least)
 					require.LessOrEqual(t, gap, c.most)
 				}
 				require.Equal(t, 503, w.Code)
-				require.Equal(t, c.value, w.Header().Get("Retry-After"), "the client is told, too")
+				require.Equal(t, c.value, w.Header().Get("Retry-After"), "the client gets it, too")
 			})
 		})
 	}
 }
 
-// TestTooManyRequestsElsewhere: a 429 without Retry-After is worth another try
-// only at another endpoint.
+// TestTooManyRequestsElsewhere: a 429 without Retry-After is retried only at another endpoint.
 func TestTooManyRequestsElsewhere(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := &calls{next: func(req *http.Request) (*http.Response, error) {
-			try := exchange.Current(req.Context())
-			try.SetOthers(2 - try.Number())
-			return said(429, ""), nil
+			attempt := exchange.Current(req.Context())
+			attempt.SetOthers(2 - attempt.Number())
+			return newResponse(429, ""), nil
 		}}
 		serve(newProxy(t, proxy.Config{Transport: tr}), request(t, http.MethodGet, nil))
 		require.Len(t, tr.at, 2)
@@ -299,7 +297,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestBudget: repeated tries cannot multiply an outage.
+// TestBudget: retries cannot multiply an outage.
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -353,7 +351,7 @@ func TestBudgetOverTime(t *testing.T) {
 	})
 }
 
-// TestBudgetIsSharedWithLayersBelow: a fallback spends from the same purse.
+// TestBudgetIsSharedWithLayersBelow: a fallback spends from the same budget.
 func TestBudgetIsSharedWithLayersBelow(t *testing.T) {
 	t.Parallel()
 	granted := 0
@@ -363,21 +361,21 @@ func TestBudgetIsSharedWithLayersBelow(t *testing.T) {
 			granted++
 		}
 		failed := exchange.Verdict{Outcome: exchange.Failure, Blame: exchange.Endpoint, Repeatable: true, Err: errDial}
-		assert.True(t, a.Exchange().Repeats(a, failed), "the proxy would repeat it, if it could")
+		assert.True(t, a.Exchange().Repeats(a, failed), "the proxy would retry it, given a budget")
 		assert.False(t, a.Exchange().Repeats(a, exchange.Verdict{}))
 		return nil, errDial
 	})
 	ev := newEvents()
 	serve(newProxy(t, proxy.Config{Transport: tr, OnEvent: ev.on}), request(t, http.MethodGet, nil))
 	require.Equal(t, 10, granted)
-	require.Len(t, ev.tries(), 1)
+	require.Len(t, ev.attempts(), 1)
 }
 
-// TestNoRepeatAfterCommit: what the client has seen can't be taken back.
+// TestNoRepeatAfterCommit: what the client has received can't be replaced.
 func TestNoRepeatAfterCommit(t *testing.T) {
 	t.Parallel()
 	tr := &calls{next: func(*http.Request) (*http.Response, error) {
-		res := said(200, "")
+		res := newResponse(200, "")
 		res.Body = io.NopCloser(io.MultiReader(strings.NewReader("half"), broken{}))
 		res.ContentLength = -1
 		return res, nil
@@ -394,7 +392,7 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// TestNoRepeatOfStreamedBodies: they are gone once sent.
+// TestNoRepeatOfStreamedBodies: a streamed body can't be sent again.
 func TestNoRepeatOfStreamedBodies(t *testing.T) {
 	t.Parallel()
 	for name, next := range map[string]transport{"status": status(503), "no connection": fails(errDial)} {
@@ -410,10 +408,10 @@ func TestNoRepeatOfStreamedBodies(t *testing.T) {
 	}
 }
 
-// TestNoRepeatAfterTheClientLeft, neither at once nor after a wait.
+// TestNoRepeatAfterTheClientLeft: neither at once nor after a wait.
 func TestNoRepeatAfterTheClientLeft(t *testing.T) {
 	t.Parallel()
-	for name, wait := range map[string]time.Duration{"during the try": 0, "during the wait": time.Second} {
+	for name, wait := range map[string]time.Duration{"during the attempt": 0, "during the wait": time.Second} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

@@ -14,10 +14,9 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// reusing makes requests by an http.Transport. Servers close idle connections, some of them
-// in the moment in which one is used again: that is no failure. A request whose body can be
-// sent again is sent once more on a new connection, whatever its method; the error of any
-// other is an [exchange.ErrStale].
+// reusing sends requests by an http.Transport. A server may close an idle connection just as it is
+// reused: that is no failure. A request whose body can be sent again is sent once more on a new
+// connection, whatever its method; any other returns [exchange.ErrStale].
 type reusing struct {
 	*http.Transport
 
@@ -49,7 +48,7 @@ func (t reusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.fresh.RoundTrip(again)
 }
 
-// connection is what is known of the one that a request went over.
+// connection is the state of the connection that a request used.
 type connection struct{ reused, begun atomic.Bool }
 
 func (c *connection) trace() *httptrace.ClientTrace {
@@ -59,13 +58,13 @@ func (c *connection) trace() *httptrace.ClientTrace {
 	}
 }
 
-// closings are the errors of a connection that has ended.
+// closings are the errors of a closed connection.
 //
 //nolint:gochecknoglobals // a constant
 var closings = [...]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed}
 
-// isStale reports whether a request failed because a connection that was used before ended
-// before a byte of the response.
+// isStale reports whether a request failed because a reused connection ended before a byte of the
+// response.
 func (c *connection) isStale(err error) bool {
 	if err == nil || !c.reused.Load() || c.begun.Load() {
 		return false
@@ -73,6 +72,6 @@ func (c *connection) isStale(err error) bool {
 	if slices.ContainsFunc(closings[:], func(is error) bool { return errors.Is(err, is) }) {
 		return true
 	}
-	text := err.Error() // these have no names
+	text := err.Error() // these have no error values
 	return strings.Contains(text, "server closed idle connection") || strings.Contains(text, "server sent GOAWAY and closed the connection")
 }

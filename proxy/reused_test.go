@@ -24,7 +24,7 @@ import (
 
 type nthKey struct{}
 
-// forgetful is a server that closes connections which are still of use to others.
+// forgetful is a server that closes connections which clients still use.
 func forgetful(tb testing.TB, secure, two bool, idle time.Duration, drops bool) (*httptest.Server, *atomic.Int64) {
 	tb.Helper()
 	var dropped atomic.Int64
@@ -55,7 +55,7 @@ func forgetful(tb testing.TB, secure, two bool, idle time.Duration, drops bool) 
 	return s, &dropped
 }
 
-// trusting is a transport that knows a test server's certificate.
+// trusting is a transport that trusts a test server's certificate.
 func trusting(tb testing.TB, s *httptest.Server, protocol string) *proxy.Transport {
 	tb.Helper()
 	cfg := proxy.TransportConfig{Protocol: protocol}
@@ -69,8 +69,8 @@ func trusting(tb testing.TB, s *httptest.Server, protocol string) *proxy.Transpo
 	return tr
 }
 
-// Servers close idle connections, some just when one is used again: no request fails of it,
-// none is repeated by the proxy, and no circuit counts it.
+// Servers close idle connections, some just as one is reused: no request fails for that, the proxy
+// retries none, and no circuit counts it.
 func TestReusedConnections(t *testing.T) {
 	t.Parallel()
 	short, long := `{"model":"m"}`, strings.Repeat("a", 100<<10)
@@ -118,8 +118,8 @@ func TestReusedConnections(t *testing.T) {
 	}
 }
 
-// postOften has 40 clients make so many requests together, and returns how many failed. They
-// pause between them for about as long as the server keeps a connection.
+// postOften makes 40 clients send that many requests together, and returns how many failed.
+// They pause between them for about as long as the server keeps a connection.
 func postOften(r *rig, body string, posts int, pause time.Duration) int64 {
 	const clients = 40
 	var failed atomic.Int64
@@ -150,7 +150,7 @@ func isPosted(r *rig, body string) bool {
 	return err == nil && res.StatusCode == http.StatusOK
 }
 
-// A body that is not held can't be sent again. The upstream has not failed of it.
+// A body that is not in memory can't be sent again. That does not count against the upstream.
 func TestReusedConnectionOfUpload(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -15,16 +15,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// silent is an upstream that never answers.
+// silent is an upstream that never responds.
 func silent(req *http.Request) (*http.Response, error) {
 	<-req.Context().Done()
 	return nil, req.Context().Err()
 }
 
-// dripping answers with one byte per pause, n times, and then ends.
+// dripping responds with one byte per pause, n times, and then ends.
 func dripping(pause time.Duration, n int) transport {
 	return func(req *http.Request) (*http.Response, error) {
-		res := said(200, "")
+		res := newResponse(200, "")
 		res.ContentLength = -1
 		res.Body = io.NopCloser(&drip{req.Context(), pause, n})
 		return res, nil
@@ -53,39 +53,38 @@ func (d *drip) Read(p []byte) (int, error) {
 	}
 }
 
-// TestTimeouts in the bubble's time: which limit ends an exchange, when, and
-// what is said about it.
+// TestTimeouts in the bubble's time: which limit ends an exchange, when, and with which error.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	const s = time.Second
 	for name, c := range map[string]struct {
 		next     transport
 		timeouts proxy.Timeouts
-		tries    int
+		attempts int
 		after    time.Duration
 		status   int
 		body     string
 		err      error
 	}{
-		"first byte, default":     {next: silent, after: 120 * s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
-		"first byte":              {next: silent, timeouts: proxy.Timeouts{FirstByte: s}, after: s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
-		"first byte, each try":    {next: silent, timeouts: proxy.Timeouts{FirstByte: s}, tries: 3, after: 3 * s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
-		"total before first byte": {next: silent, timeouts: proxy.Timeouts{Total: 5 * s}, tries: 3, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
-		"total over all tries":    {next: silent, timeouts: proxy.Timeouts{FirstByte: 2 * s, Total: 5 * s}, tries: 9, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
-		"total without others":    {next: silent, timeouts: proxy.Timeouts{FirstByte: -1, Total: 5 * s}, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
-		"total, default":          {next: silent, timeouts: proxy.Timeouts{FirstByte: -1}, after: time.Hour, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
-		"total in the body":       {next: dripping(s, 100), timeouts: proxy.Timeouts{Total: 5*s + s/2}, after: 5*s + s/2, status: 200, body: "xxxxx", err: proxy.ErrTimeout},
-		"idle, default":           {next: dripping(301*s, 3), after: 300 * s, status: 200, err: proxy.ErrTimeout},
-		"idle":                    {next: dripping(3*s, 3), timeouts: proxy.Timeouts{Idle: 2 * s}, after: 2 * s, status: 200, err: proxy.ErrTimeout},
-		"slow but steady":         {next: dripping(59*s, 50), after: 59 * 50 * s, status: 200, body: strings.Repeat("x", 50)},
-		"no idle limit":           {next: dripping(30*time.Minute, 1), timeouts: proxy.Timeouts{Idle: -1}, after: 30 * time.Minute, status: 200, body: "x"},
-		"no limits":               {next: dripping(24*time.Hour, 3), timeouts: proxy.Timeouts{FirstByte: -1, Idle: -1, Total: -1}, after: 72 * time.Hour, status: 200, body: "xxx"},
+		"first byte, default":      {next: silent, after: 120 * s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
+		"first byte":               {next: silent, timeouts: proxy.Timeouts{FirstByte: s}, after: s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
+		"first byte, each attempt": {next: silent, timeouts: proxy.Timeouts{FirstByte: s}, attempts: 3, after: 3 * s, status: 504, body: "no response began in time", err: proxy.ErrTimeout},
+		"total before first byte":  {next: silent, timeouts: proxy.Timeouts{Total: 5 * s}, attempts: 3, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
+		"total over all attempts":  {next: silent, timeouts: proxy.Timeouts{FirstByte: 2 * s, Total: 5 * s}, attempts: 9, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
+		"total without others":     {next: silent, timeouts: proxy.Timeouts{FirstByte: -1, Total: 5 * s}, after: 5 * s, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
+		"total, default":           {next: silent, timeouts: proxy.Timeouts{FirstByte: -1}, after: time.Hour, status: 504, body: "the whole took too long", err: proxy.ErrTimeout},
+		"total in the body":        {next: dripping(s, 100), timeouts: proxy.Timeouts{Total: 5*s + s/2}, after: 5*s + s/2, status: 200, body: "xxxxx", err: proxy.ErrTimeout},
+		"idle, default":            {next: dripping(301*s, 3), after: 300 * s, status: 200, err: proxy.ErrTimeout},
+		"idle":                     {next: dripping(3*s, 3), timeouts: proxy.Timeouts{Idle: 2 * s}, after: 2 * s, status: 200, err: proxy.ErrTimeout},
+		"slow but steady":          {next: dripping(59*s, 50), after: 59 * 50 * s, status: 200, body: strings.Repeat("x", 50)},
+		"no idle limit":            {next: dripping(30*time.Minute, 1), timeouts: proxy.Timeouts{Idle: -1}, after: 30 * time.Minute, status: 200, body: "x"},
+		"no limits":                {next: dripping(24*time.Hour, 3), timeouts: proxy.Timeouts{FirstByte: -1, Idle: -1, Total: -1}, after: 72 * time.Hour, status: 200, body: "xxx"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				ev := newEvents()
-				retry := proxy.Retry{Attempts: max(c.tries, 1), Backoff: -1}
+				retry := proxy.Retry{Attempts: max(c.attempts, 1), Backoff: -1}
 				p := newProxy(t, proxy.Config{Transport: c.next, Timeouts: c.timeouts, Retry: retry, OnEvent: ev.on})
 				start := time.Now()
 				w := serve(p, request(t, http.MethodGet, nil))
@@ -113,8 +112,8 @@ func requireEnd(t *testing.T, ev proxy.Event, err error) {
 	require.Equal(t, proxy.Failure, ev.Outcome)
 }
 
-// TestSlowClientIsNotIdleUpstream: time spent on a client that does not read is
-// not held against the upstream.
+// TestSlowClientIsNotIdleUpstream: time spent on a client that does not read does not count
+// against the upstream.
 func TestSlowClientIsNotIdleUpstream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -134,8 +133,7 @@ func (w slow) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// TestDeadlineOfAMiddleware: an earlier handler's own limit is a timeout, not a
-// client that left.
+// TestDeadlineOfAMiddleware: an earlier handler's own limit is a timeout, not a client disconnect.
 func TestDeadlineOfAMiddleware(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -152,8 +150,7 @@ func TestDeadlineOfAMiddleware(t *testing.T) {
 	})
 }
 
-// TestSetTimeouts: exchanges that begin later have the new limits, those under
-// way keep theirs.
+// TestSetTimeouts: exchanges that begin later have the new limits, those in progress keep theirs.
 func TestSetTimeouts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -177,22 +174,22 @@ func TestSetTimeouts(t *testing.T) {
 	})
 }
 
-// TestConnectTimeoutReachesTheTransport through the context, with its default.
+// TestConnectTimeoutReachesTheTransport: through the context, with its default.
 func TestConnectTimeoutReachesTheTransport(t *testing.T) {
 	t.Parallel()
 	for set, want := range map[time.Duration]time.Duration{0: 5 * time.Second, time.Second: time.Second, -1: -1} {
 		var got time.Duration
 		p := newProxy(t, proxy.Config{Timeouts: proxy.Timeouts{Connect: set}, Transport: transport(func(req *http.Request) (*http.Response, error) {
 			got = exchange.Current(req.Context()).ConnectTimeout()
-			return said(200, ""), nil
+			return newResponse(200, ""), nil
 		})})
 		serve(p, request(t, http.MethodGet, nil))
 		require.Equal(t, want, got)
 	}
 }
 
-// TestTimeoutIsNoAbandonment: those below must be able to tell a limit from a
-// client that left.
+// TestTimeoutIsNoAbandonment: layers below must be able to distinguish a limit from a client
+// disconnect.
 func TestTimeoutIsNoAbandonment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,48 +16,46 @@ import (
 	"github.com/ginfer/ginfer/internal/h1"
 )
 
-// TransportConfig describes connections to upstreams. The zero value is good
-// for HTTP/1.1, and for HTTP/2 over TLS where the server offers it.
+// TransportConfig configures connections to upstreams. The zero value suits HTTP/1.1, and
+// HTTP/2 over TLS where the server offers it.
 type TransportConfig struct {
-	// Protocol is "" (HTTP/1.1, over TLS also HTTP/2), "http1" (only that),
-	// "http2" (only HTTP/2, over TLS), or "h2c" (HTTP/2 without TLS).
+	// Protocol is "" (HTTP/1.1, over TLS also HTTP/2), "http1" (HTTP/1.1 only), "http2" (HTTP/2
+	// only, over TLS), or "h2c" (HTTP/2 without TLS). Default: "".
 	Protocol string
-	// ConnectTimeout bounds TCP and then TLS set-up, each. A Proxy's
-	// Timeouts.Connect, when shorter, rules the TCP part. Default 5 s.
+	// ConnectTimeout bounds the set-up of TCP and of TLS, each. A shorter Timeouts.Connect of
+	// the Proxy applies to the TCP part. Default: 5 s.
 	ConnectTimeout time.Duration
-	// MaxIdlePerHost is how many unused connections are kept to one server.
-	// Default 512.
+	// MaxIdlePerHost is the number of idle connections kept per server. Default: 512.
 	MaxIdlePerHost int
-	// MaxPerHost bounds all connections to one server; further requests wait.
-	// Default 0: no bound. (Negative is the same.)
+	// MaxPerHost bounds the connections per server; further requests wait. Default: 0 or
+	// negative, no limit.
 	MaxPerHost int
-	// IdleTimeout closes unused connections. Default 55 s, below the 60 s
-	// that many servers keep theirs.
+	// IdleTimeout is the time after which an idle connection is closed. Default: 55 s, below
+	// the 60 s of many servers.
 	IdleTimeout time.Duration
-	// MaxHeaderBytes bounds the head of an answer. Default 256 KiB; negative is
-	// the same: there is always a bound.
+	// MaxHeaderBytes bounds the head of a response, in bytes. Default: 256 KiB, also if
+	// negative: there is always a limit.
 	MaxHeaderBytes int64
-	// CAFile has the certificates (PEM) that upstreams are checked against.
-	// Default "": the system's.
+	// CAFile is a PEM file with the certificates that authenticate upstreams. Default: "", the
+	// system's.
 	CAFile string
-	// CertFile and KeyFile are the client certificate (PEM) shown to upstreams
-	// that ask for one; read anew for each connection, so that it can be
-	// replaced. Default "": none.
+	// CertFile and KeyFile are PEM files with the client certificate for upstreams that request
+	// one. They are read for each connection, so that they can be replaced. Default: "", none.
 	CertFile, KeyFile string
-	// ServerName is checked in place of the URL's host. Default "".
+	// ServerName is the name to verify instead of the URL's host. Default: "", the host.
 	ServerName string
 }
 
-// Transport is what [NewTransport] returns: an http.RoundTripper, safe for
-// concurrent use. Short requests over plain HTTP/1.1 are written and read on the
-// calling goroutine; of an httptrace they call Got1xxResponse only. All others
-// go through an http.Transport.
+// Transport is an http.RoundTripper for upstreams, made by [NewTransport]. It is safe for
+// concurrent use. Short requests over plain HTTP/1.1 are written and read on the calling
+// goroutine; of an httptrace they call Got1xxResponse only. All others go through an
+// http.Transport.
 //
-// A server may close an idle connection in the moment in which it is used again. A
-// request that ends so, before a byte of the response, is sent once more, whatever its
-// method, if its body is held; of any other it is no failure of the upstream.
+// A server may close an idle connection just as it is reused. A request that ends this way,
+// before a byte of the response, is sent once more, whatever its method, if its body is in
+// memory. Otherwise it returns an error that does not count against the upstream.
 type Transport struct {
-	short *h1.Transport // nil: none are
+	short *h1.Transport // nil: not used
 	rest  reusing
 }
 
@@ -68,7 +67,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.rest.RoundTrip(req)
 }
 
-// CloseIdleConnections closes the connections that are not in use.
+// CloseIdleConnections closes the idle connections.
 func (t *Transport) CloseIdleConnections() {
 	if t.short != nil {
 		t.short.CloseIdleConnections()
@@ -76,17 +75,17 @@ func (t *Transport) CloseIdleConnections() {
 	t.rest.CloseIdleConnections()
 }
 
-// NewTransport returns a Transport set up for a gateway: many idle connections
-// per server, no transparent compression, a bound on header bytes, TCP and
-// HTTP/2 liveness checks. Files are read at once, so that a bad one is an error
-// here. Close its idle connections when it is no longer needed.
+// NewTransport returns a Transport with settings for a gateway: many idle connections per
+// server, no transparent compression, a limit on header bytes, TCP and HTTP/2 liveness checks.
+// It reads the files at once and returns an error if one is invalid. Close its idle connections
+// when it is no longer needed.
 func NewTransport(cfg TransportConfig) (*Transport, error) {
 	rest, err := newHTTPTransport(cfg)
 	if err != nil {
 		return nil, err
 	}
 	t := &Transport{rest: newReusing(rest)}
-	// A bound on all connections needs one pool for all of them.
+	// A limit on all connections needs a single pool.
 	if rest.Protocols.HTTP1() && rest.MaxConnsPerHost == 0 {
 		t.short = h1.New(h1.Config{
 			Dial: rest.DialContext, Rest: t.rest, MaxIdle: rest.MaxIdleConnsPerHost,
@@ -102,7 +101,7 @@ func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 	if err := errors.Join(tlsErr, protoErr); err != nil {
 		return nil, err
 	}
-	connect := orDefault(cfg.ConnectTimeout, 5*time.Second)
+	connect := cmp.Or(cfg.ConnectTimeout, 5*time.Second)
 	maxHeader := cfg.MaxHeaderBytes
 	if maxHeader <= 0 {
 		maxHeader = 256 << 10
@@ -114,15 +113,15 @@ func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 		TLSHandshakeTimeout:    max(connect, 0),
 		Protocols:              protocols,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
-		MaxIdleConnsPerHost:    orDefault(cfg.MaxIdlePerHost, 512),
+		MaxIdleConnsPerHost:    cmp.Or(cfg.MaxIdlePerHost, 512),
 		MaxConnsPerHost:        max(cfg.MaxPerHost, 0),
-		IdleConnTimeout:        max(orDefault(cfg.IdleTimeout, 55*time.Second), 0),
+		IdleConnTimeout:        max(cmp.Or(cfg.IdleTimeout, 55*time.Second), 0),
 		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true, // the client's Accept-Encoding goes upstream as it is
 	}, nil
 }
 
-// dial honours the connect timeout of the exchange that asked.
+// dial applies the connect timeout of the exchange.
 func dial(d *net.Dialer) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if limit := exchange.Current(ctx).ConnectTimeout(); limit > 0 {
@@ -154,7 +153,7 @@ func (cfg TransportConfig) protocols() (*http.Protocols, error) {
 
 func (cfg TransportConfig) tls() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: cfg.ServerName}
-	if cfg.CertFile == "" { // a resumed session would go on showing a certificate that was replaced
+	if cfg.CertFile == "" { // a resumed session would keep using a replaced certificate
 		c.ClientSessionCache = tls.NewLRUClientSessionCache(256)
 	}
 	var faults []error

@@ -13,29 +13,30 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
-// upgradeType returns the protocol that the client may switch to. Only
-// WebSocket passes: an "Upgrade: h2c" would open a way around everything that
-// looks at requests.
+// upgradeType returns the protocol that the client may switch to. Only WebSocket passes:
+// "Upgrade: h2c" would bypass every stage that inspects requests.
 func upgradeType(r *http.Request) string {
-	if r.ProtoMajor != 1 || !asksUpgrade(r.Header) || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	if r.ProtoMajor != 1 || !wantsUpgrade(r.Header) || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		return ""
 	}
 	return "websocket"
 }
 
 // tunnel joins the client's and the upstream's connection after a 101.
-func (x *call) tunnel(res *http.Response) {
+func (x *delivery) tunnel() {
+	res := x.res
 	defer func() { _ = res.Body.Close() }()
 	upstream, ok := res.Body.(io.ReadWriteCloser)
 	if !ok || x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
-		err := upstreamError(fmt.Errorf("switched to %q, asked for %q", res.Header.Get("Upgrade"), x.upgrade))
+		err := upstreamError(fmt.Errorf("switched to %q, requested %q", res.Header.Get("Upgrade"), x.upgrade))
 		x.attempt.Latest().Note(exchange.Verdict{Outcome: exchange.Failure, Blame: exchange.Endpoint, Err: err})
 		x.fail(err)
 		return
 	}
-	client, err := x.hijack(res)
+	client, err := x.hijack()
 	if err != nil {
 		x.settle(errors.Join(ErrClientClosed, err))
 		_ = x.c.Error(err)
@@ -50,7 +51,7 @@ func (x *call) tunnel(res *http.Response) {
 	x.outcome, x.err = Success, nil
 }
 
-// client is a hijacked connection and what was read of it before.
+// client is a hijacked connection with the bytes that were already read from it.
 type client struct {
 	io.Reader
 	net.Conn
@@ -58,15 +59,15 @@ type client struct {
 
 func (c client) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
-// hijack takes the client's connection over and sends the 101 on it.
-func (x *call) hijack(res *http.Response) (*client, error) {
+// hijack takes over the client's connection and sends the 101 on it.
+func (x *delivery) hijack() (*client, error) {
 	x.early.stop()
 	h := x.c.Writer.Header()
-	copyHeader(h, res.Header)
+	copyHeader(h, x.res.Header)
 	h.Set("Connection", "Upgrade")
 	h.Set("Upgrade", x.upgrade)
 	x.committed = true
-	x.c.Writer.WriteHeader(http.StatusSwitchingProtocols) // for those who ask the writer later
+	x.c.Writer.WriteHeader(http.StatusSwitchingProtocols) // for later readers of the writer's status
 	conn, rw, err := http.NewResponseController(x.c.Writer).Hijack()
 	if err != nil {
 		return nil, fmt.Errorf("proxy: take over the connection: %w", err)
@@ -75,17 +76,16 @@ func (x *call) hijack(res *http.Response) (*client, error) {
 	head := http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}
 	if err = errors.Join(head.Write(rw), rw.Flush()); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("proxy: answer 101: %w", err)
+		return nil, fmt.Errorf("proxy: send 101: %w", err)
 	}
-	// What the server has read already comes first. The rest is read from conn:
-	// reading on through rw would, at the client's end, cancel the request, and
-	// with it the tunnel while the upstream still has something to say.
+	// Bytes that the server has read come first. The rest is read from conn: reading through rw
+	// would cancel the request at the client's end, and the tunnel with it, while the upstream
+	// still sends.
 	before, _ := rw.Peek(rw.Reader.Buffered())
 	return &client{io.MultiReader(bytes.NewReader(bytes.Clone(before)), conn), conn}, nil
 }
 
-// tunnel copies both ways until both sides have ended, one has broken, or
-// nothing moved for idle.
+// tunnel copies both ways until both sides have ended, one has broken, or nothing moved for idle.
 type tunnel struct {
 	client   *client
 	upstream io.ReadWriteCloser
@@ -109,7 +109,7 @@ func (t *tunnel) close() {
 	})
 }
 
-// run returns the number of bytes that went to the client.
+// run returns the number of bytes sent to the client.
 func (t *tunnel) run() int64 {
 	var wg sync.WaitGroup
 	wg.Go(func() { t.copy(t.upstream, t.client, t.upstream) })
@@ -122,7 +122,7 @@ func (t *tunnel) run() int64 {
 	return n
 }
 
-// copy moves one direction and passes its end on.
+// copy copies one direction and passes its end on.
 func (t *tunnel) copy(dst io.Writer, src io.Reader, end any) int64 {
 	n, err := io.Copy(dst, progress{src, t})
 	half, ok := end.(interface{ CloseWrite() error })
@@ -132,7 +132,7 @@ func (t *tunnel) copy(dst io.Writer, src io.Reader, end any) int64 {
 	return n
 }
 
-// progress puts the idle limit off with every read.
+// progress restarts the idle limit with every read.
 type progress struct {
 	io.Reader
 	t *tunnel
@@ -146,15 +146,16 @@ func (p progress) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// tunnels are the upgraded connections of a Proxy, which http.Server.Shutdown
-// does not wait for.
+// tunnels tracks the upgraded connections of a Proxy, which http.Server.Shutdown does not wait
+// for.
 type tunnels struct {
-	mu    sync.Mutex
-	open  map[*tunnel]struct{}
-	empty chan struct{} // closed when the last one ends; nil while nobody waits
+	idle idle.Gate
+	mu   sync.Mutex
+	open map[*tunnel]struct{}
 }
 
 func (ts *tunnels) add(t *tunnel) {
+	ts.idle.Add()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	if ts.open == nil {
@@ -164,27 +165,10 @@ func (ts *tunnels) add(t *tunnel) {
 }
 
 func (ts *tunnels) remove(t *tunnel) {
+	defer ts.idle.Done()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	delete(ts.open, t)
-	if len(ts.open) == 0 && ts.empty != nil {
-		close(ts.empty)
-		ts.empty = nil
-	}
-}
-
-func (ts *tunnels) wait() <-chan struct{} {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if ts.empty == nil {
-		ts.empty = make(chan struct{})
-	}
-	ch := ts.empty
-	if len(ts.open) == 0 {
-		close(ch)
-		ts.empty = nil
-	}
-	return ch
 }
 
 func (ts *tunnels) closeAll() {
@@ -195,15 +179,13 @@ func (ts *tunnels) closeAll() {
 	}
 }
 
-// Drain waits until no upgraded connection is open. When ctx ends first, the
-// remaining ones are closed and its error returned. Ordinary exchanges need no
-// draining: http.Server.Shutdown waits for them.
+// Drain waits until no upgraded connection is open. When ctx ends first, it closes the
+// remaining ones and returns an error. Other exchanges need no draining: http.Server.Shutdown
+// waits for them.
 func (p *Proxy) Drain(ctx context.Context) error {
-	select {
-	case <-p.tunnels.wait():
-		return nil
-	case <-ctx.Done():
+	if err := p.tunnels.idle.Wait(ctx); err != nil {
 		p.tunnels.closeAll()
-		return fmt.Errorf("proxy: upgraded connections closed: %w", context.Cause(ctx))
+		return fmt.Errorf("proxy: upgraded connections closed: %w", err)
 	}
+	return nil
 }

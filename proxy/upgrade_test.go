@@ -23,8 +23,8 @@ const (
 	switched   = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: y\r\n\r\n"
 )
 
-// echo switches protocols, greets in the same packet, and says everything back
-// until the client has ended; then it says goodbye.
+// echo switches protocols, greets in the same packet, and echoes everything until the client
+// has ended; then it says goodbye.
 func echo(conn net.Conn, req *http.Request) {
 	if req.Header.Get("Connection") != "Upgrade" || req.Header.Get("Upgrade") != "websocket" || req.Header.Get("Sec-WebSocket-Key") != "x" {
 		_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad\r\nContent-Length: 0\r\n\r\n")
@@ -35,15 +35,15 @@ func echo(conn net.Conn, req *http.Request) {
 	_, _ = io.WriteString(conn, "bye")
 }
 
-// open sends text and returns the connection after the answer's head.
-func open(t *testing.T, r *rig, text string) (*net.TCPConn, *bufio.Reader, answer) {
+// open sends text and returns the connection after the response's head.
+func open(t *testing.T, r *rig, text string) (*net.TCPConn, *bufio.Reader, response) {
 	t.Helper()
 	conn, in := r.dial(t)
 	_, err := io.WriteString(conn, text)
 	require.NoError(t, err)
 	res, err := http.ReadResponse(in, nil)
 	require.NoError(t, err)
-	a := answer{status: res.StatusCode, header: res.Header}
+	a := response{status: res.StatusCode, header: res.Header}
 	if a.status != http.StatusSwitchingProtocols { // then there is no body
 		require.NoError(t, res.Body.Close())
 	}
@@ -59,8 +59,8 @@ func expect(t *testing.T, in io.Reader, text string) {
 	require.Equal(t, text, string(buf))
 }
 
-// TestUpgrade: both directions, bytes sent before the answer, each side's end
-// passed on, and the gateway's own record of it.
+// TestUpgrade: both directions, bytes sent before the response, each side's end passed on, and the
+// gateway's events.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	statuses := make(chan int, 1)
@@ -93,11 +93,11 @@ func TestUpgrade(t *testing.T) {
 	require.Equal(t, proxy.Success, got.Outcome)
 	require.Equal(t, 101, got.Status)
 	require.EqualValues(t, len("hello,early,line 0\nline 1\nline 2\nline 3\nline 4\nbye"), got.Bytes)
-	require.Len(t, r.events.tries(), 1)
+	require.Len(t, r.events.attempts(), 1)
 }
 
-// TestUpgradeRefusedByTheUpstream: its answer is an ordinary one, after which
-// the connection goes on.
+// TestUpgradeRefusedByTheUpstream: its response is an ordinary one, after which the connection
+// continues.
 func TestUpgradeRefusedByTheUpstream(t *testing.T) {
 	t.Parallel()
 	r := setup{raw: writes("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")}.start(t)
@@ -105,7 +105,7 @@ func TestUpgradeRefusedByTheUpstream(t *testing.T) {
 	for range 2 {
 		_, err := io.WriteString(conn, askUpgrade)
 		require.NoError(t, err)
-		require.Equal(t, "no", readAnswer(t, in))
+		require.Equal(t, "no", readResponse(t, in))
 	}
 }
 
@@ -115,8 +115,8 @@ func TestBadUpgrades(t *testing.T) {
 	for name, c := range map[string]struct{ raw, ask string }{
 		"another protocol": {"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", askUpgrade},
 		"no protocol":      {"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n", askUpgrade},
-		"not asked for":    {switched, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"},
-		"asked for h2c":    {switched, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n"},
+		"not requested":    {switched, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"},
+		"h2c requested":    {switched, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n"},
 		"no Connection":    {switched, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,8 +132,8 @@ func TestBadUpgrades(t *testing.T) {
 	}
 }
 
-// TestUpgradeWithBody is refused before the body has come: a client that wants to switch
-// sends none before it may.
+// TestUpgradeWithBody: it is refused before the body has come, since a client that wants to
+// switch sends none before.
 func TestUpgradeWithBody(t *testing.T) {
 	t.Parallel()
 	for name, framing := range map[string]string{"of a length": "Content-Length: 5\r\n\r\n", "in chunks": "Transfer-Encoding: chunked\r\n\r\n"} {
@@ -144,14 +144,14 @@ func TestUpgradeWithBody(t *testing.T) {
 				conn, in := r.dial(t)
 				_, err := io.WriteString(conn, strings.TrimSuffix(askUpgrade, "\r\n")+framing+body)
 				require.NoError(t, err)
-				require.Contains(t, readAnswer(t, in), `"code":"upgrade_not_supported"`)
+				require.Contains(t, readResponse(t, in), `"code":"upgrade_not_supported"`)
 				require.Equal(t, proxy.Refused, r.events.next(t).Outcome)
 			})
 		}
 	}
 }
 
-// TestOnlyWebSocketIsPassedOn: any other upgrade is asked for by nobody.
+// TestOnlyWebSocketIsPassedOn: no other upgrade is requested upstream.
 func TestOnlyWebSocketIsPassedOn(t *testing.T) {
 	t.Parallel()
 	r := setup{upstream: func(w http.ResponseWriter, r *http.Request) {
@@ -163,11 +163,10 @@ func TestOnlyWebSocketIsPassedOn(t *testing.T) {
 	conn, in := r.dial(t)
 	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n")
 	require.NoError(t, err)
-	require.Equal(t, "plain", readAnswer(t, in))
+	require.Equal(t, "plain", readResponse(t, in))
 }
 
-// TestUpgradeNeedsHTTP1: on HTTP/2 there is no connection to take over; gin's
-// writer would panic.
+// TestUpgradeNeedsHTTP1: on HTTP/2 there is no connection to take over; gin's writer would panic.
 func TestUpgradeNeedsHTTP1(t *testing.T) {
 	t.Parallel()
 	ev := newEvents()
@@ -183,7 +182,7 @@ func TestUpgradeNeedsHTTP1(t *testing.T) {
 	require.ErrorIs(t, ev.next(t).Err, proxy.ErrUpgrade)
 }
 
-// TestEitherSideEndsTheTunnel, and the other one learns of it.
+// TestEitherSideEndsTheTunnel: the other side receives the end.
 func TestEitherSideEndsTheTunnel(t *testing.T) {
 	t.Parallel()
 	t.Run("the upstream", func(t *testing.T) {
@@ -209,7 +208,7 @@ func TestEitherSideEndsTheTunnel(t *testing.T) {
 	})
 }
 
-// TestSilentTunnelIsClosed by its own limit; the others do not apply.
+// TestSilentTunnelIsClosed: by its own limit; the others do not apply.
 func TestSilentTunnelIsClosed(t *testing.T) {
 	t.Parallel()
 	r := setup{raw: echo, config: proxy.Config{Timeouts: proxy.Timeouts{Tunnel: 100 * time.Millisecond, Idle: time.Millisecond, Total: time.Hour}}}.start(t)
@@ -219,7 +218,7 @@ func TestSilentTunnelIsClosed(t *testing.T) {
 	require.Equal(t, "hello,", string(rest))
 }
 
-// TestDrain waits for tunnels to end, and ends those that don't.
+// TestDrain waits for tunnels to end, and closes those that don't.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	r := setup{raw: echo}.start(t)

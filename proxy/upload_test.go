@@ -21,8 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLongUploadStreams: a body over MaxBody reaches the upstream while the
-// client is still sending it, whole, and once.
+// TestLongUploadStreams: a body over MaxBody reaches the upstream while the client is still
+// sending it, complete and once.
 func TestLongUploadStreams(t *testing.T) {
 	t.Parallel()
 	for protocol, h2 := range protocols() {
@@ -32,9 +32,9 @@ func TestLongUploadStreams(t *testing.T) {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					began := make(chan struct{})
-					var tries atomic.Int32
+					var attempts atomic.Int32
 					r := setup{h2: h2, config: proxy.Config{MaxBody: 1000, Retry: proxy.Retry{Repeat: proxy.Always}}, upstream: func(w http.ResponseWriter, req *http.Request) {
-						tries.Add(1)
+						attempts.Add(1)
 						_, err := io.ReadFull(req.Body, make([]byte, 5000))
 						assert.NoError(t, err)
 						close(began)
@@ -51,7 +51,7 @@ func TestLongUploadStreams(t *testing.T) {
 						req.ContentLength = int64(len(body))
 					}
 					require.Equal(t, 503, r.do(t, req).status)
-					require.EqualValues(t, 1, tries.Load())
+					require.EqualValues(t, 1, attempts.Load())
 				})
 			}
 		})
@@ -69,7 +69,7 @@ func (w waiting) Read(p []byte) (int, error) {
 	return w.Reader.Read(p)
 }
 
-// TestDuplex: with a negative MaxBody both sides talk in turn.
+// TestDuplex: with a negative MaxBody both sides take turns.
 func TestDuplex(t *testing.T) {
 	t.Parallel()
 	for protocol, h2 := range protocols() {
@@ -101,25 +101,25 @@ func talk(t *testing.T, r *rig) {
 	res, err := r.client.Do(r.request(t, http.MethodPost, "/", in))
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
-	answers := bufio.NewReader(res.Body)
+	stream := bufio.NewReader(res.Body)
 	for i := range 5 {
 		_, err = fmt.Fprintf(out, "%d\n", i)
 		require.NoError(t, err)
-		line, err := answers.ReadString('\n')
+		line, err := stream.ReadString('\n')
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("you said %d\n", i), line)
 	}
 	require.NoError(t, out.Close())
-	rest, err := io.ReadAll(answers)
+	rest, err := io.ReadAll(stream)
 	require.NoError(t, err)
 	require.Empty(t, rest)
 }
 
-// smuggled is what must never be served: it follows a body that broke.
+// smuggled must never be served: it follows a body that broke.
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
-// brokenBodies are requests whose body can't be read to its end, each followed
-// by bytes that look like another request.
+// brokenBodies are requests whose body can't be read to its end, each followed by bytes that
+// look like another request.
 func brokenBodies() map[string]string {
 	const chunked = "POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 	return map[string]string{
@@ -134,9 +134,9 @@ func brokenBodies() map[string]string {
 	}
 }
 
-// TestNothingIsSmuggled: whether the body is held or streamed, whether the
-// upstream waits for it, answers early, is not there or refuses, the bytes after
-// a broken body are served by nobody, and the connection is closed.
+// TestNothingIsSmuggled: whether the body is held or streamed, whether the upstream waits for
+// it, responds early, is missing or refuses, the bytes after a broken body are never served,
+// and the connection is closed.
 func TestNothingIsSmuggled(t *testing.T) {
 	t.Parallel()
 	upstreams := map[string]setup{
@@ -144,7 +144,7 @@ func TestNothingIsSmuggled(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			_, _ = io.WriteString(w, r.URL.Path)
 		}},
-		"upstream answers early":         {upstream: func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }},
+		"upstream responds early":        {upstream: func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) }},
 		"no upstream":                    {config: proxy.Config{Target: nowhere(t), Retry: proxy.Retry{Attempts: 1}}},
 		"a transport that does not read": {upstream: http.NotFound, config: proxy.Config{Transport: status(503)}},
 		"a handler that panics":          {upstream: http.NotFound, config: proxy.Config{Rewrite: func(*gin.Context, *http.Request) { panic("oops") }}},
@@ -163,7 +163,7 @@ func TestNothingIsSmuggled(t *testing.T) {
 	}
 }
 
-// nowhere is an address at which nothing listens.
+// nowhere returns an address at which nothing listens.
 func nowhere(t *testing.T) *url.URL {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -172,8 +172,8 @@ func nowhere(t *testing.T) *url.URL {
 	return parse(t, "http://"+ln.Addr().String())
 }
 
-// notServed sends raw and makes sure that at most one request was seen by the
-// upstream and by the gateway, and that the connection ended.
+// notServed sends raw and requires that at most one request reached the upstream and the
+// gateway, and that the connection ended.
 func notServed(t *testing.T, s setup, raw string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -197,7 +197,7 @@ func notServed(t *testing.T, s setup, raw string) {
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection was left open")
 }
 
-// TestBrokenBody: the client is told, and no upstream is blamed.
+// TestBrokenBody: the client gets an error, and no upstream is blamed.
 func TestBrokenBody(t *testing.T) {
 	t.Parallel()
 	for limit, maxBody := range map[string]int64{"held": 0, "streamed": -1} {
@@ -222,8 +222,7 @@ func TestBrokenBody(t *testing.T) {
 	}
 }
 
-// TestHeldUploadKeepsTheConnection: the usual request costs no connection, even
-// when it fails.
+// TestHeldUploadKeepsTheConnection: the usual request keeps its connection, even when it fails.
 func TestHeldUploadKeepsTheConnection(t *testing.T) {
 	t.Parallel()
 	for name, maxBody := range map[string]int64{"held": 0, "streamed": -1} {
@@ -247,9 +246,9 @@ func TestHeldUploadKeepsTheConnection(t *testing.T) {
 	}
 }
 
-// TestEarlyAnswer: an upstream may answer before it has the body, which for
-// HTTP/1.1 costs the connection.
-func TestEarlyAnswer(t *testing.T) {
+// TestEarlyResponse: an upstream may respond before it has the body. On HTTP/1.1 the connection
+// is then closed.
+func TestEarlyResponse(t *testing.T) {
 	t.Parallel()
 	for protocol, h2 := range protocols() {
 		t.Run(protocol, func(t *testing.T) {
@@ -266,8 +265,8 @@ func TestEarlyAnswer(t *testing.T) {
 	}
 }
 
-// TestStreamedUploadIsCutByTheUpstream: a 502, and no panic of a body that is
-// read after the handler is gone (golang/go#68560).
+// TestStreamedUploadIsCutByTheUpstream: a 502, and no panic of a body that is read after the
+// handler has returned (golang/go#68560).
 func TestStreamedUploadIsCutByTheUpstream(t *testing.T) {
 	t.Parallel()
 	r := setup{config: proxy.Config{MaxBody: -1}, raw: func(_ net.Conn, req *http.Request) { _, _ = io.CopyN(io.Discard, req.Body, 10) }}.start(t)
@@ -298,14 +297,13 @@ func TestExpectContinue(t *testing.T) {
 			require.NoError(t, err)
 			_, err = io.WriteString(conn, "hello")
 			require.NoError(t, err)
-			require.Equal(t, "hello", readAnswer(t, in))
+			require.Equal(t, "hello", readResponse(t, in))
 		})
 	}
 }
 
-// TestSlowClient in the bubble's time: a body that drips in is dropped after a
-// grace of ten seconds, a slow but steady one is not, and a duplex one may pause
-// for the idle limit.
+// TestSlowClient in the bubble's time: a body sent byte by byte is dropped after a grace of ten
+// seconds, a slow but steady one is not, and a duplex one may pause for the idle limit.
 func TestSlowClient(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -330,7 +328,7 @@ func TestSlowClient(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newProxy(t, proxy.Config{MaxBody: c.maxBody, Timeouts: proxy.Timeouts{Idle: time.Minute}, Transport: transport(func(req *http.Request) (*http.Response, error) {
 					_, err := io.Copy(io.Discard, req.Body)
-					return said(200, ""), err
+					return newResponse(200, ""), err
 				})})
 				conn := pipeServer(t, engine(p))
 				start := time.Now()
@@ -357,7 +355,7 @@ func dripInto(conn net.Conn, length, piece int, pause time.Duration) {
 	}
 }
 
-// pipeServer serves one connection that lives in the bubble's time.
+// pipeServer serves one connection in the bubble's time.
 func pipeServer(t *testing.T, h http.Handler) net.Conn {
 	t.Helper()
 	client, server := net.Pipe()

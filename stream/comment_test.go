@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dispatches is what a decoder makes of a stream that dispatches at every blank line,
-// whatever came before it, as openai-go did from 1.12 to 3.40.
+// dispatches returns the events of a stream as a decoder that dispatches at every blank line
+// reads them, as openai-go did from 1.12 to 3.40.
 func dispatches(body string) []string {
 	var events []string
 	data := ""
@@ -35,7 +35,7 @@ func dispatches(body string) []string {
 func TestNothingAddedIsAnEvent(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		parts []string // with a heartbeat between them where one is possible
+		parts []string // with a heartbeat between them if one is possible
 		want  []string
 		beats int
 	}{
@@ -68,8 +68,8 @@ func TestNothingAddedIsAnEvent(t *testing.T) {
 	}
 }
 
-// Google's SDKs take an event for one only when it begins with "data:", so that none may
-// have a comment before it, in any form.
+// Google's SDKs accept an event only if it begins with "data:", so none may have a comment
+// before it.
 func TestNoHeartbeatForGemini(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]int{

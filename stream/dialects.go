@@ -10,44 +10,43 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Dialect describes the API of a model server that this module does not know, so that its
-// responses are read as those of any other: by the meter, by limits, and for the verdict on
-// an attempt. A place is a path of JSON members, as "outputs[].text"; [] is each element of
-// an array. What is left out is not known, and nobody's failure.
+// Dialect describes the API of a model server that this module does not know, so that the
+// meter, limits and verdicts can read its responses. A place is a path of JSON members, such as
+// "outputs[].text"; [] stands for each element of an array. A place that is left out is
+// unknown, and never counts as a failure.
 type Dialect struct {
-	// Paths are the ends of the paths that are called by POST, as "/v1/invoke". Required.
+	// Paths are the suffixes of the paths that are called by POST, such as "/v1/invoke". Required.
 	Paths []string
-	// Text, Reasoning and ToolCalls are the places of what the model writes, in JSON and in
-	// the events of a stream: its text, what it thinks, names and arguments of calls.
-	// Default none.
+	// Text, Reasoning and ToolCalls are the places of the model's output, in JSON and in the
+	// events of a stream: its text, its reasoning, and the names and arguments of calls.
+	// Default: none.
 	Text, Reasoning, ToolCalls []string
 	// Prompt are the places of the text in requests, for estimates. Members that many APIs
-	// share, as prompt, input and messages, need not be named. Default none.
+	// share (prompt, input and messages) need not be named. Default: none.
 	Prompt []string
-	// InputTokens, OutputTokens, CachedTokens and ReasoningTokens are the places of counts.
-	// Default none: tokens are estimated.
+	// InputTokens, OutputTokens, CachedTokens and ReasoningTokens are the places of token
+	// counts. Default: none, tokens are estimated.
 	InputTokens, OutputTokens, CachedTokens, ReasoningTokens string
-	// Finish is the place of the reason why the generation ended, a text. Default none.
+	// Finish is the place of the finish reason, a string. Default: none.
 	Finish string
-	// Done is the place of a boolean that is true in the last event. Default none.
+	// Done is the place of a boolean that is true in the last event. Default: none.
 	Done string
-	// Terminal are the types of the last event of a stream: its SSE name or its member
-	// "type". "[DONE]" always ends one. Default none.
+	// Terminal are the types of a stream's last event: its SSE name or its member "type".
+	// "[DONE]" always ends a stream. Default: none.
 	Terminal []string
-	// Error is the place of an error: a text, or an object with message, type and code.
-	// Default "error".
+	// Error is the place of an error: a string, or an object with message, type and code.
+	// Default: "error".
 	Error string
-	// OwesEnd says that a stream which has content, and then none of Finish, Done and
-	// Terminal, broke off. Default false: such a stream is complete.
+	// OwesEnd makes a stream with content, but without any of Finish, Done and Terminal, a
+	// broken one. Default: false, such a stream is complete.
 	OwesEnd bool
 }
 
-// Dialects are the APIs of model servers that an application adds to those that are known.
-// It is safe for concurrent use.
+// Dialects is a set of additional APIs of model servers. It is safe for concurrent use.
 type Dialects struct{ list []*llm.Dialect }
 
-// NewDialects checks dialects and returns them as one. The error joins every fault. A
-// request is of the first whose path fits.
+// NewDialects returns a set of dialects. It returns an error that joins all faults. A request
+// belongs to the first dialect with a matching path.
 func NewDialects(dialects ...Dialect) (*Dialects, error) {
 	var faults []error
 	out := &Dialects{list: make([]*llm.Dialect, 0, len(dialects))}
@@ -69,8 +68,8 @@ func NewDialects(dialects ...Dialect) (*Dialects, error) {
 	return out, nil
 }
 
-// Middleware returns the handler that has requests and their responses read by the
-// dialects. Place it first, before any stage that reads a body.
+// Middleware returns the handler that applies the dialects to requests and responses. Place it
+// first, before any stage that reads a body.
 func (d *Dialects) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Request = c.Request.WithContext(llm.WithDialects(c.Request.Context(), d.list))
@@ -97,8 +96,8 @@ func (d *Dialect) check() error {
 	return errors.Join(faults...)
 }
 
-// isPlace reports whether each part of a place is a name, with or without [] behind it. The
-// first may be [] alone: the text is an array then.
+// isPlace reports whether each part of a place is a name, optionally followed by []. The first
+// part may be [] alone: the text is an array then.
 func isPlace(place string) bool {
 	for i, part := range strings.Split(place, ".") {
 		name := part

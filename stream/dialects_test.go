@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// house is the API of a server that nobody knows.
+// house is the API of an unknown server.
 func house() stream.Dialect {
 	return stream.Dialect{
 		Paths: []string{"/v1/invoke"}, Text: []string{"outputs[].text"}, Reasoning: []string{"outputs[].thought"},
@@ -67,7 +67,7 @@ func ExampleNewDialects() {
 	// 200
 }
 
-// A dialect that is described is read as those that are known.
+// A described dialect is read like the known ones.
 func TestDialects(t *testing.T) {
 	t.Parallel()
 	const content = "data: {\"outputs\":[{\"text\":\"hello\"}]}\n\n"

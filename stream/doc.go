@@ -1,38 +1,41 @@
-// Package stream makes, reads and guards streams of server-sent events.
+// Package stream writes, reads, guards and meters streams of server-sent events.
 //
-// [Streams.Middleware] stands before the handler that streams, a proxy or your
-// own, and guards every response of type text/event-stream: a comment in silence,
-// so that nothing in between takes it for dead, and which no decoder takes for an event;
-// a deadline for each write, so that a client that does not read holds nothing; an idle
-// and a total limit; and a drain that lets streams end before the process does.
+// [Streams.Middleware] stands before the handler that streams, a proxy or your own, and guards
+// every response of type text/event-stream: with a comment during silence, so that no
+// intermediary closes the connection; a deadline for each write, so that a client that does not
+// read holds no resources; an idle and a total limit; and a drain that lets streams end before
+// the process does.
 //
 //	streams, err := stream.New(stream.Config{})
 //	r.POST("/v1/chat/completions", streams.Middleware(), gateway.Handler())
 //	// at the end of the process:
 //	err = streams.Drain(ctx)
 //
-// [Writer] writes events, [Reader] reads them, and [Hub] keeps the latest of
-// each stream so that a client that lost its connection can go on where it was
-// (Last-Event-ID).
+// [Writer] writes events, [Reader] reads them, and [Hub] keeps the latest events of each stream
+// so that a client that lost its connection can resume (Last-Event-ID).
 //
-// [Meter.Transport] stands behind, above the balancer: it counts the tokens of every
-// attempt, as the server says, and estimates and flags what it does not say, whatever way
-// the response ends. It never fails a request: an upstream that refuses to be asked for
-// usage is asked again without that, and left alone with it for a while.
+// [Meter.Transport] stands above the balancer. It counts the tokens of every attempt as the
+// server reports them, estimates and flags what the server does not report, and works however
+// the response ends. It never fails a request: if an upstream rejects the request for usage,
+// the request is sent again without it, and later requests to that upstream are not changed for
+// a while.
 //
 //	meter, err := stream.NewMeter(stream.MeterConfig{Report: ratelimit.Report})
 //	upstream := meter.Transport(pool)
 //
-// [Dialects] describe the APIs of model servers that this module does not know, so that
-// their responses are read as well.
+// [Dialects] describe the APIs of model servers that this module does not know, so that their
+// responses can be read as well.
 //
-// In the chain the middleware comes after everything that may still refuse a request, and
-// right before the proxy. Responses of other types pass unchanged, but for the
-// write deadline.
+// Place the middleware after everything that may reject a request, and right before the proxy.
+// Responses of other types pass unchanged, but for the write deadline.
 //
-// What happens on failure: a stream that reaches a limit gets an error event, in the
-// form of the API that the request calls, and no [DONE], and its connection is cut, so
-// that no client takes it for complete. Within an unfinished event nothing is added; it is only cut.
+// What happens on failure: a stream that reaches a limit gets an error event, in the format of
+// the requested API and without [DONE], and its connection is cut (closed), so that no client
+// takes it for complete. An unfinished event is only cut. The meter fails
+// open: it never fails a request.
+//
+// To read the code, start at Middleware in middleware.go, then guard.go (the writes) and limits.go
+// (the timer). The meter is in meter.go and tally.go.
 //
 // The format is that of the WHATWG HTML standard, §9.2
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html).

@@ -2,16 +2,15 @@ package stream
 
 import "time"
 
-// Event tells of a stream that ended.
+// Event describes a stream that has ended.
 type Event struct {
-	// Duration is its age, from the head of the answer on.
+	// Duration is the time since the head of the response.
 	Duration time.Duration
-	// Bytes is what the handler wrote; heartbeats are not in it.
+	// Bytes is the number of bytes that the handler wrote, without heartbeats.
 	Bytes int64
 	// Heartbeats is the number of comments sent.
 	Heartbeats int
-	// Err is why the guard ended it: [ErrIdle], [ErrTotal], [ErrDraining] or
-	// [ErrSlowClient]; nil when it did not. How the exchange ended is for the
-	// proxy to say.
+	// Err is the reason why the guard ended the stream: [ErrIdle], [ErrTotal], [ErrDraining] or
+	// [ErrSlowClient]; nil if it did not. The proxy reports the outcome of the exchange.
 	Err error
 }

@@ -63,7 +63,7 @@ func ExampleNewHub() {
 		fmt.Println(err)
 		return
 	}
-	topic, err := hub.Create("answer-7")
+	topic, err := hub.Create("response-7")
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -75,7 +75,7 @@ func ExampleNewHub() {
 	r := gin.New()
 	r.GET("/streams/:id", hub.Handler(func(c *gin.Context) string { return c.Param("id") }))
 	w := httptest.NewRecorder()
-	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/streams/answer-7", nil))
+	r.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/streams/response-7", nil))
 	for m, err := range stream.NewReader(w.Body, 0).All() {
 		if err != nil {
 			fmt.Println(err)
@@ -88,11 +88,11 @@ func ExampleNewHub() {
 	// world
 }
 
-// A meter counts what a request took, and asks for usage where the client did not.
+// A meter counts the tokens of a request, and requests usage if the client did not.
 func ExampleNewMeter() {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		fmt.Println("upstream was asked:", string(body))
+		fmt.Println("upstream got:", string(body))
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n"+
 			"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
@@ -111,11 +111,11 @@ func ExampleNewMeter() {
 		fmt.Println(err)
 		return
 	}
-	answer, err := io.ReadAll(res.Body)
-	fmt.Printf("%s%v\n", answer, err)
+	response, err := io.ReadAll(res.Body)
+	fmt.Printf("%s%v\n", response, err)
 	_ = res.Body.Close()
 	// Output:
-	// upstream was asked: {"stream_options":{"include_usage":true},"model":"m","stream":true}
+	// upstream got: {"stream_options":{"include_usage":true},"model":"m","stream":true}
 	// it took 9 and 1 tokens, estimated: false
 	// data: {"choices":[{"delta":{"content":"Hi"}}]}
 	//

@@ -16,46 +16,45 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// heartbeat is the shortest comment. No blank line follows it: a decoder that dispatches
-// at every blank line would see an event without data.
+// heartbeat is the shortest comment. No blank line follows it: some decoders dispatch an event
+// without data at every blank line.
 const heartbeat = ":\n"
 
-// endGrace is how long a client may take to hear why its stream ends.
+// endGrace is how long a client may take to receive the reason why its stream ends.
 const endGrace = time.Second
 
-// past is a deadline by which a connection is cut: what was written can't be
-// completed any more.
+// past is a deadline that cuts a connection: a started write can't be completed any more.
 var past = time.Unix(1, 0) //nolint:gochecknoglobals // a constant
 
-// guard is the writer of a guarded answer. The handler's goroutine and the
-// timer's write through it, one at a time.
+// guard is the writer of a guarded response. The handler's goroutine and the timer's write
+// through it, one at a time.
 type guard struct {
 	gin.ResponseWriter
 	streams *Streams
-	req     *http.Request // as it came
+	req     *http.Request // the inbound request
 	cancel  context.CancelCauseFunc
 	h2      bool
-	plain   bool // its clients know no comments
+	plain   bool // clients of this API don't support comments
 
 	life sync.Mutex // guards done; taken alone
-	done bool       // the handler has returned: the writer is the server's again
+	done bool       // the handler has returned: the writer belongs to the server again
 
-	ending  atomic.Bool // another goroutine waits to end it
+	ending  atomic.Bool // another goroutine waits to end the stream
 	mu      sync.Mutex
 	begun   bool // the head is written
-	stream  bool // and says text/event-stream
-	packed  bool // with an encoding or a length: nothing can be put in
+	stream  bool // the response is an event stream
+	packed  bool // it has an encoding or a length: nothing can be inserted
 	between llm.Splitter
 	timer   *time.Timer
 	cut     bool      // no more can be written
-	broken  bool      // and that was so before the handler returned
-	limit   time.Time // write deadline that the handler asked for
-	due     time.Time // the one that holds for this write
-	err     error     // why the guard ended it
+	broken  bool      // it was cut before the handler returned
+	limit   time.Time // the handler's write deadline
+	due     time.Time // the deadline of the current write
+	err     error     // the reason why the guard ended the stream
 
 	start     time.Time
-	lastEvent time.Time // the handler wrote
-	lastWrite time.Time // anybody wrote
+	lastEvent time.Time // the handler's last write
+	lastWrite time.Time // the last write of handler or guard
 	bytes     int64
 	beats     int
 }
@@ -103,7 +102,7 @@ func (g *guard) Flush() {
 	}
 }
 
-// FlushError is what http.ResponseController calls.
+// FlushError is used by http.ResponseController.
 func (g *guard) FlushError() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -154,8 +153,8 @@ func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// SetWriteDeadline is what http.ResponseController calls. A deadline in the
-// past cuts the connection, and no later one brings it back.
+// SetWriteDeadline is used by http.ResponseController. A deadline in the past cuts the
+// connection, and a later one does not restore it.
 func (g *guard) SetWriteDeadline(t time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -185,8 +184,8 @@ func (g *guard) ready() error {
 	return nil
 }
 
-// rest ends a write. HTTP/1 looks at a deadline only when it writes; HTTP/2
-// resets a stream at its deadline also in silence, so there it must go.
+// rest ends a write. HTTP/1 checks a deadline only during a write; HTTP/2 resets a stream at its
+// deadline even in silence, so there it must be lifted.
 func (g *guard) rest() {
 	if g.h2 && !g.cut {
 		g.deadline(g.limit)
@@ -208,12 +207,12 @@ func (g *guard) nextDeadline() time.Time {
 	return t
 }
 
-// deadline sets one where the connection has them; tests' recorders have not.
+// deadline sets a write deadline if the connection supports it; test recorders don't.
 func (g *guard) deadline(t time.Time) {
 	_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(t)
 }
 
-// begin looks at what kind of answer this is, when its head is written.
+// begin classifies the response when its head is written.
 func (g *guard) begin() {
 	g.begun = true
 	h := g.Header()
@@ -237,13 +236,13 @@ func (g *guard) wrote(p []byte) {
 	if !g.stream {
 		return
 	}
-	_ = g.between.Write(p) // takes all: nobody stops it
+	_ = g.between.Write(p) // takes all: the splitter has no sink that stops it
 	g.bytes += int64(len(p))
 	g.lastEvent = time.Now()
 	g.lastWrite = g.lastEvent
 }
 
-// explain notes a write that failed for the client's slowness.
+// explain turns the error of a write into [ErrSlowClient] if its deadline passed.
 func (g *guard) explain(err error) error {
 	if err == nil || g.cut || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err
@@ -261,12 +260,12 @@ func (g *guard) flush() error {
 		g.lastEvent = now // the client's slowness is not the handler's silence
 	}
 	if err == nil && !g.due.IsZero() && now.After(g.due) {
-		return os.ErrDeadlineExceeded // gin's writer keeps the error to itself
+		return os.ErrDeadlineExceeded // gin's writer drops the error
 	}
 	return err
 }
 
-// finish ends the guarding, when the handler returned or panicked.
+// finish ends guarding when the handler has returned or panicked.
 func (g *guard) finish(ctx context.Context, panicked bool) {
 	g.life.Lock()
 	g.done = true
@@ -277,14 +276,14 @@ func (g *guard) finish(ctx context.Context, panicked bool) {
 		g.timer = nil
 	}
 	if panicked && g.stream && !g.cut && (g.packed || !g.between.Between()) {
-		g.cut = true // nobody may add an event within an event
+		g.cut = true // no event may be inserted within an event
 		g.deadline(past)
 	}
 	if g.begun && !g.cut {
-		g.deadline(serverDeadline(ctx)) // the connection's next answer may be another's
+		g.deadline(serverDeadline(ctx)) // the connection's next response may be another handler's
 	}
 	if g.h2 && g.stream && !g.cut && ctx.Err() != nil {
-		_ = g.explain(g.resetReason()) // nobody writes any more
+		_ = g.explain(g.resetReason()) // there is no later write
 	}
 	g.broken = g.cut
 	g.cut = true
@@ -298,10 +297,10 @@ func (g *guard) finish(ctx context.Context, panicked bool) {
 	}
 }
 
-// resetReason is why HTTP/2 closed the stream, from the server's own writer: gin's keeps
-// errors of flushes to itself. A deadline can pass after its write returned, since the
-// server hears of a deadline's end later; the next flush then fails at once, well before
-// its own deadline. Deadlines of the handler's own are not the client's slowness.
+// resetReason returns the reason why HTTP/2 closed the stream, from the server's own writer,
+// since gin's drops the errors of flushes. A deadline can pass after its write returned; the
+// next flush then fails at once, well before its own deadline. A deadline set by the handler is
+// not the client's slowness.
 func (g *guard) resetReason() error {
 	if !g.limit.IsZero() && time.Now().After(g.limit) {
 		return nil
@@ -320,7 +319,7 @@ func (g *guard) resetReason() error {
 	return nil
 }
 
-// serverDeadline is the one that the server itself would have set.
+// serverDeadline returns the deadline that the server itself would have set.
 func serverDeadline(ctx context.Context) time.Time {
 	if s, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
 		return time.Now().Add(s.WriteTimeout)

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// start runs a server, over HTTP/2 if asked.
+// start runs a server, over HTTP/2 if h2 is set.
 func start(t *testing.T, h2 bool, handlers ...gin.HandlerFunc) *httptest.Server {
 	t.Helper()
 	e := gin.New()
@@ -45,8 +45,8 @@ func get(t *testing.T, srv *httptest.Server) (string, error) {
 	return string(body), err
 }
 
-// HTTP/2 resets a stream whose write deadline passes, also when nothing is
-// written: silence must have none.
+// HTTP/2 resets a stream whose write deadline passes, even if nothing is written: in silence
+// there must be no deadline.
 func TestSilenceIsNoSlowWrite(t *testing.T) {
 	t.Parallel()
 	for _, contentType := range []string{"text/event-stream", "application/json"} {
@@ -68,8 +68,8 @@ func TestSilenceIsNoSlowWrite(t *testing.T) {
 	}
 }
 
-// A drain that ends streams in the moment in which their handlers return must
-// not touch writers that the server has back.
+// A drain that ends streams just as their handlers return must not use writers that the server
+// has back.
 func TestDrainAgainstReturningHandlers(t *testing.T) {
 	t.Parallel()
 	for _, h2 := range []bool{false, true} {
@@ -103,7 +103,7 @@ func TestDrainAgainstReturningHandlers(t *testing.T) {
 	}
 }
 
-// A request that has not answered yet may become a stream: the drain waits.
+// A request without a response so far may become a stream: the drain waits.
 func TestDrainWaitsForRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -163,8 +163,7 @@ func TestNoHeartbeatInAKnownLength(t *testing.T) {
 	})
 }
 
-// After a panic within an event, or in a stream that is cut already, the
-// recovery's error event would not be one.
+// After a panic within an event, or in a stream that is already cut, no error event may follow.
 func TestPanicInsideAnEvent(t *testing.T) {
 	t.Parallel()
 	for name, idle := range map[string]time.Duration{"not cut": -1, "cut": 50 * time.Millisecond} {
@@ -204,7 +203,7 @@ func TestByteOrderMarkAfterAHeartbeat(t *testing.T) {
 	})
 }
 
-// gin's writer keeps a failed flush to itself; a slow client shows all the same.
+// gin's writer drops the error of a flush; a slow client is detected all the same.
 func TestSlowClientOfSmallEvents(t *testing.T) {
 	t.Parallel()
 	for _, h2 := range []bool{false, true} {
@@ -224,8 +223,8 @@ func TestSlowClientOfSmallEvents(t *testing.T) {
 	}
 }
 
-// heldUp is a writer on a machine that is held up at the second event until the server
-// resets the stream at its write deadline.
+// heldUp is a writer that stops at the second event until the server resets the stream at its
+// write deadline.
 type heldUp struct {
 	gin.ResponseWriter
 	reset  <-chan struct{}
@@ -242,8 +241,8 @@ func (h *heldUp) Write(p []byte) (int, error) {
 }
 
 // Over HTTP/2 a write deadline resets the stream although the write itself only filled a
-// buffer, and the flush after it fails long before its own deadline. A deadline that the
-// handler set, and that passes in silence, says nothing of the client.
+// buffer, and the next flush fails long before its own deadline. A deadline that the handler
+// set, and that passes in silence, is not the client's slowness.
 func TestResetByAPastWriteDeadline(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -281,7 +280,7 @@ func TestResetByAPastWriteDeadline(t *testing.T) {
 	}
 }
 
-// The server's own write timeout holds again for what is sent after the handler.
+// The server's own write timeout applies again after the handler.
 func TestServersWriteTimeoutReturns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -12,39 +13,38 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// What a [Hub] can say. Requests get these inside an *apierror.Error.
+// Errors of a [Hub]. A request receives them wrapped in an *apierror.Error.
 var (
-	// ErrNoTopic: there is no stream of that name, or no longer.
+	// ErrNoTopic is returned when there is no topic of that name, or no longer.
 	ErrNoTopic = errors.New("stream: no such topic")
-	// ErrTopicExists: there is one already.
+	// ErrTopicExists is returned when there is a topic of that name already.
 	ErrTopicExists = errors.New("stream: topic exists")
-	// ErrTooManyTopics: the hub is full.
+	// ErrTooManyTopics is returned when the hub has MaxTopics topics.
 	ErrTooManyTopics = errors.New("stream: too many topics")
-	// ErrGap: messages that the client needs are no longer there, or its
+	// ErrGap is returned when messages that the client needs are no longer available, or its
 	// Last-Event-ID is not one of this topic.
 	ErrGap = errors.New("stream: messages were lost")
-	// ErrClosed: the topic is closed.
+	// ErrClosed is returned when the topic is closed.
 	ErrClosed = errors.New("stream: topic is closed")
 )
 
-// HubConfig says how much a Hub remembers. Zero means the default.
+// HubConfig configures a Hub. Zero values select the defaults.
 type HubConfig struct {
-	// MaxMessages and MaxBytes bound what is held of each topic: the latest
-	// messages, as sent. Defaults 256 and 64 KiB.
+	// MaxMessages and MaxBytes bound the latest messages kept per topic, by number and by bytes
+	// as sent. Default: 256 and 64 KiB.
 	MaxMessages, MaxBytes int
-	// TTL is how long a closed topic can still be read. Default 60 s.
+	// TTL is how long a closed topic can still be read. Default: 60 s.
 	TTL time.Duration
-	// MaxTopics bounds the topics. Default 10,000.
+	// MaxTopics is the maximum number of topics. Default: 10,000.
 	MaxTopics int
-	// ErrorHandler answers a client that can't be served. Default
-	// [apierror.Abort].
+	// ErrorHandler responds to a client that can't be served. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
 }
 
-// Hub holds the latest messages of many streams, so that a client that lost
-// its connection can connect again and go on after the last message it got
-// (Last-Event-ID). Publishers never wait for readers. It lives in one process: a
-// client must come back to the same one. It is safe for concurrent use.
+// Hub keeps the latest messages of many streams, so that a client that lost its connection can
+// reconnect and resume after the last message it received (Last-Event-ID). Publishers never
+// wait for readers. A hub lives in one process: a client must reconnect to the same one. It is
+// safe for concurrent use.
 type Hub struct {
 	cfg HubConfig
 
@@ -52,7 +52,7 @@ type Hub struct {
 	topics map[string]*Topic
 }
 
-// NewHub checks cfg and returns a Hub.
+// NewHub returns a Hub, or an error if cfg is invalid.
 func NewHub(cfg HubConfig) (*Hub, error) {
 	if cfg.MaxMessages < 0 || cfg.MaxBytes < 0 || cfg.MaxTopics < 0 || cfg.TTL < 0 {
 		return nil, errors.New("stream: a bound in HubConfig is negative")
@@ -69,11 +69,11 @@ func NewHub(cfg HubConfig) (*Hub, error) {
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
 	}
-	cfg.TTL = orDefault(cfg.TTL, time.Minute)
+	cfg.TTL = cmp.Or(cfg.TTL, time.Minute)
 	return &Hub{cfg: cfg, topics: map[string]*Topic{}}, nil
 }
 
-// Create begins a topic. Its publisher must [Topic.Close] it.
+// Create adds a topic. Its publisher must call [Topic.Close].
 func (h *Hub) Create(name string) (*Topic, error) {
 	var epoch [6]byte
 	_, _ = rand.Read(epoch[:]) // never fails
@@ -108,11 +108,10 @@ func (h *Hub) remove(t *Topic) {
 	}
 }
 
-// Handler serves the topic that name finds in the request: all messages from
-// the first, or those after Last-Event-ID. A client that already has all of a
-// closed topic gets 204, which tells an EventSource to stop. One that needs
-// messages which are gone, because it came late or reads too slowly, gets an
-// error event and is cut.
+// Handler returns a handler that serves the topic that name selects: all messages from the
+// first, or those after Last-Event-ID. A client that has all messages of a closed topic gets
+// 204, which makes an EventSource stop. A client that needs messages which are gone, because it
+// came late or reads too slowly, gets an error event and is cut.
 func (h *Hub) Handler(name func(*gin.Context) string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		t, err := h.Topic(name(c))

@@ -103,7 +103,7 @@ func TestHubResume(t *testing.T) {
 		publish(t, again, 0, 12)
 		stale := newConn()
 		connect(h, stale, ids[0])
-		assert.Contains(t, stale.seen(), "stream_gap", "the id of an earlier topic of this name is not this one's")
+		assert.Contains(t, stale.seen(), "stream_gap", "the id belongs to an earlier topic of this name")
 	})
 }
 
@@ -145,7 +145,7 @@ func TestHubGap(t *testing.T) {
 	}
 }
 
-// A reader that does not read is dropped alone; the publisher never waits.
+// A slow reader is dropped alone; the publisher never waits.
 func TestHubSlowReader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestHubSlowReader(t *testing.T) {
 	})
 }
 
-// An EventSource would come back for ever to a stream that ends without a word.
+// An EventSource would reconnect for ever to a stream that ends without an event.
 func TestHubEmptyTopic(t *testing.T) {
 	t.Parallel()
 	h := newHub(t, stream.HubConfig{})

@@ -13,17 +13,17 @@ import (
 
 const includeUsage = `"include_usage":true`
 
-// isSigned reports whether a server would refuse the request with another body. A mere
-// digest goes when the body is changed; but a signature may cover it.
+// isSigned reports whether a server would refuse the request with another body. A mere digest
+// is removed when the body is changed; but a signature may cover it.
 func isSigned(h http.Header) bool {
 	return h.Get("Signature-Input") != "" || h.Get("X-Amz-Content-Sha256") != "" || strings.HasPrefix(h.Get("Authorization"), "AWS4-")
 }
 
-// withUsage has the request for a stream of OpenAI's completions ask for usage. It
-// reports false when the body is not such that this is sure to be right.
+// withUsage returns the request for a stream of OpenAI's completions with a request for usage.
+// It reports false if the body can't be changed safely.
 func withUsage(req *http.Request) (*http.Request, bool) {
 	if _, _, held := body.Segments(req); !held && req.GetBody == nil {
-		return nil, false // of a body that streams the rest is not known
+		return nil, false // the rest of a streamed body is unknown
 	}
 	edit := func(q *llm.Request) { q.IncludeUsage = true }
 	const name = "stream_options"
@@ -53,7 +53,7 @@ func withUsage(req *http.Request) (*http.Request, bool) {
 	return nil, false
 }
 
-// withMember puts a member first into a JSON object.
+// withMember inserts a member at the beginning of a JSON object.
 func withMember(object []byte, member string) []byte {
 	open := bytes.IndexByte(object, '{') + 1
 	rest := bytes.TrimLeft(object[open:], " \t\r\n")

@@ -9,8 +9,8 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// tick is called by the timer. It does what is due and sets the timer anew;
-// writes do not touch it, which is cheaper than a reset for each token.
+// tick is called by the timer. It does what is due and resets the timer; writes do not touch
+// it, which is cheaper than a reset for each token.
 func (g *guard) tick() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -37,7 +37,7 @@ func due(now, since time.Time, limit time.Duration) bool {
 	return limit > 0 && now.Sub(since) >= limit
 }
 
-// untilDue is the time to the next thing to do; negative when there is none.
+// untilDue returns the time until something is due; negative: nothing is.
 func (g *guard) untilDue(now time.Time) time.Duration {
 	cfg := &g.streams.cfg
 	next := time.Duration(-1)
@@ -55,7 +55,7 @@ func (g *guard) untilDue(now time.Time) time.Duration {
 	return next
 }
 
-// beat sends a heartbeat, unless the stream stands within an event or none may be sent.
+// beat sends a heartbeat, unless the stream is within an event or accepts none.
 func (g *guard) beat(now time.Time) {
 	g.lastWrite = now
 	if g.packed || g.plain || !g.between.Between() || g.between.AtCR() {
@@ -68,7 +68,7 @@ func (g *guard) beat(now time.Time) {
 		err = http.NewResponseController(g.ResponseWriter).Flush()
 	}
 	if err != nil {
-		_ = g.explain(err) // whoever writes next will see it
+		_ = g.explain(err) // the next write will return it
 		return
 	}
 	g.beats++
@@ -85,7 +85,7 @@ func (g *guard) stop(err error) {
 	}
 }
 
-// hurry ends a write under way, which holds mu.
+// hurry ends a write in progress, which holds mu.
 func (g *guard) hurry() {
 	g.life.Lock()
 	defer g.life.Unlock()
@@ -94,7 +94,7 @@ func (g *guard) hurry() {
 	}
 }
 
-// errorEvent is what the client of the request's API understands.
+// errorEvent returns the error event in the format of the request's API.
 func (g *guard) errorEvent(err error) []byte {
 	if g.streams.cfg.ErrorEvent != nil {
 		return g.streams.cfg.ErrorEvent(err)
@@ -102,8 +102,8 @@ func (g *guard) errorEvent(err error) []byte {
 	return apierror.EventFor(g.req, err)
 }
 
-// end tells the client why, cuts the connection and cancels the request. The
-// caller holds mu.
+// end sends the reason to the client, cuts the connection and cancels the request. The caller
+// holds mu.
 func (g *guard) end(reason error) {
 	e := &apierror.Error{Status: http.StatusGatewayTimeout, Code: "stream_timeout", Message: "The stream was ended by a time limit.", Err: reason}
 	cause := error(e)

@@ -18,8 +18,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// conn is a client's connection with write deadlines, in synctest's time. While
-// stuck is open, writes wait for it or for the deadline.
+// conn is a client's connection with write deadlines, in synctest's time. While stuck is open,
+// writes wait for it or for the deadline.
 type conn struct {
 	mu       sync.Mutex
 	header   http.Header
@@ -108,7 +108,7 @@ func serve(w http.ResponseWriter, r *http.Request, handlers ...gin.HandlerFunc) 
 	e.ServeHTTP(w, r)
 }
 
-// beats counts the heartbeats: lines that are a colon and nothing else.
+// beats counts the heartbeats: lines with nothing but a colon.
 func beats(body string) (n int) {
 	for line := range strings.Lines(body) {
 		if line == ":\n" {

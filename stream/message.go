@@ -6,26 +6,26 @@ import (
 	"time"
 )
 
-// ErrField: a message's ID or Event has characters that would begin another
-// field.
+// ErrField is returned when a message's ID or Event contains characters that would begin
+// another field.
 var ErrField = errors.New("stream: an id or event name with a line end or NUL")
 
 // Message is one server-sent event.
 type Message struct {
-	// ID is what a client sends back as Last-Event-ID. As read, it is the latest
-	// ID of the stream, also when this message named none.
+	// ID is the value that a client sends back as Last-Event-ID. In a message that was read it
+	// is the latest ID of the stream, even if this message has none.
 	ID string
-	// Event is its type; "" is the default type, "message".
+	// Event is the event type. Default: "", which is "message".
 	Event string
-	// Data is its content, lines separated by LF.
+	// Data is the content, lines separated by LF.
 	Data string
-	// Retry is how long a client should wait before it connects again; 0 says
-	// nothing. It is sent in whole milliseconds.
+	// Retry is how long a client should wait before it reconnects, in whole milliseconds.
+	// Default: 0, not sent.
 	Retry time.Duration
 }
 
-// append writes the message as it is sent. Every line end in Data (LF, CR or
-// CRLF) begins a new data line, so that content can't become a field.
+// append appends the encoded message. Every line end in Data (LF, CR or CRLF) begins a new data
+// line, so that content can't become a field.
 func (m *Message) append(b []byte) ([]byte, error) {
 	if strings.ContainsAny(m.ID, "\r\n\x00") || strings.ContainsAny(m.Event, "\r\n") {
 		return b, ErrField
@@ -50,7 +50,7 @@ func appendField(b []byte, name, value string) []byte {
 	return append(b, '\n')
 }
 
-// appendLines writes one field for each line of text.
+// appendLines appends one field for each line of text.
 func appendLines(b []byte, name, text string) []byte {
 	for {
 		i := strings.IndexAny(text, "\r\n")

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,52 +13,53 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// ErrAnswer: a response says that it failed.
-var ErrAnswer = errors.New("stream: the response says that it failed")
+// ErrResponse is the error in Usage.Err when the response is an error or contains one.
+var ErrResponse = errors.New("stream: the response is an error")
 
-// MeterConfig describes a Meter. At least one of the callbacks is required.
+// MeterConfig configures a Meter. At least one of the callbacks is required.
 type MeterConfig struct {
-	// OnUsage is called with every attempt of a request to a model, once, when its response
-	// has ended or did not come: also with those that failed, and with the losers of a
-	// hedge. The context is the attempt's. It may be called by many goroutines at once.
+	// OnUsage is called once for every attempt of a request to a model, after its response has
+	// ended or did not come, including failed attempts and the losers of a hedge. The context
+	// is the attempt's. It may be called concurrently. Default: nil.
 	OnUsage func(context.Context, Usage)
-	// Report is called with what an attempt took: the tokens of all that delivered
-	// something, or were given up while they might. ratelimit.Report fits.
+	// Report is called with the tokens of every attempt that delivered something, or was
+	// canceled while it might. Use ratelimit.Report. Default: nil.
 	Report func(ctx context.Context, input, output int64)
-	// OnToken is called at each event with text but the first, with the time since the one
-	// before it. It must be fast. Optional.
+	// OnToken is called at each event with text but the first, with the time since the previous
+	// one. It must be fast. Default: nil.
 	OnToken func(context.Context, time.Duration)
-	// Stall is the pause between two events with text that counts as one. Default: 1 s.
+	// Stall is the pause between two events with text that counts as a stall. Default: 1 s.
 	Stall time.Duration
-	// NoInject leaves requests as they are. By default those for streams of OpenAI's
-	// completions are made to ask for usage, and what the client did not ask for is
-	// taken out of the stream again. An upstream that refuses such a request is asked once
-	// more without the change, and not changed for 10 minutes. Default: false.
+	// NoInject disables the change of requests. Otherwise requests for streams of OpenAI's
+	// completions ask for usage, and usage that the client did not request is removed from the
+	// stream. If an upstream rejects such a request, it is sent once more without the change,
+	// and later ones are not changed for 10 minutes. Default: false.
 	NoInject bool
-	// NoInjectFor is NoInject for the requests that it reports true for. Optional.
+	// NoInjectFor disables the change for the requests for which it returns true. Default: nil,
+	// none.
 	NoInjectFor func(*http.Request) bool
 }
 
-// Meter counts what requests to models take, whatever way their responses end. It is
-// safe for concurrent use.
+// Meter counts the tokens of requests to models, however their responses end. It is safe for
+// concurrent use.
 type Meter struct{ cfg MeterConfig }
 
-// NewMeter checks cfg and returns a Meter.
+// NewMeter returns a Meter, or an error if cfg is invalid.
 func NewMeter(cfg MeterConfig) (*Meter, error) {
 	if cfg.OnUsage == nil && cfg.Report == nil {
 		return nil, errors.New("stream: MeterConfig: OnUsage or Report is required")
 	}
-	cfg.Stall = orDefault(cfg.Stall, time.Second)
+	cfg.Stall = cmp.Or(cfg.Stall, time.Second)
 	if cfg.Stall < 0 {
 		return nil, fmt.Errorf("stream: MeterConfig.Stall: %v is negative", cfg.Stall)
 	}
 	return &Meter{cfg}, nil
 }
 
-// Transport returns a RoundTripper that meters what passes to next and comes back. It
-// stands above the balancer, and below what chooses between models. Responses pass byte
-// for byte as they come, but for usage that it asked for itself. It has upstreams
-// respond without compression, to be read.
+// Transport returns a RoundTripper that meters requests and responses of next. Place it above
+// the balancer, and below the layer that chooses between models. Responses pass byte for byte,
+// except for usage that only the meter requested. Upstreams are asked for uncompressed
+// responses.
 func (m *Meter) Transport(next http.RoundTripper) http.RoundTripper {
 	return metered{Meter: m, next: next, refusals: new(refusals)}
 }
@@ -71,29 +73,29 @@ type metered struct {
 
 // RoundTrip implements http.RoundTripper.
 func (m metered) RoundTrip(req *http.Request) (*http.Response, error) {
-	asks := body.Request(req)
-	if asks == nil || !asks.JSON && asks.API != llm.Transcription {
+	parsed := body.Request(req)
+	if parsed == nil || !parsed.JSON && parsed.API != llm.Transcription {
 		return m.next.RoundTrip(req)
 	}
-	if changed, ok := m.inject(req, asks); ok {
-		return m.changed(req, changed, asks)
+	if changed, ok := m.inject(req, parsed); ok {
+		return m.changed(req, changed, parsed)
 	}
-	res, _, err := m.send(req, asks)
+	res, _, err := m.send(req, parsed)
 	return res, err
 }
 
-// changed sends a request that asks for usage although the client did not. One that is
-// refused is sent as the client wrote it.
-func (m metered) changed(req, changed *http.Request, asks *llm.Request) (*http.Response, error) {
+// changed sends a request with a request for usage that the client did not make. If that is
+// rejected, it sends the client's request.
+func (m metered) changed(req, changed *http.Request, parsed *llm.Request) (*http.Response, error) {
 	a, req := exchange.Start(req)
-	res, last, err := m.send(changed.WithContext(req.Context()), asks)
+	res, last, err := m.send(changed.WithContext(req.Context()), parsed)
 	switch {
 	case err != nil:
 		return nil, err
 	case isRefused(res) && !a.Gone() && mayBeOurs(last):
-		_ = res.Body.Close() // ends the attempt, so that the next one stands beside it
-		res, _, err = m.send(req, asks)
-		if err == nil && !isRefused(res) { // else it was not the change
+		_ = res.Body.Close() // ends the attempt, so that the next one follows it
+		res, _, err = m.send(req, parsed)
+		if err == nil && !isRefused(res) { // else the change was not the cause
 			m.refusals.add(req.URL.Host, time.Now())
 		}
 		return res, err
@@ -106,26 +108,26 @@ func (m metered) changed(req, changed *http.Request, asks *llm.Request) (*http.R
 	return res, nil
 }
 
-// isRefused reports whether a response may refuse what was added to its request.
+// isRefused reports whether a response may reject what was added to its request.
 func isRefused(res *http.Response) bool {
 	return res.StatusCode == http.StatusBadRequest || res.StatusCode == http.StatusUnprocessableEntity
 }
 
-// mayBeOurs reports whether a refusal may be of what was added: not one that names another
-// cause.
+// mayBeOurs reports whether the addition may be the cause of a rejection: the response names no
+// other.
 func mayBeOurs(last *exchange.Attempt) bool {
 	last.Prefetch()
 	k := last.Kind()
 	return k == llm.BadRequest || k == llm.UnknownKind
 }
 
-// send makes one attempt, and meters it.
-func (m metered) send(req *http.Request, asks *llm.Request) (*http.Response, *exchange.Attempt, error) {
+// send makes one attempt and meters it.
+func (m metered) send(req *http.Request, parsed *llm.Request) (*http.Response, *exchange.Attempt, error) {
 	a, out := exchange.Start(identity(req))
 	a.SetDecode()
 	res, err := a.Call(out, m.next, func(*exchange.Attempt) {
 		a.Each(func(made *exchange.Attempt) {
-			t := &tally{meter: m.Meter, ctx: out.Context(), asks: asks}
+			t := &tally{meter: m.Meter, ctx: out.Context(), parsed: parsed}
 			made.OnEvent(t.saw)
 			made.OnEnd(t.ended)
 		})
@@ -133,7 +135,7 @@ func (m metered) send(req *http.Request, asks *llm.Request) (*http.Response, *ex
 	return res, a.Latest(), err
 }
 
-// identity asks for no compression.
+// identity returns the request for an uncompressed response.
 func identity(req *http.Request) *http.Request {
 	if accepted := req.Header.Get("Accept-Encoding"); accepted == "" || accepted == "identity" {
 		return req
@@ -144,10 +146,10 @@ func identity(req *http.Request) *http.Request {
 	return out
 }
 
-// inject returns the request that asks for usage, and whether it is to.
-func (m metered) inject(req *http.Request, asks *llm.Request) (*http.Request, bool) {
+// inject returns the request with a request for usage, and reports whether to use it.
+func (m metered) inject(req *http.Request, parsed *llm.Request) (*http.Request, bool) {
 	switch {
-	case m.cfg.NoInject, !asks.Stream, asks.IncludeUsage, !asks.API.HasStreamOptions(), isSigned(req.Header):
+	case m.cfg.NoInject, !parsed.Stream, parsed.IncludeUsage, !parsed.API.HasStreamOptions(), isSigned(req.Header):
 		return nil, false
 	case m.cfg.NoInjectFor != nil && m.cfg.NoInjectFor(req), m.refusals.has(req.URL.Host, time.Now()):
 		return nil, false

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// roundTrip is a RoundTripper made of a function.
+// roundTrip is a function as a RoundTripper.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
@@ -37,20 +37,20 @@ const (
 	lastEvent  = "data: [DONE]\n\n"
 )
 
-// answer is a response of a type.
-func answer(contentType string, body io.Reader) *http.Response {
+// response returns a response of a type.
+func response(contentType string, body io.Reader) *http.Response {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {contentType}}, ContentLength: -1, Body: io.NopCloser(body)}
 }
 
 func sends(contentType string, body io.Reader) roundTrip {
-	return func(*http.Request) (*http.Response, error) { return answer(contentType, body), nil }
+	return func(*http.Request) (*http.Response, error) { return response(contentType, body), nil }
 }
 
 func events(parts ...string) roundTrip {
 	return sends("text/event-stream", strings.NewReader(strings.Join(parts, "")))
 }
 
-// usages are those that a Meter reported. An attempt may end in a goroutine of its own.
+// usages are the reports of a Meter. An attempt may end in a goroutine of its own.
 type usages struct {
 	mu  sync.Mutex
 	all []stream.Usage
@@ -75,20 +75,20 @@ func (u *usages) wait(tb testing.TB, n int) []stream.Usage {
 	return u.list()
 }
 
-// meter returns a Meter and what it reported.
+// meter returns a Meter and its reports.
 func meter(tb testing.TB, change ...func(*stream.MeterConfig)) (*stream.Meter, *usages) {
 	tb.Helper()
-	told := new(usages)
-	cfg := stream.MeterConfig{OnUsage: told.add}
+	reported := new(usages)
+	cfg := stream.MeterConfig{OnUsage: reported.add}
 	for _, f := range change {
 		f(&cfg)
 	}
 	m, err := stream.NewMeter(cfg)
 	require.NoError(tb, err)
-	return m, told
+	return m, reported
 }
 
-func asking(ctx context.Context, url, body string) *http.Request {
+func chatRequest(ctx context.Context, url, body string) *http.Request {
 	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, url, http.NoBody)
 	bodies.Set(req, []byte(body))
 	return req
@@ -106,7 +106,7 @@ func send(tb testing.TB, rt http.RoundTripper, req *http.Request) string {
 	return string(b)
 }
 
-// What is counted of answers that end in every way.
+// The usage of responses that end in every way.
 func TestMeter(t *testing.T) {
 	t.Parallel()
 	cut := func(s string) roundTrip {
@@ -114,65 +114,65 @@ func TestMeter(t *testing.T) {
 	}
 	refused := errors.Join(errors.New("circuit open"), &exchange.NotSentError{})
 	for name, c := range map[string]struct {
-		body   string // ask unless given
-		answer roundTrip
-		want   *stream.Usage // only some fields are compared; nil: nothing is told
+		body     string // ask unless given
+		response roundTrip
+		want     *stream.Usage // only some fields are compared; nil: no report
 	}{
-		"whole":                       {answer: events(roleChunk, textChunk, textChunk, usageChunk, lastEvent), want: &stream.Usage{Input: 9, Output: 3, Events: 2, Stream: true}},
-		"no usage":                    {answer: events(roleChunk, textChunk, textChunk, lastEvent), want: &stream.Usage{Input: 9, Output: 2, Events: 2, Stream: true, Estimated: true}},
-		"JSON":                        {body: askJSON, answer: sends("application/json", strings.NewReader(`{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":3}}`)), want: &stream.Usage{Input: 9, Output: 3, Events: 1}},
-		"embeddings":                  {body: `{"model":"m","input":"a"}`, answer: sends("application/json", strings.NewReader(`{"data":[],"usage":{"prompt_tokens":4,"total_tokens":4}}`)), want: &stream.Usage{Input: 4}},
-		"cut":                         {answer: cut(roleChunk + textChunk), want: &stream.Usage{Input: 9, Output: 1, Events: 1, Stream: true, Estimated: true, Outcome: stream.Failed}},
-		"ends without its last event": {answer: events(textChunk), want: &stream.Usage{Input: 9, Output: 1, Events: 1, Stream: true, Estimated: true, Outcome: stream.Failed}},
-		"cut before anything":         {answer: cut(roleChunk), want: &stream.Usage{Stream: true, Outcome: stream.Failed}},
-		"an error event":              {answer: events(roleChunk, errorEvent), want: &stream.Usage{Stream: true, Outcome: stream.Failed}},
-		"an error event after text":   {answer: events(textChunk, errorEvent), want: &stream.Usage{Input: 9, Output: 1, Events: 1, Stream: true, Estimated: true, Outcome: stream.Failed}},
-		"no answer":                   {answer: func(*http.Request) (*http.Response, error) { return nil, io.EOF }, want: &stream.Usage{Outcome: stream.Failed}},
-		"an error": {answer: func(*http.Request) (*http.Response, error) {
-			r := answer("application/json", strings.NewReader(`{"error":{}}`))
+		"whole":                       {response: events(roleChunk, textChunk, textChunk, usageChunk, lastEvent), want: &stream.Usage{Input: 9, Output: 3, Events: 2, Stream: true}},
+		"no usage":                    {response: events(roleChunk, textChunk, textChunk, lastEvent), want: &stream.Usage{Input: 9, Output: 2, Events: 2, Stream: true, Estimated: true}},
+		"JSON":                        {body: askJSON, response: sends("application/json", strings.NewReader(`{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":9,"completion_tokens":3}}`)), want: &stream.Usage{Input: 9, Output: 3, Events: 1}},
+		"embeddings":                  {body: `{"model":"m","input":"a"}`, response: sends("application/json", strings.NewReader(`{"data":[],"usage":{"prompt_tokens":4,"total_tokens":4}}`)), want: &stream.Usage{Input: 4}},
+		"cut":                         {response: cut(roleChunk + textChunk), want: &stream.Usage{Input: 9, Output: 1, Events: 1, Stream: true, Estimated: true, Outcome: stream.Failed}},
+		"ends without its last event": {response: events(textChunk), want: &stream.Usage{Input: 9, Output: 1, Events: 1, Stream: true, Estimated: true, Outcome: stream.Failed}},
+		"cut before anything":         {response: cut(roleChunk), want: &stream.Usage{Stream: true, Outcome: stream.Failed}},
+		"an error event":              {response: events(roleChunk, errorEvent), want: &stream.Usage{Stream: true, Outcome: stream.Failed}},
+		"an error event after text":   {response: events(textChunk, errorEvent), want: &stream.Usage{Input: 9, Output: 1, Events: 1, Stream: true, Estimated: true, Outcome: stream.Failed}},
+		"no response":                 {response: func(*http.Request) (*http.Response, error) { return nil, io.EOF }, want: &stream.Usage{Outcome: stream.Failed}},
+		"an error": {response: func(*http.Request) (*http.Response, error) {
+			r := response("application/json", strings.NewReader(`{"error":{}}`))
 			r.StatusCode = 500
 			return r, nil
 		}, want: &stream.Usage{Outcome: stream.Failed}},
-		"never sent":  {answer: func(*http.Request) (*http.Response, error) { return nil, refused }},
-		"not a model": {body: `[1]`, answer: events(textChunk)},
-		"no body":     {body: "-", answer: events(textChunk)},
+		"never sent":  {response: func(*http.Request) (*http.Response, error) { return nil, refused }},
+		"not a model": {body: `[1]`, response: events(textChunk)},
+		"no body":     {body: "-", response: events(textChunk)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m, told := meter(t)
+			m, reported := meter(t)
 			body := ask
 			if c.body != "" {
 				body = strings.TrimPrefix(c.body, "-")
 			}
-			send(t, m.Transport(c.answer), asking(t.Context(), chatPath, body))
+			send(t, m.Transport(c.response), chatRequest(t.Context(), chatPath, body))
 			if c.want == nil {
-				assert.Empty(t, told.list())
+				assert.Empty(t, reported.list())
 				return
 			}
-			require.Len(t, told.list(), 1)
-			got := told.list()[0]
+			require.Len(t, reported.list(), 1)
+			got := reported.list()[0]
 			assert.Equal(t, c.want.Outcome, got.Outcome)
 			assert.Equal(t, c.want.Outcome == stream.Complete, got.Err == nil, got.Err)
 			assert.Equal(t, "m", got.Model)
 			got = stream.Usage{Input: got.Input, Output: got.Output, Events: got.Events, Stream: got.Stream, Estimated: got.Estimated, Outcome: got.Outcome}
 			if c.want.Estimated {
-				got.Input = c.want.Input // by the bytes of the request
+				got.Input = c.want.Input // from the bytes of the request
 			}
 			assert.Equal(t, *c.want, got)
 		})
 	}
 }
 
-// A client that leaves, and a try that another one is faster than, are counted for
-// what was delivered.
+// A client that leaves, and an attempt that lost to a faster one, are counted by what was
+// delivered.
 func TestMeterCanceled(t *testing.T) {
 	t.Parallel()
-	reported := make(chan [2]int64, 9)
-	m, told := meter(t, func(c *stream.MeterConfig) {
-		c.Report = func(_ context.Context, in, out int64) { reported <- [2]int64{in, out} }
+	tokens := make(chan [2]int64, 9)
+	m, reported := meter(t, func(c *stream.MeterConfig) {
+		c.Report = func(_ context.Context, in, out int64) { tokens <- [2]int64{in, out} }
 	})
 	ctx, leave := context.WithCancel(t.Context())
-	res, err := m.Transport(sends("text/event-stream", io.MultiReader(strings.NewReader(textChunk+textChunk), iotest.ErrReader(context.Canceled)))).RoundTrip(asking(ctx, chatPath, ask))
+	res, err := m.Transport(sends("text/event-stream", io.MultiReader(strings.NewReader(textChunk+textChunk), iotest.ErrReader(context.Canceled)))).RoundTrip(chatRequest(ctx, chatPath, ask))
 	require.NoError(t, err)
 	_, err = io.CopyN(io.Discard, res.Body, int64(2*len(textChunk)))
 	require.NoError(t, err)
@@ -180,25 +180,25 @@ func TestMeterCanceled(t *testing.T) {
 	_, _ = io.Copy(io.Discard, res.Body)
 	require.NoError(t, res.Body.Close())
 	require.NoError(t, res.Body.Close())
-	require.Len(t, told.wait(t, 1), 1, "once")
-	u := told.list()[0]
+	require.Len(t, reported.wait(t, 1), 1, "once")
+	u := reported.list()[0]
 	assert.Equal(t, stream.Canceled, u.Outcome)
 	assert.EqualValues(t, 2, u.Output)
 	assert.Positive(t, u.Input)
 	assert.True(t, u.Estimated)
-	assert.Equal(t, [2]int64{u.Input, 2}, <-reported)
+	assert.Equal(t, [2]int64{u.Input, 2}, <-tokens)
 
 	// While the model still reads.
 	gone := roundTrip(func(r *http.Request) (*http.Response, error) { return nil, r.Context().Err() })
-	_, err = m.Transport(gone).RoundTrip(asking(ctx, chatPath, ask)) //nolint:bodyclose // there is none
+	_, err = m.Transport(gone).RoundTrip(chatRequest(ctx, chatPath, ask)) //nolint:bodyclose // there is none
 	require.ErrorIs(t, err, context.Canceled)
-	u = told.wait(t, 2)[1]
+	u = reported.wait(t, 2)[1]
 	assert.Equal(t, stream.Canceled, u.Outcome)
 	assert.Positive(t, u.Input)
 	assert.Zero(t, u.Output)
-	assert.Equal(t, [2]int64{u.Input, 0}, <-reported)
-	assert.Empty(t, reported)
-	assert.Len(t, told.list(), 2)
+	assert.Equal(t, [2]int64{u.Input, 0}, <-tokens)
+	assert.Empty(t, tokens)
+	assert.Len(t, reported.list(), 2)
 }
 
 // Times are those of events with text.
@@ -206,7 +206,7 @@ func TestMeterTimes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var gaps []time.Duration
-		m, told := meter(t, func(c *stream.MeterConfig) {
+		m, reported := meter(t, func(c *stream.MeterConfig) {
 			c.OnToken = func(_ context.Context, d time.Duration) { gaps = append(gaps, d) }
 		})
 		r, w := io.Pipe()
@@ -221,11 +221,11 @@ func TestMeterTimes(t *testing.T) {
 			_ = w.Close()
 		}()
 		x := new(exchange.Exchange)
-		x.Begin(asking(t.Context(), chatPath, ask))
-		a, req := x.BeginHedge(asking(t.Context(), chatPath, ask))
+		x.Begin(chatRequest(t.Context(), chatPath, ask))
+		a, req := x.BeginHedge(chatRequest(t.Context(), chatPath, ask))
 		a.Use("e1")
 		send(t, m.Transport(sends("text/event-stream", r)), req)
-		u := told.list()[0]
+		u := reported.list()[0]
 		assert.Equal(t, 2*time.Second, u.FirstToken)
 		assert.Equal(t, 1550*time.Millisecond, u.PerToken)
 		assert.Equal(t, 3*time.Second, u.Longest)
@@ -238,8 +238,8 @@ func TestMeterTimes(t *testing.T) {
 	})
 }
 
-// Requests are made to ask for usage, and nothing else of them changes.
-func TestMeterAsksForUsage(t *testing.T) {
+// The meter adds a request for usage, and nothing else changes.
+func TestMeterRequestsUsage(t *testing.T) {
 	t.Parallel()
 	const usage = `"include_usage":true`
 	for name, c := range map[string]struct{ url, body, sent string }{
@@ -250,7 +250,7 @@ func TestMeterAsksForUsage(t *testing.T) {
 		"empty options":     {chatPath, `{"stream":true,"stream_options":{ }}`, `{"stream":true,"stream_options":{` + usage + `}}`},
 		"null options":      {chatPath, `{"stream":true,"stream_options":null}`, `{"stream":true,"stream_options":{` + usage + `}}`},
 		"said no":           {chatPath, `{"stream":true,"stream_options":{"include_usage":false}}`, `{"stream":true,"stream_options":{"include_usage":true}}`},
-		"asked already":     {chatPath, `{"stream":true,"stream_options":{"include_usage":true}}`, ""},
+		"requested already": {chatPath, `{"stream":true,"stream_options":{"include_usage":true}}`, ""},
 		"no stream":         {chatPath, `{"stream":false}`, ""},
 		"no JSON":           {chatPath, `{"stream":true`, ""},
 		"messages":          {"http://a/v1/messages", `{"stream":true}`, ""},
@@ -261,7 +261,7 @@ func TestMeterAsksForUsage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m, _ := meter(t)
-			req := asking(t.Context(), c.url, c.body)
+			req := chatRequest(t.Context(), c.url, c.body)
 			req.Header.Set("Content-Digest", "x")
 			req.Header.Set("Accept-Encoding", "gzip")
 			send(t, m.Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -273,27 +273,27 @@ func TestMeterAsksForUsage(t *testing.T) {
 				assert.Equal(t, want, string(sent))
 				assert.EqualValues(t, len(want), r.ContentLength)
 				assert.Equal(t, c.sent == "", r.Header.Get("Content-Digest") == "x")
-				return answer("text/event-stream", http.NoBody), nil
+				return response("text/event-stream", http.NoBody), nil
 			})), req)
-			assert.Equal(t, "gzip", req.Header.Get("Accept-Encoding"), "the caller's request stays")
+			assert.Equal(t, "gzip", req.Header.Get("Accept-Encoding"), "the caller's request is unchanged")
 		})
 	}
 }
 
-// Answers come uncompressed, to be read.
+// Responses are requested uncompressed.
 func TestMeterReadsNoCompression(t *testing.T) {
 	t.Parallel()
 	m, _ := meter(t)
-	req := asking(t.Context(), chatPath, ask)
+	req := chatRequest(t.Context(), chatPath, ask)
 	req.Header.Set("Accept-Encoding", "gzip, br")
 	send(t, m.Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
 		assert.Equal(t, "identity", r.Header.Get("Accept-Encoding"))
-		return answer("text/event-stream", http.NoBody), nil
+		return response("text/event-stream", http.NoBody), nil
 	})), req)
 }
 
-// What the client did not ask for is taken out again, cut anywhere; all else passes
-// byte for byte.
+// Usage that the client did not request is removed, wherever it is cut; all else passes byte
+// for byte.
 func TestMeterStrips(t *testing.T) {
 	t.Parallel()
 	null := "data: {\"id\":\"x\",\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\":null\"}}],\"usage\":null}\n\n"
@@ -318,32 +318,32 @@ func TestMeterStrips(t *testing.T) {
 			for cut := 1; cut <= len(c.in); cut++ {
 				m, _ := meter(t)
 				r := io.MultiReader(strings.NewReader(c.in[:cut]), iotest.OneByteReader(strings.NewReader(c.in[cut:])))
-				require.Equal(t, c.out, send(t, m.Transport(sends("text/event-stream", r)), asking(t.Context(), chatPath, ask)), "cut at %d", cut)
+				require.Equal(t, c.out, send(t, m.Transport(sends("text/event-stream", r)), chatRequest(t.Context(), chatPath, ask)), "cut at %d", cut)
 			}
 		})
 	}
 	m, _ := meter(t)
-	asked := strings.Replace(ask, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1)
+	sent := strings.Replace(ask, `"stream":true`, `"stream":true,"stream_options":{"include_usage":true}`, 1)
 	all := textChunk + usageChunk + lastEvent
-	assert.Equal(t, all, send(t, m.Transport(events(all)), asking(t.Context(), chatPath, asked)), "who asks gets it")
-	quiet, told := meter(t, func(c *stream.MeterConfig) { c.NoInject = true })
-	assert.Equal(t, all, send(t, quiet.Transport(events(all)), asking(t.Context(), chatPath, ask)))
-	assert.EqualValues(t, 9, told.list()[0].Input)
+	assert.Equal(t, all, send(t, m.Transport(events(all)), chatRequest(t.Context(), chatPath, sent)), "a client that requests it gets it")
+	quiet, reported := meter(t, func(c *stream.MeterConfig) { c.NoInject = true })
+	assert.Equal(t, all, send(t, quiet.Transport(events(all)), chatRequest(t.Context(), chatPath, ask)))
+	assert.EqualValues(t, 9, reported.list()[0].Input)
 	long := "data: {\"x\":\"" + strings.Repeat("y", 3<<20) + "\"}\n\n" + usageChunk
 	m, _ = meter(t)
-	assert.Equal(t, long, send(t, m.Transport(events(long)), asking(t.Context(), chatPath, ask)), "beyond a bound nothing is held")
+	assert.Equal(t, long, send(t, m.Transport(events(long)), chatRequest(t.Context(), chatPath, ask)), "beyond a limit nothing is buffered")
 }
 
-// The same tokens are counted wherever an answer is cut, and the same bytes pass.
+// The same tokens are counted wherever a response is cut, and the same bytes pass.
 func FuzzMeter(f *testing.F) {
 	f.Add(roleChunk+textChunk+usageChunk+lastEvent, []byte{3, 9, 1})
 	f.Add(textChunk+errorEvent, []byte{1})
 	f.Add("data: {\"usage\":null}\r\n\r\n: x\n\ndata:\n\n", []byte{7})
 	f.Fuzz(func(t *testing.T, body string, cuts []byte) {
 		play := func(r io.Reader) (string, stream.Usage) {
-			m, told := meter(t)
-			got := send(t, m.Transport(sends("text/event-stream", r)), asking(t.Context(), chatPath, ask))
-			u := told.list()[0]
+			m, reported := meter(t)
+			got := send(t, m.Transport(sends("text/event-stream", r)), chatRequest(t.Context(), chatPath, ask))
+			u := reported.list()[0]
 			return got, stream.Usage{Input: u.Input, Output: u.Output, Events: u.Events, Estimated: u.Estimated, Outcome: u.Outcome}
 		}
 		var parts []io.Reader
@@ -356,7 +356,7 @@ func FuzzMeter(f *testing.F) {
 		whole, wholeUsage := play(strings.NewReader(body))
 		cut, cutUsage := play(io.MultiReader(append(parts, iotest.OneByteReader(strings.NewReader(rest)))...))
 		require.Equal(t, whole, cut)
-		wholeUsage.Events, cutUsage.Events = 0, 0 // those of one read are one
+		wholeUsage.Events, cutUsage.Events = 0, 0 // events of one read are counted as one
 		require.Equal(t, wholeUsage, cutUsage)
 	})
 }
@@ -379,7 +379,7 @@ func BenchmarkMeter(b *testing.B) {
 			b.Run(name+injected, func(b *testing.B) {
 				m, _ := meter(b)
 				source := &endless{event: event}
-				res, err := m.Transport(sends("text/event-stream", source)).RoundTrip(asking(b.Context(), chatPath, body))
+				res, err := m.Transport(sends("text/event-stream", source)).RoundTrip(chatRequest(b.Context(), chatPath, body))
 				require.NoError(b, err)
 				buf := make([]byte, 4096)
 				b.ReportAllocs()

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,64 +10,63 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
-// Why a stream was ended.
+// Reasons why a stream was ended.
 var (
-	// ErrIdle: nothing came from the handler for too long.
+	// ErrIdle is returned when the handler wrote nothing for Config.Idle.
 	ErrIdle = errors.New("stream: idle for too long")
-	// ErrTotal: it was open for too long.
+	// ErrTotal is returned when the stream was open for Config.Total.
 	ErrTotal = errors.New("stream: open for too long")
-	// ErrDraining: the process ends.
+	// ErrDraining is returned when the process shuts down.
 	ErrDraining = errors.New("stream: shutting down")
-	// ErrSlowClient: the client did not take a write in time.
+	// ErrSlowClient is returned when a write to the client did not complete in time.
 	ErrSlowClient = errors.New("stream: the client does not read")
 )
 
-// Config says how streams are guarded. Zero means the default, negative means off.
+// Config configures Streams. Zero values select the defaults, negative ones disable.
 type Config struct {
-	// Heartbeat is the silence after which a comment is sent, but to clients of Gemini's
-	// API, which know none. Default 15 s.
+	// Heartbeat is the silence after which a comment is sent. Clients of Gemini's API, which
+	// support no comments, get none. Default: 15 s.
 	Heartbeat time.Duration
-	// WriteTimeout is how long one write to the client may take, in answers of
-	// any type. Default 10 s.
+	// WriteTimeout bounds one write to the client, for responses of any type. Default: 10 s.
 	WriteTimeout time.Duration
-	// Idle ends a stream whose handler has written nothing for so long.
-	// Default 5 min.
+	// Idle is the time without a write of the handler after which a stream is ended. Default: 5
+	// min.
 	Idle time.Duration
-	// Total ends a stream of this age. Default off.
+	// Total is the age at which a stream is ended. Default: 0, off.
 	Total time.Duration
-	// ErrorEvent is what a stream is told that is ended by a limit: one whole
-	// event. Default [apierror.EventFor]. It must be safe for concurrent use.
+	// ErrorEvent returns the event, encoded and complete, for a stream that a limit ends. It
+	// must be safe for concurrent use. Default: [apierror.EventFor].
 	ErrorEvent func(error) []byte
-	// OnEvent is told of every stream that ended. Optional.
+	// OnEvent is called after each stream has ended. Default: nil, no events.
 	OnEvent func(context.Context, Event)
 }
 
-// Streams guards the streams that pass through its middleware. It is safe for
-// concurrent use.
+// Streams guards the event streams that pass through its middleware. It is safe for concurrent
+// use.
 type Streams struct {
-	cfg Config
+	cfg      Config
+	requests idle.Gate // some of which become streams
 
-	mu     sync.Mutex
-	active int // requests, of which some will become streams
-	open   map[*guard]struct{}
-	over   bool          // drained: later streams are ended at once
-	empty  chan struct{} // closed when the last request ends; nil: nobody waits
+	mu   sync.Mutex
+	open map[*guard]struct{}
+	over bool // drained: later streams are ended at once
 }
 
-// New checks cfg and returns Streams.
+// New returns Streams, or an error if cfg is invalid.
 func New(cfg Config) (*Streams, error) {
-	cfg.Heartbeat = orDefault(cfg.Heartbeat, 15*time.Second)
-	cfg.WriteTimeout = orDefault(cfg.WriteTimeout, 10*time.Second)
-	cfg.Idle = orDefault(cfg.Idle, 5*time.Minute)
+	cfg.Heartbeat = cmp.Or(cfg.Heartbeat, 15*time.Second)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 10*time.Second)
+	cfg.Idle = cmp.Or(cfg.Idle, 5*time.Minute)
 	if cfg.Idle > 0 && cfg.Heartbeat >= cfg.Idle {
 		return nil, fmt.Errorf("stream: Config.Heartbeat %v must be shorter than Config.Idle %v", cfg.Heartbeat, cfg.Idle)
 	}
 	return &Streams{cfg: cfg, open: map[*guard]struct{}{}}, nil
 }
 
-// Middleware is New and [Streams.Middleware] in one. It panics on a bad Config.
+// Middleware is shorthand for New and [Streams.Middleware]. It panics if cfg is invalid.
 func Middleware(cfg Config) gin.HandlerFunc {
 	s, err := New(cfg)
 	if err != nil {
@@ -75,7 +75,7 @@ func Middleware(cfg Config) gin.HandlerFunc {
 	return s.Middleware()
 }
 
-// Middleware returns the handler that guards the answers of those after it.
+// Middleware returns the handler that guards the responses of the handlers after it.
 func (s *Streams) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		inner := c.Writer
@@ -83,14 +83,14 @@ func (s *Streams) Middleware() gin.HandlerFunc {
 		g := &guard{ResponseWriter: inner, streams: s, req: c.Request, cancel: cancel, h2: c.Request.ProtoMajor == 2, plain: knowsNoComments(c.Request.URL.Path)}
 		c.Request = c.Request.WithContext(ctx)
 		c.Writer = g
-		s.begin()
-		defer s.done()
+		s.requests.Add()
+		defer s.requests.Done()
 		panicked := true
-		// The context is not cancelled here: handlers before this one may still
-		// need it. It ends with the request's own.
+		// The context is not canceled here: handlers before this one may still need it. It ends
+		// with the request's own.
 		defer func() {
 			g.finish(ctx, panicked)
-			if !g.broken { // else whoever recovers must not mend it
+			if !g.broken { // else a recovery handler must not write to it
 				c.Writer = inner
 			}
 		}()
@@ -99,47 +99,26 @@ func (s *Streams) Middleware() gin.HandlerFunc {
 	}
 }
 
-// Open is the number of streams that have begun and not ended.
+// Open returns the number of streams in progress.
 func (s *Streams) Open() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.open)
 }
 
-// Drain waits until all requests have ended, also those that begin meanwhile.
-// When ctx ends first, the rest get an error event and are cut, like any that
-// begin later, and the error is ctx's. Stop accepting connections besides.
+// Drain waits until all requests have ended, including those that begin meanwhile. When ctx
+// ends first, it sends an error event on each remaining stream, cuts it, does the same with
+// later ones, and returns an error. Stop accepting connections as well.
 func (s *Streams) Drain(ctx context.Context) error {
-	for {
-		wait := s.untilEmpty()
-		if wait == nil {
-			return nil
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			s.endAll()
-			return fmt.Errorf("%w: %w", ErrDraining, ctx.Err())
-		}
+	if err := s.requests.Wait(ctx); err != nil {
+		s.endAll()
+		return fmt.Errorf("%w: %w", ErrDraining, err)
 	}
+	return nil
 }
 
-// untilEmpty returns a channel that is closed when no request is left, or nil
-// when none is now.
-func (s *Streams) untilEmpty() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active == 0 {
-		return nil
-	}
-	if s.empty == nil {
-		s.empty = make(chan struct{})
-	}
-	return s.empty
-}
-
-// endAll ends each in a goroutine of its own: a client that does not read must
-// not hold up the others.
+// endAll ends each stream on a goroutine of its own: a client that does not read must not delay
+// others.
 func (s *Streams) endAll() {
 	s.mu.Lock()
 	s.over = true
@@ -155,7 +134,7 @@ func (s *Streams) endAll() {
 	wg.Wait()
 }
 
-// enter reports whether the stream may go on.
+// enter reports whether the stream may continue.
 func (s *Streams) enter(g *guard) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,31 +148,8 @@ func (s *Streams) leave(g *guard) {
 	delete(s.open, g)
 }
 
-// begin and done count requests: one that has not answered yet may become a
-// stream at any moment.
-func (s *Streams) begin() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.active++
-}
+// begin and done count requests: any of them may become a stream until it has responded.
 
-func (s *Streams) done() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.active--
-	if s.active == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
-	}
-}
-
-// knowsNoComments reports whether clients of the API at the path take what does not begin with
-// "data:" for no event: with a comment before it, Google's SDKs drop an event or fail.
+// knowsNoComments reports whether clients of the path's API fail on lines other than "data:".
+// Google's SDKs drop an event after a comment, or fail.
 func knowsNoComments(path string) bool { return strings.HasSuffix(path, ":streamGenerateContent") }
-
-func orDefault(v, def time.Duration) time.Duration {
-	if v == 0 {
-		return def
-	}
-	return v
-}

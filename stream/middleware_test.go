@@ -52,7 +52,7 @@ func TestHeartbeat(t *testing.T) {
 			require.NoError(t, pause(c, 46*time.Second))
 			assert.Equal(t, "data: a\n\n:\n:\n:\n", w.seen())
 			assert.NoError(t, out.Data("b"))
-			assert.NoError(t, pause(c, 14*time.Second)) // the clock begins anew
+			assert.NoError(t, pause(c, 14*time.Second)) // the interval restarts
 			assert.Equal(t, 3, beats(w.seen()))
 			assert.NoError(t, out.Done())
 		})
@@ -108,7 +108,7 @@ func TestNoHeartbeat(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	const told = "event: error\n" + `data: {"type":"error","error":{"message":"The stream was ended by a time limit.","type":"server_error","param":null,"code":"stream_timeout"}}` + "\n\n"
+	const errorEvent = "event: error\n" + `data: {"type":"error","error":{"message":"The stream was ended by a time limit.","type":"server_error","param":null,"code":"stream_timeout"}}` + "\n\n"
 	tests := []struct {
 		name  string
 		cfg   stream.Config
@@ -118,11 +118,11 @@ func TestLimits(t *testing.T) {
 		err   error
 		body  string
 	}{
-		{"idle", stream.Config{Heartbeat: -1, Idle: time.Minute}, "data: a\n\n", 2 * time.Minute, time.Minute, stream.ErrIdle, "data: a\n\n" + told},
-		{"total", stream.Config{Heartbeat: -1, Total: 95 * time.Second}, "data: a\n\n", 60 * time.Second, 95 * time.Second, stream.ErrTotal, "data: a\n\ndata: x\n\n" + told},
-		{"heartbeats are not activity", stream.Config{Heartbeat: 40 * time.Second, Idle: time.Minute}, "data: a\n\n", time.Hour, time.Minute, stream.ErrIdle, "data: a\n\n:\n" + told},
+		{"idle", stream.Config{Heartbeat: -1, Idle: time.Minute}, "data: a\n\n", 2 * time.Minute, time.Minute, stream.ErrIdle, "data: a\n\n" + errorEvent},
+		{"total", stream.Config{Heartbeat: -1, Total: 95 * time.Second}, "data: a\n\n", 60 * time.Second, 95 * time.Second, stream.ErrTotal, "data: a\n\ndata: x\n\n" + errorEvent},
+		{"heartbeats are not activity", stream.Config{Heartbeat: 40 * time.Second, Idle: time.Minute}, "data: a\n\n", time.Hour, time.Minute, stream.ErrIdle, "data: a\n\n:\n" + errorEvent},
 		{"within an event nothing is added", stream.Config{Heartbeat: -1, Idle: time.Minute}, "data: a", time.Hour, time.Minute, stream.ErrIdle, "data: a"},
-		{"default idle", stream.Config{Heartbeat: -1}, "data: a\n\n", time.Hour, 5 * time.Minute, stream.ErrIdle, "data: a\n\n" + told},
+		{"default idle", stream.Config{Heartbeat: -1}, "data: a\n\n", time.Hour, 5 * time.Minute, stream.ErrIdle, "data: a\n\n" + errorEvent},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -164,7 +164,7 @@ func TestSlowClient(t *testing.T) {
 			require.NoError(t, out.Data("a"))
 			w.stick()
 			require.ErrorIs(t, out.Data("b"), stream.ErrSlowClient)
-			assert.ErrorIs(t, context.Cause(c.Request.Context()), stream.ErrSlowClient, "the upstream is told")
+			assert.ErrorIs(t, context.Cause(c.Request.Context()), stream.ErrSlowClient, "the upstream is canceled")
 		})
 		assert.Equal(t, 10*time.Second, time.Since(start))
 		assert.True(t, w.cut())
@@ -238,8 +238,7 @@ func TestDrainEndsTheRest(t *testing.T) {
 	})
 }
 
-// A client that does not read can't hold up the end of the process, even
-// without a write timeout.
+// A client that does not read can't delay the end of the process, even without a write timeout.
 func TestDrainWithStuckClient(t *testing.T) {
 	t.Parallel()
 	s, err := stream.New(stream.Config{WriteTimeout: -1})
@@ -269,8 +268,8 @@ func TestDrainWithStuckClient(t *testing.T) {
 	require.Error(t, <-ended)
 }
 
-// A cut by apierror sets a deadline in the past; heartbeats and later writes
-// must not bring the connection back.
+// A cut by apierror sets a deadline in the past; heartbeats and later writes must not restore the
+// connection.
 func TestCutStays(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -303,8 +302,8 @@ func TestPanicEndsTheGuard(t *testing.T) {
 	})
 }
 
-// The connection's next answer must not meet this one's deadline, and the
-// server's other powers must stay in reach.
+// The connection's next response must not be subject to this one's deadline, and the server's
+// other features must remain available.
 func TestRealServer(t *testing.T) {
 	t.Parallel()
 	s, err := stream.New(stream.Config{})
@@ -364,7 +363,7 @@ func BenchmarkGuard(b *testing.B) {
 	}
 }
 
-// A stream that a limit ends says so in the form of the API that was called.
+// A stream that a limit ends has an error event in the format of its API.
 func TestLimitSpeaksTheAPI(t *testing.T) {
 	t.Parallel()
 	for path, want := range map[string]string{

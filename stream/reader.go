@@ -13,20 +13,19 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// DefaultMaxMessage bounds one message, and one line, of a [Reader].
-const DefaultMaxMessage = 1 << 20
+// defaultMaxMessage is the default size limit of a message, and of a line, in bytes.
+const defaultMaxMessage = 1 << 20
 
-// ErrTooLong: a line or a message was longer than the reader's bound.
+// ErrTooLong is returned when a line or a message exceeds the size limit.
 var ErrTooLong = errors.New("stream: message too long")
 
 const bufferSize = 4 << 10
 
-// Reader reads messages from a stream of server-sent events by the rules of the
-// WHATWG standard: one byte order mark is skipped, lines end with LF, CR or
-// CRLF, comments and unknown fields are ignored, a message without data is none,
-// and an unfinished one at the end is dropped. A message is delivered as soon as
-// its blank line is there; after a CR it does not wait for an LF. Bytes that are
-// not UTF-8 are passed as they are.
+// Reader reads messages from a stream of server-sent events. It follows the WHATWG standard: it
+// skips one byte order mark, accepts LF, CR and CRLF as line ends, and ignores comments,
+// unknown fields, messages without data and an unfinished message at the end. It returns a
+// message as soon as its blank line has arrived; after a CR it does not wait for an LF. Bytes
+// that are not UTF-8 are passed as they are.
 //
 // It is not safe for concurrent use.
 type Reader struct {
@@ -34,35 +33,35 @@ type Reader struct {
 	bound int
 
 	buf   []byte
-	start int // of what is unread in buf
+	start int // of the unread part of buf
 	split llm.Splitter
 	err   error
 
-	id     string // the latest seen
-	lastID string // the latest of a whole message
+	id     string // the latest ID
+	lastID string // the latest ID of a whole message
 	retry  time.Duration
 
 	event   string
-	value   []byte // of a line that is not data
+	value   []byte // of a line other than data
 	data    []byte
 	hasData bool
-	message Message // that is complete
-	ready   bool    // it is there
+	message Message // the complete message
+	ready   bool    // message is set
 }
 
-// NewReader returns a Reader whose lines and messages may have maxMessage bytes
-// each; 0 means [DefaultMaxMessage].
+// NewReader returns a Reader with a limit of maxMessage bytes for each line and message; 0 means
+// 1 MiB.
 func NewReader(r io.Reader, maxMessage int) *Reader {
 	if maxMessage <= 0 {
-		maxMessage = DefaultMaxMessage
+		maxMessage = defaultMaxMessage
 	}
 	out := &Reader{src: r, bound: maxMessage}
 	out.split.Reset(sink{out})
 	return out
 }
 
-// Next returns the next message. At the end of the stream the error is io.EOF,
-// or io.ErrUnexpectedEOF when it ended within a message. Every error stays.
+// Next returns the next message. At the end of the stream it returns io.EOF, or
+// io.ErrUnexpectedEOF within a message. After an error it keeps returning that error.
 func (r *Reader) Next() (Message, error) {
 	for {
 		if r.start < len(r.buf) {
@@ -81,13 +80,13 @@ func (r *Reader) Next() (Message, error) {
 	}
 }
 
-// All ranges over the messages up to the end of the stream. An error other
-// than io.EOF is the last thing it yields.
+// All returns an iterator over the messages up to the end of the stream. An error other than
+// io.EOF is the last element.
 func (r *Reader) All() iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
 			m, err := r.Next()
-			if err == io.EOF { //nolint:errorlint // one that is wrapped is no clean end
+			if err == io.EOF { //nolint:errorlint // a wrapped EOF is no clean end
 				return
 			}
 			if !yield(m, err) || err != nil {
@@ -97,14 +96,13 @@ func (r *Reader) All() iter.Seq2[Message, error] {
 	}
 }
 
-// LastID is the ID to send as Last-Event-ID when connecting again.
+// LastID returns the ID to send as Last-Event-ID on reconnect.
 func (r *Reader) LastID() string { return r.lastID }
 
-// Retry is the latest time to wait before connecting again that the stream
-// named; 0 when it named none.
+// Retry returns the latest reconnection time of the stream; 0: it sent none.
 func (r *Reader) Retry() time.Duration { return r.retry }
 
-// fill reads once, when all that came before is read.
+// fill reads once, when the buffer is used up.
 func (r *Reader) fill() {
 	if r.buf == nil {
 		r.buf = make([]byte, 0, bufferSize)
@@ -120,9 +118,9 @@ func (r *Reader) fill() {
 	r.err = io.ErrNoProgress
 }
 
-// end is the error after the last line.
+// end returns the error after the last line.
 func (r *Reader) end() error {
-	//nolint:errorlint // one that is wrapped is no clean end
+	//nolint:errorlint // a wrapped EOF is no clean end
 	if r.err == io.EOF && !r.split.Between() {
 		r.err = io.ErrUnexpectedEOF
 	}
@@ -135,14 +133,14 @@ func (r *Reader) tooLong(what string) {
 	r.buf, r.start, r.data = nil, 0, nil
 }
 
-// checkLine bounds the line that is read.
+// checkLine limits the length of the current line.
 func (r *Reader) checkLine() {
 	if !errors.Is(r.err, ErrTooLong) && r.split.Line() > r.bound {
 		r.tooLong("line")
 	}
 }
 
-// sink is a Reader as its splitter sees it.
+// sink implements llm.Sink for a Reader.
 type sink struct{ *Reader }
 
 // Piece implements llm.Sink.
@@ -189,7 +187,7 @@ func (r sink) EventEnd() (stop bool) {
 	return r.ready
 }
 
-// setRetry takes digits and nothing else.
+// setRetry accepts digits only.
 func (r *Reader) setRetry(v string) {
 	if strings.Trim(v, "0123456789") != "" {
 		return

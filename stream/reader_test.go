@@ -78,8 +78,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// After a CR the message is complete; waiting for an LF would hold it back
-// until the next one.
+// After a CR the message is complete; waiting for an LF would delay it until the next one.
 func TestReaderDoesNotWaitAfterCR(t *testing.T) {
 	t.Parallel()
 	pr, pw := io.Pipe()
@@ -111,7 +110,7 @@ func TestReaderBounds(t *testing.T) {
 	}
 }
 
-// However the bytes arrive, the same line is too long.
+// A line is too long however its bytes arrive.
 func TestReaderBoundsDoNotDependOnReads(t *testing.T) {
 	t.Parallel()
 	for n := 985; n < 1005; n++ {
@@ -122,7 +121,7 @@ func TestReaderBoundsDoNotDependOnReads(t *testing.T) {
 	}
 }
 
-// A client that comes back must not skip a message that it never got.
+// A client that reconnects must not skip a message that it never received.
 func TestReaderLastIDOfUnfinishedMessage(t *testing.T) {
 	t.Parallel()
 	r := stream.NewReader(strings.NewReader("id: 7\ndata: a\n\nid: 8\ndata: b"), 0)
@@ -165,13 +164,13 @@ type stalled struct{}
 
 func (stalled) Read([]byte) (int, error) { return 0, nil }
 
-// reference is the standard's algorithm written down as slowly as it reads:
-// all line ends become LF, the text is split, each line is looked at.
+// reference is the standard's algorithm, written as it reads: all line ends become LF, the text
+// is split, each line is parsed.
 func reference(text string) []stream.Message {
 	text = strings.TrimPrefix(text, "\ufeff")
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 	lines := strings.Split(text, "\n")
-	lines = lines[:len(lines)-1] // what is not ended by a line end is no line
+	lines = lines[:len(lines)-1] // a line without an end does not count
 	var out []stream.Message
 	var data, event, id string
 	var retry time.Duration

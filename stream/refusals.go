@@ -6,13 +6,13 @@ import (
 )
 
 const (
-	// refusalLife is how long an upstream is left unchanged that refused a request because
-	// of what was added to it, and maxRefusals how many are remembered.
+	// refusalLife is how long requests to an upstream are not changed after it rejected a
+	// change, and maxRefusals the number of upstreams kept.
 	refusalLife = 10 * time.Minute
 	maxRefusals = 256
 )
 
-// refusals remembers upstreams, by host, that refuse requests which ask for usage.
+// refusals are the upstreams, by host, that rejected requests for usage.
 type refusals struct {
 	mu    sync.Mutex
 	until map[string]time.Time

@@ -16,27 +16,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// strict is an upstream that refuses fields it does not know.
+// strict is an upstream that rejects unknown fields.
 type strict struct {
 	status int
 	body   string
-	asked  []string
-	always bool // it refuses everything
+	sent   []string
+	always bool // it rejects everything
 }
 
 func (s *strict) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, _ := io.ReadAll(r.Body)
-	s.asked = append(s.asked, string(b))
+	s.sent = append(s.sent, string(b))
 	if s.always || strings.Contains(string(b), "stream_options") {
-		res := answer("application/json", strings.NewReader(s.body))
+		res := response("application/json", strings.NewReader(s.body))
 		res.StatusCode = s.status
 		return res, nil
 	}
-	return answer("text/event-stream", strings.NewReader(textChunk+lastEvent)), nil
+	return response("text/event-stream", strings.NewReader(textChunk+lastEvent)), nil
 }
 
-// An upstream that refuses what was added to the request is asked again without it, and
-// left unchanged for a while.
+// If an upstream rejects the addition, the request is sent without it, and later ones are not
+// changed for a while.
 func TestRefusedInjection(t *testing.T) {
 	t.Parallel()
 	for name, up := range map[string]*strict{
@@ -47,61 +47,60 @@ func TestRefusedInjection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				m, told := meter(t)
+				m, reported := meter(t)
 				rt := m.Transport(up)
 				ends := 0
 				x := new(exchange.Exchange)
 				x.OnEnd(func(*exchange.Attempt, *exchange.End) { ends++ })
-				req := asking(exchange.With(t.Context(), x), chatPath, ask)
+				req := chatRequest(exchange.With(t.Context(), x), chatPath, ask)
 				assert.Equal(t, textChunk+lastEvent, send(t, rt, req))
-				assert.Equal(t, []string{ask}, up.asked[1:], "as the client wrote it")
+				assert.Equal(t, []string{ask}, up.sent[1:], "as the client sent it")
 				assert.Equal(t, 2, x.Attempts())
 				assert.Equal(t, 2, ends)
-				require.Len(t, told.list(), 2)
-				assert.Equal(t, up.status, told.list()[0].Status)
-				assert.Zero(t, told.list()[0].Input)
-				assert.Equal(t, stream.Complete, told.list()[1].Outcome)
-				assert.Equal(t, 2, told.list()[1].Attempt)
+				require.Len(t, reported.list(), 2)
+				assert.Equal(t, up.status, reported.list()[0].Status)
+				assert.Zero(t, reported.list()[0].Input)
+				assert.Equal(t, stream.Complete, reported.list()[1].Outcome)
+				assert.Equal(t, 2, reported.list()[1].Attempt)
 
-				send(t, rt, asking(t.Context(), chatPath, ask))
-				assert.Len(t, up.asked, 3, "remembered")
-				send(t, rt, asking(t.Context(), strings.Replace(chatPath, "//a", "//b", 1), ask))
-				assert.Len(t, up.asked, 5, "each host for itself")
+				send(t, rt, chatRequest(t.Context(), chatPath, ask))
+				assert.Len(t, up.sent, 3, "remembered")
+				send(t, rt, chatRequest(t.Context(), strings.Replace(chatPath, "//a", "//b", 1), ask))
+				assert.Len(t, up.sent, 5, "each host for itself")
 				time.Sleep(10 * time.Minute)
-				send(t, rt, asking(t.Context(), chatPath, ask))
-				assert.Len(t, up.asked, 7, "not for ever")
+				send(t, rt, chatRequest(t.Context(), chatPath, ask))
+				assert.Len(t, up.sent, 7, "not for ever")
 			})
 		})
 	}
 }
 
-// A request that is refused either way is the client's own fault, and says nothing of the
-// change.
+// A request that is rejected either way is the client's fault, and no evidence about the addition.
 func TestRefusedEitherWay(t *testing.T) {
 	t.Parallel()
 	up := &strict{status: 400, body: `{"error":{"message":"no such model"}}`, always: true}
 	m, _ := meter(t)
 	rt := m.Transport(up)
 	for i := range 2 {
-		assert.Equal(t, up.body, send(t, rt, asking(t.Context(), chatPath, ask)))
-		assert.Len(t, up.asked, 2*(i+1))
+		assert.Equal(t, up.body, send(t, rt, chatRequest(t.Context(), chatPath, ask)))
+		assert.Len(t, up.sent, 2*(i+1))
 	}
-	send(t, rt, asking(t.Context(), chatPath, askJSON))
-	assert.Len(t, up.asked, 5, "nothing was changed, so nothing is repeated")
+	send(t, rt, chatRequest(t.Context(), chatPath, askJSON))
+	assert.Len(t, up.sent, 5, "nothing was changed, so nothing is repeated")
 }
 
-// Nobody forgets an upstream because of many others, nor are all of them remembered.
+// An upstream is remembered even among many others, and the number of those is bounded.
 func TestManyRefusals(t *testing.T) {
 	t.Parallel()
 	up := &strict{status: 400}
 	m, _ := meter(t)
 	rt := m.Transport(up)
 	for i := range 300 {
-		send(t, rt, asking(t.Context(), fmt.Sprintf("http://h%d/v1/chat/completions", i), ask))
+		send(t, rt, chatRequest(t.Context(), fmt.Sprintf("http://h%d/v1/chat/completions", i), ask))
 	}
-	before := len(up.asked)
-	send(t, rt, asking(t.Context(), "http://h299/v1/chat/completions", ask))
-	assert.Len(t, up.asked, before+1)
+	before := len(up.sent)
+	send(t, rt, chatRequest(t.Context(), "http://h299/v1/chat/completions", ask))
+	assert.Len(t, up.sent, before+1)
 }
 
 func TestNoInjectFor(t *testing.T) {
@@ -110,12 +109,12 @@ func TestNoInjectFor(t *testing.T) {
 	m, _ := meter(t, func(c *stream.MeterConfig) {
 		c.NoInjectFor = func(r *http.Request) bool { return r.URL.Host == "a" }
 	})
-	send(t, m.Transport(up), asking(t.Context(), chatPath, ask))
-	assert.Equal(t, []string{ask}, up.asked)
+	send(t, m.Transport(up), chatRequest(t.Context(), chatPath, ask))
+	assert.Equal(t, []string{ask}, up.sent)
 }
 
-// What a server writes unasked stays, and so does all that a cache wants to keep.
-func TestMeterStripsOnlyWhatItAskedFor(t *testing.T) {
+// Usage that a server sends unasked stays, and so does all that a cache wants to keep.
+func TestMeterStripsOnlyWhatItRequested(t *testing.T) {
 	t.Parallel()
 	last := `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1}}` + "\n\n"
 	for name, c := range map[string]struct {
@@ -131,27 +130,27 @@ func TestMeterStripsOnlyWhatItAskedFor(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m, told := meter(t)
+			m, reported := meter(t)
 			ctx := t.Context()
 			if c.keep {
 				ctx = exchange.KeepUsage(ctx)
 			}
-			assert.Equal(t, c.out, send(t, m.Transport(events(c.in)), asking(ctx, chatPath, ask)))
-			assert.Len(t, told.list(), 1)
+			assert.Equal(t, c.out, send(t, m.Transport(events(c.in)), chatRequest(ctx, chatPath, ask)))
+			assert.Len(t, reported.list(), 1)
 		})
 	}
 }
 
-// What comes in an encoding that is not known can't be read: what it says is estimated.
+// A response in an unknown encoding can't be read: its usage is estimated.
 func TestMeterEstimatesWhatIsCompressed(t *testing.T) {
 	t.Parallel()
-	m, told := meter(t)
+	m, reported := meter(t)
 	send(t, m.Transport(roundTrip(func(*http.Request) (*http.Response, error) {
-		res := answer("text/event-stream", strings.NewReader(strings.Repeat("\x1f\x8b", 200)))
+		res := response("text/event-stream", strings.NewReader(strings.Repeat("\x1f\x8b", 200)))
 		res.Header.Set("Content-Encoding", "br")
 		return res, nil
-	})), asking(t.Context(), chatPath, ask))
-	u := told.list()[0]
+	})), chatRequest(t.Context(), chatPath, ask))
+	u := reported.list()[0]
 	assert.Equal(t, stream.Complete, u.Outcome)
 	assert.True(t, u.Estimated)
 	assert.Positive(t, u.Input)
@@ -166,10 +165,10 @@ func TestMeterOfFreeCalls(t *testing.T) {
 		"/v1beta/models/g:countTokens": `{"totalTokens":31}`, "/v1/moderations": `{"results":[{"flagged":false}]}`,
 	} {
 		require.Equal(t, llm.Free, llm.Of(http.MethodPost, path))
-		m, told := meter(t)
-		send(t, m.Transport(sends("application/json", strings.NewReader(body))), asking(t.Context(), "http://a"+path, askJSON))
-		require.Len(t, told.list(), 1, path)
-		u := told.list()[0]
+		m, reported := meter(t)
+		send(t, m.Transport(sends("application/json", strings.NewReader(body))), chatRequest(t.Context(), "http://a"+path, askJSON))
+		require.Len(t, reported.list(), 1, path)
+		u := reported.list()[0]
 		assert.Zero(t, u.Input+u.Output, path)
 		assert.False(t, u.Estimated, path)
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// tally is what is counted of one attempt.
+// tally is the count of one attempt.
 type tally struct {
-	meter *Meter
-	ctx   context.Context //nolint:containedctx // it goes to the callbacks
-	asks  *llm.Request
+	meter  *Meter
+	ctx    context.Context //nolint:containedctx // for the callbacks
+	parsed *llm.Request
 
 	mu      sync.Mutex // an attempt may end while its body is read
 	events  int64
@@ -25,7 +25,7 @@ type tally struct {
 	stalls  int
 }
 
-// saw takes the number of events with text so far.
+// saw records the number of events with text so far.
 func (t *tally) saw(n int64, at time.Time) {
 	t.mu.Lock()
 	var gap time.Duration
@@ -54,10 +54,10 @@ func (t *tally) ended(e *exchange.End) {
 		u.Input, u.Output, u.Estimated = e.Usage.Input, e.Usage.Output, !e.Counted
 		u.Cached, u.CacheWritten, u.Reasoning = e.Usage.Cached, e.Usage.CacheWritten, e.Usage.Reasoning
 		if u.Input == 0 {
-			u.Input, u.Estimated = (t.asks.InputBytes+3)/4, true
+			u.Input, u.Estimated = (t.parsed.InputBytes+3)/4, true
 		}
 		if u.Output == 0 && e.API.Generates() && llm.Encoded(e.Header) {
-			u.Output = (e.Bytes + 3) / 4 // of what can't be read nothing better is known
+			u.Output = (e.Bytes + 3) / 4 // no better estimate for an encoded body
 		}
 	}
 	if t.meter.cfg.OnUsage != nil {
@@ -68,11 +68,11 @@ func (t *tally) ended(e *exchange.End) {
 	}
 }
 
-// hasCost reports whether an attempt took any tokens. Of one that was given up without a
-// response the model may have read the input.
+// hasCost reports whether an attempt used any tokens. If it was canceled without a response,
+// the model may have read the input.
 func (t *tally) hasCost(e *exchange.End) bool {
 	switch {
-	case t.asks.API == llm.Free, e.Status >= http.StatusBadRequest, e.Unsent:
+	case t.parsed.API == llm.Free, e.Status >= http.StatusBadRequest, e.Unsent:
 		return false
 	case e.Outcome == exchange.Failure:
 		return e.Events > 0
@@ -83,23 +83,23 @@ func (t *tally) hasCost(e *exchange.End) bool {
 func outcome(e *exchange.End) (Outcome, error) {
 	switch {
 	case e.Status >= http.StatusBadRequest:
-		return Failed, fmt.Errorf("%w: status %d", ErrAnswer, e.Status)
+		return Failed, fmt.Errorf("%w: status %d", ErrResponse, e.Status)
 	case e.Outcome == exchange.Success:
 		return Complete, nil
 	case e.Outcome == exchange.Canceled:
 		return Canceled, e.Err
 	case e.Said != nil:
-		return Failed, fmt.Errorf("%w: %w", ErrAnswer, e.Said)
+		return Failed, fmt.Errorf("%w: %w", ErrResponse, e.Said)
 	}
 	return Failed, e.Err
 }
 
-// usage is what is known without the tokens.
+// usage returns everything but the tokens.
 func (t *tally) usage(e *exchange.End) Usage {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	u := Usage{
-		Model: t.asks.Model, Status: e.Status, Stream: e.Stream, Events: e.Events, Stalls: t.stalls,
+		Model: t.parsed.Model, Status: e.Status, Stream: e.Stream, Events: e.Events, Stalls: t.stalls,
 		Total: e.Over.Sub(e.Start), Longest: t.longest,
 		Attempt: e.Attempt.Number(), Endpoint: e.Attempt.Endpoint(), Hedge: e.Attempt.Hedge(),
 	}

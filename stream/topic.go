@@ -16,19 +16,19 @@ import (
 type Topic struct {
 	hub   *Hub
 	name  string
-	epoch string // tells its ids from those of a topic before it
+	epoch string // distinguishes its ids from those of an earlier topic
 
 	mu      sync.Mutex
 	held    [][]byte // messages as sent; the first has number first
 	first   uint64
 	bytes   int
 	closed  bool
-	changed chan struct{} // closed and replaced when something is new
+	changed chan struct{} // closed and replaced on each change
 }
 
-// Publish adds a message and gives it an ID, in place of its own. It does not
-// wait for readers. It returns [ErrClosed] after Close, [ErrTooLong] for a
-// message larger than the hub's MaxBytes, or [ErrField].
+// Publish adds a message and replaces its ID. It does not wait for readers. It returns
+// [ErrClosed] after Close, [ErrTooLong] for a message larger than the hub's MaxBytes, or
+// [ErrField].
 func (t *Topic) Publish(m Message) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -55,8 +55,8 @@ func (t *Topic) Publish(m Message) error {
 	return nil
 }
 
-// Close ends the topic. Readers get what is left, and the hub forgets it after
-// its TTL. It may be called twice.
+// Close ends the topic. Readers receive the remaining messages, and the hub drops the topic
+// after its TTL. It may be called twice.
 func (t *Topic) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,12 +73,12 @@ func (t *Topic) wake() {
 	t.changed = make(chan struct{})
 }
 
-// next is the number of the message to come.
+// next returns the number of the next message.
 func (t *Topic) next() uint64 { return t.first + uint64(len(t.held)) }
 
 func (t *Topic) id(number uint64) string { return t.epoch + "-" + strconv.FormatUint(number, 10) }
 
-// position reads a Last-Event-ID: the number of the message after it.
+// position returns the number of the message after a Last-Event-ID.
 func (t *Topic) position(lastID string) (uint64, error) {
 	if lastID == "" {
 		return 0, nil
@@ -97,9 +97,8 @@ func gap(message string) error {
 	return &apierror.Error{Status: http.StatusConflict, Code: "stream_gap", Message: message, Err: ErrGap}
 }
 
-// since returns the messages from number on, joined, and how far they go. When
-// there are none, wait is closed at the next change; done says that none will
-// come.
+// since returns the messages from number on, joined, and the next number. If there are none,
+// wait is closed at the next change; done reports that no more will come.
 func (t *Topic) since(number uint64) (b []byte, next uint64, wait <-chan struct{}, done bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -124,8 +123,8 @@ func (t *Topic) serve(c *gin.Context) {
 	}
 }
 
-// follow writes the messages from number on. Its error is a gap; a client
-// that leaves is none.
+// follow writes the messages from number on. It returns an error for a gap, none for a client that
+// leaves.
 func (t *Topic) follow(c *gin.Context, w *Writer, number uint64) error {
 	b, next, wait, done, err := t.since(number)
 	if err == nil && done && len(b) == 0 {
@@ -134,7 +133,7 @@ func (t *Topic) follow(c *gin.Context, w *Writer, number uint64) error {
 	}
 	for err == nil {
 		if w.raw(b) != nil || done {
-			return nil //nolint:nilerr // a client that left hears nothing
+			return nil //nolint:nilerr // the client has left
 		}
 		select {
 		case <-wait:
@@ -146,15 +145,15 @@ func (t *Topic) follow(c *gin.Context, w *Writer, number uint64) error {
 	return err
 }
 
-// refuse begins the stream, if need be, to say why it ends: an EventSource
-// shows nothing of an error status.
+// refuse begins the stream, if needed, to send the error as an event: an EventSource hides the
+// body of an error status.
 func (t *Topic) refuse(c *gin.Context, w *Writer, err error) {
 	if w.raw(nil) == nil {
 		t.hub.cfg.ErrorHandler(c, err)
 	}
 }
 
-// raw writes bytes that are already events.
+// raw writes encoded events.
 func (w *Writer) raw(b []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,9 +11,9 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// Writer writes server-sent events. Each call is one write and one flush, so
-// that the client has the event at once. The head of the answer is written with
-// the first of them. An error means that the client can't be reached any more.
+// Writer writes server-sent events. Each call is one write and one flush, so that the client
+// receives the event at once. The first call also writes the head of the response. An error
+// means that the client can no longer be reached.
 //
 // It is safe for concurrent use.
 type Writer struct {
@@ -24,13 +24,13 @@ type Writer struct {
 	started bool
 }
 
-// NewWriter returns a Writer on w, such as a gin.Context's Writer.
+// NewWriter returns a Writer on w, such as gin.Context.Writer.
 func NewWriter(w http.ResponseWriter) *Writer {
 	return &Writer{w: w, flush: http.NewResponseController(w)}
 }
 
-// Send writes a message. It returns [ErrField], and writes nothing, when the ID
-// or Event would break the format.
+// Send writes a message. If the ID or Event would break the format, it writes nothing and returns
+// [ErrField].
 func (w *Writer) Send(m Message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -53,31 +53,30 @@ func (w *Writer) JSON(v any) error {
 	return w.Send(Message{Data: string(b)})
 }
 
-// Comment writes a comment, which clients ignore. No blank line follows it: some clients
-// take each blank line for the end of an event, and fail at one without data.
+// Comment writes a comment, which clients ignore. No blank line follows it: some clients take
+// each blank line for the end of an event, and fail without data.
 func (w *Writer) Comment(text string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.write(appendLines(w.buf[:0], "", text))
 }
 
-// Retry tells the client how long to wait before it connects again.
+// Retry sets how long the client should wait before it reconnects.
 func (w *Writer) Retry(wait time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.write(append(appendRetry(w.buf[:0], wait), '\n'))
 }
 
-// Error writes err as an OpenAI error event, as [apierror.Abort] would. No
-// [Writer.Done] should follow: clients take it for success.
+// Error writes err as an OpenAI error event, like [apierror.Abort]. Don't call [Writer.Done]
+// after it: clients would take the stream for a success.
 func (w *Writer) Error(err error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.write(apierror.Event(err))
 }
 
-// Done writes "data: [DONE]", by which OpenAI clients know that a stream is
-// complete.
+// Done writes "data: [DONE]", which ends a stream for OpenAI clients.
 func (w *Writer) Done() error { return w.Data("[DONE]") }
 
 func (w *Writer) write(b []byte) error {
@@ -92,8 +91,8 @@ func (w *Writer) write(b []byte) error {
 	return w.flush.Flush()
 }
 
-// setHeaders says that this is a stream and must not be kept, packed, or held
-// back on its way (X-Accel-Buffering is nginx's).
+// setHeaders marks the response as a stream that must not be stored, compressed or buffered
+// (X-Accel-Buffering is nginx's).
 func setHeaders(h http.Header) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache, no-transform")

@@ -17,8 +17,8 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 	s.serve(w, r, textStyle(), (*request).textPrompt)
 }
 
-// serve answers a request for a text. All that can be refused is, before the
-// request waits for a slot.
+// serve handles a completion request. It validates the whole request before it
+// waits for a slot.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, st style, prompt func(*request) ([]string, *apiError)) {
 	q, refused := readRequest(w, r)
 	if refused == nil {
@@ -35,7 +35,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, st style, prompt 
 		writeError(w, refused)
 		return
 	}
-	t.trim = st.chat // an answer begins with a word, what continues a text with a space
+	t.trim = st.chat // a response begins with a word, a continuation with a space
 	if err := s.write(r.Context(), w, q, t, st); err != nil {
 		writeError(w, problem(err))
 	}
@@ -51,15 +51,15 @@ func (s *Server) checkModel(name string) *apiError {
 	return nil
 }
 
-// write waits for a slot and generates. It returns an error as long as it can
-// be answered; what breaks off a stream has no answer.
+// write waits for a slot and generates. It returns an error only while an error
+// response can still be written, that is before a stream has begun.
 func (s *Server) write(ctx context.Context, w http.ResponseWriter, q *request, t task, st style) error {
 	if err := s.queue.acquire(ctx); err != nil {
 		return err
 	}
 	defer s.queue.release()
 	g := s.generator()
-	defer func() { s.idle <- g }() // has room for one per slot
+	defer func() { s.idle <- g }() // has capacity for one per slot
 
 	base := response{
 		ID:          st.prefix + rand.Text(),
@@ -81,7 +81,7 @@ func (s *Server) write(ctx context.Context, w http.ResponseWriter, q *request, t
 	if err != nil {
 		return err
 	}
-	base.Choices, base.Usage = []answer{st.whole(text.String(), result.finish)}, result.usage()
+	base.Choices, base.Usage = []responseChoice{st.whole(text.String(), result.finish)}, result.usage()
 	writeJSON(w, http.StatusOK, base)
 	return nil
 }
@@ -96,8 +96,8 @@ func stream(ctx context.Context, e *events, g *generator, t task) {
 	}
 }
 
-// generator returns one that is idle, or a new one. The queue sees to it that
-// there are no more than slots.
+// generator returns an idle generator or a new one. The queue ensures that there
+// are no more of them than slots.
 func (s *Server) generator() *generator {
 	select {
 	case g := <-s.idle:
@@ -107,10 +107,10 @@ func (s *Server) generator() *generator {
 	}
 }
 
-// problem returns the answer to a request that was not served.
+// problem returns the error response for a request that was not served.
 func problem(err error) *apiError {
 	if errors.Is(err, errFull) {
 		return refusal(http.StatusTooManyRequests, typeRate, "queue_full", "The model is busy and its queue is full. Try again later.")
 	}
-	return refusal(statusCancelled, typeServer, "request_cancelled", "The request ended before its answer was ready.")
+	return refusal(statusCancelled, typeServer, "request_cancelled", "The request ended before its response was ready.")
 }

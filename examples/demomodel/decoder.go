@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// rotary holds the rotations that tell the attention of positions: for each
+// rotary holds the rotations that encode positions for the attention: for each
 // position the cosines and sines of half a head's size.
 type rotary struct{ cos, sin []float32 }
 
@@ -32,8 +32,8 @@ func (r rotary) turn(x []float32, position, heads int) {
 	}
 }
 
-// decoder runs a model token by token. It remembers what it has read and
-// allocates nothing after it was made. It is for one goroutine at a time.
+// decoder runs a model token by token. It keeps the tokens read so far and
+// allocates nothing after construction. One goroutine at a time may use it.
 type decoder struct {
 	m      *model
 	tokens []int       // read so far, at most the context
@@ -106,7 +106,7 @@ func (d *decoder) step(token int) {
 	}
 }
 
-// attend adds to d.x what the token takes from those before it and itself.
+// attend adds the attention over this token and those before it to d.x.
 func (d *decoder) attend(l *layer, keys, values []float32, position int) {
 	m := d.m
 	at := position * m.dim
@@ -136,8 +136,8 @@ func (d *decoder) attend(l *layer, keys, values []float32, position int) {
 	add(d.x, d.h)
 }
 
-// predict returns the scores of all tokens to come next. They are valid until
-// the next call. Only needed where a token is chosen, it is not part of step.
+// predict returns the scores of all candidates for the next token. They are valid
+// until the next call. It is separate from step because only sampling needs it.
 func (d *decoder) predict() []float32 {
 	normalize(d.h, d.x, d.m.norm)
 	multiply(d.logits, d.m.embedding, d.h)

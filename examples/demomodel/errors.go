@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// Values of an error's type and code, as OpenAI has them.
+// Values of an error's type and code, as in OpenAI's API.
 const (
 	typeInvalid = "invalid_request_error"
 	typeRate    = "rate_limit_error"
@@ -17,11 +17,11 @@ const (
 	codeType    = "invalid_type"
 )
 
-// statusCancelled answers a request that its client or a deadline has ended.
-// Mostly nobody reads it, but logs do.
+// statusCancelled is the status of a request that its client or a deadline ended.
+// It mostly serves logs: the client has usually disconnected.
 const statusCancelled = 499
 
-// apiError is an error to answer with.
+// apiError is an error response.
 type apiError struct {
 	status  int
 	Message string  `json:"message"`
@@ -38,7 +38,7 @@ func invalid(param, code, format string, args ...any) *apiError {
 	return &apiError{http.StatusBadRequest, fmt.Sprintf(format, args...), typeInvalid, &param, &code}
 }
 
-// refusal returns the error for what is not about a field.
+// refusal returns an error that concerns no single field.
 func refusal(status int, kind, code, message string) *apiError {
 	return &apiError{status: status, Message: message, Type: kind, Code: &code}
 }
@@ -50,7 +50,7 @@ func unknownModel(name string) *apiError {
 	return e
 }
 
-// writeError answers with e.
+// writeError writes e as the response.
 func writeError(w http.ResponseWriter, e *apiError) {
 	if e.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
@@ -58,7 +58,7 @@ func writeError(w http.ResponseWriter, e *apiError) {
 	writeJSON(w, e.status, map[string]*apiError{"error": e})
 }
 
-// writeJSON answers with v. An error of the connection is the client's.
+// writeJSON writes v as the response. It ignores errors of the connection.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

@@ -9,7 +9,7 @@ import (
 // events writes a response as server-sent events, each flushed at once.
 type events struct {
 	style     style
-	base      response // what all events share
+	base      response // the fields common to all events
 	withUsage bool     // the last event holds the usage, the others null
 	w         http.ResponseWriter
 	flusher   *http.ResponseController
@@ -38,7 +38,7 @@ func (e *events) open() error {
 // text sends a part of the text.
 func (e *events) text(text string) error { return e.send(e.style.part(text)) }
 
-// close sends how the text ended.
+// close sends the finish reason and ends the stream.
 func (e *events) close(result outcome) error {
 	err := e.send(e.style.closing(result.finish))
 	if err == nil && e.withUsage {
@@ -52,8 +52,8 @@ func (e *events) close(result outcome) error {
 }
 
 // send writes an event with the given choices.
-func (e *events) send(choices ...answer) error {
-	e.base.Choices = append([]answer{}, choices...) // [] rather than null
+func (e *events) send(choices ...responseChoice) error {
+	e.base.Choices = append([]responseChoice{}, choices...) // [] rather than null
 	data, err := json.Marshal(e.base)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ func ExampleNew() {
 	}
 	defer resp.Body.Close()
 
-	var answer struct {
+	var completion struct {
 		Choices []struct {
 			Text   string `json:"text"`
 			Finish string `json:"finish_reason"`
@@ -36,13 +36,13 @@ func ExampleNew() {
 			Total int `json:"total_tokens"`
 		} `json:"usage"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(&completion); err != nil {
 		fmt.Println(err)
 		return
 	}
 	fmt.Println(resp.StatusCode == http.StatusOK)
-	fmt.Printf("A token is%s… (%s)\n", answer.Choices[0].Text, answer.Choices[0].Finish)
-	fmt.Println(answer.Usage.Total, "tokens")
+	fmt.Printf("A token is%s… (%s)\n", completion.Choices[0].Text, completion.Choices[0].Finish)
+	fmt.Println(completion.Usage.Total, "tokens")
 	// Output:
 	// true
 	// A token is a piece of text,… (length)

@@ -22,7 +22,7 @@ type task struct {
 	ignoreEOS bool // begin another text where the model ends one
 }
 
-// outcome is what there is to say about a written text.
+// outcome describes a finished text.
 type outcome struct {
 	prompt, completion int // tokens
 	finish             string
@@ -76,8 +76,8 @@ func (g *generator) run(ctx context.Context, t task, emit func(text string) erro
 	return result, out.close()
 }
 
-// read takes in the end of the prompt, up to half the context so that there is
-// room to write, and returns how many tokens the whole has.
+// read feeds the end of the prompt, up to half the context so that there is room
+// to write, and returns the token count of the whole prompt.
 func (g *generator) read(ctx context.Context, prompt []string) (int, error) {
 	g.decoder.reset()
 	tokens := g.tokens(prompt)

@@ -29,7 +29,7 @@ func chat(content string, fields object) object {
 	return o
 }
 
-// reply is what tests look at in responses and stream events.
+// reply has the fields of responses and stream events that tests check.
 type reply struct {
 	ID          string `json:"id"`
 	Object      string `json:"object"`
@@ -101,7 +101,7 @@ func parse(tb testing.TB, data string) reply {
 	return r
 }
 
-// ask posts and expects an answer.
+// ask posts a request and expects status 200.
 func ask(tb testing.TB, h http.Handler, path string, body any) reply {
 	tb.Helper()
 	w := post(tb, h, path, body)
@@ -113,7 +113,7 @@ func ask(tb testing.TB, h http.Handler, path string, body any) reply {
 	return r
 }
 
-// say asks a chat and returns its text and why it ended.
+// say sends a chat request and returns its text and finish reason.
 func say(tb testing.TB, h http.Handler, body any) (text, finish string) {
 	tb.Helper()
 	c := ask(tb, h, chatPath, body).Choices[0]

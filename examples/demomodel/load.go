@@ -10,8 +10,8 @@ import (
 // ErrWeights is wrapped by the errors of [New] about weights it cannot use.
 var ErrWeights = errors.New("demomodel: invalid weights")
 
-// Limits on the dimensions, so that a broken header asks for no huge memory
-// and their products fit in 64 bits.
+// Limits on the dimensions, so that a broken header does not cause huge
+// allocations and their products fit in 64 bits.
 const (
 	maxDim     = 1 << 12
 	maxLayers  = 1 << 6
@@ -33,8 +33,8 @@ type layer struct {
 	down                   []float32
 }
 
-// model is what a weights file says. It is read-only after load and shared by
-// all generations.
+// model is a parsed weights file. It is read-only after load and shared by all
+// generations.
 type model struct {
 	shape
 	vocabulary *vocabulary

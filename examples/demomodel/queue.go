@@ -10,7 +10,7 @@ import (
 // errFull is returned by acquire when no more requests may wait.
 var errFull = errors.New("demomodel: queue is full")
 
-// queue hands out slots in the order in which they were asked for.
+// queue hands out slots in the order of the requests for them.
 type queue struct {
 	slots, places int
 

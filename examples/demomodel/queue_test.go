@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// client is a request under way in synctest's time.
+// client is an in-flight request in synctest's time.
 type client struct {
 	w     *httptest.ResponseRecorder
 	leave context.CancelFunc
@@ -23,7 +23,7 @@ type client struct {
 }
 
 // enter sends a request of the given length and waits until it runs, waits or
-// is answered.
+// has its response.
 func enter(t *testing.T, h http.Handler, tokens int) *client {
 	t.Helper()
 	r := newPost(t, chatPath, chat(question, object{"max_tokens": tokens, "ignore_eos": true}))

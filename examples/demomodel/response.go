@@ -2,20 +2,20 @@ package demomodel
 
 import "encoding/json"
 
-// response is an answer or a part of one, for chats and completions: they
+// response is a response or a stream event, for chats and completions. They
 // differ in which fields of a choice are set.
 type response struct {
-	ID          string          `json:"id"`
-	Object      string          `json:"object"`
-	Created     int64           `json:"created"`
-	Model       string          `json:"model"`
-	Fingerprint string          `json:"system_fingerprint"`
-	Choices     []answer        `json:"choices"`
-	Usage       json.RawMessage `json:"usage,omitempty"`
+	ID          string           `json:"id"`
+	Object      string           `json:"object"`
+	Created     int64            `json:"created"`
+	Model       string           `json:"model"`
+	Fingerprint string           `json:"system_fingerprint"`
+	Choices     []responseChoice `json:"choices"`
+	Usage       json.RawMessage  `json:"usage,omitempty"`
 }
 
-// answer is the one choice of a response.
-type answer struct {
+// responseChoice is the only choice of a response.
+type responseChoice struct {
 	Index    int       `json:"index"`
 	Text     *string   `json:"text,omitempty"`
 	Message  *reply    `json:"message,omitempty"`
@@ -24,7 +24,7 @@ type answer struct {
 	Finish   *string   `json:"finish_reason"`
 }
 
-// reply is a message of the model, or what comes on to it.
+// reply is a message of the model, or a delta of one.
 type reply struct {
 	Role    string  `json:"role,omitempty"`
 	Content *string `json:"content,omitempty"`
@@ -32,7 +32,7 @@ type reply struct {
 
 // usage returns the counts of tokens.
 func (o outcome) usage() json.RawMessage {
-	raw, _ := json.Marshal(map[string]int{ // of int, it cannot fail
+	raw, _ := json.Marshal(map[string]int{ // ints cannot fail
 		"prompt_tokens":     o.prompt,
 		"completion_tokens": o.completion,
 		"total_tokens":      o.prompt + o.completion,
@@ -42,7 +42,7 @@ func (o outcome) usage() json.RawMessage {
 
 // style is how an endpoint presents a text.
 type style struct {
-	prefix, object, chunk string // of the id, of the answer, of a part
+	prefix, object, chunk string // of the id, of the response, of an event
 	chat                  bool
 }
 
@@ -55,30 +55,30 @@ func textStyle() style {
 }
 
 // whole presents a finished text.
-func (s style) whole(text, finish string) answer {
+func (s style) whole(text, finish string) responseChoice {
 	if s.chat {
-		return answer{Message: &reply{Role: "assistant", Content: &text}, Finish: &finish}
+		return responseChoice{Message: &reply{Role: "assistant", Content: &text}, Finish: &finish}
 	}
-	return answer{Text: &text, Finish: &finish}
+	return responseChoice{Text: &text, Finish: &finish}
 }
 
 // opening presents the start of a stream; only chats have one.
-func (s style) opening() (a answer, ok bool) {
-	return answer{Delta: &reply{Role: "assistant", Content: new("")}}, s.chat
+func (s style) opening() (a responseChoice, ok bool) {
+	return responseChoice{Delta: &reply{Role: "assistant", Content: new("")}}, s.chat
 }
 
 // part presents the next part of a text.
-func (s style) part(text string) answer {
+func (s style) part(text string) responseChoice {
 	if s.chat {
-		return answer{Delta: &reply{Content: &text}}
+		return responseChoice{Delta: &reply{Content: &text}}
 	}
-	return answer{Text: &text}
+	return responseChoice{Text: &text}
 }
 
 // closing presents the end of a stream.
-func (s style) closing(finish string) answer {
+func (s style) closing(finish string) responseChoice {
 	if s.chat {
-		return answer{Delta: &reply{}, Finish: &finish}
+		return responseChoice{Delta: &reply{}, Finish: &finish}
 	}
-	return answer{Text: new(""), Finish: &finish}
+	return responseChoice{Text: new(""), Finish: &finish}
 }

@@ -8,14 +8,14 @@ import (
 // topK is how many tokens a sampler chooses from at most.
 const topK = 40
 
-// sampling says how to choose tokens.
+// sampling has the parameters of token selection.
 type sampling struct {
 	temperature float64 // 0 takes the likeliest
 	topP        float64
 	seed        uint64
 }
 
-// sampler chooses tokens. It allocates nothing after it was made.
+// sampler chooses tokens. It allocates nothing after construction.
 type sampler struct {
 	sampling
 	kinds  []kind
@@ -74,7 +74,7 @@ func (s *sampler) top(logits []float32, n int, mayEnd bool) []choice {
 	return best
 }
 
-// finite replaces what cannot be reckoned with.
+// finite replaces NaN and infinities.
 func finite(v float64) float64 {
 	if math.IsNaN(v) {
 		return -math.MaxFloat32

@@ -15,35 +15,34 @@ var weights embed.FS
 // ErrConfig is wrapped by the errors of [New] about its other settings.
 var ErrConfig = errors.New("demomodel: invalid config")
 
-// Config says which model to serve, and how much of it. The zero value serves
-// version "v2" as "demo".
+// Config configures a [Server]. The zero value serves version "v2" as "demo".
 type Config struct {
-	// Version of the model: "v1", which says one sentence, or "v2", which says
-	// two or three. Default "v2".
+	// Version of the model: "v1", which writes one sentence, or "v2", which
+	// writes two or three. Default: "v2".
 	Version string
 
-	// Weights are those of another model, in the format of weights/README.md.
-	// Default those of Version.
+	// Weights of another model, in the format of weights/README.md. Default:
+	// those of Version.
 	Weights []byte
 
-	// Name of the model in requests and answers. Default "demo".
+	// Name of the model in requests and responses. Default: "demo".
 	Name string
 
-	// Slots is how many requests generate at a time. Each takes 0.8 MB and, at
-	// its best, one core. Default 4.
+	// Slots is the number of requests that generate at a time. Each takes 0.8 MB
+	// and up to one core. Default: 4.
 	Slots int
 
-	// Queue is how many requests wait for a slot; the next gets status 429.
-	// Default 64. Negative: none waits.
+	// Queue is the number of requests that may wait for a slot; the next gets
+	// status 429. Default: 64. Negative: none waits.
 	Queue int
 
-	// Delay is an artificial pause before each token, to look like a larger
-	// model. Default 0.
+	// Delay is an artificial pause before each token, to simulate a larger
+	// model. Default: 0.
 	Delay time.Duration
 }
 
-// Server is an http.Handler that answers as an OpenAI API does. It starts no
-// goroutines and needs no closing.
+// Server is an http.Handler that serves a model through an OpenAI-compatible API.
+// It starts no goroutines and needs no closing.
 type Server struct {
 	name        string
 	fingerprint string
@@ -52,7 +51,7 @@ type Server struct {
 	queue       *queue
 	model       *model
 	delay       time.Duration
-	idle        chan *generator // made when first needed
+	idle        chan *generator // created on first use
 }
 
 // New returns a server of one model.

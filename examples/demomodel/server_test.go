@@ -73,7 +73,7 @@ func TestUnknownPathsAndMethods(t *testing.T) {
 	}
 }
 
-// whatIsAGateway is what v2 says to [question] at temperature 0.
+// whatIsAGateway is the response of v2 to [question] at temperature 0.
 const whatIsAGateway = "A gateway is the one door through which all requests reach your models. " +
 	"It checks the caller, picks a healthy server, and passes the answer on as it is written. " +
 	"Limits, caching, retries and routing live there, so your servers can stay simple."
@@ -116,7 +116,7 @@ func TestVersionsDiffer(t *testing.T) {
 	assert.Equal(t, v2.Fingerprint, latest.Fingerprint)
 }
 
-// The versions know the same; v2 says more of it.
+// The versions know the same; v2 writes more.
 func TestLaterVersionSaysMore(t *testing.T) {
 	t.Parallel()
 	v1, v2 := newServer(t, demomodel.Config{Version: "v1"}), newServer(t, demomodel.Config{Version: "v2"})

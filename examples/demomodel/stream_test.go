@@ -83,7 +83,7 @@ func TestStreamUsage(t *testing.T) {
 	assert.Equal(t, want.Usage, parse(t, last).Usage)
 }
 
-// leaver is a client that leaves after some events. It cannot be flushed.
+// leaver is a client that disconnects after some events. It cannot be flushed.
 type leaver struct {
 	http.ResponseWriter
 	events, after int

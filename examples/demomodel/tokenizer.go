@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// kind is what a token stands for, as SentencePiece numbers it.
+// kind is the type of a token, with SentencePiece's numbers.
 type kind byte
 
 const (
@@ -99,8 +99,8 @@ func parseByte(piece string) (byte, error) {
 	return 0, fmt.Errorf("%q names no byte", piece)
 }
 
-// finish checks the vocabulary as a whole and finds the merges. A piece is made
-// of any two pieces that it splits into.
+// finish checks the vocabulary as a whole and finds the merges: a piece is the
+// merge of any two pieces that it splits into.
 func (v *vocabulary) finish() error {
 	if v.kind[tokenBegin] != kindControl || v.kind[tokenEnd] != kindControl {
 		return errors.New("tokens 1 and 2 are not control tokens")

@@ -11,8 +11,7 @@ import (
 	"github.com/ginfer/ginfer/internal/body"
 )
 
-// BenchmarkHold is what a request's body costs all stages together: read, parsed, renamed,
-// sent.
+// BenchmarkHold is the cost of a request's body in all stages: read, parsed, renamed, sent.
 func BenchmarkHold(b *testing.B) { //nolint:gocognit // a table
 	for _, size := range []int{1 << 10, 256 << 10} {
 		for how, announced := range map[string]bool{"announced": true, "chunked": false} {

@@ -10,39 +10,38 @@ import (
 	"sync"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
-	"github.com/gin-gonic/gin"
 )
 
 const (
-	// DefaultLimit is the largest body that is held, in bytes.
+	// DefaultLimit is the default bound of one body, in bytes.
 	DefaultLimit = 32 << 20
-	// DefaultShare is the part of the budget that one caller may have.
-	DefaultShare = 0.25
-	// minBudget is the least default budget in bytes.
+	// defaultShare is the default part of the budget that one caller may use.
+	defaultShare = 0.25
+	// minBudget is the smallest default budget, in bytes.
 	minBudget = 256 << 20
 )
 
-// Config describes Bodies. Zero values are defaults.
+// Config configures Bodies. Zero values select the defaults.
 type Config struct {
 	Limit, Budget int64
 	Share         float64
 }
 
-// Bodies is the bound of each held body and the budget of all of them. It is safe for
-// concurrent use.
+// Bodies limits the memory for request bodies: each one, and all of them together. It is
+// safe for concurrent use.
 type Bodies struct {
 	limit int64
 	*pool
 }
 
-// pool is a budget, which several bounds may share.
+// pool is a budget that several Bodies may share.
 type pool struct {
 	budget, share int64
 
 	mu        sync.Mutex
 	used      int64
-	anonymous int64            // of used: by callers that are not authenticated
-	callers   map[caller]int64 // of used
+	anonymous int64            // the part of used that unauthenticated callers hold
+	callers   map[caller]int64 // the parts of used by caller
 }
 
 // New returns Bodies.
@@ -54,28 +53,28 @@ func New(cfg Config) *Bodies {
 		cfg.Budget = max(memory()/4, minBudget)
 	}
 	if cfg.Share == 0 {
-		cfg.Share = DefaultShare
+		cfg.Share = defaultShare
 	}
 	p := &pool{budget: cfg.Budget, share: int64(float64(cfg.Budget) * cfg.Share), callers: map[caller]int64{}}
 	return p.within(cfg.Limit)
 }
 
-// Within returns Bodies with another bound and the same budget.
+// Within returns Bodies with another bound per body and the same budget.
 func (b *Bodies) Within(limit int64) *Bodies { return b.within(limit) }
 
 func (p *pool) within(limit int64) *Bodies { return &Bodies{min(limit, math.MaxInt64/2), p} }
 
-// Limit is the largest body that is held, in bytes.
+// Limit returns the bound of one body, in bytes.
 func (b *Bodies) Limit() int64 { return b.limit }
 
-// Used is how many bytes are held now.
+// Used returns the number of bytes in use.
 func (p *pool) Used() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.used
 }
 
-// memory is what the process may have, in bytes; 0: not known.
+// memory returns the process's memory limit, in bytes; 0: unknown.
 func memory() int64 {
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
 		return limit
@@ -87,18 +86,18 @@ func memory() int64 {
 	return int64(min(limit, math.MaxInt64))
 }
 
-// standard is for requests that have passed no middleware.
+// standard serves requests that have passed no middleware.
 //
 //nolint:gochecknoglobals // one budget for the process, as its memory is one
 var standard = sync.OnceValue(func() *Bodies { return New(Config{}) })
 
-// caller is who sends a body. Of those that are not authenticated it is the address.
+// caller identifies the sender of a body: an identity, or the address if there is none.
 type caller struct {
 	key   uint64
 	known bool
 }
 
-// record is what one request holds.
+// record counts the memory of one request.
 type record struct {
 	bodies *Bodies
 
@@ -106,20 +105,19 @@ type record struct {
 	caller caller
 	held   int64
 	ended  bool
-	free   bool // nothing is counted: nobody could say when it ends
+	free   bool // nothing is counted: nothing marks the request's end
 }
 
 type recordKey struct{}
 
-// With returns a context whose requests hold their bodies within b, and how to end that:
-// it must be called when the request ends.
+// With returns a context whose requests keep their bodies within b, and a function that must
+// be called when the request ends.
 func With(ctx context.Context, b *Bodies) (out context.Context, end func()) {
 	r := &record{bodies: b}
 	return context.WithValue(ctx, recordKey{}, r), r.end
 }
 
-// From returns what bounds the bodies of a context: the process's default if nothing was
-// set.
+// From returns the limits that apply in a context: the process's default unless With set others.
 func From(ctx context.Context) *Bodies {
 	if r, ok := ctx.Value(recordKey{}).(*record); ok {
 		return r.bodies
@@ -127,8 +125,8 @@ func From(ctx context.Context) *Bodies {
 	return standard()
 }
 
-// recordOf returns a request's record, or a new one. That ends with the request's context,
-// unless its owner ends it.
+// recordOf returns a request's record, or a new one. A new one ends with the request's
+// context unless its owner ends it.
 func recordOf(req *http.Request, owned bool) (r *record, isNew bool) {
 	ctx := req.Context()
 	if r, ok := ctx.Value(recordKey{}).(*record); ok {
@@ -143,42 +141,27 @@ func recordOf(req *http.Request, owned bool) (r *record, isNew bool) {
 	return r, true
 }
 
-// uncounted is the record of bodies that other code holds.
+// uncounted returns a record for bodies that other code keeps in memory.
 func uncounted() *record { return &record{free: true} }
-
-// SetCaller says who sends the request: a hash of an authenticated identity. Without it the
-// client's address stands in, and shares what all such callers may have together.
-func SetCaller(c *gin.Context, key uint64) {
-	ctx := c.Request.Context()
-	r, ok := ctx.Value(recordKey{}).(*record)
-	if !ok {
-		r = &record{bodies: standard(), free: ctx.Done() == nil}
-		context.AfterFunc(ctx, r.end)
-		c.Request = c.Request.WithContext(context.WithValue(ctx, recordKey{}, r))
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.become(caller{key, true})
-}
 
 //nolint:gochecknoglobals // of this process alone
 var seed = maphash.MakeSeed()
 
-// Caller is the key of an identity, for [SetCaller].
+// Caller returns the key of an identity, for [Identity].BodyKey.
 func Caller(issuer, subject string) uint64 {
 	return maphash.Comparable(seed, [2]string{issuer, subject})
 }
 
-// IdentityKey is the key of a context under which an [Identity] may be.
+// IdentityKey is the context key under which an [Identity] may be found.
 type IdentityKey struct{}
 
 // Identity is an authenticated caller.
 type Identity interface {
-	// BodyKey is what [Caller] makes of it.
+	// BodyKey returns the result of [Caller].
 	BodyKey() uint64
 }
 
-// by finds the caller: an identity, else the address, unless there is one already.
+// by sets the caller from the identity, else the address, unless it is known already.
 func (r *record) by(req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -194,8 +177,8 @@ func (r *record) by(req *http.Request) {
 	}
 }
 
-// OfAddress is the key of an address, with or without a port: of IPv6 its first 64 bits
-// count, which are one customer's.
+// OfAddress returns the key of an address, with or without a port. Of IPv6 only the first 64
+// bits count, which are one customer's.
 func OfAddress(remote string) uint64 {
 	at, err := netip.ParseAddrPort(remote)
 	addr := at.Addr()
@@ -213,7 +196,7 @@ func OfAddress(remote string) uint64 {
 	return maphash.Bytes(seed, b[:])
 }
 
-// become moves what is held to another caller.
+// become moves what is counted to another caller.
 func (r *record) become(c caller) {
 	if !r.free && !r.ended && r.held > 0 {
 		r.bodies.give(r.caller, r.held)
@@ -222,7 +205,7 @@ func (r *record) become(c caller) {
 	r.caller = c
 }
 
-// take counts n more bytes, and reports false when there is no room for them.
+// take counts n more bytes, or reports false if there is no room for them.
 func (r *record) take(n int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -247,7 +230,7 @@ func (r *record) give(n int64) {
 	r.bodies.give(r.caller, n)
 }
 
-// end gives everything back. It may be called twice.
+// end returns everything to the budget. It may be called twice.
 func (r *record) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

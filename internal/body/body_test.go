@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// post is a request under way whose body says that it has length bytes.
+// post returns a request in progress whose body announces length bytes.
 func post(r io.Reader, length int64) *gin.Context {
 	c, _ := gin.CreateTestContext(httptest.NewRecorder())
 	c.Request = httptest.NewRequest(http.MethodPost, "/", r)
@@ -25,7 +25,7 @@ func post(r io.Reader, length int64) *gin.Context {
 	return c
 }
 
-// within returns the request with a bound.
+// within returns the request with limits.
 func within(r *http.Request, cfg body.Config) *http.Request {
 	ctx, _ := body.With(r.Context(), body.New(cfg))
 	return r.WithContext(ctx)
@@ -65,10 +65,10 @@ func TestHold(t *testing.T) { //nolint:gocognit // a table
 		{"longer than four times the first buffer", 900_000, 900_000, 1 << 20, true},
 		{"shorter than announced", 5, 10, 100, true},
 		{"much shorter than announced", 70_000, 1 << 20, 1 << 20, true},
-		{"longer than announced", 20, 10, 100, true}, // a middleware unpacked it and left the length
+		{"longer than announced", 20, 10, 100, true}, // a middleware decompressed it and left the length
 		{"much longer than announced", 200_000, 10, 1 << 20, true},
 		{"longer than announced and than the limit", 101, 10, 100, false},
-		{"not announced at all", 20, 0, 100, true}, // http.NewRequest with a reader it does not know
+		{"not announced at all", 20, 0, 100, true}, // http.NewRequest with an unknown reader
 		{"within the greatest limit", 10, 10, math.MaxInt64, true},
 		{"within the greatest limit, of unknown length", 20_000, -1, math.MaxInt64, true},
 	}
@@ -85,7 +85,7 @@ func TestHold(t *testing.T) { //nolint:gocognit // a table
 				c := post(reader(strings.NewReader(sent)), tt.length)
 				c.Request = within(c.Request, body.Config{Limit: tt.limit})
 				var first *body.Held
-				for range 2 { // a second call says the same
+				for range 2 { // a second call returns the same
 					h, err := body.Hold(c)
 					require.NoError(t, err)
 					assert.Equal(t, tt.whole, h.Whole)
@@ -100,11 +100,11 @@ func TestHold(t *testing.T) { //nolint:gocognit // a table
 					first = h
 				}
 				if tt.length >= 0 && int64(tt.size) > tt.length {
-					assert.EqualValues(t, -1, c.Request.ContentLength, "nobody knows it")
+					assert.EqualValues(t, -1, c.Request.ContentLength, "it is unknown")
 				}
 				rest, err := io.ReadAll(c.Request.Body)
 				require.NoError(t, err)
-				require.Equal(t, sent, string(rest), "whoever reads on gets every byte")
+				require.Equal(t, sent, string(rest), "later readers get every byte")
 				require.NoError(t, c.Request.Body.Close())
 			})
 		}
@@ -124,7 +124,7 @@ func TestHoldNone(t *testing.T) {
 	}
 }
 
-// The body is not read again, whoever consumed the copy.
+// The body is not read again, even if the copy was consumed.
 func TestHoldAfterReading(t *testing.T) {
 	t.Parallel()
 	c := post(strings.NewReader("hello"), 5)
@@ -138,7 +138,7 @@ func TestHoldAfterReading(t *testing.T) {
 	assert.True(t, second.Whole)
 }
 
-// A stage with a smaller bound leaves what announces to be longer to those after it.
+// A stage with a smaller limit leaves a body that announces to be longer to later stages.
 func TestHoldUpTo(t *testing.T) {
 	t.Parallel()
 	for _, limit := range []int64{3, -1} {
@@ -173,7 +173,7 @@ type closing struct {
 
 func (c *closing) Close() error { c.closed = true; return nil }
 
-// Messages of gRPC flow both ways at once: nothing waits for the end of the body.
+// Messages of gRPC flow in both directions at once: nothing waits for the end of the body.
 func TestHoldGRPC(t *testing.T) {
 	t.Parallel()
 	c := post(iotest.ErrReader(errors.New("read")), -1)
@@ -215,7 +215,7 @@ func TestHoldBroken(t *testing.T) {
 		{"by MaxBytesReader", &http.MaxBytesError{Limit: 3}, http.StatusRequestEntityTooLarge, "request_too_large"},
 	}
 	for _, tt := range tests {
-		for _, length := range []int64{-1, 3, 100} { // 3: all that was announced came
+		for _, length := range []int64{-1, 3, 100} { // 3: all that was announced has come
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
 				c := post(io.MultiReader(strings.NewReader("abc"), iotest.ErrReader(tt.err)), length)
@@ -230,8 +230,8 @@ func TestHoldBroken(t *testing.T) {
 	}
 }
 
-// A handler that has read the body may have kept it where gin does; else the request can't
-// go on as if it had none.
+// A handler that has read the body may have kept it where gin does; otherwise the request can't
+// continue as if it had none.
 func TestHoldConsumed(t *testing.T) {
 	t.Parallel()
 	for name, bind := range map[string]func(*gin.Context, any) error{
@@ -319,7 +319,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// Of a long body only what is text costs, as far as it was read.
+// A long body is priced by its text, as far as it was read.
 func TestLongBodyIsPricedByItsText(t *testing.T) {
 	t.Parallel()
 	picture := `{"type":"image_url","image_url":{"url":"data:image/png;base64,` + text(50_000) + `"}}`

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// from is a request of a client, with n bytes.
+// from returns a request of a client, with n bytes.
 func from(b *body.Bodies, address string, n int) (*gin.Context, func()) {
 	c := post(strings.NewReader(text(n)), int64(n))
 	c.Request.RemoteAddr = address
@@ -44,12 +44,12 @@ func TestBudget(t *testing.T) {
 	require.ErrorIs(t, err, body.ErrBudget)
 	assert.Positive(t, apierror.From(err).RetryAfter)
 	two, err := hold("10.0.0.1:1", 40_000, 7)
-	require.NoError(t, err, "who is known has a share of his own")
+	require.NoError(t, err, "a known caller has a share of its own")
 	_, err = hold("10.0.0.1:1", 20_000, 7)
 	assertFault(t, err, http.StatusServiceUnavailable, "overloaded")
 	_, err = hold("10.0.0.1:1", 30_000, 8)
 	assertFault(t, err, http.StatusServiceUnavailable, "overloaded")
-	assert.InDelta(t, 80_000, b.Used(), 10, "what was refused costs nothing")
+	assert.InDelta(t, 80_000, b.Used(), 10, "a refused body costs nothing")
 	one()
 	two()
 	two()
@@ -60,7 +60,7 @@ func TestBudget(t *testing.T) {
 	assert.Zero(t, b.Used())
 }
 
-// What was read before it was known whose it is counts for the caller from then on.
+// Bytes that were read before the caller was known count for the caller from then on.
 func TestCallerFoundLate(t *testing.T) {
 	t.Parallel()
 	b := body.New(body.Config{Budget: 100_000, Share: 0.5})
@@ -76,7 +76,7 @@ func TestCallerFoundLate(t *testing.T) {
 	assert.Zero(t, b.Used())
 }
 
-// An announcement costs nothing: what is read does, in steps.
+// An announcement costs nothing: memory is taken as the body is read, in steps.
 func TestBudgetCountsWhatIsRead(t *testing.T) {
 	t.Parallel()
 	b := body.New(body.Config{Budget: 1 << 20, Share: 1})
@@ -108,10 +108,10 @@ func TestBudgetEndsWithTheRequest(t *testing.T) {
 	assert.GreaterOrEqual(t, body.From(ctx).Used(), int64(50_000))
 	cancel()
 	require.Eventually(t, func() bool { return body.From(ctx).Used() <= before }, time.Second, time.Millisecond)
-	assert.Len(t, h.Bytes(), 50_000, "the bytes stay valid for who has them still")
+	assert.Len(t, h.Bytes(), 50_000, "the bytes stay valid")
 }
 
-// A client that writes all before it reads sees the refusal.
+// A client that writes all before it reads receives the refusal.
 func TestRefusalIsRead(t *testing.T) {
 	t.Parallel()
 	b := body.New(body.Config{Budget: 1000, Share: 1})

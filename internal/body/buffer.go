@@ -7,9 +7,8 @@ import (
 )
 
 // Buffers for reading come in classes, each four times the one before. They are private to
-// [readUpTo], which copies what it returns into memory of just that size, so they can be
-// used again. What it returns is not: nobody can say when its last reader is done, as
-// net/http may write a body after the response has come.
+// [readUpTo], which copies its result, so they can be reused. The result can't: net/http may
+// still be writing a body after the response has come.
 const (
 	firstClass = 64 << 10
 	growth     = 4
@@ -30,21 +29,20 @@ type budget interface {
 // buffer grows while a body is read into it.
 type buffer struct {
 	b      []byte
-	kept   *[]byte // b is of a pool
+	kept   *[]byte // b is from a pool
 	class  int
 	budget budget
 }
 
-// readUpTo reads at most limit bytes; ended reports that there are no more. What is
-// announced only chooses how much is read at once: memory is taken in steps, after what has
-// come, at most four times as much. It reads on after the announced length: only at the
-// body's end does net/http watch the connection for a client that leaves, and a middleware
-// that unpacks bodies may leave the length as it was. It returns what was read also with an
-// error.
+// readUpTo reads at most limit bytes; ended reports that there are no more. Memory grows in
+// steps, to at most four times what has been read: the announced length only chooses the
+// steps. Reading continues beyond that length: only at the body's end does net/http watch for
+// a client disconnect, and a middleware that decodes bodies may leave the length as it was.
+// After an error it returns what was read.
 func readUpTo(r io.Reader, length, limit int64, m budget) (b []byte, ended bool, err error) {
 	f := &buffer{budget: m}
 	first := f.pooled
-	if length >= 0 && length < min(firstClass, limit) { // the usual one
+	if length >= 0 && length < min(firstClass, limit) { // the usual case
 		first = func(int) bool { return f.exact(length + 1) }
 	}
 	if !first(0) {
@@ -68,7 +66,7 @@ func readUpTo(r io.Reader, length, limit int64, m budget) (b []byte, ended bool,
 	return f.done(), ended, err
 }
 
-// grow makes room: just for the announced length when a quarter of that has come.
+// grow makes room: exactly the announced length once a quarter of it has been read.
 func (f *buffer) grow(length, limit int64) bool {
 	have := int64(len(f.b))
 	if last := min(length+1, limit); length >= have && last <= growth*have {
@@ -105,7 +103,7 @@ func (f *buffer) pooled(class int) bool {
 	return true
 }
 
-// move goes on in another buffer.
+// move continues in another buffer.
 func (f *buffer) move(to []byte, kept *[]byte) {
 	to = append(to, f.b...)
 	f.free()
@@ -123,7 +121,7 @@ func (f *buffer) free() {
 	}
 }
 
-// done is what was read, in memory of its own.
+// done returns what was read, in memory of its own.
 func (f *buffer) done() []byte {
 	if f.kept == nil {
 		return f.b

@@ -9,27 +9,26 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// A client must deliver its body within grace plus one second for each
-// minRate bytes (the rule of Apache's mod_reqtimeout), so that a body dripped
-// in byte by byte ends after grace, and a slow line can still send megabytes.
+// A client must deliver its body within grace plus one second for each minRate bytes (the
+// rule of Apache's mod_reqtimeout): a body sent byte by byte ends after grace, and a slow
+// line can still send megabytes.
 const (
 	grace   = 10 * time.Second
 	minRate = 500
 )
 
-// Deadline is when the next byte of a body must have come, n bytes after start.
+// Deadline returns the time by which the next byte must arrive, n bytes after start.
 func Deadline(start time.Time, n int64) time.Time {
 	return start.Add(grace + time.Duration(n/minRate)*time.Second)
 }
 
-// guarded is a body with read deadlines on the client's connection, so that a
-// client that drips its body in is dropped. When the body has ended the deadline is
-// lifted; after an error it stays, so that the server, which reads what is left of a
-// body, does not wait for the rest either.
+// guarded is a body with read deadlines on the client's connection, against clients that send
+// slowly on purpose. The deadline is lifted at the body's end. After an error it stays, so that
+// the server does not wait for the rest of the body either.
 type guarded struct {
 	r     io.Reader
 	conn  http.ResponseController
-	known bool // there is one
+	known bool // there is a connection
 	start time.Time
 	n     int64
 }
@@ -42,8 +41,8 @@ func newGuarded(w http.ResponseWriter, body io.Reader) *guarded {
 	return g
 }
 
-// Guarded is the request's body for a reader that takes it piece by piece: a client that
-// drips it in is dropped as by [Hold].
+// Guarded returns the request's body with the read deadlines of [Hold], for callers that
+// stream it.
 func Guarded(c *gin.Context) io.ReadCloser {
 	return struct {
 		io.Reader
@@ -62,8 +61,7 @@ func (g *guarded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// until sets the read deadline. A writer without deadlines, as in tests, is no error: the
-// body is read all the same.
+// until sets the read deadline. A writer without deadlines, as in tests, is no error.
 func (g *guarded) until(t time.Time) {
 	if g.known {
 		_ = g.conn.SetReadDeadline(t)

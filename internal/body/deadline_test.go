@@ -38,7 +38,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// deadlines is a writer that notes the read deadlines of its connection.
+// deadlines is a writer that records the read deadlines of its connection.
 type deadlines struct {
 	*httptest.ResponseRecorder
 	set []time.Time
@@ -57,7 +57,7 @@ func TestGuard(t *testing.T) {
 		c, _ := gin.CreateTestContext(w)
 		c.Request = httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text(1200)))
 		r := body.Guarded(c)
-		time.Sleep(time.Second) // the clock begins with Guarded
+		time.Sleep(time.Second) // the time begins with Guarded
 		for range 3 {
 			_, err := r.Read(make([]byte, 600))
 			if err != nil {
@@ -89,8 +89,8 @@ func (p *pipes) Close() error { p.once.Do(func() { close(p.done) }); return nil 
 
 func (*pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
-// dial starts a real server with the handler, in the bubble of the test, and
-// returns a client's connection to it.
+// dial starts a real server with the handler, in the bubble of the test, and returns a client's
+// connection to it.
 func dial(t *testing.T, handler gin.HandlerFunc) net.Conn {
 	t.Helper()
 	e := gin.New()
@@ -115,7 +115,7 @@ func send(t *testing.T, conn net.Conn, s string) {
 	require.NoError(t, err)
 }
 
-// reply is one response; last says that the server will close the connection.
+// reply is one response; last reports that the server will close the connection.
 type reply struct {
 	status int
 	last   bool
@@ -132,7 +132,7 @@ func receive(t *testing.T, r *bufio.Reader) reply {
 	return reply{res.StatusCode, res.Close, string(b)}
 }
 
-// size is a handler that says how long the body was, or why it is none.
+// size is a handler that responds with the length of the body, or its error.
 func size(limit int64) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Request = within(c.Request, body.Config{Limit: limit})
@@ -152,8 +152,8 @@ func size(limit int64) gin.HandlerFunc {
 	}
 }
 
-// A client that stops is told so, and the connection does not outlive it: not
-// even to wait for the rest of the body.
+// A client that stops gets an error, and its connection is closed: the server does not wait for
+// the rest of the body.
 func TestBodySlowClient(t *testing.T) {
 	t.Parallel()
 	for name, head := range map[string]string{
@@ -180,7 +180,7 @@ func TestBodySlowClient(t *testing.T) {
 	}
 }
 
-// Byte by byte within the grace of each does not help: the rate counts.
+// Sending byte by byte within the grace does not help: the rate counts.
 func TestBodyDripped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -200,8 +200,7 @@ func TestBodyDripped(t *testing.T) {
 	})
 }
 
-// A slow line is no slow client, and its connection serves the next request
-// however late it comes.
+// A slow line is no slow client, and its connection serves the next request however late it comes.
 func TestBodySlowLine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -224,8 +223,8 @@ func TestBodySlowLine(t *testing.T) {
 	})
 }
 
-// Who reads on after a body that was too long has the bounds he sets himself:
-// none is left over from the hold.
+// Later readers of a body that was too long set deadlines of their own: none is left over from
+// the hold.
 func TestBodyTooLongHasNoDeadline(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -12,10 +12,10 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow bounds, in bytes, what a zstd frame may have its reader keep (RFC 9659).
+// maxWindow bounds the window of a zstd frame, in bytes (RFC 9659).
 const maxWindow = 8 << 20
 
-// encodingOf is the Content-Encoding, in lower case; "" is none.
+// encodingOf returns the Content-Encoding in lower case; "": none.
 func encodingOf(h http.Header) string {
 	encoding := strings.ToLower(strings.TrimSpace(strings.Join(h["Content-Encoding"], ", ")))
 	if encoding == "identity" {
@@ -24,9 +24,8 @@ func encodingOf(h http.Header) string {
 	return encoding
 }
 
-// decode returns the text of a body, up to limit bytes. Of a beginning it returns what can
-// be read. One encoding is taken off: of several, each could inflate what the next one has
-// to read, without end.
+// decode returns the decoded body, up to limit bytes; of a beginning, as much as can be decoded.
+// It removes one encoding: with several, each could inflate the next one's input without bound.
 func decode(b []byte, encoding string, limit int64, whole bool, m budget) ([]byte, error) {
 	r, end, err := decoder(b, encoding)
 	if err != nil {
@@ -66,8 +65,7 @@ func decoder(b []byte, encoding string) (r io.Reader, end func(), err error) {
 	return r, end, err
 }
 
-// inflate reads deflate as RFC 9110 has it, in zlib's format, or bare, as some clients
-// send it.
+// inflate reads deflate in zlib's format (RFC 9110), or raw as some clients send it.
 func inflate(b []byte) (io.Reader, error) {
 	if len(b) > 1 && b[0]&0x0f == 8 && (uint(b[0])<<8|uint(b[1]))%31 == 0 {
 		return zlib.NewReader(bytes.NewReader(b))

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// packers are the encodings, by a name that tells the forms of deflate apart.
+// packers are the encodings, with names that distinguish the forms of deflate.
 func packers() map[string]func(w io.Writer) io.WriteCloser {
 	return map[string]func(w io.Writer) io.WriteCloser{
 		"gzip":   func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) },
@@ -78,7 +78,7 @@ func TestDecode(t *testing.T) {
 			renamed, ok := body.Rename(out, "other")
 			require.True(t, ok)
 			assert.Empty(t, renamed.Header.Get("Content-Encoding"))
-			assert.NotEmpty(t, out.Header.Get("Content-Encoding"), "the caller's request stays")
+			assert.NotEmpty(t, out.Header.Get("Content-Encoding"), "the caller's request is unchanged")
 			got, err = io.ReadAll(renamed.Body)
 			require.NoError(t, err)
 			assert.Equal(t, strings.Replace(sent, `"m"`, `"other"`, 1), string(got))
@@ -87,7 +87,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// A bomb costs no more than the bound, and is refused.
+// A decompression bomb costs no more than the limit, and is refused.
 func TestDecodeBomb(t *testing.T) {
 	t.Parallel()
 	for name, how := range packers() {
@@ -105,13 +105,13 @@ func TestDecodeBomb(t *testing.T) {
 		assertFault(t, err, http.StatusRequestEntityTooLarge, "request_too_large")
 		require.ErrorIs(t, err, body.ErrTooLarge)
 		assert.Nil(t, h.Bytes())
-		assert.LessOrEqual(t, b.Used(), int64(len(packed)+1), "%s: what was decoded is let go", name)
+		assert.LessOrEqual(t, b.Used(), int64(len(packed)+1), "%s: the decoded bytes are released", name)
 		assert.LessOrEqual(t, h.Request().InputBytes, int64(1000))
 		end()
 	}
 }
 
-// Decoded bytes are within the budget too.
+// Decoded bytes count towards the budget too.
 func TestDecodeBeyondTheBudget(t *testing.T) {
 	t.Parallel()
 	packed := pack(t, packers()["gzip"], make([]byte, 1<<20))
@@ -123,7 +123,7 @@ func TestDecodeBeyondTheBudget(t *testing.T) {
 	assertFault(t, h.Err(), http.StatusServiceUnavailable, "overloaded")
 }
 
-// The beginning of a long compressed body is read as far as it goes.
+// The beginning of a long compressed body is decoded as far as it goes.
 func TestDecodeBeginning(t *testing.T) {
 	t.Parallel()
 	noise := make([]byte, 1<<16)
@@ -146,7 +146,7 @@ func TestDecodeBeginning(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, packed, rest)
 	_, ok := body.Rename(c.Request, "other")
-	assert.False(t, ok, "what streams compressed can't be changed")
+	assert.False(t, ok, "a compressed stream can't be changed")
 }
 
 func FuzzDecode(f *testing.F) {

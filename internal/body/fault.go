@@ -11,22 +11,22 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// What is wrong with a body, beside what package llm says.
+// Errors of a body, besides those of package llm.
 var (
-	// ErrBudget: there is no room for more bodies.
+	// ErrBudget is returned when the budget has no room for another body.
 	ErrBudget = errors.New("body: the budget of held bodies is spent")
-	// ErrConsumed: the body was read by somebody who did not keep it.
+	// ErrConsumed is returned when a handler has read the body without keeping it.
 	ErrConsumed = errors.New("body: read by another handler, which did not keep it")
-	// ErrTooLarge: the body is beyond the bound.
+	// ErrTooLarge is returned when the body is beyond the limit.
 	ErrTooLarge = errors.New("body: larger than what is held")
-	// ErrEncoding: the body's Content-Encoding is not known.
+	// ErrEncoding is returned for an unknown Content-Encoding.
 	ErrEncoding = errors.New("body: unknown content encoding")
 )
 
-// retryAfter is when a client may come again for which there was no room.
+// retryAfter is the Retry-After of a request that the budget had no room for.
 const retryAfter = time.Second
 
-// readFault is why a body could not be read.
+// readFault returns the client's error for a body that could not be read.
 func readFault(err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -43,12 +43,12 @@ func readFault(err error) error {
 	}
 }
 
-// TooLarge is the error of a body that is larger than a stage can take.
+// TooLarge returns the error of a body that is larger than a stage accepts.
 func TooLarge(limit int64) error {
 	return &apierror.Error{Status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Message: fmt.Sprintf("The request body is too large: %d bytes are allowed.", limit), Err: ErrTooLarge}
 }
 
-// decodeFault is why a body could not be decoded.
+// decodeFault returns the client's error for a body that could not be decoded.
 func decodeFault(encoding string, limit int64, err error) error {
 	switch {
 	case errors.Is(err, ErrBudget):
@@ -62,7 +62,7 @@ func decodeFault(encoding string, limit int64, err error) error {
 	}
 }
 
-// modelFault is why a body's model can't be told.
+// modelFault returns the client's error for a body without a definite model.
 func modelFault(err error, form bool) error {
 	code, message := "invalid_json", "The request body is not a JSON object."
 	switch {

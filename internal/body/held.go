@@ -10,21 +10,21 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Held is a request's body in memory: all of it, or its beginning. It is safe for
-// concurrent use; its bytes must not be modified.
+// Held is a request's body in memory: all of it, or its beginning. It is safe for concurrent
+// use. Its bytes must not be modified.
 type Held struct {
-	// Whole: all of the body is here.
+	// Whole reports that all of the body is in memory.
 	Whole bool
 
-	raw      []byte // as it came
-	encoding string // of raw: "" is identity
-	flows    bool   // both ways at once: nothing is read
-	head     head   // what a body is read by
+	raw      []byte // as it was sent
+	encoding string // of raw; "": identity
+	flows    bool   // bidirectional: nothing is read
+	head     head   // selects how the body is parsed
 	rec      *record
 	owned    bool // rec ends with Release
 	limit    int64
 	whole    content // without patches
-	own      reader  // of the request that it came with
+	own      reader  // the body of the inbound request
 
 	once   sync.Once
 	decode sync.Once
@@ -35,8 +35,8 @@ type Held struct {
 	request *llm.Request
 }
 
-// head is what a request is read by, beside its body: the request itself may be changed
-// meanwhile.
+// head is the part of a request that selects how its body is parsed. It is a copy: the request
+// may be changed meanwhile.
 type head struct{ llm.Head }
 
 func headOf(r *http.Request) head {
@@ -55,27 +55,24 @@ func (h *head) isForm() bool {
 	return strings.HasPrefix(t, "multipart/") || t == "application/x-www-form-urlencoded"
 }
 
-// Release says that the request has ended, to who holds its body by [HoldFor].
+// Release marks the end of a request whose body was held by [HoldFor].
 func (h *Held) Release() {
 	if h.owned {
 		h.rec.end()
 	}
 }
 
-// plain is the body without patches.
+// plain returns the body without patches.
 func (h *Held) plain() *content {
 	h.once.Do(func() { h.whole.held, h.whole.size = h, int64(len(h.raw)) })
 	return &h.whole
 }
 
-// Len is how many bytes there are, as they came.
+// Len returns the number of bytes in memory, as they were sent.
 func (h *Held) Len() int { return len(h.raw) }
 
-// Flows reports whether the body is one of two that flow at once, as gRPC has them.
+// Flows reports whether the body streams in both directions at once, as in gRPC.
 func (h *Held) Flows() bool { return h.flows }
-
-// Raw returns the body as it came, in whatever encoding.
-func (h *Held) Raw() []byte { return h.raw }
 
 // Bytes returns the decoded body, or its decoded beginning; nil if it can't be decoded.
 func (h *Held) Bytes() []byte {
@@ -93,15 +90,15 @@ func (h *Held) Bytes() []byte {
 	return h.text
 }
 
-// Err returns why the body can't be read: an *apierror.Error with status 413, 415, 400 or
-// 503. A body that is too long to hold is none.
+// Err returns the reason why the body can't be read: an *apierror.Error with status 413, 415,
+// 400 or 503. A body that is too long to hold is no error.
 func (h *Held) Err() error {
 	h.Bytes()
 	return h.fault
 }
 
-// Request returns what the request asks for. Of a body that can't be read it is what
-// stands in path and query.
+// Request returns the parsed request. If the body can't be read, it has only what path and
+// query contain.
 func (h *Held) Request() *llm.Request {
 	h.parse.Do(func() {
 		h.request = h.head.read(h.Bytes())
@@ -112,10 +109,10 @@ func (h *Held) Request() *llm.Request {
 	return h.request
 }
 
-// unknownBytes is what a body of an unknown form counts as.
+// unknownBytes is the assumed input of a body in an unknown format.
 const unknownBytes = 1000
 
-// begin reads the beginning of a long body, before anybody else has its bytes.
+// begin parses the beginning of a long body, before its bytes are shared.
 func (h *Held) begin() {
 	b := h.Bytes()
 	read := readPrefix(&h.head, b[:min(int64(len(b)), h.limit)])
@@ -125,15 +122,15 @@ func (h *Held) begin() {
 	h.parse.Do(func() { h.request = read })
 }
 
-// Model returns the name of the model that the request asks for, "" if it names none. An
-// error is an *apierror.Error that says what is wrong with the body.
+// Model returns the model that the request names, "" if it names none. An error is an
+// *apierror.Error that describes the fault of the body.
 func (h *Held) Model() (string, error) {
 	if err := h.Err(); err != nil {
 		return "", err
 	}
 	q := h.Request()
 	switch {
-	case q.JSON && h.Bytes()[0] == '\xef': // a byte order mark: servers differ in whether it may be there
+	case q.JSON && h.Bytes()[0] == '\xef': // a byte order mark: servers disagree on whether it is allowed
 		return "", modelFault(llm.ErrSyntax, false)
 	case q.ModelFault != nil && !h.Whole && errors.Is(q.ModelFault, llm.ErrSyntax):
 		return "", h.unseen()

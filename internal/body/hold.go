@@ -13,21 +13,21 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Hold reads the request's body, up to the bound of its [Bodies]. A second call returns
-// the same Held, and so does one after the body was read.
+// Hold reads the request's body, up to the limit of its [Bodies]. A second call returns the same
+// Held, even after the body was read.
 //
-// A body beyond the bound is kept as far as it was read; the request's body still yields
-// every byte. What must flow both ways at once (gRPC) is not read at all.
+// A body beyond the limit is kept as far as it was read; the request's body still yields every
+// byte. A bidirectional stream (gRPC) is not read at all.
 //
-// An error is an *apierror.Error. The connection is then closed after the response, because
-// what follows on it can't be trusted to be a new request.
+// An error is an *apierror.Error. The connection is then closed after the response, because what
+// follows on it can't be trusted to be a new request.
 func Hold(c *gin.Context) (*Held, error) { return HoldUpTo(c, math.MaxInt64) }
 
-// HoldUpTo is [Hold] for a stage with a smaller bound of its own: it leaves a body that
+// HoldUpTo is like [Hold], for a stage with a smaller limit of its own: it leaves a body that
 // announces to be longer unread. A negative limit leaves every body unread.
 func HoldUpTo(c *gin.Context, limit int64) (*Held, error) { return holdIn(c, limit, false) }
 
-// HoldFor is [HoldUpTo] for the last stage, which calls Release when the request ends.
+// HoldFor is like [HoldUpTo], for the last stage, which calls Release when the request ends.
 func HoldFor(c *gin.Context, limit int64) (*Held, error) { return holdIn(c, limit, true) }
 
 func holdIn(c *gin.Context, limit int64, owned bool) (*Held, error) {
@@ -40,16 +40,7 @@ func holdIn(c *gin.Context, limit int64, owned bool) (*Held, error) {
 	return h, err
 }
 
-// HoldRequest is [Hold] for a handler of net/http.
-func HoldRequest(w http.ResponseWriter, r *http.Request) (*Held, error) {
-	h, err := hold(w, r, math.MaxInt64, nil, false)
-	if err != nil {
-		w.Header().Set("Connection", "close")
-	}
-	return h, err
-}
-
-// holder is a body that knows what is held of it.
+// holder is a body that gives access to its Held.
 type holder interface{ Held() *Held }
 
 func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte, owned bool) (*Held, error) {
@@ -64,7 +55,7 @@ func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte, ow
 	h := &Held{head: headOf(r), rec: rec, owned: owned && isNew, limit: rec.bodies.limit, encoding: encodingOf(r.Header)}
 	switch {
 	case own < 0, own < rec.bodies.limit && r.ContentLength > own:
-		return h, nil // whoever holds it later may read it
+		return h, nil // a later stage may hold it
 	case llm.IsGRPC(r.Header.Get("Content-Type")):
 		h.flows = true
 		r.Body = &stream{h, r.Body, r.Body}
@@ -87,7 +78,7 @@ func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte, ow
 	}
 	h.raw = b
 	if int64(len(b)) > limit {
-		g.until(time.Time{}) // whoever reads the rest sets bounds of its own
+		g.until(time.Time{}) // readers of the rest set deadlines of their own
 		r.Body = &stream{h, io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
 		h.begin()
 		return h, nil
@@ -98,7 +89,7 @@ func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte, ow
 	return h, nil
 }
 
-// replace is what gin kept of a body that a handler has read.
+// replace returns gin's copy of a body that a handler has read.
 func replace(consumed []byte) ([]byte, error) {
 	if len(consumed) == 0 {
 		return nil, ErrConsumed
@@ -106,18 +97,18 @@ func replace(consumed []byte) ([]byte, error) {
 	return consumed, nil
 }
 
-// stream is a body too long to hold: what was read of it, then the rest.
+// stream is a body too long to hold: its beginning, then the rest.
 type stream struct {
 	held *Held
 	io.Reader
 	io.Closer
 }
 
-// Held returns what is known of it.
+// Held returns the beginning.
 func (s *stream) Held() *Held { return s.held }
 
-// What is read of a refused body so that its client, which writes before it reads, sees
-// the refusal instead of a broken connection. One that pauses can read.
+// Bounds of what is read of a refused body, so that a client that writes before it reads sees
+// the refusal instead of a broken connection. A client that pauses can read.
 const (
 	maxDrained = 64 << 20
 	drainTime  = 3 * time.Second
@@ -137,7 +128,7 @@ func expects(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Expect"), "100-continue")
 }
 
-// drain reads the rest, up to a bound.
+// drain reads the rest, within its bounds.
 func (g *guarded) drain() {
 	end := time.Now().Add(drainTime)
 	kept, ok := pools[0].Get().(*[]byte)
@@ -170,8 +161,8 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// Drain reads what is left of a body that a stage refuses, up to a bound, so that its
-// client reads the refusal; the connection ends after it if there was more.
+// Drain reads the rest of a body that a stage refuses, within bounds, so that the client sees the
+// refusal. The connection is closed after the response.
 func Drain(c *gin.Context) {
 	r := c.Request
 	if s, ok := r.Body.(*stream); !ok || s.held.flows {

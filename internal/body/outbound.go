@@ -8,22 +8,21 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// content is the body of outbound requests: what is held, with patches. It is never
-// changed.
+// content is the body of outbound requests: a held body with patches. It is immutable.
 type content struct {
 	held    *Held
-	patches []Patch      // in order; none overlaps another
-	request *llm.Request // as patched; nil: the held one
+	patches []Patch      // in order, without overlap
+	request *llm.Request // as patched; nil: as held
 	size    int64
 
 	alone sync.Once
-	sole  [1][]byte // what is sent, without patches
+	sole  [1][]byte // the only segment, without patches
 
 	join   sync.Once
 	joined []byte
 }
 
-// source is what the patches are for.
+// source returns the bytes that the patches apply to.
 func (c *content) source() []byte {
 	if len(c.patches) == 0 {
 		return c.held.raw
@@ -31,7 +30,7 @@ func (c *content) source() []byte {
 	return c.held.Bytes()
 }
 
-// segments are the parts that are sent, one after the other.
+// segments returns the parts that are sent, in order.
 func (c *content) segments() [][]byte {
 	source := c.source()
 	if len(c.patches) == 0 {
@@ -47,7 +46,7 @@ func (c *content) segments() [][]byte {
 	return append(out, source[at:])
 }
 
-// bytes is all that is sent.
+// bytes returns everything that is sent.
 func (c *content) bytes() []byte {
 	if len(c.patches) == 0 {
 		return c.held.raw
@@ -84,7 +83,7 @@ func (r *reader) read(c *content) {
 	}
 }
 
-// Held returns what is sent, without patches.
+// Held returns the body without patches.
 func (r *reader) Held() *Held { return r.held }
 
 // Read implements io.Reader.
@@ -118,8 +117,8 @@ func (r *reader) WriteTo(w io.Writer) (n int64, err error) {
 // Close implements io.Closer.
 func (*reader) Close() error { return nil }
 
-// Set makes b the body of an outbound request, with Content-Length and GetBody. An empty b
-// means no body.
+// Set makes b the body of an outbound request, with Content-Length and GetBody. An empty b means
+// no body.
 func Set(req *http.Request, b []byte) {
 	set(req, &content{held: &Held{Whole: true, raw: b, head: headOf(req), encoding: encodingOf(req.Header), limit: maxCopy, rec: uncounted()}, size: int64(len(b))})
 }
@@ -137,7 +136,7 @@ func set(req *http.Request, c *content) {
 	req.GetBody = func() (io.ReadCloser, error) { return newReader(c), nil }
 }
 
-// of is an outbound request's content; nil: it is not held.
+// of returns an outbound request's content; nil: it is not held.
 func of(req *http.Request) *content {
 	if r, ok := req.Body.(*reader); ok {
 		return r.content
@@ -147,8 +146,8 @@ func of(req *http.Request) *content {
 
 func isEmpty(req *http.Request) bool { return req.Body == nil || req.Body == http.NoBody }
 
-// Bytes returns the whole body of an outbound request when it is held in memory, as it is
-// sent, without reading it. The bytes must not be modified.
+// Bytes returns the whole body of an outbound request as it is sent, without reading it, if it is
+// in memory. The bytes must not be modified.
 func Bytes(req *http.Request) ([]byte, bool) {
 	if c := of(req); c != nil {
 		return c.bytes(), true
@@ -156,7 +155,7 @@ func Bytes(req *http.Request) ([]byte, bool) {
 	return nil, isEmpty(req)
 }
 
-// Segments is [Bytes] in parts, without a copy. Size is their length.
+// Segments is like [Bytes], in parts and without a copy. Size is their total length.
 func Segments(req *http.Request) (parts [][]byte, size int64, ok bool) {
 	if c := of(req); c != nil {
 		return c.segments(), c.size, true
@@ -164,7 +163,7 @@ func Segments(req *http.Request) (parts [][]byte, size int64, ok bool) {
 	return nil, 0, isEmpty(req)
 }
 
-// Replay returns how to send an outbound body once more; nil when that can't be done.
+// Replay returns a function that opens an outbound body again; nil if that is not possible.
 func Replay(req *http.Request) func() (io.ReadCloser, error) {
 	if isEmpty(req) {
 		return func() (io.ReadCloser, error) { return nil, nil }
@@ -175,13 +174,12 @@ func Replay(req *http.Request) func() (io.ReadCloser, error) {
 	return req.GetBody
 }
 
-// maxCopy is the largest body, in bytes, that is copied to be looked at.
+// maxCopy is the largest body that is copied for inspection, in bytes.
 const maxCopy = 4 << 20
 
-// Whole returns the text of an outbound request, decoded and with patches, when it is held
-// in memory, else a copy where there can be one (GetBody, as net/http sets it) of up to
-// 4 MiB. It reports false when there is none, or an empty one. The bytes must not be
-// modified.
+// Whole returns the body of an outbound request, decoded and with patches, if it is held in
+// memory; else a copy of up to 4 MiB if the request has a GetBody. It reports false for a body
+// that is empty or not available. The bytes must not be modified.
 func Whole(req *http.Request) ([]byte, bool) {
 	c := of(req)
 	switch {
@@ -202,13 +200,12 @@ func Whole(req *http.Request) ([]byte, bool) {
 	return b, err == nil && int64(len(b)) == req.ContentLength
 }
 
-// Parsed returns what an outbound request asks for and the text in which its parts stand, as
-// it was before patches; ok is false when that is not in memory, and can't be copied as
-// [Whole] does.
+// Parsed returns an outbound request, parsed, and the text that its spans refer to, without
+// patches. It reports false if the body is not in memory and can't be copied as by [Whole].
 func Parsed(req *http.Request) (q *llm.Request, text []byte, ok bool) {
 	if c := of(req); c != nil {
 		text = c.held.Bytes()
-		return c.asks(), text, len(text) > 0
+		return c.parsed(), text, len(text) > 0
 	}
 	text, ok = Whole(req)
 	if !ok {
@@ -218,8 +215,8 @@ func Parsed(req *http.Request) (q *llm.Request, text []byte, ok bool) {
 	return head.read(text), text, true
 }
 
-// Request returns what an outbound request asks for; nil when that can't be seen, or it has
-// no body. What was held by [Hold] is not parsed again.
+// Request returns an outbound request, parsed; nil if it has no body or the body is not
+// available. A body that was held by [Hold] is not parsed again.
 func Request(req *http.Request) *llm.Request {
 	if c := of(req); c != nil {
 		if c.request != nil {
@@ -231,7 +228,7 @@ func Request(req *http.Request) *llm.Request {
 		return c.held.Request()
 	}
 	if p, ok := req.Body.(*patched); ok {
-		return p.asks()
+		return p.parsed()
 	}
 	if b, ok := req.Body.(holder); ok {
 		if h := b.Held(); h != nil && h.Len() > 0 && h.Err() == nil {

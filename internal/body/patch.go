@@ -12,7 +12,7 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Patch replaces a part of a body's text. One of an empty part inserts.
+// Patch replaces a part of a body. With an empty part it inserts.
 type Patch struct {
 	At   llm.Span
 	With []byte
@@ -22,8 +22,8 @@ func (p *Patch) inserts() bool { return p.At.End == p.At.Start }
 
 func (p *Patch) grows() int64 { return int64(len(p.With)) - int64(p.At.End-p.At.Start) }
 
-// put adds a patch to others, in order. One of the same part is replaced; of two that begin
-// at the same byte the later one, which inserts, comes first.
+// put adds a patch, in order. It replaces one of the same part; of two that begin at the same byte
+// the later one, which inserts, comes first.
 func put(patches []Patch, p Patch) []Patch {
 	out := slices.Clone(patches)
 	for i := range out {
@@ -38,9 +38,9 @@ func put(patches []Patch, p Patch) []Patch {
 	return append(out, p)
 }
 
-// Apply returns the request with a patch, and without the header fields that describe the
-// body as it was. The edit says what it then asks for. It reports false when the body can't
-// be changed. A body that is compressed goes on without compression.
+// Apply returns the request with a patch, without the header fields that described the old body.
+// The edit applies the same change to the parsed request. It reports false if the body can't be
+// changed. A compressed body is sent uncompressed.
 func Apply(req *http.Request, p Patch, edit func(*llm.Request)) (*http.Request, bool) {
 	c, source, ok := contentOf(req)
 	if !ok {
@@ -50,9 +50,9 @@ func Apply(req *http.Request, p Patch, edit func(*llm.Request)) (*http.Request, 
 }
 
 func (c *content) apply(req *http.Request, source io.ReadCloser, patches []Patch, edit func(*llm.Request)) *http.Request {
-	asks := *c.asks()
-	edit(&asks)
-	next := &content{held: c.held, patches: patches, request: &asks, size: int64(len(c.held.Bytes()))}
+	request := *c.parsed()
+	edit(&request)
+	next := &content{held: c.held, patches: patches, request: &request, size: int64(len(c.held.Bytes()))}
 	for i := range patches {
 		next.size += patches[i].grows()
 	}
@@ -72,15 +72,15 @@ func (c *content) apply(req *http.Request, source io.ReadCloser, patches []Patch
 	return out
 }
 
-func (c *content) asks() *llm.Request {
+func (c *content) parsed() *llm.Request {
 	if c.request != nil {
 		return c.request
 	}
 	return c.held.Request()
 }
 
-// contentOf is what can be patched of a request: all of the body, or the beginning of the
-// source.
+// contentOf returns the part of a request that can be patched: all of the body, or the
+// beginning of source.
 func contentOf(req *http.Request) (c *content, source io.ReadCloser, ok bool) {
 	switch b := req.Body.(type) {
 	case *reader:
@@ -102,7 +102,7 @@ func contentOf(req *http.Request) (c *content, source io.ReadCloser, ok bool) {
 	return &content{held: h, size: int64(len(b))}, nil, h.Err() == nil
 }
 
-// Text returns what the spans of an outbound request's [Request] are parts of: the decoded
+// Text returns the text that the spans of an outbound request's [Request] refer to: the decoded
 // body, or its beginning, without patches.
 func Text(req *http.Request) []byte {
 	c, _, ok := contentOf(req)
@@ -112,18 +112,18 @@ func Text(req *http.Request) []byte {
 	return c.held.Bytes()
 }
 
-// Insert returns the request with a member put first into its JSON object.
+// Insert returns the request with a member added at the beginning of its JSON object.
 func Insert(req *http.Request, member []byte, edit func(*llm.Request)) (*http.Request, bool) {
 	c, source, ok := contentOf(req)
-	if !ok || !c.asks().JSON {
+	if !ok || !c.parsed().JSON {
 		return nil, false
 	}
 	return c.apply(req, source, put(c.patches, c.insertion(member)), edit), true
 }
 
-// insertion puts a member first, with the comma that it needs.
+// insertion returns the patch that puts a member first, with the comma that it needs.
 func (c *content) insertion(member []byte) Patch {
-	q, text := c.asks(), c.held.Bytes()
+	q, text := c.parsed(), c.held.Bytes()
 	p := Patch{llm.Span{Start: q.MemberAt, End: q.MemberAt}, member}
 	others := false
 	for i := range c.patches {
@@ -141,15 +141,14 @@ func (c *content) insertion(member []byte) Patch {
 
 const modelMember = `"model":`
 
-// Rename returns the request with another model in its body; every other byte stays. It
-// reports false when there is no place for it: the model stands in the path, or the body
-// has another form than those that are known.
+// Rename returns the request with another model in its body; every other byte stays. It reports
+// false if that is not possible: the model is in the path, or the body has an unknown format.
 func Rename(req *http.Request, model string) (*http.Request, bool) {
 	c, source, ok := contentOf(req)
-	if !ok || c.asks().ModelFault != nil {
+	if !ok || c.parsed().ModelFault != nil {
 		return nil, false
 	}
-	q := c.asks()
+	q := c.parsed()
 	edit := func(q *llm.Request) {
 		if q.BodyModel != "" {
 			q.BodyModel = model
@@ -158,17 +157,17 @@ func Rename(req *http.Request, model string) (*http.Request, bool) {
 		}
 	}
 	name, err := json.Marshal(model)
-	if err != nil { // a string: cannot happen
+	if err != nil { // impossible for a string
 		return nil, false
 	}
 	member := append([]byte(modelMember), name...)
-	for i, p := range c.patches { // put in before
+	for i, p := range c.patches { // inserted before
 		if p.At.Start != q.MemberAt || !bytes.HasPrefix(p.With, []byte(modelMember)) {
 			continue
 		}
 		patches := slices.Clone(c.patches)
 		if patches[i].With = member; bytes.HasSuffix(p.With, []byte(",")) {
-			patches[i].With = append(member, ',') //nolint:gocritic // of its own
+			patches[i].With = append(member, ',') //nolint:gocritic // a slice of its own
 		}
 		return c.apply(req, source, patches, edit), true
 	}
@@ -183,8 +182,8 @@ func Rename(req *http.Request, model string) (*http.Request, bool) {
 	return nil, false
 }
 
-// formModel finds the model in a form of files: the only field of that name, as it is
-// usually written.
+// formModel finds the model in a multipart form: the only field of that name, in its usual
+// spelling.
 func formModel(h *Held, q *llm.Request) llm.Span {
 	if q.JSON || q.Model == "" || !strings.HasPrefix(llm.MediaType(h.head.ContentType), "multipart/") {
 		return llm.Span{}
@@ -219,12 +218,12 @@ func formModel(h *Held, q *llm.Request) llm.Span {
 type patched struct {
 	*content
 	source io.ReadCloser
-	at     int // in the source
-	next   int // patch
+	at     int // position in the source
+	next   int // index of the next patch
 	with   []byte
 }
 
-// Held returns what is held of the stream, without patches.
+// Held returns the held beginning, without patches.
 func (p *patched) Held() *Held { return p.held }
 
 // Close implements io.Closer.

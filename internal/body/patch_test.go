@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// outbound is a request with a body that is held.
+// outbound returns a request with a held body.
 func outbound(s string) *http.Request {
 	req := httptest.NewRequest(http.MethodPost, "http://x/v1/chat/completions", nil)
 	req.Header.Set("Content-Type", "application/json")
@@ -77,7 +77,7 @@ func TestRename(t *testing.T) {
 			sent, err := io.ReadAll(again)
 			require.NoError(t, err)
 			assert.Equal(t, tt.want, string(sent))
-			assert.Equal(t, tt.body, read(t, req), "the request before stays")
+			assert.Equal(t, tt.body, read(t, req), "the earlier request is unchanged")
 
 			out, ok = body.Rename(out, "c")
 			require.True(t, ok, "a second name replaces the first")
@@ -86,7 +86,7 @@ func TestRename(t *testing.T) {
 	}
 }
 
-// Members that several stages put in do not harm each other.
+// Members that several stages insert do not conflict.
 func TestInsert(t *testing.T) {
 	t.Parallel()
 	nothing := func(*llm.Request) {}
@@ -165,7 +165,7 @@ func TestOutbound(t *testing.T) {
 	assert.EqualValues(t, 5, req.ContentLength)
 	assert.Equal(t, "hello", read(t, req))
 	b, ok = body.Bytes(req)
-	assert.True(t, ok, "also when it was read")
+	assert.True(t, ok, "also after it was read")
 	assert.Equal(t, "hello", string(b))
 	for range 2 { // a body for every redirect or repetition
 		again, err := body.Replay(req)()
@@ -187,7 +187,7 @@ func TestOutbound(t *testing.T) {
 	assert.JSONEq(t, `{"model":"n","stream":true}`, read(t, out))
 }
 
-// What several calls ask of a held body is parsed once.
+// A held body is parsed once for several callers.
 func TestParsedOnce(t *testing.T) {
 	t.Parallel()
 	c := post(strings.NewReader(`{"model":"m"}`), 13)
@@ -199,7 +199,7 @@ func TestParsedOnce(t *testing.T) {
 	assert.Same(t, h.Request(), body.Request(c.Request))
 }
 
-// An outbound body goes over the wire with its length, an empty one too.
+// An outbound body is sent with its length, even an empty one.
 func TestOnTheWire(t *testing.T) {
 	t.Parallel()
 	for _, sent := range []string{`{"model":"m"}`, ""} {
@@ -218,7 +218,7 @@ func TestOnTheWire(t *testing.T) {
 	}
 }
 
-// FuzzPatch compares patches with what a decoder makes of the object.
+// FuzzPatch compares patches with a decoded object.
 func FuzzPatch(f *testing.F) {
 	for _, s := range []string{`{}`, ` { } `, `{"model":"a"}`, `{"a":[1,{"model":2}] , "model" : null}`, `{"\u006dodel":"x","b":"\\\""}`, "[1]"} {
 		f.Add(s, "b")
@@ -248,7 +248,7 @@ func FuzzPatch(f *testing.F) {
 	})
 }
 
-// FuzzBeginning: whatever a body is, its beginning is read without harm to it.
+// FuzzBeginning: the beginning of any body is parsed without changing it.
 func FuzzBeginning(f *testing.F) {
 	for _, s := range []string{`{"model":"m","messages":[{"role":"user","content":"` + text(300) + `"}]}`, strings.Repeat(`{"a":[`, 70), `{"a":"` + strings.Repeat(`\\\u0041`, 60), text(400)} {
 		f.Add(s, 200)

@@ -6,11 +6,11 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// maxDepth is how deep a cut JSON text may be to be mended.
+// maxDepth is the nesting depth up to which a cut JSON text is completed.
 const maxDepth = 64
 
-// readPrefix reads the beginning of a body that is too long to hold. JSON is read up to
-// where it is cut: b is changed for that and changed back.
+// readPrefix parses the beginning of a body that is too long to hold. Of JSON it completes the
+// text where it is cut, in b itself, and restores b afterwards.
 func readPrefix(h *head, b []byte) *llm.Request {
 	cut, end := mend(b)
 	if cut == 0 || h.isForm() {
@@ -23,8 +23,8 @@ func readPrefix(h *head, b []byte) *llm.Request {
 	return q
 }
 
-// mend finds where the beginning of a JSON object can be ended, and what ends it there:
-// b[:cut] and then end is an object, and cut+len(end) is within b. It is 0 for another text.
+// mend completes the beginning of a JSON object: b[:cut] followed by end is an object, and
+// cut+len(end) is within b. For other text it returns 0.
 func mend(b []byte) (cut int, end []byte) {
 	m := mender{b: b[:max(len(b)-2*maxDepth, 0)]}
 	m.read()
@@ -38,19 +38,19 @@ func mend(b []byte) (cut int, end []byte) {
 	return m.cut, end
 }
 
-// mender follows JSON's structure.
+// mender tracks JSON's structure.
 type mender struct {
 	b        []byte
 	i        int
-	stack    [maxDepth]byte // what closes the open objects and arrays
+	stack    [maxDepth]byte // the closing bytes of the open objects and arrays
 	depth    int
 	isName   bool // the next string is a member's name
 	cut      int
 	cutDepth int
-	tail     []byte // what the cut itself needs
+	tail     []byte // closes a value that is cut
 }
 
-// mark says that the text could end at i.
+// mark records that the text can be completed at i.
 func (m *mender) mark(i int) { m.cut, m.cutDepth = i, m.depth }
 
 func (m *mender) read() {
@@ -75,7 +75,7 @@ func (m *mender) open(c byte) bool {
 	if m.depth == maxDepth || m.depth == 0 && c == '[' {
 		return false
 	}
-	m.stack[m.depth] = c + 2 // in ASCII
+	m.stack[m.depth] = c + 2 // as ASCII has it
 	m.depth++
 	m.isName = c == '{'
 	m.mark(m.i + 1)
@@ -88,13 +88,13 @@ func (m *mender) close(c byte) bool {
 	}
 	m.depth--
 	m.isName = false
-	if m.mark(m.i + 1); m.depth == 0 { // it is whole: what follows is none of it
+	if m.mark(m.i + 1); m.depth == 0 { // the value is whole: nothing follows
 		m.cut = 0
 	}
 	return m.depth > 0
 }
 
-// inside takes what is in an object or array.
+// inside handles a byte within an object or array.
 func (m *mender) inside(c byte) bool {
 	switch c {
 	case ',':
@@ -108,8 +108,8 @@ func (m *mender) inside(c byte) bool {
 	return true
 }
 
-// text goes to the end of a string, and reports whether there is one. A value that is cut
-// can be ended before its last escape.
+// text skips to the end of a string, and reports whether there is one. A value that is cut can be
+// completed before its last escape.
 func (m *mender) text() bool {
 	start := m.i + 1
 	for i := start; ; {
@@ -131,7 +131,7 @@ func (m *mender) text() bool {
 	return true
 }
 
-// cutText ends a value within it: where no escape may be open.
+// cutText completes a value within its text, where no escape may be open.
 func (m *mender) cutText(start int) {
 	if m.isName {
 		return

@@ -1,5 +1,6 @@
-// Package cooldown remembers for which credential and model an endpoint asked to be left
-// alone: what was said to one caller is not everybody's.
+// Package cooldown keeps a credential and model from an endpoint that requested a pause.
+// Other callers of the endpoint are not affected. It fails open: beyond 1024 entries the one that
+// ends soonest is dropped.
 package cooldown
 
 import (
@@ -14,26 +15,26 @@ import (
 )
 
 const (
-	// Most is the longest time that is believed.
+	// Most is the longest cooldown. Longer ones are shortened to it.
 	Most = time.Minute
-	// maxEntries bounds a table. Beyond it the entry that ends soonest goes.
+	// maxEntries bounds a table. Beyond it the entry that ends soonest is dropped.
 	maxEntries = 1024
 )
 
 var seed = maphash.MakeSeed() //nolint:gochecknoglobals // hashes are compared within the process
 
-// Subject is whose requests for which model are meant. The zero value is those without a
-// credential and a model.
+// Subject identifies the requests of one credential for one model. The zero value stands for
+// those with neither.
 type Subject struct{ credential, model uint64 }
 
-// Of is the subject of an outbound request.
+// Of returns the subject of an outbound request.
 func Of(req *http.Request) Subject {
 	var s Subject
 	if c := exchange.Credentials(req); c != "" {
 		s.credential = maphash.String(seed, c)
 	}
-	if asks := body.Request(req); asks != nil && asks.Model != "" {
-		s.model = maphash.String(seed, asks.Model)
+	if parsed := body.Request(req); parsed != nil && parsed.Model != "" {
+		s.model = maphash.String(seed, parsed.Model)
 	}
 	return s
 }
@@ -43,19 +44,18 @@ type key struct {
 	Subject
 }
 
-// Table holds until when whose requests should not go where. The zero value is ready; it
-// is safe for concurrent use.
+// Table holds the cooldowns of endpoints by subject. The zero value is ready to use. It is
+// safe for concurrent use.
 type Table struct {
 	size  atomic.Int64
 	mu    sync.Mutex
 	until map[key]time.Time
 }
 
-// Empty reports whether there is nothing to look up.
+// Empty reports whether the table has no entries.
 func (t *Table) Empty() bool { return t.size.Load() == 0 }
 
-// Start has the endpoint left alone by the subject for d, or for longer if that was said
-// before.
+// Start begins a cooldown of d for the subject at the endpoint. An entry that ends later stands.
 func (t *Table) Start(endpoint string, s Subject, d time.Duration) {
 	if d <= 0 {
 		return
@@ -77,7 +77,7 @@ func (t *Table) Start(endpoint string, s Subject, d time.Duration) {
 	t.size.Store(int64(len(t.until)))
 }
 
-// shrink drops what has passed, or else the entry that ends soonest.
+// shrink drops expired entries, or else the one that ends soonest.
 func (t *Table) shrink(now time.Time) {
 	var soonest key
 	var at time.Time
@@ -93,7 +93,7 @@ func (t *Table) shrink(now time.Time) {
 	}
 }
 
-// Wait is for how long the subject should leave the endpoint alone; 0: not at all.
+// Wait returns the remaining cooldown of the subject at the endpoint; 0: there is none.
 func (t *Table) Wait(endpoint string, s Subject) time.Duration {
 	if t.Empty() {
 		return 0
@@ -109,7 +109,7 @@ func (t *Table) Wait(endpoint string, s Subject) time.Duration {
 	return max(left, 0)
 }
 
-// Until is when the last of an endpoint's entries ends; zero: there is none.
+// Until returns the end of the endpoint's last cooldown; zero: there is none.
 func (t *Table) Until(endpoint string) (last time.Time) {
 	if t.Empty() {
 		return last

@@ -25,7 +25,7 @@ func request(credential, model string) *http.Request {
 	return req
 }
 
-func TestSubjectsAreToldApart(t *testing.T) {
+func TestSubjectsAreDistinguished(t *testing.T) {
 	t.Parallel()
 	one := cooldown.Of(request("a", "m"))
 	assert.Equal(t, one, cooldown.Of(request("a", "m")))
@@ -35,7 +35,7 @@ func TestSubjectsAreToldApart(t *testing.T) {
 	assert.Equal(t, cooldown.Subject{}, cooldown.Of(httptest.NewRequest(http.MethodGet, "/", http.NoBody)))
 }
 
-func TestRestEnds(t *testing.T) {
+func TestCooldownEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var table cooldown.Table
@@ -73,7 +73,7 @@ func TestTableIsBounded(t *testing.T) {
 			}
 		}
 		assert.Equal(t, 1024, kept)
-		assert.Positive(t, table.Wait("2999", s), "what ends soonest goes first")
+		assert.Positive(t, table.Wait("2999", s), "the entry that ends soonest is dropped first")
 		<-time.After(time.Minute)
 		table.Start("x", s, time.Second)
 		assert.Positive(t, table.Wait("x", s))

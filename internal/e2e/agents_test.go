@@ -12,36 +12,32 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/require"
 )
 
-// needAgents skips a machine without the agents, unless it must have them.
+// needAgents skips the test on a machine without the agents.
 func needAgents(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
 	if err == nil {
 		_, err = os.Stat(filepath.Join("agents", "node_modules", ".bin", "codex"))
 	}
-	if err == nil {
-		return
+	if err != nil {
+		need.Missing(t, "GINFER_REQUIRE_AGENTS", "no agents: they need Node.js and `make agents`: %v", err)
 	}
-	const want = "no agents: they need Node.js and `make agents`: %v"
-	if os.Getenv("GINFER_REQUIRE_AGENTS") == "1" {
-		t.Fatalf(want, err)
-	}
-	t.Skipf(want, err)
 }
 
-// turn is what an agent made of one.
-type turn struct{ said, failed string }
+// turn is the outcome of one turn of an agent.
+type turn struct{ text, failed string }
 
-// anyFailure is wanted where the words are the agent's own.
+// anyFailure is expected where the message is the agent's own.
 const anyFailure = "*"
 
-// differences says where the turn failed otherwise than with these words, or is not whole.
-func (u turn) differences(failure string) (wrong []string) {
+// problems compares the turn with an expected failure message; "" expects the whole text.
+func (u turn) problems(failure string) (wrong []string) {
 	switch {
-	case failure == "" && (u.said != "hello" || u.failed != ""):
+	case failure == "" && (u.text != "hello" || u.failed != ""):
 	case failure == anyFailure && u.failed == "":
 	case failure != anyFailure && !strings.Contains(strings.ToLower(u.failed), failure):
 	default:
@@ -50,7 +46,7 @@ func (u turn) differences(failure string) (wrong []string) {
 	return []string{fmt.Sprintf("want failure %q, got %+v", failure, u)}
 }
 
-// runAgent runs one for a turn, in an empty home and with no other environment.
+// runAgent runs an agent for a turn, in an empty home and with no other environment.
 func runAgent(t *testing.T, env []string, name string, args ...string) (stdout []byte) {
 	t.Helper()
 	program, err := filepath.Abs(filepath.Join("agents", "node_modules", ".bin", name))
@@ -72,7 +68,7 @@ func runAgent(t *testing.T, env []string, name string, args ...string) (stdout [
 	return stdout
 }
 
-// runCodex runs OpenAI's, which streams the Responses API.
+// runCodex runs OpenAI's agent, which streams the Responses API.
 func runCodex(t *testing.T, p *process, prefix, model string) (u turn) {
 	t.Helper()
 	provider := fmt.Sprintf(`model_providers.gateway={name="gateway", base_url=%q, env_key="TOKEN", wire_api="responses", request_max_retries=0, stream_max_retries=0}`, p.public+prefix+"/v1")
@@ -85,14 +81,14 @@ func runCodex(t *testing.T, p *process, prefix, model string) (u turn) {
 		}
 		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
 		if e.Item.Type == "agent_message" {
-			u.said += e.Item.Text
+			u.text += e.Item.Text
 		}
 		u.failed += e.Error.Message
 	}
 	return u
 }
 
-// runClaudeCode runs Anthropic's, which streams the Messages API.
+// runClaudeCode runs Anthropic's agent, which streams the Messages API.
 func runClaudeCode(t *testing.T, p *process, prefix, model string) turn {
 	t.Helper()
 	out := runAgent(t, []string{
@@ -107,10 +103,10 @@ func runClaudeCode(t *testing.T, p *process, prefix, model string) turn {
 	if got.IsError {
 		return turn{failed: got.Result}
 	}
-	return turn{said: got.Result}
+	return turn{text: got.Result}
 }
 
-// Agents take one turn each: whole streams with heartbeats in them, and every way to fail.
+// Agents read whole streams with heartbeats in them, and report each kind of failure.
 func TestAgents(t *testing.T) {
 	t.Parallel()
 	needAgents(t)
@@ -132,7 +128,7 @@ func TestAgents(t *testing.T) {
 			t.Run(name+"/"+model, func(t *testing.T) {
 				t.Parallel()
 				prefix := map[string]string{"early": "/early"}[model]
-				require.Empty(t, agent.run(t, p, prefix, model).differences(failure))
+				require.Empty(t, agent.run(t, p, prefix, model).problems(failure))
 			})
 		}
 	}

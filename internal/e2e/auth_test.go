@@ -26,7 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newKey runs "gateway key", as an operator does.
+// newKey makes a key with the command "gateway key".
 func newKey(t *testing.T, args ...string) string {
 	t.Helper()
 	var stderr bytes.Buffer
@@ -37,10 +37,10 @@ func newKey(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// echoing is an upstream that answers with the headers it got.
-func echoing(t *testing.T) *httptest.Server {
+// echoUpstream is an upstream that returns the headers of the request in its response.
+func echoUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, name := range []string{"Authorization", "X-Api-Key", "X-User", "X-Tenant", "X-Signed"} {
 			w.Header().Set("Got-"+name, strings.Join(r.Header[name], ","))
 		}
@@ -49,40 +49,15 @@ func echoing(t *testing.T) *httptest.Server {
 		w.Header().Set("X-Ratelimit-Remaining-Requests", "a provider's")
 		_, _ = io.WriteString(w, `{"choices":[{"message":{"content":"hi"}}],"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}`)
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 
-// answer is what came back, without its body.
-type answer struct {
-	StatusCode int
-	Header     http.Header
-	Proto      string
-}
+const smallChat = `{"model":"small-1","messages":[{"role":"user","content":"hi"}],"max_tokens":50}`
 
-// with sends a small request with headers, given in pairs.
-func (p *process) with(client *http.Client, body string, header ...string) answer {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
-	require.NoError(p.t, err)
-	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	res, err := client.Do(req)
-	require.NoError(p.t, err)
-	_, err = io.Copy(io.Discard, res.Body)
-	require.NoError(p.t, err)
-	require.NoError(p.t, res.Body.Close())
-	return answer{res.StatusCode, res.Header, res.Proto}
-}
-
-const small = `{"model":"small-1","messages":[{"role":"user","content":"hi"}],"max_tokens":50}`
-
-// Keys that were made by the command are let in, at once and without a restart;
-// what they may not do is refused; upstreams see what they are told and no secret.
+// Keys that the command made are valid at once, without a restart. What they do not permit
+// is refused. Upstreams receive the configured headers and no credential.
 func TestKeys(t *testing.T) {
-	upstream := echoing(t)
+	upstream := echoUpstream(t)
 	file := filepath.Join(t.TempDir(), "keys.json")
 	chat := newKey(t, "-file", file, "-subject", "alice", "-tenant", "acme", "-scopes", "chat,batch", "-models", "small-*")
 	p := start(t, fmt.Sprintf(`{%s, "auth": {"keys": %q, "forward": {"subject": "X-User", "tenant": "X-Tenant"}},
@@ -90,29 +65,31 @@ func TestKeys(t *testing.T) {
 	assert.Equal(t, "$KEY", p.token)
 	client := newClient(t, 1)
 	for _, header := range [][]string{{"Authorization", "Bearer " + chat}, {"Authorization", "bearer " + chat}, {"X-Api-Key", chat}} {
-		res := p.with(client, small, append(header, "X-User", "mallory", "x_user", "mallory", "Connection", "X-User")...)
+		res := p.sendChat(client, smallChat, append(header, "X-User", "mallory", "x_user", "mallory", "Connection", "X-User")...)
 		require.Equal(t, http.StatusOK, res.StatusCode)
 		assert.Equal(t, "alice", res.Header.Get("Got-X-User"))
 		assert.Equal(t, "acme", res.Header.Get("Got-X-Tenant"))
-		assert.Empty(t, res.Header.Get("Got-Authorization")+res.Header.Get("Got-X-Api-Key"), "credentials stay here")
+		assert.Empty(t, res.Header.Get("Got-Authorization")+res.Header.Get("Got-X-Api-Key"), "credentials are not forwarded")
 	}
-	res := p.with(client, strings.Replace(small, "small-1", "large", 1), "X-Api-Key", chat)
+	res := p.sendChat(client, strings.Replace(smallChat, "small-1", "large", 1), "X-Api-Key", chat)
 	assert.Equal(t, http.StatusForbidden, res.StatusCode, "another model")
-	res = p.with(client, strings.Replace(small, "{", `{"model":"large",`, 1), "X-Api-Key", chat)
+	res = p.sendChat(client, strings.Replace(smallChat, "{", `{"model":"large",`, 1), "X-Api-Key", chat)
 	assert.Equal(t, http.StatusBadRequest, res.StatusCode, "two models")
 	other := newKey(t, "-file", file, "-subject", "bob", "-scopes", "batch")
-	require.Eventually(t, func() bool { return p.with(client, small, "X-Api-Key", other).StatusCode != http.StatusUnauthorized }, 15*time.Second, 100*time.Millisecond)
-	res = p.with(client, small, "X-Api-Key", other)
+	require.Eventually(t, func() bool {
+		return p.sendChat(client, smallChat, "X-Api-Key", other).StatusCode != http.StatusUnauthorized
+	}, 15*time.Second, 100*time.Millisecond)
+	res = p.sendChat(client, smallChat, "X-Api-Key", other)
 	assert.Equal(t, http.StatusForbidden, res.StatusCode)
 	assert.Contains(t, res.Header.Get("WWW-Authenticate"), `error="insufficient_scope"`)
 	for name, header := range map[string][]string{
 		"none": nil, "a wrong one": {"X-Api-Key", chat + "x"}, "two": {"X-Api-Key", chat, "Authorization", "Bearer " + other}, "in another scheme": {"Authorization", "Basic " + chat},
 	} {
-		assert.Equal(t, http.StatusUnauthorized, p.with(client, small, header...).StatusCode, name)
+		assert.Equal(t, http.StatusUnauthorized, p.sendChat(client, smallChat, header...).StatusCode, name)
 	}
 	require.NoError(t, os.WriteFile(file, []byte(`{"keys": [{}]}`), 0o600))
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "keys refused") }, 15*time.Second, 50*time.Millisecond)
-	assert.Equal(t, http.StatusOK, p.with(client, small, "X-Api-Key", chat).StatusCode, "those before stay")
+	assert.Equal(t, http.StatusOK, p.sendChat(client, smallChat, "X-Api-Key", chat).StatusCode, "the previous keys stay valid")
 	for _, secret := range []string{chat, other} {
 		assert.NotContains(t, p.stderr.String(), secret)
 	}
@@ -133,13 +110,13 @@ func TestKeyCommandFaults(t *testing.T) {
 	require.Error(t, exec.Command(gatewayBinary, "key", "-file", file, "-subject", "a").Run())
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
-	assert.Equal(t, "not keys", string(text), "a bad file stays as it was")
+	assert.Equal(t, "not keys", string(text), "an invalid file is not overwritten")
 }
 
-// Tokens signed with a shared secret; addresses behind a proxy that is trusted.
+// Tokens signed with a shared secret; client addresses behind a trusted proxy.
 func TestJWTAndAddresses(t *testing.T) {
 	t.Setenv("GATEWAY_TEST_SECRET", "a secret of thirty-two bytes or more")
-	upstream := echoing(t)
+	upstream := echoUpstream(t)
 	p := start(t, fmt.Sprintf(`{%s, "trusted_proxies": ["127.0.0.0/8"],
 		"auth": {"jwt": [{"issuer": "op", "audience": "api", "secret": "${GATEWAY_TEST_SECRET}"}],
 			"forward": {"signed": "X-Signed", "secret": "${GATEWAY_TEST_SECRET}", "issuer": "gateway", "audience": "upstream"}},
@@ -151,21 +128,21 @@ func TestJWTAndAddresses(t *testing.T) {
 	}
 	good := jwt.MapClaims{"iss": "op", "aud": "api", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix()}
 	client := newClient(t, 1)
-	res := p.with(client, small, "Authorization", sign(good), "X-Forwarded-For", "203.0.113.9, 198.51.100.7")
+	res := p.sendChat(client, smallChat, "Authorization", sign(good), "X-Forwarded-For", "203.0.113.9, 198.51.100.7")
 	require.Equal(t, http.StatusOK, res.StatusCode)
 	claims := jwt.MapClaims{}
 	_, err := jwt.ParseWithClaims(res.Header.Get("Got-X-Signed"), claims, func(*jwt.Token) (any, error) { return []byte("a secret of thirty-two bytes or more"), nil }, jwt.WithAudience("upstream"), jwt.WithIssuer("gateway"))
 	require.NoError(t, err)
 	assert.Equal(t, "alice", claims["sub"])
-	res = p.with(client, small, "Authorization", sign(good), "X-Forwarded-For", "198.51.100.7, 203.0.113.9")
-	assert.Equal(t, http.StatusForbidden, res.StatusCode, "what a client writes before it does not count")
+	res = p.sendChat(client, smallChat, "Authorization", sign(good), "X-Forwarded-For", "198.51.100.7, 203.0.113.9")
+	assert.Equal(t, http.StatusForbidden, res.StatusCode, "addresses that the client wrote are ignored")
 	bad := jwt.MapClaims{"iss": "op", "aud": "api", "sub": "alice", "exp": time.Now().Add(-time.Hour).Unix()}
-	res = p.with(client, small, "Authorization", sign(bad), "X-Forwarded-For", "198.51.100.7")
+	res = p.sendChat(client, smallChat, "Authorization", sign(bad), "X-Forwarded-For", "198.51.100.7")
 	assert.Equal(t, http.StatusUnauthorized, res.StatusCode)
 	assert.Contains(t, res.Header.Get("WWW-Authenticate"), `error="invalid_token"`)
 }
 
-// signedBy makes a client certificate, and writes its authority to a file.
+// signedBy returns a client certificate, and writes the certificate of its CA to a file.
 func signedBy(t *testing.T, file, name string) tls.Certificate {
 	t.Helper()
 	key := func() *ecdsa.PrivateKey {
@@ -193,7 +170,7 @@ func signedBy(t *testing.T, file, name string) tls.Certificate {
 }
 
 func TestClientCertificates(t *testing.T) {
-	upstream := echoing(t)
+	upstream := echoUpstream(t)
 	dir := t.TempDir()
 	certificate(t, dir, 1)
 	authority := filepath.Join(dir, "ca.crt")
@@ -213,16 +190,16 @@ func TestClientCertificates(t *testing.T) {
 		t.Cleanup(transport.CloseIdleConnections)
 		return &http.Client{Transport: transport}
 	}
-	res := p.with(client(alice), small)
+	res := p.sendChat(client(alice), smallChat)
 	assert.Equal(t, http.StatusOK, res.StatusCode)
 	assert.Equal(t, "HTTP/2.0", res.Proto)
 	assert.Equal(t, "alice", res.Header.Get("Got-X-User"))
-	assert.Equal(t, http.StatusUnauthorized, p.with(client(), small).StatusCode, "without a certificate")
+	assert.Equal(t, http.StatusUnauthorized, p.sendChat(client(), smallChat).StatusCode, "without a certificate")
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.public, nil)
 	require.NoError(t, err)
 	refused, err := client(stranger).Do(req)
 	if err == nil {
 		_ = refused.Body.Close()
 	}
-	require.Error(t, err, "signed by somebody else")
+	require.Error(t, err, "signed by another CA")
 }

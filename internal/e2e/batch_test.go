@@ -2,11 +2,9 @@ package e2e_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -17,23 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A batch made with the OpenAI SDK runs through the gateway's own chain, its output reads
-// back in order, and the private port tells of it.
+// A batch of the OpenAI SDK runs through the gateway's own chain. Its output is in order,
+// and the private port reports the queue.
 func TestBatchByOpenAISDK(t *testing.T) {
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var asked struct {
-			Model    string
-			Messages []struct{ Content string }
-		}
-		_ = json.NewDecoder(r.Body).Decode(&asked)
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{
-			"id": "c", "object": "chat.completion", "model": asked.Model,
-			"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]string{"role": "assistant", "content": "re: " + asked.Messages[0].Content}}},
-			"usage":   map[string]int{"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-		})
-	}))
-	t.Cleanup(upstream.Close)
+	upstream := newServer(t, &completions{seen: map[string]int{}})
 	p := start(t, fmt.Sprintf(`{%s, "queue": {"dir": %q}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "queue": true, "proxy": {"retry_posts": true}}]}`, ports, t.TempDir(), upstream.URL))
 	client := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token))
@@ -43,17 +28,17 @@ func TestBatchByOpenAISDK(t *testing.T) {
 		fmt.Fprintf(&lines, `{"custom_id":"q%d","method":"POST","url":"/v1/chat/completions","body":{"model":"m","messages":[{"role":"user","content":"%d"}]}}`+"\n", i, i)
 	}
 	var file *openai.FileObject
-	require.Eventually(t, func() (done bool) { // the queue's store is starting
+	require.Eventually(t, func() (done bool) { // the queue's store may still be starting
 		var err error
 		file, err = client.Files.New(t.Context(), openai.FileNewParams{File: openai.File(strings.NewReader(lines.String()), "in.jsonl", "application/jsonl"), Purpose: openai.FilePurposeBatch})
 		return err == nil
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	batch, err := client.Batches.New(t.Context(), openai.BatchNewParams{InputFileID: file.ID, Endpoint: openai.BatchNewParamsEndpointV1ChatCompletions, CompletionWindow: openai.BatchNewParamsCompletionWindow24h})
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		batch, err = client.Batches.Get(t.Context(), batch.ID)
 		return err == nil && batch.Status == openai.BatchStatusCompleted
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	assert.EqualValues(t, n, batch.RequestCounts.Completed)
 	res, err := client.Files.Content(t.Context(), batch.OutputFileID)
 	require.NoError(t, err)
@@ -72,7 +57,7 @@ func TestBatchByOpenAISDK(t *testing.T) {
 	assert.Contains(t, text, "gateway_queue")
 }
 
-// A queue that a reload brings is there for callers and for operators.
+// A queue that a reload adds is available to callers and on the private port.
 func TestQueueByReload(t *testing.T) {
 	config := func(queue, group string) string {
 		return fmt.Sprintf(`{%s, %s "upstreams": {"a": {"endpoints": [{"url": "http://127.0.0.1:1"}]}}, "groups": [{"path": "/v1", "upstream": "a"%s}]}`, ports, queue, group)
@@ -84,7 +69,7 @@ func TestQueueByReload(t *testing.T) {
 	require.Eventually(t, func() bool {
 		code, _ := p.admin(http.MethodGet, "/admin/queue", "")
 		return code == http.StatusOK
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	client := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token))
 	list, err := client.Batches.List(t.Context(), openai.BatchListParams{})
 	require.NoError(t, err)

@@ -27,7 +27,6 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
@@ -35,9 +34,8 @@ import (
 // Bounds of a chain, small so that a test reaches them.
 const (
 	chainReplayed = 16 << 10 // a longer body is streamed
-	chainRead     = 32 << 10 // a longer one is refused where its model must be known
-	chainPatience = 500 * time.Millisecond
-	chainSettles  = 10 * time.Second
+	chainRead     = 32 << 10 // a longer one is refused where routing needs the model
+	chainTimeout  = 500 * time.Millisecond
 )
 
 // chainSetup describes a chain. The zero value has one endpoint, no retries and the
@@ -53,9 +51,9 @@ type chainSetup struct {
 	outer    gin.HandlersChain  // before every other stage
 }
 
-// chain is a gateway made of the library's packages, stage by stage as the reference
-// gateway has them. Under /v1 the model decides on the endpoint, under /raw nothing of
-// a request is read.
+// chain is a gateway made of the library's packages, with the stages of the reference
+// gateway in their order. Under /v1 requests are routed by model; under /raw no stage reads
+// their bodies.
 type chain struct {
 	*httptest.Server
 
@@ -71,10 +69,10 @@ type chain struct {
 	events                      []proxy.Event
 }
 
-// callers lets everybody in, by the name in the bearer token.
-type callers struct{}
+// anyCaller accepts any bearer token as the caller's name.
+type anyCaller struct{}
 
-func (callers) Verify(r *http.Request) (*auth.Identity, error) {
+func (anyCaller) Verify(r *http.Request) (*auth.Identity, error) {
 	name, err := auth.Bearer(r)
 	if err != nil {
 		return nil, err
@@ -85,19 +83,14 @@ func (callers) Verify(r *http.Request) (*auth.Identity, error) {
 func (s chainSetup) start(t *testing.T) *chain {
 	t.Helper()
 	g := new(chain)
-	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: s.protocol})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
+	transport := newTransport(t, proxy.TransportConfig{Protocol: s.protocol})
 	g.calls.next = transport
-	g.circuits, err = breaker.New(breaker.Config{Settings: s.settings})
-	require.NoError(t, err)
-	t.Cleanup(g.circuits.Close)
+	g.circuits = newCircuits(t, breaker.Config{Settings: s.settings})
 	var endpoints []balance.Endpoint
 	for _, u := range s.urls {
 		endpoints = append(endpoints, balance.Endpoint{URL: u})
 	}
-	g.pool, err = balance.New(balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: g.circuits.Transport(&g.calls)})
-	require.NoError(t, err)
+	g.pool = newPool(t, balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: g.circuits.Transport(&g.calls)})
 	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: func(context.Context, stream.Usage) {}})
 	require.NoError(t, err)
 	provider := sdktrace.NewTracerProvider()
@@ -109,13 +102,13 @@ func (s chainSetup) start(t *testing.T) *chain {
 		Upstreams: map[string]http.RoundTripper{"a": upstream},
 	})
 	require.NoError(t, err)
-	g.streams, err = stream.New(stream.Config{WriteTimeout: chainPatience})
+	g.streams, err = stream.New(stream.Config{WriteTimeout: chainTimeout})
 	require.NoError(t, err)
 	g.serve(t, s.groups(t, g, tracing, upstream))
 	return g
 }
 
-// groups are the handlers of /v1 and of /raw, with the stages in their order.
+// groups returns the handler of /v1 and /raw.
 func (s chainSetup) groups(t *testing.T, g *chain, tracing *observe.Tracing, upstream http.RoundTripper) http.Handler {
 	t.Helper()
 	access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: slog.New(slog.DiscardHandler)})
@@ -125,7 +118,7 @@ func (s chainSetup) groups(t *testing.T, g *chain, tracing *observe.Tracing, ups
 	require.NoError(t, err)
 	gate := gin.HandlersChain{held.Middleware(), access.Middleware(), tracing.Middleware(), apierror.Recovery(func(*gin.Context, any, []byte) {})}
 	gate = append(gate, s.outer...)
-	gate = append(gate, auth.Middleware(auth.Config{Verifiers: []auth.Verifier{callers{}}}))
+	gate = append(gate, auth.Middleware(auth.Config{Verifiers: []auth.Verifier{anyCaller{}}}))
 	models := engine(slices.Concat(gate, gin.HandlersChain{g.router.Middleware(), g.streams.Middleware(), g.relay(t, s, g.router.Transport())}))
 	raw := engine(slices.Concat(gate, gin.HandlersChain{g.streams.Middleware(), g.relay(t, s, upstream)}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -177,17 +170,17 @@ func (g *chain) on(_ context.Context, e proxy.Event) {
 	g.events = append(g.events, e)
 }
 
-// serve opens a port for HTTP/1.1 and for HTTP/2 without TLS, with the reference
-// gateway's patience for clients that neither send nor read.
+// serve opens a port for HTTP/1.1 and for HTTP/2 without TLS, with the reference gateway's
+// timeouts for clients that neither send nor read.
 func (g *chain) serve(t *testing.T, h http.Handler) {
 	t.Helper()
 	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		switch {
 		case r.ProtoMajor == 2:
-			defer func() { _ = rc.SetWriteDeadline(time.Now().Add(chainPatience)) }()
+			defer func() { _ = rc.SetWriteDeadline(time.Now().Add(chainTimeout)) }()
 		case r.ContentLength != 0:
-			_ = rc.SetReadDeadline(time.Now().Add(chainPatience))
+			_ = rc.SetReadDeadline(time.Now().Add(chainTimeout))
 		}
 		h.ServeHTTP(w, r)
 	}))
@@ -201,39 +194,29 @@ func (g *chain) serve(t *testing.T, h http.Handler) {
 	t.Cleanup(g.Close)
 }
 
-// addr is where it listens.
+// addr is the listener's address.
 func (g *chain) addr() string { return g.Listener.Addr().String() }
 
-// unsettled says what is still under way: every attempt that started has ended once,
-// and nothing is in flight anywhere.
-func (g *chain) unsettled() (list []string) {
-	count := func(what string, n int64) {
+// unsettled lists what is still in flight. It is empty when every attempt that started has
+// ended once.
+func (g *chain) unsettled() []string {
+	list := inFlight([]*breaker.Group{g.circuits}, []*balance.Pool{g.pool})
+	for what, n := range map[string]int64{
+		"requests that the proxy did not finish": g.entered.Load() - g.finished.Load(),
+		"calls that did not end":                 g.calls.started.Load() - g.calls.ended.Load(),
+		"open streams":                           int64(g.streams.Open()),
+	} {
 		if n != 0 {
 			list = append(list, fmt.Sprintf("%s: %d", what, n))
 		}
 	}
-	count("requests that the proxy did not finish", g.entered.Load()-g.finished.Load())
-	count("calls that did not end", g.calls.started.Load()-g.calls.ended.Load())
-	for _, s := range g.circuits.Status() {
-		count("in flight in the circuit of "+s.Circuit, int64(s.Inflight))
-	}
-	for _, s := range g.pool.Status() {
-		count("in flight at "+s.Name, s.Inflight)
-	}
-	count("open streams", int64(g.streams.Open()))
 	return list
 }
 
-// settle waits until nothing is under way, and says what never ended.
-func (g *chain) settle() []string {
-	var left []string
-	if assert.Eventually(new(silent), func() bool { left = g.unsettled(); return len(left) == 0 }, chainSettles, 2*time.Millisecond) {
-		return nil
-	}
-	return left
-}
+// awaitIdle waits until nothing is in flight, and returns what never ended.
+func (g *chain) awaitIdle() []string { return awaitNone(g.unsettled) }
 
-// blamed says which endpoints were found at fault.
+// blamed lists the endpoints that were found at fault.
 func (g *chain) blamed() (list []string) {
 	for _, s := range g.circuits.Status() {
 		if s.State != breaker.Closed {
@@ -251,12 +234,7 @@ func (g *chain) blamed() (list []string) {
 	return list
 }
 
-// silent takes the failures of an assertion that is only asked for its result.
-type silent struct{}
-
-func (*silent) Errorf(string, ...any) {}
-
-// counted counts the calls of endpoints, and those that have ended.
+// counted counts the calls of endpoints that started and that ended.
 type counted struct {
 	next           http.RoundTripper
 	started, ended atomic.Int64
@@ -304,47 +282,7 @@ func (b countedDuplex) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// knownFailure says in which variants a case is known to fail: "h1 on" is HTTP/1.1 with
-// retries, "h1 on?" one that fails now and then, by which of two things comes first. A
-// list of them shrinks while the mistakes behind them are mended.
-type knownFailure map[string]string
-
-// expected is what is known of a case.
-type expected int
-
-const (
-	rightNow expected = iota
-	wrongNow
-	wrongSometimes
-)
-
-func (k knownFailure) has(name, variant string) expected {
-	switch all := strings.Split(k[name], ", "); {
-	case slices.Contains(all, variant):
-		return wrongNow
-	case slices.Contains(all, variant+"?"):
-		return wrongSometimes
-	}
-	return rightNow
-}
-
-// judge fails the test for problems, unless they are known; and if they are known and
-// there are none any more, so that they leave the list.
-func judge(t *testing.T, known expected, problems []string) {
-	t.Helper()
-	said := strings.Join(problems, "\n")
-	switch {
-	case known == wrongNow && len(problems) == 0:
-		t.Error("this is rightNow now: remove it from the list of known failures")
-	case len(problems) == 0:
-	case known == rightNow:
-		t.Error(said)
-	default:
-		t.Log("known to fail:\n" + said)
-	}
-}
-
-// dialed is a connection to a chain that lasts no longer than the test.
+// dialed opens a connection to a chain with a deadline.
 func dialed(ctx context.Context, addr string) (*net.TCPConn, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {

@@ -7,34 +7,28 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/assert"
 )
 
-// blameRepeats is how often one client does the same: enough to open a circuit, or to
-// eject an endpoint, three times over.
+// blameRepeats is the number of requests of a case: three times what opens a circuit or
+// ejects an endpoint.
 const blameRepeats = 30
 
-// Nothing that a client controls alone opens a circuit, ejects an endpoint or counts as
-// its failure; every attempt that began has ended, and a good request of somebody else
-// is served afterwards.
+// Nothing that a client controls alone opens a circuit, ejects an endpoint or counts as its
+// failure. Every attempt that began ends, and a good request of another caller succeeds
+// afterwards.
 func TestBlame(t *testing.T) {
 	t.Parallel()
-	names := map[string]bool{}
 	for _, table := range []struct {
 		name string
-		all  []wrong
+		all  []clientCase
 	}{
-		{"malformed", malformed()},
-		{"unread", unread()},
+		{"malformed", malformedHeads()},
+		{"unread", invalidBodies()},
 		{"upload", uploads()},
-		{"refused", refused()},
-		{"in stream", inStream()},
-		{"left", left()},
+		{"refused", refusals()},
+		{"in stream", errorsInStream()},
+		{"left", disconnects()},
 	} {
-		for _, c := range table.all {
-			names[c.name] = true
-		}
 		t.Run(table.name, func(t *testing.T) {
 			t.Parallel()
 			for _, c := range table.all {
@@ -42,74 +36,71 @@ func TestBlame(t *testing.T) {
 			}
 		})
 	}
-	for name := range knownBlame {
-		assert.True(t, names[name], "no case has the name %q", name)
-	}
 }
 
-func (c *wrong) run(t *testing.T) {
+func (c *clientCase) run(t *testing.T) {
 	t.Helper()
 	for _, proto := range []string{"h1", "h2"} {
-		if c.only != "" && c.only != proto {
+		if c.onlyProto != "" && c.onlyProto != proto {
 			continue
 		}
 		for _, retry := range []bool{true, false} {
 			variant := proto + map[bool]string{true: " on", false: " off"}[retry]
 			t.Run(c.name+"/"+variant, func(t *testing.T) {
 				t.Parallel()
-				judge(t, knownBlame.has(c.name, variant), c.check(t, proto, retry))
+				expectNone(t, c.problems(t, proto, retry))
 			})
 		}
 	}
 }
 
-// check does what is wrong again and again, and returns what is wrong with the gateway.
-func (c *wrong) check(t *testing.T, proto string, retry bool) (problems []string) {
+// problems repeats the case and returns what the gateway did wrong.
+func (c *clientCase) problems(t *testing.T, proto string, retry bool) (problems []string) {
 	t.Helper()
-	came := make(chan struct{}, 4*blameRepeats)
-	g := chainSetup{urls: []string{blameUpstream(t, c.does, came).URL}, retry: retry}.start(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // two cores with the race detector take long
+	arrived := make(chan struct{}, 4*blameRepeats)
+	g := chainSetup{urls: []string{blameUpstream(t, c.upstream, arrived).URL}, retry: retry}.start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // the race detector on two cores is slow
 	defer cancel()
-	problems = c.repeat(ctx, g, proto, &upstreamSeen{came: came, over: ctx.Done()})
-	problems = append(problems, g.settle()...)
+	problems = c.repeat(ctx, g, proto, &upstreamSignal{arrived: arrived, done: ctx.Done()})
+	problems = append(problems, g.awaitIdle()...)
 	problems = append(problems, g.blamed()...)
 	sent := g.calls.started.Load()
-	if c.unsent && sent > 0 {
+	if c.neverSent && sent > 0 {
 		problems = append(problems, fmt.Sprintf("%d of them were sent to an upstream", sent))
 	}
-	if c.once && sent > blameRepeats {
-		problems = append(problems, fmt.Sprintf("%d calls for %d requests: repeated although that changes nothing", sent, blameRepeats))
+	if c.noRetry && sent > blameRepeats {
+		problems = append(problems, fmt.Sprintf("%d calls for %d requests: repeated although a retry can't help", sent, blameRepeats))
 	}
-	return append(problems, g.good(ctx, proto)...)
+	return append(problems, g.goodRequestProblems(ctx, proto)...)
 }
 
-// repeat does it thirty times, and returns each status that is not right, once.
-func (c *wrong) repeat(ctx context.Context, g *chain, proto string, up *upstreamSeen) []string {
+// repeat runs the client blameRepeats times, and returns each unexpected status once.
+func (c *clientCase) repeat(ctx context.Context, g *chain, proto string, up *upstreamSignal) []string {
 	var mu sync.Mutex
 	var problems []string
-	want := c.want
-	if c.served {
+	want := c.statuses
+	if c.valid {
 		want = []int{200}
 	}
 	one := func(int) {
 		w, err := newWire(ctx, g.addr(), proto)
-		said := ""
+		problem := ""
 		if err != nil {
-			said = err.Error()
+			problem = err.Error()
 		} else {
 			defer func() { _ = w.Close() }()
-			if status := c.do(w, up); want != nil && !slices.Contains(want, status) {
-				said = fmt.Sprintf("status %d, rightNow is one of %v", status, want)
+			if status := c.client(w, up); want != nil && !slices.Contains(want, status) {
+				problem = fmt.Sprintf("status %d, want one of %v", status, want)
 			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if said != "" && !slices.Contains(problems, said) {
-			problems = append(problems, said)
+		if problem != "" && !slices.Contains(problems, problem) {
+			problems = append(problems, problem)
 		}
 	}
 	atOnce := 1
-	if c.wide {
+	if c.concurrent {
 		atOnce = blameRepeats
 	}
 	each(blameRepeats, atOnce, one)

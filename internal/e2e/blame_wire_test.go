@@ -18,31 +18,31 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// rawRequest is the head of a request, written as it stands: nothing of it is checked.
+// rawRequest is the head of a request, written without validation.
 type rawRequest struct {
 	method, path string      // "": POST, /v1/chat/completions
 	host         string      // "": gateway.example
-	fields       [][2]string // besides those that every request has
-	length       int         // of the body; chunked: of no stated length
+	fields       [][2]string // additional ones
+	length       int         // of the body; chunked: unknown
 	caller       string      // "": bad
 }
 
 const chunked = -1
 
-// wire is a client's connection over which one request is written by hand. It speaks
-// HTTP/1.1, or HTTP/2 when it has frames.
+// wire is a client's connection for one request that is written by hand. It speaks HTTP/2
+// when h2 is set, else HTTP/1.1.
 type wire struct {
 	*net.TCPConn
 
-	in      *bufio.Reader
-	chunked bool
-	res     *http.Response
-	got     bytes.Buffer // of the body
-	mute    bool         // HTTP/2: the window is never opened again
+	in             *bufio.Reader
+	chunked        bool
+	res            *http.Response
+	received       bytes.Buffer // of the body
+	withholdWindow bool         // HTTP/2: send no window updates
 
-	two    *http2.Framer
+	h2     *http2.Framer
 	status int // HTTP/2
-	over   error
+	err    error
 }
 
 func newWire(ctx context.Context, addr, proto string) (*wire, error) {
@@ -54,14 +54,14 @@ func newWire(ctx context.Context, addr, proto string) (*wire, error) {
 	if proto == "h1" {
 		return w, nil
 	}
-	w.two = http2.NewFramer(c, w.in)
-	w.two.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	w.h2 = http2.NewFramer(c, w.in)
+	w.h2.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	_, err = io.WriteString(c, http2.ClientPreface)
-	return w, errors.Join(err, w.two.WriteSettings())
+	return w, errors.Join(err, w.h2.WriteSettings())
 }
 
-// head writes the head of a request. Last says that no body follows.
-func (w *wire) head(a rawRequest, last bool) {
+// writeHead writes the head of a request. With last no body follows.
+func (w *wire) writeHead(a rawRequest, last bool) {
 	if a.method == "" {
 		a.method = http.MethodPost
 	}
@@ -78,9 +78,9 @@ func (w *wire) head(a rawRequest, last bool) {
 	if !last && a.length >= 0 {
 		fields = append(fields, [2]string{"content-length", strconv.Itoa(a.length)})
 	}
-	if w.two != nil {
+	if w.h2 != nil {
 		fields = append([][2]string{{":method", a.method}, {":scheme", "http"}, {":authority", a.host}, {":path", a.path}}, fields...)
-		_ = w.two.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: packed(fields), EndHeaders: true, EndStream: last})
+		_ = w.h2.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: packed(fields), EndHeaders: true, EndStream: last})
 		return
 	}
 	if w.chunked = a.length < 0 && !last; w.chunked {
@@ -91,10 +91,10 @@ func (w *wire) head(a rawRequest, last bool) {
 	for _, f := range fields {
 		fmt.Fprintf(&b, "%s: %s\r\n", f[0], f[1])
 	}
-	w.raw(b.String() + "\r\n")
+	w.writeRaw(b.String() + "\r\n")
 }
 
-// packed is a header block.
+// packed returns an encoded header block.
 func packed(fields [][2]string) []byte {
 	var b bytes.Buffer
 	enc := hpack.NewEncoder(&b)
@@ -104,42 +104,42 @@ func packed(fields [][2]string) []byte {
 	return b.Bytes()
 }
 
-// raw writes text. Who does not read it any more has said so, or will not.
-func (w *wire) raw(text string) { _, _ = io.WriteString(w, text) }
+// writeRaw writes text. Errors show when the response is read.
+func (w *wire) writeRaw(text string) { _, _ = io.WriteString(w, text) }
 
-// part writes a part of the body, which must fit into a first window.
-func (w *wire) part(p string, last bool) {
+// writeBody writes a part of the body, which must fit into a first window.
+func (w *wire) writeBody(p string, last bool) {
 	switch {
-	case w.two != nil:
+	case w.h2 != nil:
 		for ; len(p) > 16<<10; p = p[16<<10:] {
-			_ = w.two.WriteData(1, false, []byte(p[:16<<10]))
+			_ = w.h2.WriteData(1, false, []byte(p[:16<<10]))
 		}
-		_ = w.two.WriteData(1, last, []byte(p))
+		_ = w.h2.WriteData(1, last, []byte(p))
 	case w.chunked && last:
-		w.raw(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(p), p))
+		w.writeRaw(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(p), p))
 	case w.chunked:
-		w.raw(fmt.Sprintf("%x\r\n%s\r\n", len(p), p))
+		w.writeRaw(fmt.Sprintf("%x\r\n%s\r\n", len(p), p))
 	default:
-		w.raw(p)
+		w.writeRaw(p)
 	}
 }
 
-// trailers ends the body with fields.
-func (w *wire) trailers(fields ...[2]string) {
-	if w.two != nil {
-		_ = w.two.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: packed(fields), EndHeaders: true, EndStream: true})
+// writeTrailers ends the body with fields.
+func (w *wire) writeTrailers(fields ...[2]string) {
+	if w.h2 != nil {
+		_ = w.h2.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: packed(fields), EndHeaders: true, EndStream: true})
 		return
 	}
-	w.raw("0\r\n")
+	w.writeRaw("0\r\n")
 	for _, f := range fields {
-		w.raw(f[0] + ": " + f[1] + "\r\n")
+		w.writeRaw(f[0] + ": " + f[1] + "\r\n")
 	}
-	w.raw("\r\n")
+	w.writeRaw("\r\n")
 }
 
-// code waits for the head of the response; 0: none came.
-func (w *wire) code() int {
-	if w.two == nil {
+// statusCode waits for the head of the response; 0: none came.
+func (w *wire) statusCode() int {
+	if w.h2 == nil {
 		for w.res == nil {
 			res, err := http.ReadResponse(w.in, nil) //nolint:bodyclose // it ends with the connection
 			if err != nil {
@@ -151,52 +151,52 @@ func (w *wire) code() int {
 		}
 		return w.res.StatusCode
 	}
-	for w.status == 0 && w.over == nil {
-		w.frame()
+	for w.status == 0 && w.err == nil {
+		w.readFrame()
 	}
 	return w.status
 }
 
-// until reads the body until text has come, or its end.
-func (w *wire) until(text string) {
-	if w.code() == 0 {
+// readUntil reads the body until it contains text, or to its end.
+func (w *wire) readUntil(text string) {
+	if w.statusCode() == 0 {
 		return
 	}
-	for !strings.Contains(w.got.String(), text) && w.over == nil {
-		if w.two != nil {
-			w.frame()
+	for !strings.Contains(w.received.String(), text) && w.err == nil {
+		if w.h2 != nil {
+			w.readFrame()
 			continue
 		}
 		p := make([]byte, 4<<10)
 		n, err := w.res.Body.Read(p)
-		w.got.Write(p[:n])
-		w.over = err
+		w.received.Write(p[:n])
+		w.err = err
 	}
 }
 
-// rest reads the body to its end; an error says that it was cut.
-func (w *wire) rest() (string, error) {
-	w.until("\x00 never said")
-	if errors.Is(w.over, io.EOF) {
-		return w.got.String(), nil
+// readBody reads the body to its end; it returns an error when the body was cut.
+func (w *wire) readBody() (string, error) {
+	w.readUntil("\x00 never sent")
+	if errors.Is(w.err, io.EOF) {
+		return w.received.String(), nil
 	}
-	return w.got.String(), w.over
+	return w.received.String(), w.err
 }
 
-// frame reads one frame of HTTP/2.
-func (w *wire) frame() {
-	f, err := w.two.ReadFrame()
+// readFrame reads one frame of HTTP/2.
+func (w *wire) readFrame() {
+	f, err := w.h2.ReadFrame()
 	if err != nil {
-		w.over = errors.Join(io.ErrUnexpectedEOF, err)
+		w.err = errors.Join(io.ErrUnexpectedEOF, err)
 		return
 	}
 	switch f := f.(type) {
 	case *http2.SettingsFrame:
 		if !f.IsAck() {
-			_ = w.two.WriteSettingsAck()
+			_ = w.h2.WriteSettingsAck()
 		}
 	case *http2.PingFrame:
-		_ = w.two.WritePing(true, f.Data)
+		_ = w.h2.WritePing(true, f.Data)
 	case *http2.DataFrame:
 		w.data(f)
 	case *http2.MetaHeadersFrame:
@@ -204,32 +204,32 @@ func (w *wire) frame() {
 			w.status = n
 		}
 		if f.StreamEnded() {
-			w.over = io.EOF
+			w.err = io.EOF
 		}
 	case *http2.RSTStreamFrame:
-		w.over = fmt.Errorf("%w: stream %v", io.ErrUnexpectedEOF, f.ErrCode)
+		w.err = fmt.Errorf("%w: stream %v", io.ErrUnexpectedEOF, f.ErrCode)
 	case *http2.GoAwayFrame:
 		if f.ErrCode == http2.ErrCodeNo && f.LastStreamID >= 1 {
-			return // the stream that is open goes on
+			return // the open stream continues
 		}
-		w.over = fmt.Errorf("%w: connection %v", io.ErrUnexpectedEOF, f.ErrCode)
+		w.err = fmt.Errorf("%w: connection %v", io.ErrUnexpectedEOF, f.ErrCode)
 	}
 }
 
 func (w *wire) data(f *http2.DataFrame) {
-	w.got.Write(f.Data())
-	if n := uint32(len(f.Data())); n > 0 && !w.mute && !f.StreamEnded() {
-		_ = errors.Join(w.two.WriteWindowUpdate(0, n), w.two.WriteWindowUpdate(1, n))
+	w.received.Write(f.Data())
+	if n := uint32(len(f.Data())); n > 0 && !w.withholdWindow && !f.StreamEnded() {
+		_ = errors.Join(w.h2.WriteWindowUpdate(0, n), w.h2.WriteWindowUpdate(1, n))
 	}
 	if f.StreamEnded() {
-		w.over = io.EOF
+		w.err = io.EOF
 	}
 }
 
-// abort ends the request without ceremony: a reset of the stream, or of the connection.
+// abort resets the stream or the connection.
 func (w *wire) abort() {
-	if w.two != nil {
-		_ = w.two.WriteRSTStream(1, http2.ErrCodeCancel)
+	if w.h2 != nil {
+		_ = w.h2.WriteRSTStream(1, http2.ErrCodeCancel)
 	} else {
 		_ = w.SetLinger(0)
 	}
@@ -241,31 +241,31 @@ func (w *wire) post(a rawRequest, body string) int {
 	if a.length == 0 {
 		a.length = len(body)
 	}
-	w.head(a, false)
-	w.part(body, true)
-	return w.code()
+	w.writeHead(a, false)
+	w.writeBody(body, true)
+	return w.statusCode()
 }
 
-// goodBody is a request that is all right.
+// goodBody is the body of a valid request.
 const goodBody = `{"model":"m","messages":[{"role":"user","content":"hello"}]}`
 
-// good reports what is wrong with how a request of another caller is served that is
-// all right.
-func (g *chain) good(ctx context.Context, proto string) []string {
+// goodRequestProblems sends a valid request of another caller and returns what is wrong
+// with its response.
+func (g *chain) goodRequestProblems(ctx context.Context, proto string) []string {
 	w, err := newWire(ctx, g.addr(), proto)
 	if err != nil {
 		return []string{err.Error()}
 	}
 	defer func() { _ = w.Close() }()
 	status := w.post(rawRequest{caller: "good", fields: [][2]string{{"x-good", "1"}, {"content-type", "application/json"}}}, goodBody)
-	body, err := w.rest()
+	body, err := w.readBody()
 	if status != http.StatusOK || body != goodJSON || err != nil {
 		return []string{fmt.Sprintf("a good request is not served: %d %q %v", status, body, err)}
 	}
 	return nil
 }
 
-// The wire itself: both protocols, both kinds of body.
+// The wire itself works over both protocols with both kinds of body.
 func TestBlameWire(t *testing.T) {
 	t.Parallel()
 	for _, proto := range []string{"h1", "h2"} {
@@ -274,12 +274,12 @@ func TestBlameWire(t *testing.T) {
 			w, err := newWire(t.Context(), g.addr(), proto)
 			require.NoError(t, err)
 			require.Equal(t, http.StatusOK, w.post(rawRequest{length: length, fields: [][2]string{{"x-good", "1"}}}, goodBody))
-			body, err := w.rest()
+			body, err := w.readBody()
 			require.NoError(t, err)
 			require.JSONEq(t, goodJSON, body)
 			require.NoError(t, w.Close())
 		}
-		require.Empty(t, g.settle())
+		require.Empty(t, g.awaitIdle())
 		require.Empty(t, g.blamed())
 		require.Equal(t, g.attempts.Load(), g.calls.started.Load())
 	}

@@ -13,12 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// switched is an upstream that can be told to fail.
-func switched(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64) {
+// failingOnDemand is an upstream that fails while fails is set. It counts its calls.
+func failingOnDemand(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64) {
 	t.Helper()
 	fails, asked = new(atomic.Bool), new(atomic.Int64)
-	good := echoing(t)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	good := echoUpstream(t)
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		if fails.Load() {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -26,20 +26,19 @@ func switched(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64
 		}
 		good.Config.Handler.ServeHTTP(w, r)
 	}))
-	t.Cleanup(s.Close)
 	return s.URL, fails, asked
 }
 
-// An endpoint that fails is left alone soon, requests go to the other one, and it
-// gets its share again when it has recovered. Nobody is refused meanwhile, also not
-// those whose requests must not be repeated.
+// A failing endpoint soon receives no more requests; they go to the other one. After its
+// recovery it receives its share again. No request is refused meanwhile, not even one that
+// must not be retried.
 func TestBreaker(t *testing.T) {
-	one, fails, asked := switched(t)
-	two, _, _ := switched(t)
+	one, fails, asked := failingOnDemand(t)
+	two, _, _ := failingOnDemand(t)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}], "policy": "round_robin", "breaker": {"consecutive": 5, "sleep": "200ms"}}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": []}]}`, ports, one, two))
 	client := newClient(t, 1)
-	status := func() int { return p.with(client, small).StatusCode }
+	status := func() int { return p.sendChat(client, smallChat).StatusCode }
 	state := func() string { _, text := p.admin(http.MethodGet, "/admin/breakers", ""); return text }
 	fails.Store(true)
 	failed, begin := 0, time.Now()
@@ -49,7 +48,7 @@ func TestBreaker(t *testing.T) {
 		}
 	}
 	probes := int(time.Since(begin) / (200 * time.Millisecond))
-	assert.LessOrEqual(t, failed, 5+probes, "what failed before it opened, and one each time that it was tried again")
+	assert.LessOrEqual(t, failed, 5+probes, "the failures before it opened, and one for each probe")
 	assert.Contains(t, state(), `"state":"open"`)
 	before := asked.Load()
 	fails.Store(false)
@@ -63,7 +62,7 @@ func TestBreaker(t *testing.T) {
 	for range 20 {
 		require.Equal(t, http.StatusOK, status())
 	}
-	assert.Equal(t, before, asked.Load(), "kept open by hand")
+	assert.Equal(t, before, asked.Load(), "forced open")
 	for _, path := range []string{"/admin/breakers/a/half?endpoint=" + host, "/admin/breakers/b/open?endpoint=" + host, "/admin/breakers/a/open?endpoint=x"} {
 		code, _ = p.admin(http.MethodPost, path, "")
 		assert.Equal(t, http.StatusNotFound, code, path)
@@ -72,21 +71,21 @@ func TestBreaker(t *testing.T) {
 	require.Equal(t, http.StatusOK, code)
 }
 
-// When every endpoint is down the answer is 503 with Retry-After, at once.
+// When every endpoint is down the response is 503 with Retry-After, at once.
 func TestBreakerTotalOutage(t *testing.T) {
 	dead := httptest.NewServer(http.NotFoundHandler())
 	dead.Close()
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", "stages": []}]}`, ports, dead.URL))
 	client := newClient(t, 1)
-	var last answer
+	var last response
 	for range 12 {
-		last = p.with(client, small)
+		last = p.sendChat(client, smallChat)
 	}
 	assert.Equal(t, http.StatusServiceUnavailable, last.StatusCode)
 	assert.NotEmpty(t, last.Header.Get("Retry-After"))
 	begin := time.Now()
 	for range 100 {
-		p.with(client, small)
+		p.sendChat(client, smallChat)
 	}
 	assert.Less(t, time.Since(begin), 5*time.Second)
 }

@@ -12,7 +12,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +24,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/require"
 )
 
@@ -34,34 +34,31 @@ type browser struct {
 	ctx context.Context //nolint:containedctx // it is how chromedp knows a page
 
 	mu  sync.Mutex
-	all []string // what the console says of errors
+	all []string // errors and warnings of the console
 }
 
-// browserPatience bounds each thing that is waited for, browserLife all of them.
+// browserPatience bounds each wait, browserLife the whole test.
 const (
 	browserPatience = 15 * time.Second
 	browserLife     = 90 * time.Second
 )
 
-// shooting says that the README's pictures are to be made anew.
+// shooting reports whether to update the README's screenshots.
 func shooting() bool { return os.Getenv("UPDATE_SCREENSHOTS") == "1" }
 
-// newBrowser starts Chromium. The test is skipped without it, unless
-// GINFER_REQUIRE_CHROMIUM=1 says that it must be there.
+// newBrowser starts Chromium. Without it the test is skipped, unless
+// GINFER_REQUIRE_CHROMIUM=1.
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		if os.Getenv("GINFER_REQUIRE_CHROMIUM") == "1" {
-			t.Fatal("chromium is needed")
-		}
-		t.Skip("chromium is not installed")
+		need.Missing(t, "GINFER_REQUIRE_CHROMIUM", "chromium is not installed")
 	}
 	life := browserLife
 	if shooting() {
 		life += 5 * time.Minute
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), life) // it must outlive the test's, to end well
+	ctx, cancel := context.WithTimeout(context.Background(), life) // it must outlive the test's context, to close the browser
 	t.Cleanup(cancel)
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.WindowSize(1280, 1000), chromedp.WSURLReadTimeout(30*time.Second), chromedp.Flag("disable-dev-shm-usage", true))
@@ -72,7 +69,7 @@ func newBrowser(t *testing.T) *browser {
 	console := chromedp.Console(ctx)
 	var reader sync.WaitGroup
 	reader.Go(func() {
-		for m, err := range console { // violations of the policy are there too
+		for m, err := range console { // with violations of the content security policy
 			if err != nil {
 				return
 			}
@@ -104,7 +101,7 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(b.t, chromedp.Do(ctx, steps...), "%v", b.faults())
 }
 
-// value is that of an expression.
+// value evaluates an expression.
 func value[T any](b *browser, js string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, browserPatience)
@@ -114,7 +111,7 @@ func value[T any](b *browser, js string) T {
 	return v
 }
 
-// text is the value of an expression, as a string.
+// text evaluates an expression as a string.
 func (b *browser) text(js string) string {
 	b.t.Helper()
 	return value[string](b, "String("+js+")")
@@ -132,13 +129,13 @@ func (b *browser) until(js string) {
 	}
 }
 
-// click presses the mouse where the first such element is.
+// click clicks the first element that matches.
 func (b *browser) click(selector string) {
 	b.t.Helper()
 	b.do(chromedp.Click(selector, chromedp.NodeVisible))
 }
 
-// press clicks twice, as buttons want that are not easily undone.
+// press clicks twice, as buttons require whose action can't be undone easily.
 func (b *browser) press(selector string) {
 	b.t.Helper()
 	b.click(selector)
@@ -146,7 +143,7 @@ func (b *browser) press(selector string) {
 	b.click(selector)
 }
 
-// shoot makes a picture of some elements that stand side by side.
+// shoot takes a screenshot of elements side by side.
 func (b *browser) shoot(name string, selectors ...string) {
 	b.t.Helper()
 	if !shooting() {
@@ -173,7 +170,7 @@ func (b *browser) save(name string, clip page.Viewport) {
 	require.NoError(b.t, os.WriteFile(filepath.Join(imagesDir, name), small, 0o644))
 }
 
-// shrink leaves a picture 256 colours, which is a third of the bytes.
+// shrink reduces an image to 256 colours, a third of the bytes.
 func shrink(t *testing.T, text []byte) []byte {
 	t.Helper()
 	from, err := png.Decode(bytes.NewReader(text))
@@ -185,8 +182,8 @@ func shrink(t *testing.T, text []byte) []byte {
 			count[from.At(x, y)]++
 		}
 	}
-	// Of colours that are alike the most frequent one stands for all, so that there is
-	// room for those of thin lines.
+	// The most frequent of similar colours stands for all of them, which leaves room for
+	// those of thin lines.
 	all := slices.SortedFunc(maps.Keys(count), func(a, b color.Color) int { return count[b] - count[a] })
 	var palette, rest color.Palette
 	seen := map[[3]uint32]bool{}
@@ -208,16 +205,16 @@ func shrink(t *testing.T, text []byte) []byte {
 	return out.Bytes()
 }
 
-// whole is all of the page at a width.
+// whole is the viewport of the whole page at a width.
 func (b *browser) whole(width float64) page.Viewport {
 	b.t.Helper()
 	return page.Viewport{Width: width, Height: value[float64](b, `document.documentElement.scrollHeight`), Scale: 1}
 }
 
-// shootAfter is how much of the charts is filled in the pictures.
+// shootAfter is the time span that the charts show in the screenshots.
 var shootAfter = 3 * time.Minute
 
-// picture makes the picture of the whole page, when there is something on it.
+// picture takes the screenshot of the whole page after shootAfter.
 func (b *browser) picture() {
 	b.t.Helper()
 	if !shooting() {
@@ -225,12 +222,12 @@ func (b *browser) picture() {
 	}
 	time.Sleep(shootAfter) // the charts fill
 	b.save("page.png", b.whole(1280))
-	if dir := os.Getenv("UPDATE_SCREENSHOTS_MORE"); dir != "" { // to look at, not to keep
+	if dir := os.Getenv("UPDATE_SCREENSHOTS_MORE"); dir != "" { // for review only
 		b.more(dir)
 	}
 }
 
-// more makes pictures of the page in other circumstances.
+// more takes screenshots of the dark and the narrow page.
 func (b *browser) more(dir string) {
 	b.t.Helper()
 	keep := imagesDir
@@ -251,19 +248,19 @@ func (b *browser) more(dir string) {
 }
 
 func quoted(s string) string {
-	text, _ := json.Marshal(s) // a string can always be
+	text, _ := json.Marshal(s) // strings can't fail
 	return string(text)
 }
 
-// tokenModel answers as a model does: in tokens with pauses, and badly when it is told.
+// tokenModel streams tokens with pauses like a model. The prompts "fail", "bad" and "late"
+// select a failure, a refusal and a delay.
 type tokenModel struct {
-	late chan struct{} // what is late waits for its end
+	late chan struct{} // closing it releases late responses
 }
 
 func (m *tokenModel) serve(t *testing.T) string {
 	t.Helper()
-	s := httptest.NewServer(m)
-	t.Cleanup(s.Close)
+	s := newServer(t, m)
 	return s.URL
 }
 

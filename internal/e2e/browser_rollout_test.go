@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// The page follows a release to its end, and another one that is taken back; somebody who
-// looks on can pause and promote it.
+// The page follows a rollout to its end, and another one to its rollback. An operator can
+// pause and promote it there.
 func TestBrowserRollout(t *testing.T) {
 	b := newBrowser(t)
-	old, canary := newStoryteller(t), newStoryteller(t)
+	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	old.pause.Store(int64(20 * time.Millisecond))
 	canary.pause.Store(int64(20 * time.Millisecond))
 	p := start(t, fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL))
@@ -21,26 +21,26 @@ func TestBrowserRollout(t *testing.T) {
 	b.until(`rollouts.innerText.includes("running")`)
 	b.click("#rollouts button[data-action=pause]")
 	b.until(`rollouts.innerText.includes("paused by hand")`)
-	p.users(0, 400)
+	p.sendAsUsers(0, 400)
 	b.until(`rollouts.innerText.includes("enough is known")`)
-	assert.Equal(t, "paused", p.rollout().State, "it waits for somebody")
+	assert.Equal(t, "paused", p.rollout().State, "it waits for an operator")
 	b.press("#rollouts button[data-action=promote]")
 	b.until(`rollouts.querySelector("[aria-current=step]").innerText.includes("50")`)
 	b.click("#rollouts button[data-action=pause]")
-	p.users(1000, 200)
+	p.sendAsUsers(1000, 200)
 	b.until(`/^0 of [1-9]/.test(rollouts.querySelector("tbody td:nth-child(3)").innerText)`)
 	b.shoot("rollout.png", "#rollouts")
 	b.click("#rollouts button[data-action=resume]")
 	for i := 0; i < 20 && p.rollout().State == "running"; i++ {
-		p.users(2000+200*i, 200)
+		p.sendAsUsers(2000+200*i, 200)
 	}
 	b.until(`rollouts.innerText.includes("✓ done")`)
 
 	b.press("#rollouts button[data-action=restart]")
 	b.until(`rollouts.innerText.includes("restarted by hand")`)
-	canary.breaking.Store(3)
+	canary.breakEvery.Store(3)
 	for i := 0; i < 40 && p.rollout().State == "running"; i++ {
-		p.users(10_000+50*i, 50)
+		p.sendAsUsers(10_000+50*i, 50)
 	}
 	b.until(`rollouts.innerText.includes("✕ rolled back")`)
 	b.until(`rollouts.innerText.includes("failures: ")`)

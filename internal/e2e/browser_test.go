@@ -20,11 +20,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// nasty is a model's name as an attacker would choose it, who knows of the page.
-const nasty = `<img src=x onerror='window.hacked=1'>`
+// hostileModelName is a model's name that attempts script injection into the page.
+const hostileModelName = `<img src=x onerror='window.hacked=1'>`
 
-// paged is a gateway with all that its page can show.
-func paged(t *testing.T, m *tokenModel) *process {
+// pageGateway is a gateway with everything that its page can show.
+func pageGateway(t *testing.T, m *tokenModel) *process {
 	t.Helper()
 	t.Setenv("PAGE_SECRET", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 	return start(t, fmt.Sprintf(`{%s, "rollout_dir": %q, "queue": {"dir": %q, "workers": 4, "webhooks": {"secrets": ["${PAGE_SECRET}"]}},
@@ -38,8 +38,8 @@ func paged(t *testing.T, m *tokenModel) *process {
 				{"version": "v1.2"}]}}}]}`, ports, t.TempDir(), t.TempDir(), m.serve(t), m.serve(t), m.serve(t)))
 }
 
-// traffic sends streams of many users until the test ends.
-func traffic(t *testing.T, p *process) {
+// sendTraffic sends streams of many users until the test ends.
+func sendTraffic(t *testing.T, p *process) {
 	t.Helper()
 	client := newClient(t, 8)
 	done := make(chan struct{})
@@ -68,27 +68,26 @@ func sendOne(p *process, client *http.Client, user, body string) {
 	_, _ = io.Copy(io.Discard, res.Body)
 }
 
-// question is a request to the model: some fail, and some ask for a nasty one.
+// question is a request to the model: some fail, and some have the hostile model name.
 func question(i int) string {
 	body := `{"model":"demo","stream":true,"messages":[{"role":"user","content":"Tell me."}]}`
 	switch {
 	case i%40 == 39:
 		return strings.Replace(body, "Tell me.", "fail", 1)
-	case i%12 == 11 && (i < 60 || !shooting()): // pictures are without
-		return strings.Replace(body, "demo", nasty, 1)
+	case i%12 == 11 && (i < 60 || !shooting()): // not in the screenshots
+		return strings.Replace(body, "demo", hostileModelName, 1)
 	}
 	return body
 }
 
-// The page shows what happens, its buttons do what they say, and nothing that a client
-// chooses becomes a part of it.
+// The page shows live traffic, its buttons work, and no client input is injected into it.
 func TestBrowserPage(t *testing.T) {
 	b := newBrowser(t)
 	m := &tokenModel{late: make(chan struct{})}
 	release := sync.OnceFunc(func() { close(m.late) })
 	t.Cleanup(release)
-	p := paged(t, m)
-	traffic(t, p)
+	p := pageGateway(t, m)
+	sendTraffic(t, p)
 
 	b.do(chromedp.Navigate(p.private + "/"))
 	assert.Equal(t, p.private+"/admin/", b.text(`location.href`))
@@ -100,7 +99,7 @@ func TestBrowserPage(t *testing.T) {
 	b.until(`["v1.2", "v1.3"].every((v) => versions.innerText.includes(v))`)
 	b.until(`rollouts.innerText.includes("v1.2 → v1.3") && rollouts.querySelectorAll("tbody tr").length >= 2`)
 
-	b.until(`[...requests.querySelectorAll("td")].some((td) => td.textContent === ` + quoted(nasty) + `)`)
+	b.until(`[...requests.querySelectorAll("td")].some((td) => td.textContent === ` + quoted(hostileModelName) + `)`)
 	assert.Equal(t, "undefined 0", b.text(`typeof window.hacked + " " + document.querySelectorAll("img").length`))
 
 	batch := makeBatch(t, p)
@@ -109,7 +108,7 @@ func TestBrowserPage(t *testing.T) {
 	b.until(`dead.querySelectorAll("button").length === 2`)
 	b.shoot("batch.png", "#batches", "#dead")
 	before := b.text(`dead.querySelector("tbody tr").dataset.key`)
-	b.click(`#dead button`) // replay: it fails again, as another letter
+	b.click(`#dead button`) // replay: it fails again, with a new dead letter
 	b.until(`dead.querySelectorAll("button").length === 2 && dead.querySelector("tbody tr").dataset.key !== ` + quoted(before))
 	release()
 	b.until(row + `.innerText.includes("completed")`)
@@ -142,8 +141,8 @@ func TestBrowserPage(t *testing.T) {
 	b.until(`feed.dataset.state !== "live"`)
 }
 
-// makeBatch submits a batch of 40 lines, of which one is bad and ten wait, and a job whose
-// webhook is not allowed: a dead letter.
+// makeBatch submits a batch of 40 lines, one bad and ten late, and a job whose webhook is not
+// allowed: a dead letter.
 func makeBatch(t *testing.T, p *process) *openai.Batch {
 	t.Helper()
 	prompts := make([]string, 40)
@@ -156,26 +155,18 @@ func makeBatch(t *testing.T, p *process) *openai.Batch {
 	prompts[7] = "bad"
 	client := newClient(t, 4)
 	sdk := openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token), option.WithHTTPClient(client))
-	require.Eventually(t, func() bool { // the queue's store is starting
+	require.Eventually(t, func() bool { // the queue's store may still be starting
 		_, text := p.admin(http.MethodGet, "/admin/queue", "")
 		return strings.Contains(text, `"connected":true`)
-	}, faultPatience, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	batch := submit(t, &sdk, input(prompts...))
 
 	job := `{"url": "/v1/chat/completions", "method": "POST", "body": {"model": "demo", "messages": [{"role": "user", "content": "hi"}]},
 		"webhook": {"url": "https://localhost:9/hook"}}`
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.public+"/v1/jobs", strings.NewReader(job))
-	require.NoError(t, err)
-	req.Header.Set("Authorization", "Bearer "+p.token)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := client.Do(req)
-	require.NoError(t, err)
-	defer func() { _ = res.Body.Close() }()
-	_, err = io.Copy(io.Discard, res.Body)
-	require.NoError(t, err)
-	require.Equal(t, http.StatusAccepted, res.StatusCode)
+	code, text := p.sendWithKey(client, http.MethodPost, "/v1/jobs", p.token, job)
+	require.Equal(t, http.StatusAccepted, code, text)
 	return batch
 }
 
-// imagesDir is where the pictures of the README are.
+// imagesDir has the README's screenshots.
 var imagesDir = filepath.Join("..", "..", "examples", "gateway", "images")

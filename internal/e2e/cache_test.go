@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,71 +16,52 @@ import (
 )
 
 const (
-	cold = `{"model":"m","stream":true,"temperature":0,"messages":[{"role":"user","content":"hi"}]}`
-	full = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hello\"},\"finish_reason\":null}]}\n\n" +
+	cacheableChat = `{"model":"m","stream":true,"temperature":0,"messages":[{"role":"user","content":"hi"}]}`
+	fullStream    = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"hello\"},\"finish_reason\":null}]}\n\n" +
 		"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n"
-	cached = `"stages": ["limits", "cache", "stream"], "cache": {}, "limits": ["tokens"]`
+	cachedStages = `"stages": ["limits", "cache", "stream"], "cache": {}, "limits": ["tokens"]`
 )
 
-// text sends a body and returns the whole answer.
-func (p *process) text(client *http.Client, body string, header ...string) (answer, string) {
-	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
-	require.NoError(p.t, err)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer caller")
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	req.Host = req.Header.Get("Host") // "" is where it goes
-	res, err := client.Do(req)
-	require.NoError(p.t, err)
-	defer func() { _ = res.Body.Close() }()
-	text, err := io.ReadAll(res.Body)
-	require.NoError(p.t, err)
-	return answer{res.StatusCode, res.Header, res.Proto}, string(text)
-}
-
-// The same question is asked once, whoever asks again pays no tokens, and a purge from
-// the private port has it asked anew.
+// A request is sent upstream once, hits cost no tokens, and after a purge through the private
+// port it is sent again.
 func TestCache(t *testing.T) {
-	m := newModel(t, full)
+	m := newModel(t, fullStream)
 	p := start(t, fmt.Sprintf(`{%s, "limits": {"tokens": {"unit": "tokens", "by": "everybody", "rate": "600/m", "burst": 1000}},
-		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`, ports, m.URL, cached))
+		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`, ports, m.URL, cachedStages))
 	client := newClient(t, 8)
-	first, text := p.text(client, cold)
-	assert.Equal(t, full, text)
+	first, text := p.sendText(client, cacheableChat)
+	assert.Equal(t, fullStream, text)
 	assert.Contains(t, first.Header.Get("Cache-Status"), "fwd=")
 	for range 50 {
-		again, same := p.text(client, cold)
+		again, same := p.sendText(client, cacheableChat)
 		require.Equal(t, http.StatusOK, again.StatusCode, "hits cost no tokens")
-		require.Equal(t, full, same)
+		require.Equal(t, fullStream, same)
 		require.Contains(t, again.Header.Get("Cache-Status"), "hit")
 	}
 	assert.EqualValues(t, 1, m.calls.Load())
-	_, json := p.text(client, strings.Replace(cold, `"stream":true,`, "", 1))
+	_, json := p.sendText(client, strings.Replace(cacheableChat, `"stream":true,`, "", 1))
 	assert.Contains(t, json, `"content":"hello"`, "as JSON too")
 	assert.EqualValues(t, 1, m.calls.Load())
 
-	other, _ := p.text(client, cold, "Authorization", "Bearer somebody-else")
-	assert.NotContains(t, other.Header.Get("Cache-Status"), "hit", "nobody is answered from another's")
-	warm, _ := p.text(client, strings.Replace(cold, `"temperature":0`, `"temperature":1`, 1))
+	other, _ := p.sendText(client, cacheableChat, "Authorization", "Bearer another-caller")
+	assert.NotContains(t, other.Header.Get("Cache-Status"), "hit", "callers do not share entries")
+	warm, _ := p.sendText(client, strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1))
 	assert.NotContains(t, warm.Header.Get("Cache-Status"), "hit")
 	before := m.calls.Load()
 	code, _ := p.admin(http.MethodPost, "/admin/cache/purge?model=m", "")
 	require.Equal(t, http.StatusOK, code)
-	p.text(client, cold)
+	p.sendText(client, cacheableChat)
 	assert.Equal(t, before+1, m.calls.Load())
 	code, _ = p.admin(http.MethodPost, "/admin/cache/purge", "")
 	assert.Equal(t, http.StatusBadRequest, code)
 }
 
-// A thousand who ask the same at once are one to the upstream.
+// A thousand equal concurrent requests are one to the upstream.
 func TestCacheMergesAThousand(t *testing.T) {
 	begun, gate := new(atomic.Int64), make(chan struct{})
-	head, rest, _ := strings.Cut(full, "\n\n")
+	head, rest, _ := strings.Cut(fullStream, "\n\n")
 	head += "\n\n"
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, head)
@@ -90,7 +70,6 @@ func TestCacheMergesAThousand(t *testing.T) {
 		<-gate
 		_, _ = io.WriteString(w, rest)
 	}))
-	t.Cleanup(s.Close)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", "stages": ["cache", "stream"], "cache": {}}]}`, ports, s.URL))
 	client := newClient(t, 1000)
 	var wg sync.WaitGroup
@@ -98,69 +77,67 @@ func TestCacheMergesAThousand(t *testing.T) {
 	texts := map[string]int{}
 	for range 1000 {
 		wg.Go(func() {
-			_, text := p.text(client, cold)
+			_, text := p.sendText(client, cacheableChat)
 			mu.Lock()
 			defer mu.Unlock()
 			texts[text]++
 		})
 	}
-	require.Eventually(t, func() bool { return begun.Load() == 1 && p.goroutines() > 1000 }, faultPatience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return begun.Load() == 1 && p.goroutines() > 1000 }, patience, 10*time.Millisecond)
 	close(gate)
 	wg.Wait()
 	assert.EqualValues(t, 1, begun.Load())
-	assert.Equal(t, map[string]int{full: 1000}, texts)
+	assert.Equal(t, map[string]int{fullStream: 1000}, texts)
 }
 
-// What one replica has kept another one answers with; a purge reaches both; without
-// Redis each goes on by itself.
+// Replicas share entries; a purge reaches both; without Redis each serves its own copies.
 func TestCacheOfTwoReplicas(t *testing.T) {
-	m, server := newModel(t, full), redistest.Start(t)
+	m, server := newModel(t, fullStream), redistest.Start(t)
 	config := fmt.Sprintf(`{%s, "redis": {"addresses": [%q], "replicas": 2}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["cache"], "cache": {"ttl": "10m"}}]}`, ports, server.Addr, m.URL)
 	one, two := start(t, config), start(t, config)
 	client := newClient(t, 1)
 	hit := func(p *process) bool {
-		a, text := p.text(client, cold)
+		a, text := p.sendText(client, cacheableChat)
 		require.Equal(t, http.StatusOK, a.StatusCode)
-		require.Equal(t, full, text)
+		require.Equal(t, fullStream, text)
 		return strings.Contains(a.Header.Get("Cache-Status"), "hit")
 	}
 	require.False(t, hit(one))
-	require.Eventually(t, func() bool { return hit(two) }, faultPatience, 10*time.Millisecond, "filled here, hit there")
+	require.Eventually(t, func() bool { return hit(two) }, patience, 10*time.Millisecond, "filled here, hit there")
 	before := m.calls.Load()
 	code, _ := one.admin(http.MethodPost, "/admin/cache/purge?model=m", "")
 	require.Equal(t, http.StatusOK, code)
-	require.Eventually(t, func() bool { hit(two); return m.calls.Load() > before }, faultPatience, 10*time.Millisecond, "purged everywhere")
-	require.Eventually(t, func() bool { return hit(one) && hit(two) }, faultPatience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { hit(two); return m.calls.Load() > before }, patience, 10*time.Millisecond, "purged everywhere")
+	require.Eventually(t, func() bool { return hit(one) && hit(two) }, patience, 10*time.Millisecond)
 	server.Kill()
 	for range 20 {
-		require.True(t, hit(one), "kept near")
+		require.True(t, hit(one), "from L1")
 		require.True(t, hit(two))
 	}
 }
 
-// A request with an Idempotency-Key that comes again, at another gateway, while the model
-// still writes, is not sent to it twice. A machine on which Redis takes longer than its
-// limit may have it sent (package cache tests that in virtual time), but not each time.
+// A request with the same Idempotency-Key at another gateway is not sent upstream while the
+// first is in flight. On a machine where Redis exceeds its timeout it may be sent (package
+// cache tests that in virtual time), but not every time.
 func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 	var calls atomic.Int64
 	release := make(chan chan struct{}, 1)
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		_, _ = io.Copy(io.Discard, r.Body)
 		gate := <-release
 		release <- gate
 		<-gate
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, full)
+		_, _ = io.WriteString(w, fullStream)
 	}))
-	t.Cleanup(upstream.Close)
 	server := redistest.Start(t)
 	config := fmt.Sprintf(`{%s, "redis": {"addresses": [%q], "replicas": 2, "timeout": "1s"}, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["cache", "stream"], "cache": {"idempotency": "1h"}}]}`, ports, server.Addr, upstream.URL)
 	gateways := []*process{start(t, config), start(t, config)}
 	client := newClient(t, 4)
-	body := strings.Replace(cold, `"temperature":0`, `"temperature":1`, 1) // no other policy keeps it
+	body := strings.Replace(cacheableChat, `"temperature":0`, `"temperature":1`, 1) // no other policy stores it
 	for round := range 5 {
 		calls.Store(0)
 		gate := make(chan struct{})
@@ -168,12 +145,12 @@ func TestIdempotencyKeyAtTwoGateways(t *testing.T) {
 		var clients sync.WaitGroup
 		for i := range 4 {
 			clients.Go(func() {
-				_, text := gateways[i%2].text(client, body, "Idempotency-Key", fmt.Sprint("order-", round), "Host", "gateway.test")
-				assert.Equal(t, full, text)
+				_, text := gateways[i%2].sendText(client, body, "Idempotency-Key", fmt.Sprint("order-", round), "Host", "gateway.test")
+				assert.Equal(t, fullStream, text)
 			})
 		}
 		before := scripts(server)
-		require.Eventually(t, func() bool { return calls.Load() > 1 || scripts(server) > before+3 }, faultPatience, 20*time.Millisecond, "who has not the key asks for it again")
+		require.Eventually(t, func() bool { return calls.Load() > 1 || scripts(server) > before+3 }, patience, 20*time.Millisecond, "those without the key poll for it")
 		close(gate)
 		clients.Wait()
 		<-release

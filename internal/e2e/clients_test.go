@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,32 +14,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// served is an upstream with the APIs of OpenAI and of Anthropic and a stream of events,
-// some of whose models break off.
-type served struct {
+// clientUpstream is an upstream with the APIs of OpenAI and Anthropic and a stream of events.
+// Some of its models cut their streams.
+type clientUpstream struct {
 	*httptest.Server
-	left atomic.Int64 // requests whose client left
+	disconnected atomic.Int64 // requests whose client disconnected
 }
 
-func newServed(t *testing.T) *served {
+func newClientUpstream(t *testing.T) *clientUpstream {
 	t.Helper()
-	s := &served{}
+	s := new(clientUpstream)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /v1/chat/completions", s.chat)
 	mux.HandleFunc("POST /v1/messages", s.messages)
 	mux.HandleFunc("GET /v1/events", s.events)
-	s.Server = httptest.NewServer(mux)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	t.Cleanup(s.Close)
+	s.Server = newQuietServer(t, mux)
 	return s
 }
 
-// asked reads what a model is asked.
-func asked(r *http.Request) (model string, stream, usage bool) {
+// decodeRequest reads the parameters of a request.
+func decodeRequest(r *http.Request) (model string, stream, usage bool) {
 	var q struct {
 		Model         string
 		Stream        bool
@@ -52,8 +50,8 @@ func asked(r *http.Request) (model string, stream, usage bool) {
 	return q.Model, q.Stream, q.StreamOptions.IncludeUsage
 }
 
-// tell writes events, each at once.
-func tell(w http.ResponseWriter, events ...string) {
+// writeEvents writes events and flushes after each.
+func writeEvents(w http.ResponseWriter, events ...string) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	for _, e := range events {
 		_, _ = io.WriteString(w, e+"\n\n")
@@ -61,84 +59,79 @@ func tell(w http.ResponseWriter, events ...string) {
 	}
 }
 
-func (s *served) chat(w http.ResponseWriter, r *http.Request) {
+func (s *clientUpstream) chat(w http.ResponseWriter, r *http.Request) {
 	const chunk = `data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{%s},"finish_reason":%s}]}`
-	model, stream, usage := asked(r)
+	model, stream, usage := decodeRequest(r)
 	if !stream {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}`)
 		return
 	}
-	tell(w, fmt.Sprintf(chunk, `"role":"assistant","content":""`, "null"), fmt.Sprintf(chunk, `"content":"hel"`, "null"))
+	writeEvents(w, fmt.Sprintf(chunk, `"role":"assistant","content":""`, "null"), fmt.Sprintf(chunk, `"content":"hel"`, "null"))
 	switch model {
 	case "cut":
 		panic(http.ErrAbortHandler)
 	case "slow":
 		<-r.Context().Done()
-		s.left.Add(1)
+		s.disconnected.Add(1)
 		return
 	}
-	tell(w, fmt.Sprintf(chunk, `"content":"lo"`, "null"), fmt.Sprintf(chunk, ``, `"stop"`))
+	writeEvents(w, fmt.Sprintf(chunk, `"content":"lo"`, "null"), fmt.Sprintf(chunk, ``, `"stop"`))
 	if usage {
-		tell(w, `data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}`)
+		writeEvents(w, `data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}`)
 	}
-	tell(w, "data: [DONE]")
+	writeEvents(w, "data: [DONE]")
 }
 
-func (s *served) messages(w http.ResponseWriter, r *http.Request) {
-	model, stream, _ := asked(r)
+func (s *clientUpstream) messages(w http.ResponseWriter, r *http.Request) {
+	model, stream, _ := decodeRequest(r)
 	if !stream {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"id":"msg","type":"message","role":"assistant","model":"claude","content":[{"type":"text","text":"hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}`)
 		return
 	}
-	tell(w, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":3,\"output_tokens\":0}}}",
+	writeEvents(w, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":3,\"output_tokens\":0}}}",
 		"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}",
 		"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"}}")
 	if model == "claude-cut" {
 		panic(http.ErrAbortHandler)
 	}
-	tell(w, "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}",
+	writeEvents(w, "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}",
 		"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":2}}",
 		"event: message_stop\ndata: {\"type\":\"message_stop\"}")
 }
 
-// events breaks off after two; who comes again gets what is left, and then no more.
-func (*served) events(w http.ResponseWriter, r *http.Request) {
+// events cuts the stream after two. A reconnect gets the rest, and then 204.
+func (*clientUpstream) events(w http.ResponseWriter, r *http.Request) {
 	switch r.Header.Get("Last-Event-ID") {
 	case "":
-		tell(w, "retry: 20\nid: 1\ndata: a", "id: 2\ndata: b")
+		writeEvents(w, "retry: 20\nid: 1\ndata: a", "id: 2\ndata: b")
 		panic(http.ErrAbortHandler)
 	case "2":
-		tell(w, "id: 3\ndata: c")
+		writeEvents(w, "id: 3\ndata: c")
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
 }
 
-// needClients skips a machine without Node or the clients, unless it must have them.
+// needClients skips the test on a machine without Node.js or the clients.
 func needClients(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
 	if err == nil {
-		_, err = os.Stat(filepath.Join("clients", "node_modules", "@google", "genai")) // of the latest dependencies
+		_, err = os.Stat(filepath.Join("clients", "node_modules", "@google", "genai")) // the newest dependency
 	}
-	if err == nil {
-		return
+	if err != nil {
+		need.Missing(t, "GINFER_REQUIRE_NODE", "no clients: they need Node.js and `npm ci --prefix internal/e2e/clients`: %v", err)
 	}
-	const want = "no clients: they need Node.js and `npm ci --prefix internal/e2e/clients`: %v"
-	if os.Getenv("GINFER_REQUIRE_NODE") == "1" {
-		t.Fatalf(want, err)
-	}
-	t.Skipf(want, err)
 }
 
-// What people call with works unchanged: the SDKs of OpenAI and Anthropic, Vercel's, an
-// EventSource, undici. What breaks off is an error to each of them, never a short answer.
+// Common clients work unchanged: the SDKs of OpenAI, Anthropic and Vercel, EventSource,
+// undici. A cut stream is an error to each of them, never a short response.
 func TestClients(t *testing.T) {
 	t.Parallel()
 	needClients(t)
-	upstream := newServed(t)
+	upstream := newClientUpstream(t)
 	var routes []string
 	for _, m := range []string{"m", "cut", "slow", "claude", "claude-cut"} {
 		routes = append(routes, fmt.Sprintf(`{"model": %q, "version": "%[1]s-1", "upstream": "a"}`, m))
@@ -173,9 +166,9 @@ func TestClients(t *testing.T) {
 		"undici":           map[string]any{"status": 200.0, "ended": true},
 		"openaiCut":        map[string]any{"name": "APIError", "status": nil, "code": "upstream_error"},
 		"anthropicCut":     map[string]any{"name": "APIError", "status": nil, "code": "api_error"},
-		"aiCut":            map[string]any{"error": "The upstream server broke the connection or sent an invalid answer."},
+		"aiCut":            map[string]any{"error": "The upstream server broke the connection or sent an invalid response."},
 	} {
 		assert.Equal(t, want, got[name], name)
 	}
-	assert.Eventually(t, func() bool { return upstream.left.Load() == 1 }, 5*time.Second, 10*time.Millisecond, "who leaves stops the model")
+	assert.Eventually(t, func() bool { return upstream.disconnected.Load() == 1 }, 5*time.Second, 10*time.Millisecond, "a disconnect cancels the request upstream")
 }

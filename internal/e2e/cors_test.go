@@ -4,58 +4,48 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 )
 
-// lenient is a model that lets every origin in by itself, as vLLM does.
-func lenient(t *testing.T) string {
+// permissiveUpstream is a model that allows every origin, as vLLM does.
+func permissiveUpstream(t *testing.T) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Credentials", "true")
 		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = io.WriteString(w, full)
+		_, _ = io.WriteString(w, fullStream)
 	}))
-	t.Cleanup(s.Close)
 	return s.URL
 }
 
-// empty is a page on an origin of its own.
-func empty(t *testing.T) string {
+// blankPage serves a page on its own origin.
+func blankPage(t *testing.T) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.WriteString(w, "<!doctype html><link rel=icon href=data:,><p>page</p>")
 	}))
-	t.Cleanup(s.Close)
 	return s.URL
 }
 
 func startForOrigins(t *testing.T, origin string) *process {
 	t.Helper()
 	return start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}]}},
-		"groups": [{"path": "/v1", "cors": {"origins": [%q]}, "routing": {"table": {"routes": [{"model": "m", "version": "v1", "upstream": "a"}]}}}]}`, ports, lenient(t), origin))
+		"groups": [{"path": "/v1", "cors": {"origins": [%q]}, "routing": {"table": {"routes": [{"model": "m", "version": "v1", "upstream": "a"}]}}}]}`, ports, permissiveUpstream(t), origin))
 }
 
 func TestCORS(t *testing.T) {
 	p := startForOrigins(t, "https://*.example.com")
 	client := newClient(t, 1)
-	preflight := func(origin string) answer {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, p.public+"/v1/chat/completions", http.NoBody)
-		require.NoError(t, err)
-		req.Header.Set("Origin", origin)
-		req.Header.Set("Access-Control-Request-Method", "POST")
-		req.Header.Set("Access-Control-Request-Headers", "authorization,content-type,x-stainless-os")
-		res, err := client.Do(req)
-		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
-		return answer{res.StatusCode, res.Header, res.Proto}
+	preflight := func(origin string) response {
+		res, _ := p.send(client, http.MethodOptions, p.public+"/v1/chat/completions", "", "Origin", origin,
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,content-type,x-stainless-os")
+		return res
 	}
 	res := preflight("https://app.example.com")
 	assert.Equal(t, http.StatusNoContent, res.StatusCode, "without a token")
@@ -67,29 +57,29 @@ func TestCORS(t *testing.T) {
 		assert.Empty(t, preflight(origin).Header.Get("Access-Control-Allow-Origin"), origin)
 	}
 
-	res, text := p.text(client, cold, "Origin", "https://app.example.com", "Authorization", "Bearer "+p.token)
-	assert.Equal(t, full, text)
-	assert.Equal(t, []string{"https://app.example.com"}, res.Header["Access-Control-Allow-Origin"], "said once, by the gateway")
+	res, text := p.sendText(client, cacheableChat, "Origin", "https://app.example.com", "Authorization", "Bearer "+p.token)
+	assert.Equal(t, fullStream, text)
+	assert.Equal(t, []string{"https://app.example.com"}, res.Header["Access-Control-Allow-Origin"], "sent once, by the gateway")
 	assert.Empty(t, res.Header["Access-Control-Allow-Credentials"])
 	assert.Contains(t, res.Header.Get("Access-Control-Expose-Headers"), "X-Model-Version")
 	assert.Contains(t, res.Header.Values("Vary"), "Origin")
-	refused, _ := p.text(client, cold, "Origin", "https://app.example.com", "Authorization", "Bearer no")
+	refused, _ := p.sendText(client, cacheableChat, "Origin", "https://app.example.com", "Authorization", "Bearer no")
 	assert.Equal(t, http.StatusUnauthorized, refused.StatusCode)
 	assert.NotEmpty(t, refused.Header.Get("Access-Control-Allow-Origin"), "the page may read why")
-	other, _ := p.text(client, cold, "Origin", "https://evil.com", "Authorization", "Bearer "+p.token)
+	other, _ := p.sendText(client, cacheableChat, "Origin", "https://evil.com", "Authorization", "Bearer "+p.token)
 	assert.Empty(t, other.Header["Access-Control-Allow-Origin"])
 }
 
-// A page in a browser streams from the gateway when its origin may, and else gets nothing.
+// A page in a browser can stream from the gateway only when its origin is allowed.
 func TestBrowserCORS(t *testing.T) {
-	mine, other := empty(t), empty(t)
+	mine, other := blankPage(t), blankPage(t)
 	p := startForOrigins(t, mine)
 	b := newBrowser(t)
 	ask := fmt.Sprintf(`(window.got = "",
 		fetch(%q, {method: "POST", headers: {"Authorization": "Bearer " + %q, "Content-Type": "application/json", "X-User-Id": "u"}, body: %q})
 		.then(async (r) => { window.got = r.headers.get("x-model-version") + " " + r.status + " " + await r.text() }, () => { window.got = "refused" }))`,
-		p.public+"/v1/chat/completions", p.token, cold)
-	for page, want := range map[string]string{mine: "v1 200 " + full, other: "refused"} {
+		p.public+"/v1/chat/completions", p.token, cacheableChat)
+	for page, want := range map[string]string{mine: "v1 200 " + fullStream, other: "refused"} {
 		b.do(chromedp.Navigate(page))
 		b.text(ask)
 		b.until(`window.got !== ""`)

@@ -41,8 +41,8 @@ func anthropicMessages() dialect {
 		`{"type":"content_block_stop","index":0}`, `{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"toolu_01","name":"greet","input":{}}}`,
 		`{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":""}}`, `{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"to\": \"you\"}"}}`)
 	return dialect{
-		name: "anthropic messages", media: "text/event-stream; charset=utf-8", cached: true, status: anthropicStatuses(),
-		says: dialectErrors{
+		name: "anthropic messages", media: "text/event-stream; charset=utf-8", cached: true, errorStatuses: anthropicStatuses(),
+		errorBodies: dialectErrors{
 			kindServer: typedOf(`{"type":"error","error":{"details":null,"type":"api_error","message":"Internal server error"}}`), kindRequest: typedOf(anthropicRequestError),
 			kindQuota: typedOf(anthropicBillingError), kindUnknown: typedOf(anthropicUnknownError),
 		},
@@ -55,13 +55,13 @@ func anthropicMessages() dialect {
 	}
 }
 
-// anthropicMessagesJSON is a message in one piece.
+// anthropicMessagesJSON is a message as one document.
 func anthropicMessagesJSON() dialect {
 	content, finish := halves(`{"id":"msg_01","type":"message","role":"assistant","model":"claude-sonnet-4-20250514","content":[{"type":"text","text":"Hello there!"}],"stop_reason":"end_turn",` +
 		`"stop_sequence":null,"usage":{"input_tokens":25,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":15,"service_tier":"standard"}}`)
 	return dialect{
-		name: "anthropic messages JSON", form: formDocument, media: "application/json", cached: true, status: anthropicStatuses(),
-		says:   dialectErrors{kindServer: anthropicServerError, kindRequest: anthropicRequestError, kindQuota: anthropicBillingError, kindUnknown: anthropicUnknownError},
-		shapes: []dialectShape{{name: "usage", dialectRequest: anthropicRequest(""), content: content, finish: finish, usage: []int64{40}}},
+		name: "anthropic messages JSON", form: formDocument, media: "application/json", cached: true, errorStatuses: anthropicStatuses(),
+		errorBodies: dialectErrors{kindServer: anthropicServerError, kindRequest: anthropicRequestError, kindQuota: anthropicBillingError, kindUnknown: anthropicUnknownError},
+		shapes:      []dialectShape{{name: "usage", dialectRequest: anthropicRequest(""), content: content, finish: finish, usage: []int64{40}}},
 	}
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// modelRoutes send small-1 to "a" and big-1 to "b", and nothing else anywhere.
+// modelRoutes routes small models to "a" and big ones to "b".
 func modelRoutes() *routing.Table {
 	return &routing.Table{Routes: []routing.Route{{Model: "small-*", Version: "one", Upstream: "a"}, {Model: "big-*", Version: "two", Upstream: "b"}}}
 }
 
-// chatUpstream is an upstream that has one JSON response for everything.
+// chatUpstream is an upstream with the same JSON response to every request.
 func chatUpstream(t *testing.T, name string) *scripted {
 	t.Helper()
 	return startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("X-Upstream", name)
-		says(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
+		writeResponse(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
 	})
 }
 
@@ -34,18 +34,18 @@ func twoModels(t *testing.T, setup dialectSetup) (g *dialectGateway, small, big 
 	t.Helper()
 	small, big = chatUpstream(t, "small"), chatUpstream(t, "big")
 	setup.table, setup.urls = modelRoutes(), []string{big.URL}
-	return small.behind(t, setup), small, big
+	return small.gateway(t, setup), small, big
 }
 
-// base64Of is so many bytes that look like a picture.
+// base64Of returns size bytes that look like a picture.
 func base64Of(size int) string { return strings.Repeat("iVBORw0KGgoAAAANSUhEUgAA", size/24) }
 
 func pictureOf(size int) string {
 	return `"messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,` + base64Of(size) + `"}}]}]`
 }
 
-// One bound for all stages; a body with a picture is neither refused nor charged for
-// its bytes, and what is beyond the bound streams.
+// All stages share one bound. A body with a picture is neither refused nor charged by its
+// bytes, and what exceeds the bound is streamed.
 func TestDialectLargeBodies(t *testing.T) {
 	t.Parallel()
 	const mega = 1 << 20
@@ -64,39 +64,39 @@ func TestDialectLargeBodies(t *testing.T) {
 			if routed {
 				title = name + ", routed"
 			}
-			right(t, title, func(t *testing.T, v *verdict) {
+			scenario(t, title, func(t *testing.T, v *findings) {
 				t.Helper()
 				up := chatUpstream(t, "small")
 				setup := dialectSetup{limits: true, burst: 100_000}
 				if routed {
 					setup.table = &routing.Table{Routes: []routing.Route{{Model: "small-*", Version: "one", Upstream: "a"}}}
 				}
-				g := up.behind(t, setup)
-				got := g.ask(t, dialectRequest{path: tt.path, body: tt.body})
-				v.none(got.err)
+				g := up.gateway(t, setup)
+				got := g.send(t, dialectRequest{path: tt.path, body: tt.body})
+				v.noError(got.err)
 				assert.Equal(v, 200, got.status)
 				assert.LessOrEqual(v, g.charged(), int64(10_000))
-				assert.LessOrEqual(v, g.reservedMost(), int64(10_000))
+				assert.LessOrEqual(v, g.maxReserved(), int64(10_000))
 				if seen := up.requests(); assert.Len(v, seen, 1) {
 					v.same(tt.body, seen[0].body)
 				}
-				assert.Equal(v, 200, g.ask(t, askChat("small-1", "")).status, "nobody is locked out")
+				assert.Equal(v, 200, g.send(t, chatOf("small-1", "")).status, "later requests succeed")
 			})
 		}
 	}
-	right(t, "a refusal that the client can read", func(t *testing.T, v *verdict) {
+	scenario(t, "a refusal that the client can read", func(t *testing.T, v *findings) {
 		t.Helper()
 		g, _, _ := twoModels(t, dialectSetup{})
-		got := g.ask(t, dialectRequest{path: chatPath, body: `{` + pictureOf(40*mega) + `,"model":"small-1"}`})
-		v.none(got.err)
+		got := g.send(t, dialectRequest{path: chatPath, body: `{` + pictureOf(40*mega) + `,"model":"small-1"}`})
+		v.noError(got.err)
 		assert.Equal(v, http.StatusRequestEntityTooLarge, got.status)
 		assert.Contains(v, got.body, `"error"`)
 	})
 }
 
-// The model is found wherever the API has it, and a key for some models is refused
-// where it can't be told.
-func TestDialectModelIsFound(t *testing.T) {
+// The model is found wherever the API has it. Where it is unknown, a key for some models is
+// refused.
+func TestDialectFindsModel(t *testing.T) {
 	t.Parallel()
 	form := formData(map[string]string{"model": "big-1"}, "hello.mp3", 3000)
 	form.path = "/v1/audio/transcriptions"
@@ -104,7 +104,7 @@ func TestDialectModelIsFound(t *testing.T) {
 	last.path = "/v1/audio/translations"
 	last.body = strings.Replace(last.body, "\r\n------WebKitFormBoundary7MA4YWxkTrZu0gW--", "\r\n------WebKitFormBoundary7MA4YWxkTrZu0gW\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nbig-1\r\n------WebKitFormBoundary7MA4YWxkTrZu0gW--", 1)
 	places := map[string]dialectRequest{
-		"in JSON":                       askChat("big-1", ""),
+		"in JSON":                       chatOf("big-1", ""),
 		"in a form":                     form,
 		"in a form, behind the file":    last,
 		"in the query":                  {method: http.MethodGet, path: "/v1/realtime?model=big-1"},
@@ -114,27 +114,27 @@ func TestDialectModelIsFound(t *testing.T) {
 		"in the path of Azure's speech": {path: "/openai/deployments/big-1/audio/speech?api-version=2024-10-21", body: `{"input":"Hi","voice":"alloy"}`},
 	}
 	for name, ask := range places {
-		right(t, name+", routed", func(t *testing.T, v *verdict) {
+		scenario(t, name+", routed", func(t *testing.T, v *findings) {
 			t.Helper()
 			g, small, big := twoModels(t, dialectSetup{})
-			got := g.ask(t, ask)
+			got := g.send(t, ask)
 			assert.Equal(v, 200, got.status, "%s", got.body)
 			assert.Len(v, big.requests(), 1)
 			assert.Empty(v, small.requests())
 		})
-		right(t, name+", a key for others", func(t *testing.T, v *verdict) {
+		scenario(t, name+", a key for others", func(t *testing.T, v *findings) {
 			t.Helper()
 			up := chatUpstream(t, "small")
-			g := up.behind(t, dialectSetup{who: restricted("small-*")})
-			got := g.ask(t, ask)
+			g := up.gateway(t, dialectSetup{authn: restricted("small-*")})
+			got := g.send(t, ask)
 			assert.Equal(v, http.StatusForbidden, got.status)
 			assert.Empty(v, up.requests())
 		})
-		right(t, name+", a key for it", func(t *testing.T, v *verdict) {
+		scenario(t, name+", a key for it", func(t *testing.T, v *findings) {
 			t.Helper()
 			up := chatUpstream(t, "small")
-			g := up.behind(t, dialectSetup{who: restricted("big-*")})
-			assert.Equal(v, 200, g.ask(t, ask).status)
+			g := up.gateway(t, dialectSetup{authn: restricted("big-*")})
+			assert.Equal(v, 200, g.send(t, ask).status)
 		})
 	}
 	for name, ask := range map[string]dialectRequest{
@@ -143,11 +143,11 @@ func TestDialectModelIsFound(t *testing.T) {
 		"nowhere, of an upgrade":  {method: http.MethodGet, path: "/v1/realtime", header: map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}},
 		"in the query of another": {method: http.MethodGet, path: "/v1/realtime?model=big-1&model=small-1", header: map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}},
 	} {
-		right(t, name+", a key for some is refused", func(t *testing.T, v *verdict) {
+		scenario(t, name+", a key for some is refused", func(t *testing.T, v *findings) {
 			t.Helper()
 			up := chatUpstream(t, "small")
-			g := up.behind(t, dialectSetup{who: restricted("small-*")})
-			got := g.ask(t, ask)
+			g := up.gateway(t, dialectSetup{authn: restricted("small-*")})
+			got := g.send(t, ask)
 			assert.GreaterOrEqual(v, got.status, 400)
 			assert.Less(v, got.status, 500)
 			assert.Empty(v, up.requests())
@@ -155,7 +155,7 @@ func TestDialectModelIsFound(t *testing.T) {
 	}
 }
 
-// restricted says that the caller may use some models alone.
+// restricted authenticates a caller that may use some models only.
 func restricted(models ...string) gin.HandlersChain {
 	return gin.HandlersChain{func(c *gin.Context) {
 		id := &auth.Identity{Subject: "team", Issuer: "test", Models: models}
@@ -163,7 +163,7 @@ func restricted(models ...string) gin.HandlersChain {
 	}, auth.RequireModel(auth.RequireModelConfig{})}
 }
 
-// zstdOf is a frame with one block as it is (RFC 8878).
+// zstdOf returns a frame with one uncompressed block (RFC 8878).
 func zstdOf(text string) string {
 	head := []byte{0x28, 0xb5, 0x2f, 0xfd, 0x60}
 	head = binary.LittleEndian.AppendUint16(head, uint16(len(text)-256))
@@ -181,10 +181,10 @@ func gzipOf(t *testing.T, text string) string {
 	return b.String()
 }
 
-// A compressed request is decoded, within a bound, where a stage reads it.
+// A compressed request is decoded, within a bound, when a stage reads it.
 func TestDialectCompressedRequests(t *testing.T) {
 	t.Parallel()
-	plain := askChat("big-1", `"user":"`+strings.Repeat("u", 300)+`",`)
+	plain := chatOf("big-1", `"user":"`+strings.Repeat("u", 300)+`",`)
 	bomb := `{"model":"big-1",` + strings.Repeat(" ", 64<<20) + chatMessages + `}`
 	packed := map[string]dialectRequest{
 		"gzip": {path: chatPath, body: gzipOf(t, plain.body), header: map[string]string{"Content-Encoding": "gzip"}},
@@ -192,22 +192,22 @@ func TestDialectCompressedRequests(t *testing.T) {
 		"GZIP": {path: chatPath, body: gzipOf(t, plain.body), header: map[string]string{"Content-Encoding": "GZIP"}},
 	}
 	for name, ask := range packed {
-		right(t, name+", routed", func(t *testing.T, v *verdict) {
+		scenario(t, name+", routed", func(t *testing.T, v *findings) {
 			t.Helper()
-			g, small, big := twoModels(t, dialectSetup{limits: true, who: restricted("big-*")})
-			got := g.ask(t, ask)
+			g, small, big := twoModels(t, dialectSetup{limits: true, authn: restricted("big-*")})
+			got := g.send(t, ask)
 			assert.Equal(v, 200, got.status)
 			assert.Empty(v, small.requests())
 			if seen := big.requests(); assert.Len(v, seen, 1) {
 				assert.Contains(v, []string{ask.body, plain.body}, seen[0].body)
-				assert.Equal(v, seen[0].body == ask.body, seen[0].header.Get("Content-Encoding") != "", "what it says is what it is")
+				assert.Equal(v, seen[0].body == ask.body, seen[0].header.Get("Content-Encoding") != "", "the header matches the body")
 			}
 		})
-		right(t, name+", nobody reads it", func(t *testing.T, v *verdict) {
+		scenario(t, name+", no stage reads it", func(t *testing.T, v *findings) {
 			t.Helper()
 			up := chatUpstream(t, "small")
-			g := up.behind(t, dialectSetup{})
-			assert.Equal(v, 200, g.ask(t, ask).status)
+			g := up.gateway(t, dialectSetup{})
+			assert.Equal(v, 200, g.send(t, ask).status)
 			if seen := up.requests(); assert.Len(v, seen, 1) {
 				assert.Equal(v, ask.body, seen[0].body)
 			}
@@ -222,10 +222,10 @@ func TestDialectCompressedRequests(t *testing.T) {
 		"no gzip":                       {"gzip", plain.body, http.StatusBadRequest},
 		"much more than it looks":       {"gzip", gzipOf(t, bomb), http.StatusRequestEntityTooLarge},
 	} {
-		right(t, name+", routed", func(t *testing.T, v *verdict) {
+		scenario(t, name+", routed", func(t *testing.T, v *findings) {
 			t.Helper()
 			g, small, big := twoModels(t, dialectSetup{})
-			got := g.ask(t, dialectRequest{path: chatPath, body: tt.body, header: map[string]string{"Content-Encoding": tt.encoding}})
+			got := g.send(t, dialectRequest{path: chatPath, body: tt.body, header: map[string]string{"Content-Encoding": tt.encoding}})
 			assert.Equal(v, tt.status, got.status)
 			assert.Empty(v, append(small.requests(), big.requests()...))
 		})

@@ -7,7 +7,7 @@ import (
 	"github.com/ginfer/ginfer/internal/testkit/faulty"
 )
 
-// The ends of a response, and where they begin.
+// The ways in which a response can end.
 const (
 	endProper      = "proper"
 	endNoMarker    = "without marker"
@@ -15,7 +15,7 @@ const (
 	endCleanBefore = "clean end before content"
 	endCutAfter    = "cut after content"
 	endCleanAfter  = "clean end after content"
-	endFirst       = "error first, " // and its kind
+	endFirst       = "error first, " // followed by the kind
 	endLate        = "error late, "
 	endStatus      = "status, "
 	endNoBytes     = "empty, by its length"
@@ -33,24 +33,24 @@ func dialectEnds() []string {
 	}
 }
 
-// isError takes the kind off the end of that name.
+// isError returns the kind of an end with that prefix.
 func isError(end, prefix string) (kind string, ok bool) { return strings.CutPrefix(end, prefix) }
 
-// script is what an upstream sends: its status, its bytes, and whether it breaks off.
+// script is what an upstream sends: its status, its bytes, and the steps of its connection.
 type script struct {
 	line, media string
 	body        string
-	steps       faulty.Answer
+	steps       faulty.Response
 }
 
-// play is the script of an end. It reports false when the dialect has no such end.
+// play returns the script of an end. It reports false when the dialect has no such end.
 func (d *dialect) play(s *dialectShape, end string) (script, bool) {
 	if kind, ok := isError(end, endStatus); ok {
-		said, known := d.status[kind]
+		said, known := d.errorStatuses[kind]
 		return script{said.line, "application/json", said.body, faulty.Plain(said.line, "Content-Type: application/json\r\n", said.body)}, known
 	}
 	parts, cut, ok := d.parts(s, end)
-	parts = slices.DeleteFunc(parts, func(p string) bool { return p == "" }) // a chunk without bytes is the last one
+	parts = slices.DeleteFunc(parts, func(p string) bool { return p == "" }) // an empty chunk would be the last one
 	out := script{line: "200 OK", media: d.media, body: strings.Join(parts, "")}
 	switch {
 	case end == endNoBytes:
@@ -63,14 +63,15 @@ func (d *dialect) play(s *dialectShape, end string) (script, bool) {
 	return out, ok
 }
 
-// parts are those of a response with status 200, and whether its connection then breaks.
+// parts returns the parts of a response with status 200, and whether its connection then
+// breaks.
 func (d *dialect) parts(s *dialectShape, end string) (parts []string, cut, ok bool) {
 	if kind, first := isError(end, endFirst); first {
-		said, known := d.says[kind]
+		said, known := d.errorBodies[kind]
 		return []string{s.opening, said}, false, known
 	}
 	if kind, late := isError(end, endLate); late {
-		said, known := d.says[kind]
+		said, known := d.errorBodies[kind]
 		return []string{s.opening, s.content, said}, false, known && d.form != formDocument
 	}
 	switch end {
@@ -85,7 +86,7 @@ func (d *dialect) parts(s *dialectShape, end string) (parts []string, cut, ok bo
 	case endCutAfter:
 		return []string{s.opening, s.content}, true, s.content != ""
 	case endCleanAfter:
-		return []string{s.opening, s.content}, false, s.content != "" && !d.inert
+		return []string{s.opening, s.content}, false, s.content != "" && !d.openEnded
 	case endSpace:
 		return []string{" \n", "\r\n\n"}, false, d.form != formBinary
 	case endNoBytes, endNoChunks:
@@ -94,22 +95,22 @@ func (d *dialect) parts(s *dialectShape, end string) (parts []string, cut, ok bo
 	return nil, false, false
 }
 
-// dialectFacts are what is true of an end, whatever the chain.
+// dialectFacts are the properties of an end that hold in every chain.
 type dialectFacts struct {
-	blame string // who is to blame: "" is nobody
+	blame string // "": no failure
 
-	// before: the client has no content yet, so that the response may be replaced.
-	before bool
-	// known: the head alone says so.
-	known bool
-	// again: the same endpoint may do better; elsewhere: another upstream may.
-	again, elsewhere bool
-	// evidence: what the upstream said says more than we could.
-	evidence bool
-	// unsure: whether somebody else is asked is left open.
-	unsure bool
-	// either: the log may call it a success or a failure, for it is neither.
-	either bool
+	// beforeContent: the client has no content yet, so the response may be replaced.
+	beforeContent bool
+	// knownFromHead: the head of the response is enough to know it.
+	knownFromHead bool
+	// retrySame: a retry at the same endpoint may succeed; retryOther: one at another upstream.
+	retrySame, retryOther bool
+	// passThrough: the client gets the upstream's own error.
+	passThrough bool
+	// retryOptional: a retry is allowed but not required.
+	retryOptional bool
+	// anyOutcome: the log may report a success or a failure.
+	anyOutcome bool
 }
 
 const (
@@ -119,32 +120,33 @@ const (
 )
 
 // facts are the rules:
-//   - what finished is whole, marker or not;
-//   - what breaks off, or ends where the dialect owes an end, or is nothing at all, is the
-//     endpoint's failure: before content it is replaced, after content it is broken visibly;
-//   - an error of the server's own fault is the endpoint's failure; that of the request is
-//     never repeated, that of a credential never at the same one, and neither opens a circuit;
-//   - an error of a kind that nobody knows, within a 200, is nobody's failure;
-//   - what the last attempt said reaches the client unchanged when it says more than we can.
+//   - a finished response is whole, with or without a marker;
+//   - a response that is cut, lacks the end that its dialect requires, or is empty is the
+//     endpoint's failure: before content it is replaced, after content it is visibly broken;
+//   - a server error is the endpoint's failure; a request error is never retried, a credential
+//     error never at the same endpoint, and neither opens a circuit;
+//   - an error of an unknown kind within a 200 is not a failure;
+//   - the error of the last attempt reaches the client unchanged when it is more specific than
+//     ours.
 func (d *dialect) facts(end string) dialectFacts {
 	for _, prefix := range []string{endFirst, endLate, endStatus} {
 		if kind, ok := isError(end, prefix); ok {
 			f := factsOf(kind)
-			f.before, f.known = prefix != endLate, prefix == endStatus
-			f.either = f.blame != blameEndpoint && prefix != endStatus
+			f.beforeContent, f.knownFromHead = prefix != endLate, prefix == endStatus
+			f.anyOutcome = f.blame != blameEndpoint && prefix != endStatus
 			return f
 		}
 	}
-	lost := dialectFacts{blame: blameEndpoint, again: true, elsewhere: true}
+	lost := dialectFacts{blame: blameEndpoint, retrySame: true, retryOther: true}
 	switch end {
 	case endCutBefore, endCleanBefore, endNoChunks, endSpace:
-		lost.before = true
+		lost.beforeContent = true
 		return lost
 	case endNoBytes:
-		lost.before, lost.unsure = true, true // the head says so, but nobody need look
+		lost.beforeContent, lost.retryOptional = true, true // visible in the head, which need not be checked
 		return lost
 	case endCutAfter, endCleanAfter:
-		lost.before = d.form == formDocument // half a document is nothing
+		lost.beforeContent = d.form == formDocument // half a document is not content
 		return lost
 	}
 	return dialectFacts{}
@@ -153,17 +155,17 @@ func (d *dialect) facts(end string) dialectFacts {
 func factsOf(kind string) dialectFacts {
 	switch kind {
 	case kindServer:
-		return dialectFacts{blame: blameEndpoint, again: true, elsewhere: true, evidence: true}
+		return dialectFacts{blame: blameEndpoint, retrySame: true, retryOther: true, passThrough: true}
 	case kindRequest:
-		return dialectFacts{blame: blameRequest, evidence: true}
+		return dialectFacts{blame: blameRequest, passThrough: true}
 	case kindQuota:
-		return dialectFacts{blame: blameCredential, elsewhere: true, evidence: true}
+		return dialectFacts{blame: blameCredential, retryOther: true, passThrough: true}
 	}
-	return dialectFacts{again: true, elsewhere: true, evidence: true, unsure: true}
+	return dialectFacts{retrySame: true, retryOther: true, passThrough: true, retryOptional: true}
 }
 
-// dialectSenseless are the cells that make no sense, with the reason.
-var dialectSenseless = []struct {
+// excludedCells are the cells that do not apply, with the reason.
+var excludedCells = []struct {
 	reason   string
 	dialects []string
 	ends     []string
@@ -173,9 +175,9 @@ var dialectSenseless = []struct {
 		[]string{"openai chat JSON", "anthropic messages JSON", "embeddings", "images"},
 		[]string{endNoMarker, endLate + kindServer, endLate + kindRequest, endLate + kindUnknown},
 	},
-	{"what finishes it is its last event", []string{"gemini", "ollama chat", "ollama generate", "llama.cpp", "tgi", "cohere", "speech events", "image events"}, []string{endNoMarker}},
+	{"its last event finishes it", []string{"gemini", "ollama chat", "ollama generate", "llama.cpp", "tgi", "cohere", "speech events", "image events"}, []string{endNoMarker}},
 	{
-		"nothing comes before content: it is the empty response",
+		"it sends nothing before content: this is the empty response",
 		[]string{"openai chat JSON", "openai completions", "anthropic messages JSON", "gemini", "ollama chat", "ollama generate", "llama.cpp", "tgi", "transcription", "speech events", "embeddings", "images", "image events"},
 		[]string{endCleanBefore},
 	},
@@ -188,7 +190,7 @@ var dialectSenseless = []struct {
 		},
 	},
 	{
-		"its errors within a 200 are a text that names no kind",
+		"its errors within a 200 are texts without a kind",
 		[]string{"ollama chat", "ollama generate"},
 		[]string{endFirst + kindServer, endFirst + kindRequest, endFirst + kindQuota, endLate + kindServer, endLate + kindRequest},
 	},
@@ -200,9 +202,9 @@ var dialectSenseless = []struct {
 	},
 }
 
-// senseless is why the dialect has no such end; "": it has one.
-func senseless(dialect, end string) string {
-	for _, s := range dialectSenseless {
+// excludedReason returns why a dialect has no such end; "": it has one.
+func excludedReason(dialect, end string) string {
+	for _, s := range excludedCells {
 		if slices.Contains(s.dialects, dialect) && slices.Contains(s.ends, end) {
 			return s.reason
 		}

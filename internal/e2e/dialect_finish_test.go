@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What said that it finished is whole without the marker; an end is owed only where
-// the dialect is known. Circuits stay closed, however often it comes.
+// A finished response is whole without the marker; only known dialects require an end.
+// Circuits stay closed after any number of them.
 func TestDialectStreamWithoutMarkerIsWhole(t *testing.T) {
 	t.Parallel()
 	chat, message, recording := openAIChat(), anthropicMessages(), transcription()
@@ -29,16 +29,16 @@ func TestDialectStreamWithoutMarkerIsWhole(t *testing.T) {
 		"transcript.text.done":                    {"/v1/audio/transcriptions", `{"model":"m","stream":true}`, strings.TrimSuffix(recording.shapes[0].whole(), doneEvent)},
 		"image_edit.completed":                    {"/v1/images/edits", `{"model":"gpt-image-1","stream":true}`, typedOf(`{"type":"image_edit.partial_image","b64_json":"iVBO"}`, `{"type":"image_edit.completed","b64_json":"iVBORw"}`)},
 		"events of a type that is new":            {"/v1/videos", `{"model":"m","stream":true}`, typedOf(`{"type":"video.part","part":1}`, `{"type":"video.part","part":2}`)},
-		"events of an API that nobody knows":      {"/v1/agents/run", `{"task":"t"}`, dataEvents(`{"step":1,"text":"a"}`, `{"step":2,"text":"b"}`)},
+		"events of an unknown API":                {"/v1/agents/run", `{"task":"t"}`, dataEvents(`{"step":1,"text":"a"}`, `{"step":2,"text":"b"}`)},
 		"an unknown API with content and a delta": {"/v1/agents/run", `{"task":"t"}`, dataEvents(`{"delta":{"text":"a"}}`, `{"content":"b"}`)},
 		"events that are no JSON":                 {"/v1/agents/run", `{"task":"t"}`, dataEvents("one", "two")},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			g, plan := oneUpstream(t, faulty.Chunked(eventMedia, tt.response))
 			for range dialectRepeats {
-				got := g.ask(t, dialectRequest{path: tt.path, body: tt.body})
+				got := g.send(t, dialectRequest{path: tt.path, body: tt.body})
 				assert.Empty(v, isWhole(got, "200", tt.response))
 				assert.Equal(v, "success", got.outcome)
 			}
@@ -48,7 +48,7 @@ func TestDialectStreamWithoutMarkerIsWhole(t *testing.T) {
 	}
 }
 
-// The other side: a known dialect that did not say that it finished owes an end.
+// A response of a known dialect that has not finished is cut.
 func TestDialectStreamThatDidNotFinishIsCut(t *testing.T) {
 	t.Parallel()
 	chat, message := openAIChat(), anthropicMessages()
@@ -60,45 +60,45 @@ func TestDialectStreamThatDidNotFinishIsCut(t *testing.T) {
 		"message, a null stop_reason":       {"/v1/messages", message.shapes[0].body, message.shapes[0].opening + message.shapes[0].content + typedOf(`{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":3}}`)},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			g, _ := oneUpstream(t, faulty.Chunked(eventMedia, tt.response))
-			got := g.ask(t, dialectRequest{path: tt.path, body: tt.body})
-			assert.True(v, strings.HasPrefix(got.body, tt.response), "what came passes")
+			got := g.send(t, dialectRequest{path: tt.path, body: tt.body})
+			assert.True(v, strings.HasPrefix(got.body, tt.response), "the received part passes")
 			v.broken(got)
 			assert.Equal(v, "failure", got.outcome)
 		})
 	}
 }
 
-// Nothing at all is a failure where something is due, and only there.
-func TestDialectNothingAtAll(t *testing.T) {
+// An empty response is a failure only where the API requires content.
+func TestDialectEmptyResponse(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		dialectRequest
-		steps  faulty.Answer
+		steps  faulty.Response
 		status int
 	}{
-		"no bytes for a chat":          {askChat("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", ""), 502},
-		"no bytes for a stream":        {askChat("m", `"stream":true,`), faulty.Plain("200 OK", "Content-Type: text/event-stream\r\n", ""), 502},
-		"no bytes, no type":            {askChat("m", ""), faulty.Plain("200 OK", "", ""), 502},
-		"white space for a chat":       {askChat("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", " \r\n\t\n"), 502},
-		"blank lines for a stream":     {askChat("m", `"stream":true,`), faulty.Chunked(eventMedia, "\n\n", "\n\n"), 502},
-		"comments for a stream":        {askChat("m", `"stream":true,`), faulty.Chunked(eventMedia, ": ping\n\n", ": ping\n\n"), 502},
-		"[DONE] alone":                 {askChat("m", `"stream":true,`), faulty.Chunked(eventMedia, doneEvent), 502},
-		"a byte order mark":            {askChat("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", "\ufeff"), 502},
+		"no bytes for a chat":          {chatOf("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", ""), 502},
+		"no bytes for a stream":        {chatOf("m", `"stream":true,`), faulty.Plain("200 OK", "Content-Type: text/event-stream\r\n", ""), 502},
+		"no bytes, no type":            {chatOf("m", ""), faulty.Plain("200 OK", "", ""), 502},
+		"white space for a chat":       {chatOf("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", " \r\n\t\n"), 502},
+		"blank lines for a stream":     {chatOf("m", `"stream":true,`), faulty.Chunked(eventMedia, "\n\n", "\n\n"), 502},
+		"comments for a stream":        {chatOf("m", `"stream":true,`), faulty.Chunked(eventMedia, ": ping\n\n", ": ping\n\n"), 502},
+		"[DONE] alone":                 {chatOf("m", `"stream":true,`), faulty.Chunked(eventMedia, doneEvent), 502},
+		"a byte order mark":            {chatOf("m", ""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", "\ufeff"), 502},
 		"no bytes for a message":       {anthropicRequest(""), faulty.Plain("200 OK", "Content-Type: application/json\r\n", ""), 502},
 		"no bytes of an API not known": {dialectRequest{path: "/v1/agents/run", body: `{"task":"t"}`}, faulty.Plain("200 OK", "Content-Type: application/json\r\n", ""), 200},
 		"a deletion":                   {dialectRequest{method: "DELETE", path: "/v1/files/file-1"}, faulty.Plain("200 OK", "", ""), 200},
-		"204":                          {askChat("m", ""), faulty.Answer{faulty.Say("HTTP/1.1 204 No Content\r\n\r\n")}, 204},
+		"204":                          {chatOf("m", ""), faulty.Response{faulty.Say("HTTP/1.1 204 No Content\r\n\r\n")}, 204},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			g, plan := oneUpstream(t, tt.steps)
-			got := g.ask(t, tt.dialectRequest)
+			got := g.send(t, tt.dialectRequest)
 			assert.Equal(v, tt.status, got.status)
-			v.none(got.err)
+			v.noError(got.err)
 			if tt.status != 502 {
 				assert.Equal(v, "success", got.outcome)
 				assert.Len(v, plan.Calls(), 1)
@@ -106,7 +106,7 @@ func TestDialectNothingAtAll(t *testing.T) {
 			}
 			assert.Equal(v, "failure", got.outcome)
 			assert.Contains(v, got.body, `"error"`)
-			assert.Len(v, plan.Calls(), 2, "it is asked again")
+			assert.Len(v, plan.Calls(), 2, "it is retried")
 			assert.Zero(v, g.charged())
 		})
 	}

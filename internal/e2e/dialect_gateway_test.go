@@ -3,8 +3,8 @@ package e2e_test
 import (
 	"context"
 	"io"
-	"log"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -28,9 +28,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// dialectPatience bounds the wait for what happens at once when all is well.
-const dialectPatience = 10 * time.Second
-
 // dialectLines is the transport and client that all gateways of a test share.
 type dialectLines struct {
 	transport *proxy.Transport
@@ -39,16 +36,14 @@ type dialectLines struct {
 
 func newDialectLines(t *testing.T) *dialectLines {
 	t.Helper()
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
+	transport := newTransport(t, proxy.TransportConfig{})
 	own := &http.Transport{DisableCompression: true}
 	t.Cleanup(own.CloseIdleConnections)
-	return &dialectLines{transport, &http.Client{Transport: own, Timeout: dialectPatience}}
+	return &dialectLines{transport, &http.Client{Transport: own, Timeout: patience}}
 }
 
-// dialectSetup is a gateway put together from the packages, in the order of
-// examples/gateway. What is off is not in the chain.
+// dialectSetup describes a gateway made of the library's packages, in the order of
+// examples/gateway. Stages that are off are not in the chain.
 type dialectSetup struct {
 	*dialectLines
 
@@ -58,24 +53,24 @@ type dialectSetup struct {
 	maxBody  int64
 	settings breaker.Settings
 
-	who    gin.HandlersChain // says who calls
-	table  *routing.Table    // nil: every request goes to "a"
-	cache  bool
-	limits bool
-	burst  int64 // of the limit; default: nobody meets it
-	meter  stream.MeterConfig
-	bare   bool              // no meter, although there are limits
-	keys   map[string]string // the operator's credentials, by upstream; else the client's own pass
+	authn   gin.HandlersChain // authenticates the caller
+	table   *routing.Table    // nil: every request goes to "a"
+	cache   bool
+	limits  bool
+	burst   int64 // of the limit; default: unreachable
+	meter   stream.MeterConfig
+	noMeter bool              // no meter, despite limits
+	keys    map[string]string // the operator's credentials, by upstream; else the client's own is forwarded
 }
 
-// dialectGateway is a running one.
+// dialectGateway is a running gateway.
 type dialectGateway struct {
 	*httptest.Server
 
 	setup    *dialectSetup
 	circuits map[string]*breaker.Group
 	pools    []*balance.Pool
-	lines    chan string // the outcome in the access log, of each request
+	lines    chan string // the outcome of each request in the access log
 
 	mu       sync.Mutex
 	finished []proxy.Event
@@ -101,18 +96,15 @@ func (s dialectSetup) start(t *testing.T) *dialectGateway {
 	r := gin.New()
 	r.Use(access.Middleware(), gin.RecoveryWithWriter(io.Discard))
 	r.Any("/*path", append(chain, streams.Middleware(), p.Handler())...)
-	g.Server = httptest.NewUnstartedServer(r)
-	g.Config.ErrorLog = log.New(io.Discard, "", 0)
-	g.Start()
-	t.Cleanup(g.Close)
+	g.Server = newQuietServer(t, r)
 	return g
 }
 
-// chain is what stands before the proxy, and what is behind it.
+// chain returns the stages in front of the proxy and the transport behind it.
 func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport http.RoundTripper) {
 	t.Helper()
 	s := g.setup
-	chain = slices.Clone(s.who)
+	chain = slices.Clone(s.authn)
 	upstreams := map[string]http.RoundTripper{}
 	for i, u := range s.urls {
 		name := string(rune('a' + i))
@@ -145,25 +137,22 @@ func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport
 	return chain, transport
 }
 
-// upstream is a pool of one endpoint behind a circuit, as the gateway makes it.
+// upstream returns a pool of one endpoint behind a circuit, as in the gateway.
 func (g *dialectGateway) upstream(t *testing.T, name, target string) http.RoundTripper {
 	t.Helper()
 	s := g.setup
-	circuits, err := breaker.New(breaker.Config{Settings: s.settings})
-	require.NoError(t, err)
-	t.Cleanup(circuits.Close)
+	circuits := newCircuits(t, breaker.Config{Settings: s.settings})
 	g.circuits[name] = circuits
-	pool, err := balance.New(balance.Config{
+	pool := newPool(t, balance.Config{
 		Endpoints: []balance.Endpoint{{Name: name, URL: target}}, Transport: circuits.Transport(s.transport),
 		Health: balance.Health{Path: "-"}, Outlier: balance.Outlier{Consecutive: -1},
 	})
-	require.NoError(t, err)
 	g.pools = append(g.pools, pool)
 	var out http.RoundTripper = pool
 	if key, ok := s.keys[name]; ok {
 		out = operatorKey{out, key}
 	}
-	if !s.limits && s.meter.OnUsage == nil || s.bare {
+	if !s.limits && s.meter.OnUsage == nil || s.noMeter {
 		return out
 	}
 	meter := s.meter
@@ -173,7 +162,7 @@ func (g *dialectGateway) upstream(t *testing.T, name, target string) http.RoundT
 	return m.Transport(out)
 }
 
-// operatorKey puts the operator's credential into requests.
+// operatorKey sends requests with the operator's credential.
 type operatorKey struct {
 	next http.RoundTripper
 	key  string
@@ -206,7 +195,7 @@ func (g *dialectGateway) onLimit(_ context.Context, e ratelimit.Event) {
 	}
 }
 
-// charged is what all requests so far cost.
+// charged returns the tokens charged for all requests so far.
 func (g *dialectGateway) charged() (sum int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -216,8 +205,8 @@ func (g *dialectGateway) charged() (sum int64) {
 	return sum
 }
 
-// reservedMost is the most that was reserved for a request.
-func (g *dialectGateway) reservedMost() (most int64) {
+// maxReserved returns the largest reservation of a request.
+func (g *dialectGateway) maxReserved() (most int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, n := range g.reserved {
@@ -226,7 +215,7 @@ func (g *dialectGateway) reservedMost() (most int64) {
 	return most
 }
 
-// outcomeLog takes the lines of the access log.
+// outcomeLog receives the lines of the access log.
 type outcomeLog struct{ g *dialectGateway }
 
 func (outcomeLog) Enabled(context.Context, slog.Level) bool { return true }
@@ -244,24 +233,24 @@ func (o outcomeLog) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// dialectRequest is what a client asks.
+// dialectRequest is a client's request.
 type dialectRequest struct {
 	method, path string // default POST
 	header       map[string]string
 	body         string
 }
 
-// dialectReply is what it saw.
-type dialectReply struct {
+// dialectResponse is the response as the client saw it.
+type dialectResponse struct {
 	status  int
 	header  http.Header
 	body    string
-	err     error  // the body did not end well
-	outcome string // that the access log has of it
+	err     error  // of the body
+	outcome string // in the access log
 }
 
-// ask makes a request, and waits until the gateway is done with it.
-func (g *dialectGateway) ask(t require.TestingT, q dialectRequest) (a dialectReply) {
+// send sends a request, and waits for its line in the access log.
+func (g *dialectGateway) send(t require.TestingT, q dialectRequest) (a dialectResponse) {
 	if q.method == "" {
 		q.method = http.MethodPost
 	}
@@ -279,15 +268,15 @@ func (g *dialectGateway) ask(t require.TestingT, q dialectRequest) (a dialectRep
 	}
 	defer func() { _ = res.Body.Close() }()
 	all, err := io.ReadAll(res.Body)
-	a = dialectReply{status: res.StatusCode, header: res.Header, body: string(all), err: err}
+	a = dialectResponse{status: res.StatusCode, header: res.Header, body: string(all), err: err}
 	select {
 	case a.outcome = <-g.lines:
-	case <-time.After(dialectPatience):
+	case <-time.After(patience):
 	}
 	return a
 }
 
-// state is that of the circuit of an upstream.
+// state returns the state of the circuit of an upstream.
 func (g *dialectGateway) state(upstream string) breaker.State {
 	state := breaker.Closed
 	for _, s := range g.circuits[upstream].Status() {
@@ -296,28 +285,18 @@ func (g *dialectGateway) state(upstream string) breaker.State {
 	return state
 }
 
-// inflight is how much is under way anywhere.
-func (g *dialectGateway) inflight() (n int64) {
-	for _, circuits := range g.circuits {
-		for _, s := range circuits.Status() {
-			n += int64(s.Inflight)
-		}
-	}
-	for _, pool := range g.pools {
-		for _, s := range pool.Status() {
-			n += s.Inflight
-		}
-	}
-	return n
+// inFlight lists what is in flight anywhere.
+func (g *dialectGateway) inFlight() []string {
+	return inFlight(slices.Collect(maps.Values(g.circuits)), g.pools)
 }
 
-// twoUpstreams start with a plan each.
+// twoUpstreams starts an upstream for each plan.
 func twoUpstreams(t *testing.T, a, b *faulty.Plan) []string {
 	t.Helper()
 	return []string{faulty.Start(t, "a", a).URL, faulty.Start(t, "b", b).URL}
 }
 
-// dialectFallback sends everything to "a", and what fails there to "b".
+// dialectFallback routes everything to "a", with a fallback to "b".
 func dialectFallback() *routing.Table {
 	return &routing.Table{Routes: []routing.Route{
 		{Version: "one", Upstream: "a", Fallback: []string{"two"}},

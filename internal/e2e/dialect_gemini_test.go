@@ -4,8 +4,8 @@ func geminiError(code, status, message string) string {
 	return `{"error":{"code":` + code + `,"message":"` + message + `","status":"` + status + `"}}`
 }
 
-// geminiStream is streamGenerateContent with alt=sse. What finishes it is the finishReason
-// of its last chunk; there is no other marker.
+// geminiStream is streamGenerateContent with alt=sse. The finishReason of its last chunk
+// finishes it; there is no other marker.
 func geminiStream() dialect {
 	chunk := func(parts, more, usage string) string {
 		return "data: {\"candidates\": [{\"content\": {\"parts\": [" + parts + "],\"role\": \"model\"}" + more + ",\"index\": 0}]" + usage + ",\"modelVersion\": \"gemini-2.5-flash\",\"responseId\": \"kR1qaP\"}\r\n\r\n"
@@ -25,11 +25,11 @@ func geminiStream() dialect {
 	call := `{"functionCall": {"name": "greet","args": {"to": "you"}},"thoughtSignature": "CiQB"}`
 	return dialect{
 		name: "gemini", media: "text/event-stream",
-		says: dialectErrors{
+		errorBodies: dialectErrors{
 			kindServer: "data: " + server + "\r\n\r\n", kindRequest: "data: " + request + "\r\n\r\n", kindQuota: "data: " + quota + "\r\n\r\n",
 			kindUnknown: "data: {\"error\": {\"message\": \"It did not work.\"}}\r\n\r\n",
 		},
-		status: dialectStatuses{
+		errorStatuses: dialectStatuses{
 			kindServer:  {"500 Internal Server Error", server},
 			kindRequest: {"400 Bad Request", request},
 			kindQuota:   {"429 Too Many Requests", quota},

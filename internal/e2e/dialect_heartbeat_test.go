@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// naive decodes a stream as openai-go 1.12 to 3.40 does: at every blank line it dispatches
-// what it has, and nothing is no JSON.
-func naive(text string) (events int, err error) {
+// decodeNaively decodes a stream as openai-go 1.12 to 3.40 does: it dispatches an event at
+// every blank line, and an empty event is invalid JSON.
+func decodeNaively(text string) (events int, err error) {
 	data := ""
 	lines := bufio.NewScanner(strings.NewReader(text))
 	for lines.Scan() {
@@ -42,14 +41,14 @@ func naive(text string) (events int, err error) {
 	return events, lines.Err()
 }
 
-// What we add in silence can't be seen, neither by a decoder that dispatches at
-// every blank line nor within an event.
+// Heartbeats are invisible: to a decoder that dispatches at every blank line, and within
+// events, where there are none.
 func TestDialectHeartbeatIsInvisible(t *testing.T) {
 	t.Parallel()
 	one := dataEvents(chatChunk(`"delta":{"content":"a"},"finish_reason":null`, ""))
 	tests := map[string]struct {
 		parts  []string // with a silence after each
-		beats  bool     // there may be heartbeats
+		beats  bool     // heartbeats are allowed
 		events int
 	}{
 		"before the first event": {[]string{"", one + doneEvent}, true, 1},
@@ -62,24 +61,24 @@ func TestDialectHeartbeatIsInvisible(t *testing.T) {
 		"between CR and LF":      {[]string{strings.TrimSuffix(crlf(one), "\n"), "\n" + one}, false, 2},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			got := withHeartbeats(t, tt.parts, tt.beats)
 			sent := strings.Join(tt.parts, "")
-			assert.Equal(v, sent, withoutBeats(got), "nothing but comments was added")
-			if !strings.Contains(name, "comment") { // that one is theirs
-				events, err := naive(got)
-				v.none(err)
+			assert.Equal(v, sent, withoutBeats(got), "only comments were added")
+			if !strings.Contains(name, "comment") { // the upstream's own comment
+				events, err := decodeNaively(got)
+				v.noError(err)
 				assert.Equal(v, tt.events, events)
 			}
-			if !tt.beats && name != "behind a comment" { // there it would do no harm
-				assert.Equal(v, sent, got, "an event is never broken up")
+			if !tt.beats && name != "behind a comment" { // where a heartbeat is harmless
+				assert.Equal(v, sent, got, "an event is never split")
 			}
 		})
 	}
 }
 
-// withoutBeats takes out the comments that are ours: a colon alone in its line.
+// withoutBeats removes heartbeats: lines with a colon alone.
 func withoutBeats(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -90,8 +89,8 @@ func withoutBeats(text string) string {
 	return b.String()
 }
 
-// withHeartbeats is what a client gets of parts with a silence of several heartbeats after
-// each. With beats it waits for one to come.
+// withHeartbeats returns what a client receives of parts with a silence of several heartbeats
+// after each. With beats it waits for a heartbeat.
 func withHeartbeats(t *testing.T, parts []string, beats bool) string {
 	t.Helper()
 	const beat = 10 * time.Millisecond
@@ -104,7 +103,7 @@ func withHeartbeats(t *testing.T, parts []string, beats bool) string {
 			}
 			select {
 			case <-heard:
-			case <-time.After(dialectPatience):
+			case <-time.After(patience):
 			}
 		case !last:
 			<-time.After(5 * beat)
@@ -120,8 +119,7 @@ func withHeartbeats(t *testing.T, parts []string, beats bool) string {
 			wait(i == len(parts)-1)
 		}
 	})
-	s := httptest.NewServer(r)
-	t.Cleanup(s.Close)
+	s := newServer(t, r)
 	res, err := http.Get(s.URL)
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()

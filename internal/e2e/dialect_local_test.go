@@ -1,6 +1,6 @@
 package e2e_test
 
-// ollamaStatuses are those of Ollama: an error is a text and says no kind.
+// ollamaStatuses are Ollama's errors: texts without a kind.
 func ollamaStatuses() dialectStatuses {
 	return dialectStatuses{
 		kindServer:  {"500 Internal Server Error", `{"error":"llama runner process has terminated: signal: killed"}`},
@@ -15,14 +15,14 @@ func ollamaErrors() dialectErrors {
 
 const ollamaTimes = `,"total_duration":883583458,"load_duration":1334875,"prompt_eval_count":26,"prompt_eval_duration":342546000,"eval_count":9,"eval_duration":535599000}`
 
-// ollamaChat is /api/chat, a JSON text a line; done finishes it.
+// ollamaChat is /api/chat, a JSON document per line; done finishes it.
 func ollamaChat() dialect {
 	line := func(message, more string) string {
 		return linesOf(`{"model":"llama3.2","created_at":"2025-08-04T08:52:19.385406455Z","message":{"role":"assistant",` + message + `},"done":` + more)
 	}
 	ask := dialectRequest{path: "/api/chat", body: `{"model":"llama3.2","messages":[{"role":"user","content":"Say hello in five words."}]}`}
 	return dialect{
-		name: "ollama chat", form: formLines, media: "application/x-ndjson", says: ollamaErrors(), status: ollamaStatuses(),
+		name: "ollama chat", form: formLines, media: "application/x-ndjson", errorBodies: ollamaErrors(), errorStatuses: ollamaStatuses(),
 		shapes: []dialectShape{
 			{name: "usage", dialectRequest: ask, content: line(`"content":"Hello"`, `false}`) + line(`"content":" there!"`, `false}`), finish: line(`"content":""`, `true,"done_reason":"stop"`+ollamaTimes), usage: []int64{35}},
 			{name: "no usage", dialectRequest: ask, content: line(`"content":"Hello"`, `false}`), finish: line(`"content":""`, `true,"done_reason":"length"}`)},
@@ -41,7 +41,7 @@ func ollamaGenerate() dialect {
 	}
 	ask := dialectRequest{path: "/api/generate", body: `{"model":"llama3.2","prompt":"Say hello in five words."}`}
 	return dialect{
-		name: "ollama generate", form: formLines, media: "application/x-ndjson", says: ollamaErrors(), status: ollamaStatuses(),
+		name: "ollama generate", form: formLines, media: "application/x-ndjson", errorBodies: ollamaErrors(), errorStatuses: ollamaStatuses(),
 		shapes: []dialectShape{
 			{name: "usage", dialectRequest: ask, content: line("Hello", `false}`) + line(" there!", `false}`), finish: line("", `true,"done_reason":"stop","context":[128006,882,128007]`+ollamaTimes), usage: []int64{35}},
 			{name: "no usage", dialectRequest: ask, content: line("Hello", `false}`), finish: line("", `true}`)},
@@ -64,8 +64,8 @@ func llamaCPP() dialect {
 	server, request := failure("500", "server_error", "Failed to process the batch"), failure("400", "invalid_request_error", `\"prompt\" must be a string or an array`)
 	return dialect{
 		name: "llama.cpp", media: "text/event-stream",
-		says:   dialectErrors{kindServer: dataEvents(server), kindRequest: dataEvents(request), kindUnknown: dataEvents(`{"error":"slot unavailable"}`)},
-		status: dialectStatuses{kindServer: {"500 Internal Server Error", server}, kindRequest: {"400 Bad Request", request}},
+		errorBodies:   dialectErrors{kindServer: dataEvents(server), kindRequest: dataEvents(request), kindUnknown: dataEvents(`{"error":"slot unavailable"}`)},
+		errorStatuses: dialectStatuses{kindServer: {"500 Internal Server Error", server}, kindRequest: {"400 Bad Request", request}},
 		shapes: []dialectShape{
 			{
 				name: "usage", dialectRequest: ask, content: event("Hello", `false,"id_slot":0,"tokens_predicted":1,"tokens_evaluated":12}`) + event(" there!", `false,"id_slot":0,"tokens_predicted":2,"tokens_evaluated":12}`),
@@ -87,8 +87,8 @@ func textGenerationInference() dialect {
 	validation := `{"error":"Input validation error: inputs cannot be empty","error_type":"validation"}`
 	return dialect{
 		name: "tgi", media: "text/event-stream",
-		says: dialectErrors{kindServer: "data:" + generation + "\n\n", kindRequest: "data:" + validation + "\n\n", kindUnknown: "data:{\"error\":\"It did not work.\"}\n\n"},
-		status: dialectStatuses{
+		errorBodies: dialectErrors{kindServer: "data:" + generation + "\n\n", kindRequest: "data:" + validation + "\n\n", kindUnknown: "data:{\"error\":\"It did not work.\"}\n\n"},
+		errorStatuses: dialectStatuses{
 			kindServer:  {"500 Internal Server Error", `{"error":"Incomplete generation","error_type":"incomplete_generation"}`},
 			kindRequest: {"422 Unprocessable Entity", validation},
 		},

@@ -12,7 +12,7 @@ const (
 	openAIUnknownError = `{"error":{"message":"Provider returned error","metadata":{"provider_name":"Somebody"}}}`
 )
 
-// openAIStatuses are the errors of OpenAI's servers, which are the same for all of its APIs.
+// openAIStatuses are the errors of OpenAI's servers, the same for all of its APIs.
 func openAIStatuses() dialectStatuses {
 	return dialectStatuses{
 		kindServer:  {"500 Internal Server Error", openAIServerError},
@@ -28,7 +28,7 @@ func openAIEventErrors() dialectErrors {
 	}
 }
 
-// chatChunk is a chunk of a chat with these members of its choice.
+// chatChunk is a chunk of a chat with the given members of its choice.
 func chatChunk(choice, more string) string {
 	return `{"id":"chatcmpl-BfQz7","object":"chat.completion.chunk","created":1750000000,"model":"gpt-4o-mini-2024-07-18","service_tier":"default",` +
 		`"system_fingerprint":"fp_34a54ae93c","choices":[{"index":0,` + choice + `,"logprobs":null}]` + more + `}`
@@ -49,7 +49,7 @@ func chatWords(more string, words ...string) string {
 	return b.String()
 }
 
-// openAIChat is a stream of chat completions, as OpenAI and those who copy it write it.
+// openAIChat is a stream of chat completions of OpenAI and compatible servers.
 func openAIChat() dialect {
 	const null = `,"usage":null`
 	asks := func(more string) dialectRequest {
@@ -64,7 +64,7 @@ func openAIChat() dialect {
 	const done = "data: [DONE]\n\n"
 	usage := []int64{31}
 	return dialect{
-		name: "openai chat", media: "text/event-stream; charset=utf-8", cached: true, says: openAIEventErrors(), status: openAIStatuses(),
+		name: "openai chat", media: "text/event-stream; charset=utf-8", cached: true, errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
 				name: "usage asked", dialectRequest: asks(`"stream_options":{"include_usage":true},`), opening: role(null), content: chatWords(null, "Hello", " there", "!"),
@@ -104,15 +104,15 @@ func crlf(events string) string {
 
 func otherChoice(chunk string) string { return strings.Replace(chunk, `"index":0`, `"index":1`, 1) }
 
-// openAIChatJSON is a chat completion in one piece.
+// openAIChatJSON is a chat completion as one document.
 func openAIChatJSON() dialect {
 	ask := dialectRequest{path: chatPath, body: `{"model":"gpt-4o-mini",` + chatMessages + `}`}
 	choice := `"choices":[{"index":0,"message":{"role":"assistant","content":"Hello there, nice to meet you!","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}]`
 	content, finish := halves(`{"id":"chatcmpl-BfQz7","object":"chat.completion","created":1750000000,"model":"gpt-4o-mini-2024-07-18",` + choice + `,"usage":` + chatUsage + `,"service_tier":"default"}`)
 	bare, rest := halves(`{"object":"chat.completion","model":"llama",` + choice + "}\n")
 	return dialect{
-		name: "openai chat JSON", form: formDocument, media: "application/json", cached: true, status: openAIStatuses(),
-		says: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
+		name: "openai chat JSON", form: formDocument, media: "application/json", cached: true, errorStatuses: openAIStatuses(),
+		errorBodies: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
 		shapes: []dialectShape{
 			{name: "usage", dialectRequest: ask, content: content, finish: finish, usage: []int64{31}},
 			{name: "no usage", dialectRequest: ask, content: bare, finish: rest},
@@ -132,7 +132,7 @@ func openAICompletions() dialect {
 	}
 	const null, done = `,"usage":null`, "data: [DONE]\n\n"
 	return dialect{
-		name: "openai completions", media: "text/event-stream", cached: true, says: openAIEventErrors(), status: openAIStatuses(),
+		name: "openai completions", media: "text/event-stream", cached: true, errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
 				name: "usage asked", dialectRequest: ask(`,"stream_options":{"include_usage":true}`), content: chunk("Hello", "null", null) + chunk(" there", "null", null),

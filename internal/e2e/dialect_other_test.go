@@ -17,8 +17,8 @@ func cohereChat() dialect {
 	ask := dialectRequest{path: "/v2/chat", body: `{"model":"command-a-03-2025","stream":true,"messages":[{"role":"user","content":"Say hello in five words."}]}`}
 	failed := typedOf(`{"type":"message-end","id":"29f14a5a","delta":{"finish_reason":"ERROR","error":"The generation failed due to an internal error."}}`)
 	return dialect{
-		name: "cohere", media: "text/event-stream", says: dialectErrors{kindServer: failed},
-		status: dialectStatuses{
+		name: "cohere", media: "text/event-stream", errorBodies: dialectErrors{kindServer: failed},
+		errorStatuses: dialectStatuses{
 			kindServer:  {"500 Internal Server Error", `{"id":"29f14a5a","message":"internal server error, this has been reported to our developers. id 29f14a5a"}`},
 			kindRequest: {"400 Bad Request", `{"id":"29f14a5a","message":"invalid request: message must be at least 1 token long or tool results must be specified."}`},
 			kindQuota:   {"429 Too Many Requests", `{"id":"29f14a5a","message":"You are using a Trial key, which is limited to 1000 API calls / month."}`},
@@ -31,7 +31,7 @@ func cohereChat() dialect {
 	}
 }
 
-// formData is a multipart form with a file of so many bytes.
+// formData is a multipart form with a file of size bytes.
 func formData(fields map[string]string, file string, size int) dialectRequest {
 	const boundary = "----WebKitFormBoundary7MA4YWxkTrZu0gW"
 	var b strings.Builder
@@ -46,7 +46,7 @@ func formData(fields map[string]string, file string, size int) dialectRequest {
 	return dialectRequest{header: map[string]string{"Content-Type": "multipart/form-data; boundary=" + boundary}, body: b.String()}
 }
 
-// transcription is a stream of what was said in a recording.
+// transcription is a stream with the transcript of a recording.
 func transcription() dialect {
 	ask := formData(map[string]string{"model": "gpt-4o-mini-transcribe", "stream": "true"}, "hello.mp3", 20<<10)
 	ask.path = "/v1/audio/transcriptions"
@@ -56,7 +56,7 @@ func transcription() dialect {
 	}
 	const last = "data: [DONE]\n\n"
 	return dialect{
-		name: "transcription", media: "text/event-stream; charset=utf-8", says: openAIEventErrors(), status: openAIStatuses(),
+		name: "transcription", media: "text/event-stream; charset=utf-8", errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
 				name: "usage", dialectRequest: ask, content: content, marker: last, usage: []int64{19}, atMost: 2000,
@@ -70,11 +70,11 @@ func transcription() dialect {
 
 const speechBody = `{"model":"gpt-4o-mini-tts","voice":"alloy","input":"Hello there, nice to meet you!","instructions":"Cheerful."`
 
-// speech is sound: bytes that say nothing of themselves.
+// speech is audio: bytes without a structure that the gateway could read.
 func speech() dialect {
 	sound := strings.Repeat("\xff\xf3\xe4\xc4\x00\x5c\n\ndata: \r\n{", 500)
 	return dialect{
-		name: "speech", form: formBinary, media: "audio/mpeg", status: openAIStatuses(), inert: true,
+		name: "speech", form: formBinary, media: "audio/mpeg", errorStatuses: openAIStatuses(), openEnded: true,
 		shapes: []dialectShape{{name: "mp3", dialectRequest: dialectRequest{path: "/v1/audio/speech", body: speechBody + `}`}, content: sound[:4000], finish: sound[4000:]}},
 	}
 }
@@ -84,7 +84,7 @@ func speechEvents() dialect {
 	ask := dialectRequest{path: "/v1/audio/speech", body: speechBody + `,"stream_format":"sse"}`}
 	content := dataEvents(`{"type":"speech.audio.delta","audio":"//PkxAAAAAAAAAAA"}`, `{"type":"speech.audio.delta","audio":"SUQzBAAAAAAAI1RT"}`)
 	return dialect{
-		name: "speech events", media: "text/event-stream; charset=utf-8", says: openAIEventErrors(), status: openAIStatuses(),
+		name: "speech events", media: "text/event-stream; charset=utf-8", errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{name: "usage", dialectRequest: ask, content: content, finish: dataEvents(`{"type":"speech.audio.done","usage":{"input_tokens":14,"output_tokens":101,"total_tokens":115}}`), usage: []int64{115}},
 			{name: "no usage", dialectRequest: ask, content: content, finish: dataEvents(`{"type":"speech.audio.done"}`)},
@@ -92,7 +92,7 @@ func speechEvents() dialect {
 	}
 }
 
-// embeddings are numbers for texts.
+// embeddings are vectors of texts.
 func embeddings() dialect {
 	vector := strings.TrimSuffix(strings.Repeat("-0.0069292834,0.0023,", 64), ",")
 	list := `{"object":"list","data":[{"object":"embedding","index":0,"embedding":[` + vector + `]}],"model":"text-embedding-3-small"`
@@ -100,8 +100,8 @@ func embeddings() dialect {
 	bare, rest := halves(list + `}`)
 	ask := dialectRequest{path: "/v1/embeddings", body: `{"model":"text-embedding-3-small","input":"The food was delicious and the waiter very kind."}`}
 	return dialect{
-		name: "embeddings", form: formDocument, media: "application/json", cached: true, status: openAIStatuses(),
-		says: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
+		name: "embeddings", form: formDocument, media: "application/json", cached: true, errorStatuses: openAIStatuses(),
+		errorBodies: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
 		shapes: []dialectShape{
 			{name: "usage", dialectRequest: ask, content: content, finish: finish, usage: []int64{8}},
 			{name: "no usage", dialectRequest: ask, content: bare, finish: rest},
@@ -114,15 +114,15 @@ const (
 	imageUsage = `"usage":{"total_tokens":4172,"input_tokens":12,"output_tokens":4160,"input_tokens_details":{"text_tokens":12,"image_tokens":0}}`
 )
 
-// images are pictures in one piece.
+// images are pictures in one document.
 func images() dialect {
 	picture := strings.Repeat("iVBORw0KGgoAAAANSUhEUgAA", 300)
 	content, finish := halves(`{"created":1750000000,"data":[{"b64_json":"` + picture + `"}],` + imageUsage + `}`)
 	bare, rest := halves(`{"created":1750000000,"data":[{"url":"https://images.example/otter.png","revised_prompt":"A small otter that says hello"}]}`)
 	ask := dialectRequest{path: "/v1/images/generations", body: imageBody + `}`}
 	return dialect{
-		name: "images", form: formDocument, media: "application/json", status: openAIStatuses(),
-		says: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
+		name: "images", form: formDocument, media: "application/json", errorStatuses: openAIStatuses(),
+		errorBodies: dialectErrors{kindServer: openAIServerError, kindRequest: openAIRequestError, kindQuota: openAIQuotaError, kindUnknown: openAIUnknownError},
 		shapes: []dialectShape{
 			{name: "usage", dialectRequest: ask, content: content, finish: finish, usage: []int64{4172}},
 			{name: "no usage", dialectRequest: ask, content: bare, finish: rest, atMost: 5000},
@@ -130,12 +130,12 @@ func images() dialect {
 	}
 }
 
-// imageEvents is a stream of pictures that become clearer.
+// imageEvents is a stream of partial images.
 func imageEvents() dialect {
 	content := typedOf(`{"type":"image_generation.partial_image","partial_image_index":0,"b64_json":"iVBORw0KGgo","created_at":1750000000,"size":"1024x1024","quality":"high","background":"opaque","output_format":"png"}`)
 	finish := typedOf(`{"type":"image_generation.completed","b64_json":"iVBORw0KGgoAAA","created_at":1750000001,"size":"1024x1024","quality":"high","background":"opaque","output_format":"png",` + imageUsage + `}`)
 	return dialect{
-		name: "image events", media: "text/event-stream; charset=utf-8", says: openAIEventErrors(), status: openAIStatuses(),
+		name: "image events", media: "text/event-stream; charset=utf-8", errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{{name: "usage", dialectRequest: dialectRequest{path: "/v1/images/generations", body: imageBody + `,"stream":true,"partial_images":1}`}, content: content, finish: finish, usage: []int64{4172}}},
 	}
 }

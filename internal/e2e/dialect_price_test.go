@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Text is what the dialect says is text. What is reserved and what is charged of
-// sound, pictures and forms is small; what the server says of its usage is what counts; and
-// what generates nothing costs nothing.
-func TestDialectWhatIsNoTextIsCheap(t *testing.T) {
+// Only what the dialect defines as text counts as text. Reservations and charges for audio,
+// pictures and forms are small, the server's own usage takes precedence, and requests that
+// generate nothing cost nothing.
+func TestDialectNonTextTokens(t *testing.T) {
 	t.Parallel()
 	const size = 300 << 10
 	sound := formData(map[string]string{"model": "whisper-1"}, "hello.mp3", size)
@@ -37,7 +37,7 @@ func TestDialectWhatIsNoTextIsCheap(t *testing.T) {
 		"pictures of Gemini":          {ask("/v1beta/models/gemini-2.5-flash:generateContent", say), gemini, [2]int64{273, 273}},
 		"pictures, in snake case":     {ask("/v1beta/models/gemini-2.5-flash:generateContent", strings.NewReplacer("inlineData", "inline_data", "mimeType", "mime_type").Replace(say)), gemini, [2]int64{273, 273}},
 		"sound of OpenAI's chat":      {ask(chatPath, `{"model":"gpt-4o-audio-preview","messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"`+picture+`","format":"wav"}}]}]}`), openAIChatJSON().shapes[0].whole(), [2]int64{31, 31}},
-		"a form that nobody knows":    {dialectRequest{path: "/v1/agents/run", body: strings.Repeat("\x00\x01\x02\x03", size/4), header: map[string]string{"Content-Type": "application/octet-stream"}}, `{"ok":true}`, [2]int64{0, 2000}},
+		"an unknown form":             {dialectRequest{path: "/v1/agents/run", body: strings.Repeat("\x00\x01\x02\x03", size/4), header: map[string]string{"Content-Type": "application/octet-stream"}}, `{"ok":true}`, [2]int64{0, 2000}},
 		"count_tokens of Anthropic":   {ask("/v1/messages/count_tokens", `{"model":"claude","messages":[{"role":"user","content":"`+strings.Repeat("word ", 2000)+`"}]}`), `{"input_tokens":2014}`, [2]int64{0, 0}},
 		"countTokens of Gemini":       {ask("/v1beta/models/gemini-2.5-flash:countTokens", `{"contents":[{"parts":[{"text":"`+strings.Repeat("word ", 2000)+`"}]}]}`), `{"totalTokens":2001}`, [2]int64{0, 0}},
 		"input_tokens of OpenAI":      {ask("/v1/responses/input_tokens", `{"model":"gpt-4o-mini","input":"`+strings.Repeat("word ", 2000)+`"}`), `{"object":"response.input_tokens","input_tokens":2007}`, [2]int64{0, 0}},
@@ -45,16 +45,16 @@ func TestDialectWhatIsNoTextIsCheap(t *testing.T) {
 		"moderations":                 {ask("/v1/moderations", `{"model":"omni-moderation-latest","input":"Hello there!"}`), `{"id":"modr-1","results":[{"flagged":false}]}`, [2]int64{0, 100}},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
-			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) { says(w, 200, jsonMedia, tt.response) })
-			g := up.behind(t, dialectSetup{limits: true})
-			got := g.ask(t, tt.dialectRequest)
+			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) { writeResponse(w, 200, jsonMedia, tt.response) })
+			g := up.gateway(t, dialectSetup{limits: true})
+			got := g.send(t, tt.dialectRequest)
 			assert.Equal(v, 200, got.status)
 			charged := g.charged()
 			assert.GreaterOrEqual(v, charged, tt.charged[0], "charged")
 			assert.LessOrEqual(v, charged, tt.charged[1], "charged")
-			assert.LessOrEqual(v, g.reservedMost(), int64(5000), "reserved")
+			assert.LessOrEqual(v, g.maxReserved(), int64(5000), "reserved")
 		})
 	}
 }

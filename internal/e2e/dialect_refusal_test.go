@@ -11,13 +11,13 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// What the last attempt said reaches the client unchanged, head and all. What is
-// the request's or the credential's fault is asked once and opens nothing; what nobody
-// knows is nobody's failure.
+// The error of the last attempt reaches the client unchanged, with its head. Request and
+// credential errors are sent once and open no circuit; an error of an unknown kind is not a
+// failure.
 func TestDialectReasonReachesTheClient(t *testing.T) {
 	t.Parallel()
 	const head = "Content-Type: application/json\r\nOpenai-Processing-Ms: 42\r\nX-Ratelimit-Remaining-Requests: 0\r\nRetry-After: 30\r\nX-Should-Retry: false\r\n"
-	stream := askChat("m", `"stream":true,`)
+	stream := chatOf("m", `"stream":true,`)
 	role := openAIChat().shapes[1].opening
 	tests := map[string]struct {
 		dialectRequest
@@ -33,7 +33,7 @@ func TestDialectReasonReachesTheClient(t *testing.T) {
 		"429 of a relay, in an event":          {stream, "", "", dataEvents(`{"error":{"code":429,"message":"Rate limited upstream"}}`), []int{1, 2}, breaker.Closed},
 		"content_filter":                       {stream, "", "", dataEvents(`{"error":{"code":"content_filter","message":"The response was filtered.","innererror":{"code":"ResponsibleAIPolicyViolation"}}}`), []int{1}, breaker.Closed},
 		"model_not_found":                      {stream, "", "", dataEvents(`{"error":{"message":"The model m does not exist","type":"invalid_request_error","code":"model_not_found"}}`), []int{1}, breaker.Closed},
-		"a code that nobody knows":             {stream, "", "", dataEvents(`{"error":{"message":"Something new","type":"new_error","code":"something_new"}}`), []int{1, 2}, breaker.Closed},
+		"an unknown code":                      {stream, "", "", dataEvents(`{"error":{"message":"Something new","type":"new_error","code":"something_new"}}`), []int{1, 2}, breaker.Closed},
 		"an error that is a text":              {stream, "", "", dataEvents(`{"error":"it did not work"}`), []int{1, 2}, breaker.Closed},
 		"an error event without JSON":          {stream, "", "", "event: error\ndata: it did not work\n\n", []int{1, 2}, breaker.Closed},
 		"500 in an event":                      {stream, "", "", dataEvents(`{"error":{"message":"CUDA out of memory","type":"InternalServerError","param":null,"code":500}}`), []int{2}, breaker.Open},
@@ -52,14 +52,14 @@ func TestDialectReasonReachesTheClient(t *testing.T) {
 		"error: of an old llama.cpp":           {llamaCPP().shapes[0].dialectRequest, "", "", "error: {\"code\":400,\"message\":\"context shift is disabled\",\"type\":\"invalid_request_error\"}\n\n", []int{1}, breaker.Closed},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			steps, status := faulty.Chunked(eventMedia+"\r\nOpenai-Processing-Ms: 42", tt.body), "200"
 			if tt.line != "" {
 				steps, status = faulty.Plain(tt.line, tt.head, tt.body), tt.line[:3]
 			}
 			g, plan := oneUpstream(t, steps)
-			got := g.ask(t, tt.dialectRequest)
+			got := g.send(t, tt.dialectRequest)
 			assert.Empty(v, isWhole(got, status, tt.body), "%d %v %q", got.status, got.err, got.body)
 			for line := range strings.SplitSeq(strings.TrimSuffix(tt.head, "\r\n"), "\r\n") {
 				if header, value, ok := strings.Cut(line, ": "); ok {
@@ -68,7 +68,7 @@ func TestDialectReasonReachesTheClient(t *testing.T) {
 			}
 			assert.Contains(v, tt.calls, len(plan.Calls()), "calls")
 			for range dialectRepeats - 1 {
-				g.ask(t, tt.dialectRequest)
+				g.send(t, tt.dialectRequest)
 			}
 			assert.Equal(v, tt.state, g.state("a"))
 			assert.Zero(v, g.charged())
@@ -76,9 +76,9 @@ func TestDialectReasonReachesTheClient(t *testing.T) {
 	}
 }
 
-// The operator's own credential that is refused is not the client's business: another
-// upstream is asked, else it is a 502 without the key's text. The client's own passes.
-func TestDialectWhoseCredentialWasRefused(t *testing.T) {
+// A refusal of the operator's credential leads to a fallback, or to a 502 that does not
+// contain the key. A refusal of the client's own credential passes through.
+func TestDialectRefusedCredential(t *testing.T) {
 	t.Parallel()
 	refusals := map[string]struct{ line, body string }{
 		"401": {"401 Unauthorized", `{"error":{"message":"Incorrect API key provided: sk-first. You can find your API key at https://platform.openai.com.","type":"invalid_request_error","code":"invalid_api_key"}}`},
@@ -88,23 +88,23 @@ func TestDialectWhoseCredentialWasRefused(t *testing.T) {
 	}
 	for name, refusal := range refusals {
 		steps := faulty.Plain(refusal.line, "Content-Type: application/json\r\nWww-Authenticate: Bearer\r\n", refusal.body)
-		right(t, name+" of the operator's, another upstream", func(t *testing.T, v *verdict) {
+		scenario(t, name+" of the operator's, another upstream", func(t *testing.T, v *findings) {
 			t.Helper()
 			good := faulty.InTurn(faulty.Chunked(eventMedia, chatStream()))
 			setup := dialectSetup{dialectLines: newDialectLines(t), table: dialectFallback(), keys: map[string]string{"a": "sk-first", "b": "sk-second"}}
 			setup.urls = twoUpstreams(t, faulty.InTurn(steps), good)
 			g := setup.start(t)
 			for range dialectRepeats {
-				assert.Empty(v, isWhole(g.ask(t, askChat("m", `"stream":true,`)), "200", chatStream()))
+				assert.Empty(v, isWhole(g.send(t, chatOf("m", `"stream":true,`)), "200", chatStream()))
 			}
 			assert.Len(v, good.Calls(), dialectRepeats)
 			assert.Equal(v, breaker.Closed, g.state("a"))
 		})
-		right(t, name+" of the operator's, the only upstream", func(t *testing.T, v *verdict) {
+		scenario(t, name+" of the operator's, the only upstream", func(t *testing.T, v *findings) {
 			t.Helper()
 			plan := faulty.InTurn(steps)
 			g := dialectSetup{dialectLines: newDialectLines(t), urls: []string{faulty.Start(t, "a", plan).URL}, keys: map[string]string{"a": "sk-first"}}.start(t)
-			got := g.ask(t, askChat("m", ""))
+			got := g.send(t, chatOf("m", ""))
 			assert.Equal(v, http.StatusBadGateway, got.status)
 			assert.NotContains(v, got.body, "sk-")
 			assert.Contains(v, got.body, `"error"`)
@@ -112,34 +112,34 @@ func TestDialectWhoseCredentialWasRefused(t *testing.T) {
 			assert.Equal(v, "failure", got.outcome)
 			assert.Len(v, plan.Calls(), 1)
 		})
-		right(t, name+" of the client's own", func(t *testing.T, v *verdict) {
+		scenario(t, name+" of the client's own", func(t *testing.T, v *findings) {
 			t.Helper()
 			g, plan := oneUpstream(t, steps)
 			for range dialectRepeats {
-				assert.Empty(v, isWhole(g.ask(t, askChat("m", "")), name, refusal.body))
+				assert.Empty(v, isWhole(g.send(t, chatOf("m", "")), name, refusal.body))
 			}
 			assert.Len(v, plan.Calls(), dialectRepeats)
 			assert.Equal(v, breaker.Closed, g.state("a"))
 		})
 	}
-	right(t, "404 for a model that the client invented", func(t *testing.T, v *verdict) {
+	scenario(t, "404 for a model that the client invented", func(t *testing.T, v *findings) {
 		t.Helper()
 		const body = `{"error":{"message":"The model invented does not exist or you do not have access to it.","type":"invalid_request_error","param":null,"code":"model_not_found"}}`
 		plan := faulty.InTurn(faulty.Plain("404 Not Found", "Content-Type: application/json\r\n", body))
 		g := dialectSetup{dialectLines: newDialectLines(t), urls: []string{faulty.Start(t, "a", plan).URL}, keys: map[string]string{"a": "sk-first"}}.start(t)
 		for range dialectRepeats {
-			assert.Empty(v, isWhole(g.ask(t, askChat("invented", "")), "404", body))
+			assert.Empty(v, isWhole(g.send(t, chatOf("invented", "")), "404", body))
 		}
 		assert.Len(v, plan.Calls(), dialectRepeats)
 		assert.Equal(v, breaker.Closed, g.state("a"))
 	})
 }
 
-// An estimate does not outvote the upstream: what it says is too long goes to a
-// version with more room, and nowhere without.
+// A request that the upstream refuses as too long goes to a version with a larger context,
+// whatever the estimate was, and nowhere when there is none.
 func TestDialectUpstreamsOwnContextError(t *testing.T) {
 	t.Parallel()
-	refusals := map[string]faulty.Answer{
+	refusals := map[string]faulty.Response{
 		"400 of OpenAI":        faulty.Plain("400 Bad Request", "Content-Type: application/json\r\n", `{"error":{"message":"This model's maximum context length is 4096 tokens. However, your messages resulted in 4212 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`),
 		"400 of vLLM":          faulty.Plain("400 Bad Request", "Content-Type: application/json\r\n", `{"object":"error","message":"This model's maximum context length is 4096 tokens. However, you requested 4212 tokens (4148 in the messages, 64 in the completion).","type":"BadRequestError","param":null,"code":400}`),
 		"400 of Anthropic":     faulty.Plain("400 Bad Request", "Content-Type: application/json\r\n", `{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 208310 tokens > 200000 maximum"}}`),
@@ -154,25 +154,25 @@ func TestDialectUpstreamsOwnContextError(t *testing.T) {
 		t.Routes[0].Capabilities, t.Routes[1].Capabilities = &routing.Capabilities{Context: 4096, Tools: true}, &routing.Capabilities{Context: room, Tools: true}
 		return t
 	}
-	ask := askChat("m", `"stream":true,`)
+	ask := chatOf("m", `"stream":true,`)
 	for name, steps := range refusals {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			good := faulty.InTurn(faulty.Chunked(eventMedia, chatStream()))
 			setup := dialectSetup{dialectLines: newDialectLines(t), table: table(131_072), urls: twoUpstreams(t, faulty.InTurn(steps), good)}
 			g := setup.start(t)
 			for range dialectRepeats {
-				assert.Empty(v, isWhole(g.ask(t, ask), "200", chatStream()))
+				assert.Empty(v, isWhole(g.send(t, ask), "200", chatStream()))
 			}
 			assert.Equal(v, breaker.Closed, g.state("a"))
 		})
-		right(t, name+", no more room elsewhere", func(t *testing.T, v *verdict) {
+		scenario(t, name+", no more room elsewhere", func(t *testing.T, v *findings) {
 			t.Helper()
 			good := faulty.InTurn(faulty.Chunked(eventMedia, chatStream()))
 			first := faulty.InTurn(steps)
 			setup := dialectSetup{dialectLines: newDialectLines(t), table: table(4096), urls: twoUpstreams(t, first, good)}
 			g := setup.start(t)
-			got := g.ask(t, ask)
+			got := g.send(t, ask)
 			assert.NotEqual(v, chatStream(), got.body)
 			assert.Contains(v, strings.ToLower(got.body), "error")
 			assert.Len(v, first.Calls(), 1)

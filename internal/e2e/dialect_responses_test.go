@@ -34,8 +34,8 @@ func openAIResponses() dialect {
 	called := typedOf(`{"type":"response.function_call_arguments.done","sequence_number":4,"item_id":"fc_1","output_index":0,"arguments":"{\"to\":\"you\"}"}`,
 		`{"type":"response.output_item.done","sequence_number":5,"output_index":0,"item":{"id":"fc_1","type":"function_call","status":"completed","arguments":"{\"to\":\"you\"}","call_id":"call_1","name":"greet"}}`)
 	return dialect{
-		name: "openai responses", media: "text/event-stream; charset=utf-8", cached: true, status: openAIStatuses(),
-		says: dialectErrors{
+		name: "openai responses", media: "text/event-stream; charset=utf-8", cached: true, errorStatuses: openAIStatuses(),
+		errorBodies: dialectErrors{
 			kindServer:  responseFailure("server_error", "The server had an error while processing your request."),
 			kindRequest: responseFailure("invalid_prompt", "Invalid prompt: your prompt was flagged as potentially violating our usage policy."),
 			kindQuota:   typedOf(`{"type":"error","sequence_number":2,"code":"insufficient_quota","message":"You exceeded your current quota, please check your plan and billing details.","param":null}`),

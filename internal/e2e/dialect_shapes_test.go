@@ -2,35 +2,35 @@ package e2e_test
 
 import "strings"
 
-// dialectForm is how the body of a response is made up.
+// dialectForm is the format of the body of a response.
 type dialectForm int
 
 const (
 	formEvents   dialectForm = iota // server-sent events
-	formLines                       // one JSON text a line
-	formDocument                    // one JSON text
+	formLines                       // one JSON document per line
+	formDocument                    // one JSON document
 	formBinary
 )
 
-// The kinds of errors that a server can tell of.
+// The kinds of errors that a server can report.
 const (
-	kindServer  = "server"  // its own fault
-	kindRequest = "request" // anybody else would say the same
+	kindServer  = "server"  // the server failed
+	kindRequest = "request" // the request is invalid everywhere
 	kindQuota   = "quota"   // of the credential
-	kindUnknown = "unknown" // it does not say whose fault it is
+	kindUnknown = "unknown" // unspecified
 )
 
-// dialect is an API of models as its real servers write it.
+// dialect is an API of models as real servers implement it.
 type dialect struct {
-	name   string
-	form   dialectForm
-	cached bool            // a whole response is served again to the same request
-	shapes []dialectShape  // the first one goes through the whole matrix
-	says   dialectErrors   // errors in a response with status 200, by kind
-	status dialectStatuses // errors with a status of their own, by kind
-	media  string          // of the response
-	// inert: its servers owe no end that a gateway could know of.
-	inert bool
+	name          string
+	form          dialectForm
+	cached        bool            // a whole response is cacheable
+	shapes        []dialectShape  // the first one runs through the whole matrix
+	errorBodies   dialectErrors   // errors in a response with status 200, by kind
+	errorStatuses dialectStatuses // errors with a status of their own, by kind
+	media         string          // of the response
+	// openEnded: the dialect has no end that a gateway could recognize.
+	openEnded bool
 }
 
 type (
@@ -40,20 +40,20 @@ type (
 
 type dialectStatus struct{ line, body string }
 
-// dialectShape is one exchange: the request, and the response in the parts that the ends
-// of the matrix leave out.
+// dialectShape is one exchange: the request, and the parts of the response that ends of the
+// matrix leave out.
 type dialectShape struct {
 	name string
 	dialectRequest
 
 	opening string // before content
 	content string // the model's
-	finish  string // says that it finished
-	marker  string // the last event; "": there is none beside finish
+	finish  string // finishes the generation
+	marker  string // the last event; "": none after finish
 
-	// usage are the sums of tokens that are right to charge; nil: the server does not say.
+	// usage are the sums of tokens that may be charged; nil: the server reports none.
 	usage []int64
-	// atMost bounds what is charged when the server does not say; default 600.
+	// atMost bounds the charge when the server reports no usage. Default: 600 tokens.
 	atMost int64
 }
 
@@ -66,7 +66,7 @@ func (s *dialectShape) bound() int64 {
 	return 600
 }
 
-// dialects are all of them but realtime, which is no response.
+// dialects returns all dialects but realtime, which is a tunnel.
 func dialects() []dialect {
 	return []dialect{
 		openAIChat(), openAIChatJSON(), openAICompletions(), openAIResponses(), anthropicMessages(), anthropicMessagesJSON(), geminiStream(), ollamaChat(),
@@ -82,7 +82,7 @@ func dataEvents(data ...string) string {
 	return "data: " + strings.Join(data, "\n\ndata: ") + "\n\n"
 }
 
-// typedOf writes events whose name is the type in their data, which stands first.
+// typedOf writes events whose name is the type in their data, the first member.
 func typedOf(data ...string) string {
 	var b strings.Builder
 	for _, d := range data {

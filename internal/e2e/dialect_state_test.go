@@ -16,29 +16,29 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// limitedFor is an upstream that refuses some with 429 and Retry-After.
-func limitedFor(t *testing.T, refuses func(r *http.Request, body string) bool) *scripted {
+// rateLimiting is an upstream that refuses some requests with 429 and Retry-After.
+func rateLimiting(t *testing.T, refuses func(r *http.Request, body string) bool) *scripted {
 	t.Helper()
 	return startScripted(t, func(w http.ResponseWriter, r *http.Request, body string) {
 		if refuses(r, body) {
 			w.Header().Set("Retry-After", "30")
-			says(w, http.StatusTooManyRequests, jsonMedia, `{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}`)
+			writeResponse(w, http.StatusTooManyRequests, jsonMedia, `{"error":{"message":"Rate limit reached","type":"requests","code":"rate_limit_exceeded"}}`)
 			return
 		}
-		says(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
+		writeResponse(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
 	})
 }
 
-// A 429 is about a credential and a model at an endpoint: nobody else notices, and
-// with nowhere else to go not even who was refused is kept from asking.
-func TestDialectLimitOfOneIsNobodyElses(t *testing.T) {
+// A 429 concerns a credential and a model at an endpoint: others are not affected, and with a
+// sole endpoint not even the refused caller is kept from sending.
+func TestDialectRateLimitIsPerCredentialAndModel(t *testing.T) {
 	t.Parallel()
 	with := func(key, model string) dialectRequest {
-		q := askChat(model, "")
+		q := chatOf(model, "")
 		q.header = map[string]string{"Authorization": "Bearer " + key}
 		return q
 	}
-	azure := askChat("m", "")
+	azure := chatOf("m", "")
 	azure.header = map[string]string{"Authorization": "", "Api-Key": "sk-other"}
 	byKey := func(r *http.Request, _ string) bool { return r.Header.Get("Authorization") == "Bearer sk-limited" }
 	byModel := func(_ *http.Request, body string) bool { return strings.Contains(body, `"model":"busy"`) }
@@ -57,40 +57,41 @@ func TestDialectLimitOfOneIsNobodyElses(t *testing.T) {
 		"the same key, nowhere else to go": {byKey, with("sk-limited", "m"), with("sk-limited", "m"), 429, false},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
-			up := limitedFor(t, tt.refuses)
-			g := up.behind(t, dialectSetup{})
+			up := rateLimiting(t, tt.refuses)
+			g := up.gateway(t, dialectSetup{})
 			n := 1
 			if tt.tenTimes {
 				n = dialectRepeats
 			}
 			for range n {
-				got := g.ask(t, tt.first)
+				got := g.send(t, tt.first)
 				assert.Equal(v, http.StatusTooManyRequests, got.status)
 				assert.Equal(v, "30", got.header.Get("Retry-After"))
 			}
 			before := len(up.requests())
-			got := g.ask(t, tt.then)
+			got := g.send(t, tt.then)
 			assert.Equal(v, tt.status, got.status)
-			assert.Len(v, up.requests(), before+1, "it is asked")
+			assert.Len(v, up.requests(), before+1, "it is sent")
 			assert.Equal(v, breaker.Closed, g.state("a"))
 		})
 	}
-	right(t, "with another upstream the limited one is left alone", func(t *testing.T, v *verdict) {
+	scenario(t, "with another upstream the limited one receives no requests", func(t *testing.T, v *findings) {
 		t.Helper()
-		up, other := limitedFor(t, byKey), chatUpstream(t, "b")
-		g := up.behind(t, dialectSetup{table: dialectFallback(), urls: []string{other.URL}})
+		up, other := rateLimiting(t, byKey), chatUpstream(t, "b")
+		g := up.gateway(t, dialectSetup{table: dialectFallback(), urls: []string{other.URL}})
 		for range 3 {
-			assert.Equal(v, 200, g.ask(t, with("sk-limited", "m")).status)
+			assert.Equal(v, 200, g.send(t, with("sk-limited", "m")).status)
 		}
 		assert.Len(v, up.requests(), 1)
-		assert.Equal(v, 200, g.ask(t, with("sk-other", "m")).status)
-		assert.Len(v, up.requests(), 2, "who is not limited still goes there")
+		assert.Equal(v, 200, g.send(t, with("sk-other", "m")).status)
+		assert.Len(v, up.requests(), 2, "others are still sent there")
 	})
 }
 
-// What is kept has the usage, whoever asked first; each client gets what it asked for.
+// Stored responses have the usage, whichever client came first; each client gets what it
+// requested.
 func TestDialectCachedUsage(t *testing.T) {
 	t.Parallel()
 	chat := openAIChat().shapes[0]
@@ -98,37 +99,37 @@ func TestDialectCachedUsage(t *testing.T) {
 	serve := func(w http.ResponseWriter, _ *http.Request, asked string) {
 		switch {
 		case strings.Contains(asked, `"include_usage":true`):
-			says(w, 200, eventMedia, chat.whole())
+			writeResponse(w, 200, eventMedia, chat.whole())
 		case strings.Contains(asked, `"stream":true`):
-			says(w, 200, eventMedia, without)
+			writeResponse(w, 200, eventMedia, without)
 		default:
-			says(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
+			writeResponse(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
 		}
 	}
-	plain := askChat("m", `"stream":true,`)
-	asks := askChat("m", `"stream":true,"stream_options":{"include_usage":true},`)
-	no := askChat("m", `"stream":true,"stream_options":{"include_usage":false},`)
-	usageOf := func(got dialectReply) bool { return strings.Contains(got.body, `"total_tokens":31`) }
+	plain := chatOf("m", `"stream":true,`)
+	asks := chatOf("m", `"stream":true,"stream_options":{"include_usage":true},`)
+	no := chatOf("m", `"stream":true,"stream_options":{"include_usage":false},`)
+	usageOf := func(got dialectResponse) bool { return strings.Contains(got.body, `"total_tokens":31`) }
 	tests := map[string]struct {
 		first, then dialectRequest
 		usage       bool
 		bare        bool // no meter
 	}{
-		"nobody asked, then one does":        {plain, asks, true, false},
-		"one asked, then one does not":       {asks, plain, false, false},
-		"one asked, then one says no":        {asks, no, false, false},
-		"one said no, then one asks":         {no, asks, true, false},
-		"one asked, then one does not, bare": {asks, plain, false, true},
+		"not requested, then requested": {plain, asks, true, false},
+		"requested, then not":           {asks, plain, false, false},
+		"requested, then declined":      {asks, no, false, false},
+		"declined, then requested":      {no, asks, true, false},
+		"requested, then not, no meter": {asks, plain, false, true},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			up := startScripted(t, serve)
-			g := up.behind(t, dialectSetup{cache: true, limits: true, bare: tt.bare})
-			first := g.ask(t, tt.first)
+			g := up.gateway(t, dialectSetup{cache: true, limits: true, noMeter: tt.bare})
+			first := g.send(t, tt.first)
 			assert.Equal(v, !tt.usage, usageOf(first))
-			got := g.ask(t, tt.then)
-			v.none(got.err)
+			got := g.send(t, tt.then)
+			v.noError(got.err)
 			assert.Len(v, up.requests(), 1, "it is served from the cache")
 			assert.Equal(v, tt.usage, usageOf(got), "%s", got.body)
 			assert.Equal(v, strings.Count(without, `"content":"`), strings.Count(got.body, `"content":"`))
@@ -137,7 +138,7 @@ func TestDialectCachedUsage(t *testing.T) {
 	}
 }
 
-// Azure's header is a credential.
+// Azure's api-key header is a credential.
 func TestDialectAPIKeyOfAzure(t *testing.T) {
 	t.Parallel()
 	key, hash := auth.NewKey("sk-")
@@ -150,20 +151,20 @@ func TestDialectAPIKeyOfAzure(t *testing.T) {
 	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{Lookup: lookup, Prefix: "sk-"})
 	require.NoError(t, err)
 	for name, header := range map[string]string{"Authorization": "Bearer " + key, "X-Api-Key": key, "Api-Key": key, "X-Goog-Api-Key": key} {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			up := chatUpstream(t, "a")
-			g := up.behind(t, dialectSetup{who: gin.HandlersChain{auth.Middleware(auth.Config{Verifiers: []auth.Verifier{keys}})}})
-			q := askChat("m", "")
+			g := up.gateway(t, dialectSetup{authn: gin.HandlersChain{auth.Middleware(auth.Config{Verifiers: []auth.Verifier{keys}})}})
+			q := chatOf("m", "")
 			q.header = map[string]string{"Authorization": "", name: header}
-			assert.Equal(v, 200, g.ask(t, q).status)
+			assert.Equal(v, 200, g.send(t, q).status)
 			q.header[name] = header + "x"
-			assert.Equal(v, http.StatusUnauthorized, g.ask(t, q).status)
+			assert.Equal(v, http.StatusUnauthorized, g.send(t, q).status)
 		})
 	}
 }
 
-// What the upstream says of its limits stays where none of ours holds.
+// The upstream's rate limit headers pass unless a limit of the gateway applies.
 func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 	t.Parallel()
 	said := map[string]string{
@@ -172,19 +173,19 @@ func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 		"Anthropic-Ratelimit-Requests-Remaining": "49", "Openai-Processing-Ms": "213",
 	}
 	for name, setup := range map[string]dialectSetup{"no stage": {}, "routed": {table: dialectFallback()}, "cached": {cache: true}, "our tokens alone": {limits: true}} {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
 				for header, value := range said {
 					w.Header().Set(header, value)
 				}
-				says(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
+				writeResponse(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
 			})
 			setup.urls = []string{up.URL}
-			got := up.behind(t, setup).ask(t, askChat("m", ""))
+			got := up.gateway(t, setup).send(t, chatOf("m", ""))
 			for header, value := range said {
 				if setup.limits && strings.HasSuffix(header, "-Tokens") {
-					assert.NotEqual(v, value, got.header.Get(header), "%s: ours holds", header)
+					assert.NotEqual(v, value, got.header.Get(header), "%s: our limit applies", header)
 					continue
 				}
 				assert.Equal(v, value, got.header.Get(header), header)
@@ -193,9 +194,9 @@ func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 	}
 }
 
-// An upstream that compresses although it was asked not to is metered all the same,
-// and the client gets what it can read.
-func TestDialectCompressedUnasked(t *testing.T) {
+// A response that is compressed despite Accept-Encoding is metered all the same, and the
+// client gets an encoding that it accepts.
+func TestDialectUnrequestedCompression(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		media, body string
@@ -207,17 +208,17 @@ func TestDialectCompressedUnasked(t *testing.T) {
 		"stream, the client takes gzip":  {eventMedia, openAIChat().shapes[0].whole(), "gzip"},
 		"stream, the client takes no gz": {eventMedia, openAIChat().shapes[0].whole(), "identity"},
 	} {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
 				w.Header().Set("Content-Encoding", "gzip")
-				says(w, 200, tt.media, gzipOf(t, tt.body))
+				writeResponse(w, 200, tt.media, gzipOf(t, tt.body))
 			})
-			g := up.behind(t, dialectSetup{limits: true})
+			g := up.gateway(t, dialectSetup{limits: true})
 			q := openAIChat().shapes[0].dialectRequest
 			q.header = map[string]string{"Accept-Encoding": tt.accept}
-			got := g.ask(t, q)
-			v.none(got.err)
+			got := g.send(t, q)
+			v.noError(got.err)
 			body := got.body
 			if got.header.Get("Content-Encoding") == "gzip" {
 				r, err := gzip.NewReader(bytes.NewReader([]byte(body)))

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A request that we changed and that is refused for it is repeated once without the
-// change, free of any budget; the upstream is remembered.
+// A request that is refused because of the gateway's change is repeated once without it,
+// outside the retry budget. Later requests to that upstream are not changed.
 func TestDialectOwnChangeIsRefused(t *testing.T) {
 	t.Parallel()
 	refusals := map[string]struct {
@@ -27,61 +27,65 @@ func TestDialectOwnChangeIsRefused(t *testing.T) {
 	serve := func(status int, body string) func(w http.ResponseWriter, r *http.Request, asked string) {
 		return func(w http.ResponseWriter, _ *http.Request, asked string) {
 			if strings.Contains(asked, "stream_options") {
-				says(w, status, jsonMedia, body)
+				writeResponse(w, status, jsonMedia, body)
 				return
 			}
-			says(w, 200, eventMedia, chatStream())
+			writeResponse(w, 200, eventMedia, chatStream())
 		}
 	}
 	setup := dialectSetup{limits: true, retry: proxy.Retry{Attempts: 1, BudgetRatio: -1, BudgetReserve: -1}}
 	for name, refusal := range refusals {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			up := startScripted(t, serve(refusal.status, refusal.body))
-			g := up.behind(t, setup)
+			g := up.gateway(t, setup)
 			for range 2 {
-				got := g.ask(t, askChat("m", `"stream":true,`))
+				got := g.send(t, chatOf("m", `"stream":true,`))
 				assert.Empty(v, isWhole(got, "200", chatStream()))
 			}
 			seen := up.requests()
-			if assert.Len(v, seen, 3, "the second request does not try it again") {
+			if assert.Len(v, seen, 3, "the second request is not changed") {
 				assert.Contains(v, seen[0].body, "stream_options")
-				assert.Equal(v, askChat("m", `"stream":true,`).body, seen[1].body)
+				assert.Equal(v, chatOf("m", `"stream":true,`).body, seen[1].body)
 				assert.Equal(v, seen[1].body, seen[2].body)
 			}
 			assert.Equal(v, breaker.Closed, g.state("a"))
 		})
-		right(t, name+", what the client asked for itself", func(t *testing.T, v *verdict) {
+		scenario(t, name+", requested by the client itself", func(t *testing.T, v *findings) {
 			t.Helper()
 			up := startScripted(t, serve(refusal.status, refusal.body))
-			g := up.behind(t, setup)
-			got := g.ask(t, askChat("m", `"stream":true,"stream_options":{"include_usage":true},`))
+			g := up.gateway(t, setup)
+			got := g.send(t, chatOf("m", `"stream":true,"stream_options":{"include_usage":true},`))
 			assert.Equal(v, refusal.status, got.status)
 			assert.Equal(v, refusal.body, got.body)
 			assert.Len(v, up.requests(), 1)
 		})
 	}
-	right(t, "refused for another reason", func(t *testing.T, v *verdict) {
+	scenario(t, "refused for another reason", func(t *testing.T, v *findings) {
 		t.Helper()
-		up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) { says(w, 400, jsonMedia, openAIRequestError) })
-		g := up.behind(t, setup)
-		got := g.ask(t, askChat("m", `"stream":true,`))
+		up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+			writeResponse(w, 400, jsonMedia, openAIRequestError)
+		})
+		g := up.gateway(t, setup)
+		got := g.send(t, chatOf("m", `"stream":true,`))
 		assert.Empty(v, isWhole(got, "400", openAIRequestError))
 		assert.LessOrEqual(v, len(up.requests()), 2)
 	})
-	right(t, "switchedHead off", func(t *testing.T, v *verdict) {
+	scenario(t, "switched off", func(t *testing.T, v *findings) {
 		t.Helper()
-		up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) { says(w, 200, eventMedia, chatStream()) })
+		up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+			writeResponse(w, 200, eventMedia, chatStream())
+		})
 		off := setup
 		off.meter = stream.MeterConfig{NoInject: true}
-		g := up.behind(t, off)
-		ask := askChat("m", `"stream":true,`)
-		assert.Empty(v, isWhole(g.ask(t, ask), "200", chatStream()))
+		g := up.gateway(t, off)
+		ask := chatOf("m", `"stream":true,`)
+		assert.Empty(v, isWhole(g.send(t, ask), "200", chatStream()))
 		assert.Equal(v, ask.body, up.requests()[0].body)
 	})
 }
 
-// Of a stream whose usage we asked for, that is taken out which came for it alone.
+// The gateway removes the usage that only it requested from the stream, and nothing else.
 func TestDialectUsageOfOursIsTakenOut(t *testing.T) {
 	t.Parallel()
 	const null = `,"usage":null`
@@ -103,16 +107,16 @@ func TestDialectUsageOfOursIsTakenOut(t *testing.T) {
 		"of another name":                      {"", words + groq + alone + doneEvent, words + groq + doneEvent},
 		"no choices, but something else":       {"", filter + words + stop("") + alone + doneEvent, filter + words + stop("") + doneEvent},
 		"include_usage is false":               {`"stream_options":{"include_usage":false},`, withNull + stop(null) + alone + doneEvent, words + stop("") + doneEvent},
-		"the client asked":                     {`"stream_options":{"include_usage":true},`, withNull + stop(null) + alone + doneEvent, withNull + stop(null) + alone + doneEvent},
+		"the client requested it":              {`"stream_options":{"include_usage":true},`, withNull + stop(null) + alone + doneEvent, withNull + stop(null) + alone + doneEvent},
 		"usage alone, then the end, no marker": {"", words + stop("") + alone, words + stop("")},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
-			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) { says(w, 200, eventMedia, tt.sent) })
-			g := up.behind(t, dialectSetup{limits: true})
-			got := g.ask(t, askChat("m", `"stream":true,`+tt.ask))
-			v.none(got.err)
+			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) { writeResponse(w, 200, eventMedia, tt.sent) })
+			g := up.gateway(t, dialectSetup{limits: true})
+			got := g.send(t, chatOf("m", `"stream":true,`+tt.ask))
+			v.noError(got.err)
 			assert.Equal(v, tt.want, got.body)
 			assert.Positive(v, g.charged(), "tokens charged")
 		})

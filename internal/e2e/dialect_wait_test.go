@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slowChunks is a response whose chunks come with a pause before each.
-func slowChunks(media string, pause time.Duration, parts ...string) faulty.Answer {
-	a := faulty.Answer{faulty.Say(faulty.Head(media))}
+// slowChunks is a response with a pause before each chunk.
+func slowChunks(media string, pause time.Duration, parts ...string) faulty.Response {
+	a := faulty.Response{faulty.Say(faulty.Head(media))}
 	for _, p := range parts {
 		chunk := faulty.Chunk(p)
 		a = append(a, faulty.Drip(chunk, len(chunk), pause))
@@ -31,8 +31,8 @@ func times(n int, part string) (parts []string) {
 	return parts
 }
 
-// Whatever comes is a sign of life; two limits never measure one wait. All of these
-// last longer than each limit, and never pause for as long as one.
+// Any byte is a sign of life, and two timeouts never measure the same wait. All of these last
+// longer than each timeout without a pause as long as one.
 func TestDialectSignsOfLife(t *testing.T) {
 	t.Parallel()
 	const pause, limit = 25 * time.Millisecond, 400 * time.Millisecond
@@ -56,11 +56,11 @@ func TestDialectSignsOfLife(t *testing.T) {
 		"no prefetch":                         {chat.dialectRequest, eventMedia, proxy.Timeouts{Hold: -1, Idle: limit, FirstByte: limit}, times(24, ": ping\n\n"), chat.whole()},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			plan := faulty.InTurn(slowChunks(tt.media, pause, append(tt.waits, tt.rest)...))
 			g := dialectSetup{dialectLines: newDialectLines(t), urls: []string{faulty.Start(t, "a", plan).URL}, timeouts: tt.timeouts}.start(t)
-			got := g.ask(t, tt.dialectRequest)
+			got := g.send(t, tt.dialectRequest)
 			assert.Empty(v, isWhole(got, "200", strings.Join(tt.waits, "")+tt.rest), "%d %v %q", got.status, got.err, got.body)
 			assert.Equal(v, "success", got.outcome)
 			assert.Len(v, plan.Calls(), 1)
@@ -68,7 +68,7 @@ func TestDialectSignsOfLife(t *testing.T) {
 	}
 }
 
-// Past the time of prefetch everything passes at once, JSON too.
+// After the prefetch time everything passes at once, including JSON.
 func TestDialectPassesAtOnceWhenPrefetchIsOver(t *testing.T) {
 	t.Parallel()
 	half, rest := halves(openAIChatJSON().shapes[0].whole())
@@ -79,7 +79,7 @@ func TestDialectPassesAtOnceWhenPrefetchIsOver(t *testing.T) {
 		"a role":                  {eventMedia, openAIChat().shapes[1].opening, chatStream()},
 		"a line of JSON":          {"application/x-ndjson", ollamaChat().shapes[0].content, ollamaChat().shapes[0].finish},
 	} {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			seen := make(chan struct{})
 			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
@@ -92,9 +92,9 @@ func TestDialectPassesAtOnceWhenPrefetchIsOver(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, tt.rest)
 			})
-			g := up.behind(t, dialectSetup{timeouts: proxy.Timeouts{Hold: 20 * time.Millisecond}})
+			g := up.gateway(t, dialectSetup{timeouts: proxy.Timeouts{Hold: 20 * time.Millisecond}})
 			begun := time.Now()
-			res, err := g.setup.client.Post(g.URL+chatPath, jsonMedia, strings.NewReader(askChat("m", "").body))
+			res, err := g.setup.client.Post(g.URL+chatPath, jsonMedia, strings.NewReader(chatOf("m", "").body))
 			require.NoError(t, err)
 			defer func() { _ = res.Body.Close() }()
 			r := bufio.NewReader(res.Body)
@@ -109,7 +109,7 @@ func TestDialectPassesAtOnceWhenPrefetchIsOver(t *testing.T) {
 	}
 }
 
-// The pace of text says nothing of tools, searches and code.
+// The stall timeout for text does not apply to tools, searches and code.
 func TestDialectPaceOfOnePhase(t *testing.T) {
 	t.Parallel()
 	const silence = 800 * time.Millisecond
@@ -131,16 +131,16 @@ func TestDialectPaceOfOnePhase(t *testing.T) {
 		opening, word, before, after string
 		cut                          bool
 	}{
-		"a tool call that has begun":              {askChat("m", `"stream":true,`+tools), "", word, tool, rest, false},
-		"text, with tools in the request":         {askChat("m", `"stream":true,`+tools), "", word, "", tool + rest, false},
+		"a tool call that has begun":              {chatOf("m", `"stream":true,`+tools), "", word, tool, rest, false},
+		"text, with tools in the request":         {chatOf("m", `"stream":true,`+tools), "", word, "", tool + rest, false},
 		"a content block that ended":              {message.dialectRequest, start, text, stop, message.content + message.finish + message.marker, false},
 		"a tool of Anthropic that has begun":      {message.dialectRequest, start, text, stop + typedOf(`{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"toolu_01","name":"greet","input":{}}}`), message.finish + message.marker, false},
 		"a search":                                {responses.dialectRequest, responses.opening, delta, search, responses.finish + responses.marker, false},
-		"text alone stalls":                       {askChat("m", `"stream":true,`), "", word, "", rest, true},
+		"text alone stalls":                       {chatOf("m", `"stream":true,`), "", word, "", rest, true},
 		"text alone of Anthropic stalls, no tool": {anthropicRequest(`"stream":true,`), start, text, "", stop, true},
 	}
 	for name, tt := range tests {
-		right(t, name, func(t *testing.T, v *verdict) {
+		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			steps := slowChunks(eventMedia, 2*time.Millisecond, append([]string{tt.opening + tt.word}, times(45, tt.word)...)...)
 			if tt.before != "" {
@@ -149,24 +149,24 @@ func TestDialectPaceOfOnePhase(t *testing.T) {
 			late := faulty.Chunk(tt.after) + faulty.Chunk("")
 			steps = append(steps[:len(steps)-1], faulty.Drip(late, len(late), silence))
 			g := dialectSetup{dialectLines: newDialectLines(t), urls: []string{faulty.Start(t, "a", faulty.InTurn(steps)).URL}, timeouts: limits}.start(t)
-			got := g.ask(t, tt.dialectRequest)
+			got := g.send(t, tt.dialectRequest)
 			if tt.cut {
 				v.broken(got)
 				assert.Equal(v, "failure", got.outcome)
 				return
 			}
-			v.none(got.err)
+			v.noError(got.err)
 			assert.True(v, strings.HasSuffix(got.body, tt.before+tt.after), "%.300q", got.body[max(0, len(got.body)-300):])
 			assert.Equal(v, "success", got.outcome)
 		})
 	}
 }
 
-// The defaults are never below the silences of servers.
+// The defaults are longer than the usual silences of servers.
 func TestDialectDefaultLimits(t *testing.T) {
 	t.Parallel()
 	p, err := proxy.New(proxy.Config{Transport: http.DefaultTransport})
 	require.NoError(t, err)
-	right(t, "idle", func(_ *testing.T, v *verdict) { assert.Equal(v, 5*time.Minute, p.Timeouts().Idle) })
-	right(t, "stall", func(_ *testing.T, v *verdict) { assert.Equal(v, time.Minute, p.Timeouts().Stall) })
+	scenario(t, "idle", func(_ *testing.T, v *findings) { assert.Equal(v, 5*time.Minute, p.Timeouts().Idle) })
+	scenario(t, "stall", func(_ *testing.T, v *findings) { assert.Equal(v, time.Minute, p.Timeouts().Stall) })
 }

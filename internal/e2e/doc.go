@@ -1,3 +1,3 @@
-// Package e2e tests the packages together, and against real clients. Its
-// dependencies are too heavy for the tests of public packages.
+// Package e2e tests the packages together and with real clients. Its dependencies are too
+// heavy for the tests of public packages.
 package e2e

@@ -5,29 +5,27 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// model is an upstream that streams what it is told to, and remembers what it was asked.
+// model is an upstream that streams fixed events and records the latest body.
 type model struct {
 	*httptest.Server
-	calls atomic.Int64
-	asked atomic.Value // the latest body
+	calls    atomic.Int64
+	lastBody atomic.Value // the latest body
 }
 
 func newModel(t *testing.T, events ...string) *model {
 	t.Helper()
 	m := new(model)
-	m.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	m.Server = newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		m.asked.Store(string(body))
+		m.lastBody.Store(string(body))
 		m.calls.Add(1)
 		w.Header().Set("Content-Type", "text/event-stream")
 		for _, e := range events {
@@ -39,7 +37,6 @@ func newModel(t *testing.T, events ...string) *model {
 			_, _ = io.WriteString(w, e)
 		}
 	}))
-	t.Cleanup(m.Close)
 	return m
 }
 
@@ -49,8 +46,8 @@ const (
 	errorEvent  = "data: {\"error\":{\"message\":\"CUDA error\",\"code\":500}}\n\n"
 )
 
-// A stream that fails after its status line and before its first token is replaced:
-// by another endpoint, and then by another model, which the answer names.
+// A stream that fails between its status line and its first token is replaced: by another
+// endpoint, and then by another model, which the response names.
 func TestStreamsFailOverToAnotherModel(t *testing.T) {
 	broken, stalled, good, blind := newModel(t, roleEvent, errorEvent), newModel(t, roleEvent, ""), newModel(t, helloEvents), newModel(t, helloEvents)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}]}, "blind": {"endpoints": [{"url": %q}]}, "b": {"endpoints": [{"url": %q}]}},
@@ -70,30 +67,35 @@ func TestStreamsFailOverToAnotherModel(t *testing.T) {
 	assert.Equal(t, "medium", res.Header.Get("X-Model-Version"))
 	assert.Equal(t, "other-large", res.Header.Get("X-Model"))
 	assert.Equal(t, "v1", res.Header.Get("X-Fallback-From"))
-	assert.Contains(t, good.asked.Load(), `"model":"other-large"`)
+	assert.Contains(t, good.lastBody.Load(), `"model":"other-large"`)
 	assert.EqualValues(t, 1, broken.calls.Load())
 	assert.EqualValues(t, 1, stalled.calls.Load())
 	assert.Zero(t, blind.calls.Load(), "it can't call tools")
-	require.Eventually(t, func() bool { return p.inflight() == 0 }, 10*time.Second, 10*time.Millisecond)
+	p.awaitIdle()
 }
 
-// A late first token is overtaken.
+// stallingUpstream streams text. While stalls is set it sends only before, and then nothing
+// until the client disconnects.
+func stallingUpstream(t *testing.T, stalls *atomic.Bool, before, text string) *httptest.Server {
+	t.Helper()
+	return newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", "text/event-stream")
+		if stalls.Load() {
+			_, _ = io.WriteString(w, before)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return
+		}
+		_, _ = io.WriteString(w, text)
+	}))
+}
+
+// A hedge overtakes a late first token.
 func TestHedge(t *testing.T) {
-	var slow atomic.Bool
-	handler := func(first bool) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			w.Header().Set("Content-Type", "text/event-stream")
-			if first && slow.Load() {
-				w.(http.Flusher).Flush()
-				<-r.Context().Done()
-				return
-			}
-			_, _ = io.WriteString(w, strings.ReplaceAll(helloEvents, "hello", strconv.FormatBool(first)))
-		})
-	}
-	one, two := httptest.NewServer(handler(true)), httptest.NewServer(handler(false))
-	t.Cleanup(func() { one.Close(); two.Close() })
+	var slow, never atomic.Bool
+	one := stallingUpstream(t, &slow, "", strings.ReplaceAll(helloEvents, "hello", "true"))
+	two := stallingUpstream(t, &never, "", strings.ReplaceAll(helloEvents, "hello", "false"))
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}], "policy": "round_robin", "breaker": {"per_version": true}}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["stream"], "proxy": {"retry_posts": true, "hedge": {"ratio": 0.5}}}]}`, ports, one.URL, two.URL))
 	client := newClient(t, 1)
@@ -110,7 +112,7 @@ func TestHedge(t *testing.T) {
 	}
 	slow.Store(true)
 	for range 4 {
-		assert.Contains(t, ask(), "false", "the second try answers")
+		assert.Contains(t, ask(), "false", "the second attempt responds")
 	}
-	require.Eventually(t, func() bool { return p.inflight() == 0 }, 10*time.Second, 10*time.Millisecond)
+	p.awaitIdle()
 }

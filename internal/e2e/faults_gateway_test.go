@@ -2,8 +2,8 @@ package e2e_test
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -16,22 +16,18 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/proxy"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// faultPatience is how long a test waits for what happens at once when all is well.
-const faultPatience = 20 * time.Second
-
-// faultSetup is a gateway before three servers.
+// faultSetup describes a gateway in front of three servers.
 type faultSetup struct {
-	urls     []string // of the servers, which are called a, b and c
-	timeouts proxy.Timeouts
-	settings breaker.Settings
-	open     bool // no breaker
+	urls      []string // of the servers a, b and c
+	timeouts  proxy.Timeouts
+	settings  breaker.Settings
+	noBreaker bool
 }
 
-// faultGateway is a running one.
+// faultGateway is a running gateway.
 type faultGateway struct {
 	*httptest.Server
 
@@ -46,14 +42,10 @@ type faultGateway struct {
 func (s faultSetup) start(t *testing.T) *faultGateway {
 	t.Helper()
 	g := new(faultGateway)
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
-	g.circuits, err = breaker.New(breaker.Config{Settings: s.settings})
-	require.NoError(t, err)
-	t.Cleanup(g.circuits.Close)
+	transport := newTransport(t, proxy.TransportConfig{})
+	g.circuits = newCircuits(t, breaker.Config{Settings: s.settings})
 	var guarded http.RoundTripper = transport
-	if !s.open {
+	if !s.noBreaker {
 		guarded = g.circuits.Transport(transport)
 	}
 	var endpoints []balance.Endpoint
@@ -63,9 +55,8 @@ func (s faultSetup) start(t *testing.T) *faultGateway {
 		g.hosts = append(g.hosts, parsed.Host)
 		endpoints = append(endpoints, balance.Endpoint{Name: string(rune('a' + i)), URL: u})
 	}
-	// The first try goes to a, the next one to b.
-	g.pool, err = balance.New(balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: guarded})
-	require.NoError(t, err)
+	// The first attempt goes to a, the next one to b.
+	g.pool = newPool(t, balance.Config{Endpoints: endpoints, Policy: balance.RoundRobin(), Transport: guarded})
 	p, err := proxy.New(proxy.Config{
 		Transport: g.pool, OnEvent: g.on, Timeouts: s.timeouts,
 		Retry: proxy.Retry{Repeat: proxy.Always, Backoff: time.Millisecond},
@@ -74,10 +65,7 @@ func (s faultSetup) start(t *testing.T) *faultGateway {
 	r := gin.New()
 	r.Use(gin.RecoveryWithWriter(io.Discard))
 	r.POST("/v1/chat/completions", p.Handler())
-	g.Server = httptest.NewUnstartedServer(r)
-	g.Config.ErrorLog = log.New(io.Discard, "", 0)
-	g.Start()
-	t.Cleanup(g.Close)
+	g.Server = newQuietServer(t, r)
 	return g
 }
 
@@ -87,30 +75,30 @@ func (g *faultGateway) on(_ context.Context, e proxy.Event) {
 	g.events = append(g.events, e)
 }
 
-// finished returns the tries and the ends of all exchanges so far.
-func (g *faultGateway) finished() (tried, finished []proxy.Event) {
+// finished returns the attempts and the ends of all exchanges so far.
+func (g *faultGateway) finished() (attempts, finished []proxy.Event) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range g.events {
 		if e.Kind == proxy.AttemptEnded {
-			tried = append(tried, e)
+			attempts = append(attempts, e)
 		} else {
 			finished = append(finished, e)
 		}
 	}
-	return tried, finished
+	return attempts, finished
 }
 
-// faultAnswer is what a client saw.
-type faultAnswer struct {
+// faultResponse is the response as the client saw it.
+type faultResponse struct {
 	status int
 	header http.Header
 	body   string
-	err    error // the body did not end well
+	err    error // of the body
 }
 
-// ask makes a request, for a stream or for JSON.
-func (g *faultGateway) ask(ctx context.Context, stream bool) (a faultAnswer, err error) {
+// send sends a request for a stream or for JSON.
+func (g *faultGateway) send(ctx context.Context, stream bool) (a faultResponse, err error) {
 	body := `{"model":"m"}`
 	if stream {
 		body = `{"model":"m","stream":true}`
@@ -125,25 +113,22 @@ func (g *faultGateway) ask(ctx context.Context, stream bool) (a faultAnswer, err
 	}
 	defer func() { _ = res.Body.Close() }()
 	all, err := io.ReadAll(res.Body)
-	return faultAnswer{res.StatusCode, res.Header, string(all), err}, nil
+	return faultResponse{res.StatusCode, res.Header, string(all), err}, nil
 }
 
-// settled waits until nothing is under way any more, and so many exchanges ended.
-func (g *faultGateway) settled(t *testing.T, exchanges int) {
+// awaitIdle waits until nothing is in flight and that many exchanges have ended.
+func (g *faultGateway) awaitIdle(t *testing.T, exchanges int) {
 	t.Helper()
-	require.EventuallyWithT(t, func(c *assert.CollectT) {
-		_, finished := g.finished()
-		assert.Len(c, finished, exchanges)
-		for _, s := range g.circuits.Status() {
-			assert.Zero(c, s.Inflight, "permits of %s", s.Circuit)
+	require.Empty(t, awaitNone(func() []string {
+		list := inFlight([]*breaker.Group{g.circuits}, []*balance.Pool{g.pool})
+		if _, finished := g.finished(); len(finished) != exchanges {
+			list = append(list, fmt.Sprintf("%d of %d exchanges finished", len(finished), exchanges))
 		}
-		for _, s := range g.pool.Status() {
-			assert.Zero(c, s.Inflight, "exchanges at %s", s.Name)
-		}
-	}, faultPatience, 2*time.Millisecond)
+		return list
+	}))
 }
 
-// circuit is the state of that of endpoint i; nil: it was never asked.
+// circuit returns the status of the circuit of endpoint i; nil: it received no request.
 func (g *faultGateway) circuit(i int) *breaker.Status {
 	for _, s := range g.circuits.Status() {
 		if s.Circuit == g.hosts[i] {

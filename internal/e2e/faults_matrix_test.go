@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cell is a fault in one of its forms, that the first try meets or every one.
+// cell is a fault in one of its forms, in the first attempt or in every one.
 type cell struct {
 	fault
 
@@ -21,23 +21,22 @@ type cell struct {
 	sse, always bool
 	plan        *faulty.Plan
 	gateway     *faultGateway
-	got         faultAnswer
+	got         faultResponse
 	err         error
 }
 
-// cells are those of the fault in the matrix.
+// cells returns the cells of a fault.
 func (f fault) cells() (all []*cell) {
 	for form, sse := range map[string]bool{"JSON": false, "SSE": true} {
 		all = append(all, &cell{fault: f, name: form + ", first", sse: sse})
-		if !f.begun && !f.succeed { // else there is one try
+		if !f.afterContent && !f.succeeds { // else there is one attempt
 			all = append(all, &cell{fault: f, name: form + ", always", sse: sse, always: true})
 		}
 	}
 	return all
 }
 
-// TestFaults goes through the matrix: every fault, in a stream and in JSON, of the
-// first try and of every one.
+// TestFaults runs every fault, in a stream and in JSON, in the first attempt and in every one.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	for name, f := range faults {
@@ -47,7 +46,7 @@ func TestFaults(t *testing.T) {
 			cells := f.cells()
 			for _, c := range cells {
 				c.start(t)
-				wg.Go(func() { c.got, c.err = c.gateway.ask(t.Context(), c.sse) })
+				wg.Go(func() { c.got, c.err = c.gateway.send(t.Context(), c.sse) })
 			}
 			wg.Wait()
 			for _, c := range cells {
@@ -67,17 +66,17 @@ func (c *cell) start(t *testing.T) {
 	switch {
 	case c.always:
 		c.plan = faulty.InTurn(bad)
-	case c.refuses:
+	case c.refusesConnection:
 		c.plan = faulty.InTurn(good)
 	}
 	urls := threeServers(t, c.plan)
 	for i := range urls {
-		if c.refuses && (i == 0 || c.always) {
+		if c.refusesConnection && (i == 0 || c.always) {
 			urls[i] = faulty.Refusing(t)
 		}
 	}
 	limit := time.Second
-	if c.always && c.status == 504 { // no try needs to be in time
+	if c.always && c.status == 504 { // no attempt succeeds
 		limit = 400 * time.Millisecond
 	}
 	c.gateway = faultSetup{urls: urls, timeouts: proxy.Timeouts{FirstByte: limit, Idle: limit}, settings: strict}.start(t)
@@ -85,19 +84,19 @@ func (c *cell) start(t *testing.T) {
 
 func (c *cell) check(t *testing.T) {
 	require.NoError(t, c.err)
-	c.gateway.settled(t, 1)
+	c.gateway.awaitIdle(t, 1)
 	c.checkClient(t, c.got)
 	assert.Equal(t, c.calls(), c.plan.Calls())
 	c.checkEvents(t, c.gateway)
 	c.checkEndpoints(t, c.gateway)
 }
 
-// tries is how many there are; fails how many of them meet the fault.
-func (c *cell) tries() (tries, fails int) {
+// attempts returns the number of attempts and how many of them meet the fault.
+func (c *cell) attempts() (attempts, fails int) {
 	switch {
-	case c.succeed:
+	case c.succeeds:
 		return 1, 0
-	case c.begun:
+	case c.afterContent:
 		return 1, 1
 	case c.always:
 		return 3, 3
@@ -105,30 +104,30 @@ func (c *cell) tries() (tries, fails int) {
 	return 2, 1
 }
 
-// calls are those that come to a server.
+// calls returns the servers that receive a request.
 func (c *cell) calls() []string {
-	tries, fails := c.tries()
-	all := []string{"a", "b", "c"}[:tries]
-	if !c.refuses {
+	attempts, fails := c.attempts()
+	all := []string{"a", "b", "c"}[:attempts]
+	if !c.refusesConnection {
 		return all
 	}
 	return append([]string(nil), all[fails:]...)
 }
 
-func (c *cell) checkClient(t *testing.T, got faultAnswer) {
+func (c *cell) checkClient(t *testing.T, got faultResponse) {
 	t.Helper()
-	tries, fails := c.tries()
+	attempts, fails := c.attempts()
 	switch {
-	case c.begun:
+	case c.afterContent:
 		c.checkBegun(t, got)
-	case tries > fails:
+	case attempts > fails:
 		assert.Equal(t, 200, got.status)
 		require.NoError(t, got.err)
 		want := goodJSON
 		if c.sse {
 			want = goodStream
 		}
-		assert.Equal(t, want, got.body, "one whole answer")
+		assert.Equal(t, want, got.body, "one whole response")
 	default:
 		assert.Equal(t, c.status, got.status)
 		require.NoError(t, got.err)
@@ -137,19 +136,19 @@ func (c *cell) checkClient(t *testing.T, got faultAnswer) {
 			assert.Contains(t, got.header.Get("Content-Type"), "json")
 		}
 		assert.Contains(t, got.body, `"error"`)
-		assert.Equal(t, c.passes, strings.Contains(got.body, "BAD"))
-		assert.Equal(t, c.passes && c.rests, got.header.Get("Retry-After") != "")
+		assert.Equal(t, c.passThrough, strings.Contains(got.body, "BAD"))
+		assert.Equal(t, c.passThrough && c.coolsDown, got.header.Get("Retry-After") != "")
 	}
-	if !c.passes && !c.begun {
-		assert.NotContains(t, got.body, "BAD", "nothing of a failed try is seen")
+	if !c.passThrough && !c.afterContent {
+		assert.NotContains(t, got.body, "BAD", "nothing of a failed attempt is visible")
 	}
-	if !c.passes && !c.begun && !c.succeed {
+	if !c.passThrough && !c.afterContent && !c.succeeds {
 		assert.Empty(t, got.header.Get("X-Bad"))
 	}
 }
 
-// checkBegun: the client sees that the answer broke.
-func (c *cell) checkBegun(t *testing.T, got faultAnswer) {
+// checkBegun checks that the response is visibly broken.
+func (c *cell) checkBegun(t *testing.T, got faultResponse) {
 	t.Helper()
 	assert.Equal(t, 200, got.status)
 	require.Error(t, got.err, "cut")
@@ -160,46 +159,46 @@ func (c *cell) checkBegun(t *testing.T, got faultAnswer) {
 	assert.True(t, strings.HasPrefix(got.body, roleEvent+tokenEvent), got.body)
 	assert.NotContains(t, got.body, "[DONE]")
 	assert.NotContains(t, got.body, "BAD")
-	assert.Equal(t, c.error, strings.Contains(got.body, `"error"`), got.body)
+	assert.Equal(t, c.errorEvent, strings.Contains(got.body, `"error"`), got.body)
 }
 
 func (c *cell) checkEvents(t *testing.T, g *faultGateway) {
 	t.Helper()
-	tries, fails := c.tries()
-	tried, finished := g.finished()
-	require.Len(t, tried, tries)
-	for i, e := range tried {
+	attempts, fails := c.attempts()
+	ended, finished := g.finished()
+	require.Len(t, ended, attempts)
+	for i, e := range ended {
 		want := proxy.Success
-		if i < fails && !c.spared {
+		if i < fails && !c.notEndpointFailure {
 			want = proxy.Failure
 			require.Error(t, e.Err)
 		}
-		assert.Equal(t, want, e.Outcome, "try %d", i+1)
+		assert.Equal(t, want, e.Outcome, "attempt %d", i+1)
 		assert.Equal(t, i+1, e.Attempt)
 		assert.Equal(t, string(rune('a'+i)), e.Endpoint)
 	}
-	end, last := finished[0], tried[tries-1]
+	end, last := finished[0], ended[attempts-1]
 	assert.Equal(t, last.Outcome, end.Outcome)
-	assert.Equal(t, tries, end.Attempt)
+	assert.Equal(t, attempts, end.Attempt)
 	assert.Equal(t, last.Endpoint, end.Endpoint)
 }
 
-// checkEndpoints: breaker and balancer count each exchange alike, once.
+// checkEndpoints checks that breaker and pool count each exchange once, with one outcome.
 func (c *cell) checkEndpoints(t *testing.T, g *faultGateway) {
 	t.Helper()
-	tries, fails := c.tries()
+	attempts, fails := c.attempts()
 	for i, s := range g.pool.Status() {
 		circuit := g.circuit(i)
-		if i >= tries {
+		if i >= attempts {
 			assert.Nil(t, circuit)
 			assert.Zero(t, s.Requests)
 			continue
 		}
 		require.NotNil(t, circuit)
-		failed := i < fails && !c.spared
+		failed := i < fails && !c.notEndpointFailure
 		assert.Equal(t, failed, circuit.State == breaker.Open, "circuit of %s", s.Name)
 		assert.Zero(t, circuit.CoolingUntil, "a cooldown of %s is the pool's", s.Name)
-		assert.Equal(t, c.rests && i < fails, !s.CoolingUntil.IsZero())
+		assert.Equal(t, c.coolsDown && i < fails, !s.CoolingUntil.IsZero())
 		assert.EqualValues(t, 1, s.Requests)
 		assert.Equal(t, failed, s.Failures == 1, "failures of %s: %d", s.Name, s.Failures)
 	}

@@ -16,15 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// toxic is something that a network does to what comes from a server.
+// toxic is a fault of the network between a server and the gateway.
 type toxic struct {
 	Type       string         `json:"type"`
 	Attributes map[string]any `json:"attributes"`
 }
 
-// behindToxics returns the URL of a network before a server. Nothing of toxiproxy's own
-// server runs, only its proxy.
-func behindToxics(t *testing.T, addr string, toxics ...toxic) string {
+// toxicProxy returns the URL of a toxiproxy in front of a server, without toxiproxy's API.
+func toxicProxy(t *testing.T, addr string, toxics ...toxic) string {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	p := toxiproxy.NewProxy(server, t.Name(), "127.0.0.1:0", addr)
@@ -39,12 +38,12 @@ func behindToxics(t *testing.T, addr string, toxics ...toxic) string {
 	return "http://" + p.Listen
 }
 
-// TestFaultsOfTheNetwork: endpoint a is well, but not the network before it.
+// Endpoint a is healthy, but the network in front of it is not.
 func TestFaultsOfTheNetwork(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		toxics []toxic
-		well   bool // it is slow, but no failure
+		well   bool // slow, but not a failure
 	}{
 		"reset at once":         {toxics: []toxic{{"reset_peer", map[string]any{"timeout": 0}}}},
 		"reset later":           {toxics: []toxic{{"reset_peer", map[string]any{"timeout": 100}}}},
@@ -71,34 +70,34 @@ func TestFaultsOfTheNetwork(t *testing.T) {
 
 func testNetwork(t *testing.T, sse, well bool, toxics []toxic) {
 	t.Helper()
-	answer, want := faulty.Plain("200 OK", "Content-Type: application/json\r\n", goodJSON), goodJSON
+	response, want := faulty.Plain("200 OK", "Content-Type: application/json\r\n", goodJSON), goodJSON
 	if sse {
-		// In one piece: toxiproxy never ends a goroutine that has another one to pass on.
-		answer = faulty.Answer{faulty.Say(faulty.Head("text/event-stream") + faulty.Chunk(roleEvent) + faulty.Chunk(goodStream[len(roleEvent):]) + faulty.Chunk(""))}
+		// In one piece: toxiproxy leaks a goroutine that has more to forward.
+		response = faulty.Response{faulty.Say(faulty.Head("text/event-stream") + faulty.Chunk(roleEvent) + faulty.Chunk(goodStream[len(roleEvent):]) + faulty.Chunk(""))}
 		want = goodStream
 	}
-	urls := threeServers(t, faulty.InTurn(answer))
-	urls[0] = behindToxics(t, strings.TrimPrefix(urls[0], "http://"), toxics...)
+	urls := threeServers(t, faulty.InTurn(response))
+	urls[0] = toxicProxy(t, strings.TrimPrefix(urls[0], "http://"), toxics...)
 	limit := 3 * time.Second
 	if !well {
 		limit = time.Second
 	}
 	g := faultSetup{urls: urls, settings: strict, timeouts: proxy.Timeouts{FirstByte: limit, Idle: limit}}.start(t)
-	got, err := g.ask(t.Context(), sse)
+	got, err := g.send(t.Context(), sse)
 	require.NoError(t, err)
-	g.settled(t, 1)
+	g.awaitIdle(t, 1)
 	assert.Equal(t, 200, got.status)
 	require.NoError(t, got.err)
 	assert.Equal(t, want, got.body)
-	tried, finished := g.finished()
+	attempts, finished := g.finished()
 	assert.Equal(t, proxy.Success, finished[0].Outcome)
 	assert.Equal(t, well, g.circuit(0).State == breaker.Closed)
 	if well {
-		assert.Len(t, tried, 1)
+		assert.Len(t, attempts, 1)
 		return
 	}
-	require.Len(t, tried, 2)
-	assert.Equal(t, proxy.Failure, tried[0].Outcome)
+	require.Len(t, attempts, 2)
+	assert.Equal(t, proxy.Failure, attempts[0].Outcome)
 	assert.Equal(t, "b", finished[0].Endpoint)
 	assert.EqualValues(t, 1, g.pool.Status()[0].Failures)
 }

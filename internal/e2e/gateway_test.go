@@ -21,24 +21,23 @@ import (
 
 var interrupt = os.Interrupt
 
-// answering is an upstream that answers at once.
-func answering(t *testing.T) *httptest.Server {
+// okUpstream is an upstream that responds at once.
+func okUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"ok":true}`)
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 
-// held is an upstream whose streams wait after their first event.
-func held(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release func()) {
+// heldStreams is an upstream whose streams wait after their first event.
+func heldStreams(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release func()) {
 	t.Helper()
 	gate := make(chan struct{})
 	begun = new(atomic.Int64)
-	s = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s = newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, "data: {}\n\n")
@@ -51,29 +50,14 @@ func held(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release func()
 		}
 	}))
 	release = sync.OnceFunc(func() { close(gate) })
-	t.Cleanup(func() { release(); s.Close() })
+	t.Cleanup(release)
 	return s, begun, release
 }
 
-// each calls f for 0 to n-1, so many at a time.
-func each(n, atOnce int, f func(i int)) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range atOnce {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
-				f(int(i))
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// 10,000 users over 90/10 land within one per cent of it, and each stays with
-// its version.
+// 10,000 users split 90/10 within one per cent, and each stays with its version.
 func TestTenThousandRequestsOverNinetyTen(t *testing.T) {
-	stable, canary := answering(t), answering(t)
-	p := start(t, fronting(stable.URL, canary.URL, [2]int{90, 10}))
+	stable, canary := okUpstream(t), okUpstream(t)
+	p := start(t, twoVersions(stable.URL, canary.URL, [2]int{90, 10}))
 	client := newClient(t, 32)
 	var failed, onCanary, moved atomic.Int64
 	version := func(user string) string {
@@ -104,9 +88,9 @@ func TestTenThousandRequestsOverNinetyTen(t *testing.T) {
 	t.Logf("on v1.3: %d of 10,000", onCanary.Load())
 }
 
-// open begins n streams and returns when each has its first event; collect
-// waits for their ends and returns how many were whole.
-func open(t *testing.T, p *process, client *http.Client, n int, begun *atomic.Int64) (collect func() int) {
+// openStreams opens n streams and returns when each has its first event; collect waits for
+// their ends and returns how many were whole.
+func openStreams(t *testing.T, p *process, client *http.Client, n int, begun *atomic.Int64) (collect func() int) {
 	t.Helper()
 	var whole atomic.Int64
 	var wg sync.WaitGroup
@@ -129,12 +113,12 @@ func open(t *testing.T, p *process, client *http.Client, n int, begun *atomic.In
 
 func TestTwoThousandStreamsLeaveNoGoroutine(t *testing.T) {
 	const streams = 2000
-	upstream, begun, release := held(t)
-	p := start(t, fronting(upstream.URL, upstream.URL, [2]int{90, 10}))
-	before := p.settled()
+	upstream, begun, release := heldStreams(t)
+	p := start(t, twoVersions(upstream.URL, upstream.URL, [2]int{90, 10}))
+	before := p.settledGoroutines()
 	client := newClient(t, streams)
-	collect := open(t, p, client, streams, begun)
-	require.Eventually(t, func() bool { // the upstream has begun, and the gateway learns of it
+	collect := openStreams(t, p, client, streams, begun)
+	require.Eventually(t, func() bool { // the gateway sees them a moment later
 		_, routes := p.admin(http.MethodGet, "/admin/routes", "")
 		return strings.Contains(routes, fmt.Sprintf(`"open_streams":%d`, streams))
 	}, time.Minute, 10*time.Millisecond)
@@ -142,17 +126,17 @@ func TestTwoThousandStreamsLeaveNoGoroutine(t *testing.T) {
 	release()
 	assert.Equal(t, streams, collect(), "all are whole")
 	client.CloseIdleConnections()
-	upstream.Close() // and with it the idle connections to it
+	upstream.Close() // with its idle connections
 	require.Eventually(t, func() bool { return p.goroutines() <= before }, 30*time.Second, 50*time.Millisecond, "before %d", before)
 	t.Logf("goroutines: %d before, %d with %d streams (%.1f each), %d after", before, during, streams, float64(during-before)/streams, p.goroutines())
 }
 
 func TestTerminateLosesNoStream(t *testing.T) {
 	const streams = 200
-	upstream, begun, release := held(t)
-	p := start(t, fronting(upstream.URL, upstream.URL, [2]int{50, 50}))
+	upstream, begun, release := heldStreams(t)
+	p := start(t, twoVersions(upstream.URL, upstream.URL, [2]int{50, 50}))
 	client := newClient(t, streams)
-	collect := open(t, p, client, streams, begun)
+	collect := openStreams(t, p, client, streams, begun)
 	code, _ := p.admin(http.MethodGet, "/readyz", "")
 	require.Equal(t, http.StatusOK, code)
 	p.signal(syscall.SIGTERM)
@@ -173,11 +157,10 @@ func TestTerminateLosesNoStream(t *testing.T) {
 	assert.Contains(t, p.stderr.String(), "nothing was cut")
 }
 
-// At the drain's deadline the rest hear why they end, and the exit code says
-// that something was cut.
+// At the drain's deadline the remaining streams get an error event, and the exit code is 1.
 func TestTerminateDeadline(t *testing.T) {
-	upstream, begun, _ := held(t)
-	p := start(t, strings.Replace(fronting(upstream.URL, upstream.URL, [2]int{1, 1}), ports, ports+`, "drain": {"timeout": "300ms"}`, 1))
+	upstream, begun, _ := heldStreams(t)
+	p := start(t, strings.Replace(twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}), ports, ports+`, "drain": {"timeout": "300ms"}`, 1))
 	got := make(chan string, 1)
 	go func() {
 		res, err := p.chat(newClient(t, 0), "a", `{"model":"demo","stream":true}`)
@@ -198,7 +181,7 @@ func TestTerminateDeadline(t *testing.T) {
 	assert.Equal(t, 1, p.wait())
 }
 
-// load sends requests from so many workers until stop is called.
+// load sends requests from a number of workers until stop is called.
 func load(t *testing.T, p *process, workers int, sent, failed *atomic.Int64) (stop func()) {
 	t.Helper()
 	client := newClient(t, workers)
@@ -226,15 +209,15 @@ func load(t *testing.T, p *process, workers int, sent, failed *atomic.Int64) (st
 	return func() { done.Store(true); wg.Wait() }
 }
 
-// A table that changes a hundred times under load fails no request.
+// A hundred reloads of the table under load fail no request.
 func TestReloadUnderLoad(t *testing.T) {
-	stable, canary := answering(t), answering(t)
+	stable, canary := okUpstream(t), okUpstream(t)
 	weights := [2][2]int{{90, 10}, {50, 50}}
-	p := start(t, fronting(stable.URL, canary.URL, weights[0]))
+	p := start(t, twoVersions(stable.URL, canary.URL, weights[0]))
 	var sent, failed atomic.Int64
 	stop := load(t, p, 8, &sent, &failed)
 	for i := range 100 {
-		code, text := p.admin(http.MethodPut, "/admin/config", fronting(stable.URL, canary.URL, weights[(i+1)%2]), "Content-Type", "application/json")
+		code, text := p.admin(http.MethodPut, "/admin/config", twoVersions(stable.URL, canary.URL, weights[(i+1)%2]), "Content-Type", "application/json")
 		require.Equal(t, http.StatusOK, code, text)
 		enough := sent.Load() + 50
 		require.Eventually(t, func() bool { return sent.Load() >= enough }, 10*time.Second, time.Millisecond)
@@ -249,13 +232,13 @@ func TestReloadUnderLoad(t *testing.T) {
 	t.Logf("%d requests during 100 reloads, %d failed", sent.Load(), failed.Load())
 }
 
-// A stream that began before a reload goes on by the rules it began with.
+// A stream that began before a reload continues with its old configuration.
 func TestReloadCutsNoStream(t *testing.T) {
-	upstream, begun, release := held(t)
-	other := answering(t)
-	p := start(t, fronting(upstream.URL, upstream.URL, [2]int{1, 1}))
-	collect := open(t, p, newClient(t, 20), 20, begun)
-	p.write(fronting(other.URL, other.URL, [2]int{1, 1}))
+	upstream, begun, release := heldStreams(t)
+	other := okUpstream(t)
+	p := start(t, twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}))
+	collect := openStreams(t, p, newClient(t, 20), 20, begun)
+	p.write(twoVersions(other.URL, other.URL, [2]int{1, 1}))
 	require.Eventually(t, func() bool {
 		_, s := p.admin(http.MethodGet, "/admin/routes", "")
 		return strings.Contains(s, `"reloads":1`)
@@ -264,10 +247,11 @@ func TestReloadCutsNoStream(t *testing.T) {
 	assert.Equal(t, 20, collect())
 }
 
-// A bad file is refused, what is in force stays, and the next good one counts.
+// An invalid file is refused, the configuration in force stays, and the next valid file is
+// loaded.
 func TestBadFileWhileRunning(t *testing.T) {
-	upstream := answering(t)
-	good := fronting(upstream.URL, upstream.URL, [2]int{1, 1})
+	upstream := okUpstream(t)
+	good := twoVersions(upstream.URL, upstream.URL, [2]int{1, 1})
 	p := start(t, good)
 	p.write(`{"groups": []}`)
 	require.Eventually(t, func() bool {
@@ -286,8 +270,8 @@ func TestBadFileWhileRunning(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
-	upstream := answering(t)
-	config := fronting(upstream.URL, upstream.URL, [2]int{1, 1})
+	upstream := okUpstream(t)
+	config := twoVersions(upstream.URL, upstream.URL, [2]int{1, 1})
 	p := start(t, config)
 	code, text := p.admin(http.MethodGet, "/admin/config", "")
 	assert.Equal(t, http.StatusOK, code)
@@ -302,7 +286,7 @@ func TestAdmin(t *testing.T) {
 	code, _ = p.admin(http.MethodPost, "/admin/reload", "")
 	assert.Equal(t, http.StatusOK, code)
 	_, text = p.admin(http.MethodGet, "/admin/config", "")
-	assert.Equal(t, config, text, "the file counts again")
+	assert.Equal(t, config, text, "the file is in force again")
 	for _, path := range []string{"/livez", "/readyz", "/admin/upstreams", "/debug/pprof/", "/debug/pprof/heap?debug=1", "/debug/pprof/cmdline"} {
 		code, _ = p.admin(http.MethodGet, path, "")
 		assert.Equal(t, http.StatusOK, code, path)
@@ -311,10 +295,9 @@ func TestAdmin(t *testing.T) {
 
 // The same binary is a plain reverse proxy for any path and method.
 func TestPlainReverseProxy(t *testing.T) {
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "%s %s %s", r.Method, r.URL.RequestURI(), r.Header.Get("Authorization"))
 	}))
-	t.Cleanup(web.Close)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"web": {"endpoints": [{"url": %q}]}}, "groups": [
 		{"path": "/", "stages": [], "upstream": "web"},
 		{"path": "/api", "methods": ["PATCH"], "stages": ["auth"], "upstream": "web", "proxy": {"strip_prefix": true}}]}`, ports, web.URL+"/base"))
@@ -326,18 +309,11 @@ func TestPlainReverseProxy(t *testing.T) {
 		{http.MethodPatch, "/api/x", "mine", "401"},
 		{http.MethodGet, "/api/x", p.token, "405"},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), tt.method, p.public+tt.path, nil)
-		require.NoError(t, err)
-		req.Header.Set("Authorization", "Bearer "+tt.token)
-		res, err := newClient(t, 0).Do(req)
-		require.NoError(t, err)
-		body, err := io.ReadAll(res.Body)
-		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
+		res, body := p.send(newClient(t, 0), tt.method, p.public+tt.path, "", "Authorization", "Bearer "+tt.token)
 		if len(tt.want) == 3 {
 			assert.Equal(t, tt.want, strconv.Itoa(res.StatusCode), tt.path)
 			continue
 		}
-		assert.Equal(t, tt.want, string(body))
+		assert.Equal(t, tt.want, body)
 	}
 }

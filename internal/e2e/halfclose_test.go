@@ -24,14 +24,9 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
-
-// knownHalfClose are the stacks of layers that are known to lose one direction of an
-// upgraded connection.
-var knownHalfClose = knownFailure{}
 
 // layers are those that a response passes on its way up, outermost first as in the
 // reference gateway.
@@ -51,20 +46,17 @@ func stacks() [][]string {
 	return list
 }
 
-// stacked puts layers on a transport, and returns the middlewares that they need.
-func stacked(t *testing.T, names []string, target string, next http.RoundTripper) (http.RoundTripper, gin.HandlersChain) {
+// buildStack puts layers on a transport, and returns the middlewares that they need.
+func buildStack(t *testing.T, names []string, target string, next http.RoundTripper) (http.RoundTripper, gin.HandlersChain) {
 	t.Helper()
 	var chain gin.HandlersChain
 	for _, name := range slices.Backward(names) {
 		switch name {
 		case "breaker":
-			g, err := breaker.New(breaker.Config{})
-			require.NoError(t, err)
-			t.Cleanup(g.Close)
+			g := newCircuits(t, breaker.Config{})
 			next = g.Transport(next)
 		case "balance":
-			p, err := balance.New(balance.Config{Endpoints: []balance.Endpoint{{URL: target}}, Transport: next})
-			require.NoError(t, err)
+			p := newPool(t, balance.Config{Endpoints: []balance.Endpoint{{URL: target}}, Transport: next})
 			next = p
 		case "meter":
 			m, err := stream.NewMeter(stream.MeterConfig{OnUsage: func(context.Context, stream.Usage) {}})
@@ -87,34 +79,31 @@ func stacked(t *testing.T, names []string, target string, next http.RoundTripper
 	return next, chain
 }
 
-// halfway is a gateway with some layers before an upstream that switches protocols.
-type halfway struct {
+// upgradeGateway is a gateway with some layers before an upstream that switches protocols.
+type upgradeGateway struct {
 	server *httptest.Server
 	calls  *counted
 }
 
-func newHalfway(t *testing.T, names []string, target string) *halfway {
+func newUpgradeGateway(t *testing.T, names []string, target string) *upgradeGateway {
 	t.Helper()
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
-	h := &halfway{calls: &counted{next: transport}}
-	through, chain := stacked(t, names, target, h.calls)
+	transport := newTransport(t, proxy.TransportConfig{})
+	h := &upgradeGateway{calls: &counted{next: transport}}
+	through, chain := buildStack(t, names, target, h.calls)
 	at, err := url.Parse(target)
 	require.NoError(t, err)
 	p, err := proxy.New(proxy.Config{Transport: through, Target: at})
 	require.NoError(t, err)
 	r := gin.New()
 	r.GET("/*path", append(chain, stream.Middleware(stream.Config{}), p.Handler())...)
-	h.server = httptest.NewServer(r)
-	t.Cleanup(h.server.Close)
+	h.server = newServer(t, r)
 	return h
 }
 
-// switching is an upstream that responds with 101 and then does as told with the connection.
-func switching(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
+// upgradeUpstream is an upstream that responds with 101 and then does as told with the connection.
+func upgradeUpstream(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
@@ -126,12 +115,11 @@ func switching(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string
 			does(tcp, rw.Reader)
 		}
 	}))
-	t.Cleanup(s.Close)
 	return s.URL
 }
 
-// switched makes the client's side of an upgraded connection.
-func (h *halfway) switched(ctx context.Context) (*net.TCPConn, *bufio.Reader, error) {
+// upgrade makes the client's side of an upgraded connection.
+func (h *upgradeGateway) upgrade(ctx context.Context) (*net.TCPConn, *bufio.Reader, error) {
 	c, err := dialed(ctx, strings.TrimPrefix(h.server.URL, "http://"))
 	if err != nil {
 		return nil, nil, err
@@ -148,32 +136,32 @@ func (h *halfway) switched(ctx context.Context) (*net.TCPConn, *bufio.Reader, er
 
 const longText = 300 << 10
 
-// halfClosings are the ways in which one side ends its direction first. Each returns what
+// halfCloseCases are the ways in which one side ends its direction first. Each returns what
 // a side did not get.
-var halfClosings = map[string]func(ctx context.Context, start func(does func(*net.TCPConn, *bufio.Reader)) *halfway) error{
+var halfCloseCases = map[string]func(ctx context.Context, start func(does func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error{
 	"the client first":   clientFirst("hello"),
 	"the client at once": clientFirst(""),
 	"the upstream first": upstreamFirst,
 }
 
-func clientFirst(says string) func(context.Context, func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
-	return func(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
+func clientFirst(says string) func(context.Context, func(func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error {
+	return func(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error {
 		h := start(func(c *net.TCPConn, in *bufio.Reader) {
 			all, _ := io.ReadAll(in) // to the client's end
 			_, _ = io.WriteString(c, "got "+string(all)+strings.Repeat(".", longText))
 		})
-		c, in, err := h.switched(ctx)
+		c, in, err := h.upgrade(ctx)
 		if err != nil {
 			return err
 		}
 		defer func() { _ = c.Close() }()
 		_, _ = io.WriteString(c, says)
 		_ = c.CloseWrite()
-		return wants(in, "got "+says+strings.Repeat(".", longText))
+		return readExactly(in, "got "+says+strings.Repeat(".", longText))
 	}
 }
 
-func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *halfway) error {
+func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error {
 	got := make(chan string, 1)
 	h := start(func(c *net.TCPConn, in *bufio.Reader) {
 		_, _ = io.WriteString(c, "bye")
@@ -181,12 +169,12 @@ func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Rea
 		all, _ := io.ReadAll(in)
 		got <- string(all)
 	})
-	c, in, err := h.switched(ctx)
+	c, in, err := h.upgrade(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = c.Close() }()
-	err = wants(in, "bye")
+	err = readExactly(in, "bye")
 	_, _ = io.WriteString(c, strings.Repeat(".", longText))
 	_ = c.CloseWrite()
 	select {
@@ -200,8 +188,8 @@ func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Rea
 	return err
 }
 
-// wants reads to a clean end, and says what is not as it should be.
-func wants(in io.Reader, want string) error {
+// readExactly reads to a clean end, and says what is not as it should be.
+func readExactly(in io.Reader, want string) error {
 	all, err := io.ReadAll(in)
 	if err != nil || string(all) != want {
 		return fmt.Errorf("the client got %d bytes of %d: %w", len(all), len(want), errors.Join(err, errors.New("cut")))
@@ -215,25 +203,26 @@ func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	for _, names := range stacks() {
 		stack := cmp.Or(strings.Join(names, " over "), "nothing")
-		for way, does := range halfClosings {
+		for way, does := range halfCloseCases {
 			t.Run(way+"/"+stack, func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
-				var h *halfway
-				err := does(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *halfway {
-					h = newHalfway(t, names, switching(t, up))
+				var h *upgradeGateway
+				err := does(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *upgradeGateway {
+					h = newUpgradeGateway(t, names, upgradeUpstream(t, up))
 					return h
 				})
 				var problems []string
 				if err != nil {
 					problems = append(problems, err.Error())
 				}
-				once := func() bool { return h.calls.started.Load() == 1 && h.calls.ended.Load() == 1 }
-				if !assert.Eventually(new(silent), once, chainSettles, time.Millisecond) {
-					problems = append(problems, "the call did not end once")
-				}
-				judge(t, knownHalfClose.has(stack, way), problems)
+				expectNone(t, append(problems, awaitNone(func() []string {
+					if h.calls.started.Load() == 1 && h.calls.ended.Load() == 1 {
+						return nil
+					}
+					return []string{"the call did not end once"}
+				})...))
 			})
 		}
 	}

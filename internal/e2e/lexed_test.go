@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -55,7 +54,7 @@ func TestEachByteIsLexedOnce(t *testing.T) { //nolint:paralleltest // it counts 
 		for name, kind := range lexedKinds() {
 			t.Run(policy+", "+name, func(t *testing.T) {
 				var passed counting
-				upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					b, _ := io.ReadAll(r.Body)
 					passed.add(len(b))
 					passed.add(len(kind.response))
@@ -68,7 +67,6 @@ func TestEachByteIsLexedOnce(t *testing.T) { //nolint:paralleltest // it counts 
 						_ = http.NewResponseController(w).Flush()
 					}
 				}))
-				defer upstream.Close()
 				g := everyStage(t, of(), upstream.URL)
 				before := llm.Lexed.Load()
 				for i := range 10 {

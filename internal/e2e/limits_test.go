@@ -18,14 +18,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// limited is a gateway with limits before one server; more goes into its group.
-func limited(limits, group, upstream string, top ...string) string {
+// limitsConfig is a gateway with limits before one server; more goes into its group.
+func limitsConfig(limits, group, upstream string, top ...string) string {
 	return fmt.Sprintf(`{%s, "limits": {%s}, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`,
 		strings.Join(append(top, ports), ", "), limits, upstream, group)
 }
 
-// members reads a structured field (RFC 9651): a list of strings with numbers.
-func members(t *testing.T, values []string) map[string]map[string]int64 {
+// parseStructuredList reads a structured field (RFC 9651): a list of strings with numbers.
+func parseStructuredList(t *testing.T, values []string) map[string]map[string]int64 {
 	t.Helper()
 	list, err := httpsfv.UnmarshalList(values)
 	require.NoError(t, err)
@@ -48,15 +48,15 @@ func members(t *testing.T, values []string) map[string]map[string]int64 {
 // Limits of the file hold, tell of themselves in headers that others can read, and
 // what was used stays used when the file changes.
 func TestLimits(t *testing.T) {
-	upstream := echoing(t)
+	upstream := echoUpstream(t)
 	const limits = `"rpm": {"unit": "requests", "by": "subject", "rate": "6/m", "burst": 5}, "tpm": {"unit": "tokens", "by": "subject", "rate": "600/m", "burst": 1000},
 		"day": {"unit": "tokens", "by": "everybody", "budget": 100000, "period": "day"}`
-	p := start(t, limited(limits, `"limits": ["rpm", "tpm", "day"]`, upstream.URL))
+	p := start(t, limitsConfig(limits, `"limits": ["rpm", "tpm", "day"]`, upstream.URL))
 	client := newClient(t, 1)
 	key := []string{"Authorization", "Bearer " + p.token}
-	res := p.with(client, small, key...)
+	res := p.sendChat(client, smallChat, key...)
 	require.Equal(t, http.StatusOK, res.StatusCode)
-	policy, state := members(t, res.Header["Ratelimit-Policy"]), members(t, res.Header["Ratelimit"])
+	policy, state := parseStructuredList(t, res.Header["Ratelimit-Policy"]), parseStructuredList(t, res.Header["Ratelimit"])
 	assert.Equal(t, map[string]map[string]int64{"rpm": {"q": 5, "w": 50}, "tpm": {"q": 1000, "w": 100}, "day": {"q": 100000, "w": 86400}}, policy)
 	assert.Equal(t, map[string]int64{"r": 4, "t": 10}, state["rpm"])
 	assert.InDelta(t, 1000-55, state["tpm"]["r"], 2, "as reserved")
@@ -67,18 +67,18 @@ func TestLimits(t *testing.T) {
 	_, err := time.ParseDuration(res.Header.Get("X-Ratelimit-Reset-Requests"))
 	require.NoError(t, err)
 	for range 4 {
-		require.Equal(t, http.StatusOK, p.with(client, small, key...).StatusCode)
+		require.Equal(t, http.StatusOK, p.sendChat(client, smallChat, key...).StatusCode)
 	}
-	res = p.with(client, small, key...)
+	res = p.sendChat(client, smallChat, key...)
 	assert.Equal(t, http.StatusTooManyRequests, res.StatusCode)
 	wait, err := strconv.Atoi(res.Header.Get("Retry-After"))
 	require.NoError(t, err)
 	assert.InDelta(t, 9, wait, 1)
 	assert.Empty(t, res.Header.Get("X-Ratelimit-Limit-Tokens"), "it did not come so far")
 
-	p.write(limited(strings.Replace(limits, `"burst": 5`, `"burst": 6`, 1), `"limits": ["rpm", "tpm", "day"], "proxy": {"tries": 1}`, upstream.URL))
+	p.write(limitsConfig(strings.Replace(limits, `"burst": 5`, `"burst": 6`, 1), `"limits": ["rpm", "tpm", "day"], "proxy": {"tries": 1}`, upstream.URL))
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "configuration reloaded") }, 10*time.Second, 10*time.Millisecond)
-	assert.Equal(t, http.StatusTooManyRequests, p.with(client, small, key...).StatusCode, "what was used stays used")
+	assert.Equal(t, http.StatusTooManyRequests, p.sendChat(client, smallChat, key...).StatusCode, "what was used stays used")
 }
 
 // The OpenAI SDK comes back when it is told to, and reads why it was refused.
@@ -107,10 +107,10 @@ func TestLimitsAndSDK(t *testing.T) {
 // Callers with a tag have limits of their own; those over a rate wait their turn,
 // fairly, if they may.
 func TestLimitsByTag(t *testing.T) {
-	upstream := echoing(t)
+	upstream := echoUpstream(t)
 	file := filepath.Join(t.TempDir(), "keys.json")
 	gold, plain := newKey(t, "-file", file, "-subject", "g", "-tags", "gold"), newKey(t, "-file", file, "-subject", "p")
-	p := start(t, limited(`"plain": {"unit": "requests", "by": "subject", "rate": "1/h", "burst": 2, "no_tag": "gold"}, "gold": {"unit": "requests", "by": "subject", "rate": "1/h", "burst": 20, "tag": "gold"},
+	p := start(t, limitsConfig(`"plain": {"unit": "requests", "by": "subject", "rate": "1/h", "burst": 2, "no_tag": "gold"}, "gold": {"unit": "requests", "by": "subject", "rate": "1/h", "burst": 20, "tag": "gold"},
 		"all": {"unit": "requests", "by": "everybody", "rate": "20/s", "burst": 1}`, `"limits": ["plain", "gold", "all"], "wait": {"max": "5s", "priority": {"gold": 1}}`, upstream.URL, fmt.Sprintf(`"auth": {"keys": %q}`, file)))
 	var mu sync.Mutex
 	codes := map[string]map[int]int{gold: {}, plain: {}}
@@ -118,7 +118,7 @@ func TestLimitsByTag(t *testing.T) {
 	begin := time.Now()
 	each(60, 60, func(i int) {
 		key := []string{gold, plain}[i%2]
-		res := p.with(client, small, "X-Api-Key", key)
+		res := p.sendChat(client, smallChat, "X-Api-Key", key)
 		mu.Lock()
 		defer mu.Unlock()
 		codes[key][res.StatusCode]++
@@ -130,10 +130,10 @@ func TestLimitsByTag(t *testing.T) {
 
 // Requests under way are bounded, and the private port tells how many there are.
 func TestConcurrency(t *testing.T) {
-	upstream, begun, release := held(t)
-	p := start(t, limited("", `"concurrency": {"initial": 5, "min": 5, "max": 5}`, upstream.URL))
+	upstream, begun, release := heldStreams(t)
+	p := start(t, limitsConfig("", `"concurrency": {"initial": 5, "min": 5, "max": 5}`, upstream.URL))
 	client := newClient(t, 20)
-	collect := open(t, p, client, 5, begun)
+	collect := openStreams(t, p, client, 5, begun)
 	res, err := p.chat(client, "x", `{"model":"demo","stream":true}`)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
@@ -151,19 +151,19 @@ func TestConcurrency(t *testing.T) {
 // budget outlives all but being emptied.
 func TestGatewaysShareLimits(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	upstream := echoing(t)
-	config := limited(`"rps": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 20}, "day": {"unit": "tokens", "by": "everybody", "budget": 500, "period": "day"}`,
+	upstream := echoUpstream(t)
+	config := limitsConfig(`"rps": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 20}, "day": {"unit": "tokens", "by": "everybody", "budget": 500, "period": "day"}`,
 		`"limits": ["rps", "day"]`, upstream.URL, fmt.Sprintf(`"redis": {"addresses": [%q], "replicas": 2, "timeout": "200ms"}`, server.Addr))
 	t.Setenv("GATEWAY_TOKEN", "shared")
 	a, b := start(t, config), start(t, config)
 	client := newClient(t, 4)
 	key := []string{"Authorization", "Bearer shared"}
-	status := func(p *process) int { return p.with(client, small, key...).StatusCode }
+	status := func(p *process) int { return p.sendChat(client, smallChat, key...).StatusCode }
 	for i := range 10 { // 30 tokens each
 		require.Equal(t, http.StatusOK, status([]*process{a, b}[i%2]), i)
 	}
 	left := func(p *process, limit string) int64 {
-		return members(t, p.with(client, small, key...).Header["Ratelimit"])[limit]["r"]
+		return parseStructuredList(t, p.sendChat(client, smallChat, key...).Header["Ratelimit"])[limit]["r"]
 	}
 	assert.InDelta(t, 500-300-45, left(b, "day"), 15, "a's are counted at b")
 
@@ -192,18 +192,18 @@ func TestGatewaysShareLimits(t *testing.T) {
 
 // A limit in the shadow refuses nobody, and log and metrics tell whom it would have met.
 func TestShadowLimits(t *testing.T) {
-	upstream := echoing(t)
+	upstream := echoUpstream(t)
 	const limits = `"held": {"unit": "requests", "by": "everybody", "rate": "1000/s"}, "try": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 2},
 		"tokens": {"unit": "tokens", "by": "everybody", "rate": "1/h", "burst": 1}`
 	shadowed := strings.NewReplacer(`"burst": 2`, `"burst": 2, "shadow": true`, `"burst": 1`, `"burst": 1, "shadow": true`).Replace(limits)
-	p := start(t, limited(shadowed, `"limits": ["held", "try", "tokens"]`, upstream.URL))
+	p := start(t, limitsConfig(shadowed, `"limits": ["held", "try", "tokens"]`, upstream.URL))
 	client := newClient(t, 1)
 	for range 5 {
-		res := p.with(client, small, "Authorization", "Bearer "+p.token)
+		res := p.sendChat(client, smallChat, "Authorization", "Bearer "+p.token)
 		require.Equal(t, http.StatusOK, res.StatusCode)
 		require.NotContains(t, strings.Join(res.Header["Ratelimit"], ""), "try")
 	}
-	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), `"gateway.limit.shadow":"t`) == 4 }, faultPatience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), `"gateway.limit.shadow":"t`) == 4 }, patience, 10*time.Millisecond)
 	_, metrics := p.admin(http.MethodGet, "/metrics", "")
 	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="try",gateway_limiter="/v1".*\} 3`, metrics)
 	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="tokens",gateway_limiter="/v1".*\} 4`, metrics)

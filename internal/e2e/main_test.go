@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -32,6 +33,9 @@ func TestMain(m *testing.M) {
 	warmBreakers()
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(dir)
+		if filter := flag.Lookup("test.run"); code == 0 && filter.Value.String() == "" && reportStale() {
+			code = 1
+		}
 		os.Exit(code)
 	}),
 		// hystrix never ends them; see package breaker.

@@ -3,8 +3,6 @@ package e2e_test
 import (
 	"context"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,27 +20,11 @@ import (
 // What the loser of a hedge took is counted too, and charged to the caller with the
 // winner's.
 func TestHedgeLosersAreCounted(t *testing.T) {
-	var slow atomic.Bool
-	serve := func(first bool) *httptest.Server {
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			w.Header().Set("Content-Type", "text/event-stream")
-			if first && slow.Load() {
-				_, _ = io.WriteString(w, roleEvent)
-				w.(http.Flusher).Flush()
-				<-r.Context().Done()
-				return
-			}
-			_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n")
-		}))
-		t.Cleanup(s.Close)
-		return s
-	}
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
-	pool, err := balance.New(balance.Config{Endpoints: []balance.Endpoint{{URL: serve(true).URL}, {URL: serve(false).URL}}, Policy: balance.RoundRobin(), Transport: transport})
-	require.NoError(t, err)
+	const text = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n"
+	var slow, never atomic.Bool
+	one, two := stallingUpstream(t, &slow, roleEvent, text), stallingUpstream(t, &never, "", text)
+	transport := newTransport(t, proxy.TransportConfig{})
+	pool := newPool(t, balance.Config{Endpoints: []balance.Endpoint{{URL: one.URL}, {URL: two.URL}}, Policy: balance.RoundRobin(), Transport: transport})
 
 	var mu sync.Mutex
 	var used []stream.Usage
@@ -71,8 +53,7 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 	gin.SetMode(gin.TestMode)
 	r := gin.New()
 	r.POST("/*path", tokens.Middleware(), p.Handler())
-	gateway := httptest.NewServer(r)
-	t.Cleanup(gateway.Close)
+	gateway := newServer(t, r)
 	ask := func() {
 		res, err := gateway.Client().Post(gateway.URL+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true,"messages":[{"role":"user","content":"0123456789012345678901234567"}]}`))
 		require.NoError(t, err)

@@ -14,7 +14,7 @@ import (
 // A mirror gets a copy of each request, marked as one, while clients have the other
 // version's answers; the gateway's end waits for the copies.
 func TestMirrorOfTheGateway(t *testing.T) {
-	old, shadow := newStoryteller(t), newStoryteller(t)
+	old, shadow := newThreeTokenModel(t), newThreeTokenModel(t)
 	shadow.pause.Store(int64(300 * time.Millisecond))
 	var marked atomic.Int64
 	shadow.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -28,12 +28,12 @@ func TestMirrorOfTheGateway(t *testing.T) {
 		"groups": [{"path": "/v1", "stages": ["routing", "stream"], "routing": {
 			"mirror": {"concurrent": 64},
 			"table": {"routes": [{"model": "chat/large", "version": "old", "mirror": {"version": "new"}}]}}}]}`, ports, old.URL, shadow.URL))
-	for _, version := range p.users(0, 20) {
+	for _, version := range p.sendAsUsers(0, 20) {
 		require.Equal(t, "old", version)
 	}
 	p.signal(syscall.SIGTERM)
 	require.Zero(t, p.wait())
-	require.EqualValues(t, 20, old.asked.Load())
+	require.EqualValues(t, 20, old.calls.Load())
 	require.EqualValues(t, 20, marked.Load())
-	require.EqualValues(t, 20, shadow.asked.Load())
+	require.EqualValues(t, 20, shadow.calls.Load())
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/observe/jobs"
 	"github.com/ginfer/ginfer/queue"
@@ -45,10 +46,7 @@ func promtool(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
 	if err != nil {
-		if os.Getenv("GINFER_REQUIRE_PROMTOOL") == "1" {
-			t.Fatal("promtool is needed: apt-get install prometheus")
-		}
-		t.Skip("promtool is not installed")
+		need.Missing(t, "GINFER_REQUIRE_PROMTOOL", "promtool is not installed: apt-get install prometheus")
 	}
 	return path
 }
@@ -179,8 +177,8 @@ func scraped(text string) map[string]map[string]bool {
 func TestObserveMetricsExist(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
-	o.exercise(t)
-	res, err := http.Get(newServerOf(t, o.telemetry.Handler()))
+	o.produceAllMetrics(t)
+	res, err := http.Get(newServer(t, o.telemetry.Handler()).URL)
 	require.NoError(t, err)
 	text, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
@@ -233,24 +231,24 @@ func assertAllShown(t *testing.T, there map[string]map[string]bool, used map[str
 	}
 }
 
-// exercise has everything happen that is counted: by requests, and what takes an outage
+// produceAllMetrics has everything happen that is counted: by requests, and what takes an outage
 // by its event.
-func (o *observed) exercise(t *testing.T) {
+func (o *observed) produceAllMetrics(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
 	for _, mode := range []string{"", "503 first", "503", "cut"} {
-		o.all(t, "json "+mode, askJSON, "X-Test", mode)
-		o.all(t, "stream "+mode, askStream, "X-Test", mode)
+		o.sendAll(t, "json "+mode, jsonChat, "X-Test", mode)
+		o.sendAll(t, "stream "+mode, streamChat, "X-Test", mode)
 	}
 	for range 2 {
-		o.all(t, "cached", askCached)
+		o.sendAll(t, "cached", cacheChat)
 	}
-	o.all(t, "down", askDown)
-	o.all(t, "blind", `{"model":"blind","tools":[{"type":"function","function":{"name":"f"}}],"messages":[]}`)
-	o.all(t, "nobody", askJSON, "Authorization", "")
+	o.sendAll(t, "down", downChat)
+	o.sendAll(t, "blind", `{"model":"blind","tools":[{"type":"function","function":{"name":"f"}}],"messages":[]}`)
+	o.sendAll(t, "nobody", jsonChat, "Authorization", "")
 	for range 21 {
-		o.all(t, "limited", askNobody, "X-Bucket", "full")
-		o.all(t, "limited", askJSON, "X-Bucket", "full")
+		o.sendAll(t, "limited", unknownChat, "X-Bucket", "full")
+		o.sendAll(t, "limited", jsonChat, "X-Bucket", "full")
 	}
 	require.Eventually(t, func() bool { return strings.Contains(o.log.String(), `"gateway.limit":"rpm"`) }, 5*time.Second, time.Millisecond)
 

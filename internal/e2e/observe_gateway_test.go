@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,52 +29,51 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// seenModel is a model server that keeps what it was told of traces, and does as the
+// tracedModel is a model server that keeps what it was told of traces, and does as the
 // X-Test header says.
-type seenModel struct {
+type tracedModel struct {
 	*httptest.Server
 
-	mu      sync.Mutex
-	calls   map[string]int
-	parents []string
-	ids     []string
-	at      map[string][]string // by id, the addresses that were asked
+	mu        sync.Mutex
+	calls     map[string]int
+	parents   []string
+	ids       []string
+	endpoints map[string][]string // by id, the addresses that were asked
 }
 
-func newSeenModel(t *testing.T) *seenModel {
+func newTracedModel(t *testing.T) *tracedModel {
 	t.Helper()
-	m := &seenModel{calls: map[string]int{}, at: map[string][]string{}}
-	m.Server = httptest.NewServer(m)
-	t.Cleanup(m.Close)
+	m := &tracedModel{calls: map[string]int{}, endpoints: map[string][]string{}}
+	m.Server = newServer(t, m)
 	return m
 }
 
 // call notes a request and returns which one of its id this is.
-func (m *seenModel) call(r *http.Request) int {
+func (m *tracedModel) call(r *http.Request) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	id := r.Header.Get("X-Request-ID")
 	m.calls[id]++
 	m.parents = append(m.parents, r.Header.Get("Traceparent"))
 	m.ids = append(m.ids, id)
-	m.at[id] = append(m.at[id], fmt.Sprint(r.Context().Value(http.LocalAddrContextKey)))
+	m.endpoints[id] = append(m.endpoints[id], fmt.Sprint(r.Context().Value(http.LocalAddrContextKey)))
 	return m.calls[id]
 }
 
-func (m *seenModel) seen() (parents, ids []string) {
+func (m *tracedModel) seen() (parents, ids []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.parents, m.ids
 }
 
-// asked are the addresses that got the request of that id, in their order.
-func (m *seenModel) asked(id string) []string {
+// endpointsOf are the addresses that got the request of that id, in their order.
+func (m *tracedModel) endpointsOf(id string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.at[id]
+	return m.endpoints[id]
 }
 
-func (m *seenModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := m.call(r)
 	var asked struct {
 		Stream bool `json:"stream"`
@@ -112,31 +110,13 @@ func (m *seenModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":22}}\n\ndata: [DONE]\n\n")
 }
 
-// logLines takes what a logger writes.
-type logLines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logLines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // request is the access log's line of the request of that id; it may come a moment
 // after the answer.
-func (l *logLines) request(t *testing.T, id string) map[string]any {
+func (b *lockedBuffer) request(t *testing.T, id string) map[string]any {
 	t.Helper()
 	var found map[string]any
 	require.Eventually(t, func() bool {
-		for line := range strings.Lines(l.String()) {
+		for line := range strings.Lines(b.String()) {
 			var one map[string]any
 			if json.Unmarshal([]byte(line), &one) == nil && one["request_id"] == id {
 				found = one
@@ -144,7 +124,7 @@ func (l *logLines) request(t *testing.T, id string) map[string]any {
 			}
 		}
 		return false
-	}, 5*time.Second, 5*time.Millisecond, "no line of %s in %s", id, l)
+	}, 5*time.Second, 5*time.Millisecond, "no line of %s in %s", id, b)
 	return found
 }
 
@@ -152,11 +132,11 @@ func (l *logLines) request(t *testing.T, id string) map[string]any {
 type observed struct {
 	*httptest.Server
 
-	log       *logLines
+	log       *lockedBuffer
 	telemetry *otelsetup.Telemetry
 	recent    *observe.Recent
 	hooks     observe.Hooks
-	models    map[string]*seenModel
+	models    map[string]*tracedModel
 	key       string
 }
 
@@ -175,7 +155,7 @@ type watch struct {
 
 func newObserved(t *testing.T, cfg observe.TracingConfig) *observed {
 	t.Helper()
-	o := &observed{log: new(logLines), models: map[string]*seenModel{"v1.2": newSeenModel(t), "v1.3": newSeenModel(t)}}
+	o := &observed{log: new(lockedBuffer), models: map[string]*tracedModel{"v1.2": newTracedModel(t), "v1.3": newTracedModel(t)}}
 	w := o.watch(t, cfg)
 	chain := append(gin.HandlersChain{
 		w.access.Middleware(), w.tracing.Middleware(), w.metrics.Middleware(), o.recent.Middleware(),
@@ -242,19 +222,16 @@ func (o *observed) upstreams(t *testing.T, w *watch) map[string]http.RoundTrippe
 	for name, m := range o.models {
 		urls[name] = []balance.Endpoint{{URL: m.URL}}
 	}
-	urls["v1.3"] = append(urls["v1.3"], balance.Endpoint{URL: newServerOf(t, o.models["v1.3"])})
+	urls["v1.3"] = append(urls["v1.3"], balance.Endpoint{URL: newServer(t, o.models["v1.3"]).URL})
 	out := map[string]http.RoundTripper{}
 	for name, endpoints := range urls {
 		inner := &http.Transport{DisableCompression: true}
 		t.Cleanup(inner.CloseIdleConnections)
-		circuits, err := breaker.New(breaker.Config{OnEvent: w.hooks.Breaker(name)})
-		require.NoError(t, err)
-		t.Cleanup(circuits.Close)
-		pool, err := balance.New(balance.Config{
+		circuits := newCircuits(t, breaker.Config{OnEvent: w.hooks.Breaker(name)})
+		pool := newPool(t, balance.Config{
 			Endpoints: endpoints, Transport: circuits.Transport(inner), OnEvent: w.hooks.Balance(name),
 			Health: balance.Health{Path: "-"}, Outlier: balance.Outlier{Consecutive: 5},
 		})
-		require.NoError(t, err)
 		w.pools[name], w.breakers[name] = pool, circuits
 		out[name] = w.tracing.Transport(meter.Transport(pool))
 	}
@@ -299,8 +276,8 @@ func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
 	return gin.HandlersChain{authn.Middleware(), router.Middleware(), limits.Middleware(), tokens.Middleware(), answers.Middleware(), w.streams.Middleware(), gateway.Handler()}
 }
 
-// ask sends a request of that id. Headers come in pairs.
-func (o *observed) ask(ctx context.Context, t *testing.T, id, body string, headers ...string) *http.Response {
+// send sends a request of that id. Headers come in pairs.
+func (o *observed) send(ctx context.Context, t *testing.T, id, body string, headers ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, o.URL+"/v1/chat/completions?api_key=query-secret", strings.NewReader(body))
 	require.NoError(t, err)
@@ -317,19 +294,11 @@ func (o *observed) ask(ctx context.Context, t *testing.T, id, body string, heade
 	return res
 }
 
-// all sends a request and reads the answer, whatever becomes of it.
-func (o *observed) all(t *testing.T, id, body string, headers ...string) (status int) {
+// sendAll sends a request and reads the answer, whatever becomes of it.
+func (o *observed) sendAll(t *testing.T, id, body string, headers ...string) (status int) {
 	t.Helper()
-	res := o.ask(t.Context(), t, id, body, headers...)
+	res := o.send(t.Context(), t, id, body, headers...)
 	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, res.Body)
 	return res.StatusCode
-}
-
-// newServerOf serves h until the end of the test.
-func newServerOf(t *testing.T, h http.Handler) (url string) {
-	t.Helper()
-	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
-	return s.URL
 }

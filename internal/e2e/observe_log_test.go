@@ -18,15 +18,15 @@ import (
 
 // Requests of the tests. The cache keeps answers of temperature 0 alone.
 const (
-	askJSON   = `{"model":"demo","messages":[{"role":"user","content":"the secret prompt"}]}`
-	askStream = `{"model":"demo","stream":true,"messages":[{"role":"user","content":"the secret prompt"}]}`
-	askCached = `{"model":"canary","temperature":0,"messages":[{"role":"user","content":"the secret prompt"}]}`
-	askDown   = `{"model":"down","messages":[{"role":"user","content":"the secret prompt"}]}`
-	askNobody = `{"model":"nobody","messages":[]}`
+	jsonChat    = `{"model":"demo","messages":[{"role":"user","content":"the secret prompt"}]}`
+	streamChat  = `{"model":"demo","stream":true,"messages":[{"role":"user","content":"the secret prompt"}]}`
+	cacheChat   = `{"model":"canary","temperature":0,"messages":[{"role":"user","content":"the secret prompt"}]}`
+	downChat    = `{"model":"down","messages":[{"role":"user","content":"the secret prompt"}]}`
+	unknownChat = `{"model":"nobody","messages":[]}`
 )
 
-// known is that a field is there, whatever it says.
-type known struct{}
+// present is that a field is there, whatever it says.
+type present struct{}
 
 // Each field of the one line, for every way in which a request can end.
 func TestObserveAccessLog(t *testing.T) {
@@ -34,70 +34,70 @@ func TestObserveAccessLog(t *testing.T) {
 	o := newObserved(t, observe.TracingConfig{})
 	common := map[string]any{
 		"msg": "request", "http.request.method": "POST", "http.route": "/v1/chat/completions", "network.protocol.version": "1.1",
-		"gen_ai.operation.name": "chat", "duration_ms": known{}, "time": known{}, "http.response.body.size": known{},
+		"gen_ai.operation.name": "chat", "duration_ms": present{}, "time": present{}, "http.response.body.size": present{},
 	}
 	caller := map[string]any{"enduser.id": "alice", "tenant": "acme", "gateway.auth.method": "apikey"}
 	demo := map[string]any{"gen_ai.request.model": "demo", "gateway.route.version": "v1.2"}
 	answered := map[string]any{
-		"level": "INFO", "http.response.status_code": 200.0, "outcome": "success", "gateway.tries": 1.0, "gateway.upstream": "v1.2", "gateway.endpoint": known{},
+		"level": "INFO", "http.response.status_code": 200.0, "outcome": "success", "gateway.tries": 1.0, "gateway.upstream": "v1.2", "gateway.endpoint": present{},
 		"gateway.upstream.request.id": "upstream-id", "gen_ai.response.model": "demo-8b", "gen_ai.usage.input_tokens": 11.0, "gen_ai.usage.output_tokens": 22.0,
-		"first_byte_ms": known{}, "error.type": nil, "error.message": nil, "gateway.hedge": nil, "gateway.fallback.from": nil,
+		"first_byte_ms": present{}, "error.type": nil, "error.message": nil, "gateway.hedge": nil, "gateway.fallback.from": nil,
 	}
-	streamed := map[string]any{"gateway.stream": true, "first_token_ms": known{}, "per_token_ms": known{}}
+	streamed := map[string]any{"gateway.stream": true, "first_token_ms": present{}, "per_token_ms": present{}}
 	tests := map[string]struct {
 		before, body string
 		header       []string
 		want         []map[string]any
 	}{
-		"success": {"", askJSON, nil, []map[string]any{caller, demo, answered, {"gateway.cache": "bypass", "http.request.body.size": float64(len(askJSON)), "gateway.stream": nil}}},
-		"stream":  {"", askStream, nil, []map[string]any{caller, demo, answered, streamed}},
-		"retry":   {"", askJSON, []string{"X-Test", "503 first"}, []map[string]any{caller, demo, answered, {"gateway.tries": 2.0}}},
-		"given up": {"", askJSON, []string{"X-Test", "503"}, []map[string]any{caller, demo, {
-			"level": "ERROR", "http.response.status_code": 503.0, "outcome": "failure", "gateway.tries": 3.0, "error.type": "503", "error.message": known{},
+		"success": {"", jsonChat, nil, []map[string]any{caller, demo, answered, {"gateway.cache": "bypass", "http.request.body.size": float64(len(jsonChat)), "gateway.stream": nil}}},
+		"stream":  {"", streamChat, nil, []map[string]any{caller, demo, answered, streamed}},
+		"retry":   {"", jsonChat, []string{"X-Test", "503 first"}, []map[string]any{caller, demo, answered, {"gateway.tries": 2.0}}},
+		"given up": {"", jsonChat, []string{"X-Test", "503"}, []map[string]any{caller, demo, {
+			"level": "ERROR", "http.response.status_code": 503.0, "outcome": "failure", "gateway.tries": 3.0, "error.type": "503", "error.message": present{},
 		}}},
-		"cut": {"", askStream, []string{"X-Test", "cut"}, []map[string]any{caller, demo, streamed, {
-			"level": "ERROR", "http.response.status_code": 200.0, "outcome": "failure", "error.type": known{}, "error.message": known{},
-			"gateway.tokens.estimated": true, "gen_ai.usage.output_tokens": known{},
+		"cut": {"", streamChat, []string{"X-Test", "cut"}, []map[string]any{caller, demo, streamed, {
+			"level": "ERROR", "http.response.status_code": 200.0, "outcome": "failure", "error.type": present{}, "error.message": present{},
+			"gateway.tokens.estimated": true, "gen_ai.usage.output_tokens": present{},
 		}}},
-		"fallback": {"", askDown, nil, []map[string]any{caller, answered, {
+		"fallback": {"", downChat, nil, []map[string]any{caller, answered, {
 			"gen_ai.request.model": "down", "gen_ai.response.model": "canary", "gateway.route.version": "v1.3", "gateway.upstream": "v1.3", "gateway.fallback.from": "dead",
 		}}},
-		"cache miss": {"", strings.Replace(askCached, "secret", "missing", 1), nil, []map[string]any{caller, {"gateway.cache": "miss", "gateway.route.version": "v1.3", "outcome": "success"}}},
-		"cache hit": {askCached, askCached, nil, []map[string]any{caller, {
+		"cache miss": {"", strings.Replace(cacheChat, "secret", "missing", 1), nil, []map[string]any{caller, {"gateway.cache": "miss", "gateway.route.version": "v1.3", "outcome": "success"}}},
+		"cache hit": {cacheChat, cacheChat, nil, []map[string]any{caller, {
 			"gateway.cache": "hit", "level": "INFO", "outcome": "success", "http.response.status_code": 200.0, "gen_ai.request.model": "canary",
-			"gateway.tries": nil, "gateway.endpoint": nil, "gen_ai.usage.output_tokens": nil, "first_byte_ms": known{},
+			"gateway.tries": nil, "gateway.endpoint": nil, "gen_ai.usage.output_tokens": nil, "first_byte_ms": present{},
 		}}},
-		"no credential": {"", askJSON, []string{"Authorization", ""}, []map[string]any{{
-			"level": "WARN", "http.response.status_code": 401.0, "outcome": "refused", "error.type": known{}, "error.message": known{}, "enduser.id": nil, "gateway.tries": nil,
+		"no credential": {"", jsonChat, []string{"Authorization", ""}, []map[string]any{{
+			"level": "WARN", "http.response.status_code": 401.0, "outcome": "refused", "error.type": present{}, "error.message": present{}, "enduser.id": nil, "gateway.tries": nil,
 		}}},
-		"no such model": {"", askNobody, nil, []map[string]any{caller, {"level": "WARN", "http.response.status_code": 404.0, "outcome": "refused", "gateway.tries": nil}}},
+		"no such model": {"", unknownChat, nil, []map[string]any{caller, {"level": "WARN", "http.response.status_code": 404.0, "outcome": "refused", "gateway.tries": nil}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			id := strings.ReplaceAll(name, " ", "-")
 			if tt.before != "" {
-				o.all(t, id+"-before", tt.before, "X-Bucket", id)
+				o.sendAll(t, id+"-before", tt.before, "X-Bucket", id)
 			}
-			o.all(t, id, tt.body, append(tt.header, "X-Bucket", id)...)
+			o.sendAll(t, id, tt.body, append(tt.header, "X-Bucket", id)...)
 			line := o.log.request(t, id)
 			want := maps.Clone(common)
 			for _, more := range tt.want { // the last one counts
 				maps.Copy(want, more)
 			}
-			check(t, want, line)
-			leaksNothing(t, o)
+			checkLogLine(t, want, line)
+			assertNoSecrets(t, o)
 		})
 	}
 }
 
-func check(t *testing.T, want, line map[string]any) {
+func checkLogLine(t *testing.T, want, line map[string]any) {
 	t.Helper()
 	for key, value := range want {
 		switch value {
 		case nil:
 			assert.NotContains(t, line, key)
-		case known{}:
+		case present{}:
 			assert.NotEmpty(t, line[key], "%s in %v", key, line)
 		default:
 			assert.Equal(t, value, line[key], "%s in %v", key, line)
@@ -105,8 +105,8 @@ func check(t *testing.T, want, line map[string]any) {
 	}
 }
 
-// leaksNothing looks for what must be nowhere.
-func leaksNothing(t *testing.T, o *observed) {
+// assertNoSecrets looks for what must be nowhere.
+func assertNoSecrets(t *testing.T, o *observed) {
 	t.Helper()
 	for _, text := range []string{o.log.String(), o.page(t)} {
 		for _, secret := range []string{o.key, "cookie-secret", "query-secret", "secret prompt", "the answer", "word 0"} {
@@ -117,7 +117,7 @@ func leaksNothing(t *testing.T, o *observed) {
 
 func (o *observed) page(t *testing.T) string {
 	t.Helper()
-	s := newServerOf(t, o.recent.Handler())
+	s := newServer(t, o.recent.Handler()).URL
 	res, err := http.Get(s)
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
@@ -131,11 +131,11 @@ func TestObserveRefusedByLimit(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
 	for range 20 {
-		o.all(t, "before", askJSON, "X-Bucket", "b")
+		o.sendAll(t, "before", jsonChat, "X-Bucket", "b")
 	}
-	require.Equal(t, http.StatusTooManyRequests, o.all(t, "refused", askJSON, "X-Bucket", "b"))
-	check(t, map[string]any{
-		"level": "WARN", "outcome": "refused", "http.response.status_code": 429.0, "gateway.limit": "rpm", "error.type": known{}, "gateway.tries": nil,
+	require.Equal(t, http.StatusTooManyRequests, o.sendAll(t, "refused", jsonChat, "X-Bucket", "b"))
+	checkLogLine(t, map[string]any{
+		"level": "WARN", "outcome": "refused", "http.response.status_code": 429.0, "gateway.limit": "rpm", "error.type": present{}, "gateway.tries": nil,
 		"enduser.id": "alice", "gen_ai.request.model": "demo",
 	}, o.log.request(t, "refused"))
 }
@@ -144,15 +144,15 @@ func TestObserveRefusedByLimit(t *testing.T) {
 func TestObserveHedge(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
-	body := strings.Replace(askStream, `"demo"`, `"canary"`, 1)
+	body := strings.Replace(streamChat, `"demo"`, `"canary"`, 1)
 	for i := range 30 { // until it is known what slow means
-		o.all(t, fmt.Sprint("before-", i), body, "X-Bucket", strconv.Itoa(i))
+		o.sendAll(t, fmt.Sprint("before-", i), body, "X-Bucket", strconv.Itoa(i))
 	}
-	require.Equal(t, http.StatusOK, o.all(t, "hedged", body, "X-Test", "slow first"))
-	asked := o.models["v1.3"].asked("hedged")
+	require.Equal(t, http.StatusOK, o.sendAll(t, "hedged", body, "X-Test", "slow first"))
+	asked := o.models["v1.3"].endpointsOf("hedged")
 	require.Len(t, asked, 2)
 	assert.NotEqual(t, asked[0], asked[1])
-	check(t, map[string]any{
+	checkLogLine(t, map[string]any{
 		"level": "INFO", "outcome": "success", "http.response.status_code": 200.0, "gateway.stream": true, "gateway.route.version": "v1.3",
 		"gateway.tries": 2.0, "gateway.hedge": true, "gateway.hedge.won": true, "gateway.endpoint": "http://" + asked[1],
 		"gen_ai.usage.output_tokens": 22.0, "error.type": nil, "error.message": nil, "gateway.fallback.from": nil,
@@ -165,15 +165,15 @@ func TestObserveCanceled(t *testing.T) {
 	o := newObserved(t, observe.TracingConfig{})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	res := o.ask(ctx, t, "left", askStream, "X-Test", "hang")
+	res := o.send(ctx, t, "left", streamChat, "X-Test", "hang")
 	_, err := io.ReadFull(res.Body, make([]byte, 100))
 	require.NoError(t, err)
 	assert.Contains(t, o.page(t), "active (1)")
 	cancel()
 	_ = res.Body.Close()
-	check(t, map[string]any{
+	checkLogLine(t, map[string]any{
 		"level": "INFO", "outcome": "canceled", "http.response.status_code": 200.0, "gateway.tries": 1.0, "gateway.stream": true,
-		"gateway.tokens.estimated": true, "gen_ai.usage.output_tokens": known{}, "first_token_ms": known{}, "gateway.route.version": "v1.2",
+		"gateway.tokens.estimated": true, "gen_ai.usage.output_tokens": present{}, "first_token_ms": present{}, "gateway.route.version": "v1.2",
 	}, o.log.request(t, "left"))
 	assert.Contains(t, o.page(t), "active (0)")
 }
@@ -182,14 +182,14 @@ func TestObserveCanceled(t *testing.T) {
 func TestObserveRequestID(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
-	res := o.ask(t.Context(), t, "mine", askJSON)
+	res := o.send(t.Context(), t, "mine", jsonChat)
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
 	assert.Equal(t, []string{"mine"}, res.Header.Values("X-Request-ID"))
 	_, ids := o.models["v1.2"].seen()
 	assert.Equal(t, []string{"mine"}, ids)
 
-	res = o.ask(t.Context(), t, "forged id", askJSON)
+	res = o.send(t.Context(), t, "forged id", jsonChat)
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
 	made := res.Header.Get("X-Request-ID")

@@ -91,23 +91,23 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body, _ = gzip.NewReader(r.Body)
 	}
 	text, _ := io.ReadAll(body)
-	var answer proto.Message
+	var response proto.Message
 	var err error
 	if r.URL.Path == "/v1/traces" {
 		req := new(tracepb.ExportTraceServiceRequest)
 		_ = proto.Unmarshal(text, req)
-		answer, err = c.Export(r.Context(), req)
+		response, err = c.Export(r.Context(), req)
 	} else {
 		req := new(metricspb.ExportMetricsServiceRequest)
 		_ = proto.Unmarshal(text, req)
-		answer, err = c.metrics.Export(r.Context(), req)
+		response, err = c.metrics.Export(r.Context(), req)
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-protobuf")
-	text, _ = proto.Marshal(answer)
+	text, _ = proto.Marshal(response)
 	_, _ = w.Write(text)
 }
 
@@ -139,23 +139,23 @@ func TestObserveOneTrace(t *testing.T) {
 			if protocol == "grpc" {
 				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.serveGRPC(t))
 			} else {
-				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServerOf(t, c))
+				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServer(t, c).URL)
 			}
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
 			t.Setenv("OTEL_SERVICE_NAME", "my-gateway")
 			o := newObserved(t, observe.TracingConfig{})
 			trace := []string{"Traceparent", "00-" + clientTrace + "-" + clientSpan + "-01", "Tracestate", "vendor=1"}
-			o.all(t, "streamed", askStream, trace...)
-			o.all(t, "retried", askJSON, append(trace, "X-Test", "503 first")...)
-			o.all(t, "fallen", askDown, trace...)
+			o.sendAll(t, "streamed", streamChat, trace...)
+			o.sendAll(t, "retried", jsonChat, append(trace, "X-Test", "503 first")...)
+			o.sendAll(t, "fallen", downChat, trace...)
 			line := o.log.request(t, "streamed")
 			o.Close() // waits for the handlers
 			require.NoError(t, o.telemetry.Shutdown(t.Context()))
 
 			assert.Equal(t, "my-gateway", c.service)
 			assert.Equal(t, clientTrace, line["trace_id"])
-			servers := c.called(spanpb.Span_SPAN_KIND_SERVER)
-			clients := c.called(spanpb.Span_SPAN_KIND_CLIENT)
+			servers := c.spansOf(spanpb.Span_SPAN_KIND_SERVER)
+			clients := c.spansOf(spanpb.Span_SPAN_KIND_CLIENT)
 			require.Len(t, servers, 3)
 			require.Len(t, clients, 5)
 			for _, s := range servers {
@@ -163,7 +163,7 @@ func TestObserveOneTrace(t *testing.T) {
 				assert.Equal(t, "POST /v1/chat/completions", s.GetName())
 				assert.Equal(t, "vendor=1", s.GetTraceState())
 			}
-			oneTrace(t, c.spans, servers)
+			assertOneTrace(t, c.spans, servers)
 			assert.Equal(t, []string{"first token"}, eventsOf(servers[0]))
 			assert.Equal(t, []string{"retry", "first token"}, eventsOf(servers[1]))
 			assert.Equal(t, []string{"fallback", "first token"}, eventsOf(servers[2]))
@@ -172,7 +172,7 @@ func TestObserveOneTrace(t *testing.T) {
 			assert.Equal(t, int64(503), attributeOf(clients[1], "http.response.status_code"))
 			assert.Equal(t, int64(1), attributeOf(clients[2], "http.request.resend_count"))
 			assert.Equal(t, "failure", attributeOf(clients[3], "gateway.outcome"))
-			o.upstreamsWereTold(t, clients)
+			o.assertTraceparents(t, clients)
 			for _, name := range []string{"http.server.request.duration", "gen_ai.client.token.usage", "gateway.tries"} {
 				assert.True(t, c.names[name], name)
 			}
@@ -183,9 +183,9 @@ func TestObserveOneTrace(t *testing.T) {
 	}
 }
 
-// oneTrace checks that all spans are of the client's trace, and those of calls below
+// assertOneTrace checks that all spans are of the client's trace, and those of calls below
 // those of requests.
-func oneTrace(t *testing.T, all, servers []*spanpb.Span) {
+func assertOneTrace(t *testing.T, all, servers []*spanpb.Span) {
 	t.Helper()
 	parents := map[string]bool{clientSpan: true}
 	for _, s := range servers {
@@ -197,25 +197,25 @@ func oneTrace(t *testing.T, all, servers []*spanpb.Span) {
 	}
 }
 
-// upstreamsWereTold checks that each upstream was told of the span of its call.
-func (o *observed) upstreamsWereTold(t *testing.T, calls []*spanpb.Span) {
+// assertTraceparents checks that each upstream was told of the span of its call.
+func (o *observed) assertTraceparents(t *testing.T, calls []*spanpb.Span) {
 	t.Helper()
-	var told []string
+	var traceparents []string
 	for _, m := range o.models {
 		parents, _ := m.seen()
-		told = append(told, parents...)
+		traceparents = append(traceparents, parents...)
 	}
-	assert.Len(t, told, 4)
+	assert.Len(t, traceparents, 4)
 	for i, s := range calls {
 		if i == 3 { // nobody was there
 			continue
 		}
-		assert.Contains(t, told, fmt.Sprintf("00-%s-%x-01", clientTrace, s.GetSpanId()))
+		assert.Contains(t, traceparents, fmt.Sprintf("00-%s-%x-01", clientTrace, s.GetSpanId()))
 	}
 }
 
-// called are the spans of a kind, in the order in which they began.
-func (c *collector) called(kind spanpb.Span_SpanKind) (out []*spanpb.Span) {
+// spansOf are the spans of a kind, in the order in which they began.
+func (c *collector) spansOf(kind spanpb.Span_SpanKind) (out []*spanpb.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, s := range c.spans {
@@ -249,12 +249,12 @@ func attributeOf(s *spanpb.Span, key string) any {
 // A client outside can neither join its trace to the gateway's nor have it sampled.
 func TestObserveUntrustedTrace(t *testing.T) {
 	c := newCollector()
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServerOf(t, c))
-	o := newObserved(t, observe.TracingConfig{Untrusted: observe.Public})
-	o.all(t, "outside", askJSON, "Traceparent", "00-"+clientTrace+"-"+clientSpan+"-01", "Baggage", "user=alice")
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServer(t, c).URL)
+	o := newObserved(t, observe.TracingConfig{Untrusted: func(*http.Request) bool { return true }})
+	o.sendAll(t, "outside", jsonChat, "Traceparent", "00-"+clientTrace+"-"+clientSpan+"-01", "Baggage", "user=alice")
 	o.Close()
 	require.NoError(t, o.telemetry.Shutdown(t.Context()))
-	servers := c.called(spanpb.Span_SPAN_KIND_SERVER)
+	servers := c.spansOf(spanpb.Span_SPAN_KIND_SERVER)
 	require.Len(t, servers, 1)
 	assert.NotEqual(t, clientTrace, hex.EncodeToString(servers[0].GetTraceId()))
 	require.Len(t, servers[0].GetLinks(), 1)

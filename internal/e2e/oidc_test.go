@@ -16,6 +16,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -80,9 +81,9 @@ func (p *provider) post(path string, form url.Values) map[string]any {
 	require.NoError(p.t, err)
 	defer func() { _ = res.Body.Close() }()
 	require.Equal(p.t, http.StatusOK, res.StatusCode, path)
-	var answer map[string]any
-	_ = json.NewDecoder(res.Body).Decode(&answer) // a revocation has none
-	return answer
+	var response map[string]any
+	_ = json.NewDecoder(res.Body).Decode(&response) // a revocation has none
+	return response
 }
 
 func (p *provider) token(resource string) string {
@@ -109,8 +110,7 @@ func oidcGateway(t *testing.T, p *provider, keys *auth.KeySet, audience string) 
 		id, _ := auth.FromContext(c.Request.Context())
 		c.String(http.StatusOK, "%s %s %s", id.Subject, id.Method, id.Issuer)
 	})
-	srv := httptest.NewServer(e)
-	t.Cleanup(srv.Close)
+	srv := newServer(t, e)
 	return srv
 }
 
@@ -133,14 +133,9 @@ func needOIDC(t *testing.T) {
 	if err == nil {
 		_, err = os.Stat(filepath.Join("oidc", "node_modules", "oidc-provider"))
 	}
-	if err == nil {
-		return
+	if err != nil {
+		need.Missing(t, "GINFER_REQUIRE_NODE", "no OpenID provider: it needs Node.js and `npm ci --prefix internal/e2e/oidc`: %v", err)
 	}
-	const want = "no OpenID provider: it needs Node.js and `npm ci --prefix internal/e2e/oidc`: %v"
-	if os.Getenv("GINFER_REQUIRE_NODE") == "1" {
-		t.Fatalf(want, err)
-	}
-	t.Skipf(want, err)
 }
 
 // Tokens of a certified OpenID provider: its keys found by discovery, opaque ones

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
@@ -92,7 +91,7 @@ func TestOpenAISDK(t *testing.T) {
 		for stream.Next() {
 		}
 		require.ErrorIs(t, stream.Err(), context.Canceled)
-		require.Eventually(t, func() bool { return p.inflight() == 0 }, 5*time.Second, 10*time.Millisecond, "the upstream goes on")
+		p.awaitIdle()
 	})
 	t.Run("errors", func(t *testing.T) {
 		var failed *openai.Error

@@ -51,24 +51,24 @@ const (
 	lastEvent = "data: [DONE]\n\n"
 )
 
-// failing is a model server that can fail in every way: a transport, and a server's
+// failingUpstream is a model server that can fail in every way: a transport, and a server's
 // handler. It counts who came to it.
-type failing struct {
-	way   atomic.Value // string
+type failingUpstream struct {
+	mode  atomic.Value // string
 	takes time.Duration
-	came  atomic.Int64
+	calls atomic.Int64
 }
 
-func newFailing(takes time.Duration) *failing {
-	f := &failing{takes: takes}
-	f.way.Store(healthy)
+func newFailingUpstream(takes time.Duration) *failingUpstream {
+	f := &failingUpstream{takes: takes}
+	f.mode.Store(healthy)
 	return f
 }
 
-// answer returns status, body, and whether the connection ends after it.
-func (f *failing) answer() (status int, body string, cut bool) {
-	f.came.Add(1)
-	switch f.way.Load().(string) {
+// response returns status, body, and whether the connection ends after it.
+func (f *failingUpstream) response() (status int, body string, cut bool) {
+	f.calls.Add(1)
+	switch f.mode.Load().(string) {
 	case refusing:
 		return 0, "", true
 	case status500:
@@ -83,8 +83,8 @@ func (f *failing) answer() (status int, body string, cut bool) {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (f *failing) RoundTrip(*http.Request) (*http.Response, error) {
-	status, text, cut := f.answer()
+func (f *failingUpstream) RoundTrip(*http.Request) (*http.Response, error) {
+	status, text, cut := f.response()
 	if status == 0 {
 		return nil, fmt.Errorf("connection refused: %w", io.ErrUnexpectedEOF)
 	}
@@ -101,8 +101,8 @@ func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // ServeHTTP implements http.Handler. What is refused is a connection that ends
 // without an answer.
-func (f *failing) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	status, text, cut := f.answer()
+func (f *failingUpstream) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	status, text, cut := f.response()
 	if status == 0 {
 		panic(http.ErrAbortHandler)
 	}
@@ -115,21 +115,21 @@ func (f *failing) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// opening is when circuits changed their state.
-type opening struct {
+// stateLog is when circuits changed their state.
+type stateLog struct {
 	mu  sync.Mutex
 	all []breaker.Event
 	at  []time.Time
 }
 
-func (o *opening) on(_ context.Context, e breaker.Event) {
+func (o *stateLog) on(_ context.Context, e breaker.Event) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.all, o.at = append(o.all, e), append(o.at, time.Now())
 }
 
 // first is when a circuit came into a state first, or zero.
-func (o *opening) first(s breaker.State) time.Time {
+func (o *stateLog) first(s breaker.State) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for i, e := range o.all {
@@ -140,7 +140,7 @@ func (o *opening) first(s breaker.State) time.Time {
 	return time.Time{}
 }
 
-func (o *opening) reasons() (out []string) {
+func (o *stateLog) reasons() (out []string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, e := range o.all {
@@ -151,14 +151,12 @@ func (o *opening) reasons() (out []string) {
 
 // behindBreaker is a gateway with a circuit before an upstream: in its transport, or
 // around its handlers.
-func behindBreaker(tb testing.TB, s breaker.Settings, asMiddleware bool, next http.RoundTripper, target string) (http.Handler, *breaker.Group, *opening) {
+func behindBreaker(tb testing.TB, s breaker.Settings, asMiddleware bool, next http.RoundTripper, target string) (http.Handler, *breaker.Group, *stateLog) {
 	tb.Helper()
 	at, err := url.Parse(target)
 	require.NoError(tb, err)
-	seen := new(opening)
-	g, err := breaker.New(breaker.Config{Settings: s, OnEvent: seen.on})
-	require.NoError(tb, err)
-	tb.Cleanup(g.Close)
+	seen := new(stateLog)
+	g := newCircuits(tb, breaker.Config{Settings: s, OnEvent: seen.on})
 	r := gin.New()
 	r.Use(apierror.Recovery(func(*gin.Context, any, []byte) {}))
 	if asMiddleware {
@@ -172,9 +170,9 @@ func behindBreaker(tb testing.TB, s breaker.Settings, asMiddleware bool, next ht
 	return r, g, seen
 }
 
-// steadily asks a hundred times a second for a time, whether or not those before were
+// atSteadyRate asks a hundred times a second for a time, whether or not those before were
 // answered, and returns a function that waits for the last of them.
-func steadily(d time.Duration, ask func()) (wait func()) {
+func atSteadyRate(d time.Duration, ask func()) (wait func()) {
 	var wg sync.WaitGroup
 	next := time.Now()
 	for range int(d / (10 * time.Millisecond)) {

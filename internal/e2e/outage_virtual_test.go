@@ -17,8 +17,8 @@ import (
 // opens here are failures in a row.
 var withoutHystrix = breaker.Settings{FailurePercent: -1, Consecutive: 10}
 
-// silently asks a handler, and passes over that it breaks off.
-func silently(h http.Handler) func() {
+// ignoringAborts asks a handler, and passes over that it breaks off.
+func ignoringAborts(h http.Handler) func() {
 	return func() {
 		defer func() { _ = recover() }() // from http.ErrAbortHandler
 		h.ServeHTTP(httptest.NewRecorder(), chatRequest())
@@ -49,34 +49,34 @@ func TestOutageVirtual(t *testing.T) {
 
 func outage(t *testing.T, asMiddleware bool, way string, takes time.Duration) {
 	t.Helper()
-	u := newFailing(takes)
+	u := newFailingUpstream(takes)
 	h, g, seen := behindBreaker(t, withoutHystrix, asMiddleware, u, "http://engine.example")
 	var waits []func()
-	load := func(d time.Duration) { waits = append(waits, steadily(d, silently(h))) }
+	load := func(d time.Duration) { waits = append(waits, atSteadyRate(d, ignoringAborts(h))) }
 
 	load(10 * time.Second)
 	require.Empty(t, seen.reasons(), "healthy")
-	u.way.Store(way)
-	u.came.Store(0)
+	u.mode.Store(way)
+	u.calls.Store(0)
 	begin := time.Now()
 	load(5 * time.Millisecond)
 	time.Sleep(5 * time.Millisecond)
 	load(takes + 500*time.Millisecond) // what began before ends well meanwhile
 	opened := seen.first(breaker.Open)
 	require.False(t, opened.IsZero(), "it opens")
-	t.Logf("opened %v after the first failure, %d came to the upstream", opened.Sub(begin), u.came.Load())
+	t.Logf("opened %v after the first failure, %d came to the upstream", opened.Sub(begin), u.calls.Load())
 	assert.LessOrEqual(t, opened.Sub(begin), time.Second)
-	assert.LessOrEqual(t, u.came.Load(), int64(50))
+	assert.LessOrEqual(t, u.calls.Load(), int64(50))
 	assert.Equal(t, []string{"consecutive"}, seen.reasons(), "old successes do not close it")
 	require.Equal(t, breaker.Open, g.Status()[0].State)
 
-	u.way.Store(healthy)
+	u.mode.Store(healthy)
 	u.takes = 50 * time.Millisecond
 	time.Sleep(time.Until(g.Status()[0].Until))
 	for _, want := range []int64{95, 100, 100} {
-		u.came.Store(0)
+		u.calls.Store(0)
 		load(time.Second)
-		assert.InDelta(t, want, u.came.Load(), 3, "%d %%: nothing else serves in the meantime", want)
+		assert.InDelta(t, want, u.calls.Load(), 3, "%d %%: nothing else serves in the meantime", want)
 	}
 	load(time.Second)
 	assert.Equal(t, []string{"consecutive", "slept", "recovered"}, seen.reasons())
@@ -91,15 +91,15 @@ func outage(t *testing.T, asMiddleware bool, way string, takes time.Duration) {
 func TestOutageGoesOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		u := newFailing(0)
+		u := newFailingUpstream(0)
 		h, _, seen := behindBreaker(t, withoutHystrix, false, u, "http://engine.example")
-		u.way.Store(refusing)
-		steadily(time.Second, silently(h))()
-		u.came.Store(0)
+		u.mode.Store(refusing)
+		atSteadyRate(time.Second, ignoringAborts(h))()
+		u.calls.Store(0)
 		begin := time.Now()
 		var mu sync.Mutex
 		late, mute := 0, 0
-		steadily(2*time.Minute, func() {
+		atSteadyRate(2*time.Minute, func() {
 			at := time.Now()
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, chatRequest())
@@ -112,8 +112,8 @@ func TestOutageGoesOn(t *testing.T) {
 				mute++
 			}
 		})()
-		t.Logf("%d tries in %v", u.came.Load(), time.Since(begin))
-		assert.InDelta(t, 4*10, u.came.Load(), 10, "after about 5, 10, 20, 40 s")
+		t.Logf("%d tries in %v", u.calls.Load(), time.Since(begin))
+		assert.InDelta(t, 4*10, u.calls.Load(), 10, "after about 5, 10, 20, 40 s")
 		assert.Zero(t, late)
 		assert.Zero(t, mute)
 		assert.NotContains(t, seen.reasons(), "recovered")

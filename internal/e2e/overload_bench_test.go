@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -11,55 +10,54 @@ import (
 
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
-	"github.com/stretchr/testify/require"
 )
 
-// turnedAway times, within the gateway, the answers that are refusals.
-type turnedAway struct {
+// refusalTimer times, within the gateway, the answers that are refusals.
+type refusalTimer struct {
 	http.Handler
 
 	mu   sync.Mutex
-	took []visit
+	took []measurement
 }
 
-func (t *turnedAway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (t *refusalTimer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	s := &status{ResponseWriter: w}
+	s := &statusRecorder{ResponseWriter: w}
 	t.Handler.ServeHTTP(s, r)
 	if s.code == http.StatusServiceUnavailable || s.code == http.StatusTooManyRequests {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.took = append(t.took, visit{total: time.Since(begin)})
+		t.took = append(t.took, measurement{total: time.Since(begin)})
 	}
 }
 
-// status notes an answer's.
-type status struct {
+// statusRecorder notes an answer's.
+type statusRecorder struct {
 	http.ResponseWriter
 	code int
 }
 
 // Flush is for gin, which does not unwrap.
-func (s *status) Flush() { _ = http.NewResponseController(s.ResponseWriter).Flush() }
+func (s *statusRecorder) Flush() { _ = http.NewResponseController(s.ResponseWriter).Flush() }
 
-func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-func (s *status) WriteHeader(code int) {
+func (s *statusRecorder) WriteHeader(code int) {
 	s.code = code
 	s.ResponseWriter.WriteHeader(code)
 }
 
-// over asks a server over a connection.
-func over(client *http.Client, url string) func() visit {
-	return func() visit {
+// overHTTP asks a server over a connection.
+func overHTTP(client *http.Client, url string) func() measurement {
+	return func() measurement {
 		begin := time.Now()
 		res, err := client.Post(url+"/v1/chat/completions", "application/json", strings.NewReader(`{"model":"m","stream":true}`))
 		if err != nil {
-			return visit{total: time.Since(begin)}
+			return measurement{total: time.Since(begin)}
 		}
 		defer func() { _ = res.Body.Close() }()
 		_, _ = res.Body.Read(make([]byte, 1))
-		v := visit{code: res.StatusCode, retryAfter: res.Header.Get("Retry-After"), first: time.Since(begin)}
+		v := measurement{code: res.StatusCode, retryAfter: res.Header.Get("Retry-After"), first: time.Since(begin)}
 		if _, err = io.Copy(io.Discard, res.Body); err != nil {
 			v.code = 0
 		}
@@ -96,18 +94,14 @@ func overloadOver(b *testing.B, g guards, slows bool) {
 		lasts, alone = 2*time.Second, time.Second
 	}
 	e := newInference(slots)
-	upstream := httptest.NewServer(e)
-	defer upstream.Close()
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(b, err)
-	defer transport.CloseIdleConnections()
+	upstream := newServer(b, e)
+	transport := newTransport(b, proxy.TransportConfig{})
 	h := guarded(b, g, transport, upstream.URL)
-	gate := &turnedAway{Handler: h}
-	gateway := httptest.NewServer(gate)
-	defer gateway.Close()
+	gate := &refusalTimer{Handler: h}
+	gateway := newServer(b, gate)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}
 	defer client.CloseIdleConnections()
-	ask := over(client, gateway.URL)
+	ask := overHTTP(client, gateway.URL)
 	light := offer(1, e.capacity()/5, alone, ask)
 	offered := e.capacity()
 	if slows {
@@ -125,7 +119,7 @@ func overloadOver(b *testing.B, g guards, slows bool) {
 	b.ReportMetric(milliseconds(p99(gate.took, total)), "refusal-p99-ms")
 	b.ReportMetric(milliseconds(p99(refused, total)), "refusal-at-client-p99-ms")
 	b.ReportMetric(o.goodput, "goodput/capacity")
-	b.ReportMetric(float64(o.unrefused), "unclear-answers")
+	b.ReportMetric(float64(o.unclear), "unclear-answers")
 	b.ReportMetric(0, "ns/op")
 }
 

@@ -64,7 +64,7 @@ func (e *inference) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1,
 		Header: http.Header{"Content-Type": {"text/event-stream"}},
-		Body:   &tokens{engine: e, rest: service / 2},
+		Body:   &tokenBody{engine: e, rest: service / 2},
 	}, nil
 }
 
@@ -84,16 +84,16 @@ func (e *inference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tokens is the body of an answer: a token, the rest of the time, and the end.
-type tokens struct {
+// tokenBody is the body of an answer: a token, the rest of the time, and the end.
+type tokenBody struct {
 	engine *inference
 	rest   time.Duration
-	said   int
+	reads  int
 	once   sync.Once
 }
 
-func (t *tokens) Read(p []byte) (int, error) {
-	switch t.said++; t.said {
+func (t *tokenBody) Read(p []byte) (int, error) {
+	switch t.reads++; t.reads {
 	case 1:
 		return copy(p, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"), nil
 	case 2:
@@ -103,7 +103,7 @@ func (t *tokens) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-func (t *tokens) Close() error {
+func (t *tokenBody) Close() error {
 	t.once.Do(func() { <-t.engine.slots })
 	return nil
 }
@@ -119,9 +119,7 @@ func guarded(tb testing.TB, g guards, next http.RoundTripper, target string) htt
 	tb.Helper()
 	at, err := url.Parse(target)
 	require.NoError(tb, err)
-	circuits, err := breaker.New(breaker.Config{Settings: breaker.Settings{FailurePercent: -1, MaxConcurrent: g.bulkhead}})
-	require.NoError(tb, err)
-	tb.Cleanup(circuits.Close)
+	circuits := newCircuits(tb, breaker.Config{Settings: breaker.Settings{FailurePercent: -1, MaxConcurrent: g.bulkhead}})
 	p, err := proxy.New(proxy.Config{Transport: circuits.Transport(next), Target: at})
 	require.NoError(tb, err)
 	r := gin.New()
@@ -134,8 +132,8 @@ func guarded(tb testing.TB, g guards, next http.RoundTripper, target string) htt
 	return r
 }
 
-// visit is how a request was answered.
-type visit struct {
+// measurement is how a request was answered.
+type measurement struct {
 	at           time.Duration // when it came, from the begin of the load
 	code         int
 	retryAfter   string
@@ -144,11 +142,11 @@ type visit struct {
 
 // offer sends so many requests a second for a time, at random, whether or not those
 // before were answered.
-func offer(seed uint64, rate float64, d time.Duration, ask func() visit) []visit {
+func offer(seed uint64, rate float64, d time.Duration, ask func() measurement) []measurement {
 	random := rand.New(rand.NewPCG(seed, 1))
 	begin := time.Now()
 	var mu sync.Mutex
-	var all []visit
+	var all []measurement
 	var wg sync.WaitGroup
 	for next := begin; ; {
 		next = next.Add(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
@@ -169,7 +167,7 @@ func offer(seed uint64, rate float64, d time.Duration, ask func() visit) []visit
 }
 
 // split parts those that were served from those that were not.
-func split(all []visit) (served, refused []visit) {
+func split(all []measurement) (served, refused []measurement) {
 	for _, v := range all {
 		if v.code == http.StatusOK {
 			served = append(served, v)
@@ -181,7 +179,7 @@ func split(all []visit) (served, refused []visit) {
 }
 
 // p99 is the 99th percentile of a time.
-func p99(all []visit, of func(visit) time.Duration) time.Duration {
+func p99(all []measurement, of func(measurement) time.Duration) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}
@@ -193,11 +191,11 @@ func p99(all []visit, of func(visit) time.Duration) time.Duration {
 	return times[(len(times)-1)*99/100]
 }
 
-func first(v visit) time.Duration { return v.first }
-func total(v visit) time.Duration { return v.total }
+func first(v measurement) time.Duration { return v.first }
+func total(v measurement) time.Duration { return v.total }
 
 // between are those that came within a part of the time.
-func between(all []visit, from, to time.Duration) (out []visit) {
+func between(all []measurement, from, to time.Duration) (out []measurement) {
 	for _, v := range all {
 		if v.at >= from && v.at < to {
 			out = append(out, v)

@@ -11,12 +11,12 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// inside asks a handler without a network.
-func inside(h http.Handler) func() visit {
-	return func() visit {
+// inProcess asks a handler without a network.
+func inProcess(h http.Handler) func() measurement {
+	return func() measurement {
 		w := &clocked{ResponseRecorder: httptest.NewRecorder(), start: time.Now()}
 		h.ServeHTTP(w, chatRequest())
-		return visit{code: w.Code, retryAfter: w.Header().Get("Retry-After"), first: w.first, total: time.Since(w.start)}
+		return measurement{code: w.Code, retryAfter: w.Header().Get("Retry-After"), first: w.first, total: time.Since(w.start)}
 	}
 }
 
@@ -36,38 +36,38 @@ func (c *clocked) Write(p []byte) (int, error) {
 
 // overload is what a load did to a gateway, beside what no load does.
 type overload struct {
-	first, total   float64       // 99th percentiles of those served, to those without load
-	refused        time.Duration // 99th percentile
-	unrefused      int           // neither served nor refused with Retry-After
-	goodput        float64       // served to what could be served
-	served, turned int
+	first, total     float64       // 99th percentiles of those served, to those without load
+	refused          time.Duration // 99th percentile
+	unclear          int           // neither served nor refused with Retry-After
+	goodput          float64       // served to what could be served
+	served, rejected int
 }
 
 // compare sums up; slower is by what everything takes longer.
-func compare(light, all []visit, capacity float64, d time.Duration, slower float64) overload {
+func compare(light, all []measurement, capacity float64, d time.Duration, slower float64) overload {
 	served, refused := split(all)
 	o := overload{
 		first: float64(p99(served, first)) / float64(p99(light, first)) / slower, total: float64(p99(served, total)) / float64(p99(light, total)) / slower,
-		refused: p99(refused, total), goodput: float64(len(served)) / d.Seconds() / capacity * slower, served: len(served), turned: len(refused),
+		refused: p99(refused, total), goodput: float64(len(served)) / d.Seconds() / capacity * slower, served: len(served), rejected: len(refused),
 	}
 	for _, v := range refused {
 		if v.retryAfter == "" || v.code != http.StatusTooManyRequests && v.code != http.StatusServiceUnavailable {
-			o.unrefused++
+			o.unclear++
 		}
 	}
 	return o
 }
 
-// holds are the points that hold in any overload.
-func (o overload) holds(t *testing.T) {
+// assertBounds are the points that hold in any overload.
+func (o overload) assertBounds(t *testing.T) {
 	t.Helper()
-	t.Logf("p99 of first tokens %.2f, of answers %.2f times that without load; refusals within %v; goodput %.3f; %d served, %d refused", o.first, o.total, o.refused, o.goodput, o.served, o.turned)
+	t.Logf("p99 of first tokens %.2f, of answers %.2f times that without load; refusals within %v; goodput %.3f; %d served, %d refused", o.first, o.total, o.refused, o.goodput, o.served, o.rejected)
 	assert.LessOrEqual(t, o.first, 3.0)
 	assert.LessOrEqual(t, o.total, 3.0)
 	assert.LessOrEqual(t, o.refused, 10*time.Millisecond)
-	assert.Zero(t, o.unrefused)
+	assert.Zero(t, o.unclear)
 	assert.GreaterOrEqual(t, o.goodput, 0.85)
-	assert.Greater(t, o.turned, o.served/2, "it was an overload")
+	assert.Greater(t, o.rejected, o.served/2, "it was an overload")
 }
 
 const slots = 12
@@ -93,9 +93,9 @@ func TestOverload(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newInference(tt.slots)
 				h := guarded(t, tt.guards, e, "http://engine.example")
-				light := offer(1, e.capacity()/5, 10*time.Second, inside(h))
-				all := offer(2, 2*e.capacity(), 30*time.Second, inside(h))
-				compare(light, all, e.capacity(), 30*time.Second, 1).holds(t)
+				light := offer(1, e.capacity()/5, 10*time.Second, inProcess(h))
+				all := offer(2, 2*e.capacity(), 30*time.Second, inProcess(h))
+				compare(light, all, e.capacity(), 30*time.Second, 1).assertBounds(t)
 			})
 		})
 	}
@@ -107,7 +107,7 @@ func TestOverloadWithoutGuards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newInference(slots)
 		h := guarded(t, guards{}, e, "http://engine.example")
-		all := offer(2, 2*e.capacity(), 10*time.Second, inside(h))
+		all := offer(2, 2*e.capacity(), 10*time.Second, inProcess(h))
 		assert.Greater(t, p99(all, total), 5*time.Second)
 	})
 }
@@ -129,17 +129,17 @@ func TestOverloadCapacityLoss(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newInference(slots)
 				h := guarded(t, guards{adaptive: &ratelimit.AdaptiveConfig{}}, e, "http://engine.example")
-				light := offer(1, e.capacity()/5, 10*time.Second, inside(h))
+				light := offer(1, e.capacity()/5, 10*time.Second, inProcess(h))
 				time.AfterFunc(each, func() { change.lose(e) })
 				time.AfterFunc(2*each, func() { change.regain(e) })
-				all := offer(2, 2*e.capacity(), 3*each, inside(h))
-				part := func(from time.Duration) []visit { return between(all, from, from+each-settles) }
+				all := offer(2, 2*e.capacity(), 3*each, inProcess(h))
+				part := func(from time.Duration) []measurement { return between(all, from, from+each-settles) }
 				t.Log("before")
-				compare(light, part(settles), e.capacity(), each-settles, 1).holds(t)
+				compare(light, part(settles), e.capacity(), each-settles, 1).assertBounds(t)
 				t.Log("half of it is lost")
-				compare(light, part(each+settles), e.capacity()/2*change.slower, each-settles, change.slower).holds(t)
+				compare(light, part(each+settles), e.capacity()/2*change.slower, each-settles, change.slower).assertBounds(t)
 				t.Log("it is back")
-				compare(light, part(2*each+settles), e.capacity(), each-settles, 1).holds(t)
+				compare(light, part(2*each+settles), e.capacity(), each-settles, 1).assertBounds(t)
 			})
 		})
 	}

@@ -59,10 +59,10 @@ func TestConversationsStay(t *testing.T) {
 	assert.Greater(t, len(homes), 1)
 }
 
-// ticking is a server that streams ten tokens, one every so often.
-func ticking(t *testing.T, every time.Duration) *httptest.Server {
+// tickingUpstream is a server that streams ten tokens, one every so often.
+func tickingUpstream(t *testing.T, every time.Duration) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "text/event-stream")
 		tick := time.NewTicker(every)
@@ -78,13 +78,12 @@ func ticking(t *testing.T, every time.Duration) *httptest.Server {
 		}
 		_, _ = io.WriteString(w, "data: [DONE]\n\n")
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 
 // Streams go where tokens come fast, and the private port says so.
 func TestCadencePrefersTheFast(t *testing.T) {
-	fast, slow := ticking(t, 20*time.Millisecond), ticking(t, 200*time.Millisecond)
+	fast, slow := tickingUpstream(t, 20*time.Millisecond), tickingUpstream(t, 200*time.Millisecond)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"policy": "cadence", "endpoints": [{"url": %q}, {"url": %q}]}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": ["stream"]}]}`, ports, fast.URL, slow.URL))
 	client := newClient(t, 8)
@@ -133,7 +132,7 @@ func TestHashBySubject(t *testing.T) {
 	homes := map[int]bool{}
 	for _, key := range keys {
 		for range 3 {
-			require.Equal(t, http.StatusOK, p.with(client, small, "X-Api-Key", key).StatusCode)
+			require.Equal(t, http.StatusOK, p.sendChat(client, smallChat, "X-Api-Key", key).StatusCode)
 		}
 		home := slices.IndexFunc(servers, func(s *model) bool { return s.calls.Swap(0) == 3 })
 		require.GreaterOrEqual(t, home, 0)

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,23 +29,6 @@ type process struct {
 	token           string
 	stderr          *lockedBuffer
 	exited          chan struct{}
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // ports lets the system choose both ports.
@@ -114,21 +95,56 @@ func (p *process) wait() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// admin asks the private port.
-func (p *process) admin(method, path, body string, header ...string) (int, string) {
+// response is a response without its body.
+type response struct {
+	StatusCode int
+	Header     http.Header
+	Proto      string
+}
+
+// send sends a request with headers, given in pairs, and reads the response.
+func (p *process) send(client *http.Client, method, url, body string, header ...string) (response, string) {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, p.private+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(p.t.Context(), method, url, strings.NewReader(body))
 	require.NoError(p.t, err)
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
 	}
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	req.Host = req.Header.Get("Host") // "": that of the URL
 	res, err := client.Do(req)
 	require.NoError(p.t, err)
 	defer func() { _ = res.Body.Close() }()
 	text, err := io.ReadAll(res.Body)
 	require.NoError(p.t, err)
-	return res.StatusCode, string(text)
+	return response{res.StatusCode, res.Header, res.Proto}, string(text)
+}
+
+// sendChat sends a chat request without a credential of its own.
+func (p *process) sendChat(client *http.Client, body string, header ...string) response {
+	p.t.Helper()
+	res, _ := p.send(client, http.MethodPost, p.public+"/v1/chat/completions", body, append([]string{"Content-Type", "application/json"}, header...)...)
+	return res
+}
+
+// sendText is sendChat as a caller, and returns the body, too.
+func (p *process) sendText(client *http.Client, body string, header ...string) (response, string) {
+	p.t.Helper()
+	return p.send(client, http.MethodPost, p.public+"/v1/chat/completions", body, append([]string{"Content-Type", "application/json", "Authorization", "Bearer caller"}, header...)...)
+}
+
+// sendWithKey sends JSON to a path with an API key.
+func (p *process) sendWithKey(client *http.Client, method, path, key, body string, header ...string) (int, string) {
+	p.t.Helper()
+	res, text := p.send(client, method, p.public+path, body, append([]string{"Authorization", "Bearer " + key, "Content-Type", "application/json"}, header...)...)
+	return res.StatusCode, text
+}
+
+// admin sends a request to the private port.
+func (p *process) admin(method, path, body string, header ...string) (int, string) {
+	p.t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, text := p.send(client, method, p.private+path, body, header...)
+	return res.StatusCode, text
 }
 
 var profileTotal = regexp.MustCompile(`goroutine profile: total (\d+)`)
@@ -153,9 +169,9 @@ func (p *process) goroutines() int {
 	return n
 }
 
-// settled waits until the number of goroutines no longer changes: some start
+// settledGoroutines waits until the number of goroutines no longer changes: some start
 // after the first lines are printed.
-func (p *process) settled() int {
+func (p *process) settledGoroutines() int {
 	p.t.Helper()
 	last, same := 0, 0
 	require.Eventually(p.t, func() bool {
@@ -169,7 +185,13 @@ func (p *process) settled() int {
 	return last
 }
 
-// inflight is the number of exchanges that the endpoints are busy with.
+// awaitIdle waits until no exchange is in flight at any endpoint.
+func (p *process) awaitIdle() {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool { return p.inflight() == 0 }, patience, 10*time.Millisecond)
+}
+
+// inflight is the number of exchanges in flight at the endpoints.
 func (p *process) inflight() int {
 	p.t.Helper()
 	_, text := p.admin(http.MethodGet, "/admin/upstreams", "")
@@ -184,14 +206,6 @@ func (p *process) inflight() int {
 	return n
 }
 
-// client has connections of its own, which are closed with the test.
-func newClient(t *testing.T, connections int) *http.Client {
-	t.Helper()
-	transport := &http.Transport{MaxIdleConnsPerHost: connections, MaxIdleConns: connections}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
-}
-
 // chat is a request to the gateway as any client would make it.
 func (p *process) chat(client *http.Client, user, body string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
@@ -204,9 +218,9 @@ func (p *process) chat(client *http.Client, user, body string) (*http.Response, 
 	return client.Do(req)
 }
 
-// fronting is the configuration of a gateway before two servers, with the
+// twoVersions is the configuration of a gateway before two servers, with the
 // weights of the example's table.
-func fronting(stable, canary string, weights [2]int) string {
+func twoVersions(stable, canary string, weights [2]int) string {
 	return fmt.Sprintf(`{%s,
 	"upstreams": {"v1.2": {"endpoints": [{"url": %q}]}, "v1.3": {"endpoints": [{"url": %q}]}},
 	"groups": [{"path": "/v1", "routing": {"sticky_header": "X-User-Id", "table": {"routes": [

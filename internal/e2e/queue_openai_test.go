@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -43,21 +42,20 @@ func runLoop(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// queued is a gateway with a queue, as one is put together from the packages.
-type queued struct {
+// queueGateway is a gateway with a queue, as one is put together from the packages.
+type queueGateway struct {
 	url   string
 	keys  map[string]string
 	queue *queue.Queue
 }
 
-// newQueued puts one together in front of an upstream.
-func newQueued(t *testing.T, upstream http.Handler, limit ratelimit.Config, change func(*queue.Config)) *queued {
+// newQueueGateway puts one together in front of an upstream.
+func newQueueGateway(t *testing.T, upstream http.Handler, limit ratelimit.Config, change func(*queue.Config)) *queueGateway {
 	t.Helper()
-	up := httptest.NewServer(upstream)
-	t.Cleanup(up.Close)
+	up := newServer(t, upstream)
 	target, err := url.Parse(up.URL)
 	require.NoError(t, err)
-	g := &queued{keys: map[string]string{}}
+	g := &queueGateway{keys: map[string]string{}}
 	file := filepath.Join(t.TempDir(), "keys.json")
 	for _, name := range []string{"ann", "bob"} {
 		g.keys[name], err = auth.AddKey(file, auth.DefaultPrefix, auth.KeyEntry{Subject: name})
@@ -106,13 +104,12 @@ func newQueued(t *testing.T, upstream http.Handler, limit ratelimit.Config, chan
 
 	r := gin.New()
 	g.queue.Routes(r.Group("/v1", authn.Middleware()))
-	s := httptest.NewServer(r)
-	t.Cleanup(s.Close)
+	s := newServer(t, r)
 	g.url = s.URL
 	return g
 }
 
-func (g *queued) sdk(t *testing.T, user string) openai.Client {
+func (g *queueGateway) sdk(t *testing.T, user string) openai.Client {
 	t.Helper()
 	return openai.NewClient(option.WithBaseURL(g.url+"/v1"), option.WithAPIKey(g.keys[user]), option.WithHTTPClient(newClient(t, 4)))
 }
@@ -208,7 +205,7 @@ func download(t *testing.T, sdk *openai.Client, id string) string {
 // The SDK drives a batch from the file to the answers, through auth, limits and proxy.
 func TestQueueOpenAISDK(t *testing.T) {
 	model := &completions{seen: map[string]int{}}
-	g := newQueued(t, model, ratelimit.Config{Key: auth.Subject, Rate: 100, Burst: 5}, func(*queue.Config) {})
+	g := newQueueGateway(t, model, ratelimit.Config{Key: auth.Subject, Rate: 100, Burst: 5}, func(*queue.Config) {})
 	sdk := g.sdk(t, "ann")
 	prompts := []string{"one", "busy", "bad", "cut"}
 	for i := range 20 {
@@ -266,7 +263,7 @@ func requireStatus(t *testing.T, err error, status int) {
 
 // What the SDK says of batches that are not to be.
 func TestQueueOpenAISDKRefusals(t *testing.T) {
-	g := newQueued(t, &completions{seen: map[string]int{}}, ratelimit.Config{Key: auth.Subject, Rate: 1000}, func(cfg *queue.Config) { cfg.Workers = -1 })
+	g := newQueueGateway(t, &completions{seen: map[string]int{}}, ratelimit.Config{Key: auth.Subject, Rate: 1000}, func(cfg *queue.Config) { cfg.Workers = -1 })
 	ann, bob := g.sdk(t, "ann"), g.sdk(t, "bob")
 	b := finished(t, &ann, submit(t, &ann, input("one")+`{"custom_id":"x"}`).ID)
 	assert.Equal(t, openai.BatchStatusFailed, b.Status)

@@ -45,12 +45,12 @@ func scripts(server *redistest.Server) int {
 	return n
 }
 
-// sharing is what eight replicas did with one limit of requests.
-type sharing struct{ admitted, perRequest, worst float64 }
+// shareResult is what eight replicas did with one limit of requests.
+type shareResult struct{ admitted, perRequest, worst float64 }
 
 // share sends three times what a limit allows through eight replicas, to some more
 // than to others.
-func share(tb testing.TB, d time.Duration) sharing {
+func share(tb testing.TB, d time.Duration) shareResult {
 	tb.Helper()
 	const rate, burst, replicas = 800, 80, 8
 	server := redistest.Start(tb)
@@ -97,7 +97,7 @@ func share(tb testing.TB, d time.Duration) sharing {
 		worst = max(worst, i-first+1)
 	}
 	require.Greater(tb, float64(sent.Load()), 2*rate*d.Seconds(), "the load was sent")
-	return sharing{
+	return shareResult{
 		admitted:   float64(len(admitted)) / (rate*took + burst),
 		perRequest: float64(scripts(server)-before) / float64(sent.Load()),
 		worst:      float64(worst) / (rate + burst),
@@ -112,10 +112,10 @@ func TestEightReplicasShareALimit(t *testing.T) {
 	assert.LessOrEqual(t, got.perRequest, 0.3)
 }
 
-// heldUp measures, until it is asked, by how much a goroutine that wants to run every
+// measureSchedulerDelay measures, until it is asked, by how much a goroutine that wants to run every
 // few milliseconds is late at worst: on a busy machine what was charged at one time is
 // booked at another.
-func heldUp() func() time.Duration {
+func measureSchedulerDelay() func() time.Duration {
 	stop, worst := make(chan struct{}), make(chan time.Duration)
 	go func() {
 		var most time.Duration
@@ -143,7 +143,7 @@ func tokensAt(tb testing.TB, overload float64) (utilisation, worst, allowed floa
 	const minute, perMinute, burst, replicas = 3 * time.Second, 30_000, 5_000, 4
 	const late = 20 * time.Millisecond // by which tokens may be booked after they were charged
 	server := redistest.Start(tb)      // skips, so nothing may run before it
-	held := heldUp()                   // by which this machine holds everybody up
+	held := measureSchedulerDelay()    // by which this machine holds everybody up
 	load := &chatter.Load{Random: rand.New(rand.NewPCG(1, 2)), Input: 100, Output: 75, Speed: 10 * time.Millisecond}
 	var handlers []http.Handler
 	for range replicas {

@@ -22,25 +22,24 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// storyteller streams three tokens after a while; of every so many streams one breaks off.
-type storyteller struct {
+// threeTokenModel streams three tokens after a while; of every so many streams one breaks off.
+type threeTokenModel struct {
 	*httptest.Server
 
-	asked    atomic.Int64
-	breaking atomic.Int64 // 0: none
-	pause    atomic.Int64 // before the first token
+	calls      atomic.Int64
+	breakEvery atomic.Int64 // 0: none
+	pause      atomic.Int64 // before the first token
 }
 
-func newStoryteller(t *testing.T) *storyteller {
+func newThreeTokenModel(t *testing.T) *threeTokenModel {
 	t.Helper()
-	m := new(storyteller)
-	m.Server = httptest.NewServer(m)
-	t.Cleanup(m.Close)
+	m := new(threeTokenModel)
+	m.Server = newServer(t, m)
 	return m
 }
 
-func (m *storyteller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	n, every := m.asked.Add(1), m.breaking.Load()
+func (m *threeTokenModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n, every := m.calls.Add(1), m.breakEvery.Load()
 	_, _ = io.Copy(io.Discard, r.Body)
 	w.Header().Set("Content-Type", "text/event-stream")
 	time.Sleep(time.Duration(m.pause.Load()))
@@ -92,14 +91,14 @@ func (p *process) rollout() rolloutRow {
 	return rows[0]
 }
 
-// decide does what somebody does by hand.
-func (p *process) decide(action string) (int, string) {
+// rolloutAction does what somebody does by hand.
+func (p *process) rolloutAction(action string) (int, string) {
 	p.t.Helper()
 	return p.admin(http.MethodPost, "/admin/rollouts/"+url.PathEscape("chat/large:new")+"/"+action, "")
 }
 
-// users has so many ask, a stream each, and returns their versions.
-func (p *process) users(from, n int) map[string]string {
+// sendAsUsers has so many ask, a stream each, and returns their versions.
+func (p *process) sendAsUsers(from, n int) map[string]string {
 	p.t.Helper()
 	versions, mu := make(map[string]string, n), sync.Mutex{}
 	var wg sync.WaitGroup
@@ -135,12 +134,12 @@ func (p *process) users(from, n int) map[string]string {
 // A good version gets all users, step by step, and none of them loses it on the way; a
 // reload in between does not begin anew.
 func TestRolloutToItsEnd(t *testing.T) {
-	old, canary := newStoryteller(t), newStoryteller(t)
+	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL)
 	p := start(t, config)
 	had := map[string]bool{}
 	follow := func() {
-		for user, version := range p.users(0, 200) {
+		for user, version := range p.sendAsUsers(0, 200) {
 			assert.False(t, had[user] && version == "old", "user %s lost the new version", user)
 			had[user] = had[user] || version == "new"
 		}
@@ -154,13 +153,13 @@ func TestRolloutToItsEnd(t *testing.T) {
 			config = strings.Replace(config, `"stages"`, `"stream": {"idle": "4m"}, "stages"`, 1)
 			p.write(config)
 		}
-		p.users(next, 400)
+		p.sendAsUsers(next, 400)
 		next += 400
 		follow()
 	}
 	row := p.rollout()
 	require.Equal(t, "done", row.State, "%+v", row)
-	for _, version := range p.users(0, 50) {
+	for _, version := range p.sendAsUsers(0, 50) {
 		require.Equal(t, "new", version)
 	}
 	_, metrics := p.admin(http.MethodGet, "/metrics", "")
@@ -177,21 +176,21 @@ func withoutChecks(r rolloutRow) rolloutRow {
 
 // A version whose streams break off after their first token is found out, although each
 // began with status 200, and stays taken back after a restart until somebody decides.
-func TestRolloutIsTakenBack(t *testing.T) {
-	old, canary := newStoryteller(t), newStoryteller(t)
-	canary.breaking.Store(3)
+func TestRolloutRollsBack(t *testing.T) {
+	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
+	canary.breakEvery.Store(3)
 	dir := filepath.Join(t.TempDir(), "r")
 	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, dir), old.URL, canary.URL)
 	p := start(t, config)
 	asked := 0
 	for ; asked < 2000 && p.rollout().State == "running"; asked += 40 {
-		p.users(asked, 40)
+		p.sendAsUsers(asked, 40)
 	}
 	row := p.rollout()
 	require.Equal(t, "rolled_back", row.State, "%+v", row)
 	require.Contains(t, row.Reason, "failures: ")
 	t.Logf("after %d users: %s", asked, row.Reason)
-	for _, version := range p.users(0, 50) {
+	for _, version := range p.sendAsUsers(0, 50) {
 		require.Equal(t, "old", version)
 	}
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), `"msg":"rollout rolled_back"`) }, 5*time.Second, 10*time.Millisecond)
@@ -201,11 +200,11 @@ func TestRolloutIsTakenBack(t *testing.T) {
 
 	p = start(t, config)
 	require.Equal(t, "rolled_back", p.rollout().State)
-	status, text := p.decide("promote")
+	status, text := p.rolloutAction("promote")
 	require.Equal(t, http.StatusConflict, status, text)
-	status, text = p.decide("nonsense")
+	status, text = p.rolloutAction("nonsense")
 	require.Equal(t, http.StatusNotFound, status, text)
-	status, text = p.decide("restart")
+	status, text = p.rolloutAction("restart")
 	require.Equal(t, http.StatusOK, status, text)
 	require.InDelta(t, 0.2, p.rollout().Share, 0)
 }
@@ -225,25 +224,18 @@ func awaitSaved(t *testing.T, dir, text string) {
 
 // Users' verdicts count: two of three are unhappy with the new version.
 func TestRolloutFeedback(t *testing.T) {
-	old, canary := newStoryteller(t), newStoryteller(t)
+	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	p := start(t, fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL))
 	say := func(user, body string) (int, string) {
-		req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, p.public+"/v1/feedback", strings.NewReader(body))
-		req.Header.Set("Content-Type", "application/json")
-		req.Header.Set("X-User-Id", user)
-		res, err := http.DefaultClient.Do(req)
-		require.NoError(t, err)
-		defer func() { _ = res.Body.Close() }()
-		text, err := io.ReadAll(res.Body)
-		require.NoError(t, err)
-		return res.StatusCode, string(text)
+		res, text := p.send(http.DefaultClient, http.MethodPost, p.public+"/v1/feedback", body, "Content-Type", "application/json", "X-User-Id", user)
+		return res.StatusCode, text
 	}
 	status, text := say("1", `{"model":"chat/large"}`)
 	require.Equal(t, http.StatusBadRequest, status, text)
-	status, text = p.decide("pause")
+	status, text = p.rolloutAction("pause")
 	require.Equal(t, http.StatusOK, status, text)
 	i := 0
-	for user, version := range p.users(0, 300) {
+	for user, version := range p.sendAsUsers(0, 300) {
 		if i++; p.rollout().State != "paused" {
 			break
 		}
@@ -258,16 +250,16 @@ func TestRolloutFeedback(t *testing.T) {
 
 // Two gateways on one Redis are at the same step.
 func TestRolloutOfTwoGateways(t *testing.T) {
-	old, canary := newStoryteller(t), newStoryteller(t)
+	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	server := redistest.Start(t)
 	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"redis": {"addresses": [%q], "replicas": 2, "timeout": "1s"},`, server.Addr), old.URL, canary.URL)
 	config = strings.Replace(config, `"dwell": "1s"`, `"dwell": "1h"`, 1)
 	one, two := start(t, config), start(t, config)
-	status, text := one.decide("promote")
+	status, text := one.rolloutAction("promote")
 	require.Equal(t, http.StatusOK, status, text)
 	require.Eventually(t, func() bool { return two.rollout().Step == 1 }, 20*time.Second, 100*time.Millisecond)
-	require.Equal(t, one.users(0, 100), two.users(0, 100))
-	status, text = two.decide("rollback")
+	require.Equal(t, one.sendAsUsers(0, 100), two.sendAsUsers(0, 100))
+	status, text = two.rolloutAction("rollback")
 	require.Equal(t, http.StatusOK, status, text)
 	require.Eventually(t, func() bool { return one.rollout().State == "rolled_back" }, 20*time.Second, 100*time.Millisecond)
 }
@@ -293,9 +285,9 @@ func TestRolloutMoves(t *testing.T) {
 		return fmt.Sprintf(rolloutConfig, where, "http://127.0.0.1:1", "http://127.0.0.1:1")
 	}
 	p := start(t, config(fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir())))
-	status, text := p.decide("promote")
+	status, text := p.rolloutAction("promote")
 	require.Equal(t, http.StatusOK, status, text)
-	status, text = p.decide("rollback")
+	status, text = p.rolloutAction("rollback")
 	require.Equal(t, http.StatusOK, status, text)
 	before := p.rollout()
 	server := redistest.Start(t)
@@ -311,7 +303,7 @@ func TestRolloutMoves(t *testing.T) {
 		require.Equal(t, before.Reason, after.Reason)
 		require.Zero(t, after.Share)
 	}
-	status, text = p.decide("restart")
+	status, text = p.rolloutAction("restart")
 	require.Equal(t, http.StatusOK, status, text)
 	require.Equal(t, "running", p.rollout().State)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -23,15 +24,15 @@ type scene struct {
 	Extra                  map[string]any `json:",omitempty"`
 }
 
-// outcome is what the SDK made of the response.
-type outcome struct {
+// sdkOutcome is what the SDK made of the response.
+type sdkOutcome struct {
 	Text, Finish, Tool string
 	Usage              int
 	Failed             string // code of a response.failed
-	Error              *raised
+	Error              *sdkError
 }
 
-type raised struct {
+type sdkError struct {
 	Class   string
 	Status  int
 	Code    string
@@ -108,9 +109,9 @@ func TestSDKsForGo(t *testing.T) {
 			t.Parallel()
 			program := buildSDK(t, module)
 			p := startSDKUpstream(t, sdkUpstream(t).URL)
-			var got map[string]outcome
+			var got map[string]sdkOutcome
 			p.run(t, "", &got, program)
-			judgeSDK(t, module, got, "chat", "responses")
+			checkSDK(t, module, got, "chat", "responses")
 		})
 	}
 }
@@ -141,8 +142,8 @@ func buildSDK(t *testing.T, module string) string {
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOWORK=off", "GOFLAGS=-mod=readonly")
 	out, err := cmd.CombinedOutput()
-	if err != nil && bytes.Contains(out, []byte("GOPROXY=off")) && os.Getenv("GINFER_REQUIRE_SDKS") != "1" {
-		t.Skipf("no SDK: it needs `make sdks`: %s", out)
+	if err != nil && bytes.Contains(out, []byte("GOPROXY=off")) {
+		need.Missing(t, "GINFER_REQUIRE_SDKS", "no SDK: it needs `make sdks`: %s", out)
 	}
 	require.NoError(t, err, "%s", out)
 	return program
@@ -152,12 +153,12 @@ func TestSDKsForJavaScript(t *testing.T) {
 	t.Parallel()
 	needClients(t)
 	p := startSDKUpstream(t, sdkUpstream(t).URL)
-	var got map[string]map[string]outcome
+	var got map[string]map[string]sdkOutcome
 	p.run(t, "clients", &got, "node", "sdks.mjs")
-	judgeSDK(t, "openai", got["openai"], "chat", "responses")
-	judgeSDK(t, "anthropic", got["anthropic"], "messages")
-	judgeSDK(t, "google", got["google"], "gemini")
-	judgeSDK(t, "vercel", got["vercel"], "chat", "responses", "messages")
+	checkSDK(t, "openai", got["openai"], "chat", "responses")
+	checkSDK(t, "anthropic", got["anthropic"], "messages")
+	checkSDK(t, "google", got["google"], "gemini")
+	checkSDK(t, "vercel", got["vercel"], "chat", "responses", "messages")
 }
 
 // A stream that pauses everywhere has comments between its events, and is else as it was.

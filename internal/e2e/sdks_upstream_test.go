@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -23,9 +22,7 @@ func sdkUpstream(t *testing.T) *httptest.Server {
 		mux.HandleFunc("POST /early"+path, form.serve)
 	}
 	mux.HandleFunc("POST /{version}/models/{call}", gemini)
-	s := httptest.NewServer(mux)
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	t.Cleanup(s.Close)
+	s := newQuietServer(t, mux)
 	return s
 }
 
@@ -60,14 +57,8 @@ func chatWire() *sdkWire {
 	}
 }
 
-// typed is an event with its type, as the field and within.
-func typed(data string) string {
-	var e struct{ Type string }
-	if err := json.Unmarshal([]byte(data), &e); err != nil {
-		panic(err)
-	}
-	return "event: " + e.Type + "\ndata: " + data
-}
+// typed is an event of typedOf without the blank line at its end.
+func typed(data string) string { return strings.TrimSuffix(typedOf(data), "\n\n") }
 
 func responsesWire() *sdkWire {
 	const response = `{"id":"resp_1","object":"response","created_at":1,"model":"m","status":%q,"error":%s,"output":[%s],"usage":%s}`
@@ -138,15 +129,15 @@ func gemini(w http.ResponseWriter, r *http.Request) {
 	const part = `data: {"candidates":[{"content":{"role":"model","parts":[{"text":%q}]},"index":0%s}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5}}`
 	events := []string{fmt.Sprintf(part, "hel", ""), fmt.Sprintf(part, "lo", `,"finishReason":"STOP"`)}
 	if strings.HasPrefix(r.PathValue("call"), "pauses:") {
-		falter(w, r, events)
+		writeWithPauses(w, r, events)
 		return
 	}
-	tell(w, events...)
+	writeEvents(w, events...)
 }
 
 // serve plays the script that the model names.
 func (a *sdkWire) serve(w http.ResponseWriter, r *http.Request) {
-	model, stream, usage := asked(r)
+	model, stream, usage := decodeRequest(r)
 	switch {
 	case model == "quota" || model == "context":
 		a.refuse(w, model)
@@ -158,26 +149,26 @@ func (a *sdkWire) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	switch model {
 	case "quota-event":
-		tell(w, a.event(a.quota))
+		writeEvents(w, a.event(a.quota))
 		return
 	case "context-event":
-		tell(w, a.event(a.context))
+		writeEvents(w, a.event(a.context))
 		return
 	case "late":
-		tell(w, slices.Concat(a.opening, a.text, []string{a.event(a.quota)})...)
+		writeEvents(w, slices.Concat(a.opening, a.text, []string{a.event(a.quota)})...)
 	case "cut":
-		tell(w, slices.Concat(a.opening, a.text)...)
+		writeEvents(w, slices.Concat(a.opening, a.text)...)
 		panic(http.ErrAbortHandler)
 	case "pauses", "early":
-		falter(w, r, a.events(a.text, usage))
+		writeWithPauses(w, r, a.events(a.text, usage))
 	case "unmarked":
 		events := a.events(a.text, usage)
-		tell(w, events[:len(events)-1]...)
+		writeEvents(w, events[:len(events)-1]...)
 	case "tools":
 		events := strings.Join(a.events(a.tool, usage), "\n\n")
-		tell(w, strings.Replace(events, a.stop, a.call, 1))
+		writeEvents(w, strings.Replace(events, a.stop, a.call, 1))
 	default:
-		tell(w, a.events(a.text, usage)...)
+		writeEvents(w, a.events(a.text, usage)...)
 	}
 }
 
@@ -203,8 +194,8 @@ func (a *sdkWire) refuse(w http.ResponseWriter, model string) {
 	_, _ = io.WriteString(w, a.context)
 }
 
-// falter sends a stream with pauses before, within and after each event.
-func falter(w http.ResponseWriter, r *http.Request, events []string) {
+// writeWithPauses sends a stream with pauses before, within and after each event.
+func writeWithPauses(w http.ResponseWriter, r *http.Request, events []string) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	pause := time.NewTicker(50 * time.Millisecond)
 	defer pause.Stop()

@@ -22,7 +22,7 @@ import (
 // makes httputil.ReverseProxy cut streams (golang/go#40747).
 func eventServer(t *testing.T, events int) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -35,7 +35,6 @@ func eventServer(t *testing.T, events int) *httptest.Server {
 		}
 		_, _ = io.WriteString(w, "data: [DONE]\n\n")
 	}))
-	t.Cleanup(s.Close)
 	return s
 }
 
@@ -44,16 +43,13 @@ func TestAThousandConcurrentPostStreamsAreWhole(t *testing.T) {
 	upstream := eventServer(t, events)
 	target, err := url.Parse(upstream.URL)
 	require.NoError(t, err)
-	transport, err := proxy.NewTransport(proxy.TransportConfig{})
-	require.NoError(t, err)
-	t.Cleanup(transport.CloseIdleConnections)
+	transport := newTransport(t, proxy.TransportConfig{})
 	p, err := proxy.New(proxy.Config{Transport: transport, Target: target})
 	require.NoError(t, err)
 	r := gin.New()
 	r.Use(gin.Recovery())
 	r.POST("/stream", p.Handler())
-	gateway := httptest.NewServer(r)
-	t.Cleanup(gateway.Close)
+	gateway := newServer(t, r)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: streams}}
 	t.Cleanup(client.CloseIdleConnections)
 

@@ -28,7 +28,7 @@ func TestTenantsHeldBytes(t *testing.T) {
 	for _, proto := range []string{"h1", "h2"} {
 		t.Run(proto, func(t *testing.T) {
 			t.Parallel()
-			judge(t, knownTenants.has("held bytes", proto), heldBytes(t, proto))
+			expectNone(t, heldBytes(t, proto))
 		})
 	}
 }
@@ -41,8 +41,8 @@ func heldBytes(t *testing.T, proto string) (problems []string) {
 	for range uploads {
 		w, err := newWire(t.Context(), g.addr(), proto)
 		require.NoError(t, err)
-		w.head(rawRequest{path: "/raw/files", caller: "hostile", length: 32 << 20}, false)
-		w.part(strings.Repeat("a", part), false)
+		w.writeHead(rawRequest{path: "/raw/files", caller: "hostile", length: 32 << 20}, false)
+		w.writeBody(strings.Repeat("a", part), false)
 		held = append(held, w)
 	}
 	refused := 0
@@ -51,7 +51,7 @@ func heldBytes(t *testing.T, proto string) (problems []string) {
 	for _, w := range held {
 		wg.Go(func() {
 			_ = w.SetReadDeadline(time.Now().Add(4 * time.Second))
-			status := w.code()
+			status := w.statusCode()
 			mu.Lock()
 			defer mu.Unlock()
 			if status == http.StatusServiceUnavailable {
@@ -63,36 +63,36 @@ func heldBytes(t *testing.T, proto string) (problems []string) {
 	if most := budget / 4 / part; refused < uploads-most {
 		problems = append(problems, fmt.Sprintf("%d of %d uploads were refused, room is for %d", refused, uploads, most))
 	}
-	problems = append(problems, g.good(t.Context(), proto)...)
+	problems = append(problems, g.goodRequestProblems(t.Context(), proto)...)
 	for _, w := range held {
 		w.abort()
 	}
-	problems = append(problems, g.settle()...)
+	problems = append(problems, g.awaitIdle()...)
 	return append(problems, g.blamed()...)
 }
 
 // Slow uploads, large bodies and streams that are held open by one caller leave others
 // served, and nothing behind when it has left.
-func TestTenantsHold(t *testing.T) { // not parallel: goroutines are counted
+func TestTenantsHeldResources(t *testing.T) { // not parallel: goroutines are counted
 	for _, proto := range []string{"h1", "h2"} {
 		for name, does := range map[string]func(w *wire){
 			"slow uploads": func(w *wire) {
-				w.head(rawRequest{length: 1000}, false)
-				w.part(`{"model":`, false)
+				w.writeHead(rawRequest{length: 1000}, false)
+				w.writeBody(`{"model":`, false)
 			},
 			"slow uploads that are streamed": func(w *wire) {
-				w.head(rawRequest{path: "/raw/files", length: 1 << 20}, false)
-				w.part(streamedPart, false)
+				w.writeHead(rawRequest{path: "/raw/files", length: 1 << 20}, false)
+				w.writeBody(streamedPart, false)
 			},
-			"uploads that never begin": func(w *wire) { w.head(rawRequest{length: 32 << 20}, false) },
+			"uploads that never begin": func(w *wire) { w.writeHead(rawRequest{length: 32 << 20}, false) },
 			"held streams": func(w *wire) {
-				w.head(rawRequest{length: len(streamBody)}, false)
-				w.part(streamBody, true)
-				w.until("hello")
+				w.writeHead(rawRequest{length: len(streamBody)}, false)
+				w.writeBody(streamBody, true)
+				w.readUntil("hello")
 			},
 		} {
 			t.Run(name+"/"+proto, func(t *testing.T) {
-				judge(t, knownTenants.has(name, proto), holding(t, proto, does))
+				expectNone(t, heldResources(t, proto, does))
 			})
 		}
 	}
@@ -105,10 +105,10 @@ const (
 	perHeld     = 12
 )
 
-func holding(t *testing.T, proto string, does func(*wire)) (problems []string) {
+func heldResources(t *testing.T, proto string, does func(*wire)) (problems []string) {
 	t.Helper()
-	g := chainSetup{urls: []string{blameUpstream(t, stops("text/event-stream", []string{roleEvent, tokenEvent}), make(chan struct{}, 2*tenantsHeld)).URL}}.start(t)
-	require.Empty(t, g.good(t.Context(), proto))
+	g := chainSetup{urls: []string{blameUpstream(t, stopAfter("text/event-stream", []string{roleEvent, tokenEvent}), make(chan struct{}, 2*tenantsHeld)).URL}}.start(t)
+	require.Empty(t, g.goodRequestProblems(t.Context(), proto))
 	before := runtime.NumGoroutine()
 	wires := make([]*wire, tenantsHeld)
 	each(tenantsHeld, 16, func(i int) {
@@ -122,7 +122,7 @@ func holding(t *testing.T, proto string, does func(*wire)) (problems []string) {
 	if cost := (during - before) / tenantsHeld; cost > perHeld {
 		problems = append(problems, fmt.Sprintf("%d goroutines for each", cost))
 	}
-	for i, s := range loadOf(t.Context(), 50, time.Second, func(int) int { return g.goodOnce(t, proto, "other") })() {
+	for i, s := range loadOf(t.Context(), 50, time.Second, func(int) int { return g.sendGood(t, proto, "other") })() {
 		if s.status != http.StatusOK || s.ended.Sub(s.at) > time.Second {
 			problems = append(problems, fmt.Sprintf("good request %d: %d after %v", i, s.status, s.ended.Sub(s.at)))
 		}
@@ -132,13 +132,15 @@ func holding(t *testing.T, proto string, does func(*wire)) (problems []string) {
 			wires[i].abort()
 		}
 	})
-	problems = append(problems, g.settle()...)
+	problems = append(problems, g.awaitIdle()...)
 	problems = append(problems, g.blamed()...)
-	problems = append(problems, g.good(t.Context(), proto)...)
-	left := func() bool { return runtime.NumGoroutine() <= before+50 } // idle connections, kept for the next request
-	if !assert.Eventually(new(silent), left, chainSettles, 10*time.Millisecond) {
-		problems = append(problems, fmt.Sprintf("%d goroutines before, %d after", before, runtime.NumGoroutine()))
-	}
+	problems = append(problems, g.goodRequestProblems(t.Context(), proto)...)
+	problems = append(problems, awaitNone(func() []string {
+		if n := runtime.NumGoroutine(); n > before+50 { // idle connections, kept for the next request
+			return []string{fmt.Sprintf("%d goroutines before, %d after", before, n)}
+		}
+		return nil
+	})...)
 	t.Logf("goroutines: %d before, %d with %d held, %d after", before, during, tenantsHeld, runtime.NumGoroutine())
 	return problems
 }

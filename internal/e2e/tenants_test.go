@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"testing"
 	"time"
@@ -14,18 +13,15 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// knownTenants are the cases in which one caller is known to take what is the others'.
-var knownTenants = knownFailure{}
-
-// hostile is how an endpoint serves the requests of one caller: it fails with each. What
+// hostileCaller is how an endpoint serves the requests of one caller: it fails with each. What
 // it does for others is right.
-type hostile struct {
-	name string
-	does http.HandlerFunc
-	path func(i int) string // nil: the same as everybody's
+type hostileCaller struct {
+	name     string
+	upstream http.HandlerFunc
+	path     func(i int) string // nil: the same as everybody's
 }
 
-func hostiles() []hostile {
+func hostileCallers() []hostileCaller {
 	responds := func(status int, after string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			if after != "" {
@@ -37,21 +33,21 @@ func hostiles() []hostile {
 	broken := func(said ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if len(said) > 0 {
-				events(said...)(w, r)
+				eventHandler(said...)(w, r)
 			}
 			panic(http.ErrAbortHandler)
 		}
 	}
-	return []hostile{
-		{name: "500", does: responds(500, "")},
-		{name: "500 on a path of its own", does: responds(500, ""), path: func(int) string { return "/v1/mine" }},
-		{name: "500 on other paths", does: responds(500, ""), path: func(i int) string { return "/v1/mine/" + strconv.Itoa(i) + "x" }},
-		{name: "429 that asks to be left alone", does: responds(429, "30")},
-		{name: "503 that asks to be left alone", does: responds(503, "30")},
-		{name: "cut before the head", does: broken()},
-		{name: "cut after content", does: broken(roleEvent, tokenEvent)},
-		{name: "an event of the server's own", does: events("data: {\"error\":{\"message\":\"dead\",\"type\":\"server_error\",\"code\":\"internal_error\"}}\n\n")},
-		{name: "a response that begins too late", does: func(_ http.ResponseWriter, r *http.Request) {
+	return []hostileCaller{
+		{name: "500", upstream: responds(500, "")},
+		{name: "500 on a path of its own", upstream: responds(500, ""), path: func(int) string { return "/v1/mine" }},
+		{name: "500 on other paths", upstream: responds(500, ""), path: func(i int) string { return "/v1/mine/" + strconv.Itoa(i) + "x" }},
+		{name: "429 that asks to be left alone", upstream: responds(429, "30")},
+		{name: "503 that asks to be left alone", upstream: responds(503, "30")},
+		{name: "cut before the head", upstream: broken()},
+		{name: "cut after content", upstream: broken(roleEvent, tokenEvent)},
+		{name: "an event of the server's own", upstream: eventHandler("data: {\"error\":{\"message\":\"dead\",\"type\":\"server_error\",\"code\":\"internal_error\"}}\n\n")},
+		{name: "a response that begins too late", upstream: func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 		}},
@@ -62,39 +58,39 @@ func hostiles() []hostile {
 // same paths or on others.
 func TestTenants(t *testing.T) {
 	t.Parallel()
-	for _, h := range hostiles() {
+	for _, h := range hostileCallers() {
 		for _, proto := range []string{"h1", "h2"} {
 			for _, retry := range []bool{true, false} {
 				variant := proto + map[bool]string{true: " on", false: " off"}[retry]
 				t.Run(h.name+"/"+variant, func(t *testing.T) {
 					t.Parallel()
-					judge(t, knownTenants.has(h.name, variant), h.check(t, proto, retry))
+					expectNone(t, h.problems(t, proto, retry))
 				})
 			}
 		}
 	}
 }
 
-// tenantsLast is how long the load of a case lasts.
-const tenantsLast = 2 * time.Second
+// tenantsLoad is how long the load of a case lasts.
+const tenantsLoad = 2 * time.Second
 
-func (h *hostile) check(t *testing.T, proto string, retry bool) (problems []string) {
+func (h *hostileCaller) problems(t *testing.T, proto string, retry bool) (problems []string) {
 	t.Helper()
 	g := chainSetup{
-		urls: []string{blameUpstream(t, h.does, nil).URL}, retry: retry,
+		urls: []string{blameUpstream(t, h.upstream, nil).URL}, retry: retry,
 		timeouts: proxy.Timeouts{FirstByte: 100 * time.Millisecond},
 	}.start(t)
-	if early := g.good(t.Context(), proto); early != nil {
+	if early := g.goodRequestProblems(t.Context(), proto); early != nil {
 		return early
 	}
-	attack := loadOf(t.Context(), 50, tenantsLast, func(i int) int {
+	attack := loadOf(t.Context(), 50, tenantsLoad, func(i int) int {
 		path := ""
 		if h.path != nil {
 			path = h.path(i)
 		}
-		return g.once(t, proto, rawRequest{path: path, caller: "hostile"}, streamBody)
+		return g.sendOnce(t, proto, rawRequest{path: path, caller: "hostile"}, streamBody)
 	})
-	others := loadOf(t.Context(), 20, tenantsLast, func(i int) int { return g.goodOnce(t, proto, "caller-"+strconv.Itoa(i%3)) })
+	others := loadOf(t.Context(), 20, tenantsLoad, func(i int) int { return g.sendGood(t, proto, "caller-"+strconv.Itoa(i%3)) })
 	attack()
 	served := 0
 	all := others()
@@ -106,7 +102,7 @@ func (h *hostile) check(t *testing.T, proto string, retry bool) (problems []stri
 	if served != len(all) {
 		problems = append(problems, fmt.Sprintf("%d of %d good requests of others were served", served, len(all)))
 	}
-	problems = append(problems, g.settle()...)
+	problems = append(problems, g.awaitIdle()...)
 	for _, c := range g.circuits.Status() {
 		if c.State != breaker.Closed {
 			problems = append(problems, "the circuit is "+c.State.String())
@@ -115,11 +111,11 @@ func (h *hostile) check(t *testing.T, proto string, retry bool) (problems []stri
 	if n := len(g.circuits.Status()); n > 1 {
 		problems = append(problems, fmt.Sprintf("%d circuits for one endpoint", n))
 	}
-	return append(problems, g.good(t.Context(), proto)...)
+	return append(problems, g.goodRequestProblems(t.Context(), proto)...)
 }
 
-// once sends a request on a connection of its own, and reads the response.
-func (g *chain) once(t *testing.T, proto string, a rawRequest, body string) int {
+// sendOnce sends a request on a connection of its own, and reads the response.
+func (g *chain) sendOnce(t *testing.T, proto string, a rawRequest, body string) int {
 	t.Helper()
 	w, err := newWire(t.Context(), g.addr(), proto)
 	if err != nil {
@@ -128,14 +124,14 @@ func (g *chain) once(t *testing.T, proto string, a rawRequest, body string) int 
 	defer func() { _ = w.Close() }()
 	status := w.post(a, body)
 	if status != 0 {
-		_, _ = w.rest()
+		_, _ = w.readBody()
 	}
 	return status
 }
 
-func (g *chain) goodOnce(t *testing.T, proto, caller string) int {
+func (g *chain) sendGood(t *testing.T, proto, caller string) int {
 	t.Helper()
-	return g.once(t, proto, rawRequest{caller: caller, fields: [][2]string{{"x-good", "1"}}}, goodBody)
+	return g.sendOnce(t, proto, rawRequest{caller: caller, fields: [][2]string{{"x-good", "1"}}}, goodBody)
 }
 
 // The other side of it: an endpoint that fails two callers, or everybody, is left alone.
@@ -145,17 +141,16 @@ func TestTenantsThatFailTogether(t *testing.T) {
 		for _, proto := range []string{"h1", "h2"} {
 			t.Run(name+"/"+proto, func(t *testing.T) {
 				t.Parallel()
-				up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
-				t.Cleanup(up.Close)
+				up := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
 				g := chainSetup{urls: []string{up.URL}}.start(t)
 				for i := range blameRepeats {
-					g.once(t, proto, rawRequest{caller: "caller-" + strconv.Itoa(i%callers)}, goodBody)
+					g.sendOnce(t, proto, rawRequest{caller: "caller-" + strconv.Itoa(i%callers)}, goodBody)
 				}
 				var problems []string
-				if assert.Empty(new(silent), g.blamed()) {
+				if assert.Empty(new(discardT), g.blamed()) {
 					problems = append(problems, "the circuit is closed")
 				}
-				judge(t, knownTenants.has("together: "+name, proto), append(problems, g.settle()...))
+				expectNone(t, append(problems, g.awaitIdle()...))
 			})
 		}
 	}

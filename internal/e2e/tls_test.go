@@ -45,11 +45,11 @@ func certificate(t *testing.T, dir string, serial int64) {
 // HTTPS with HTTP/2; a renewed certificate is served without a restart, a
 // broken one is refused.
 func TestTLS(t *testing.T) {
-	upstream := answering(t)
+	upstream := okUpstream(t)
 	dir := t.TempDir()
 	certificate(t, dir, 1)
 	public := fmt.Sprintf(`"public": {"address": "127.0.0.1:0", "tls": {"cert": %q, "key": %q}}`, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
-	p := start(t, strings.Replace(fronting(upstream.URL, upstream.URL, [2]int{1, 1}), `"public": {"address": "127.0.0.1:0"}`, public, 1))
+	p := start(t, strings.Replace(twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}), `"public": {"address": "127.0.0.1:0"}`, public, 1))
 	require.True(t, strings.HasPrefix(p.public, "https://"))
 
 	serial := func() int64 {
@@ -74,38 +74,26 @@ func TestTLS(t *testing.T) {
 
 // Clients that drip their head or body in are dropped, long heads refused.
 func TestSlowAndGreedyClients(t *testing.T) {
-	upstream := answering(t)
+	upstream := okUpstream(t)
 	public := `"public": {"address": "127.0.0.1:0", "header_timeout": "200ms", "max_header_bytes": 4096}`
-	p := start(t, strings.Replace(fronting(upstream.URL, upstream.URL, [2]int{1, 1}), `"public": {"address": "127.0.0.1:0"}`, public, 1))
-	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.public, "http://"))
-		require.NoError(t, err)
-		require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
-		t.Cleanup(func() { _ = conn.Close() })
-		return conn
-	}
-	slow := dial()
-	_, err := io.WriteString(slow, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
-	require.NoError(t, err)
-	_, err = io.ReadAll(slow)
+	p := start(t, strings.Replace(twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}), `"public": {"address": "127.0.0.1:0"}`, public, 1))
+	slow := p.dial("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
+	_, err := io.ReadAll(slow)
 	require.NoError(t, err, "closed by the gateway, not by our deadline")
-
-	greedy := dial()
-	_, err = io.WriteString(greedy, "GET / HTTP/1.1\r\nHost: x\r\nX: "+strings.Repeat("x", 10_000)+"\r\n\r\n")
+	greedy := p.dial("GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 10_000) + "\r\n\r\n")
+	response := make([]byte, 12)
+	_, err = io.ReadFull(greedy, response)
 	require.NoError(t, err)
-	answer := make([]byte, 12)
-	_, err = io.ReadFull(greedy, answer)
-	require.NoError(t, err)
-	assert.Equal(t, "HTTP/1.1 431", string(answer))
+	assert.Equal(t, "HTTP/1.1 431", string(response))
 }
 
 // The private port asks for a certificate too, when it is told to.
 func TestPrivatePortWantsACertificate(t *testing.T) {
-	upstream := answering(t)
+	upstream := okUpstream(t)
 	dir := t.TempDir()
 	certificate(t, dir, 1)
 	crt, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	p := start(t, strings.Replace(fronting(upstream.URL, upstream.URL, [2]int{1, 1}), `"private": {"address": "127.0.0.1:0"}`,
+	p := start(t, strings.Replace(twoVersions(upstream.URL, upstream.URL, [2]int{1, 1}), `"private": {"address": "127.0.0.1:0"}`,
 		fmt.Sprintf(`"private": {"address": "127.0.0.1:0", "tls": {"cert": %q, "key": %q, "client_ca": %q}}`, crt, key, crt), 1))
 	require.True(t, strings.HasPrefix(p.private, "https://"), p.private)
 	scrape := func(own ...tls.Certificate) (int, error) {

@@ -2,14 +2,14 @@ package evidence
 
 import "time"
 
-// MaxCallers is how many callers are told apart in a window. The others share one entry.
-const MaxCallers = 16
+// maxCallers is the number of callers that a window counts separately. The others share one entry.
+const maxCallers = 16
 
-// Callers counts exchanges by who made them. The zero value is ready. It is not safe for
+// Callers counts exchanges by caller. The zero value is ready to use. It is not safe for
 // concurrent use.
 type Callers struct {
 	known []caller
-	rest  *Window // of the callers beyond MaxCallers; nil: there were none
+	rest  *Window // the callers beyond maxCallers; nil: there are none
 }
 
 type caller struct {
@@ -20,7 +20,7 @@ type caller struct {
 // Add counts an exchange of the caller.
 func (c *Callers) Add(now time.Time, id uint64, bad bool) { c.of(now, id).Add(now, bad) }
 
-// Correct makes a success of the caller's latest failure.
+// Correct turns the caller's latest failure into a success.
 func (c *Callers) Correct(now time.Time, id uint64) { c.of(now, id).Correct(now) }
 
 func (c *Callers) of(now time.Time, id uint64) *Window {
@@ -29,7 +29,7 @@ func (c *Callers) of(now time.Time, id uint64) *Window {
 			return &c.known[i].Window
 		}
 	}
-	if len(c.known) < MaxCallers {
+	if len(c.known) < maxCallers {
 		c.known = append(c.known, caller{id: id})
 		return &c.known[len(c.known)-1].Window
 	}
@@ -45,8 +45,8 @@ func (c *Callers) of(now time.Time, id uint64) *Window {
 	return c.rest
 }
 
-// Others is the tally of all callers but the one with the most failures, and whether
-// another one failed as well.
+// Others returns the tally of all callers but the one with the most failures, and reports
+// whether more than one caller failed.
 func (c *Callers) Others(now time.Time) (others Tally, several bool) {
 	var worst, sum Tally
 	failed := 0

@@ -1,3 +1,4 @@
-// Package evidence counts how exchanges ended in the last ten seconds, and who made them,
-// so that one caller, or one path, does not speak for all.
+// Package evidence counts the exchanges of the last ten seconds by outcome and by caller, so
+// that no single caller or path decides about an endpoint's health. It never fails; callers
+// beyond the first 16 of a window are counted together.
 package evidence

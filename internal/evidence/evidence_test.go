@@ -23,7 +23,7 @@ func TestWindowCountsTenSeconds(t *testing.T) {
 	}
 	assert.Equal(t, evidence.Tally{All: 10, Bad: 5}, w.Tally(at(9.9)))
 	assert.Equal(t, evidence.Tally{All: 9, Bad: 4}, w.Tally(at(10)))
-	assert.Equal(t, evidence.Tally{All: 9, Bad: 4}, w.Tally(at(3)), "a clock that was set back takes nothing")
+	assert.Equal(t, evidence.Tally{All: 9, Bad: 4}, w.Tally(at(3)), "a clock that was set back changes nothing")
 	assert.Equal(t, evidence.Tally{}, w.Tally(at(30)))
 }
 
@@ -35,7 +35,7 @@ func TestWindowCorrectsTheLatestFailure(t *testing.T) {
 	w.Add(at(5), true)
 	w.Correct(at(7))
 	assert.Equal(t, evidence.Tally{All: 2, Bad: 1}, w.Tally(at(7)))
-	assert.Equal(t, evidence.Tally{All: 1}, w.Tally(at(11)), "what is left is the older one")
+	assert.Equal(t, evidence.Tally{All: 1}, w.Tally(at(11)), "the older one is left")
 	w.Correct(at(12))
 	assert.Equal(t, evidence.Tally{All: 1}, w.Tally(at(12)))
 }
@@ -47,7 +47,7 @@ func TestReaches(t *testing.T) {
 	assert.True(t, evidence.Tally{}.Reaches(50))
 }
 
-func TestOthersLeaveOutWhoFailsMost(t *testing.T) {
+func TestOthersLeaveOutTheWorstCaller(t *testing.T) {
 	t.Parallel()
 	type call struct {
 		caller uint64
@@ -88,7 +88,7 @@ func crowd[T any](f func(i int) T) (all []T) {
 	return all
 }
 
-func TestPlacesOfCallersWhoLeftAreUsedAgain(t *testing.T) {
+func TestEntriesOfOldCallersAreReused(t *testing.T) {
 	t.Parallel()
 	var c evidence.Callers
 	for id := range uint64(16) {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// layers are n of ours around a transport, with all their hooks.
+// layers wraps n layers around a transport, with all their hooks.
 func layers(n int, next http.RoundTripper) http.RoundTripper {
 	for range n {
 		next = layer{next: next}
@@ -52,8 +52,8 @@ func BenchmarkAttempt(b *testing.B) {
 	}
 }
 
-// BenchmarkBytes counts how often each byte that passes is read by a lexer, whatever the
-// number of layers.
+// BenchmarkBytes counts how often each byte that passes is read by a lexer, whatever the number
+// of layers.
 func BenchmarkBytes(b *testing.B) {
 	stream := strings.Repeat(text, 1000) + stop + done
 	for name, prefetch := range map[string]bool{"plain": false, "prefetch": true} {

@@ -12,27 +12,27 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// body is the response's, of one attempt: it reads, scans and ends once. Close may be called
-// beside Read.
+// body is the response body of one attempt. It is read, scanned and ended once. Close may be
+// called concurrently with Read.
 type body struct {
 	a      *Attempt
 	res    *http.Response
 	src    io.ReadCloser
-	length int64 // that is announced
+	length int64 // the announced length
 	timed  bool  // there are limits
-	stream bool  // of events that are read
-	sse    bool  // and of server-sent ones
+	stream bool  // events are scanned
+	sse    bool  // server-sent events are scanned
 	grpc   bool
 
 	ahead   prefetched
 	fetched atomic.Pointer[prefetched] // what was read ahead; nil: nothing is left of it
 	filter  *filtering                 // nil: events pass as they come
-	pauses  *gaps                      // of a stream whose pace limits its pauses
+	pauses  *gaps                      // of a stream whose pauses are limited by its pace
 	once    sync.Once
 	closed  atomic.Bool
 }
 
-// take makes b the attempt's.
+// take binds b to an attempt and its response.
 func (b *body) take(a *Attempt, res *http.Response) {
 	l, contentType := &a.limits, res.Header.Get("Content-Type")
 	b.a, b.res, b.src, b.length = a, res, res.Body, res.ContentLength
@@ -59,7 +59,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.pass(p)
 }
 
-// pass reads what may go on.
+// pass reads what the filter lets through.
 func (b *body) pass(p []byte) (int, error) {
 	if !b.sse {
 		return b.pull(p, nil)
@@ -76,13 +76,13 @@ func (b *body) pass(p []byte) (int, error) {
 	return b.filter.read(p)
 }
 
-// pull reads from upstream, within the limits, and looks at what came. The filter, if there
-// is one, gets each event that ended.
+// pull reads from the upstream within the limits and scans what it read. A filter receives
+// each event that ended.
 func (b *body) pull(p []byte, f *filtering) (int, error) {
 	a := b.a
-	asked := time.Now()
+	began := time.Now()
 	if b.timed {
-		a.dog.arm(LimitIdle, asked, b.limit())
+		a.dog.arm(LimitIdle, began, b.limit())
 	}
 	n, err := b.read(p)
 	now := time.Now()
@@ -94,12 +94,12 @@ func (b *body) pull(p []byte, f *filtering) (int, error) {
 			if b.pauses == nil {
 				b.pauses = new(gaps)
 			}
-			b.pauses.add(now.Sub(asked))
+			b.pauses.add(now.Sub(began))
 		}
 		a.saw(p[:n], now, f)
 	}
 	switch {
-	case err == io.EOF: //nolint:errorlint // one that is wrapped is no clean end
+	case err == io.EOF: //nolint:errorlint // a wrapped EOF is no clean end
 		a.finish(func() { a.eof = true })
 	case err != nil:
 		a.finish(func() { a.err = err })
@@ -107,7 +107,7 @@ func (b *body) pull(p []byte, f *filtering) (int, error) {
 	return n, err
 }
 
-// read is that of the source. A panic ends the attempt, and goes on.
+// read reads from the source. A panic ends the attempt and propagates.
 func (b *body) read(p []byte) (int, error) {
 	returned := false
 	defer func() {
@@ -120,8 +120,8 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err
 }
 
-// limit is how long the response may pause. A stream that works on a tool's arguments, or
-// whose part is complete, is silent for reasons of its own.
+// limit returns how long the response may pause. A stream that writes a tool's arguments, or
+// has completed a part, may be silent for longer.
 func (b *body) limit() time.Duration {
 	l := &b.a.limits
 	if l.Opening > 0 && b.stream && !b.a.hasOpened() {
@@ -133,7 +133,7 @@ func (b *body) limit() time.Duration {
 	return b.pauses.limit(l.Idle, l.Stall)
 }
 
-// shorter is the shorter limit; 0 is without one.
+// shorter returns the shorter limit; 0 means no limit.
 func shorter(a, b time.Duration) time.Duration {
 	if b > 0 {
 		return min(a, b)
@@ -141,14 +141,7 @@ func shorter(a, b time.Duration) time.Duration {
 	return a
 }
 
-// works reports whether the stream is silent for reasons of its own.
-func (a *Attempt) works() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.scanner.Phase() == llm.PhaseWork
-}
-
-// saw looks at what was read.
+// saw records and scans what was read.
 func (a *Attempt) saw(p []byte, now time.Time, f *filtering) {
 	a.mu.Lock()
 	a.bytes += int64(len(p))
@@ -175,30 +168,6 @@ func (a *Attempt) saw(p []byte, now time.Time, f *filtering) {
 	}
 }
 
-// hasContent reports whether what was read says something: of what can't be read anything
-// but white space does. The caller holds a.mu.
-func (a *Attempt) hasContent() bool {
-	if a.scans && a.scanner.Declared() {
-		return a.scanner.Opening() == llm.Begun
-	}
-	return !a.blank
-}
-
-// scanEvents has the filter decide on each event that ends in p. The caller holds a.mu,
-// the filter does not.
-func (a *Attempt) scanEvents(p []byte, f *filtering) {
-	for at := 0; at < len(p) && a.scans; {
-		n, ended := a.scanner.WriteEvent(p[at:])
-		at += n
-		if ended {
-			e := a.scanner.LastEvent()
-			a.mu.Unlock()
-			f.event(at, e)
-			a.mu.Lock()
-		}
-	}
-}
-
 // Close implements io.Closer.
 func (b *body) Close() error {
 	var err error
@@ -217,7 +186,7 @@ func (b *body) Close() error {
 	return err
 }
 
-// face is the body as the caller gets it.
+// face returns the body that the caller receives.
 func (b *body) face() io.ReadCloser {
 	if _, ok := b.src.(io.Writer); ok && b.res.StatusCode == http.StatusSwitchingProtocols {
 		return duplex{b}
@@ -235,7 +204,7 @@ func (d duplex) Write(p []byte) (int, error) {
 
 type closeWriter interface{ CloseWrite() error }
 
-// CloseWrite passes the end of one direction on, where that is possible.
+// CloseWrite closes the write direction if the connection supports it.
 func (d duplex) CloseWrite() error {
 	if c, ok := d.src.(closeWriter); ok {
 		return c.CloseWrite()
@@ -243,8 +212,8 @@ func (d duplex) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// rejoin gives an upgraded connection back what a layer between hid when it wrapped the
-// body: that it can be written, and that one direction can end before the other.
+// rejoin restores an upgraded connection's Write and CloseWrite after a layer hid them by
+// wrapping the body.
 func (b *body) rejoin(res *http.Response) {
 	d, ok := b.face().(duplex)
 	if !ok {

@@ -6,12 +6,12 @@ import (
 
 type lastResortKey struct{}
 
-// WithLastResort marks a request that every endpoint refused: there is nowhere else to go.
+// WithLastResort marks a request that every endpoint has refused.
 func WithLastResort(ctx context.Context) context.Context {
 	return context.WithValue(ctx, lastResortKey{}, true)
 }
 
-// IsLastResort reports whether ctx is marked so.
+// IsLastResort reports whether ctx was marked by [WithLastResort].
 func IsLastResort(ctx context.Context) bool {
 	last, _ := ctx.Value(lastResortKey{}).(bool)
 	return last
@@ -19,13 +19,13 @@ func IsLastResort(ctx context.Context) bool {
 
 type versionKey struct{}
 
-// WithVersion notes which version of a model a request goes to, for those below that keep
+// WithVersion records the model version that a request goes to, for layers below that keep
 // versions apart.
 func WithVersion(ctx context.Context, version string) context.Context {
 	return context.WithValue(ctx, versionKey{}, version)
 }
 
-// Version is what WithVersion noted; "" when nobody did.
+// Version returns the version that [WithVersion] recorded; "" if there is none.
 func Version(ctx context.Context) string {
 	version, _ := ctx.Value(versionKey{}).(string)
 	return version
@@ -33,22 +33,22 @@ func Version(ctx context.Context) string {
 
 type usageKey struct{}
 
-// KeepUsage returns a context in which responses keep the usage that the gateway asked
-// for. A cache sets it: it stores that, and takes it out for each reader who did not ask.
+// KeepUsage returns a context in which responses keep the usage that the gateway requested.
+// A cache uses it: it stores the usage and removes it for readers that did not request it.
 func KeepUsage(ctx context.Context) context.Context { return context.WithValue(ctx, usageKey{}, true) }
 
-// KeepsUsage reports whether ctx is of [KeepUsage].
+// KeepsUsage reports whether ctx was marked by [KeepUsage].
 func KeepsUsage(ctx context.Context) bool { return ctx.Value(usageKey{}) != nil }
 
 type alternativeKey struct{}
 
-// WithAlternative marks a request that can go to another upstream: one that none here has
-// room for is refused rather than sent.
+// WithAlternative marks a request that can go to another upstream, so that a pool without
+// free capacity refuses it rather than overloading an endpoint.
 func WithAlternative(ctx context.Context) context.Context {
 	return context.WithValue(ctx, alternativeKey{}, true)
 }
 
-// HasAlternative reports whether ctx is marked so.
+// HasAlternative reports whether ctx was marked by [WithAlternative].
 func HasAlternative(ctx context.Context) bool {
 	has, _ := ctx.Value(alternativeKey{}).(bool)
 	return has

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// credentialHeaders are where clients put their credentials.
+// credentialHeaders are the header fields in which clients send credentials.
 //
 //nolint:gochecknoglobals // a constant
 var credentialHeaders = [...]string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Ocp-Apim-Subscription-Key"}
 
-// Credentials are those of a request, in a form that can be compared: its headers, and the
-// key of its query.
+// Credentials returns the credentials of a request in a comparable form: its headers, and its
+// query if that has a key.
 func Credentials(r *http.Request) string {
 	var b strings.Builder
 	for _, name := range credentialHeaders {
@@ -27,29 +27,29 @@ func Credentials(r *http.Request) string {
 	return b.String()
 }
 
-// sender is whose credential a request goes upstream with.
+// sender identifies the owner of the credential that a request goes upstream with.
 type sender uint8
 
 const (
-	nobody sender = iota // there is none, or it is not known whose
+	unknownSender sender = iota // no credential, or an unknown owner
 	client
 	operator
 )
 
-// sender finds out whose credential the request has.
+// sender returns the owner of the request's credential.
 func (x *Exchange) sender(out *http.Request) sender {
 	if !x.Known {
-		return nobody
+		return unknownSender
 	}
 	switch Credentials(out) {
 	case "":
-		return nobody
+		return unknownSender
 	case x.Credentials:
 		return client
 	}
 	return operator
 }
 
-// IsCredential reports whether a header field, by its canonical name, is one in which
-// clients put their credentials.
+// IsCredential reports whether clients send credentials in the header field with this canonical
+// name.
 func IsCredential(name string) bool { return slices.Contains(credentialHeaders[:], name) }

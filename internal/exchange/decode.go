@@ -10,18 +10,18 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// maxWindow bounds, in bytes, what a zstd frame may have its reader keep (RFC 9659).
+// maxWindow bounds the window of a zstd frame, in bytes (RFC 9659).
 const maxWindow = 8 << 20
 
-// SetDecode has the response's body decoded, where the upstream encodes it although it was
-// asked not to. It is called before Do.
+// SetDecode makes Do decode a response that is encoded although the request asked for no encoding.
+// It is called before Do.
 func (a *Attempt) SetDecode() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.decodes = true
 }
 
-// decode makes a response one that is not encoded, where it can.
+// decode removes a response's encoding if it is known.
 func decode(res *http.Response) {
 	var open func(io.Reader) (io.Reader, error)
 	switch strings.ToLower(res.Header.Get("Content-Encoding")) {
@@ -43,7 +43,7 @@ func decode(res *http.Response) {
 	}
 }
 
-// decoded is a body that is decoded while it is read.
+// decoded is a body that is decoded as it is read.
 type decoded struct {
 	io.ReadCloser
 	open func(io.Reader) (io.Reader, error)

@@ -14,9 +14,8 @@ import (
 // errNothing is the error of a transport that returns neither a response nor an error.
 var errNothing = errors.New("the transport returned no response and no error")
 
-// Do calls next and takes care of what it returns: an error or a panic ends the attempt, a
-// response's body is wrapped, once for each attempt. A refusal before anything was sent is
-// no end.
+// Do calls next. An error or a panic ends the attempt; a response's body is wrapped, once per
+// attempt. A refusal before anything was sent does not end it.
 func (a *Attempt) Do(req *http.Request, next http.RoundTripper) (*http.Response, error) {
 	a.enter()
 	returned := false
@@ -55,8 +54,8 @@ func (a *Attempt) enter() {
 	a.mu.Unlock()
 }
 
-// leave ends a call of Do. The context of an attempt that failed is released by the
-// outermost one: a layer between may still look at it, before it repeats.
+// leave ends a call of Do. The outermost one releases the context of a failed attempt: a layer
+// between may still use it before it repeats.
 func (a *Attempt) leave(failed bool) {
 	a.mu.Lock()
 	a.calls--
@@ -67,8 +66,8 @@ func (a *Attempt) leave(failed bool) {
 	}
 }
 
-// release gives up the contexts of an attempt that is over, and of those before it, but for
-// one within whose Do another layer may still repeat it.
+// release cancels the contexts of an attempt that has ended and of those before it, except one
+// within whose Do another layer may still repeat it.
 func (a *Attempt) release() {
 	for ; a != nil; a = a.last {
 		a.mu.Lock()
@@ -80,7 +79,7 @@ func (a *Attempt) release() {
 	}
 }
 
-// sent looks at what went upstream: the innermost layer sees it last, and is asked first.
+// sent inspects the request that went upstream. The innermost layer, which calls first, decides.
 func (a *Attempt) sent(req *http.Request, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -92,8 +91,8 @@ func (a *Attempt) sent(req *http.Request, err error) {
 	a.ownLimit = grpcTimeout(req.Header)
 }
 
-// Fault names the part of a request line or host that no server takes, as HTTP/2 lets
-// clients send them: "" where there is none.
+// Fault names the part of a request line or host that no server accepts, as HTTP/2 lets clients
+// send it; "": there is none.
 func Fault(req *http.Request) string {
 	switch {
 	case strings.ContainsFunc(req.Method, func(r rune) bool { return !httpguts.IsTokenRune(r) }):
@@ -124,13 +123,13 @@ func isValid(req *http.Request) bool {
 	return true
 }
 
-// isTooMuch reports that the client's headers are longer than the server takes: HTTP/2
-// finds that out before it sends them, and has no name for it.
+// isTooMuch reports whether the client's headers are longer than the server accepts. HTTP/2 finds
+// that out before it sends them, and has no error value for it.
 func isTooMuch(err error) bool {
 	return strings.Contains(err.Error(), "request header list larger than peer's advertised limit")
 }
 
-// respond takes the response.
+// respond records the response and wraps its body.
 func (a *Attempt) respond(req *http.Request, res *http.Response) {
 	upgraded := res.StatusCode == http.StatusSwitchingProtocols
 	a.mu.Lock()
@@ -169,7 +168,7 @@ func (a *Attempt) respond(req *http.Request, res *http.Response) {
 	}
 }
 
-// scan makes ready to read what the response says. The caller holds a.mu.
+// scan prepares the scanner for the response. The caller holds a.mu.
 func (a *Attempt) scan(res *http.Response) {
 	if a.decodes && a.scans && res.Body != http.NoBody {
 		decode(res)
@@ -182,13 +181,12 @@ func (a *Attempt) scan(res *http.Response) {
 	a.scanner.Reset(a.api, res.Header)
 }
 
-// isEmpty reports whether the response surely has no body. A length of 0 may be one that
-// nobody set.
+// isEmpty reports whether the response certainly has no body. A length of 0 may just be unset.
 func isEmpty(res *http.Response) bool {
 	return res.Body == http.NoBody || res.ContentLength == 0 && (res.ProtoMajor > 1 || res.Header.Get("Content-Length") == "0")
 }
 
-// finish ends the attempt, once: update is called with a.mu held.
+// finish ends the attempt, once. It calls update with a.mu held.
 func (a *Attempt) finish(update func()) {
 	a.mu.Lock()
 	if a.ended {
@@ -199,7 +197,7 @@ func (a *Attempt) finish(update func()) {
 	f := a.facts()
 	v := judge(&f)
 	a.ended = true
-	a.end = a.ending(v)
+	a.end = a.ending(a, v)
 	a.recycle()
 	list, unwatch := a.hooks.end, a.unwatch
 	a.hooks = hooks{}
@@ -212,12 +210,12 @@ func (a *Attempt) finish(update func()) {
 	each(list, func(f func(*End)) { f(&a.end) })
 }
 
-// scanners are of attempts under way: one is larger than all else that an attempt has.
+// scanners is a pool: a scanner is larger than the rest of an attempt.
 //
 //nolint:gochecknoglobals // a pool
 var scanners = sync.Pool{New: func() any { return new(llm.Scanner) }}
 
-// unread is the scanner that has read nothing, and is not written.
+// unread is a scanner that has read nothing and is never written to.
 //
 //nolint:gochecknoglobals // a constant
 var unread = sync.OnceValue(func() *llm.Scanner {
@@ -226,33 +224,8 @@ var unread = sync.OnceValue(func() *llm.Scanner {
 	return s
 })
 
-// recycle gives the scanner back: the End has what it found. The caller holds a.mu.
-func (a *Attempt) recycle() {
-	if a.scanner == unread() {
-		return
-	}
-	scanners.Put(a.scanner)
-	a.scanner, a.scans = unread(), false
-}
-
-// ending is the End with this verdict. The caller holds a.mu.
-func (a *Attempt) ending(v Verdict) End {
-	s := a.scanner
-	usage, counted := s.Usage()
-	api := a.api
-	if a.body != nil {
-		api = s.API()
-	}
-	return End{
-		Verdict: v, Attempt: a, Status: a.status, Header: a.header, Said: s.Failure(),
-		Stream: s.Stream(), Whole: a.eof && !s.Cut() || s.Terminal(), Readable: s.Readable(),
-		Usage: usage, Counted: counted, Delivered: s.Delivered(), Events: s.Events(), Finish: s.Finish(), Place: s.Place(), API: api, Summary: s.Summary(),
-		Start: a.start, Head: a.head, Content: a.content, Over: time.Now(), Bytes: a.bytes,
-	}
-}
-
-// Call is Do for a layer that watches: it calls watch with the attempt that made the
-// response, and so the last one, also when next panics. A refusal is no attempt.
+// Call is Do for a layer that observes: it calls watch with the last attempt, which made the
+// response, also when next panics. A refusal is no attempt.
 func (a *Attempt) Call(req *http.Request, next http.RoundTripper, watch func(*Attempt)) (res *http.Response, err error) {
 	defer func() {
 		if !IsRefused(err) {

@@ -8,27 +8,26 @@ import (
 
 // Causes of contexts and of ends.
 var (
-	// ErrTimeout is the cause of a context that ended because the upstream was too slow, and
-	// not because the client left.
+	// ErrTimeout is the cause of a context that ended because the upstream was too slow.
 	ErrTimeout = errors.New("upstream timeout")
-	// ErrDeadline is the cause of a context that ended because the time had passed which the
-	// client itself gives. That says nothing of the upstream.
+	// ErrDeadline is the cause of a context that ended with the client's own deadline. It does not
+	// count against the upstream.
 	ErrDeadline = errors.New("proxy: the client's deadline")
-	// ErrBeaten is the cause of an attempt that was given up because another was faster.
+	// ErrBeaten is the cause of an attempt that was canceled because another one was faster.
 	ErrBeaten = errors.New("proxy: another attempt was faster")
 
-	// ErrStale is the error of a connection that was used before, and that ended before a byte
-	// of the response: servers close idle connections, also in the moment in which one is used.
+	// ErrStale is returned when a reused connection ended before a byte of the response:
+	// servers may close an idle connection just as it is reused.
 	ErrStale = errors.New("the server closed an idle connection")
-	// ErrCut: a stream had content and ended without being finished, or JSON broke off.
+	// ErrCut is returned when a stream with content ended unfinished, or JSON broke off.
 	ErrCut = errors.New("the response broke off")
-	// ErrEmpty: a response to a call that generates text had nothing in it.
+	// ErrEmpty is returned when the response to a call that generates text was empty.
 	ErrEmpty = errors.New("the response is empty")
-	// ErrNoJSON: a response that says it is JSON is none.
+	// ErrNoJSON is returned when a response that declares JSON is not JSON.
 	ErrNoJSON = errors.New("the response is not JSON")
-	// ErrPanic: a RoundTripper panicked.
+	// ErrPanic is returned when a RoundTripper panicked.
 	ErrPanic = errors.New("a transport panicked")
-	// ErrClosed: the rest of the response was not wanted.
+	// ErrClosed is returned when the response was closed before its end.
 	ErrClosed = errors.New("closed before its end")
 )
 
@@ -37,22 +36,22 @@ type StatusError struct{ Status int }
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d", e.Status) }
 
-// GRPCError is the error of an attempt that ended with this grpc-status.
+// GRPCError is the error of an attempt that ended with a grpc-status other than 0.
 type GRPCError struct{ Code int }
 
 func (e *GRPCError) Error() string { return fmt.Sprintf("grpc-status %d", e.Code) }
 
-// NotSentError is what a layer refuses an attempt with before anything was sent, as an open
-// circuit does. It is no failure of the endpoint, another may be asked, and the request's
-// body was not touched.
+// NotSentError is returned by a layer that refuses an attempt before anything was sent, such as
+// an open circuit. It does not count against the endpoint. The request's body is untouched, so
+// another endpoint may be used.
 type NotSentError struct {
-	// Cooldown is how long the endpoint should be left alone; 0: not at all.
+	// Cooldown is how long the endpoint should be avoided; 0: not at all.
 	Cooldown time.Duration
 }
 
 func (*NotSentError) Error() string { return "nothing was sent" }
 
-// IsRefused reports whether err says that nothing was sent.
+// IsRefused reports whether err means that nothing was sent.
 func IsRefused(err error) bool {
 	_, refused := errors.AsType[*NotSentError](err)
 	return refused

@@ -10,41 +10,43 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Exchange is one client request and all attempts made for it. The exported fields are set
-// before the first attempt. All methods are safe for concurrent use.
+// Exchange is one client request with all attempts made for it. Its exported fields are set before
+// the first attempt. All methods are safe for concurrent use.
 type Exchange struct {
-	// Caller stands for who asks: a hash of the identity, or of the address; 0: unknown.
+	// Caller is a hash of the caller's identity or address; 0: unknown.
 	Caller uint64
-	// API is the one that is called.
+	// API is the API that the request calls.
 	API llm.API
-	// Dialect is the one of which API is llm.Own; nil: another is called.
+	// Dialect is the dialect if API is llm.Own; nil otherwise.
 	Dialect *llm.Dialect
-	// Generates: the call generates text, so that a response without any failed. It need not
-	// be set where the API says so.
+	// Generates reports that the call generates text, so that a response without any is a
+	// failure. It need not be set if the API implies it.
 	Generates bool
-	// Tools: the request has some. A model may then be silent while it works on arguments.
+	// Tools reports that the request has tools. A model may be silent while it writes their
+	// arguments.
 	Tools bool
-	// Shadow: the attempts are evidence for nothing, and charged to nobody.
+	// Shadow excludes the attempts from health, and from every caller's account.
 	Shadow bool
-	// Credentials are the client's own, as [Credentials] reads them. What goes upstream
-	// with the same ones goes with the client's. Known says that they were looked for.
+	// Credentials are the client's own, as returned by [Credentials]: a request with the same ones
+	// uses the client's credential upstream. Known reports that they were looked for.
 	Credentials string
 	Known       bool
-	// Limits bound the parts of each attempt.
+	// Limits bounds the parts of each attempt.
 	Limits Limits
-	// Repeats reports whether the proxy would follow the attempt, as it went so far, by
-	// another one at the same upstream. Nil means never.
+	// Repeats reports whether the proxy would follow an attempt with this verdict by another
+	// one at the same upstream. Nil means never.
 	Repeats func(a *Attempt, v Verdict) bool
-	// Spend takes one extra upstream call from the proxy's budget and reports whether there
-	// was one. Nil means an unlimited budget.
+	// Spend takes one extra attempt from the proxy's budget and reports whether it had one. Nil
+	// means an unlimited budget.
 	Spend func() bool
-	// Managed: the caller surely closes every response. Of an exchange that is not, an
-	// attempt ends with its request's context at the latest.
+	// Managed reports that the caller closes every response. Otherwise an attempt ends with its
+	// request's context at the latest.
 	Managed bool
-	// Upload returns why the client's body broke off, or nil. Nil: it is held in memory.
+	// Upload returns the reason why the client's body broke off, or nil. Nil: it is held in
+	// memory.
 	Upload func() error
 
-	carried carried // in requests' contexts, without another allocation
+	carried carried // the value in requests' contexts, without another allocation
 
 	mu       sync.Mutex
 	count    int
@@ -57,7 +59,7 @@ type Exchange struct {
 	observed map[any]bool
 }
 
-// Served is what a response says that no attempt was made for: a hit of a cache.
+// Served describes a response for which no attempt was made, such as a cache hit.
 type Served struct {
 	Usage    llm.Usage
 	Finished bool
@@ -94,26 +96,26 @@ func From(ctx context.Context) *Exchange {
 	return x
 }
 
-// Of returns the exchange of a request, and the request that carries it: a new one where
-// there was none.
+// Of returns the exchange of a request, and the request that carries it. It makes a new one if
+// there is none.
 func Of(r *http.Request) (*Exchange, *http.Request) {
 	if x := From(r.Context()); x != nil {
 		return x, r
 	}
 	x := new(Exchange)
 	x.carried = carried{r.Context(), exchangeKey{}, x}
-	return x, r.WithContext(&x.carried) //nolint:contextcheck // it is r's with a value
+	return x, r.WithContext(&x.carried) //nolint:contextcheck // r's context with a value
 }
 
-// Attempts is how many were made.
+// Attempts returns the number of attempts made so far.
 func (x *Exchange) Attempts() int {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.count
 }
 
-// Finalize keeps the proxy from following up with another attempt: what the layers below
-// did must not be done again.
+// Finalize keeps the proxy from making another attempt, because the effects of the layers below
+// must not be repeated.
 func (x *Exchange) Finalize() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -145,22 +147,22 @@ func (x *Exchange) use(endpoint string) {
 	}
 }
 
-// OnEvent has f called for every attempt when events with content came: with how many
-// there were so far.
+// OnEvent registers f for all attempts. It is called after events with content came, with their
+// number so far.
 func (x *Exchange) OnEvent(f func(a *Attempt, n int64)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.onEvent = append(x.onEvent, f)
 }
 
-// OnEnd has f called at the end of every attempt, after the attempt's own hooks.
+// OnEnd registers f for the end of every attempt, after the attempt's own hooks.
 func (x *Exchange) OnEnd(f func(a *Attempt, e *End)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.onEnd = append(x.onEnd, f)
 }
 
-// Serve records what a response says that no attempt was made for.
+// Serve records a response for which no attempt was made.
 func (x *Exchange) Serve(s Served) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -185,24 +187,24 @@ func (x *Exchange) next() int {
 	return x.count
 }
 
-// Limits bound the parts of an attempt; 0 is without a limit.
+// Limits bounds the parts of an attempt; 0 means no limit.
 type Limits struct {
-	// Connect bounds the setting up of a connection.
+	// Connect bounds the time to set up a connection.
 	Connect time.Duration
 	// FirstByte bounds the time to the first byte of any kind.
 	FirstByte time.Duration
 	// FirstContent bounds the time to the first content of a call that generates text.
 	FirstContent time.Duration
-	// Prefetch: responses are kept back until they have begun to say something, but for no
-	// longer than Hold.
+	// Prefetch keeps responses back until their content has begun, but for no longer than Hold.
 	Prefetch bool
 	Hold     time.Duration
-	// Idle bounds each wait for the next bytes, Opening that of a stream without content
-	// yet, Stall that of one whose pace is known.
+	// Idle bounds each wait for the next bytes: Opening that of a stream without content so
+	// far, Stall that of a stream whose pace is known.
 	Idle, Opening, Stall time.Duration
-	// Deadline is when everything must have ended; zero: at any time.
+	// Deadline is when the attempt must have ended; zero: no limit.
 	Deadline time.Time
-	// Hurried: Deadline is the client's own: that an upstream can't respond by then is no
-	// failure. Ample: it gives no less time than the gateway would, so that a 504 still is.
+	// Hurried reports that Deadline is the client's own: an upstream that misses it has not
+	// failed. Ample reports that it is no shorter than the gateway's own, so that a 504 is
+	// still a failure.
 	Hurried, Ample bool
 }

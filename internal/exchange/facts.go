@@ -9,42 +9,42 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// facts are what is known of an attempt when it is judged.
+// facts is the input of judge: what is known of an attempt.
 type facts struct {
 	status  int
 	err     error // of the transport or of reading the body; nil: none
 	cause   error // of the attempt's context
-	gone    error // of the client's context: why nobody waits any more; nil: somebody does
+	gone    error // the cause of the client's context; nil: the client still waits
 	upload  error // of the client's body
 	noted   *Verdict
 	panic   bool
 	eof     bool // the body was read to its end
-	closed  bool // and this before that
-	hurried bool // the client's own deadline is in force, and short
-	late    bool // the time that the client gives is all but over
+	closed  bool // the body was closed before its end
+	hurried bool // the client's own deadline applies, and is short
+	late    bool // the client's own deadline is near or has passed
 	invalid bool // the request could not have been sent
 	sender  sender
 	grpc    int // grpc-status; -1: none
 
-	generates bool // the API does
-	known     bool // it is one that is known
-	owed      bool // the response must have something
-	asks      bool // the request asks a model for text
-	declared  bool // the response says that it is JSON or a stream
+	generates bool // the API generates text
+	known     bool // the API is known
+	owed      bool // the response must have content
+	wantsText bool // the request asks a model for text
+	declared  bool // the response declares JSON or a stream
 	empty     bool
-	broken    bool // it says it is JSON, and is not
+	broken    bool // it declares JSON, and is not JSON
 	cut       bool
 	finished  bool
 	begun     bool // it had content
 	said      *llm.Error
 }
 
-// facts are what is known now. The caller holds a.mu.
+// facts returns what is known now. The caller holds a.mu.
 func (a *Attempt) facts() facts {
 	f := facts{
 		status: a.status, err: a.err, cause: context.Cause(a.ctx), noted: a.noted, panic: a.panicked, eof: a.eof, closed: a.closed,
-		hurried: a.limits.Hurried && !a.limits.Ample, late: a.isLate(time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
-		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), asks: a.generates(), begun: !a.content.IsZero(),
+		hurried: a.limits.Hurried && !a.limits.Ample, late: a.limits.isLate(a.start, a.ownLimit, time.Now()), invalid: a.invalid, sender: a.sender, grpc: a.grpc,
+		generates: a.generates() && a.status == http.StatusOK, known: a.status == http.StatusOK && a.isKnown(), wantsText: a.generates(), begun: !a.content.IsZero(),
 	}
 	if a.outer.Err() != nil {
 		f.gone = context.Cause(a.outer)
@@ -66,7 +66,7 @@ func (a *Attempt) facts() facts {
 	return f
 }
 
-// read takes what the response says. The caller holds a.mu.
+// read adds the scanner's results. The caller holds a.mu.
 func (f *facts) read(a *Attempt) {
 	s := a.scanner
 	f.declared = s.Declared()
@@ -78,8 +78,7 @@ func (f *facts) read(a *Attempt) {
 
 const noGRPC = -1
 
-// grpcStatus reads the status of a call from a trailer, or from the header of a response
-// without a body.
+// grpcStatus returns the status in a trailer, or in the header of a response without a body.
 func grpcStatus(h http.Header) int {
 	if v := h["Grpc-Status"]; len(v) > 0 {
 		if n, err := strconv.Atoi(v[0]); err == nil && n >= 0 {
@@ -89,32 +88,24 @@ func grpcStatus(h http.Header) int {
 	return noGRPC
 }
 
-// isKnown reports whether a response to the call says something.
-func (a *Attempt) isKnown() bool {
-	switch a.api { //nolint:exhaustive // all others do
-	case llm.Unknown, llm.Free, llm.Realtime:
-		return a.generates()
-	}
-	return true
-}
-
-// lateShare is which part of the time that a client gives counts as its end: its server
-// sees the same deadline a little earlier.
+// lateShare is the divisor for the part of the client's time that counts as its end: the server
+// sees the same deadline slightly earlier.
 const lateShare = 10
 
-// isLate reports whether the client's own time is all but over.
-func (a *Attempt) isLate(now time.Time) bool {
-	if l := a.ownLimit; l > 0 && now.Sub(a.start) >= l-l/lateShare {
+// isLate reports whether the client's own deadline is near or has passed, for an attempt that
+// began at start and whose request gives its server the limit own; 0: none.
+func (l *Limits) isLate(start time.Time, own time.Duration, now time.Time) bool {
+	if own > 0 && now.Sub(start) >= own-own/lateShare {
 		return true
 	}
-	if !a.limits.Hurried || a.limits.Deadline.IsZero() {
+	if !l.Hurried || l.Deadline.IsZero() {
 		return false
 	}
-	given := a.limits.Deadline.Sub(a.start)
-	return now.After(a.limits.Deadline.Add(-given / lateShare))
+	given := l.Deadline.Sub(start)
+	return now.After(l.Deadline.Add(-given / lateShare))
 }
 
-// grpcTimeout is the time that a call of gRPC gives its server; 0: none.
+// grpcTimeout returns the timeout that a gRPC call gives its server; 0: none.
 func grpcTimeout(h http.Header) time.Duration {
 	v := h.Get("Grpc-Timeout")
 	if len(v) < 2 {

@@ -6,31 +6,30 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Filter decides what becomes of an event: it appends to out what is to pass, which is raw,
-// nothing or something in its place.
+// Filter decides what is passed on of an event: it appends raw, nothing or a replacement to out.
 type Filter func(out, raw []byte, e llm.Event) []byte
 
-// maxFiltered bounds an event that is held to be decided on; a longer one passes as it is,
-// and all after it.
+// maxFiltered bounds an event that is buffered for the filter, in bytes. A longer one passes as it
+// is, and so does everything after it.
 const maxFiltered = 1 << 20
 
-// filtering passes events when they are complete.
+// filtering passes events through a filter once they are complete.
 type filtering struct {
 	decide Filter
 	b      *body
 
 	in     []byte
-	held   int    // of in, before the read under way
-	begin  int    // of the event in it that is not complete
-	half   bool   // the event before ended with a CR that was read last: an LF belongs to it
-	kept   bool   // that one passed
-	out    []byte // ready
-	sent   int    // of out
-	err    error  // that ended the source
-	passes bool   // nothing is decided any more
+	held   int    // length of in before the current read
+	begin  int    // start of the incomplete event in it
+	half   bool   // the last event ended with a CR at the end of a read: an LF may belong to it
+	kept   bool   // that event passed
+	out    []byte // ready to be read
+	sent   int    // how much of out was read
+	err    error  // the source's end
+	passes bool   // the filter is no longer used
 }
 
-// read is io.Reader's.
+// read implements io.Reader.
 func (f *filtering) read(p []byte) (int, error) {
 	for f.sent == len(f.out) {
 		switch {
@@ -47,7 +46,7 @@ func (f *filtering) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads once, and decides on the events that are complete.
+// fill reads once and filters the events that are complete.
 func (f *filtering) fill() {
 	if cap(f.in)-len(f.in) < 512 { // little: it is kept while the stream is silent
 		f.in = slices.Grow(f.in, 1<<10)
@@ -58,7 +57,7 @@ func (f *filtering) fill() {
 	f.in, f.err = f.in[:f.held+n], err
 	f.lineFeed(len(f.in))
 	f.passes = len(f.in)-f.begin > maxFiltered || f.b.a.isEnded()
-	if f.passes || f.err != nil { // what is left is no whole event
+	if f.passes || f.err != nil { // the rest is no whole event
 		f.out = append(f.out, f.in[f.begin:]...)
 		f.begin = len(f.in)
 	}
@@ -66,7 +65,7 @@ func (f *filtering) fill() {
 	f.in = f.in[:rest]
 }
 
-// event decides on the event that ends there in what is being read.
+// event filters the event that ends at this position of the current read.
 func (f *filtering) event(end int, e llm.Event) {
 	end += f.held
 	f.lineFeed(end)
@@ -75,8 +74,8 @@ func (f *filtering) event(end int, e llm.Event) {
 	f.begin, f.half, f.kept = end, f.in[end-1] == '\r', len(f.out) > before
 }
 
-// lineFeed gives the LF that came apart from its CR to the event that it belongs to: in
-// front of the next one it would be a blank line.
+// lineFeed assigns an LF that came apart from its CR to the event before it: in front of the next
+// event it would be a blank line.
 func (f *filtering) lineFeed(end int) {
 	if !f.half || f.begin >= end {
 		return

@@ -60,7 +60,7 @@ func TestFilter(t *testing.T) {
 				got := readAll(t, res)
 				assert.Equal(t, tt.want, got, "%s, pieces of %d", tt.name, size+1)
 				require.NoError(t, res.Body.Close())
-				assert.EqualValues(t, len(tt.in), endOf(a).Bytes, "what upstream sent")
+				assert.EqualValues(t, len(tt.in), endOf(a).Bytes, "the upstream's bytes")
 				c.requireBalanced(t)
 			}
 		}

@@ -6,17 +6,17 @@ import (
 )
 
 const (
-	// gapsKept is how many of a stream's latest gaps its median is taken from, and
-	// gapsRound how many pass before it is taken again.
+	// gapsKept is the number of latest gaps from which a stream's median is taken, and
+	// gapsRound the number of gaps after which it is taken again.
 	gapsKept  = 31
 	gapsRound = 16
-	// gapFactor is how many times its median gap a stream may pause.
+	// gapFactor is how many median gaps a stream may pause.
 	gapFactor = 10
 )
 
-// gaps follows how a stream of events comes, to tell a stall by it: a model that
-// writes fifty tokens a second and stops for minutes is not going on, one that
-// needs three seconds a token is.
+// gaps tracks the pace of a stream of events, to detect a stall: for a model that writes fifty
+// tokens per second a pause of minutes is one, for a model that needs three seconds per token
+// it is not.
 type gaps struct {
 	last   [gapsKept]time.Duration
 	n      int
@@ -33,7 +33,7 @@ func (g *gaps) add(d time.Duration) {
 	}
 }
 
-// limit is how long the stream may pause: idle, until its pace is known.
+// limit returns how long the stream may pause: idle, until its pace is known.
 func (g *gaps) limit(idle, stall time.Duration) time.Duration {
 	if stall <= 0 || g.n < gapsKept {
 		return idle

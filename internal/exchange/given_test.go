@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// script is a transport that waits before its parts, and heeds the request's context.
+// script is a transport that waits before its parts, until the request's context ends.
 type script struct {
 	head   time.Duration
 	status int
@@ -72,7 +72,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// phases are when something happens to an attempt that hangs there.
+// phases are the points at which an attempt hangs when something happens to it.
 var phases = []struct {
 	name   string
 	script script
@@ -83,7 +83,7 @@ var phases = []struct {
 	{"after content", script{kind: sse, parts: []part{{0, text}}, hangs: true}, true},
 }
 
-// attempt is carried out, and what f does to it after a second.
+// interrupted runs an attempt and calls f after a second.
 func interrupted(t *testing.T, x *exchange.Exchange, s script, f func(a *exchange.Attempt, leave context.CancelCauseFunc)) (*exchange.End, *counted) {
 	t.Helper()
 	ctx, leave := context.WithCancelCause(t.Context())
@@ -191,7 +191,7 @@ func TestVerdictOfClose(t *testing.T) {
 	}
 }
 
-func TestFinishedStreamOfWhichNobodyReadsTheEnd(t *testing.T) {
+func TestFinishedStreamWithUnreadEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e, c := interrupted(t, new(exchange.Exchange), script{kind: sse, parts: []part{{0, text + stop}}, hangs: true},

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// hooks are what layers want to hear of an attempt.
+// hooks are the callbacks that layers have registered on an attempt.
 type hooks struct {
 	content []func(at time.Time)
 	event   []func(n int64, at time.Time)
 	end     []func(*End)
 }
 
-// each calls do for all of list, also when one panics, which goes on afterwards.
+// each calls do for every element, even if one panics. The panic then propagates.
 func each[F any](list []F, do func(F)) {
 	i := 0
 	defer func() {
@@ -25,49 +25,49 @@ func each[F any](list []F, do func(F)) {
 	}
 }
 
-// OnContent has f called at the attempt's first content: of a stream of a model the first
-// event that says something, of JSON its end, of any other body the first byte that is no
-// white space, of an upgraded connection the handshake. An error has none.
-func (a *Attempt) OnContent(f func(at time.Time)) {
-	a.mu.Lock()
-	at := a.content
-	if at.IsZero() && !a.ended {
-		a.hooks.content = append(a.hooks.content, f)
+// OnContent registers f for the attempt's first content: the first event with content of a model's
+// stream, the end of JSON, the first byte of another body that is no white space, the handshake of
+// an upgraded connection. An error has no content.
+func (r *record) OnContent(f func(at time.Time)) {
+	r.mu.Lock()
+	at := r.content
+	if at.IsZero() && !r.ended {
+		r.hooks.content = append(r.hooks.content, f)
 	}
-	a.mu.Unlock()
+	r.mu.Unlock()
 	if !at.IsZero() {
 		f(at)
 	}
 }
 
-// OnEvent has f called when events with content came, after each read: with how many there
-// were so far.
-func (a *Attempt) OnEvent(f func(n int64, at time.Time)) {
-	a.mu.Lock()
-	n, at := a.events, a.content
-	if !a.ended {
-		a.hooks.event = append(a.hooks.event, f)
+// OnEvent registers f for events with content. It is called after each read that had some, with
+// their number so far.
+func (r *record) OnEvent(f func(n int64, at time.Time)) {
+	r.mu.Lock()
+	n, at := r.events, r.content
+	if !r.ended {
+		r.hooks.event = append(r.hooks.event, f)
 	}
-	a.mu.Unlock()
+	r.mu.Unlock()
 	if n > 0 {
 		f(n, at)
 	}
 }
 
-// OnEnd has f called at the attempt's end.
-func (a *Attempt) OnEnd(f func(*End)) {
-	a.mu.Lock()
-	ended := a.ended
+// OnEnd registers f for the attempt's end.
+func (r *record) OnEnd(f func(*End)) {
+	r.mu.Lock()
+	ended := r.ended
 	if !ended {
-		a.hooks.end = append(a.hooks.end, f)
+		r.hooks.end = append(r.hooks.end, f)
 	}
-	a.mu.Unlock()
+	r.mu.Unlock()
 	if ended {
-		f(&a.end)
+		f(&r.end)
 	}
 }
 
-// began notes the first content.
+// began records the first content.
 func (a *Attempt) began(at time.Time) {
 	a.mu.Lock()
 	if !a.content.IsZero() || a.ended {
@@ -98,9 +98,9 @@ func (x *Exchange) ended(a *Attempt) {
 	each(list, func(f func(*Attempt, *End)) { f(a, &a.end) })
 }
 
-// OnRead has before and after called around each read of the response's body from upstream:
-// the time between them is what the upstream took, and none of the client's. It is called
-// directly after Do, before the body is read. An upgraded connection has no such reads.
+// OnRead calls before and after around each read of the response's body from upstream: the time
+// between them is the upstream's, not the client's. It is called directly after Do, before the
+// body is read. An upgraded connection has no such reads.
 func (a *Attempt) OnRead(before, after func(at time.Time)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -119,7 +119,7 @@ type timedReader struct {
 	before, after func(at time.Time)
 }
 
-// Read implements io.Reader. After is called also when the body panics.
+// Read implements io.Reader. It calls after even if the body panics.
 func (r *timedReader) Read(p []byte) (int, error) {
 	r.before(time.Now())
 	defer func() { r.after(time.Now()) }()

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// noting is a layer that notes what its hooks are called with.
+// noting is a layer that records the arguments of its hooks.
 func noting(name string, log *[]string, next transport) layer {
 	return layer{next: next, seen: func(a *exchange.Attempt, _ *http.Request, _ *http.Response) {
 		a.OnContent(func(time.Time) { *log = append(*log, name+" content") })

@@ -11,8 +11,8 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// judge decides how an attempt ended, whose fault that was, and whether another may do
-// better. It is the one place that does.
+// judge decides the outcome of an attempt, who is to blame for it, and whether another attempt
+// may do better. No other code decides that.
 func judge(f *facts) Verdict {
 	switch {
 	case f.panic:
@@ -33,7 +33,7 @@ func judge(f *facts) Verdict {
 	return f.with()
 }
 
-// given is the verdict on an attempt that was given up, and whether it was.
+// given returns the verdict on an attempt that was given up, and reports whether it was.
 func (f *facts) given() (Verdict, bool) {
 	timeout, _ := errors.AsType[*TimeoutError](f.cause)
 	switch {
@@ -51,7 +51,7 @@ func (f *facts) given() (Verdict, bool) {
 		return Verdict{Outcome: Failure, Blame: Endpoint, Repeatable: true, Err: f.cause}, true
 	case f.err != nil && f.late: // its server saw the same deadline
 		return Verdict{Outcome: Canceled, Blame: Client, Err: f.err}, true
-	case f.cause != nil: // somebody called it off
+	case f.cause != nil: // it was canceled
 		return Verdict{Outcome: Canceled, Err: f.cause}, true
 	case errors.Is(f.err, context.Canceled): // in a layer between
 		return Verdict{Outcome: Canceled, Err: f.err}, true
@@ -63,7 +63,7 @@ func (f *facts) given() (Verdict, bool) {
 func (f *facts) without() Verdict {
 	if v, ok := f.given(); ok {
 		v.Unsent = isDial(f.err)
-		if f.invalid && v.Blame == Endpoint { // servers of HTTP/2 may not even respond to it
+		if f.invalid && v.Blame == Endpoint { // HTTP/2 servers may not even respond to it
 			v.Blame, v.Repeatable = Request, false
 		}
 		return v
@@ -82,26 +82,25 @@ func (f *facts) without() Verdict {
 	case errors.Is(f.err, ErrStale): // a new connection may do better
 		v.Repeatable = true
 	case isOwn && own.Status != http.StatusBadGateway && own.Status != http.StatusGatewayTimeout:
-		v.Blame = Gateway // a layer of ours has no way to go on
+		v.Blame = Gateway // a layer of this module has no way to continue
 	default:
 		v.Blame, v.Repeatable, v.Unsent = Endpoint, !isOwn, isDial(f.err)
 	}
 	return v
 }
 
-// isDial reports that no connection came about: nothing was sent.
+// isDial reports whether no connection was made, so that nothing was sent.
 func isDial(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
 }
 
-// refused judges a response whose status says that it is an error. One below 500 is
-// nobody's failure.
+// refused judges a response with an error status. One below 500 is no failure of the endpoint.
 func (f *facts) refused() Verdict {
 	err := &StatusError{f.status}
 	isFault := f.status >= http.StatusInternalServerError
 	switch {
-	case f.upload != nil: // it responds to what broke off
+	case f.upload != nil: // it responds to the broken body
 		return Verdict{Outcome: Canceled, Blame: Client, Err: f.upload}
 	case f.status == http.StatusGatewayTimeout && f.hurried:
 		return Verdict{Outcome: Canceled, Blame: Client, Err: err}
@@ -123,34 +122,34 @@ func (f *facts) refused() Verdict {
 	if f.status == http.StatusPaymentRequired && f.sender == operator {
 		v.Withheld = true
 	}
-	if f.status == http.StatusNotFound && kind == llm.BadRequest && f.sender == operator { // that upstream has not got it
+	if f.status == http.StatusNotFound && kind == llm.BadRequest && f.sender == operator { // that upstream lacks it
 		v.Repeatable, v.Elsewhere = true, true
-		v.Withheld = f.lacksAPI() // who asks for a model has not named a path
+		v.Withheld = f.lacksAPI() // a client that names a model has not named a path
 	}
 	return v
 }
 
-// kind is what the error is about: by its body, and by its status.
+// kind classifies the error by its body and status.
 func (f *facts) kind() llm.Kind {
 	if f.said == nil {
 		return llm.Classify(f.status, "", "", "")
 	}
 	typ, code := f.said.Type, f.said.Code
-	if f.status >= http.StatusUnauthorized && f.status <= http.StatusForbidden { // which says more than this
+	if f.status >= http.StatusUnauthorized && f.status <= http.StatusForbidden { // the status says more than this
 		typ, code = strings.TrimPrefix(typ, vague), strings.TrimPrefix(code, vague)
 	}
 	return llm.Classify(f.status, typ, code, f.said.Message)
 }
 
-// vague is what some servers call any error.
+// vague is the type that some servers give to any error.
 const vague = "invalid_request_error"
 
-// about is whose an error of this kind is, and who may do better.
+// about returns blame and repeatability for an error of this kind.
 func (f *facts) about(k llm.Kind) Verdict {
 	switch k {
 	case llm.Rate:
 		return Verdict{Blame: Credential, Repeatable: true}
-	case llm.Quota: // of the client's own credential nothing is left anywhere
+	case llm.Quota: // the client's own credential has nothing left anywhere
 		return Verdict{Blame: Credential, Repeatable: f.sender != client, Elsewhere: f.sender != client}
 	case llm.Auth:
 		if f.sender == operator {
@@ -166,7 +165,7 @@ func (f *facts) about(k llm.Kind) Verdict {
 	return Verdict{Repeatable: true}
 }
 
-// failed judges a response with a good status that says that it failed.
+// failed judges a response with a good status that contains an error.
 func (f *facts) failed() Verdict {
 	if f.upload != nil {
 		return Verdict{Outcome: Canceled, Blame: Client, Err: f.upload}
@@ -177,12 +176,12 @@ func (f *facts) failed() Verdict {
 	return v
 }
 
-// nothing reports whether a response that had something to say did not.
+// nothing reports whether a response that must have content has none.
 func (f *facts) nothing() bool {
 	return f.owed && f.empty || f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
 }
 
-// with judges a response whose status is good.
+// with judges a response with a good status.
 func (f *facts) with() Verdict {
 	if !f.cut && !f.nothing() && (f.eof || f.finished) {
 		return Verdict{}
@@ -206,13 +205,13 @@ func (f *facts) with() Verdict {
 		}
 	case f.closed:
 		return Verdict{Outcome: Canceled, Err: ErrClosed}
-	default: // it is under way
+	default: // still in progress
 		return Verdict{}
 	}
 	return v
 }
 
-// called judges a call of gRPC by its status (google.rpc.Code).
+// called judges a gRPC call by its status (google.rpc.Code).
 func (f *facts) called() Verdict {
 	err := &GRPCError{f.grpc}
 	v := Verdict{Outcome: Failure, Err: err}
@@ -239,10 +238,10 @@ func (f *facts) called() Verdict {
 	return v
 }
 
-// lacksAPI reports whether a 404 says that an API of models is not there, and not that
-// the client asks for a model which does not exist.
+// lacksAPI reports whether a 404 means that the upstream lacks the API, and not that the requested
+// model does not exist.
 func (f *facts) lacksAPI() bool {
-	if f.said == nil || !f.asks {
+	if f.said == nil || !f.wantsText {
 		return false
 	}
 	return !strings.Contains(strings.ToLower(f.said.Code+" "+f.said.Type+" "+f.said.Message), "model")

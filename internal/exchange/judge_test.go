@@ -69,7 +69,7 @@ func sent(t *testing.T, inbound, outbound string) (*exchange.Attempt, *http.Requ
 	return a, req, c
 }
 
-// judged is the verdict on a response that is read to its end, and what it was before that.
+// judged returns the verdict on a response that is read to its end, and requires the one before.
 func judged(t *testing.T, a *exchange.Attempt, req *http.Request, next http.RoundTripper) *exchange.End {
 	t.Helper()
 	res, err := a.Do(req, next)
@@ -83,10 +83,10 @@ func judged(t *testing.T, a *exchange.Attempt, req *http.Request, next http.Roun
 	return e
 }
 
-// table is a golden one of verdicts.
+// table is a golden table of verdicts.
 type table struct{ strings.Builder }
 
-// add judges a response by each sender's credential.
+// add judges a response for each owner of the credential.
 func (b *table) add(t *testing.T, name string, next http.RoundTripper) {
 	t.Helper()
 	for _, sender := range senders {
@@ -95,7 +95,7 @@ func (b *table) add(t *testing.T, name string, next http.RoundTripper) {
 		c.requireBalanced(t)
 		fmt.Fprintf(b, "%-32s %-10s %s\n", name, sender.name, show(e.Verdict))
 		if e.Status >= 400 && e.Status < 500 {
-			assert.False(t, e.Bad(), "%s: a response below 500 is nobody's failure", name)
+			assert.False(t, e.Bad(), "%s: a response below 500 is no failure", name)
 		}
 	}
 }
@@ -235,7 +235,7 @@ func TestVerdictOfNote(t *testing.T) {
 	c.requireBalanced(t)
 }
 
-// bodies are responses with a good status, by how they end.
+// Responses with a good status, by how they end.
 func TestVerdictOfBody(t *testing.T) {
 	t.Parallel()
 	const jsonType, lines = "application/json", "application/x-ndjson"

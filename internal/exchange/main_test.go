@@ -15,12 +15,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// transport is a RoundTripper made of a function.
+// transport is a function as a RoundTripper.
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// layer is a RoundTripper as the packages write theirs.
+// layer is a RoundTripper like those of the other packages.
 type layer struct {
 	next http.RoundTripper
 	seen func(a *exchange.Attempt, req *http.Request, res *http.Response)
@@ -56,7 +56,7 @@ func post(ctx context.Context, path string) *http.Request {
 	return r
 }
 
-// source is a response's body that comes in the pieces that it is given in.
+// source is a response's body that arrives in the given pieces.
 type source struct {
 	mu     sync.Mutex
 	pieces []string
@@ -106,14 +106,14 @@ func response(status int, contentType string, body io.ReadCloser) *http.Response
 	return res
 }
 
-// give is a transport that responds with a body in pieces.
+// give returns a transport that responds with a body in pieces.
 func give(status int, contentType string, pieces ...string) transport {
 	return func(*http.Request) (*http.Response, error) {
 		return response(status, contentType, &source{pieces: pieces}), nil
 	}
 }
 
-// counted is an exchange that notes its attempts' ends.
+// counted is an exchange that records its attempts' ends.
 type counted struct {
 	*exchange.Exchange
 	mu   sync.Mutex
@@ -130,7 +130,7 @@ func count(x *exchange.Exchange) *counted {
 	return c
 }
 
-// requireBalanced is the invariant: as many attempts ended as were begun.
+// requireBalanced requires that as many attempts ended as began.
 func (c *counted) requireBalanced(t *testing.T) {
 	t.Helper()
 	c.mu.Lock()

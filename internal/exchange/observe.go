@@ -1,21 +1,20 @@
 package exchange
 
-// Observation is what an attempt's end is worth to whoever counts exchanges.
+// Observation tells an observer that counts exchanges what to do with an attempt's end.
 type Observation uint8
 
 // The observations.
 const (
-	// Repeated: the exchange was counted before.
+	// Repeated means that the exchange was counted before.
 	Repeated Observation = iota
-	// Counted: it is counted now.
+	// Counted means that the exchange must be counted now.
 	Counted
-	// Corrected: it was counted as a failure, and is a success after all.
+	// Corrected means that the exchange was counted as a failure, and is a success after all.
 	Corrected
 )
 
-// Observe records how an attempt of the exchange went with key, which stands for who
-// counts. An exchange counts once: the first failure at once, a success after it in its
-// place.
+// Observe records the result of an attempt for an observer, identified by key. An exchange counts
+// once: its first failure at once, a later success in its place.
 func (x *Exchange) Observe(key any, ok bool) Observation {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An exchange counts once for each that counts: the first failure at once, a success in
-// its place.
+// An exchange counts once per observer: its first failure at once, a success in its place.
 func TestObserve(t *testing.T) {
 	t.Parallel()
 	const counted, corrected, repeated = exchange.Counted, exchange.Corrected, exchange.Repeated
@@ -58,7 +57,7 @@ type upstreamOf func(*http.Request) (*http.Response, error)
 
 func (f upstreamOf) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// The time around reads is the upstream's: a client that is slow is not in it.
+// The time around reads is the upstream's, without a slow client's.
 func TestOnReadMeasuresTheUpstream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -5,27 +5,25 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/ginfer/ginfer/internal/llm"
 )
 
 const (
-	// bufferSize bounds, in bytes, what is kept back of a response. One that is silent about
-	// its content for so long passes as it is.
+	// bufferSize bounds what is kept back of a response, in bytes. A response without content
+	// for that long passes as it is.
 	bufferSize = 32 << 10
 	// evidenceSize and evidenceTime bound what is read of an error.
 	evidenceSize = 64 << 10
 	evidenceTime = time.Second
-	// closeTime is how long a read that was called off may take.
+	// closeTime is how long a canceled read may take.
 	closeTime = time.Second
 )
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }} //nolint:gochecknoglobals // a pool
 
-// Prefetch reads the response's body until it has begun to say something, where the limits
-// ask for that, and what an error says in any case; then the verdict on the attempt so far
-// is worth asking for. What was read stays to be read. A second call does nothing, and
-// neither does one after the body was read. Whoever may replace the attempt calls it.
+// Prefetch reads the response's body until its content begins, if the limits request that, and
+// the body of an error in any case, so that Verdict is meaningful. The body still yields every
+// byte. It is called by a layer that may replace the attempt. Once the body was read it does
+// nothing.
 func (a *Attempt) Prefetch() {
 	a.mu.Lock()
 	b := a.body
@@ -46,8 +44,8 @@ func (a *Attempt) Prefetch() {
 	}
 }
 
-// prefetches reports whether the body is to be read ahead, and for how long; 0: as long as
-// it takes. The caller holds a.mu.
+// prefetches reports whether the body is read ahead, and for how long; 0: without limit. The
+// caller holds a.mu.
 func (a *Attempt) prefetches() (limit time.Duration, wanted bool) {
 	switch {
 	case !a.scans:
@@ -58,34 +56,27 @@ func (a *Attempt) prefetches() (limit time.Duration, wanted bool) {
 	return max(a.limits.Hold, 0), a.limits.Prefetch && a.status == http.StatusOK
 }
 
-// hasOpened reports whether enough was read to decide on the attempt.
-func (a *Attempt) hasOpened() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.ended || !a.content.IsZero() || a.scanner.Opening() != llm.Silent
-}
-
-// prefetched is what was read ahead of a body.
+// prefetched is the part of a body that was read ahead.
 type prefetched struct {
 	b    *body
-	size int  // most bytes
-	all  bool // there is no more than that to wait for
+	size int  // the largest number of bytes
+	all  bool // read until the end or size
 
 	mu       sync.Mutex
-	wake     sync.Cond // at each change of what follows
+	wake     sync.Cond // signals each change of the fields below
 	pooled   *[bufferSize]byte
 	buf      []byte
 	start    int
 	end      int
 	err      error
-	panicked any  // what the read ahead panicked with
-	passing  bool // it is read already: no more is to be read ahead
-	over     bool // nothing is read ahead any more
+	panicked any  // the panic of the read ahead
+	passing  bool // the body is read already: stop reading ahead
+	over     bool // reading ahead has ended
 	late     bool // Close has waited long enough
 }
 
-// open reads ahead, at most for limit: then the response passes as it is, and a read under
-// way ends on its own.
+// open reads ahead for at most limit. Then the response passes as it is, and a read in progress
+// ends on its own.
 func (f *prefetched) open(limit time.Duration) {
 	f.pooled = buffers.Get().(*[bufferSize]byte) //nolint:forcetypeassert // the pool holds nothing else
 	f.buf = f.pooled[:]
@@ -96,7 +87,7 @@ func (f *prefetched) open(limit time.Duration) {
 		return
 	}
 	go func() {
-		defer func() { // nobody above this goroutine recovers: it goes on in the reader's
+		defer func() { // nothing above this goroutine recovers: the reader panics instead
 			f.mu.Lock()
 			f.panicked = recover()
 			f.mu.Unlock()
@@ -117,7 +108,7 @@ func (f *prefetched) open(limit time.Duration) {
 	}
 }
 
-// change sets a flag and wakes who waits for it.
+// change sets a flag and wakes the waiters.
 func (f *prefetched) change(flag *bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -130,7 +121,7 @@ func (f *prefetched) readAll() {
 	}
 }
 
-// advance reads once, and reports whether to go on.
+// advance reads once and reports whether to continue.
 func (f *prefetched) advance() bool {
 	f.mu.Lock()
 	if f.end == len(f.buf) && len(f.buf) < f.size {
@@ -151,8 +142,8 @@ func (f *prefetched) advance() bool {
 	return err == nil && !f.passing && !enough
 }
 
-// read takes of what was read, waiting for a read under way. It returns 0 and no error when
-// nothing is left.
+// read returns bytes that were read ahead, and waits for a read in progress. It returns 0 and
+// no error when nothing is left.
 func (f *prefetched) read(p []byte) (int, error) {
 	n, panicked, err := f.take(p)
 	if panicked != nil {
@@ -178,7 +169,7 @@ func (f *prefetched) take(p []byte) (n int, panicked any, err error) {
 	return 0, f.panicked, f.err
 }
 
-// giveBack gives the buffer back. The caller holds mu.
+// giveBack returns the buffer to the pool. The caller holds mu.
 func (f *prefetched) giveBack() {
 	if f.pooled != nil {
 		buffers.Put(f.pooled)
@@ -186,15 +177,15 @@ func (f *prefetched) giveBack() {
 	f.pooled, f.buf, f.start, f.end = nil, nil, 0, 0
 }
 
-// close ends a read under way: layers below are not to be closed while they are read, but
-// for one that does not heed its context.
+// close ends a read in progress: layers below must not be closed while they are read. It does not
+// wait for a layer that ignores its context.
 func (f *prefetched) close(cancel context.CancelCauseFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.passing = true
 	if !f.over {
 		f.mu.Unlock()
-		cancel(ErrClosed) // it may call what locks mu
+		cancel(ErrClosed) // it may call code that locks mu
 		timer := time.AfterFunc(closeTime, func() { f.change(&f.late) })
 		defer timer.Stop()
 		f.mu.Lock()
@@ -203,7 +194,7 @@ func (f *prefetched) close(cancel context.CancelCauseFunc) {
 		f.wake.Wait()
 	}
 	if !f.over {
-		return // it still has the buffer
+		return // the read still uses the buffer
 	}
 	f.err, f.panicked = http.ErrBodyReadAfterClose, nil
 	f.giveBack()

@@ -55,7 +55,7 @@ func TestPrefetchDecidesBeforeAnythingPasses(t *testing.T) {
 	}
 }
 
-func TestWhatIsHeldPassesWhenItsTimeIsOver(t *testing.T) {
+func TestBufferedResponsePassesAfterHold(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ contentType, life, end string }{
 		"comments":    {sse, ": ping\n\n", text + stop},
@@ -151,7 +151,7 @@ func TestPrefetchedBufferIsGivenBack(t *testing.T) { //nolint:paralleltest // it
 			res, err := a.Do(req, give(200, sse, ": ping\n\n", text, stop)) //nolint:bodyclose // there is none, or it is closed elsewhere
 			require.NoError(t, err)
 			a.Prefetch()
-			if read { // and no more: the stream is under way
+			if read { // and no more: the stream is in progress
 				_, err = res.Body.Read(p)
 				require.NoError(t, err)
 			}
@@ -191,7 +191,7 @@ func TestPrefetchWithoutBody(t *testing.T) {
 	assert.Equal(t, "failure endpoint repeatable", show(a.Verdict()))
 }
 
-// chunks cuts data at sizes that the bytes of by say.
+// chunks cuts data at the sizes in by.
 func chunks(data, by []byte) []string {
 	var out []string
 	for i := 0; len(data) > 0; i++ {
@@ -204,7 +204,7 @@ func chunks(data, by []byte) []string {
 	return out
 }
 
-// readBy reads all with buffers of the sizes that by says.
+// readBy reads all with buffers of the sizes in by.
 func readBy(r io.Reader, by []byte) (string, error) {
 	var b strings.Builder
 	for i := 0; ; i++ {

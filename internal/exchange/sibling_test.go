@@ -23,7 +23,7 @@ func TestStartWithoutAnExchange(t *testing.T) {
 	assert.Same(t, a.Exchange(), exchange.From(req.Context()))
 	assert.Equal(t, llm.Chat, a.API())
 	b, same := exchange.Start(req)
-	assert.Same(t, a, b, "it is under way")
+	assert.Same(t, a, b, "it is in progress")
 	assert.Same(t, req, same)
 	a.Finish(nil)
 	assert.Equal(t, "canceled nobody", show(endOf(a).Verdict))
@@ -124,7 +124,7 @@ func TestPatienceIsOfOneAttempt(t *testing.T) {
 		start = time.Now()
 		_, err = b.Do(next, script{head: time.Hour}) //nolint:bodyclose // there is none, or it is closed elsewhere
 		require.Error(t, err)
-		assert.Equal(t, time.Minute, time.Since(start), "the exchange's limits are in force again")
+		assert.Equal(t, time.Minute, time.Since(start), "the exchange's limits apply again")
 		c.requireBalanced(t)
 	})
 }
@@ -171,7 +171,7 @@ func TestRepeatByAForeignLayer(t *testing.T) {
 			if err == nil {
 				require.NoError(t, res.Body.Close())
 			}
-			require.NoError(t, r.Context().Err(), "it is still of use")
+			require.NoError(t, r.Context().Err(), "it is still in use")
 		}
 	})
 	c := count(new(exchange.Exchange))
@@ -203,7 +203,7 @@ func TestHedge(t *testing.T) {
 	c.requireBalanced(t)
 }
 
-func TestExchangeKeepsWhatItIsTold(t *testing.T) {
+func TestExchangeKeepsItsState(t *testing.T) {
 	t.Parallel()
 	x := new(exchange.Exchange)
 	a, _ := x.Begin(post(t.Context(), chat))

@@ -8,10 +8,9 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// Start returns the attempt that req belongs to, and the request that carries it: the one
-// under way, or a new one. A request that carries an ended attempt begins one beside it.
-// Who gets a new one sees to its end: by Do, by the response's Close, or by Finish where
-// all that Do returned were refusals.
+// Start returns the attempt of req and the request that carries it: the attempt in progress, or
+// a new one. If req carries an ended attempt, the new one follows it. The caller must end a new
+// attempt: by Do, by the response's Close, or by Finish if Do returned only refusals.
 func Start(req *http.Request) (*Attempt, *http.Request) {
 	a := Current(req.Context())
 	switch {
@@ -27,17 +26,17 @@ func Start(req *http.Request) (*Attempt, *http.Request) {
 	return a.follow(req)
 }
 
-// Begin makes a new attempt, whatever req carries.
+// Begin starts a new attempt, even if req carries one.
 func (x *Exchange) Begin(req *http.Request) (*Attempt, *http.Request) {
 	return x.begin(req.Context(), req, nil, false)
 }
 
-// BeginHedge is Begin for an attempt beside another one that is slow.
+// BeginHedge is like Begin, for an attempt beside another one that is slow.
 func (x *Exchange) BeginHedge(req *http.Request) (*Attempt, *http.Request) {
 	return x.begin(req.Context(), req, nil, true)
 }
 
-// follow makes the attempt after one that ended.
+// follow starts the attempt after one that ended.
 func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
 	b, req := a.x.begin(a.outer, req, a, a.hedge)
 	a.mu.Lock()
@@ -46,12 +45,13 @@ func (a *Attempt) follow(req *http.Request) (*Attempt, *http.Request) {
 	return b, req
 }
 
-// begin makes an attempt that lives as long as outer. The context of its request has the
-// values of the one that req has.
+// begin starts an attempt that lives as long as outer. Its request's context keeps the
+// values of req's.
 func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt, hedge bool) (*Attempt, *http.Request) {
 	a := &Attempt{
-		x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), limits: x.Limits, api: x.API, own: x.Dialect,
-		last: last, grpc: noGRPC, blank: true, scanner: unread(),
+		origin: origin{x: x, number: x.next(), hedge: hedge, outer: outer, start: time.Now(), api: x.API, own: x.Dialect, last: last},
+		record: record{grpc: noGRPC, blank: true, scanner: unread()},
+		limits: x.Limits,
 	}
 	if api, own := llm.Identify(req); api != llm.Unknown {
 		a.api, a.own = api, own
@@ -70,25 +70,22 @@ func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt
 		a.mu.Unlock()
 	}
 	a.values = carried{a.ctx, attemptKey{}, a}
-	return a, req.WithContext(&a.values) //nolint:contextcheck // it has outer's end
+	return a, req.WithContext(&a.values) //nolint:contextcheck // it ends with outer
 }
 
-// life is the context of an attempt that follows an ended one: it has the values of the
-// request that carried that one, and lives as long as what began it.
+// life is the context of an attempt that follows another one: it has the values of the
+// request that carried that attempt, and the lifetime of its parent.
 type life struct {
 	context.Context //nolint:containedctx // it is a context itself
 
 	values context.Context //nolint:containedctx // as above
 }
 
-// Value implements context.Context. Package context asks for the innermost context that can
-// be cancelled, to find out why it was: that is this one, not the ended attempt's.
+// Value implements context.Context. Package context asks for the innermost cancelable
+// context to find the cause: that is this one, not the ended attempt's.
 func (l life) Value(key any) any {
 	if v := l.Context.Value(key); v == l.Context {
 		return v
 	}
 	return l.values.Value(key)
 }
-
-// generates reports whether a good response has content.
-func (a *Attempt) generates() bool { return a.x.Generates || a.api.Generates() }

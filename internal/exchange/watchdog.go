@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Limit is which part of an attempt took too long.
+// Limit identifies the time limit that an attempt exceeded.
 type Limit int32
 
-// The parts.
+// The limits.
 const (
 	LimitFirstByte Limit = iota
 	LimitFirstContent
@@ -18,7 +18,7 @@ const (
 	LimitTotal
 )
 
-// String names the limit as a client may read it.
+// String returns a text that clients may read.
 func (l Limit) String() string {
 	switch l {
 	case LimitFirstByte:
@@ -33,47 +33,47 @@ func (l Limit) String() string {
 	return ""
 }
 
-// TimeoutError is ErrTimeout with the limit that passed.
+// TimeoutError is ErrTimeout with the limit that was exceeded.
 type TimeoutError struct {
 	Limit Limit
-	// Client: it was mostly the client's pauses that took the time.
+	// Client reports that the client's pauses took most of the time.
 	Client bool
 }
 
 func (e *TimeoutError) Error() string { return fmt.Sprintf("%v: %v", ErrTimeout, e.Limit) }
 
-// Unwrap is ErrTimeout.
+// Unwrap returns ErrTimeout.
 func (e *TimeoutError) Unwrap() error { return ErrTimeout }
 
-// watchdog cancels one attempt when a wait takes too long. One timer serves all waits. It
-// is not set anew for each: when it fires too early it sleeps on, so that a token costs no
-// timer operation. It stands still while the gateway waits for the client instead.
+// watchdog cancels an attempt when a wait takes too long. One timer serves all waits: when it
+// fires too early it sleeps on, so that a token costs no timer operation. It is paused while
+// the gateway waits for the client.
 type watchdog struct {
 	cancel  context.CancelCauseFunc
 	start   time.Time
-	total   time.Time // when everything must have ended; zero: no limit
-	content time.Time // when the first content must have come; zero: no limit, or it has
+	total   time.Time // the deadline of the whole attempt; zero: none
+	content time.Time // the deadline of the first content; zero: none, or it has come
 	hurried bool      // total is the client's own limit: no upstream is to blame
 
 	mu       sync.Mutex
 	timer    *time.Timer
-	fires    time.Time // when timer does; zero: it does not
-	deadline time.Time // of the wait; zero: nothing is waited for
+	fires    time.Time // when the timer fires; zero: it is not set
+	deadline time.Time // of the current wait; zero: there is none
 	which    Limit
 	idle     time.Time // since when the upstream waits for the gateway; zero: it does not
 	paused   time.Duration
 	over     bool
 }
 
-// pauseShare is which part of the whole time the client's pauses may take, before it is they
-// that the whole took too long for.
+// pauseShare is the divisor for the part of the attempt's time that client pauses may take
+// before the client is blamed for LimitTotal.
 const pauseShare = 10
 
 func (w *watchdog) begin(cancel context.CancelCauseFunc, l *Limits, start time.Time) {
 	w.cancel, w.start, w.total, w.hurried = cancel, start, l.Deadline, l.Hurried
 }
 
-// arm begins a wait of at most d, or until the limits of the whole.
+// arm begins a wait of at most d, within the limits of the whole attempt.
 func (w *watchdog) arm(l Limit, now time.Time, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -96,8 +96,7 @@ func (w *watchdog) arm(l Limit, now time.Time, d time.Duration) {
 	}
 }
 
-// resume ends a pause of the gateway's own, which the upstream is not charged for. The
-// caller holds mu.
+// resume ends a pause that the upstream is not charged for. The caller holds mu.
 func (w *watchdog) resume(now time.Time) {
 	if w.idle.IsZero() {
 		return
@@ -119,14 +118,14 @@ func (w *watchdog) expect(by time.Time) {
 	}
 }
 
-// hasContent lifts that bound.
+// hasContent lifts the bound of expect.
 func (w *watchdog) hasContent() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.content = time.Time{}
 }
 
-// wake has the timer fire after d. The caller holds mu.
+// wake makes the timer fire after d. The caller holds mu.
 func (w *watchdog) wake(d time.Duration) {
 	w.fires = w.deadline
 	if w.timer == nil {
@@ -146,7 +145,7 @@ func (w *watchdog) disarm(now time.Time) {
 	}
 }
 
-// stop disarms for good.
+// stop disarms the watchdog permanently.
 func (w *watchdog) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

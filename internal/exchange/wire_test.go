@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// serve begins a server and returns its address and a transport to it.
+// serve starts a server and returns its address and a transport to it.
 func serve(t *testing.T, proto string, h http.HandlerFunc) (string, *http.Transport) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -102,7 +102,7 @@ type brokenReader struct{}
 
 func (*brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func TestHeadersThatAServerDoesNotTake(t *testing.T) {
+func TestHeadersThatAServerRejects(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	s.EnableHTTP2, s.Config.MaxHeaderBytes = true, 1<<10
@@ -124,7 +124,7 @@ func TestHeadersThatAServerDoesNotTake(t *testing.T) {
 	}
 }
 
-func TestNobodyListens(t *testing.T) {
+func TestConnectionRefused(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

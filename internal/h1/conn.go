@@ -15,21 +15,21 @@ import (
 )
 
 var (
-	// errStale: a connection that was used before ended before a byte of the response.
+	// errStale is returned when a reused connection ended before a byte of the response.
 	errStale = errors.New("h1: the server closed an idle connection")
-	// ErrHeader: the head of an answer is too long.
-	ErrHeader = errors.New("h1: the head of the answer is too long")
-	// ErrProtocol: an answer that HTTP/1.1 does not allow.
-	ErrProtocol = errors.New("h1: invalid answer")
+	// ErrHeader is returned when the head of a response is too long.
+	ErrHeader = errors.New("h1: response head too long")
+	// ErrProtocol is returned for a response that HTTP/1.1 does not allow.
+	ErrProtocol = errors.New("h1: invalid response")
 )
 
-// past is a deadline that ends all waiting.
+// past is a deadline that ends every wait.
 var past = time.Unix(1, 0) //nolint:gochecknoglobals // a constant
 
-// maxInformational is how many 1xx answers may come before the real one.
+// maxInformational is the number of 1xx responses that may precede the final one.
 const maxInformational = 100
 
-// conn is one connection. One exchange at a time uses it.
+// conn is one connection, used by one exchange at a time.
 type conn struct {
 	net.Conn
 
@@ -65,11 +65,11 @@ func (c *conn) Read(p []byte) (int, error) {
 
 func (c *conn) close() { _ = c.Close() }
 
-// exchange sends a request and reads the head of its answer. The connection is
-// given back or closed at the end of the answer's body, or after an error.
+// exchange sends a request and reads the head of its response. The connection is reused or
+// closed at the end of the response's body, or closed after an error.
 func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error) {
 	stop := context.AfterFunc(req.Context(), func() { _ = c.SetDeadline(past) })
-	res, err := c.try(req, body)
+	res, err := c.roundTrip(req, body)
 	if err != nil {
 		stop()
 		c.close()
@@ -79,7 +79,7 @@ func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error
 		return nil, err
 	}
 	c.used = true
-	b := &answer{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close && !c.broken}
+	b := &response{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close && !c.broken}
 	if res.Body == http.NoBody || res.ContentLength == 0 || req.Method == http.MethodHead {
 		b.end(true)
 		return res, nil
@@ -88,13 +88,13 @@ func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error
 	return res, nil
 }
 
-func (c *conn) try(req *http.Request, body [][]byte) (*http.Response, error) {
+func (c *conn) roundTrip(req *http.Request, body [][]byte) (*http.Response, error) {
 	wrote := c.write(req, body)
 	if errors.Is(wrote, errRequest) {
 		return nil, wrote
 	}
 	c.left = c.host.cfg.MaxHeader
-	// Also after a failed write: the server may have answered before it closed.
+	// Also after a failed write: the server may have responded before it closed.
 	if _, err := c.in.Peek(1); err != nil {
 		err = unexpected(err)
 		if c.used {
@@ -116,15 +116,15 @@ func (c *conn) try(req *http.Request, body [][]byte) (*http.Response, error) {
 			c.left = math.MaxInt64
 			return res, nil
 		}
-		if err := told(req, res); err != nil {
+		if err := pass1xx(req, res); err != nil {
 			return nil, err
 		}
 	}
 	return nil, fmt.Errorf("%w: more than %d informational ones", ErrProtocol, maxInformational)
 }
 
-// told passes a 1xx on.
-func told(req *http.Request, res *http.Response) error {
+// pass1xx passes an informational response to the request's trace.
+func pass1xx(req *http.Request, res *http.Response) error {
 	trace := httptrace.ContextClientTrace(req.Context())
 	if trace == nil || trace.Got1xxResponse == nil {
 		return nil
@@ -132,7 +132,7 @@ func told(req *http.Request, res *http.Response) error {
 	return trace.Got1xxResponse(res.StatusCode, textproto.MIMEHeader(res.Header))
 }
 
-// unexpected is err, but never the clean end of something.
+// unexpected returns err, with io.ErrUnexpectedEOF for io.EOF.
 func unexpected(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -1,6 +1,6 @@
 package h1
 
-// Idle counts the unused connections.
+// Idle returns the number of idle connections.
 func (t *Transport) Idle() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// host is the unused connections to one address, the latest last.
+// host keeps the idle connections to one address, the latest last.
 type host struct {
 	cfg *Config
 
 	mu     sync.Mutex
 	idle   []*conn
-	timer  *time.Timer // runs while there are some
+	timer  *time.Timer // runs while there are idle connections
 	closed bool
 }
 
-// pop takes the connection that was used last, nil when there is none.
+// pop returns the connection that was used last, or nil.
 func (h *host) pop() *conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -29,7 +29,7 @@ func (h *host) pop() *conn {
 	return c
 }
 
-// unused returns a connection that is still open and silent; nil if there is none.
+// unused returns an idle connection that is still open and silent, or nil.
 func (h *host) unused() *conn {
 	for c := h.pop(); c != nil; c = h.pop() {
 		if c.silent() {
@@ -40,7 +40,7 @@ func (h *host) unused() *conn {
 	return nil
 }
 
-// put keeps a connection, or closes it.
+// put keeps a connection for reuse, or closes it.
 func (h *host) put(c *conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -61,7 +61,7 @@ func (h *host) put(c *conn) {
 	}
 }
 
-// sweep closes the connections that were unused for too long: the first ones.
+// sweep closes the connections that have been idle for too long: the first ones.
 func (h *host) sweep() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -77,7 +77,7 @@ func (h *host) sweep() {
 	}
 }
 
-// closeIdle closes them all. Those in use will be closed when they are not.
+// closeIdle closes all idle connections. Those in use are closed after use.
 func (h *host) closeIdle() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

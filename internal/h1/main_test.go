@@ -18,16 +18,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// errRest is what the other RoundTripper says: it is only asked whether it was
-// called.
+// errRest is the error of the other RoundTripper, which shows that it was called.
 var errRest = errors.New("for the rest")
 
 type rest struct{}
 
 func (rest) RoundTrip(*http.Request) (*http.Response, error) { return nil, errRest }
 
-// server plays an upstream byte by byte: serve gets each connection with a
-// reader that has seen nothing yet.
+// server is an upstream that works byte by byte: serve gets each connection with a fresh reader.
 type server struct {
 	net.Listener
 
@@ -70,8 +68,8 @@ func (s *server) connections() int {
 	return s.conns
 }
 
-// says answers every request of a connection with the same bytes.
-func says(tb testing.TB, answer string) *server {
+// respondWith returns a server that responds to every request of a connection with the same bytes.
+func respondWith(tb testing.TB, response string) *server {
 	tb.Helper()
 	return serve(tb, func(c net.Conn, in *bufio.Reader) {
 		for {
@@ -80,20 +78,20 @@ func says(tb testing.TB, answer string) *server {
 				return
 			}
 			_, _ = io.Copy(io.Discard, req.Body)
-			if _, err := io.WriteString(c, answer); err != nil {
+			if _, err := io.WriteString(c, response); err != nil {
 				return
 			}
 		}
 	})
 }
 
-// saysOnce answers once and closes.
-func saysOnce(tb testing.TB, answer string) *server {
+// respondOnce returns a server that responds once and closes.
+func respondOnce(tb testing.TB, response string) *server {
 	tb.Helper()
 	return serve(tb, func(c net.Conn, in *bufio.Reader) {
 		if req, err := http.ReadRequest(in); err == nil {
 			_, _ = io.Copy(io.Discard, req.Body)
-			_, _ = io.WriteString(c, answer)
+			_, _ = io.WriteString(c, response)
 		}
 	})
 }
@@ -121,7 +119,7 @@ func requestWith(tb testing.TB, ctx context.Context, method string, s *server) *
 	return req
 }
 
-// do makes a request and reads its answer to the end.
+// do makes a request and reads its response to the end.
 func do(tb testing.TB, t http.RoundTripper, req *http.Request) (res *http.Response, body string, err error) {
 	tb.Helper()
 	res, err = t.RoundTrip(req)

@@ -4,10 +4,10 @@ package h1
 
 import "net"
 
-// look is nothing here.
+// look is empty on this platform.
 type look struct{}
 
 func (*look) at(net.Conn) {}
 
-// silent can't be found out here without waiting.
+// silent always reports true: this platform can't look without waiting.
 func (c *conn) silent() bool { return true }

@@ -7,17 +7,17 @@ import (
 	"syscall"
 )
 
-// look is how an unused connection is looked at. It is made once: that is done for each
-// request.
+// look is the prepared system call that examines an idle connection. It is made once, since
+// each request needs it.
 type look struct {
-	raw   syscall.RawConn // nil: it can't be
+	raw   syscall.RawConn // nil: not supported
 	read  func(fd uintptr) bool
-	quiet bool // what read found
+	quiet bool // the result of read
 }
 
 func (l *look) at(nc net.Conn) {
 	if sc, ok := nc.(syscall.Conn); ok {
-		l.raw, _ = sc.SyscallConn() // nil if it is closed already: the next write says so
+		l.raw, _ = sc.SyscallConn() // nil if it is closed already: the next write fails
 	}
 	l.read = func(fd uintptr) bool {
 		var one [1]byte
@@ -27,8 +27,8 @@ func (l *look) at(nc net.Conn) {
 	}
 }
 
-// silent reports whether an unused connection is still open and has nothing to
-// say. Whatever it says was not asked for, and is no response.
+// silent reports whether an idle connection is open and has no bytes to read. Bytes that
+// arrive before a request are no response.
 func (c *conn) silent() bool {
 	l := &c.look
 	if l.raw == nil {

@@ -12,26 +12,27 @@ import (
 	"github.com/ginfer/ginfer/internal/body"
 )
 
-// maxBody is the longest body that is written before the answer is read. It
-// fits a connection's buffers: an upstream that answers before it has read the
-// body, and does not read on, can't block the write.
+// maxBody is the longest body that is written before the response is read. It fits a
+// connection's buffers: an upstream that responds without reading the body can't block the
+// write.
 const maxBody = 32 << 10
 
-// Config describes a Transport. All fields are required.
+// Config configures a Transport. All fields are required.
 type Config struct {
-	// Dial makes a connection.
+	// Dial opens a connection.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Rest takes the requests that this package does not.
+	// Rest handles the requests that this package does not.
 	Rest http.RoundTripper
-	// MaxIdle is how many unused connections are kept for one server.
+	// MaxIdle is the number of idle connections that are kept per server.
 	MaxIdle int
-	// IdleTimeout closes unused connections; 0: never.
+	// IdleTimeout is the time after which an idle connection is closed; 0: never.
 	IdleTimeout time.Duration
-	// MaxHeader bounds the head of an answer, in bytes, with all 1xx before it.
+	// MaxHeader bounds the head of a response with all 1xx before it, in bytes.
 	MaxHeader int64
 }
 
-// Transport is an http.RoundTripper, safe for concurrent use.
+// Transport is an http.RoundTripper for short plain-text HTTP/1.1 requests. It is safe for
+// concurrent use.
 type Transport struct {
 	cfg   Config
 	mu    sync.Mutex
@@ -41,10 +42,9 @@ type Transport struct {
 // New returns a Transport.
 func New(cfg Config) *Transport { return &Transport{cfg: cfg, hosts: map[string]*host{}} }
 
-// RoundTrip implements http.RoundTripper. Of a request's httptrace only
-// Got1xxResponse is called. A request on a connection that was used before, and that
-// ends before a byte of the response, is sent once more on a new connection, whatever
-// its method.
+// RoundTrip implements http.RoundTripper. Of a request's httptrace it calls only
+// Got1xxResponse. A request on a reused connection that ends before a byte of the response is
+// sent once more on a new connection, whatever its method.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	parts, ok := t.takes(req)
 	if !ok {
@@ -60,8 +60,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	h := t.host(address)
 	if c := h.unused(); c != nil {
 		res, err := c.exchange(req, parts)
-		// A server closes an idle connection in the moment in which it is used: that
-		// is no failure. A new connection can't be stale.
+		// A server may close an idle connection just as it is reused: that is no failure. A new
+		// connection can't be stale.
 		if !errors.Is(err, errStale) || req.Context().Err() != nil {
 			return res, err
 		}
@@ -102,7 +102,7 @@ func (t *Transport) host(address string) *host {
 	return h
 }
 
-// CloseIdleConnections closes all unused connections.
+// CloseIdleConnections closes all idle connections.
 func (t *Transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

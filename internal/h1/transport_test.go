@@ -24,8 +24,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every answer is read as http.Transport reads it.
-func TestAnswers(t *testing.T) {
+// Every response is read as http.Transport reads it.
+func TestResponses(t *testing.T) {
 	t.Parallel()
 	const ok = "HTTP/1.1 200 OK\r\n"
 	tests := map[string]struct {
@@ -71,7 +71,7 @@ func TestAnswers(t *testing.T) {
 			t.Parallel()
 			theirs := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}
 			t.Cleanup(theirs.CloseIdleConnections)
-			up := saysOnce(t, tt.raw)
+			up := respondOnce(t, tt.raw)
 			want, wantBody, wantErr := do(t, theirs, request(t, tt.method, up)) //nolint:bodyclose // closed in do
 			ours := newTransport(t, nil)
 			got, body, err := do(t, ours, request(t, tt.method, up)) //nolint:bodyclose // closed in do
@@ -94,10 +94,10 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// requireReused: three answers come over one connection.
+// requireReused requires three responses over one connection.
 func requireReused(t *testing.T, tr *h1.Transport, method, raw, want string) {
 	t.Helper()
-	up := says(t, raw)
+	up := respondWith(t, raw)
 	for range 3 {
 		_, body, err := do(t, tr, request(t, method, up)) //nolint:bodyclose // closed in do
 		require.NoError(t, err)
@@ -107,7 +107,7 @@ func requireReused(t *testing.T, tr *h1.Transport, method, raw, want string) {
 	tr.CloseIdleConnections() // the server waits for their end
 }
 
-// What goes over the wire, to the byte.
+// The bytes of a request.
 func TestRequests(t *testing.T) {
 	t.Parallel()
 	sent := make(chan string, 1)
@@ -146,7 +146,7 @@ func TestRequests(t *testing.T) {
 // Nothing of a request is sent that could be read as another one.
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	for name, change := range map[string]func(*http.Request){
 		"method":       func(r *http.Request) { r.Method = "GET /x HTTP/1.1\r\nX:" },
 		"host":         func(r *http.Request) { r.Host = "a\r\nX: y" },
@@ -163,10 +163,10 @@ func TestBadRequests(t *testing.T) {
 	}
 }
 
-// What this package does not do goes to the other RoundTripper.
+// Requests that this package does not handle go to the other RoundTripper.
 func TestRest(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	for name, change := range map[string]func(*http.Request){
 		"TLS":             func(r *http.Request) { r.URL.Scheme = "https" },
 		"upgrade":         func(r *http.Request) { r.Header.Set("Connection", "Upgrade") },
@@ -187,11 +187,11 @@ func TestRest(t *testing.T) {
 	}
 }
 
-// Bytes that nobody asked for never become the next answer.
+// Unsolicited bytes never become the next response.
 func TestUnsolicitedBytes(t *testing.T) {
 	t.Parallel()
 	const evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
-	for name, late := range map[string]bool{"with the answer": false, "later": true} {
+	for name, late := range map[string]bool{"with the response": false, "later": true} {
 		sent := make(chan struct{}, 10)
 		up := serve(t, func(c net.Conn, in *bufio.Reader) {
 			for {
@@ -217,11 +217,11 @@ func TestUnsolicitedBytes(t *testing.T) {
 	}
 }
 
-// A server that closes unused connections costs no request: silence is looked
-// at before each, and what can be repeated is.
+// A server that closes idle connections costs no request: they are examined before use, and a
+// request is repeated if possible.
 func TestStaleConnections(t *testing.T) {
 	t.Parallel()
-	up := saysOnce(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	up := respondOnce(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	tr := newTransport(t, nil)
 	for i := range 50 {
 		method := http.MethodGet
@@ -234,8 +234,8 @@ func TestStaleConnections(t *testing.T) {
 	}
 }
 
-// A connection that ends in the moment in which it is used: the request is sent once more,
-// whatever its method, and on a new connection.
+// If a connection ends just as it is used, the request is sent once more, whatever its method,
+// on a new connection.
 func TestClosedWhileUsed(t *testing.T) {
 	t.Parallel()
 	up := serve(t, func(c net.Conn, in *bufio.Reader) {
@@ -253,7 +253,8 @@ func TestClosedWhileUsed(t *testing.T) {
 	}
 }
 
-// One that ends on a new connection, or after a byte of the response, is not sent again.
+// A request is not repeated if a new connection ends, or if a connection ends after a byte of the
+// response.
 func TestBrokenWhileUsed(t *testing.T) {
 	t.Parallel()
 	for name, second := range map[string]string{"on a new connection too": "", "after a byte": "H"} {
@@ -287,14 +288,14 @@ func TestBrokenWhileUsed(t *testing.T) {
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("the cause")
-	for name, answer := range map[string]string{"before the head": "", "in the head": "HTTP/1.1 200 OK\r\nX", "in the body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"} {
+	for name, response := range map[string]string{"before the head": "", "in the head": "HTTP/1.1 200 OK\r\nX", "in the body": "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ended := make(chan error, 1)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			up := serve(t, func(c net.Conn, in *bufio.Reader) {
 				_, _ = http.ReadRequest(in)
-				_, _ = io.WriteString(c, answer)
+				_, _ = io.WriteString(c, response)
 				time.AfterFunc(10*time.Millisecond, func() { cancel(cause) })
 				_, err := in.ReadByte()
 				ended <- err
@@ -306,14 +307,14 @@ func TestCancel(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
-	_, _, err := do(t, newTransport(t, nil), requestWith(t, ctx, http.MethodGet, says(t, ""))) //nolint:bodyclose // closed in do
+	_, _, err := do(t, newTransport(t, nil), requestWith(t, ctx, http.MethodGet, respondWith(t, ""))) //nolint:bodyclose // closed in do
 	require.ErrorIs(t, err, cause)
 }
 
-// Cancelling after the end does no harm to whoever has the connection next.
+// A cancellation after the end does not affect the connection's next request.
 func TestCancelAfterTheEnd(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 	tr := newTransport(t, nil)
 	for range 100 {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -326,7 +327,7 @@ func TestCancelAfterTheEnd(t *testing.T) {
 
 func TestEarlyClose(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789")
 	tr := newTransport(t, nil)
 	for range 2 {
 		res, err := tr.RoundTrip(request(t, http.MethodGet, up))
@@ -336,12 +337,12 @@ func TestEarlyClose(t *testing.T) {
 		require.NoError(t, res.Body.Close())
 		require.NoError(t, res.Body.Close())
 	}
-	assert.Equal(t, 2, up.connections(), "what was left of the body is not an answer")
+	assert.Equal(t, 2, up.connections(), "the rest of the body is no response")
 }
 
 func TestInformational(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := respondWith(t, "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	var seen []string
 	stop := errors.New("no more")
 	for _, result := range []error{nil, stop} {
@@ -357,7 +358,7 @@ func TestInformational(t *testing.T) {
 
 func TestIdleConnections(t *testing.T) {
 	t.Parallel()
-	up := says(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	up := respondWith(t, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	tr := newTransport(t, func(c *h1.Config) { c.IdleTimeout = 20 * time.Millisecond })
 	for i := range 3 {
 		_, _, err := do(t, tr, request(t, http.MethodGet, up)) //nolint:bodyclose // closed in do
@@ -379,8 +380,8 @@ func TestIdleConnections(t *testing.T) {
 	assert.Zero(t, few.Idle())
 }
 
-// A server that answers before it has read the body, and closes.
-func TestEarlyAnswer(t *testing.T) {
+// A server that responds before it has read the body, and closes.
+func TestEarlyResponse(t *testing.T) {
 	t.Parallel()
 	up := serve(t, func(c net.Conn, _ *bufio.Reader) {
 		_, _ = io.WriteString(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
@@ -397,7 +398,7 @@ func TestEarlyAnswer(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	t.Parallel()
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // an answer that begins earlier closes the body (golang/go#40747)
+		body, _ := io.ReadAll(r.Body) // a response that begins earlier closes the body (golang/go#40747)
 		_, _ = w.Write(body)
 	}))
 	defer up.Close()
@@ -423,8 +424,8 @@ func TestConcurrent(t *testing.T) {
 	wg.Wait()
 }
 
-// FuzzAnswer: whatever an upstream sends, the outcome is http.Transport's.
-func FuzzAnswer(f *testing.F) {
+// FuzzResponse: whatever an upstream sends, the result is http.Transport's.
+func FuzzResponse(f *testing.F) {
 	for _, s := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "HTTP/1.1 103 E\r\n\r\nHTTP/1.0 404 N\r\n\r\nx"} {
 		f.Add(s)
 	}

@@ -8,11 +8,11 @@ import (
 	"strconv"
 )
 
-// errRequest: a request that can't be written so that it is read as meant.
+// errRequest is returned for a request that can't be written unambiguously.
 var errRequest = errors.New("h1: invalid request")
 
-// copyLimit is up to what length a body is copied behind its head, for one
-// write; a longer one is written from where it is.
+// copyLimit is the length up to which a body is copied behind its head, for a single write;
+// longer ones are written from where they are.
 const copyLimit = 8 << 10
 
 // write sends the request. Nothing of an invalid one is sent.
@@ -66,7 +66,7 @@ func appendHead(b []byte, req *http.Request, length int) ([]byte, error) {
 	return append(b, "\r\n"...), nil
 }
 
-// appendHeader writes a header but for what is the request's own to say.
+// appendHeader writes a header, without the fields that the request itself determines.
 func appendHeader(b []byte, h http.Header) ([]byte, error) {
 	for name, values := range h {
 		if name == "Host" || name == "Content-Length" || name == "Trailer" {
@@ -87,7 +87,7 @@ func appendField(b []byte, name, value string) []byte {
 	return append(append(b, value...), "\r\n"...)
 }
 
-// isToken: RFC 9110 §5.6.2.
+// isToken reports whether s is a token (RFC 9110 §5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {
 		if !tokenBytes[s[i]] {
@@ -111,7 +111,7 @@ var tokenBytes = func() (t [256]bool) { //nolint:gochecknoglobals // a constant
 	return t
 }()
 
-// isValue: RFC 9110 §5.5, without control characters but the tab.
+// isValue reports whether s is a field value (RFC 9110 §5.5) without control characters but tabs.
 func isValue(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
@@ -121,7 +121,7 @@ func isValue(s string) bool {
 	return true
 }
 
-// isVisible: no space and no control character, as in a request target.
+// isVisible reports whether s has no space and no control character, as a request target.
 func isVisible(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c == 0x7f {
@@ -131,7 +131,7 @@ func isVisible(s string) bool {
 	return s != ""
 }
 
-// isHost: the bytes of RFC 3986 §3.2.2 and a port.
+// isHost reports whether s has only the bytes of RFC 3986 §3.2.2 and a port.
 func isHost(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {

@@ -1,6 +1,5 @@
-// Package hash gives 64-bit hashes that are the same in every process and
-// version, so that replicas of a gateway agree on where a key belongs. It is
-// not for secrets.
+// Package hash computes 64-bit hashes that are the same in every process and version, so that
+// replicas of a gateway agree on where a key belongs. It is not for secrets.
 package hash
 
 // FNV-1a, 64 bit: http://www.isthe.com/chongo/tech/comp/fnv/.
@@ -9,8 +8,8 @@ const (
 	prime  = 0x100000001b3
 )
 
-// String returns FNV-1a of s, started from seed, through [Mix]: FNV alone
-// leaves similar keys close together.
+// String returns the FNV-1a hash of s with a seed, finalised by [Mix]: FNV alone leaves
+// similar keys close together.
 func String(seed uint64, s string) uint64 {
 	h := offset ^ Mix(seed)
 	for i := range len(s) {

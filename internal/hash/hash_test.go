@@ -33,7 +33,7 @@ func TestGolden(t *testing.T) {
 		assert.Equal(t, tt.want, hash.String(tt.seed, tt.s), "String(%d, %q) = %#x", tt.seed, tt.s, hash.String(tt.seed, tt.s))
 	}
 	for in, want := range map[uint64]uint64{
-		0:              0, // the one fixed point that is known
+		0:              0, // the only known fixed point
 		1:              0xb456bcfc34c2cb2c,
 		2:              0x3abf2a20650683e7,
 		0xdeadbeef:     0xd24bd59f862a1dac,
@@ -63,7 +63,7 @@ func inverse(a uint64) uint64 {
 	return x
 }
 
-// unmix undoes Mix step by step, which shows that no two inputs meet.
+// unmix inverts Mix step by step, which shows that it has no collisions.
 func unmix(h uint64) uint64 {
 	h ^= h >> 33
 	h *= inverse(0xc4ceb9fe1a85ec53)

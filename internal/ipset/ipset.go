@@ -1,4 +1,4 @@
-// Package ipset answers whether an address is in a list of CIDR ranges.
+// Package ipset is a set of CIDR ranges with fast look-ups of addresses.
 package ipset
 
 import (
@@ -15,9 +15,8 @@ type Set struct {
 	size  int
 }
 
-// Parse reads ranges and single addresses. The error joins a fault for each bad
-// one, with its index. An IPv4 range written as IPv6 (::ffff:10.0.0.0/104) is
-// the IPv4 one.
+// Parse parses ranges and single addresses. The error joins a fault for each invalid one,
+// with its index. An IPv4-mapped range (::ffff:10.0.0.0/104) is the IPv4 one.
 func Parse(ranges []string) (*Set, error) {
 	s := &Set{table: new(bart.Lite), size: len(ranges)}
 	var faults []error
@@ -56,11 +55,11 @@ func parse(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// Len is the number of ranges.
+// Len returns the number of ranges.
 func (s *Set) Len() int { return s.size }
 
-// Contains reports whether an address is in the set. IPv4 addresses in IPv6 are
-// IPv4 addresses; a zone does not count.
+// Contains reports whether an address is in the set. IPv4-mapped addresses are IPv4
+// addresses; zones are ignored.
 func (s *Set) Contains(addr netip.Addr) bool {
 	return s.table.Contains(addr.Unmap().WithZone(""))
 }

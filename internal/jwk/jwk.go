@@ -1,4 +1,4 @@
-// Package jwk reads public keys from JWK sets (RFC 7517) and PEM.
+// Package jwk parses public keys from JWK sets (RFC 7517) and PEM.
 package jwk
 
 import (
@@ -15,26 +15,25 @@ import (
 	"github.com/MicahParks/jwkset"
 )
 
-// maxKeys bounds a set.
+// maxKeys is the largest number of keys in a set.
 const maxKeys = 100
 
-// Key is a public key for verifying.
+// Key is a public key that verifies signatures.
 type Key struct {
-	// ID is its "kid"; "" when it has none.
+	// ID is the "kid"; "" if absent.
 	ID string
-	// Algorithm is the only one it is for; "" when any that fits will do.
+	// Algorithm is the only algorithm of the key; "" for any that fits.
 	Algorithm string
 	// Public is an *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey.
 	Public any
 }
 
-// ErrNoKeys: nothing in the text is a key for verifying.
+// ErrNoKeys is returned when a text has no key that verifies signatures.
 var ErrNoKeys = errors.New("jwk: no usable key")
 
-// ParseSet reads a JWK set. Keys that are private, symmetric, for encryption, or
-// of unknown kinds are left out, as RFC 7517 §5 asks; a set without any other is
-// an error, so that an empty answer never takes the place of good keys.
-// References in it (x5u) are not followed.
+// ParseSet parses a JWK set. Keys that are private, symmetric, for encryption, or of
+// unknown kinds are ignored, as RFC 7517 §5 requires. A set without any other is an error,
+// so that an empty response never replaces good keys. References (x5u) are not followed.
 func ParseSet(text []byte) ([]Key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -43,7 +42,7 @@ func ParseSet(text []byte) ([]Key, error) {
 		return nil, fmt.Errorf("jwk: %w", err)
 	}
 	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("jwk: %d keys are more than %d", len(set.Keys), maxKeys)
+		return nil, fmt.Errorf("jwk: %d keys, more than %d", len(set.Keys), maxKeys)
 	}
 	var out []Key
 	for _, raw := range set.Keys {
@@ -81,7 +80,7 @@ func isPublic(key any) bool {
 	return false
 }
 
-// ParsePEM reads public keys and certificates; they have no ID.
+// ParsePEM parses public keys and certificates, which have no ID.
 func ParsePEM(text []byte) ([]Key, error) {
 	var out []Key
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
@@ -112,7 +111,7 @@ func fromBlock(block *pem.Block) (key any, err error) {
 			key = cert.PublicKey
 		}
 	default:
-		return nil, errors.New("only public keys and certificates can be here")
+		return nil, errors.New("only public keys and certificates are allowed")
 	}
 	if err == nil && !isPublic(key) {
 		err = errors.New("not an RSA, EC or Ed25519 key")

@@ -8,10 +8,10 @@ import (
 // API is the kind of call that a request makes.
 type API uint8
 
-// The kinds. Of Unknown nothing is known.
+// The kinds of calls. Unknown is any other.
 const (
 	Unknown API = iota
-	Chat        // this and what follows, up to Cohere, generate text
+	Chat        // this and the following, up to Cohere, generate text
 	Completions
 	Responses
 	Messages
@@ -19,19 +19,19 @@ const (
 	Ollama
 	LlamaCPP
 	TGI
-	Own // of a [Dialect]
+	Own // described by a [Dialect]
 	Cohere
 	Transcription
 	Speech
 	Embeddings
 	Images
 	Realtime
-	// Free are calls that generate nothing: counting tokens, tokenizing, moderation.
+	// Free are calls without generation: counting tokens, tokenizing, moderation.
 	Free
 	apis
 )
 
-// String is the name in logs.
+// String returns the name in logs.
 func (a API) String() string {
 	return [apis]string{
 		"unknown", "chat", "completions", "responses", "messages", "gemini", "ollama", "llama.cpp", "tgi", "own", "cohere",
@@ -75,7 +75,7 @@ var endings = [...]struct {
 	{"/apply-template", Free},
 }
 
-// Of is the API that a request calls, by its method and path. Prefixes do not matter:
+// Of returns the API that a request calls, by its method and path. Prefixes are ignored:
 // /openai/v1/chat/completions is Chat.
 func Of(method, path string) API {
 	path = strings.TrimSuffix(path, "/")
@@ -96,7 +96,7 @@ func Of(method, path string) API {
 	return Unknown
 }
 
-// ofGemini reads the verb behind the last colon of a path.
+// ofGemini returns the API by the verb after the last colon of a path.
 func ofGemini(path string) (API, bool) {
 	i := strings.LastIndexByte(path, ':')
 	if i < 0 {
@@ -113,8 +113,8 @@ func ofGemini(path string) (API, bool) {
 	return Unknown, false
 }
 
-// ModelInPath finds a model's name in a path: of a deployment (Azure OpenAI), of Gemini's
-// models/NAME:verb, and of Bedrock's model/NAME/invoke. "" where there is none.
+// ModelInPath returns the model's name in a path: of a deployment (Azure OpenAI), of
+// Gemini's models/NAME:verb, or of Bedrock's model/NAME/invoke. "" if there is none.
 func ModelInPath(path string) string {
 	if rest, ok := after(path, "/deployments/"); ok {
 		name, _, _ := strings.Cut(rest, "/")
@@ -141,14 +141,14 @@ func after(path, part string) (string, bool) {
 	return path[i+len(part):], true
 }
 
-// Generates reports whether a successful response to the API has content: one without any
-// is a failure.
+// Generates reports whether a successful response to the API has content: an empty one is a
+// failure.
 func (a API) Generates() bool {
 	return a >= Chat && a <= Cohere
 }
 
-// Converts reports whether the API's JSON can be made of its stream, and the other way.
+// Converts reports whether the API's JSON can be converted to a stream, and back.
 func (a API) Converts() bool { return a == Chat || a == Completions || a == Messages }
 
-// HasStreamOptions reports whether a stream of the API can be asked for usage.
+// HasStreamOptions reports whether a stream of the API may be requested with usage.
 func (a API) HasStreamOptions() bool { return a == Chat || a == Completions }

@@ -10,11 +10,11 @@ var transcription = dialect{
 		if string(name) == "transcript.text.done" {
 			return ending
 		}
-		return untold
+		return unknownType
 	},
 }
 
-// speech is OpenAI's /audio/speech as a stream of events. As bytes it says nothing.
+// speech is OpenAI's /audio/speech as a stream of events. As bytes it is not read.
 //
 //nolint:gochecknoglobals // a constant
 var speech = dialect{
@@ -24,6 +24,6 @@ var speech = dialect{
 		if string(name) == "speech.audio.done" {
 			return ending
 		}
-		return untold
+		return unknownType
 	},
 }

@@ -64,7 +64,7 @@ func BenchmarkReadRequest(b *testing.B) {
 			b.SetBytes(int64(len(p)))
 			b.ReportAllocs()
 			for b.Loop() {
-				llm.ReadBody(p)
+				readBody(p)
 			}
 		})
 	}

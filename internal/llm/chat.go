@@ -1,7 +1,7 @@
 package llm
 
-// chat is OpenAI's chat completions, as many servers have it: vLLM, llama.cpp, Ollama,
-// DeepSeek, Mistral, Azure.
+// chat is OpenAI's chat completions, as implemented by many servers: vLLM, llama.cpp,
+// Ollama, DeepSeek, Mistral, Azure.
 //
 //nolint:gochecknoglobals // a constant
 var chat = dialect{
@@ -13,15 +13,15 @@ var chat = dialect{
 	),
 }
 
-// reply is what a choice says, or adds. Of what else may stand there only is known that
-// it is content, unless it is empty.
+// reply is the message of a choice, or a delta of it. Unknown members count as content
+// unless they are empty.
 //
 //nolint:gochecknoglobals // a constant
 var reply = fields{
 	{"role", ignored},
 	{"content", inText},
 	{"content[].text", inText},
-	{"content[].*", says},
+	{"content[].*", anyContent},
 	{"reasoning_content", inReasoning},
 	{"reasoning", inReasoning},
 	{"refusal", refusal},
@@ -34,10 +34,10 @@ var reply = fields{
 	{"function_call.arguments", inCall},
 	{"audio.data", inMedia},
 	{"audio.transcript", inText},
-	{"*", says},
+	{"*", anyContent},
 }
 
-// completions are OpenAI's legacy ones.
+// completions is OpenAI's legacy completions.
 //
 //nolint:gochecknoglobals // a constant
 var completions = dialect{

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Why a response is not worth keeping.
+// Reasons why a response should not be stored.
 var (
 	ErrIncomplete = errors.New("incomplete")
 	ErrFailed     = errors.New("error")
@@ -14,8 +14,9 @@ var (
 	ErrUnreadable = errors.New("unreadable")
 )
 
-// Check reports why a whole response is not worth keeping, or nil. Calls of tools are
-// worth it only if so said; what a server's own tool found is true for a moment only.
+// Check returns the reason why a whole response should not be stored, or nil. Tool calls
+// may be stored only if toolCalls is set. Results of a server's own tools are never stored,
+// as they are soon outdated.
 func Check(a API, stream bool, body []byte, toolCalls bool) error {
 	if !stream && !json.Valid(body) {
 		return ErrIncomplete
@@ -24,17 +25,17 @@ func Check(a API, stream bool, body []byte, toolCalls bool) error {
 	return m.Check(toolCalls)
 }
 
-// Summary is what a whole response was, as far as it matters to who keeps it.
+// Summary is the verdict on a whole response for caches.
 type Summary struct {
-	// Fault is why it is not worth keeping, or nil; calls of tools are none.
+	// Fault is the reason why it should not be stored, apart from tool calls; nil if none.
 	Fault error
-	// Ended: it came to its end and is no error. Stream: it is one.
+	// Ended means that it is complete and not an error, Stream that it is a stream.
 	Ended, Stream bool
 
 	finish Finish
 }
 
-// Summary is what the scanner has read, to its end.
+// Summary returns the summary of a response that was read to its end.
 func (s *Scanner) Summary() Summary {
 	stream := s.form == eventStream
 	return Summary{
@@ -43,7 +44,7 @@ func (s *Scanner) Summary() Summary {
 	}
 }
 
-// Check is [Check] of the response.
+// Check returns the result of the function [Check] for the response.
 func (s *Summary) Check(toolCalls bool) error {
 	if s.Fault != nil {
 		return s.Fault
@@ -59,8 +60,8 @@ func (s *Summary) Check(toolCalls bool) error {
 	return nil
 }
 
-// Ended reports whether a response came to its end and is no error, whatever it says. Of a
-// stream that means that its terminal event has passed, and nothing follows it.
+// Ended reports whether a response is complete and not an error, whatever its content. A
+// stream is complete if its terminal event has passed and nothing follows.
 func Ended(a API, stream bool, body []byte) bool {
 	if !stream && len(body) == 0 {
 		return true
@@ -71,7 +72,7 @@ func Ended(a API, stream bool, body []byte) bool {
 	return scanned(a, stream, body).Summary().Ended
 }
 
-// scanned is a scanner that has read a whole response.
+// scanned returns a scanner that has read a whole response.
 func scanned(a API, stream bool, body []byte) *Scanner {
 	var s Scanner
 	s.Reset(a, nil)
@@ -83,10 +84,10 @@ func scanned(a API, stream bool, body []byte) *Scanner {
 	return &s
 }
 
-// isFault reports whether anything says that it failed, in JSON-RPC too.
+// isFault reports whether any error was read, including one of JSON-RPC.
 func (s *Scanner) isFault() bool { return s.failed || s.faulty }
 
-// whole reports why a response is not whole.
+// whole returns the reason why a response is not complete.
 func (s *Scanner) whole(a API, stream bool) error {
 	switch {
 	case s.isFault():
@@ -95,7 +96,7 @@ func (s *Scanner) whole(a API, stream bool) error {
 		return ErrUnreadable
 	case stream:
 		return s.wholeStream(a)
-	case a == Messages && s.lastKind != told:
+	case a == Messages && s.lastKind != knownType:
 		return ErrUnreadable
 	case a.Converts() && !s.stops(), a == Responses && s.finish&FinishStop == 0, a == Embeddings && !s.last.Choices:
 		return ErrIncomplete
@@ -103,7 +104,7 @@ func (s *Scanner) whole(a API, stream bool) error {
 	return nil
 }
 
-// stops reports whether there are choices, and each said why it ended.
+// stops reports whether there are choices and each has a finish reason.
 func (s *Scanner) stops() bool { return s.choices[0] != 0 && s.choices[0] == s.choices[1] }
 
 func (s *Scanner) wholeStream(a API) error {

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// named are the names by which servers call their errors, as types and as codes. Those of
-// one line are spelt as [plain] spells them.
+// named are the types and codes of servers' errors, in the spelling of [plain].
 //
 //nolint:gochecknoglobals // a constant
 var named = kindsOf(map[Kind]string{
@@ -35,8 +34,8 @@ var named = kindsOf(map[Kind]string{
 		"notsupported resourcenotfound methodnotallowed datainspectionfailed invalidparameter moderationblocked previousresponsenotfound",
 })
 
-// vague are names that say no more than that something was wrong: what else is known goes
-// before them.
+// vague are types and codes without a specific reason: anything else known takes
+// precedence.
 //
 //nolint:gochecknoglobals // a constant
 var vague = kindsOf(map[Kind]string{
@@ -54,7 +53,7 @@ func kindsOf(names map[Kind]string) map[string]Kind {
 	return out
 }
 
-// plain makes one spelling of rate_limit_error, RateLimitError and rate-limit-exception.
+// plain maps rate_limit_error, RateLimitError and rate-limit-exception to one spelling.
 func plain(name string) string {
 	if len(name) > 64 {
 		return ""
@@ -71,9 +70,9 @@ func plain(name string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(name, "error"), "exception")
 }
 
-// Classify finds out what an error is about, by what names it most exactly: its code or
-// its type, its message where that is plain, its status. Status is that of the response, or
-// the one named in the error; 0 is none.
+// Classify returns the kind of an error by the most specific of its code, its type, its
+// message where that is clear, and its status. Status is the response's or the one in the
+// error; 0 is none.
 func Classify(status int, typ, code, message string) Kind {
 	codeName, typeName := plain(code), plain(typ)
 	byCode, byType := named[codeName], named[typeName]
@@ -88,7 +87,7 @@ func Classify(status int, typ, code, message string) Kind {
 	return cmp.Or(byCode, byType, byMessage, exact(byStatus), vague[codeName], vague[typeName], byStatus)
 }
 
-// exact is a kind that says more than whose fault it was.
+// exact returns k unless it only separates client from server errors.
 func exact(k Kind) Kind {
 	if k == BadRequest || k == ServerFault {
 		return UnknownKind
@@ -96,7 +95,7 @@ func exact(k Kind) Kind {
 	return k
 }
 
-// statusIn is the status of an error that a code is; 0 if it is none.
+// statusIn returns the error status that a code is; 0 if it is none.
 func statusIn(code string) int {
 	if n, err := strconv.Atoi(code); err == nil && n >= 400 && n <= 599 {
 		return n
@@ -104,7 +103,7 @@ func statusIn(code string) int {
 	return 0
 }
 
-// words are those of servers that have no code for what happened.
+// words are phrases in messages of servers without specific codes.
 //
 //nolint:gochecknoglobals // a constant
 var words = [...]struct {
@@ -145,7 +144,7 @@ func ofMessage(message string) Kind {
 	return UnknownKind
 }
 
-// ofStatus is what a status alone says.
+// ofStatus returns the kind of a status without further details.
 func ofStatus(status int) Kind {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden:
@@ -156,7 +155,7 @@ func ofStatus(status int) Kind {
 		return Rate
 	case http.StatusRequestTimeout:
 		return UnknownKind
-	case http.StatusFailedDependency: // of TGI, whose generation failed
+	case http.StatusFailedDependency: // of TGI, for a failed generation
 		return ServerFault
 	case http.StatusNotImplemented:
 		return BadRequest

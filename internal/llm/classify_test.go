@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What servers send, and what it is about. The first of the columns is the status of the
-// response; in a stream it is 200, and only the body is known.
+// Errors of servers and their kinds. The first column is the status of the response; in a
+// stream it is 200, and only the body is known.
 func TestErrorsOfServers(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -108,7 +108,7 @@ func TestErrorsOfServers(t *testing.T) {
 		"OpenRouter, credits":  {402, `{"error":{"code":402,"message":"Insufficient credits"}}`, llm.Quota},
 		"OpenRouter, provider": {200, `{"error":{"code":502,"message":"Provider returned error"}}`, llm.ServerFault},
 		"Moonshot, quota":      {403, `{"error":{"type":"exceeded_current_quota_error","message":"x"}}`, llm.Quota},
-		"nothing that is told": {200, `{"error":{"message":"something"}}`, llm.UnknownKind},
+		"no details":           {200, `{"error":{"message":"something"}}`, llm.UnknownKind},
 		"a timeout":            {408, ``, llm.UnknownKind},
 		"a gateway":            {502, `<html>`, llm.ServerFault},
 	} {
@@ -121,7 +121,7 @@ func TestErrorsOfServers(t *testing.T) {
 	}
 }
 
-// Bedrock names its errors in a header.
+// Bedrock sends the error type in a header.
 func TestErrorsOfBedrock(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]llm.Kind{
@@ -136,10 +136,10 @@ func TestErrorsOfBedrock(t *testing.T) {
 	assert.Equal(t, llm.ContextLength, llm.ReadError(http.StatusBadRequest, h, []byte(`{"message":"Input is too long for requested model."}`)).Kind)
 }
 
-func TestErrorDoesNotRepeatMessages(t *testing.T) {
+func TestErrorOmitsMessage(t *testing.T) {
 	t.Parallel()
 	err := llm.ReadError(401, http.Header{"Content-Type": {jsonType}}, []byte(`{"error":{"message":"Incorrect API key provided: sk-12**34","code":"invalid_api_key"}}`))
-	require.EqualError(t, err, "the response says that it failed: invalid_api_key")
+	require.EqualError(t, err, "the response is an error: invalid_api_key")
 	assert.Equal(t, 401, err.Status)
 	assert.Contains(t, err.Message, "sk-12")
 }

@@ -15,7 +15,7 @@ var cohere = dialect{
 		case "message-end":
 			return ending
 		}
-		return untold
+		return unknownType
 	},
 }
 

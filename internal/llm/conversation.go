@@ -2,24 +2,24 @@ package llm
 
 import "bytes"
 
-// maxOpening is how many messages, and how many parts of each, tell conversations apart: a
-// body may have millions.
+// maxOpening is the number of messages, and of parts of each, that identify a conversation:
+// a body may have millions.
 const maxOpening = 64
 
-// Conversation is where the parts of a request stand with which all turns of a conversation
-// begin. A zero Span is nowhere.
+// Conversation is the parts of a request that all turns of a conversation begin with. A
+// zero Span is absent.
 type Conversation struct {
 	Tools, Functions, System, Instructions, CacheKey Span
-	// Messages are those up to the user's first one, or what stands instead of a list.
+	// Messages are those up to the user's first one, or a value in place of a list.
 	Messages Span
 	Prompt   Span
-	// Known and Previous name what was said before to who knows it.
+	// Known and Previous are IDs of a conversation that the server stores.
 	Known, Previous Span
-	// Cuts are within Messages, in order: what moves on with each turn.
+	// Cuts are the parts of Messages, in order, that change with each turn.
 	Cuts []Span
 }
 
-// place is where the value of a member is to be noted; nil: nowhere.
+// place returns where to store the span of a member's value; nil if it is not needed.
 func (o *Conversation) place(quoted []byte) *Span {
 	switch string(quoted[1 : len(quoted)-1]) {
 	case "tools":
@@ -44,16 +44,16 @@ func (o *Conversation) place(quoted []byte) *Span {
 	return nil
 }
 
-// opening follows the messages while the request is read.
+// opening is the state of reading the first messages.
 type opening struct {
-	end      int // of those that count; 0: not known yet
+	end      int // of the messages that count; 0 if not known yet
 	messages int
-	user     bool // the message that is read is the user's
+	user     bool // the current message is the user's
 	parts    int  // of its content
-	cut      int  // where the parts begin that are too many; 0: nowhere
+	cut      int  // start of the surplus parts; 0 if none
 }
 
-// The depth at which elements of the messages are read, and parts of their content.
+// Depths of the elements of messages, and of the parts of their content.
 const (
 	messageDepth = 2
 	partDepth    = 4
@@ -95,7 +95,7 @@ func (r *reader) ended(n *node, end int) {
 	}
 }
 
-// aroundMember is the place of a member with the comma that parts it from others.
+// aroundMember returns the span of a member with the comma that separates it from others.
 func aroundMember(b []byte, start, end int) Span {
 	if before := bytes.TrimRight(b[:start], " \t\r\n"); bytes.HasSuffix(before, []byte(",")) {
 		return Span{len(before) - 1, end}

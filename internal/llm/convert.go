@@ -6,11 +6,11 @@ import (
 	"errors"
 )
 
-// ErrForm is returned when a response can't be said in the other form without loss.
+// ErrForm is returned when a response can't be converted without loss.
 var ErrForm = errors.New("llm: no other form")
 
-// ToJSON is what a whole stream says, as JSON. Usage is in it if the stream has it. It
-// fails with [ErrForm].
+// ToJSON converts a whole stream to JSON, with usage if the stream has it. It fails with
+// [ErrForm].
 func ToJSON(a API, body []byte) ([]byte, error) {
 	switch {
 	case a == Messages:
@@ -21,8 +21,8 @@ func ToJSON(a API, body []byte) ([]byte, error) {
 	return nil, ErrForm
 }
 
-// ToStream is what a JSON response says, as a stream. Usage says whether an OpenAI stream
-// ends with what was counted. It fails with [ErrForm].
+// ToStream converts a JSON response to a stream. Usage decides whether an OpenAI stream
+// ends with usage. It fails with [ErrForm].
 func ToStream(a API, body []byte, usage bool) ([]byte, error) {
 	switch {
 	case a == Messages:
@@ -33,21 +33,20 @@ func ToStream(a API, body []byte, usage bool) ([]byte, error) {
 	return nil, ErrForm
 }
 
-// maxHeld bounds the part of an event that is kept until the rest of it comes.
+// maxHeld bounds the partial event that is buffered.
 const maxHeld = 1 << 20
 
-// Unusaged passes an OpenAI stream on for a client that did not ask for usage, without what
-// [StripUsage] takes out. Its zero value stands at the beginning.
+// Unusaged filters an OpenAI stream for a client that did not request usage, by
+// [StripUsage]. The zero value is ready to use.
 type Unusaged struct {
 	stripper
 
 	held  []byte
 	begun bool
-	loose bool // gave up: an event was too long
+	loose bool // passes everything: an event was too long
 }
 
-// Add takes the next bytes and returns those that may go on. They are good until the
-// next call.
+// Add takes the next bytes and returns those to send, which are valid until the next call.
 func (u *Unusaged) Add(p []byte) []byte {
 	if u.loose {
 		return p
@@ -71,11 +70,11 @@ func (u *Unusaged) Add(p []byte) []byte {
 	return out
 }
 
-// End returns what is left, when nothing more will come.
+// End returns the buffered rest at the end of the stream.
 func (u *Unusaged) End() []byte { return u.held }
 
-// WithoutUsage is a whole stream without what [StripUsage] takes out. It is the same slice
-// if there is nothing of it.
+// WithoutUsage filters a whole stream by [StripUsage]. It returns the same slice if nothing
+// is removed.
 func WithoutUsage(stream []byte) []byte {
 	if !bytes.Contains(stream, []byte(`"usage"`)) {
 		return stream
@@ -99,5 +98,5 @@ func WithoutUsage(stream []byte) []byte {
 	}
 }
 
-// isAbsent: not there, or null.
+// isAbsent reports whether a member is missing or null.
 func isAbsent(v json.RawMessage) bool { return len(v) == 0 || string(v) == "null" }

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// joinedMessage puts the events of an Anthropic stream together.
+// joinedMessage joins the events of an Anthropic stream.
 type joinedMessage struct {
 	top    members
 	usage  members
@@ -15,10 +15,10 @@ type joinedMessage struct {
 	ended  bool
 }
 
-// openBlock is a part of the content.
+// openBlock is a content block.
 type openBlock struct {
 	start     members
-	texts     map[string]*strings.Builder // by the member they belong to
+	texts     map[string]*strings.Builder // by member
 	input     strings.Builder
 	hasInput  bool
 	citations []json.RawMessage
@@ -166,7 +166,7 @@ func (m *joinedMessage) end(f members) error {
 		return fmt.Errorf("%w: message_delta", ErrForm)
 	}
 	m.top.merge(delta)
-	for name, v := range f { // what else came with it, as context_management
+	for name, v := range f { // such as context_management
 		if name != "type" && name != "delta" && name != "usage" {
 			m.top[name] = v
 		}
@@ -210,7 +210,7 @@ func (b *openBlock) json() (json.RawMessage, error) {
 	return newObject().raw("type", b.start["type"]).all(b.start, "type").end(), nil
 }
 
-// messagesToStream writes a message as the events that would have told it.
+// messagesToStream writes the events of a message.
 func messagesToStream(body []byte) ([]byte, error) {
 	top, err := readMembers(body)
 	if err != nil {
@@ -250,11 +250,11 @@ func messagesToStream(body []byte) ([]byte, error) {
 
 func writeEvent(out *bytes.Buffer, name string, w *objectWriter) {
 	out.WriteString("event: " + name + "\ndata: ")
-	_ = json.Compact(out, w.end()) // it has been read, and has no line end now
+	_ = json.Compact(out, w.end()) // valid, and now without line ends
 	out.WriteString("\n\n")
 }
 
-// writeBlock writes the events of one part of the content.
+// writeBlock writes the events of one content block.
 func writeBlock(out *bytes.Buffer, n int, block members) error {
 	kind, err := block.text("type")
 	if err != nil {
@@ -272,7 +272,7 @@ func writeBlock(out *bytes.Buffer, n int, block members) error {
 	return nil
 }
 
-// cutBlock cuts a part of the content into its beginning and what is added then.
+// cutBlock splits a content block into its start and its deltas.
 func cutBlock(kind string, block members) (start json.RawMessage, deltas []json.RawMessage, err error) {
 	switch kind {
 	case "text":
@@ -298,7 +298,7 @@ func cutBlock(kind string, block members) (start json.RawMessage, deltas []json.
 	return nil, nil, fmt.Errorf("%w: a block is %.40q", ErrForm, kind)
 }
 
-// cutText cuts a part that is a text. Citations follow it.
+// cutText splits a text block. Its citations follow it.
 func cutText(block members, name, delta, later string) (start json.RawMessage, deltas []json.RawMessage, err error) {
 	text, err := block.text(name)
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// members are those of an object, as they were sent.
+// members are the members of an object, verbatim.
 type members map[string]json.RawMessage
 
-// readMembers reads an object.
+// readMembers parses an object.
 func readMembers(data []byte) (members, error) {
 	var f members
 	if err := json.Unmarshal(data, &f); err != nil || f == nil {
@@ -20,7 +20,7 @@ func readMembers(data []byte) (members, error) {
 	return f, nil
 }
 
-// merge takes over what other has and is not null. Of two the later counts.
+// merge sets the members of other that are not null.
 func (f members) merge(other members) {
 	for name, v := range other {
 		if !isAbsent(v) {
@@ -29,7 +29,7 @@ func (f members) merge(other members) {
 	}
 }
 
-// text is a member that is a string; null is "".
+// text returns a string member; null is "".
 func (f members) text(name string) (s string, err error) {
 	if isAbsent(f[name]) {
 		return "", nil
@@ -40,7 +40,7 @@ func (f members) text(name string) (s string, err error) {
 	return s, nil
 }
 
-// index is which one of several it is, and 0 if it does not say.
+// index returns the member index, 0 if it is absent.
 func (f members) index() (n int, err error) {
 	v := f["index"]
 	if isAbsent(v) {
@@ -52,7 +52,7 @@ func (f members) index() (n int, err error) {
 	return n, nil
 }
 
-// list is a member that is a list of objects; null is an empty one.
+// list returns a member that is a list of objects; null is an empty one.
 func (f members) list(name string) (all []members, err error) {
 	if isAbsent(f[name]) {
 		return nil, nil
@@ -63,12 +63,12 @@ func (f members) list(name string) (all []members, err error) {
 	return all, nil
 }
 
-// writer writes an object, member by member.
+// objectWriter writes an object, member by member.
 type objectWriter struct{ b []byte }
 
 func newObject() *objectWriter { return &objectWriter{b: []byte{'{'}} }
 
-// raw adds a member that is JSON already, if there is one.
+// raw adds a member that is JSON, unless it is empty.
 func (w *objectWriter) raw(name string, v json.RawMessage) *objectWriter {
 	if len(v) == 0 {
 		return w
@@ -85,7 +85,7 @@ func (w *objectWriter) text(name, s string) *objectWriter { return w.raw(name, q
 
 func (w *objectWriter) index(n int) *objectWriter { return w.raw("index", fmt.Append(nil, n)) }
 
-// all adds the members that have none of the names, in order.
+// all adds the members except those with the given names, in order.
 func (w *objectWriter) all(f members, but ...string) *objectWriter {
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		if !slices.Contains(but, name) {
@@ -97,7 +97,7 @@ func (w *objectWriter) all(f members, but ...string) *objectWriter {
 
 func (w *objectWriter) end() json.RawMessage { return append(w.b, '}') }
 
-// list joins values to an array.
+// list returns an array of values.
 func list(values ...json.RawMessage) json.RawMessage {
 	out := json.RawMessage{'['}
 	for i, v := range values {
@@ -110,14 +110,15 @@ func list(values ...json.RawMessage) json.RawMessage {
 }
 
 func quoted(s string) json.RawMessage {
-	b, _ := json.Marshal(s) // a string can be marshalled
+	b, _ := json.Marshal(s) // strings can always be marshaled
 	return b
 }
 
-// maxPiece bounds the text in one event, in bytes: clients have bounds of their own.
+// maxPiece bounds the text in one event, in bytes, because clients have bounds of their
+// own.
 const maxPiece = 4 << 10
 
-// pieces cuts a text between its characters. An empty one is one piece.
+// pieces splits a text between characters. An empty text is one piece.
 func pieces(s string) (all []string) {
 	for len(s) > maxPiece {
 		n := maxPiece

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// joined is what the events of an OpenAI stream say together.
+// joined joins the events of an OpenAI stream.
 type joined struct {
 	api     API
 	top     members
@@ -16,15 +16,15 @@ type joined struct {
 }
 
 type joinedChoice struct {
-	rest     members // members that are not added up
+	rest     members // members that are not joined
 	texts    map[string]*strings.Builder
 	role     string
 	calls    map[int]*call
-	function *call // as it was before there were tools
+	function *call // of the legacy function calls
 	logprobs map[string][]json.RawMessage
 }
 
-// call is one call of a tool.
+// call is one tool call.
 type call struct {
 	rest      members
 	name      string
@@ -49,7 +49,7 @@ func openAIToJSON(a API, body []byte) ([]byte, error) {
 	return j.json()
 }
 
-// add takes one event.
+// add adds one event.
 func (j *joined) add(data []byte) error {
 	f, err := readMembers(data)
 	if err != nil {
@@ -60,7 +60,7 @@ func (j *joined) add(data []byte) error {
 		return err
 	}
 	delete(f, "choices")
-	delete(f, "obfuscation") // only pads an event
+	delete(f, "obfuscation") // padding of an event
 	j.top.merge(f)
 	for _, one := range all {
 		n, err := one.index()
@@ -104,7 +104,7 @@ func (c *joinedChoice) add(a API, one members) error {
 	return nil
 }
 
-// addDelta takes what a chat adds. What it does not know it can't add up.
+// addDelta adds a delta of a chat. It fails on unknown members, which it can't join.
 func (c *joinedChoice) addDelta(delta members) (err error) {
 	for name, v := range delta {
 		switch {
@@ -166,7 +166,7 @@ func (c *joinedChoice) addFunction(v json.RawMessage) error {
 	return c.function.add(v)
 }
 
-// add takes a part of a function's name and arguments.
+// add adds a part of a function's name and arguments.
 func (c *call) add(function json.RawMessage) error {
 	if isAbsent(function) {
 		return nil
@@ -192,7 +192,7 @@ func (c *call) function() json.RawMessage {
 	return newObject().text("name", c.name).text("arguments", c.arguments.String()).end()
 }
 
-// addLogprobs adds lists to lists.
+// addLogprobs appends lists to lists.
 func (c *joinedChoice) addLogprobs(v json.RawMessage) error {
 	if isAbsent(v) {
 		return nil

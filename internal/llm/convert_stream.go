@@ -10,11 +10,11 @@ import (
 // chunks writes the events of an OpenAI stream.
 type chunks struct {
 	api  API
-	head members // members that each event has
+	head members // members of every event
 	out  bytes.Buffer
 }
 
-// always are the members that each event repeats; others come once.
+// always returns the members that every event repeats; others come once.
 func always() []string {
 	return []string{"id", "created", "model", "system_fingerprint", "service_tier"}
 }
@@ -50,7 +50,7 @@ func openAIToStream(a API, body []byte, usage bool) ([]byte, error) {
 	return c.out.Bytes(), nil
 }
 
-// splitTop tells what each event has from what comes once.
+// splitTop separates the members of every event from those that come once.
 func splitTop(top members) (head, extra members) {
 	head, extra = members{}, members{}
 	for name, v := range top {
@@ -72,7 +72,7 @@ func (c *chunks) event(choices json.RawMessage, extra members) {
 	}
 	w := newObject().raw("id", c.head["id"]).text("object", object).all(c.head, "id")
 	c.out.WriteString("data: ")
-	_ = json.Compact(&c.out, w.raw("choices", choices).all(extra).end()) // it has been read, and has no line end now
+	_ = json.Compact(&c.out, w.raw("choices", choices).all(extra).end()) // valid, and now without line ends
 	c.out.WriteString("\n\n")
 }
 
@@ -114,7 +114,7 @@ func (c *chunks) choice(n int, one, extra members) error {
 	return nil
 }
 
-// completion writes the events of a choice that is a text.
+// completion writes the events of a text choice.
 func (c *chunks) completion(n int, one, extra, rest members) error {
 	text, err := one.text("text")
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *chunks) completion(n int, one, extra, rest members) error {
 	return nil
 }
 
-// deltasOf cuts a message into what a stream would add, the role first.
+// deltasOf splits a message into the deltas of a stream, the role first.
 func deltasOf(message members) (deltas []json.RawMessage, err error) {
 	role, err := message.text("role")
 	if err != nil {
@@ -175,7 +175,7 @@ func deltasOf(message members) (deltas []json.RawMessage, err error) {
 	return deltas, nil
 }
 
-// onlyKnown wants a message that has nothing but what a stream can tell.
+// onlyKnown fails if a message has members that a stream can't have.
 func onlyKnown(message members) error {
 	for name, v := range message {
 		switch name {

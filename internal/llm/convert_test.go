@@ -153,7 +153,7 @@ var chatStream = sse(
 	`{"id":"c1","created":1,"model":"m","choices":[],"usage":{"total_tokens":9}}`,
 	"[DONE]")
 
-func TestAStreamAsJSON(t *testing.T) {
+func TestToJSON(t *testing.T) {
 	t.Parallel()
 	completion := sse(
 		`{"id":"c1","created":1,"model":"m","choices":[{"index":0,"text":"Hel","logprobs":{"tokens":["Hel"]},"finish_reason":null}]}`,
@@ -174,8 +174,8 @@ func TestAStreamAsJSON(t *testing.T) {
 	}
 }
 
-// What is said in the other form and back is the same.
-func TestThereAndBack(t *testing.T) {
+// Converting a response to the other form and back yields the same.
+func TestConvertRoundTrip(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("wörd ", 5000)
 	for _, tt := range []struct {
@@ -206,13 +206,13 @@ func quotedText(s string) []byte {
 	return b
 }
 
-func TestUsageOnlyIfAsked(t *testing.T) {
+func TestUsageOnlyIfRequested(t *testing.T) {
 	t.Parallel()
 	got, err := llm.ToStream(llm.Chat, []byte(chatJSON), false)
 	require.NoError(t, err)
 	assert.NotContains(t, string(got), "total_tokens")
 	want := strings.Replace(chatStream, sse(`{"id":"c1","created":1,"model":"m","choices":[],"usage":{"total_tokens":9}}`), "", 1)
-	want = strings.ReplaceAll(want, `,"usage":null}`, "}") // it came with that
+	want = strings.ReplaceAll(want, `,"usage":null}`, "}") // part of the same chunk
 	assert.Equal(t, want, string(llm.WithoutUsage([]byte(chatStream))))
 	assert.Equal(t, want, string(llm.WithoutUsage([]byte(want))))
 	for _, size := range []int{1, 2, 7, 100, 10_000} {
@@ -231,7 +231,7 @@ func TestUsageOnlyIfAsked(t *testing.T) {
 	}
 }
 
-func TestAnEventThatIsTooLongIsPassedOn(t *testing.T) {
+func TestLongEventPasses(t *testing.T) {
 	t.Parallel()
 	var u llm.Unusaged
 	long := "data: " + strings.Repeat("x", 2<<20)
@@ -240,7 +240,7 @@ func TestAnEventThatIsTooLongIsPassedOn(t *testing.T) {
 	assert.Empty(t, u.End())
 }
 
-func TestWithoutOtherForm(t *testing.T) {
+func TestNotConvertible(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		api  llm.API
@@ -276,8 +276,7 @@ func TestWithoutOtherForm(t *testing.T) {
 	}
 }
 
-// FuzzToJSON: whatever a stream is, nothing breaks; and what has a JSON form is JSON
-// that can be streamed again.
+// FuzzToJSON: no stream causes a panic, and the JSON form of one can be streamed again.
 func FuzzToJSON(f *testing.F) {
 	for _, seed := range []string{chatStream, messageStream, sse(`{"choices":[{"index":0,"text":"a","finish_reason":"stop"}]}`, "[DONE]")} {
 		f.Add(seed, false)

@@ -11,7 +11,7 @@ const (
 	streamType = "text/event-stream; charset=utf-8"
 )
 
-// exchange is a response as a server sends it, and what it says.
+// exchange is a response as a server sends it, and what is found in it.
 type exchange struct {
 	name, contentType, body string
 	api                     llm.API
@@ -28,8 +28,8 @@ func sse(data ...string) string {
 	return "data: " + strings.Join(data, "\n\ndata: ") + "\n\n"
 }
 
-// typed writes events that have their type as name too, as Anthropic's and those
-// of the responses API have.
+// typed writes events whose name is their type, such as Anthropic's and those of the
+// Responses API.
 func typed(data ...string) string {
 	var b strings.Builder
 	for _, d := range data {
@@ -39,8 +39,8 @@ func typed(data ...string) string {
 	return b.String()
 }
 
-// chunk is a chunk of a chat with the given members of delta and, behind the
-// choices, of itself.
+// chunk is a chunk of a chat with the given members of delta and, after the choices, of
+// itself.
 func chunk(delta, more string) string {
 	return `{"id":"chatcmpl-9f","object":"chat.completion.chunk","created":1721075653,"model":"llama-3","system_fingerprint":"fp_1",` +
 		`"choices":[{"index":0,"delta":{` + delta + `},"logprobs":null,"finish_reason":null}]` + more + `}`

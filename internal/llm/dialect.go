@@ -1,30 +1,30 @@
 package llm
 
-// dialect is what one API calls the parts of its responses.
+// dialect is the vocabulary of an API's responses.
 type dialect struct {
 	api    API
 	fields fields
-	// typed says what the type of an event, or of a response, means.
+	// typed returns the meaning of the type of an event or of a response.
 	typed func(name []byte) kind
-	// owes: a stream that had content, and was not finished by anything in it, was cut.
+	// owes means that a stream with content but without a finish was cut.
 	owes bool
 }
 
-// kind is what the type of an event means.
+// kind is the meaning of the type of an event.
 type kind uint8
 
 const (
-	untold  = iota
-	told    // of the API, and no more is known
-	silent  // nothing was said yet
-	working // a tool, a search or code is at work: content, and silence may follow
-	closing // a part of the content is complete: silence may follow
-	resting // and so may the end of the stream
-	ending  // the generation is finished
-	failing // it failed
+	unknownType = iota
+	knownType   // of the API, without further meaning
+	silent      // no content yet
+	working     // a tool, a search or code is running: content, and silence may follow
+	closing     // a part of the content is complete: silence may follow
+	resting     // and so may the end of the stream
+	ending      // the generation is finished
+	failing     // the generation failed
 )
 
-// Members of errors, which all APIs share.
+// Members of errors, common to all APIs.
 //
 //nolint:gochecknoglobals // a constant
 var faults = fields{
@@ -47,7 +47,7 @@ var faults = fields{
 	{"jsonrpc", rpc},
 }
 
-// Usage as OpenAI's APIs, Anthropic's and their followers have it.
+// Usage of OpenAI's APIs, Anthropic's and compatible ones.
 //
 //nolint:gochecknoglobals // a constant
 var counts = fields{
@@ -66,7 +66,7 @@ var counts = fields{
 	{"prompt_cache_hit_tokens", cachedCount}, // DeepSeek
 }
 
-// at puts fields below a place.
+// at returns fields below a place.
 func at(place string, all fields) fields {
 	out := make(fields, len(all))
 	for i, f := range all {
@@ -89,9 +89,9 @@ func join(all ...fields) fields {
 	return out
 }
 
-func noTypes([]byte) kind { return untold }
+func noTypes([]byte) kind { return unknownType }
 
-// vocabulary is a dialect, or several, made ready.
+// vocabulary is the tree of one or several dialects.
 type vocabulary struct {
 	root     *node
 	dialects [apis]*dialect
@@ -105,11 +105,11 @@ func (v *vocabulary) typed(api API, name []byte) (kind, API) {
 		if d == nil {
 			continue
 		}
-		if k := d.typed(name); k != untold {
+		if k := d.typed(name); k != unknownType {
 			return k, d.api
 		}
 	}
-	return untold, Unknown
+	return unknownType, Unknown
 }
 
 func ready(dialects ...*dialect) *vocabulary {
@@ -123,8 +123,8 @@ func ready(dialects ...*dialect) *vocabulary {
 	return v
 }
 
-// vocabularies are those of each API. What has no path that is known is read as far as
-// the APIs are plain to tell apart.
+// vocabularies are the vocabularies of each API. Unknown paths are read as far as the APIs
+// can be knownType apart by their JSON.
 //
 //nolint:gochecknoglobals // constants
 var vocabularies = [apis]*vocabulary{

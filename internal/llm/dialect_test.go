@@ -13,9 +13,8 @@ import (
 
 const linesType = "application/x-ndjson"
 
-// dialectCase is a response as a server sends it, and what is found in it, in words:
-// how it opens, events with text, estimated tokens, why it finished, marks of its end,
-// usage and error.
+// dialectCase is a response as a server sends it, and what is found in it: how it opens,
+// events with text, estimated tokens, finish reason, marks of its end, usage and error.
 type dialectCase struct {
 	name string
 	api  llm.API
@@ -23,7 +22,7 @@ type dialectCase struct {
 	body, want string
 }
 
-// all is everything that a scanner says.
+// all is everything that a scanner reports.
 type all struct {
 	finding
 
@@ -92,7 +91,7 @@ func dialectCases() []dialectCase {
 	return slices.Concat(chatCases(), completionCases(), responsesCases(), messagesCases(), geminiCases(), ollamaCases(), otherCases(), mediaCases(), unknownCases())
 }
 
-// What is found in a response is the same wherever its reads were cut.
+// The results are the same wherever the reads are split.
 func TestDialects(t *testing.T) {
 	t.Parallel()
 	for _, tt := range dialectCases() {
@@ -108,7 +107,7 @@ func TestDialects(t *testing.T) {
 			}
 			for _, end := range []string{"\r\n", "\r"} {
 				if tt.contentType == linesType && end == "\r" {
-					continue // is no end of a line there
+					continue // not the end of a line
 				}
 				other := findAll(tt.api, tt.contentType, strings.ReplaceAll(tt.body, "\n", end))
 				require.Equal(t, tt.want, other.String(), "%q", end)
@@ -117,9 +116,9 @@ func TestDialects(t *testing.T) {
 	}
 }
 
-// An upstream's own words are no reason for a client to wait: what is compressed, or of
-// another type, is not read.
-func TestUnreadableResponsesOweNothing(t *testing.T) {
+// Responses that are compressed or of another type are not read, so their text can't make a
+// client wait.
+func TestUnreadableResponses(t *testing.T) {
 	t.Parallel()
 	for _, h := range []http.Header{{"Content-Type": {"audio/mpeg"}}, {"Content-Type": {streamType}, "Content-Encoding": {"zstd"}}, {}} {
 		var s llm.Scanner

@@ -149,7 +149,7 @@ func mediaCases() []dialectCase {
 	}
 }
 
-// What is not known owes nothing and costs nothing.
+// Responses of unknown APIs are not required to have content or an end.
 func unknownCases() []dialectCase {
 	one := func(name, want string, data ...string) dialectCase {
 		return stream(llm.Unknown, name, want, data...)

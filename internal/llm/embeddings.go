@@ -2,7 +2,7 @@ package llm
 
 import "bytes"
 
-// embeddings are those of OpenAI, Ollama and Cohere. They have no output.
+// embeddings is OpenAI's, Ollama's and Cohere's. It has no output.
 //
 //nolint:gochecknoglobals // a constant
 var embeddings = dialect{
@@ -13,19 +13,19 @@ var embeddings = dialect{
 	),
 }
 
-// images are OpenAI's /images/generations, /edits and /variations.
+// images is OpenAI's /images/generations, /edits and /variations.
 //
 //nolint:gochecknoglobals // a constant
 var images = dialect{
 	api: Images, owes: true,
 	fields: join(
-		fields{{"data", choices}, {"embeddings", choices}, {"embedding", choices}, {"data[].b64_json", inMedia}, {"data[].url", says}, {"b64_json", inMedia}},
+		fields{{"data", choices}, {"embeddings", choices}, {"embedding", choices}, {"data[].b64_json", inMedia}, {"data[].url", anyContent}, {"b64_json", inMedia}},
 		at("usage", counts),
 	),
 	typed: func(name []byte) kind {
 		if bytes.HasSuffix(name, []byte(".completed")) {
 			return ending
 		}
-		return untold
+		return unknownType
 	},
 }

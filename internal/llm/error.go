@@ -6,52 +6,52 @@ import (
 	"strings"
 )
 
-// Kind is what an error of an upstream is about.
+// Kind is the reason of an upstream's error.
 type Kind uint8
 
-// The kinds.
+// The reasons.
 const (
 	UnknownKind Kind = iota
 	// BadRequest: any server would refuse the request.
 	BadRequest
-	// ContextLength: it is too long for the model; a larger one may take it.
+	// ContextLength: the request is too long for the model; a larger one may take it.
 	ContextLength
-	// Quota: the credential has nothing left.
+	// Quota: the credential's quota is spent.
 	Quota
-	// Rate: the credential asks too often.
+	// Rate: the credential exceeds its rate.
 	Rate
-	// Auth: the credential is not accepted, or may not do this.
+	// Auth: the credential is invalid or lacks a permission.
 	Auth
-	// Overloaded: the server has too much to do.
+	// Overloaded: the server is overloaded.
 	Overloaded
 	// ServerFault: the server failed.
 	ServerFault
 )
 
-// String is the name in logs.
+// String returns the name in logs.
 func (k Kind) String() string {
 	return [...]string{"unknown", "request", "context_length", "quota", "rate", "auth", "overloaded", "server"}[k]
 }
 
-// Error is what a response says that it failed of.
+// Error is an error that a response reports.
 type Error struct {
 	Kind    Kind
-	Status  int // that is named in it; 0: none
+	Status  int // in the body; 0 if none
 	Type    string
 	Code    string
-	Message string // its beginning; it may name a credential, so it is not for clients
+	Message string // the beginning of it; it may contain a credential, so it is not for clients
 }
 
-// Error implements error. It does not have the message: that may name a credential.
+// Error implements error. It omits the message, which may contain a credential.
 func (e *Error) Error() string {
 	name := e.Code
 	if name == "" || e.Status > 0 && name == strconv.Itoa(e.Status) && e.Type != "" {
 		name = e.Type
 	}
 	if name == "" || len(name) > 64 {
-		return "the response says that it failed: " + e.Kind.String()
+		return "the response is an error: " + e.Kind.String()
 	}
-	return "the response says that it failed: " + strings.Map(printable, name)
+	return "the response is an error: " + strings.Map(printable, name)
 }
 
 func printable(r rune) rune {
@@ -61,15 +61,15 @@ func printable(r rune) rune {
 	return r
 }
 
-// kept is what was read of an error.
+// kept is the part of an error that was read.
 type kept struct {
 	kind, code word
 	message    [256]byte
 	n          int
 }
 
-// keep is what an error says. Most responses have none, and no room for one.
-func (s *Scanner) keep() *kept {
+// keep returns s.kept, which is allocated only for errors.
+func (s *interpreter) keep() *kept {
 	if s.kept == nil {
 		s.kept = new(kept)
 	}
@@ -78,7 +78,7 @@ func (s *Scanner) keep() *kept {
 
 func (k *kept) reset() { k.kind.n, k.code.n, k.n = 0, 0, 0 }
 
-// server makes it a server's error, if nothing else is known of it.
+// server sets a server error, unless the error has a type or code.
 func (k *kept) server() {
 	if k.kind.n == 0 && k.code.n == 0 {
 		k.kind.set([]byte("server_error"))
@@ -96,15 +96,15 @@ func (k *kept) error() *Error {
 	return e
 }
 
-// ReadError is what a response with a status of 400 or more says, or the beginning of its
-// body. It is an error whatever the body is. A body that says that it failed counts for any
-// status.
+// ReadError returns the error of a response with a status of 400 or more, by the beginning
+// of its body. It returns an error whatever the body is. For any other status it does so if
+// the body reports one.
 func ReadError(status int, h http.Header, body []byte) *Error {
 	s := Scanner{}
 	s.Reset(Unknown, h)
 	s.keeps = true
 	if s.form == jsonLines || s.form == unreadable && !Encoded(h) && looksLikeJSON(body) {
-		s.form = jsonBody // servers forget to name it
+		s.form = jsonBody // servers omit the Content-Type
 	}
 	_, _ = s.Write(body) // never fails
 	e := s.keep().error()

@@ -1,15 +1,12 @@
 package llm
 
-import (
-	"bytes"
-	"strings"
-)
+import "bytes"
 
 const done = "[DONE]"
 
-// event is what is known of an event, or of a whole JSON text, while it passes.
+// event is the state of an event, or of a whole JSON text, while it is read.
 type event struct {
-	lines   int // of data
+	lines   int // data lines
 	head    [len(done)]byte
 	headed  int
 	isError bool
@@ -17,10 +14,10 @@ type event struct {
 	ended   bool // it is terminal
 	kind    kind
 	choices int      // absent, empty, filled
-	choice  int      // the index of the one that passes; -1: it has none
-	nth     int      // how many passed
-	over    bool     // that one says why it ended
-	usage   [2]int   // where its usage stands in the JSON
+	choice  int      // index of the current choice; -1 if it has none
+	nth     int      // number of choices so far
+	over    bool     // the choice has a finish reason
+	usage   [2]int   // span of the usage in the JSON
 	letters [2]int64 // of text that counts only if the API is Responses, or Messages
 	stop    bool     // the splitter is to stop at its end
 }
@@ -31,8 +28,42 @@ const (
 	someChoices
 )
 
+// interpreter finds out what the events and values of a response mean.
+type interpreter struct {
+	meter
+
+	words *vocabulary
+	api   API // by the path, or by its form
+	form  form
+	json  lexer
+
+	event  event // the current one
+	name   word  // of the event
+	number int64 // of the event, from 1
+
+	opening    Opening
+	phase      Phase
+	terminal   bool // the last event of its kind passed, or the JSON is complete
+	finish     Finish
+	choices    [2]uint64 // begun, finished
+	failed     bool
+	remote     bool  // it is of JSON-RPC, whose errors are responses
+	recognized bool  // an event of a known kind passed
+	content    bool  // content passed
+	faulty     bool  // an error passed, including one of JSON-RPC
+	odd        bool  // an event, or a part of it, is not of the API
+	trails     bool  // data came after the terminal event
+	lastKind   kind  // of the last complete event
+	rests      bool  // the last event ended a part, and the stream may end so
+	kept       *kept // nil without an error
+	keeps      bool  // what looks like an error is one
+	sequence   int64 // of the next event, if the API numbers them
+	id         word  // of the response, if a stream's terminal event has it
+	last       Event
+}
+
 // Piece implements [Sink].
-func (s *Scanner) Piece(f Field, p []byte) {
+func (s *interpreter) Piece(f Field, p []byte) {
 	if f == ErrorField {
 		s.event.isError = true
 		f = Data
@@ -52,8 +83,8 @@ func (s *Scanner) Piece(f Field, p []byte) {
 	}
 }
 
-// data takes a piece of the data of an event.
-func (s *Scanner) data(p []byte) {
+// data reads a piece of the data of an event.
+func (s *interpreter) data(p []byte) {
 	if s.event.headed < len(done) {
 		s.event.headed += copy(s.event.head[s.event.headed:], p)
 		if string(s.event.head[:s.event.headed]) == done {
@@ -66,8 +97,8 @@ func (s *Scanner) data(p []byte) {
 	}
 }
 
-// say takes a piece of what an error says.
-func (s *Scanner) say(p []byte) {
+// say reads a piece of an error's message.
+func (s *interpreter) say(p []byte) {
 	if s.failed {
 		return
 	}
@@ -79,7 +110,7 @@ func (s *Scanner) say(p []byte) {
 }
 
 // LineEnd implements [Sink].
-func (s *Scanner) LineEnd(f Field) {
+func (s *interpreter) LineEnd(f Field) {
 	if f != EventName {
 		return
 	}
@@ -93,7 +124,7 @@ func (s *Scanner) LineEnd(f Field) {
 }
 
 // EventEnd implements [Sink].
-func (s *Scanner) EventEnd() (stop bool) {
+func (s *interpreter) EventEnd() (stop bool) {
 	stop = s.event.stop
 	s.endEvent()
 	s.json.reset()
@@ -101,8 +132,8 @@ func (s *Scanner) EventEnd() (stop bool) {
 	return stop
 }
 
-// endEvent judges the event that is complete.
-func (s *Scanner) endEvent() {
+// endEvent evaluates a complete event.
+func (s *interpreter) endEvent() {
 	e := &s.event
 	s.admit()
 	s.trails = s.trails || s.terminal && e.lines > 0
@@ -127,8 +158,8 @@ func (s *Scanner) endEvent() {
 	s.number++
 }
 
-// open decides how the response begins.
-func (s *Scanner) open() {
+// open sets the opening of the response.
+func (s *interpreter) open() {
 	e := &s.event
 	if s.opening != Silent {
 		return
@@ -142,17 +173,17 @@ func (s *Scanner) open() {
 	case e.lines == 0 && s.form == eventStream: // a comment
 		return
 	case e.kind >= silent, e.choices != noChoices:
-		s.said = true
+		s.recognized = true
 	default:
-		s.opening = Begun // of a kind that is not known
+		s.opening = Begun // of an unknown kind
 	}
-	if s.opening == Silent && s.said && s.terminal { // it has nothing to say
+	if s.opening == Silent && s.recognized && s.terminal { // it will have no content
 		s.opening = Begun
 	}
 }
 
-// admit counts the text of an event of which only its end shows that it is of a model.
-func (s *Scanner) admit() {
+// admit counts the text of an event that is identified as a model's only at its end.
+func (s *interpreter) admit() {
 	var n int64
 	if pending := s.event.pending(s.api); pending != nil {
 		n = *pending
@@ -163,7 +194,7 @@ func (s *Scanner) admit() {
 	}
 }
 
-// pending counts the text of an API that is not known by a place alone.
+// pending returns the counter of text of an API that the path does not identify.
 func (e *event) pending(a API) *int64 {
 	if a == Responses {
 		return &e.letters[0]
@@ -174,241 +205,13 @@ func (e *event) pending(a API) *int64 {
 	return nil
 }
 
-// wrote counts text.
-func (s *Scanner) wrote(n int64) {
-	s.letters += n
+// wrote counts text of the current event.
+func (s *interpreter) wrote(n int64) {
 	s.event.content = true
-	if s.written != s.number {
-		s.written = s.number
-		s.texts++
-	}
+	s.meter.wrote(n, s.number)
 }
 
-// text implements owner.
-func (s *Scanner) text(n *node, p []byte) {
-	switch n.role {
-	case inText, inReasoning:
-		s.phase = PhaseText
-	case refusal:
-		s.phase = PhaseText
-		s.finish |= FinishFiltered
-	case inCall:
-		s.phase = PhaseWork
-		s.finish |= HadCalls
-	case inWhole:
-		if s.form != jsonBody {
-			return
-		}
-	case inMedia:
-		s.event.content = true
-		return
-	case inMessage, inFault, inLoose:
-		s.event.isError = s.event.isError || n.role != inLoose
-		if n.role != inFault {
-			s.say(p)
-		}
-		return
-	default:
-		return
-	}
-	if s.api == Unknown {
-		if pending := s.event.pending(n.api); pending != nil {
-			*pending += int64(len(p))
-			return
-		}
-		s.api = n.api
-	}
-	s.wrote(int64(len(p)))
-}
-
-// closed implements owner.
-func (s *Scanner) closed(n *node, empty bool, start, end int) {
-	switch n.role {
-	case says:
-		s.event.content = s.event.content || !empty
-	case calls:
-		if !empty {
-			s.event.content = true
-			s.finish |= HadCalls
-			s.phase = PhaseWork
-		}
-	case choices:
-		s.event.choices = someChoices
-		if empty {
-			s.event.choices = emptyChoices
-		}
-	case choice:
-		s.chose()
-	case usageRoot:
-		s.event.usage = [2]int{start, end}
-	}
-	switch {
-	case s.form != jsonBody:
-	case n == s.words.root:
-		s.terminal = true
-		s.endEvent()
-	case n == s.words.root.element && s.json.depth == 1:
-		s.endEvent() // of a stream that is an array
-	}
-}
-
-// chose ends a choice.
-func (s *Scanner) chose() {
-	if s.event.choice < 0 { // it does not say which one it is
-		s.event.choice = s.event.nth
-	}
-	s.event.nth++
-	if s.event.choice < 64 {
-		bit := uint64(1) << s.event.choice
-		s.choices[0] |= bit
-		if s.event.over {
-			s.choices[1] |= bit
-		}
-	}
-	s.event.choice, s.event.over = -1, false
-}
-
-// value implements owner.
-func (s *Scanner) value(n *node, v []byte, start, end int) {
-	switch n.role {
-	case says:
-		s.event.content = s.event.content || !s.isNull(v)
-	case eventType:
-		s.typed(v)
-	case objectType:
-		s.object(string(v))
-	case finish, finishAll:
-		s.stopped(n.role, v)
-	case finished:
-		s.event.kind = max(s.event.kind, silent)
-		if !s.json.quoted && string(v) == "true" {
-			s.event.kind, s.event.content = ending, true
-		}
-	case choices, choice:
-		s.odd = s.odd || !s.isNull(v) // a text where a list is due
-	case rpc:
-		s.remote = true
-	case choiceIndex:
-		i, _ := count(v)
-		s.event.choice = int(i)
-	case status:
-		s.status(string(v))
-	case usageRoot:
-		s.event.usage = [2]int{start, end}
-	case errorRoot, errorType, errorCode, looseType, looseCode:
-		s.fault(n.role, v)
-	case itemType, blockType:
-		s.part(n.role, v)
-	case inWhole:
-		s.restated()
-	case sequence, responseID:
-		s.placed(n.role, v)
-	case incomplete:
-		if string(v) == "content_filter" {
-			s.finish |= FinishFiltered
-		}
-	default:
-		if !s.json.quoted {
-			s.count(n.role, v)
-		}
-	}
-}
-
-// placed takes the number of an event, or the id of the response.
-func (s *Scanner) placed(r role, v []byte) {
-	if r == responseID {
-		s.id.set(v)
-		return
-	}
-	if n, ok := count(v); ok && !s.json.quoted {
-		s.sequence = n + 1
-	}
-}
-
-// restated ends the text that says all that was said before.
-func (s *Scanner) restated() {
-	if s.form == jsonBody {
-		s.event.kind = max(s.event.kind, told)
-		return
-	}
-	s.event.kind, s.event.content = ending, true
-}
-
-// typed takes the type of an event, or of a response.
-func (s *Scanner) typed(name []byte) {
-	switch string(name) {
-	case "error":
-		s.event.isError = true
-		return
-	case "response.failed": // also where another API was called
-		s.event.isError, s.event.kind = true, failing
-		return
-	}
-	k, api := s.words.typed(s.api, name)
-	if k == untold {
-		s.fault(looseType, name)
-		return
-	}
-	s.event.kind = max(s.event.kind, k)
-	if s.api == Unknown && string(name) != "ping" && string(name) != "keepalive" {
-		s.api = api
-	}
-	switch k {
-	case working:
-		s.event.content, s.phase = true, PhaseWork
-	case closing, resting:
-		s.phase = PhaseWork
-	case failing:
-		s.event.isError = true
-	}
-}
-
-func (s *Scanner) object(name string) {
-	switch name {
-	case "error":
-		s.event.isError = true
-	case "response":
-		if s.api == Unknown {
-			s.api = Responses
-		}
-	}
-}
-
-// status takes that of a response of the Responses API.
-func (s *Scanner) status(name string) {
-	switch name {
-	case "completed":
-		s.finish |= FinishStop
-	case "incomplete", "cancelled":
-		s.finish |= FinishOther
-	}
-}
-
-// stopped takes why a choice, or all of it, ended. Only what is known to be an end is a
-// proper one: servers also say "abort".
-func (s *Scanner) stopped(r role, v []byte) {
-	if s.isNull(v) || string(v) == "FINISH_REASON_UNSPECIFIED" {
-		return
-	}
-	switch strings.ToLower(string(v)) {
-	case "stop", "length", "eos", "eos_token", "stop_sequence", "end_turn", "max_tokens", "complete":
-		s.finish |= FinishStop
-	case "tool_calls", "function_call", "tool_use", "tool_call":
-		s.finish |= FinishCalls | HadCalls
-	case "content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety":
-		s.finish |= FinishFiltered
-	case "error": // of Cohere and of relays, in a chunk with an error
-		s.finish |= FinishOther
-		s.event.isError = true
-		s.keep().server()
-		return
-	default:
-		s.finish |= FinishOther
-	}
-	s.event.content = true
-	if r == finish {
-		s.event.over = true
-	} else {
-		s.choices = [2]uint64{1, 1}
-	}
+// Terminal reports whether the last event of the API, or the end of the JSON, has passed.
+func (s *interpreter) Terminal() bool {
+	return s.terminal || s.event.ended || s.event.kind >= ending
 }

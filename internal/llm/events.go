@@ -2,32 +2,32 @@ package llm
 
 import "slices"
 
-// Message is one server-sent event of a stream that is held as a whole.
+// Message is one server-sent event of a buffered stream.
 type Message struct {
-	// Name is its type, "" for the default.
+	// Name is the event type, "" for the default.
 	Name string
-	// Data are its lines of data, joined.
+	// Data is the joined data lines.
 	Data []byte
-	// Raw is all of it as it was sent, with the blank line.
+	// Raw is the event as received, with the blank line.
 	Raw []byte
 }
 
-// Events reads the whole events at the beginning of a stream, one after another, with a
-// [Splitter]. What comes without data, such as a comment, is one too.
+// Events iterates over the complete events at the start of a stream, by a [Splitter]. A
+// block without data, such as a comment, counts as an event.
 type Events struct {
 	rest  []byte
 	begun bool
 	final bool // nothing will follow
 }
 
-// NewEvents reads a stream that has ended.
+// NewEvents returns the Events of a stream that has ended.
 func NewEvents(stream []byte) *Events { return &Events{rest: stream, final: true} }
 
-// Rest is what was not read: the part of an event.
+// Rest returns the unread rest: a partial event.
 func (e *Events) Rest() []byte { return e.rest }
 
-// Next returns the next event. An unfinished one is none. A CR at the end of what there is
-// may be half of a line end.
+// Next returns the next event, if it is complete. A CR at the end of a stream under way may
+// be half of a line end.
 func (e *Events) Next() (m Message, ok bool) {
 	c := collector{}
 	s := Splitter{Sink: &c, begun: e.begun}
@@ -40,7 +40,7 @@ func (e *Events) Next() (m Message, ok bool) {
 	return m, true
 }
 
-// collector keeps the fields of one event.
+// collector collects the fields of one event.
 type collector struct {
 	name, data []byte
 	lines      int

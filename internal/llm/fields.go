@@ -2,55 +2,55 @@ package llm
 
 import "strings"
 
-// role is what a value at some place in a JSON text means.
+// role is the meaning of the value at a place in a JSON text.
 type role uint8
 
 const (
 	ignored = iota
 
-	// Strings of any length, which are reported in pieces. Objects and arrays there are
-	// not looked into: all that is in them counts.
-	inText      // the model wrote this
-	inReasoning // the model thought this
-	inCall      // the name or the arguments of a tool's call
-	inMedia     // data of sound or of an image
-	inMessage   // what an error says
+	// Strings of any length, which are reported in pieces. Objects and arrays at these
+	// places count as a whole.
+	inText      // content
+	inReasoning // reasoning
+	inCall      // the name or the arguments of a tool call
+	inMedia     // data of audio or of an image
+	inMessage   // the message of an error
 	inFault     // another member of an error
-	inLoose     // what an error beside it says
-	inWhole     // all that a stream's events said before, once more; of JSON the text
-	refusal     // the model's, in words
-	inPrompt    // of a request: what the model reads
-	inTools     // of a request: what the model may call
-	inSchema    // of a request: what its response must fit
+	inLoose     // the message beside an error
+	inWhole     // repeats the text of all events of a stream; in JSON, the text
+	refusal     // the model's, as text
+	inPrompt    // of a request: the model's input
+	inTools     // of a request: tools of the model
+	inSchema    // of a request: the schema of the response
 	inSource    // of a request: the text, URL or base64 data of a source
 	turn        // of a request: an element of the messages
 	turns
-	cacheMark // of a request: where a cache shall end
+	cacheMark // of a request: a cache breakpoint
 
-	// Values that are kept while they are short, whole.
+	// Values that are short enough to be stored whole.
 	values
-	says  // content, unless it is null or empty
-	calls // the list of tool calls
+	anyContent // content, unless it is null or empty
+	calls      // the list of tool calls
 	choices
-	choice // an element of them
+	choice // an element of the choices
 	choiceIndex
 	eventType
 	objectType
-	finish    // why a choice ended
-	finishAll // why the generation ended
-	finished  // true: it did
+	finish    // the finish reason of a choice
+	finishAll // the finish reason of the generation
+	finished  // true: the generation has finished
 	rpc       // the version of JSON-RPC
 	status    // of a response of the Responses API
-	errorRoot // the error itself, when it is a string
+	errorRoot // the error itself, if it is a string
 	errorType
 	errorCode
 	looseType // beside an error
 	looseCode
 	itemType  // of an item of the Responses API's output, or of its content
-	blockType // of a block of a message
+	blockType // of a content block of a message
 	incomplete
 	sequence   // the number of an event
-	responseID // of the response that a stream is of
+	responseID // of the stream's response
 	usageRoot
 	promptCount
 	inputCount
@@ -60,7 +60,7 @@ const (
 	cacheReadCount
 	cacheWriteCount
 	reasoningCount
-	thoughtCount // of reasoning, which the output does not include
+	thoughtCount // of reasoning, which the output excludes
 	model
 	stream
 	includeUsage
@@ -77,24 +77,24 @@ const (
 	roles
 )
 
-// node is a place in a JSON text: a tree of these is what a dialect knows of its JSON.
+// node is a place in a JSON text. A tree of nodes is a dialect's JSON.
 type node struct {
 	role    role
-	api     API            // of the only dialect that knows the place; Unknown: of several
+	api     API            // of the only dialect that has the place; Unknown for several
 	first   [buckets]int16 // the last of the names in a bucket, from 1
-	next    []int16        // the one before it in the same
+	next    []int16        // the one before it in the same bucket
 	names   []string
 	members []*node
-	others  *node // members of any other name
+	others  *node // members with any other name
 	element *node // elements of an array
 }
 
-// inner reports whether objects and arrays at n are looked into.
+// inner reports whether objects and arrays at n are parsed.
 func (n *node) inner() bool {
 	return n != nil && (len(n.names) > 0 || n.others != nil || n.element != nil)
 }
 
-// member is the place of a member; nil if nothing is known of it.
+// member returns the place of a member; nil if it is unknown.
 func (n *node) member(name []byte) *node {
 	if len(name) == 0 {
 		return n.others
@@ -113,14 +113,14 @@ func bucket[T string | []byte](name T) int {
 	return (len(name) ^ int(name[0])<<2 ^ int(name[len(name)-1])) % buckets
 }
 
-// link puts a place below n.
+// link adds a place below n.
 func (n *node) link(name string, to *node) {
 	b := bucket(name)
 	n.names, n.members, n.next = append(n.names, name), append(n.members, to), append(n.next, n.first[b])
 	n.first[b] = int16(len(n.names)) //nolint:gosec // no dialect has as many
 }
 
-// field is a place, as choices[].delta.content, and its role. A name * stands for every
+// field is a place, such as choices[].delta.content, and its role. The name * matches every
 // other one.
 type field struct {
 	path string
@@ -130,7 +130,7 @@ type field struct {
 // fields is a dialect's JSON.
 type fields []field
 
-// tree makes the places of one or several dialects.
+// tree returns the places of one or several dialects.
 func tree(dialects ...*dialect) *node {
 	root := &node{}
 	for _, d := range dialects {

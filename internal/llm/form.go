@@ -9,10 +9,10 @@ import (
 	"net/url"
 )
 
-// maxFormValue bounds, in bytes, a field of a form that is read.
+// maxFormValue is the longest field of a form that is read, in bytes.
 const maxFormValue = 64 << 10
 
-// readForm reads a form: of files, as those for transcription, or of fields alone.
+// readForm reads a form, with files (as for transcription) or of fields alone.
 func (q *Request) readForm(contentType string, body []byte) {
 	mediaType, params, err := mime.ParseMediaType(contentType)
 	if err == nil && mediaType == "application/x-www-form-urlencoded" {
@@ -52,7 +52,7 @@ func (q *Request) parts(r *multipart.Reader) error {
 	}
 }
 
-// field takes a field that is no file.
+// field takes a field that is not a file.
 func (q *Request) field(name string, v []byte) {
 	switch same, folded := isName([]byte(`"`+name+`"`), "model"); {
 	case same && q.Model == "" && q.ModelFault == nil:

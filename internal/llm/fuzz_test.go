@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzScanner cuts a response anywhere (the bytes of cuts are the lengths): all that is
-// found in it stays the same.
+// FuzzScanner splits a response anywhere (the bytes of cuts are the lengths): the results
+// stay the same.
 func FuzzScanner(f *testing.F) {
 	for _, e := range corpus() {
 		f.Add(e.body, uint8(e.api), uint8(len(e.contentType)%2), []byte{1, 0, 7, 30, 2})
@@ -59,7 +59,7 @@ func formOf(contentType string) uint8 {
 	}
 }
 
-// FuzzRequest compares with what others make of the same body.
+// FuzzRequest compares with other parsers of the same body.
 func FuzzRequest(f *testing.F) {
 	for _, seed := range []string{
 		`{"model":"llama-3","stream":true,"max_tokens":64,"n":2,"messages":[{"role":"user","content":"Hello"}]}`,
@@ -75,7 +75,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path, contentType string, body []byte) {
 		got := llm.ReadRequest(llm.Head{Method: http.MethodPost, Path: path, ContentType: contentType}, body)
 		checkSpans(t, got, body)
-		got = llm.ReadBody(body)
+		got = readBody(body)
 		checkSpans(t, got, body)
 		require.GreaterOrEqual(t, got.N, int64(1))
 		require.GreaterOrEqual(t, min(got.MaxOutput, got.InputBytes), int64(0))
@@ -94,7 +94,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// checkSpans: what is put into a body at the places that were found is still JSON.
+// checkSpans inserts members at the spans that were found: the body is still JSON.
 func checkSpans(t *testing.T, got *llm.Request, body []byte) {
 	t.Helper()
 	for _, at := range []llm.Span{got.ModelAt, got.StreamOptionsAt, got.IncludeUsageAt} {
@@ -113,8 +113,8 @@ func checkSpans(t *testing.T, got *llm.Request, body []byte) {
 	}
 }
 
-// checkNeeds finds what can be told without a parser of our own, in a body whose
-// members no reader takes for others: with one of each name.
+// checkNeeds compares with encoding/json, for bodies without ambiguous members: with one of
+// each name.
 func checkNeeds(t *testing.T, body []byte, got *llm.Request) {
 	t.Helper()
 	if got.Vision {
@@ -142,8 +142,7 @@ func isObject(body []byte) bool {
 	return json.Valid(body) && bytes.TrimLeft(body, " \t\r\n")[0] == '{'
 }
 
-// FuzzClassify: whatever a server says has a kind with a name, which the case of its
-// letters does not change.
+// FuzzClassify: every error has a kind with a name, independent of the case of its letters.
 func FuzzClassify(f *testing.F) {
 	f.Add(429, "rate_limit_error", "rate_limit_exceeded", "slow down")
 	f.Add(400, "", "context_length_exceeded", "")

@@ -1,7 +1,7 @@
 package llm
 
-// gemini is Google's generateContent and streamGenerateContent, whose stream is of events
-// (alt=sse) or one JSON array.
+// gemini is Google's generateContent and streamGenerateContent, whose stream is server-sent
+// events (alt=sse) or one JSON array.
 //
 //nolint:gochecknoglobals // a constant
 var gemini = dialect{
@@ -25,7 +25,7 @@ var geminiChunk = fields{
 	{"candidates[].content.parts[].inlineData.data", inMedia},
 	{"candidates[].content.parts[].thoughtSignature", ignored},
 	{"candidates[].content.parts[].thought", ignored},
-	{"candidates[].content.parts[].*", says},
+	{"candidates[].content.parts[].*", anyContent},
 	{"candidates[].finishReason", finish},
 	{"promptFeedback.blockReason", finishAll},
 	{"usageMetadata", usageRoot},

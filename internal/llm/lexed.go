@@ -2,5 +2,5 @@
 
 package llm
 
-// lexed is called with how many bytes a lexer reads. It costs nothing.
+// lexed is called with the number of bytes that a lexer reads. Here it does nothing.
 func lexed(int) {}

@@ -4,7 +4,7 @@ package llm
 
 import "sync/atomic"
 
-// Lexed is how many bytes lexers have read: of a build for the test that counts them.
-var Lexed atomic.Int64 //nolint:gochecknoglobals // of that build alone
+// Lexed is the number of bytes that lexers have read, in builds that count them.
+var Lexed atomic.Int64 //nolint:gochecknoglobals // only in that build
 
 func lexed(n int) { Lexed.Add(int64(n)) }

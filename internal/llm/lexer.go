@@ -6,54 +6,54 @@ import (
 	"unicode/utf8"
 )
 
-// owner is told what stands where in a JSON text.
+// owner receives the values of a JSON text.
 type owner interface {
-	// text is called with a piece of a string, as it means, or with the digits of a
-	// number, at n or anywhere within it.
+	// text is called with a piece of a decoded string, or the digits of a number, at n or
+	// anywhere within it.
 	text(n *node, p []byte)
-	// value is called with a whole value whose role wants one. It is valid until value
-	// returns, and nil if it is too long to be anything known. It stands at [start, end) of
-	// what was written since reset.
+	// value is called with a whole value, if its role needs one. It is valid until value
+	// returns, and nil if it is too long. It spans [start, end) of the bytes written since
+	// reset.
 	value(n *node, v []byte, start, end int)
-	// closed is called when the object or array at n is complete.
+	// closed is called at the end of the object or array at n.
 	closed(n *node, empty bool, start, end int)
 }
 
 // mark is the byte order mark.
 const mark = "\ufeff"
 
-// lexer reads one JSON object or array that comes in pieces. It is exact for every valid
-// text (RFC 8259); it does not find every fault of an invalid one.
+// lexer reads one JSON object or array that arrives in pieces. It is exact for every valid
+// text (RFC 8259); it does not find every error of an invalid one.
 type lexer struct {
 	owner owner
 	root  *node
-	// names is called with each name of the root object, and where it stands with its
-	// quotes; values with where each value of the root is. Nil: not wanted.
+	// names is called with each name of the root object and its span with quotes, values
+	// with the span of each value of the root. Both may be nil.
 	names  func(name []byte, start, end int)
 	values func(start, end int)
-	// elements is called before each element of an array. Nil: not wanted.
+	// elements is called before each element of an array. It may be nil.
 	elements func()
 
-	only   byte // '{' or '[': the root must be one; 0: either
+	only   byte // '{' or '[': the required root; 0 for either
 	first  byte // of the text
 	list   bool // the root is an array
-	quoted bool // the value that is reported is a string
+	quoted bool // the reported value is a string
 
 	state   state
-	stack   [16]frame // no more are looked into
+	stack   [16]frame // deeper levels are skipped
 	depth   int
-	skipped int   // objects and arrays open that are not looked into
-	at      *node // of the value that comes, or that is skipped
+	skipped int   // open objects and arrays that are skipped
+	at      *node // of the next value, or of the skipped one
 
 	pos   int  // bytes read since reset
-	start int  // where the value that is read began
-	name  int  // where the name that is read began
-	outer int  // where the value in the root began
-	bare  bool // nothing was in the object or array that is skipped
+	start int  // start of the current value
+	name  int  // start of the current name
+	outer int  // start of the current value of the root
+	bare  bool // the skipped object or array is empty so far
 
-	use    use  // of the string that is being read
-	word   word // the name or value that is being read
-	escape int  // escapeNone, escapeBegun, or how many hex digits are missing
+	use    use  // of the current string
+	word   word // the current name or value
+	escape int  // escapeNone, escapeBegun, or the number of missing hex digits
 	char   rune // the digits so far
 
 	decoded [utf8.UTFMax]byte // the character of an escape
@@ -81,16 +81,16 @@ const (
 	broken
 )
 
-// reset makes ready for the next text.
+// reset prepares the lexer for the next text.
 func (l *lexer) reset() {
 	l.state, l.depth, l.skipped, l.pos, l.first = beforeRoot, 0, 0, 0, 0
 }
 
-// write takes the next piece, up to the end of the text, and returns what follows that.
+// write reads the next piece up to the end of the text and returns what follows.
 func (l *lexer) write(p []byte) []byte {
 	for len(p) > 0 && l.state != complete && l.state != broken {
 		rest := l.step(p)
-		if len(rest) > 0 && l.state == afterValue && rest[0] == ',' { // as mostly
+		if len(rest) > 0 && l.state == afterValue && rest[0] == ',' { // the common case
 			l.expect()
 			rest = rest[1:]
 		}
@@ -100,7 +100,7 @@ func (l *lexer) write(p []byte) []byte {
 	return p
 }
 
-// after ends a value, which ended before end.
+// after ends a value whose last byte is before end.
 func (l *lexer) after(end int) {
 	l.state = afterValue
 	if l.values != nil && l.depth == 1 {
@@ -121,7 +121,7 @@ func (l *lexer) step(p []byte) []byte {
 	}
 }
 
-// mark takes the byte that begins, parts or ends values.
+// mark reads a byte that starts, separates or ends values.
 func (l *lexer) mark(p []byte) []byte {
 	c := p[0]
 	switch {
@@ -131,7 +131,7 @@ func (l *lexer) mark(p []byte) []byte {
 	case c == '"' && l.state == beforeName:
 		l.name = l.pos
 		p = l.quick(p[1:], asName)
-		if len(p) > 0 && l.state == beforeColon && p[0] == ':' { // as always
+		if len(p) > 0 && l.state == beforeColon && p[0] == ':' { // always, in practice
 			l.state = beforeValue
 			p = p[1:]
 		}
@@ -150,7 +150,7 @@ func (l *lexer) mark(p []byte) []byte {
 	return p[1:]
 }
 
-// beginRoot takes the first byte of the text.
+// beginRoot reads the first byte of the text.
 func (l *lexer) beginRoot(c byte) {
 	switch {
 	case (c == '{' || c == '[') && (l.only == 0 || l.only == c):
@@ -162,7 +162,7 @@ func (l *lexer) beginRoot(c byte) {
 	}
 }
 
-// begin takes the first byte of a value, but not that of a scalar.
+// begin reads the first byte of a value that is not a scalar.
 func (l *lexer) begin(p []byte) []byte {
 	l.start = l.pos
 	if l.depth == 1 {
@@ -197,10 +197,10 @@ func (l *lexer) begin(p []byte) []byte {
 	return p[1:]
 }
 
-// beginsScalar: NaN and Infinity are Python's.
+// beginsScalar reports whether c starts a scalar, including Python's NaN and Infinity.
 func beginsScalar(c byte) bool { return strings.IndexByte("-0123456789tfnNI", c) >= 0 }
 
-// wants reports whether a string or a scalar at l.at is a value, not text.
+// wants reports whether a string or a scalar at l.at is reported as a value, not as text.
 func (l *lexer) wants() bool { return l.at != nil && l.at.role > values }
 
 // open enters the object or array at l.at.
@@ -218,7 +218,7 @@ func (l *lexer) enter(list bool) {
 	l.expect()
 }
 
-// expect the next element or name.
+// expect sets the state for the next element or name.
 func (l *lexer) expect() {
 	top := &l.stack[l.depth-1]
 	if top.list {
@@ -248,7 +248,7 @@ func (l *lexer) close(list bool) {
 	}
 }
 
-// skip takes what is within an object or array that is not looked into.
+// skip reads the content of a skipped object or array.
 func (l *lexer) skip(p []byte) []byte {
 	n := 0
 	for n < len(p) && !skipEnds[p[n]] {
@@ -281,7 +281,7 @@ func (l *lexer) skip(p []byte) []byte {
 //nolint:gochecknoglobals // a constant
 var skipEnds = [256]bool{'"': true, '{': true, '}': true, '[': true, ']': true}
 
-// scalar takes a number, true, false or null.
+// scalar reads a number, true, false or null.
 func (l *lexer) scalar(p []byte) []byte {
 	n := 0
 	for n < len(p) && !scalarEnds[p[n]] {
@@ -306,13 +306,13 @@ func (l *lexer) scalar(p []byte) []byte {
 //nolint:gochecknoglobals // a constant
 var scalarEnds = [256]bool{',': true, '}': true, ']': true, ' ': true, '\n': true, '\t': true, '\r': true}
 
-// scalars takes what stands between strings, objects and arrays that are skipped.
+// scalars reads the bytes between strings, objects and arrays that are skipped.
 func (l *lexer) scalars(p []byte) {
 	l.bare = l.bare && len(bytes.TrimLeft(p, " \t\r\n")) == 0
 	l.digits(p)
 }
 
-// digits takes those of numbers for text: a prompt may be a list of tokens.
+// digits reports numbers as text: a prompt may be a list of tokens.
 func (l *lexer) digits(p []byte) {
 	if l.at == nil || l.at.role == ignored || len(p) == 0 {
 		return

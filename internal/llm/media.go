@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// form is how a body is framed.
+// form is the framing of a body.
 type form uint8
 
 const (
@@ -15,7 +15,7 @@ const (
 	eventStream
 )
 
-// MediaType is the lower-case media type of a Content-Type, without parameters.
+// MediaType returns the lower-case media type of a Content-Type, without parameters.
 func MediaType(contentType string) string {
 	mediaType, _, _ := strings.Cut(contentType, ";")
 	return strings.ToLower(strings.TrimSpace(mediaType))
@@ -33,7 +33,7 @@ func IsJSON(contentType string) bool {
 	return mediaType == "application/json" || strings.HasSuffix(mediaType, "+json") && mediaType != "application/stream+json"
 }
 
-// IsJSONLines reports whether a Content-Type is that of JSON texts, one a line.
+// IsJSONLines reports whether a Content-Type is that of JSON Lines.
 func IsJSONLines(contentType string) bool {
 	switch MediaType(contentType) {
 	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines", "application/json-lines", "application/stream+json":
@@ -49,12 +49,13 @@ func IsStream(h http.Header) bool {
 	return f == eventStream || f == jsonLines
 }
 
-// IsGRPC reports whether a Content-Type is that of gRPC: messages flow both ways at once.
+// IsGRPC reports whether a Content-Type is that of gRPC, whose messages flow in both
+// directions at once.
 func IsGRPC(contentType string) bool {
 	return strings.HasPrefix(MediaType(contentType), "application/grpc")
 }
 
-// Encoded reports whether a Content-Encoding hides the bytes.
+// Encoded reports whether the body has a Content-Encoding.
 func Encoded(h http.Header) bool {
 	for _, encoding := range h["Content-Encoding"] {
 		if encoding != "" && !strings.EqualFold(encoding, "identity") {
@@ -80,6 +81,5 @@ func formOf(h http.Header) form {
 	return unreadable
 }
 
-// Declared reports whether the header says that the response is one of the forms that are
-// read.
+// Declared reports whether the header declares one of the readable forms.
 func (s *Scanner) Declared() bool { return s.form != unreadable }

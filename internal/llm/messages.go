@@ -35,8 +35,8 @@ var messages = dialect{
 		case "message_stop":
 			return ending
 		case "message_delta", "message":
-			return told
+			return knownType
 		}
-		return untold
+		return unknownType
 	},
 }

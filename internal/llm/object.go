@@ -8,34 +8,34 @@ import (
 	"strings"
 )
 
-// What looking up a member can find.
+// Errors of looking up a member.
 var (
-	// ErrNotFound: the object has no such member.
+	// ErrNotFound is returned when the object has no such member.
 	ErrNotFound = errors.New("no such member")
-	// ErrDuplicate: it has more than one, or one in another case, and parsers
-	// differ in which counts (Go's own does not look at the case).
+	// ErrDuplicate is returned when it has several, or one in another case: parsers differ
+	// in which counts (Go's own ignores the case).
 	ErrDuplicate = errors.New("member appears more than once, or in another case")
-	// ErrSyntax: this is not a JSON object.
+	// ErrSyntax is returned when the text is not a JSON object.
 	ErrSyntax = errors.New("not a JSON object")
-	// ErrType: the value is not of the wanted type.
+	// ErrType is returned when the value has the wrong type.
 	ErrType = errors.New("not a string")
 )
 
 // Span is a part of a text: from Start to before End. The zero value is none.
 type Span struct{ Start, End int }
 
-// Of cuts the part out.
+// Of returns the part of the text.
 func (s Span) Of(text []byte) []byte { return text[s.Start:s.End] }
 
-// IsZero reports whether there is none.
+// IsZero reports whether the span is none.
 func (s Span) IsZero() bool { return s.End == 0 }
 
-// nobody is the owner of texts of which only the outline matters.
-type nobody struct{}
+// discard is the owner of texts of which only the structure matters.
+type discard struct{}
 
-func (nobody) text(*node, []byte)            {}
-func (nobody) value(*node, []byte, int, int) {}
-func (nobody) closed(*node, bool, int, int)  {}
+func (discard) text(*node, []byte)            {}
+func (discard) value(*node, []byte, int, int) {}
+func (discard) closed(*node, bool, int, int)  {}
 
 // outline is the root of such texts.
 //
@@ -45,14 +45,14 @@ var (
 	outlines = &node{others: anything, element: anything}
 )
 
-// Member finds the value of a top-level member of a JSON object. Names are compared after
-// escapes. The scan is exact for every valid JSON text (RFC 8259); it does not find every
-// fault of an invalid one.
+// Member returns the span of the value of a top-level member of a JSON object. Names are
+// compared after decoding. The scan is exact for every valid JSON text (RFC 8259); it does
+// not find every error of an invalid one.
 func Member(object []byte, key string) (Span, error) {
 	var found Span
 	var err error
 	matches := false
-	l := lexer{owner: nobody{}, root: outlines, only: '{'}
+	l := lexer{owner: discard{}, root: outlines, only: '{'}
 	l.names = func(_ []byte, start, end int) {
 		same, folded := isName(object[start:end], key)
 		if (same || folded) && (!found.IsZero() || !same) {
@@ -80,8 +80,8 @@ func Member(object []byte, key string) (Span, error) {
 	return found, nil
 }
 
-// isValue reports whether a value at the top is none that is misspelt. What is within
-// strings, objects and arrays is not looked at.
+// isValue reports whether a top-level value is not misspelled. It does not look into
+// strings, objects and arrays.
 func isValue(v []byte) bool {
 	switch v[0] {
 	case '"', '{', '[':
@@ -91,7 +91,7 @@ func isValue(v []byte) bool {
 	}
 }
 
-// String is [Member] for a value that must be a JSON string; it is decoded.
+// String is like [Member] for a JSON string, which it decodes.
 func String(object []byte, key string) (string, error) {
 	span, err := Member(object, key)
 	if err != nil {
@@ -114,7 +114,7 @@ func text(value []byte, key string) (string, error) {
 	return v, nil
 }
 
-// isPlain reports whether a quoted string stands for itself.
+// isPlain reports whether a quoted string has no escapes.
 func isPlain(quoted []byte) bool {
 	for _, c := range quoted {
 		if c < ' ' || c > '~' || c == '\\' {
@@ -124,54 +124,7 @@ func isPlain(quoted []byte) bool {
 	return true
 }
 
-// Members calls f with each member of a JSON object, its name decoded, until f returns
-// false. The scan is as exact as [Member]'s.
-func Members(object []byte, f func(name string, value []byte) bool) error {
-	var name string
-	var err error
-	on := true
-	l := lexer{owner: nobody{}, root: outlines, only: '{'}
-	l.names = func(_ []byte, start, end int) {
-		if on && err == nil {
-			name, err = nameOf(object[start:end])
-		}
-	}
-	l.values = func(start, end int) {
-		switch {
-		case err != nil || !isValue(object[start:end]):
-			l.state = broken
-		case on:
-			if on = f(name, object[start:end]); !on {
-				l.state = complete
-			}
-		}
-	}
-	fault := l.whole(object)
-	if !on && err == nil {
-		return nil
-	}
-	return errors.Join(err, fault)
-}
-
-// Elements is [Members] for a JSON array.
-func Elements(array []byte, f func(value []byte) bool) error {
-	on := true
-	l := lexer{owner: nobody{}, root: outlines, only: '['}
-	l.values = func(start, end int) {
-		if !isValue(array[start:end]) {
-			l.state = broken
-		} else if on = f(array[start:end]); !on {
-			l.state = complete
-		}
-	}
-	fault := l.whole(array)
-	if !on {
-		return nil
-	}
-	return fault
-}
-
-// whole reads a whole text, which must be JSON alone.
+// whole reads a text that must be JSON without anything after it.
 func (l *lexer) whole(b []byte) error {
 	if bytes.HasPrefix(b, []byte(mark)) {
 		return fmt.Errorf("%w: a byte order mark", ErrSyntax)
@@ -194,16 +147,15 @@ func (l *lexer) all(b []byte) error {
 	return nil
 }
 
-// longestFold is how much longer a name may be that is the same in another case: the
-// Kelvin sign is a k of three bytes.
+// longestFold is the growth factor of a name that is equal but for its case: the Kelvin
+// sign is a k of three bytes.
 const longestFold = len("\u212a")
 
-// isName compares a quoted name with key, exactly and regardless of case. Most
-// names have no escapes.
+// isName compares a quoted name with key, exactly and ignoring case.
 func isName(quoted []byte, key string) (same, folded bool) {
 	inner := quoted[1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
-		if len(inner) < len(key) || len(inner) > longestFold*len(key) { // most, at once
+		if len(inner) < len(key) || len(inner) > longestFold*len(key) { // most names, at once
 			return false, false
 		}
 		return string(inner) == key, bytes.EqualFold(inner, []byte(key))
@@ -213,15 +165,4 @@ func isName(quoted []byte, key string) (same, folded bool) {
 		return false, true // a lenient parser may read anything into it
 	}
 	return name == key, strings.EqualFold(name, key)
-}
-
-// nameOf decodes a quoted name. Most have no escapes, and a body may have very many.
-func nameOf(quoted []byte) (name string, err error) {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1]), nil
-	}
-	if err = json.Unmarshal(quoted, &name); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrSyntax, err)
-	}
-	return name, nil
 }

@@ -1,6 +1,6 @@
 package llm
 
-// ollama is its native /api/chat and /api/generate, whose stream has a JSON text a line.
+// ollama is its native /api/chat and /api/generate, whose stream is JSON Lines.
 //
 //nolint:gochecknoglobals // a constant
 var ollama = dialect{
@@ -12,7 +12,7 @@ var ollama = dialect{
 		{"message.tool_calls", calls},
 		{"message.tool_calls[].function.name", inCall},
 		{"message.tool_calls[].function.arguments", inCall},
-		{"message.images", says},
+		{"message.images", anyContent},
 		{"response", inText},
 		{"thinking", inReasoning},
 		{"done", finished},

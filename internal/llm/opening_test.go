@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// passes reads a response that ended and reports whether it is one, or the request's own
-// fault: anything else may be had from another endpoint.
+// passes reads a response that has ended and reports whether it is content, or an error of
+// the request: anything else may be retried at another endpoint.
 func passes(contentType string, pieces ...string) bool {
 	var s llm.Scanner
 	reset(&s, llm.Unknown, contentType)
@@ -36,7 +36,7 @@ func passes(contentType string, pieces ...string) bool {
 	return false
 }
 
-// cuts calls f with the text whole, cut in two at every place, and in single bytes.
+// cuts calls f with the whole text, split in two at every position, and in single bytes.
 func cuts(text string, f func(pieces ...string)) {
 	f(text)
 	for i := 1; i < len(text); i++ {
@@ -57,27 +57,27 @@ const (
 	created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"error\":null,\"output\":[]}}\n\n"
 )
 
-// Every opening is judged alike, wherever it is cut.
-func TestStreams(t *testing.T) {
+// The opening is the same wherever the stream is split.
+func TestStreamOpenings(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		stream string
 		passes bool
 	}{
-		"content":                {role + hello + done, true},
-		"an error after content": {hello + busy, true},
-		"reasoning":              {"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n", true},
-		"the call of a tool":     {"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":\"{}\"}}]}}]}\n\n", true},
-		"Anthropic":              {started + "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"hi\"}}\n\n", true},
-		"responses":              {created + "data: {\"type\":\"response.output_text.delta\",\"delta\":\"hi\"}\n\n", true},
-		"nothing to say":         {role + done, true},
-		"Anthropic says nothing": {started + "data: {\"type\":\"message_stop\"}\n\n", true},
-		"an empty error":         {strings.Replace(hello, "{", "{\"error\":\"\",", 1), true},
-		"a null error":           {strings.Replace(hello, "{", "{\"error\":null,", 1), true},
-		"CRLF":                   {strings.ReplaceAll(role+hello, "\n", "\r\n"), true},
-		"CR":                     {strings.ReplaceAll(role+hello, "\n", "\r"), true},
-		"a byte order mark":      {"\ufeff" + hello, true},
-		"data on two lines":      {"data: {\"choices\":[\ndata: {\"delta\":{\"content\":\"a\"}}]}\n\n", true},
+		"content":                   {role + hello + done, true},
+		"an error after content":    {hello + busy, true},
+		"reasoning":                 {"data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n", true},
+		"the call of a tool":        {"data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"function\":{\"arguments\":\"{}\"}}]}}]}\n\n", true},
+		"Anthropic":                 {started + "data: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"hi\"}}\n\n", true},
+		"responses":                 {created + "data: {\"type\":\"response.output_text.delta\",\"delta\":\"hi\"}\n\n", true},
+		"nothing to say":            {role + done, true},
+		"Anthropic without content": {started + "data: {\"type\":\"message_stop\"}\n\n", true},
+		"an empty error":            {strings.Replace(hello, "{", "{\"error\":\"\",", 1), true},
+		"a null error":              {strings.Replace(hello, "{", "{\"error\":null,", 1), true},
+		"CRLF":                      {strings.ReplaceAll(role+hello, "\n", "\r\n"), true},
+		"CR":                        {strings.ReplaceAll(role+hello, "\n", "\r"), true},
+		"a byte order mark":         {"\ufeff" + hello, true},
+		"data on two lines":         {"data: {\"choices\":[\ndata: {\"delta\":{\"content\":\"a\"}}]}\n\n", true},
 
 		"other events":         {"data: news\n\n", true},
 		"other JSON":           {"event: x\ndata: {\"a\":1}\n\n", true},
@@ -115,7 +115,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-// A stream that breaks fails as long as it has no content.
+// A stream that breaks fails if it has no content yet.
 func TestBrokenStreams(t *testing.T) {
 	t.Parallel()
 	const stream = ping + role + hello
@@ -127,7 +127,7 @@ func TestBrokenStreams(t *testing.T) {
 	})
 }
 
-func TestJSON(t *testing.T) {
+func TestJSONOpenings(t *testing.T) {
 	t.Parallel()
 	const whole = `{"choices":[{"message":{"content":"hello"}}]}`
 	for name, c := range map[string]struct {
@@ -169,9 +169,9 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// Errors that anybody would answer with: who sends such requests must not have them
-// repeated everywhere, nor endpoints taken for broken.
-func TestFaultsOfRequestsPass(t *testing.T) {
+// Errors that every endpoint would respond with: such requests must not be repeated, nor
+// count against endpoints.
+func TestRequestErrorsPass(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		data   string
@@ -202,9 +202,9 @@ func TestFaultsOfRequestsPass(t *testing.T) {
 	}
 }
 
-// Events of other vendors, and of tools at work, are content: their streams are not held
-// any longer.
-func TestContentOfAllKindsPasses(t *testing.T) {
+// Events of other vendors, and of running tools, are content: their streams are not
+// buffered any longer.
+func TestAllKindsOfContentPass(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
 		"Gemini":            `{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}`,
@@ -229,14 +229,14 @@ func TestContentOfAllKindsPasses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			// It breaks off: only what was content passes.
+			// It breaks off: only content passes.
 			assert.True(t, passes(streamType, "data: "+text+"\n\n"))
 		})
 	}
 }
 
-// What says nothing yet is still held.
-func TestBeginningsAreHeld(t *testing.T) {
+// Streams without content are still buffered.
+func TestStreamsWithoutContentAreBuffered(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
 		`{"type":"response.created","response":{"status":"in_progress","error":null}}`, `{"type":"response.in_progress","response":{}}`, `{"type":"response.queued","response":{}}`,

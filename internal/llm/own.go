@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Dialect is an API that somebody else describes. It is not changed once it is made.
+// Dialect is an API that the application describes. It is immutable.
 type Dialect struct {
 	paths    []string
 	words    *vocabulary
 	requests *node
 }
 
-// Places are those of a dialect's JSON, each as choices[].text.
+// Places are the paths of values in a dialect's JSON, such as choices[].text.
 type Places struct {
-	Paths                                                    []string // the ends of those that are called
+	Paths                                                    []string // endings of URL paths
 	Text, Reasoning, Calls                                   []string // of responses
 	Prompt                                                   []string // of requests
 	Finish, Done, Error                                      string
@@ -25,13 +25,13 @@ type Places struct {
 	OwesEnd                                                  bool
 }
 
-// NewDialect makes a dialect of its places.
+// NewDialect returns the dialect of the places.
 func NewDialect(p *Places) *Dialect {
 	d := &dialect{api: Own, owes: p.OwesEnd, typed: func(name []byte) kind {
 		if slices.Contains(p.Terminal, string(name)) {
 			return ending
 		}
-		return untold
+		return unknownType
 	}}
 	for r, places := range map[role][]string{
 		inText: p.Text, inReasoning: p.Reasoning, inCall: p.Calls, finishAll: {p.Finish}, finished: {p.Done},
@@ -39,7 +39,7 @@ func NewDialect(p *Places) *Dialect {
 	} {
 		d.fields = append(d.fields, fieldsOf(r, places)...)
 	}
-	if p.Error != "" && p.Error != "error" { // which all have
+	if p.Error != "" && p.Error != "error" { // which all dialects have
 		d.fields = append(d.fields, at(p.Error, fields{{"", errorRoot}, {"message", inMessage}, {"type", errorType}, {"code", errorCode}, {"*", inFault}})...)
 	}
 	out := &Dialect{paths: p.Paths, words: ready(d), requests: makeRequests()}
@@ -60,20 +60,20 @@ func fieldsOf(r role, places []string) (out fields) {
 
 type dialectsKey struct{}
 
-// WithDialects returns a context whose requests may be of these, besides those that are
-// known. The first whose path fits is the one.
+// WithDialects returns a context with dialects for its requests, in addition to the known
+// APIs. The first whose path matches is used.
 func WithDialects(ctx context.Context, list []*Dialect) context.Context {
 	return context.WithValue(ctx, dialectsKey{}, list)
 }
 
-// DialectsOf is what [WithDialects] noted.
+// DialectsOf returns the dialects of [WithDialects].
 func DialectsOf(ctx context.Context) []*Dialect {
 	list, _ := ctx.Value(dialectsKey{}).([]*Dialect)
 	return list
 }
 
-// Identify is [Of] for a request whose context may have dialects: of one of these the API
-// is [Own].
+// Identify is like [Of] for a request whose context may have dialects. If one matches, the
+// API is [Own].
 func Identify(r *http.Request) (API, *Dialect) {
 	path := ""
 	if r.URL != nil {
@@ -92,7 +92,7 @@ func identify(method, path string, list []*Dialect) (API, *Dialect) {
 	return Of(method, path), nil
 }
 
-// ResetTo makes ready for the response to a call of a dialect.
+// ResetTo prepares the scanner for the response to a call of a dialect.
 func (s *Scanner) ResetTo(d *Dialect, h http.Header) {
 	s.Reset(Own, h)
 	s.words, s.json.root = d.words, d.words.root

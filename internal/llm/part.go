@@ -2,8 +2,8 @@ package llm
 
 import "bytes"
 
-// part takes the type of a part of the output.
-func (s *Scanner) part(r role, v []byte) {
+// part reads the type of a part of the output.
+func (s *interpreter) part(r role, v []byte) {
 	switch string(v) {
 	case "text", "output_text", "message", "reasoning", "reasoning_text", "summary_text", "thinking", "redacted_thinking":
 		return
@@ -20,8 +20,8 @@ func (s *Scanner) part(r role, v []byte) {
 	s.phase = PhaseWork
 }
 
-// fault takes a part of an error.
-func (s *Scanner) fault(r role, v []byte) {
+// fault reads a part of an error.
+func (s *interpreter) fault(r role, v []byte) {
 	if s.failed || s.isNull(v) {
 		return
 	}
@@ -29,11 +29,11 @@ func (s *Scanner) fault(r role, v []byte) {
 	switch r {
 	case errorRoot:
 		if !s.json.quoted && !bytes.ContainsAny(v, "123456789") {
-			return // it says that there is none
+			return // null: there is no error
 		}
 		s.say(v)
 	case errorType:
-		if n, ok := count(v); ok && n >= 100 && k.code.n == 0 { // its status, and no name
+		if n, ok := count(v); ok && n >= 100 && k.code.n == 0 { // a status without a name
 			k.code.set(v)
 		} else {
 			k.kind.set(v)
@@ -54,10 +54,10 @@ func (s *Scanner) fault(r role, v []byte) {
 	s.event.isError = true
 }
 
-// isNull reports whether the value that is reported says nothing.
-func (s *Scanner) isNull(v []byte) bool {
+// isNull reports whether the reported value is null or empty.
+func (s *interpreter) isNull(v []byte) bool {
 	return len(v) == 0 && v != nil || !s.json.quoted && string(v) == "null"
 }
 
-// isNull reports whether a value says nothing.
+// isNull reports whether a value is null or empty.
 func isNull(v []byte) bool { return len(v) == 0 && v != nil || string(v) == "null" }

@@ -2,20 +2,20 @@ package llm
 
 import "context"
 
-// Place is where a stream broke off, as the terminal event of an API must have it.
+// Place is the position at which a stream broke off, for the terminal event of its API.
 type Place struct {
-	// ID is that of the response; "" where the API has none, or it was not seen.
+	// ID is the response's; "" if the API has none, or it was not read.
 	ID string
 	// Sequence is the number of the next event.
 	Sequence int64
 }
 
-// Place is where the stream is.
+// Place returns the position in the stream.
 func (s *Scanner) Place() Place { return Place{ID: string(s.id.bytes()), Sequence: s.sequence} }
 
 type placeKey struct{}
 
-// WithPlace returns a context that says where a stream broke off.
+// WithPlace returns a context with the position at which a stream broke off.
 func WithPlace(ctx context.Context, p Place) context.Context {
 	if p == (Place{}) {
 		return ctx
@@ -23,7 +23,7 @@ func WithPlace(ctx context.Context, p Place) context.Context {
 	return context.WithValue(ctx, placeKey{}, p)
 }
 
-// PlaceOf is what [WithPlace] noted.
+// PlaceOf returns the position of [WithPlace].
 func PlaceOf(ctx context.Context) Place {
 	p, _ := ctx.Value(placeKey{}).(Place)
 	return p

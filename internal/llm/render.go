@@ -5,9 +5,9 @@ import (
 	"net/http"
 )
 
-// ErrorFields is an error of the gateway's own, in the words of no API yet.
+// ErrorFields are the fields of an error of the gateway, independent of an API.
 type ErrorFields struct {
-	Status  int    // HTTP
+	Status  int    // HTTP status
 	Type    string // of OpenAI's kind. Default: by Status
 	Code    string // Default: Type
 	Message string
@@ -15,7 +15,7 @@ type ErrorFields struct {
 	Place Place
 }
 
-// OpenAIType is the type that OpenAI's APIs give an error with a status.
+// OpenAIType returns the error type of OpenAI's APIs for a status.
 func OpenAIType(status int) string {
 	switch {
 	case status == http.StatusUnauthorized:
@@ -31,7 +31,7 @@ func OpenAIType(status int) string {
 	}
 }
 
-// AnthropicType is the type that Anthropic's API gives an error with a status.
+// AnthropicType returns the error type of Anthropic's API for a status.
 func AnthropicType(status int) string {
 	switch status {
 	case http.StatusUnauthorized:
@@ -58,7 +58,7 @@ func AnthropicType(status int) string {
 // statusOverloaded is Anthropic's.
 const statusOverloaded = 529
 
-// googleStatus is the name that Google's APIs give a status.
+// googleStatus returns the name of a status in Google's APIs.
 func googleStatus(status int) string {
 	switch status {
 	case http.StatusUnauthorized:
@@ -92,8 +92,8 @@ type OpenAIError struct {
 	Code    string  `json:"code"`
 }
 
-// openAIEvent is read by the SDKs of OpenAI, which look for the member, and of Anthropic,
-// which look for the event's name and the type.
+// openAIEvent is understood by the SDKs of OpenAI, which look for the member, and of
+// Anthropic, which look for the event's name and the type.
 type openAIEvent struct {
 	Type  string      `json:"type"`
 	Error OpenAIError `json:"error"`
@@ -133,7 +133,7 @@ type failedResponse struct {
 	} `json:"response"`
 }
 
-// OpenAI is the error as an object of OpenAI's APIs.
+// OpenAI returns the error as an object of OpenAI's APIs.
 func (e ErrorFields) OpenAI() OpenAIError {
 	out := OpenAIError{Message: e.Message, Type: e.Type, Code: e.Code}
 	if out.Type == "" {
@@ -164,8 +164,8 @@ func (e ErrorFields) failedResponse() (out failedResponse) {
 	return out
 }
 
-// ErrorBody is the error as a whole response of the API, in JSON; nil if the API has no
-// form of its own.
+// ErrorBody returns the error as a JSON response of the API; nil if the API has no form of
+// its own.
 func ErrorBody(api API, e ErrorFields) []byte {
 	if api == Messages {
 		return encode(e.anthropic())
@@ -179,10 +179,9 @@ func ErrorBody(api API, e ErrorFields) []byte {
 	return nil
 }
 
-// ErrorEvent is the error as the last event of a stream of the API, in its own form. That
-// of an API without one is for everybody: its name, "error", keeps it from pages with an
-// EventSource that take what has no name for theirs, whose onerror is called. Ollama's is a
-// line of JSON.
+// ErrorEvent returns the error as the last event of a stream of the API, in its own form.
+// APIs without one get an event named "error", so that an EventSource calls onerror instead
+// of delivering it as a message. Ollama's is a line of JSON.
 func ErrorEvent(api API, e ErrorFields) []byte {
 	if api == Messages {
 		return namedEvent("error", e.anthropic())

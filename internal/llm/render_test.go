@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What we send is read as what it is: an error of the kind that its status has, which ends
-// the stream where clients wait for an end.
-func TestErrorEventsAreUnderstood(t *testing.T) {
+// An error event is read as an error of its status, and ends the stream where clients
+// expect an end.
+func TestErrorEventsAreReadAsErrors(t *testing.T) {
 	t.Parallel()
 	kinds := map[int]llm.Kind{400: llm.BadRequest, 401: llm.Auth, 403: llm.Auth, 429: llm.Rate, 500: llm.ServerFault}
 	for api := llm.Unknown; api <= llm.Free; api++ {

@@ -8,66 +8,66 @@ import (
 	"sync"
 )
 
-// Request is what a request asks of a model, read once.
+// Request is a request to a model, read once.
 type Request struct {
 	API API
-	// Dialect is the one of which API is [Own]; nil: another is called.
+	// Dialect is set if API is [Own].
 	Dialect *Dialect
-	// JSON: the body is one JSON object. RPC: it is of JSON-RPC, a call or several.
+	// JSON means that the body is one JSON object, RPC that it is one or several calls of
+	// JSON-RPC.
 	JSON, RPC bool
-	// Model is the name that the request goes by: of its path, its JSON, its form or its
-	// query; "" if it has none. ModelFault says why it can't be told: [ErrSyntax],
+	// Model is the model's name in the path, the JSON, the form or the query; "" if there
+	// is none. ModelFault is the reason why it can't be determined: [ErrSyntax],
 	// [ErrDuplicate] or [ErrType].
 	Model      string
 	ModelFault error
-	// BodyModel is the one in the JSON, where the path has one too.
+	// BodyModel is the name in the JSON, if the path has one too.
 	BodyModel string
-	// Stream: it asks for a stream.
+	// Stream means that a stream is requested.
 	Stream bool
-	// IncludeUsage: the stream is to end with what the server counted.
+	// IncludeUsage means that the stream is to end with usage.
 	IncludeUsage bool
-	// Tools: there are some that the model may call.
+	// Tools means that the model may call tools.
 	Tools bool
-	// Schema: the response must fit a JSON schema.
+	// Schema means that the response must fit a JSON schema.
 	Schema bool
-	// Vision: there is an image.
+	// Vision means that the input has an image.
 	Vision bool
-	// MaxOutput is the most tokens that each choice may have: the largest of the
-	// members that say so, because servers differ in which they follow. 0 is no
-	// limit.
+	// MaxOutput is the maximum number of tokens per choice: the largest of the members that
+	// limit it, because servers differ in which they follow. 0 is no limit.
 	MaxOutput int64
-	// N is how many choices are written: n or best_of, the larger; 1 by default.
+	// N is the number of choices: the larger of n and best_of. Default: 1.
 	N int64
-	// InputBytes is how much text the model will read: about four bytes are a
-	// token. Images, sound and files count as mediaBytes each, by value or by URL.
+	// InputBytes is the size of the model's input as text, of which about four bytes are a
+	// token. Images, audio and files count as mediaBytes each, by value or by URL.
 	InputBytes int64
 
-	// Conversation is what all its turns begin with.
+	// Conversation is the beginning that all turns share.
 	Conversation Conversation
 
-	// Where parts stand in the body; zero: nowhere.
+	// Spans of members in the body; zero if absent.
 	ModelAt, StreamOptionsAt, IncludeUsageAt Span
-	// MemberAt is where a member may be put into the object, before those that are
-	// there; Bare: there are none.
+	// MemberAt is where a member can be inserted into the object, before the others; Bare
+	// means that there are no others.
 	MemberAt int
 	Bare     bool
 }
 
 const (
 	mediaBytes = 4000 // about 1000 tokens
-	turnBytes  = 12   // what chat templates put around a message: about 3 tokens
-	// unknownBytes is what a body of an unknown form counts as.
+	turnBytes  = 12   // of chat templates around a message: about 3 tokens
+	// unknownBytes is the InputBytes of a body of an unknown form.
 	unknownBytes = 1000
 )
 
-// Head is what a request is read by beside its body.
+// Head is the part of a request beside its body.
 type Head struct {
 	Method, Path, Query, ContentType string
-	// Dialects are those that the application describes.
+	// Dialects are described by the application.
 	Dialects []*Dialect
 }
 
-// ReadRequest reads a request and its body, in one pass. The body's bytes are not kept.
+// ReadRequest reads a request and its body, in one pass. It does not retain the body.
 func ReadRequest(h Head, body []byte) *Request {
 	api, own := identify(h.Method, h.Path, h.Dialects)
 	q := &Request{API: api, Dialect: own, N: 1}
@@ -89,20 +89,13 @@ func ReadRequest(h Head, body []byte) *Request {
 	return q
 }
 
-// ReadBody is [ReadRequest] for a body alone: JSON of any API.
-func ReadBody(body []byte) *Request {
-	q := &Request{N: 1}
-	q.readJSON(body)
-	return q
-}
-
-// Generates reports whether the request asks a model for text: by its API, or, where that
-// is unknown, by asking a model for a stream.
+// Generates reports whether the request asks for generation: by its API, or, if that is
+// unknown, by a model and a stream.
 func (q *Request) Generates() bool {
 	return q.API.Generates() || q.API == Unknown && q.JSON && q.Stream && q.Model != ""
 }
 
-// name finds the model where the body does not name it.
+// name finds the model if the body does not name it.
 func (q *Request) name(h Head) {
 	if named := ModelInPath(h.Path); named != "" {
 		if q.Model != named {
@@ -115,7 +108,7 @@ func (q *Request) name(h Head) {
 		return
 	}
 	if q.Model == "" && q.ModelFault == nil && h.Query != "" {
-		values, _ := url.ParseQuery(h.Query) // what is well of it counts
+		values, _ := url.ParseQuery(h.Query) // the valid part counts
 		switch models := values["model"]; {
 		case len(models) > 1:
 			q.ModelFault = ErrDuplicate
@@ -125,8 +118,8 @@ func (q *Request) name(h Head) {
 	}
 }
 
-// looksLikeJSON reports whether some upstream may read a body as a JSON object,
-// whatever its type says: in UTF-8 or UTF-16, with or without a byte order mark.
+// looksLikeJSON reports whether an upstream may parse a body as a JSON object, whatever its
+// type: in UTF-8 or UTF-16, with or without a byte order mark.
 func looksLikeJSON(body []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(body[:min(len(body), 64)], " \t\r\n\x00\xef\xbb\xbf\xff\xfe"), []byte("{"))
 }
@@ -154,12 +147,12 @@ func (q *Request) readJSON(body []byte) {
 	}
 }
 
-// isBatch reports whether a body is an array, as several calls of JSON-RPC are.
+// isBatch reports whether a body is an array, such as several calls of JSON-RPC.
 func isBatch(body []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("[")) && bytes.Contains(body, []byte(`"jsonrpc"`))
 }
 
-// readers are kept, since each is as large as a small body.
+// readers are pooled, since each is as large as a small body.
 //
 //nolint:gochecknoglobals // a pool
 var readers = sync.Pool{New: func() any {
@@ -168,7 +161,7 @@ var readers = sync.Pool{New: func() any {
 	return r
 }}
 
-// release makes ready for another request.
+// release prepares the reader for another request.
 func (r *reader) release() {
 	names, values, elements := r.json.names, r.json.values, r.json.elements
 	*r = reader{}
@@ -184,18 +177,18 @@ type reader struct {
 	members int
 	models  int
 	folded  bool  // a name that another parser takes for model
-	isModel bool  // of the member that is read
-	options bool  // and that
-	place   *Span // for it
+	isModel bool  // of the current member
+	options bool  // of the current member
+	place   *Span // where to store its span
 	turns   opening
-	known   bool // something in it is for a model to read
+	known   bool // it has input of a model
 	strange bool // it has a member that no API has
 
 	held  int64 // bytes of a source's data
 	plain bool  // they are text
 }
 
-// named takes a name of the object.
+// named reads a name of the object.
 func (r *reader) named(_ []byte, start, end int) {
 	r.members++
 	r.strange = r.strange || r.json.at == nil
@@ -209,7 +202,7 @@ func (r *reader) named(_ []byte, start, end int) {
 	}
 }
 
-// member takes where a value of the object stands.
+// member stores the span of a value of the object.
 func (r *reader) member(start, end int) {
 	switch {
 	case !isValue(r.body[start:end]):
@@ -289,7 +282,7 @@ func (r *reader) media(v []byte) bool {
 	return true
 }
 
-// isImage: a part of this type is an image, wherever its data is.
+// isImage reports whether a part of this type is an image, wherever its data is.
 func isImage(kind []byte) bool {
 	switch string(kind) {
 	case "image_url", "input_image", "image":
@@ -316,8 +309,7 @@ func (r *reader) closed(n *node, empty bool, _, end int) {
 	}
 }
 
-// endSource counts the data of a source, now that its type is known: it may come
-// last.
+// endSource counts the data of a source once its type is known: it may come last.
 func (r *reader) endSource() {
 	switch {
 	case r.plain:

@@ -64,7 +64,7 @@ func TestReadRequest(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, figures(llm.ReadBody([]byte(tt.body))))
+			require.Equal(t, tt.want, figures(readBody([]byte(tt.body))))
 		})
 	}
 }
@@ -75,7 +75,7 @@ const (
 	tool   = `{"type":"function","function":{"name":"find","parameters":{"type":"object"}}}`
 )
 
-// What a model must be able to do, whatever the order of the members.
+// Required capabilities of the model, whatever the order of the members.
 func TestReadRequestNeeds(t *testing.T) {
 	t.Parallel()
 	part := func(s string) string {
@@ -140,12 +140,12 @@ func TestReadRequestNeeds(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.want, needs(llm.ReadBody([]byte(tt.body))))
+			require.Equal(t, tt.want, needs(readBody([]byte(tt.body))))
 		})
 	}
 }
 
-// needs says in words what a request needs.
+// needs formats the capabilities that a request needs.
 func needs(r *llm.Request) string {
 	var out []string
 	for _, n := range []struct {
@@ -159,7 +159,12 @@ func needs(r *llm.Request) string {
 	return strings.Join(out, " ")
 }
 
-// figures leaves of a request what it says of tokens.
+// figures returns the token counts of a request.
 func figures(r *llm.Request) llm.Request {
 	return llm.Request{Model: r.Model, Stream: r.Stream, MaxOutput: r.MaxOutput, N: r.N, InputBytes: r.InputBytes}
+}
+
+// readBody reads a JSON body of an unknown API.
+func readBody(body []byte) *llm.Request {
+	return llm.ReadRequest(llm.Head{ContentType: jsonType}, body)
 }

@@ -81,14 +81,15 @@ func makeRequests() *node {
 	return root
 }
 
-// listOf is a text, or a list of these, or of what is a part itself.
+// listOf returns the place of a text, of a list of texts, or of a single part.
 func listOf(element *node) *node {
 	n := *element
 	n.role, n.element = inPrompt, element
 	return &n
 }
 
-// message is an element of messages, or an item of the Responses API's input.
+// message returns the place of an element of messages, or of an item of the Responses API's
+// input.
 func message() *node {
 	m := &node{role: turn, element: &node{role: inPrompt}} // prompts may be lists of tokens
 	m.link("role", &node{role: turnRole})
@@ -96,14 +97,14 @@ func message() *node {
 	return m
 }
 
-// content is a text, or a list of parts, which may have content themselves.
+// content returns the place of a text, or of a list of parts, which may have content.
 func content() *node {
 	p := &node{role: inPrompt}
 	p.parts()
 	return listOf(p)
 }
 
-// parts are the members of a message, and of a part of its content.
+// parts adds the members of a message, and of a part of its content.
 func (n *node) parts() {
 	list := &node{role: inPrompt}
 	part := &node{role: inPrompt}
@@ -131,7 +132,7 @@ func (n *node) parts() {
 	}
 }
 
-// address is a text or an object that has one, or data.
+// address returns the place of a text, or of an object with one or with data.
 func address(r role) *node {
 	n := &node{role: r}
 	for _, name := range [...]string{"url", "data", "file_data", "file_id"} {
@@ -140,7 +141,7 @@ func address(r role) *node {
 	return n
 }
 
-// sourceOf is that of a part of a message of Anthropic's.
+// sourceOf returns the source of a part of an Anthropic message.
 func sourceOf(list *node) *node {
 	n := &node{role: source}
 	n.link("data", &node{role: inSource})

@@ -2,8 +2,8 @@ package llm
 
 import "bytes"
 
-// responses is OpenAI's Responses API. Its events have the whole response in them at the
-// begin and at the end.
+// responses is OpenAI's Responses API. Its first and last events contain the whole
+// response.
 //
 //nolint:gochecknoglobals // a constant
 var responses = dialect{
@@ -48,7 +48,7 @@ var responses = dialect{
 		}
 		rest, ok := bytes.CutPrefix(name, []byte("response."))
 		if !ok {
-			return untold
+			return unknownType
 		}
 		if bytes.HasSuffix(rest, []byte(".done")) {
 			return resting
@@ -56,6 +56,6 @@ var responses = dialect{
 		if _, work, of := bytes.Cut(rest, []byte("_call")); of && len(work) > 0 && (work[0] == '.' || work[0] == '_') {
 			return working
 		}
-		return told
+		return knownType
 	},
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// finding is all that a scanner says.
+// finding is all that a scanner reports.
 type finding struct {
 	usage             llm.Usage
 	known             bool
@@ -47,7 +47,7 @@ func (e exchange) finding() finding {
 	return finding{e.want, !e.want.Estimated, e.delivered, e.events, !e.unended, e.failed, true}
 }
 
-func TestScannerReadsEveryFormCutAnywhere(t *testing.T) {
+func TestScannerSplitAnywhere(t *testing.T) {
 	t.Parallel()
 	for _, tt := range corpus() {
 		t.Run(tt.name, func(t *testing.T) {
@@ -64,12 +64,12 @@ func TestScannerReadsEveryFormCutAnywhere(t *testing.T) {
 	}
 }
 
-func TestScannerIsUsedAgain(t *testing.T) {
+func TestScannerReuse(t *testing.T) {
 	t.Parallel()
 	var s llm.Scanner
 	for _, tt := range corpus() {
 		reset(&s, llm.Unknown, tt.contentType)
-		_, _ = s.Write([]byte(tt.body[:len(tt.body)/2])) // and leaves it anywhere
+		_, _ = s.Write([]byte(tt.body[:len(tt.body)/2])) // and stops anywhere
 		reset(&s, llm.Unknown, tt.contentType)
 		n, err := s.Write([]byte(tt.body))
 		require.NoError(t, err)
@@ -78,7 +78,7 @@ func TestScannerIsUsedAgain(t *testing.T) {
 	}
 }
 
-func TestScannerSaysWhatItCannotRead(t *testing.T) {
+func TestScannerUnreadable(t *testing.T) {
 	t.Parallel()
 	body := `{"usage":{"prompt_tokens":1,"completion_tokens":2}}`
 	tests := []struct {
@@ -116,7 +116,7 @@ func TestScannerSaysWhatItCannotRead(t *testing.T) {
 	assert.False(t, unset.Readable())
 }
 
-// Text that a client can make a model say is no usage.
+// Text that a client can make a model write is not usage.
 func TestUsageCountsOnlyAtItsPlace(t *testing.T) {
 	t.Parallel()
 	const fake = `"usage":{"prompt_tokens":1,"completion_tokens":1,"input_tokens":1,"output_tokens":1,"total_tokens":2}`
@@ -157,7 +157,7 @@ func TestUsageCountsOnlyAtItsPlace(t *testing.T) {
 	}
 }
 
-func TestUsageBelievesOnlyCounts(t *testing.T) {
+func TestUsageIgnoresInvalidCounts(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, usage string
@@ -203,14 +203,14 @@ func TestUsageBelievesOnlyCounts(t *testing.T) {
 	}
 }
 
-func TestZeroOutputWithTextIsNoCount(t *testing.T) {
+func TestZeroOutputWithTextIsIgnored(t *testing.T) {
 	t.Parallel()
 	got := scan(jsonType, `{"choices":[{"text":"eight by"}],"usage":{"prompt_tokens":3,"completion_tokens":0}}`)
 	require.False(t, got.known)
 	require.Equal(t, llm.Usage{Input: 3, Output: 2, Estimated: true}, got.usage)
 }
 
-// What is long is neither kept nor lost.
+// Long values are neither buffered nor lost.
 func TestScannerIsBounded(t *testing.T) {
 	piece := append(bytes.Repeat([]byte("x"), 10_000), bytes.Repeat([]byte(`\u0041\"[{: ,`), 10)...)
 	tests := []struct {
@@ -218,7 +218,7 @@ func TestScannerIsBounded(t *testing.T) {
 		size                             int
 	}{
 		{"50 MB of JSON", jsonType, `{"choices":[{"text":"`, `"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}`, 50 << 20},
-		{"50 MB that nobody knows", jsonType, `{"x":["`, `"],"usage":{"prompt_tokens":3,"completion_tokens":2}}`, 50 << 20},
+		{"50 MB of unknown members", jsonType, `{"x":["`, `"],"usage":{"prompt_tokens":3,"completion_tokens":2}}`, 50 << 20},
 		{"a name of 10 MB", jsonType, `{"`, `":0,"usage":{"prompt_tokens":3,"completion_tokens":2}}`, 10 << 20},
 		{"a line of 10 MB", streamType, `data: {"choices":[{"text":"`, `"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}` + "\n\n", 10 << 20},
 		{"a comment of 10 MB", streamType, `:`, "\ndata: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n", 10 << 20},

@@ -7,7 +7,7 @@ type Field uint8
 
 // The fields.
 const (
-	unnamed Field = iota // its name is being read
+	unnamed Field = iota // its name is not complete yet
 
 	// Comment is a line that begins with a colon.
 	Comment
@@ -15,26 +15,26 @@ const (
 	EventName
 	ID
 	Retry
-	// ErrorField is what old servers of llama.cpp write in place of data.
+	// ErrorField is sent by old llama.cpp servers in place of data.
 	ErrorField
-	// OtherField is one that the standard does not know.
+	// OtherField is one that is not in the standard.
 	OtherField
 )
 
-// Sink gets what a [Splitter] finds.
+// Sink receives the fields that a [Splitter] finds.
 type Sink interface {
 	// Piece is called with a part of a field's value, at least once for each line.
 	Piece(f Field, p []byte)
 	// LineEnd is called at the end of a field's line.
 	LineEnd(f Field)
-	// EventEnd is called at a blank line. When it reports true, Write returns.
+	// EventEnd is called at a blank line. If it returns true, Write returns.
 	EventEnd() (stop bool)
 }
 
 // Splitter splits a stream of server-sent events into fields by the rules of WHATWG HTML
-// §9.2: one byte order mark is skipped, lines end with LF, CR or CRLF. It keeps no line,
-// whatever its length. The zero value, without a Sink, only follows where events end. It
-// is not safe for concurrent use.
+// §9.2: one byte order mark is skipped, lines end with LF, CR or CRLF. It buffers no line,
+// whatever its length. The zero value, without a Sink, only tracks where events end. It is
+// not safe for concurrent use.
 type Splitter struct {
 	Sink Sink
 
@@ -42,27 +42,27 @@ type Splitter struct {
 	name   word
 	inLine bool // bytes since the last line end
 	open   bool // a field since the last blank line
-	space  bool // a space that comes now is none of the value
+	space  bool // a space that follows is not part of the value
 	skipLF bool // the last byte was CR: an LF belongs to it
 	begun  bool // past the first line
 	length int  // of the line so far
 }
 
-// Reset makes ready for another stream.
+// Reset prepares the splitter for another stream.
 func (s *Splitter) Reset(sink Sink) { *s = Splitter{Sink: sink} }
 
-// Between reports whether something may be put in here: a comment, or an event.
+// Between reports whether a comment or an event may be inserted here.
 func (s *Splitter) Between() bool { return !s.inLine && !s.open }
 
-// Line is the length of the line that is read, so far; at [Sink.LineEnd], of the one that
+// Line returns the length of the current line so far; at [Sink.LineEnd], of the one that
 // ends.
 func (s *Splitter) Line() int { return s.length }
 
 // AtCR reports whether the last byte was a carriage return: a line feed may belong to it.
 func (s *Splitter) AtCR() bool { return s.skipLF }
 
-// Write takes the next bytes, up to the end of an event at which the sink stops, and
-// returns how many it took.
+// Write reads the next bytes, up to the end of an event at which the sink stops, and
+// returns how many it read.
 func (s *Splitter) Write(p []byte) int {
 	if s.Sink == nil {
 		if bytes.HasSuffix(p, []byte("\n\n")) { // a blank line, whatever came before
@@ -95,7 +95,7 @@ func (s *Splitter) Write(p []byte) int {
 	return len(p)
 }
 
-// behind is where the next line begins, whose end stands at end.
+// behind returns the start of the next line, where the current one ends at end.
 func (s *Splitter) behind(p []byte, end int) int {
 	next := end + 1
 	switch {
@@ -108,7 +108,7 @@ func (s *Splitter) behind(p []byte, end int) int {
 	return next
 }
 
-// find is where c is in p[from:to]; to if it is not there.
+// find returns the index of c in p[from:to], or to if it is absent.
 func find(p []byte, c byte, from, to int) int {
 	if n := bytes.IndexByte(p[from:to], c); n >= 0 {
 		return from + n
@@ -116,7 +116,7 @@ func find(p []byte, c byte, from, to int) int {
 	return to
 }
 
-// line takes a piece of a line.
+// line reads a piece of a line.
 func (s *Splitter) line(p []byte) {
 	if len(p) == 0 {
 		return
@@ -170,7 +170,8 @@ func fieldOf(name []byte) Field {
 	}
 }
 
-// text is the name of the field, without byte order mark. One that is too long is unknown.
+// text returns the name of the field, without byte order mark. A name that is too long is
+// unknown.
 func (s *Splitter) text() []byte {
 	b := s.name.bytes()
 	if b == nil {

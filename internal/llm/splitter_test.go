@@ -53,9 +53,8 @@ func TestSplitterBetween(t *testing.T) {
 	}
 }
 
-// between is what a Splitter computes, from the whole stream and by the words of
-// the specification: split it into lines; what comes after the last blank line
-// must be whole comments.
+// between is the result of a Splitter, computed from the whole stream by the specification:
+// split it into lines; after the last blank line there must be whole comments only.
 func between(stream string) bool {
 	stream = strings.ReplaceAll(stream, "\r\n", "\n")
 	stream = strings.ReplaceAll(stream, "\r", "\n")
@@ -75,8 +74,8 @@ func between(stream string) bool {
 	return !open
 }
 
-// FuzzSplitter cuts a stream anywhere (the bytes of cuts are the lengths) and
-// looks after every cut.
+// FuzzSplitter splits a stream anywhere (the bytes of cuts are the lengths) and checks
+// after every part.
 func FuzzSplitter(f *testing.F) {
 	f.Add("data: a\n\n: c\n\nid: 1\r\ndata: b\r\n\r\n", []byte{1, 2, 3, 0, 5})
 	f.Add("data\r\r:\r\n\r\n\n\r", []byte{1, 1, 1, 1, 1, 1, 1, 1, 1, 1})

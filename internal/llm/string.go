@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// use is what a string is read for.
+// use is the purpose of a string.
 type use uint8
 
 const (
@@ -24,8 +24,8 @@ func (l *lexer) quote(u use) {
 	l.state = inString
 }
 
-// quick takes a string that begins at p, behind its quote: at once, if it is short, here to
-// its end and without escapes, as most are.
+// quick reads a string that begins at p, after its quote. It is the fast path for a short
+// string that is complete and has no escapes, as most are.
 func (l *lexer) quick(p []byte, u use) []byte {
 	if u == asText && (l.at == nil || l.at.role == ignored) {
 		return l.pass(p)
@@ -48,7 +48,7 @@ func (l *lexer) quick(p []byte, u use) []byte {
 	return p
 }
 
-// pass takes a string that nobody wants.
+// pass skips a string.
 func (l *lexer) pass(p []byte) []byte {
 	n := bytes.IndexByte(p, '"')
 	if n < 0 || bytes.IndexByte(p[:n], '\\') >= 0 {
@@ -60,11 +60,10 @@ func (l *lexer) pass(p []byte) []byte {
 	return p[n+1:]
 }
 
-// quickLength bounds the bytes that are looked at twice.
+// quickLength bounds the bytes that are read twice.
 const quickLength = 32
 
-// str takes a piece of a string, up to its end. Each byte is looked at a fixed
-// number of times, whatever it is.
+// str reads a piece of a string, up to its end. The work per byte is constant.
 func (l *lexer) str(p []byte) []byte {
 	for read := 0; ; {
 		end := bytes.IndexByte(p[read:], '"')
@@ -82,7 +81,7 @@ func (l *lexer) str(p []byte) []byte {
 	}
 }
 
-// piece takes a piece that has no quotation mark.
+// piece reads a piece without a quotation mark.
 func (l *lexer) piece(p []byte) {
 	for len(p) > 0 {
 		if l.escape != escapeNone {
@@ -101,7 +100,7 @@ func (l *lexer) piece(p []byte) {
 	}
 }
 
-// unescape takes a byte of an escape.
+// unescape reads a byte of an escape.
 func (l *lexer) unescape(c byte) {
 	if l.escape == escapeBegun {
 		l.escape = escapeNone
@@ -111,7 +110,7 @@ func (l *lexer) unescape(c byte) {
 		case '"', '\\', '/':
 			l.decoded[0] = c
 			l.take(l.decoded[:1])
-		default: // a control character: no name has one, nor which matters
+		default: // a control character, which is in no known name
 			l.decoded[0] = ' '
 			l.take(l.decoded[:1])
 		}
@@ -137,7 +136,7 @@ func hex(c byte) rune {
 	}
 }
 
-// take takes what a part of a string means.
+// take takes the decoded part of a string.
 func (l *lexer) take(b []byte) {
 	if l.use == asText {
 		l.text(b)
@@ -146,7 +145,7 @@ func (l *lexer) take(b []byte) {
 	}
 }
 
-// unquote ends a name or value, or a text, before end.
+// unquote ends a name, a value, or a text, before end.
 func (l *lexer) unquote(word []byte, end int) {
 	switch {
 	case l.skipped > 0:

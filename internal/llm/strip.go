@@ -5,10 +5,10 @@ import (
 	"net/http"
 )
 
-// StripUsage appends to out what remains of an event of an OpenAI stream for a client that
-// did not ask for usage: all but what is there only because somebody asked. That is the
-// chunk that has usage and no choice, and a usage of null. Usage beside a choice stays:
-// servers that write it do so unasked. E is what was found in the event.
+// StripUsage appends to out the rest of an event of an OpenAI stream for a client that did
+// not request usage: without the chunk that has usage and no choice, and without a usage of
+// null. Usage beside a choice stays, because servers send it without a request. E is the
+// content of the event.
 func StripUsage(out, event []byte, e Event) []byte {
 	if e.Usage == [2]int{} || e.Error {
 		return append(out, event...)
@@ -33,7 +33,7 @@ func StripUsage(out, event []byte, e Event) []byte {
 	return append(out, event[start+to:]...)
 }
 
-// soleData finds the data of an event that has one line of it: event[start:end].
+// soleData returns the data of an event with one data line: event[start:end].
 func soleData(event []byte) (start, end int, ok bool) {
 	field := []byte("data:")
 	for line := 0; line < len(event); {
@@ -55,7 +55,7 @@ func soleData(event []byte) (start, end int, ok bool) {
 	return start, end, ok
 }
 
-// withName extends the place of a chunk's usage by its name and a comma.
+// withName extends the span of a chunk's usage by its name and a comma.
 func withName(data []byte, start, end int) (from, to int, ok bool) {
 	name := []byte(`"usage"`)
 	from = bytes.LastIndex(data[:start], name)
@@ -73,13 +73,13 @@ func withName(data []byte, start, end int) (from, to int, ok bool) {
 	return from, to, true
 }
 
-// stripper is [StripUsage] for events that nobody scanned.
+// stripper is [StripUsage] for events that were not scanned.
 type stripper struct{ scanner Scanner }
 
 //nolint:gochecknoglobals // a constant
 var eventStreamHeader = http.Header{"Content-Type": {"text/event-stream"}}
 
-// strip appends what remains of an event, and reports whether that is less.
+// strip appends the rest of an event, and reports whether that is less.
 func (s *stripper) strip(out, event []byte) ([]byte, bool) {
 	if !bytes.Contains(event, []byte(`"usage"`)) {
 		return append(out, event...), false

@@ -1,7 +1,7 @@
 package llm
 
-// word keeps a short text that comes in pieces. One that fills it is too long to be
-// anything known.
+// word buffers a short text that arrives in pieces. One that fills it is too long to be
+// known.
 type word struct {
 	b [128]byte
 	n int
@@ -9,7 +9,7 @@ type word struct {
 
 func (w *word) add(p []byte) { w.n += copy(w.b[w.n:], p) }
 
-// bytes are nil if the text is too long.
+// bytes returns nil if the text is too long.
 func (w *word) bytes() []byte {
 	if w.n == len(w.b) {
 		return nil
@@ -20,7 +20,7 @@ func (w *word) bytes() []byte {
 // maxCount keeps the product of two counts within an int64.
 const maxCount = 1_000_000_000
 
-// count reads a whole number of 0 to maxCount.
+// count parses an integer from 0 to maxCount.
 func count(v []byte) (n int64, ok bool) {
 	if len(v) == 0 || len(v) > len("1000000000") || v[0] == '0' && len(v) > 1 {
 		return 0, false

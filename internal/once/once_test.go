@@ -1,5 +1,5 @@
-// Package once holds the rule that what the wire says, and whose fault a failure was, is
-// decided in one place each.
+// Package once tests rules of the whole tree: each decision about the wire formats and about
+// blame is made in one place, every error code is documented, and every link resolves.
 package once_test
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rule is something that exists once, and where else it may stand, with the reason.
+// rule is code that may exist once. Exceptions are allowed with a reason.
 type rule struct {
 	name    string
-	home    []string // packages or files where it belongs
+	home    []string // packages or files it belongs to
 	allowed map[string]string
 	finds   func(*ast.File) []token.Pos
 }
@@ -36,32 +36,32 @@ func rules() []rule {
 		{
 			name: "streaming JSON scanner", home: []string{"internal/llm"}, finds: structure,
 			allowed: map[string]string{
-				"internal/body/prefix.go":   "ends JSON that was cut, to have it parsed",
+				"internal/body/prefix.go":   "completes truncated JSON for a parser",
 				"cache/internal/jcs/jcs.go": "canonical JSON for keys of the cache: hashing, not reading",
 			},
 		},
 		{name: "blame decision", home: []string{"internal/exchange/judge.go"}, finds: blames, allowed: map[string]string{
-			"proxy/attempt.go": "the client can't be written to, or the status is none: notes for the judge",
-			"proxy/relay.go":   "the client can't be written to: a note for the judge",
-			"proxy/report.go":  "what an application reports is passed on to the judge",
-			"proxy/upgrade.go": "the upstream switched to a protocol that was not asked for: a note for the judge",
+			"proxy/attempt.go": "a write to the client failed, or the status is invalid: a fact for the judge",
+			"proxy/relay.go":   "a write to the client failed: a fact for the judge",
+			"proxy/report.go":  "reports of the application are passed to the judge",
+			"proxy/upgrade.go": "the upstream switched to a protocol that was not requested: a fact for the judge",
 		}},
 		{name: "body wrapper", home: []string{"internal/exchange"}, finds: bodies, allowed: map[string]string{
-			"internal/h1/conn.go": "gives the connection back at the end of its response",
+			"internal/h1/conn.go": "returns the connection to the pool at the end of its response",
 		}},
 		{name: "request parse", home: []string{"internal/body/held.go"}, finds: calls("llm", "ReadRequest"), allowed: nil},
 	}
 }
 
-// split finds text that ends an event, or begins its data.
+// split finds text that ends an event, or starts its data.
 func split(f *ast.File) []token.Pos {
 	return literals(f, func(s string) bool {
 		return s == `"\n\n"` || strings.HasPrefix(s, `"data:`) || s == "`data:`"
 	})
 }
 
-// structure finds the four characters that parse JSON by hand: cases of both braces and
-// both brackets in one function.
+// structure finds hand-written JSON parsers: cases of both braces and both brackets in one
+// function.
 func structure(f *ast.File) []token.Pos {
 	var found []token.Pos
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -84,7 +84,7 @@ func structure(f *ast.File) []token.Pos {
 	return found
 }
 
-// blames finds verdicts that are made: a Blame in a composite literal or an assignment.
+// blames finds verdicts: a Blame in a composite literal or an assignment.
 func blames(f *ast.File) []token.Pos {
 	var found []token.Pos
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -105,7 +105,7 @@ func blames(f *ast.File) []token.Pos {
 	return found
 }
 
-// bodies finds where the body of a response is replaced.
+// bodies finds assignments to the body of a response.
 func bodies(f *ast.File) []token.Pos {
 	var found []token.Pos
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -151,7 +151,7 @@ func literals(f *ast.File, is func(string) bool) []token.Pos {
 	return found
 }
 
-// isLibrary reports whether a folder is part of what others import.
+// isLibrary reports whether a folder is part of the library.
 func isLibrary(path string) bool {
 	for _, no := range []string{"examples", "benchmarks", "internal/e2e", "internal/testkit", ".git", ".ci", "deploy", "docs"} {
 		if path == no || strings.HasPrefix(path, no+"/") {
@@ -161,7 +161,7 @@ func isLibrary(path string) bool {
 	return !strings.HasSuffix(path, "/storetest")
 }
 
-// library parses what others import.
+// library parses the files of the library.
 func library(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 	t.Helper()
 	root := os.DirFS(filepath.Join("..", ".."))
@@ -201,11 +201,11 @@ func TestEachExistsOnce(t *testing.T) {
 					assert.NotEmpty(t, found, "%s needs no exception", name)
 					used++
 				case len(found) > 0:
-					assert.Fail(t, "a second one", "%s: %v", r.name, files.Position(found[0]))
+					assert.Fail(t, "another place", "%s: %v", r.name, files.Position(found[0]))
 				}
 			}
-			assert.Positive(t, home, "it is at home")
-			assert.Len(t, r.allowed, used, "every exception is a file")
+			assert.Positive(t, home, "it exists")
+			assert.Len(t, r.allowed, used, "every exception exists")
 			t.Logf("%s: 1, exceptions that are none: %d", r.name, used)
 		})
 	}

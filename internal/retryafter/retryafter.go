@@ -1,4 +1,4 @@
-// Package retryafter reads the Retry-After field.
+// Package retryafter parses the Retry-After field.
 package retryafter
 
 import (
@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// most is the longest time that is told apart, in seconds: no Duration runs over.
+// most is the longest time, in seconds, so that no Duration overflows.
 const most = 1<<31 - 1
 
-// Parse reads seconds or a date (RFC 9110 §10.2.3); one that has passed is 0. It
-// reports whether there was one.
+// Parse parses seconds or a date (RFC 9110 §10.2.3); a past date is 0. It reports whether
+// the field is valid.
 func Parse(h http.Header, now time.Time) (time.Duration, bool) {
 	v := h.Get("Retry-After")
 	if v == "" {

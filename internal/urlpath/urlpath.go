@@ -1,4 +1,4 @@
-// Package urlpath refuses request paths that two programs may read differently.
+// Package urlpath refuses request paths that two programs may interpret differently.
 package urlpath
 
 import (
@@ -9,18 +9,17 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// Check returns an *apierror.Error with status 400 and code "bad_path" when
-// the decoded path has a "." or ".." segment, a backslash, or a control
-// character. A gateway decides by the path as it was sent; an upstream that
-// resolves such a path would serve another one (the class of CVE-2022-2880,
-// traefik 2025-66490, oauth2-proxy 2025-54576).
+// Check returns an *apierror.Error with status 400 and code "bad_path" if the decoded path
+// has a "." or ".." segment, a backslash, or a control character. A gateway decides by the
+// path as sent; an upstream that resolves such a path would serve another one (the class of
+// CVE-2022-2880, traefik 2025-66490, oauth2-proxy 2025-54576).
 func Check(u *url.URL) error {
 	path := u.Path
 	if !suspicious(path) {
 		return nil
 	}
 	for segment := range strings.SplitSeq(path, "/") {
-		// Servlet containers cut path parameters off before they resolve: "..;x" is "..".
+		// Servlet containers remove path parameters before resolving: "..;x" is "..".
 		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
 			return refuse("a dot segment")
 		}
@@ -36,7 +35,7 @@ func Check(u *url.URL) error {
 	return nil
 }
 
-// suspicious is the quick look that nearly every path passes.
+// suspicious is a fast check that nearly every path passes.
 func suspicious(path string) bool {
 	for i := range len(path) {
 		switch c := path[i]; {

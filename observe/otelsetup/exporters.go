@@ -14,8 +14,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// wanted reports whether a signal is sent to a collector: one is named, and the
-// exporters are not chosen without it.
+// wanted reports whether a signal is exported over OTLP: an endpoint is set, and the chosen
+// exporters include otlp.
 func wanted(signal string) bool {
 	if os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") == "" {
 		return false
@@ -24,7 +24,7 @@ func wanted(signal string) bool {
 	return chosen == "" || strings.Contains(","+chosen+",", ",otlp,")
 }
 
-// protocol is how a signal is sent.
+// protocol reports whether a signal is exported over gRPC.
 func protocol(signal string) (grpc bool, err error) {
 	name := "OTEL_EXPORTER_OTLP_" + signal + "_PROTOCOL"
 	chosen := os.Getenv(name)

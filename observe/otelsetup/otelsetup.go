@@ -1,6 +1,6 @@
-// Package otelsetup sets OpenTelemetry up as a gateway needs it: metrics for
-// Prometheus to scrape, with exemplars, and metrics and traces to an OTLP collector,
-// where the standard environment variables name one.
+// Package otelsetup configures the OpenTelemetry SDK for a gateway: metrics with exemplars
+// for Prometheus, and metrics and traces for an OTLP collector if the standard environment
+// variables name one.
 //
 //	telemetry, err := otelsetup.Start(ctx, otelsetup.Config{Service: "gateway"})
 //	metrics, err := observe.NewMetrics(observe.MetricsConfig{MeterProvider: telemetry.MeterProvider()})
@@ -9,25 +9,32 @@
 //	// at the end of the process:
 //	err = telemetry.Shutdown(ctx)
 //
-// It is a package of its own so that whoever brings an SDK of his own does not link
-// this one's exporters.
+// It is a separate package so that programs with an SDK setup of their own do not link its
+// exporters.
 //
-// These variables are read, as the specification of OpenTelemetry says:
+// It reads these variables, as specified by OpenTelemetry:
 //
-//   - OTEL_EXPORTER_OTLP_ENDPOINT, and _TRACES_ENDPOINT and _METRICS_ENDPOINT: where
-//     the collector is. Without them nothing is sent, and no span is recorded; the
-//     traces of clients still reach the upstreams.
+//   - OTEL_EXPORTER_OTLP_ENDPOINT, and _TRACES_ENDPOINT and _METRICS_ENDPOINT: the
+//     address of
+//
+// the collector. Without them nothing is sent and no span is recorded; the traces of
+// clients still reach the upstreams.
 //   - OTEL_EXPORTER_OTLP_PROTOCOL, and _TRACES_ and _METRICS_: http/protobuf (default)
-//     or grpc. The exporters read their other variables (headers, certificates,
-//     timeout, compression) themselves.
-//   - OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER: none or prometheus keep the one
-//     or the other from being sent.
-//   - OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,
-//     OTEL_METRIC_EXPORT_INTERVAL, OTEL_BSP_*, and the limits of spans: by the SDK.
-//   - OTEL_SDK_DISABLED=true: there is no telemetry at all.
+//     or
 //
-// What happens on failure: a bad variable is an error of [Start]. A collector that does
-// not answer costs no request anything: spans beyond a bounded queue are dropped.
+// grpc. The exporters read their other variables (headers, certificates, timeout,
+// compression) themselves.
+//   - OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER: none or prometheus disable the
+//     OTLP
+//
+// export of the signal.
+//   - OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,
+//
+// OTEL_METRIC_EXPORT_INTERVAL, OTEL_BSP_*, and the limits of spans: by the SDK.
+//   - OTEL_SDK_DISABLED=true: no telemetry of requests.
+//
+// What happens on failure: an invalid variable is an error of [Start]. An unreachable
+// collector does not slow down requests: spans beyond a bounded queue are dropped.
 package otelsetup
 
 import (
@@ -56,17 +63,17 @@ import (
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
 )
 
-// Config describes a Telemetry. Every field has a default.
+// Config configures a Telemetry. Every field has a default.
 type Config struct {
-	// Service is its name where OTEL_SERVICE_NAME gives none. Default "gateway".
+	// Service is the service name if OTEL_SERVICE_NAME is not set. Default: "gateway".
 	Service string
-	// Version is the service's. Default none.
+	// Version is the version of the service. Default: none.
 	Version string
-	// CardinalityLimit bounds the sets of labels of one instrument. Default 5000.
+	// CardinalityLimit is the maximum number of label sets per instrument. Default: 5,000.
 	CardinalityLimit int
 }
 
-// Telemetry is OpenTelemetry at work.
+// Telemetry is a running OpenTelemetry SDK. Create it with [Start].
 type Telemetry struct {
 	meters   metric.MeterProvider
 	tracers  trace.TracerProvider
@@ -77,9 +84,8 @@ type Telemetry struct {
 	ended    error
 }
 
-// Start sets everything up, by cfg and the environment. The SDK starts goroutines
-// that send what is to be sent; [Telemetry.Shutdown] ends them. No globals are set: see
-// [Telemetry.Install].
+// Start configures the SDK by cfg and the environment. It starts the SDK's goroutines that
+// export; [Telemetry.Shutdown] ends them. It sets no globals: see [Telemetry.Install].
 func Start(ctx context.Context, cfg Config) (*Telemetry, error) {
 	t := &Telemetry{registry: prometheus.NewRegistry(), meters: noopmetric.NewMeterProvider(), tracers: nooptrace.NewTracerProvider()}
 	t.handler = promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 4, ErrorHandling: promhttp.ContinueOnError})
@@ -97,7 +103,7 @@ func Start(ctx context.Context, cfg Config) (*Telemetry, error) {
 	return t, nil
 }
 
-// describe is what is known of the process. The environment wins.
+// describe returns the resource of the process. The environment wins.
 func describe(ctx context.Context, cfg Config) (*resource.Resource, error) {
 	name := cfg.Service
 	if name == "" {
@@ -150,35 +156,36 @@ func (t *Telemetry) startTraces(ctx context.Context, about *resource.Resource) e
 	return nil
 }
 
-// ending ends a provider. One whose time is over leaves its parts at work, and its
-// exporter trying for another minute, so these are ended besides.
+// ending returns a function that shuts down a provider. After a timeout the provider leaves
+// its parts running, and its exporter retrying for another minute, so it shuts these down
+// too.
 func ending(provider func(context.Context) error, parts ...func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := provider(ctx)
 		if err != nil {
 			for _, stop := range parts {
-				_ = stop(ctx) // the provider's error says it
+				_ = stop(ctx) // the provider's error is returned
 			}
 		}
 		return err
 	}
 }
 
-// MeterProvider is for observe.MetricsConfig.
+// MeterProvider returns the provider for observe.MetricsConfig.
 func (t *Telemetry) MeterProvider() metric.MeterProvider { return t.meters }
 
-// TracerProvider is for observe.TracingConfig.
+// TracerProvider returns the provider for observe.TracingConfig.
 func (t *Telemetry) TracerProvider() trace.TracerProvider { return t.tracers }
 
-// Handler serves the metrics to Prometheus, as OpenMetrics with exemplars to whoever
-// accepts it. Those of the Go runtime and the process are among them.
+// Handler returns the handler for Prometheus, with the metrics of the Go runtime and the
+// process too. It serves OpenMetrics with exemplars to scrapers that accept it.
 func (t *Telemetry) Handler() http.Handler { return t.handler }
 
-// Registerer takes collectors of your own.
+// Registerer returns the registry of [Telemetry.Handler], for collectors of your own.
 func (t *Telemetry) Registerer() prometheus.Registerer { return t.registry }
 
-// Install makes the providers OpenTelemetry's global ones, for other libraries, with
-// W3C Trace Context, and has the SDK's own errors written to logger.
+// Install makes the providers OpenTelemetry's global ones, for other libraries, with W3C
+// Trace Context. The SDK's errors are logged to logger.
 func (t *Telemetry) Install(logger *slog.Logger) {
 	otel.SetMeterProvider(t.meters)
 	otel.SetTracerProvider(t.tracers)
@@ -186,8 +193,8 @@ func (t *Telemetry) Install(logger *slog.Logger) {
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { logger.Warn("telemetry", "error", err.Error()) }))
 }
 
-// Shutdown sends what is left and ends all goroutines. It waits for the collector as
-// long as ctx allows. Later calls return what the first one did.
+// Shutdown exports what is left and ends all goroutines. It waits for the collector until
+// ctx ends. Later calls return the result of the first.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	t.once.Do(func() {
 		faults := make([]error, len(t.stops))

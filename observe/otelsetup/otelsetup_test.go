@@ -44,7 +44,7 @@ func count(ctx context.Context, t *testing.T, telemetry *otelsetup.Telemetry) {
 	h.Record(ctx, 1)
 }
 
-// collector takes what is sent over HTTP.
+// collector is an OTLP collector over HTTP.
 func collector(t *testing.T) (url string, paths chan string) {
 	t.Helper()
 	paths = make(chan string, 100)
@@ -83,7 +83,7 @@ func TestEnvironment(t *testing.T) {
 			telemetry, err := otelsetup.Start(t.Context(), otelsetup.Config{Service: "mine", Version: "1.2"})
 			if tt.fault != "" {
 				require.ErrorContains(t, err, tt.fault)
-				taken(paths) // what had begun is ended
+				taken(paths) // end the exports under way
 				return
 			}
 			require.NoError(t, err)
@@ -102,7 +102,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// taken are the paths that were asked for.
+// taken returns the paths of the requests so far.
 func taken(paths chan string) (all []string) {
 	for len(paths) > 0 {
 		all = append(all, <-paths)
@@ -110,7 +110,7 @@ func taken(paths chan string) (all []string) {
 	return all
 }
 
-// An observation within a sampled span is an exemplar of it, for whoever reads OpenMetrics.
+// An observation within a sampled span has it as an exemplar in OpenMetrics.
 func TestExemplars(t *testing.T) {
 	url, _ := collector(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
@@ -124,7 +124,7 @@ func TestExemplars(t *testing.T) {
 	require.NoError(t, telemetry.Shutdown(t.Context()))
 }
 
-// A collector that is not there costs no call anything, and the end is bounded.
+// An unreachable collector slows down no call, and Shutdown is bounded.
 func TestCollectorDown(t *testing.T) {
 	handler := otel.GetErrorHandler()
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
@@ -150,7 +150,7 @@ func TestCollectorDown(t *testing.T) {
 	}
 }
 
-// Sets of labels beyond the bound are one series.
+// Label sets beyond the bound share one series.
 func TestCardinality(t *testing.T) {
 	telemetry, err := otelsetup.Start(t.Context(), otelsetup.Config{CardinalityLimit: 10})
 	require.NoError(t, err)
@@ -167,7 +167,7 @@ func TestCardinality(t *testing.T) {
 	require.NoError(t, telemetry.Shutdown(t.Context()))
 }
 
-// lines may be written to by what an earlier test left behind.
+// lines is a buffer that an earlier test's goroutines may still write to.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer

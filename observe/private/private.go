@@ -1,15 +1,14 @@
-// Package private is what a gateway's private port serves to operators: metrics,
-// recent requests, profiles, health. Nothing here asks who is there: keep the port
-// away from clients.
+// Package private is the handler of a gateway's private port for operators: metrics, recent
+// requests, profiles, health. It does not authenticate: keep the port away from clients.
 //
 //	mux := private.Handler(private.Config{Metrics: telemetry.Handler(), Requests: recent.Handler(), Ready: ready})
 //	server := &http.Server{Addr: "127.0.0.1:9090", Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 //
-// It is a package of its own because net/http/pprof puts its handlers into
-// http.DefaultServeMux of whoever imports it: do not serve that to clients.
+// It is a separate package because importing net/http/pprof registers its handlers in
+// http.DefaultServeMux: do not serve that to clients.
 //
-// What happens on failure: /readyz answers 503 with the text of the error; everything
-// else stands on its own.
+// What happens on failure: /readyz responds with 503 and the text of the error; the other
+// paths are independent of it.
 package private
 
 import (
@@ -19,21 +18,21 @@ import (
 	"time"
 )
 
-// Config says what there is besides profiles and health.
+// Config configures [Handler], which always serves profiles and health.
 type Config struct {
-	// Metrics is served at /metrics. Optional.
+	// Metrics is the handler of /metrics. Default: none.
 	Metrics http.Handler
-	// Requests is served at /debug/requests. Optional.
+	// Requests is the handler of /debug/requests. Default: none.
 	Requests http.Handler
-	// Ready reports why the gateway can't take requests: it starts or ends. Its text
-	// is shown. Default: it can.
+	// Ready returns an error while the gateway can't take requests, at its start or end.
+	// The response shows its text. Default: always ready.
 	Ready func(context.Context) error
-	// ReadyTimeout bounds Ready. Default 2 s; negative: off.
+	// ReadyTimeout bounds Ready. Default: 2 s; negative: off.
 	ReadyTimeout time.Duration
 }
 
 // Handler returns the handler of the port: /metrics, /debug/requests, /debug/pprof/,
-// /livez, which is good as long as the process answers, and /readyz.
+// /livez, which succeeds while the process responds, and /readyz.
 func Handler(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	if cfg.Metrics != nil {
@@ -48,10 +47,11 @@ func Handler(cfg Config) http.Handler {
 	return mux
 }
 
-// Pprof returns the handler of /debug/pprof/.
+// Pprof returns the handler of /debug/pprof/. Use it without [Handler] on a mux of your
+// own.
 func Pprof() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index) // and the profiles by name
+	mux.HandleFunc("/debug/pprof/", pprof.Index) // also the profiles by name
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)

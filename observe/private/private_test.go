@@ -52,7 +52,7 @@ func TestReady(t *testing.T) {
 	assert.Equal(t, http.StatusOK, get(h, "/livez").Code)
 }
 
-// A check that hangs is cut off.
+// A check that hangs is canceled.
 func TestReadyHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ginfer/ginfer/internal/testkit/need"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
@@ -33,10 +34,7 @@ func template(t *testing.T, args ...string) (text string, err error) {
 	t.Helper()
 	helm, err := exec.LookPath("helm")
 	if err != nil {
-		if os.Getenv("GINFER_REQUIRE_DEPLOY") == "1" {
-			t.Fatal("helm is needed: make deploy-tools, and $(go env GOPATH)/bin in PATH")
-		}
-		t.Skip("helm is not installed")
+		need.Missing(t, "GINFER_REQUIRE_DEPLOY", "helm is not installed: make deploy-tools, and $(go env GOPATH)/bin in PATH")
 	}
 	cmd := exec.CommandContext(t.Context(), helm, append([]string{"template", "gw", chart}, args...)...)
 	out, err := cmd.Output()

@@ -1,5 +1,5 @@
-// Package chatter is a load of streams whose lengths nobody knows before, for tests
-// of limits in tokens, and a book of what it used and when.
+// Package chatter is a load of streams of unpredictable length, for tests of token
+// limits. It records how many tokens it used and when.
 package chatter
 
 import (
@@ -19,13 +19,13 @@ import (
 // step is how many tokens an event has.
 const step = 10
 
-// Load is the load. Input and output are log-normal with sigma 1.
+// Load generates the load. Input and output lengths are log-normal with sigma 1.
 type Load struct {
-	// Random is where chance comes from; only Run uses it.
+	// Random is the source of randomness; only Run uses it.
 	Random *rand.Rand
 	// Input and Output are the means, in tokens.
 	Input, Output float64
-	// Speed is the time that ten tokens take.
+	// Speed is the duration of ten tokens.
 	Speed time.Duration
 
 	mu   sync.Mutex
@@ -38,8 +38,8 @@ type used struct {
 	tokens float64
 }
 
-// Run sends requests to the handlers, in turn, so many tokens a second on average,
-// for a time, and waits until all have ended.
+// Run sends requests to the handlers in turn, with perSecond tokens a second on
+// average, for d, and waits until all have ended.
 func (l *Load) Run(handlers []http.Handler, perSecond float64, d time.Duration) {
 	l.from = time.Now()
 	every := (l.Input + l.Output) / perSecond
@@ -66,8 +66,8 @@ func ask(h http.Handler, in, out int) {
 	h.ServeHTTP(httptest.NewRecorder(), r)
 }
 
-// Serve is the model server: it answers a request of Run with a stream, and books
-// what it uses.
+// Serve is the model server: it responds to a request of Run with a stream and
+// records the tokens.
 func (l *Load) Serve(c *gin.Context) {
 	var in, out int
 	_, _ = fmt.Sscan(c.GetHeader("X-Sizes"), &in, &out)
@@ -89,7 +89,7 @@ func (l *Load) book(tokens int) {
 	l.all = append(l.all, used{time.Since(l.from), float64(tokens)})
 }
 
-// Used is how many tokens were used between two times, from the begin of Run on.
+// Used returns the number of tokens used between two times since the start of Run.
 func (l *Load) Used(begin, end time.Duration) (sum float64) {
 	for _, u := range l.all {
 		if u.at >= begin && u.at < end {
@@ -99,7 +99,7 @@ func (l *Load) Used(begin, end time.Duration) (sum float64) {
 	return sum
 }
 
-// Worst is the most that was used in any window of that length.
+// Worst returns the most tokens used in any window of that length.
 func (l *Load) Worst(window time.Duration) (most float64) {
 	sum, first := 0.0, 0
 	for _, u := range l.all {

@@ -1,5 +1,5 @@
-// Package faulty is an upstream for tests that speaks HTTP/1.1 over raw TCP, and
-// misbehaves as it is told.
+// Package faulty is an upstream for tests that speaks HTTP/1.1 over raw TCP and
+// misbehaves according to a plan.
 package faulty
 
 import (
@@ -13,38 +13,38 @@ import (
 	"testing"
 )
 
-// Answer is what a server does with a request, step by step. After the last one the
-// connection can be used again.
-type Answer []Step
+// Response is a sequence of steps in response to a request. After the last one the
+// connection can be reused.
+type Response []Step
 
-// Plan has the answers to the requests that come, in turn, to all the servers which
-// share it; the last one goes on. It is safe for concurrent use.
+// Plan has the responses to consecutive requests at all servers that share it; the last
+// one repeats. It is safe for concurrent use.
 type Plan struct {
-	mu      sync.Mutex
-	answers []Answer
-	calls   []string
+	mu        sync.Mutex
+	responses []Response
+	calls     []string
 }
 
-// InTurn returns a plan of at least one answer.
-func InTurn(answers ...Answer) *Plan { return &Plan{answers: answers} }
+// InTurn returns a plan of at least one response.
+func InTurn(responses ...Response) *Plan { return &Plan{responses: responses} }
 
-// Calls returns which servers were asked, in order, by their names.
+// Calls returns the names of the servers that received a request, in order.
 func (p *Plan) Calls() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]string(nil), p.calls...)
 }
 
-func (p *Plan) next(server string) Answer {
+func (p *Plan) next(server string) Response {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calls = append(p.calls, server)
-	return p.answers[min(len(p.calls), len(p.answers))-1]
+	return p.responses[min(len(p.calls), len(p.responses))-1]
 }
 
 // Server is a server on loopback.
 type Server struct {
-	// URL is its base, Addr its host and port.
+	// URL is the base URL, Addr the host and port.
 	URL, Addr string
 
 	name   string
@@ -55,7 +55,7 @@ type Server struct {
 	served sync.WaitGroup
 }
 
-// Start starts a server of that name, for as long as the test runs.
+// Start starts a server of that name. It runs until the test ends.
 func Start(tb testing.TB, name string, plan *Plan) *Server {
 	tb.Helper()
 	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
@@ -69,15 +69,15 @@ func Start(tb testing.TB, name string, plan *Plan) *Server {
 	return s
 }
 
-// Close ends the server and all that it does.
+// Close ends the server and its connections.
 func (s *Server) Close() {
 	s.end()
 	_ = s.listen.Close()
 	s.served.Wait()
 }
 
-// Refusing returns the base URL of a server that refuses connections. The port is in
-// use by a connection, so that nobody else gets it meanwhile.
+// Refusing returns the base URL of a server that refuses connections. A connection
+// occupies the port, so that no other server can listen on it.
 func Refusing(tb testing.TB) string {
 	tb.Helper()
 	s := Start(tb, "", nil)

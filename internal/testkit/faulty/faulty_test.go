@@ -33,10 +33,10 @@ func TestServer(t *testing.T) {
 	plan := faulty.InTurn(
 		faulty.Chunked("text/plain", "a", "b"),
 		faulty.Plain("503 Busy", "Retry-After: 1\r\n", "busy"),
-		faulty.Answer{faulty.Drip(faulty.Head("text/plain")+faulty.Chunk("c")+faulty.Chunk(""), 7, 0)},
+		faulty.Response{faulty.Drip(faulty.Head("text/plain")+faulty.Chunk("c")+faulty.Chunk(""), 7, 0)},
 		faulty.Broken("text/plain", []string{"d"}, faulty.Cut()),
-		faulty.Answer{faulty.Reset()},
-		faulty.Answer{faulty.Repeat("garbage\r\n", 0)},
+		faulty.Response{faulty.Reset()},
+		faulty.Response{faulty.Repeat("garbage\r\n", 0)},
 		faulty.Broken("text/plain", []string{"e"}, faulty.Stall()),
 	)
 	one, two := faulty.Start(t, "one", plan), faulty.Start(t, "two", plan)

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Step is a part of an answer. After an error the connection is closed.
+// Step is a part of a response. After an error the connection is closed.
 type Step func(c *conn) error
 
-// conn is a connection with a request on it that was read.
+// conn is a connection from which a request was read.
 type conn struct {
 	net.Conn
 
@@ -20,7 +20,7 @@ type conn struct {
 	in  *bufio.Reader
 }
 
-// wait waits, but not longer than the server lives.
+// wait waits for d or until the server ends.
 func (c *conn) wait(d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -40,7 +40,7 @@ func Say(text string) Step {
 	}
 }
 
-// Drip writes text in pieces of so many bytes, with a pause before each.
+// Drip writes text in pieces of size bytes, with a pause before each.
 func Drip(text string, size int, pause time.Duration) Step {
 	return func(c *conn) error {
 		for rest := text; rest != ""; {
@@ -57,7 +57,7 @@ func Drip(text string, size int, pause time.Duration) Step {
 	}
 }
 
-// Repeat writes text again and again until nobody takes it.
+// Repeat writes text again and again until the connection fails.
 func Repeat(text string, pause time.Duration) Step {
 	return func(c *conn) error {
 		for {
@@ -79,7 +79,7 @@ func Stall() Step {
 // Cut closes the connection.
 func Cut() Step { return func(*conn) error { return errOver } }
 
-// Reset closes it by a TCP reset.
+// Reset closes the connection with a TCP reset.
 func Reset() Step {
 	return func(c *conn) error {
 		if t, ok := c.Conn.(*net.TCPConn); ok {
@@ -89,30 +89,30 @@ func Reset() Step {
 	}
 }
 
-// Head is the head of an answer with status 200 of which the body comes in chunks.
+// Head returns the head of a response with status 200 and a chunked body.
 func Head(contentType string) string {
 	return "HTTP/1.1 200 OK\r\nContent-Type: " + contentType + "\r\nTransfer-Encoding: chunked\r\n\r\n"
 }
 
-// Chunk is text as one chunk of a body, and the end of the body if it is empty.
+// Chunk returns text as one chunk of a body, or the end of the body if text is empty.
 func Chunk(text string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(text), text) }
 
-// Chunked is an answer with status 200 of which each part is a chunk.
-func Chunked(contentType string, parts ...string) Answer {
-	a := Answer{Say(Head(contentType))}
+// Chunked returns a response with status 200 in which each part is a chunk.
+func Chunked(contentType string, parts ...string) Response {
+	a := Response{Say(Head(contentType))}
 	for _, p := range parts {
 		a = append(a, Say(Chunk(p)))
 	}
 	return append(a, Say(Chunk("")))
 }
 
-// Broken is Chunked, but the last chunk is followed by other steps than the end.
-func Broken(contentType string, parts []string, then ...Step) Answer {
+// Broken is like Chunked, with other steps in place of the end.
+func Broken(contentType string, parts []string, then ...Step) Response {
 	a := Chunked(contentType, parts...)
 	return append(a[:len(a)-1], then...)
 }
 
-// Plain is a whole answer of that status line and header, as "Name: value\r\n".
-func Plain(status, header, body string) Answer {
-	return Answer{Say(fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s", status, header, len(body), body))}
+// Plain returns a whole response with that status line and header, as "Name: value\r\n".
+func Plain(status, header, body string) Response {
+	return Response{Say(fmt.Sprintf("HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s", status, header, len(body), body))}
 }

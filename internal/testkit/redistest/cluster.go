@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-// slots is how many a cluster has.
+// slots is the number of slots of a cluster.
 const slots = 16384
 
-// StartCluster starts a cluster of n masters. Those left go on when one is down.
+// StartCluster starts a cluster of n masters. The others keep serving when one is down.
 func StartCluster(tb testing.TB, n int) []*Server {
 	tb.Helper()
 	all := make([]*Server, n)
@@ -23,7 +23,7 @@ func StartCluster(tb testing.TB, n int) []*Server {
 		s.MustDo("CLUSTER", "SET-CONFIG-EPOCH", strconv.Itoa(i+1))
 		all[i] = s
 	}
-	for i, s := range all { // each with each: gossip takes its time
+	for i, s := range all { // each with each: gossip would take longer
 		for _, other := range all[i+1:] {
 			s.MustDo("CLUSTER", "MEET", host, other.port())
 		}
@@ -40,7 +40,7 @@ func StartCluster(tb testing.TB, n int) []*Server {
 	return all
 }
 
-// StartReplica starts a server that follows another. It does so a little later.
+// StartReplica starts a replica of a master and waits until it is in sync.
 func StartReplica(tb testing.TB, master *Server) *Server {
 	tb.Helper()
 	master.MustDo("CONFIG", "SET", "repl-diskless-sync-delay", "0")
@@ -54,8 +54,8 @@ func StartReplica(tb testing.TB, master *Server) *Server {
 	return s
 }
 
-// StartSentinel starts a Sentinel that watches a master, under this name, and knows
-// its replicas, so many. One Sentinel decides alone.
+// StartSentinel starts a Sentinel that monitors a master under this name, and waits
+// until it knows that many replicas. One Sentinel decides alone.
 func StartSentinel(tb testing.TB, name string, master *Server, replicas int) *Server {
 	tb.Helper()
 	s := start(tb, func(s *Server) []string {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Do sends a command and returns the reply; of a list its elements, a line each.
+// Do sends a command and returns the reply; a list as one line per element.
 func (s *Server) Do(args ...string) (string, error) {
 	conn, err := new(net.Dialer).DialContext(s.tb.Context(), "tcp", s.Addr)
 	if err != nil {
@@ -30,7 +30,7 @@ func (s *Server) Do(args ...string) (string, error) {
 	return readReply(bufio.NewReader(conn))
 }
 
-// MustDo is Do for what has to work.
+// MustDo is like Do but fails the test on an error.
 func (s *Server) MustDo(args ...string) string {
 	s.tb.Helper()
 	out, err := s.Do(args...)

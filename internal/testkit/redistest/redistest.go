@@ -1,6 +1,6 @@
-// Package redistest starts real Redis servers for tests, on loopback and for as long
-// as the test runs. Without a redis-server on the machine the test is skipped, or
-// fails when GINFER_REQUIRE_REDIS is 1, as in CI.
+// Package redistest starts real Redis servers for tests, on loopback and until the test
+// ends. Without a redis-server on the machine the test is skipped, or fails when
+// GINFER_REQUIRE_REDIS is 1, as in CI.
 package redistest
 
 import (
@@ -15,11 +15,13 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/testkit/need"
 )
 
 // Server is a redis-server process.
 type Server struct {
-	// Addr is its host:port. It stays over a Restart.
+	// Addr is the server's host:port. A Restart keeps it.
 	Addr string
 
 	tb      testing.TB
@@ -29,7 +31,7 @@ type Server struct {
 	exited  chan struct{}
 }
 
-// Start starts a server; more of its options may follow, as "--appendonly", "yes".
+// Start starts a server with additional options, such as "--appendonly", "yes".
 func Start(tb testing.TB, options ...string) *Server {
 	tb.Helper()
 	return start(tb, func(s *Server) []string {
@@ -40,7 +42,8 @@ func Start(tb testing.TB, options ...string) *Server {
 
 const host = "127.0.0.1"
 
-// start starts a server on some free port: somebody else may take it first.
+// start starts a server on a free port. It retries because another process may take
+// the port first.
 func start(tb testing.TB, options func(*Server) []string) *Server {
 	tb.Helper()
 	s := &Server{tb: tb, dir: tb.TempDir(), options: options}
@@ -58,8 +61,7 @@ func start(tb testing.TB, options func(*Server) []string) *Server {
 
 func (s *Server) port() string { return s.Addr[strings.LastIndexByte(s.Addr, ':')+1:] }
 
-// freeAddr is an address that nobody listens at. In a cluster the port plus 10000
-// is used too.
+// freeAddr returns a free address. A cluster also uses the port plus 10000.
 func freeAddr(tb testing.TB) string {
 	tb.Helper()
 	for range 1000 {
@@ -77,7 +79,7 @@ func freeAddr(tb testing.TB) string {
 	return ""
 }
 
-// Restart starts a server again that was killed, with what it had on disk.
+// Restart starts a killed server again, with its data on disk.
 func (s *Server) Restart() {
 	s.tb.Helper()
 	if err := s.run(); err != nil {
@@ -85,7 +87,7 @@ func (s *Server) Restart() {
 	}
 }
 
-// run starts the process and waits until it answers.
+// run starts the process and waits until it responds.
 func (s *Server) run() error {
 	s.cmd = exec.CommandContext(s.tb.Context(), binary(s.tb), s.options(s)...)
 	s.cmd.SysProcAttr = dieWithParent()
@@ -123,14 +125,11 @@ func binary(tb testing.TB) string {
 	if err == nil {
 		return path
 	}
-	if os.Getenv("GINFER_REQUIRE_REDIS") == "1" {
-		tb.Fatal("redis-server is not installed")
-	}
-	tb.Skip("redis-server is not installed")
+	need.Missing(tb, "GINFER_REQUIRE_REDIS", "redis-server is not installed")
 	return ""
 }
 
-// Kill ends the server at once, as a crash does. It may be called again.
+// Kill ends the server at once, like a crash. Further calls do nothing.
 func (s *Server) Kill() {
 	if s.exited == nil { // it never started
 		return
@@ -139,14 +138,14 @@ func (s *Server) Kill() {
 	<-s.exited
 }
 
-// Freeze stops the server without closing its connections. Thaw lets it go on.
+// Freeze suspends the server without closing its connections. Thaw resumes it.
 func (s *Server) Freeze() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
 
 // Thaw undoes Freeze.
 func (s *Server) Thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }
 
-// Await waits until check returns no error, for a time that is long even on a busy
-// machine.
+// Await waits until check returns no error, with a timeout that is generous even on a
+// busy machine.
 func Await(tb testing.TB, what string, check func() error) {
 	tb.Helper()
 	if err := await(check); err != nil {

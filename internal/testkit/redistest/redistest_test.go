@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestAServerKeepsItsAddressAndItsFilesOverARestart(t *testing.T) {
+func TestRestartKeepsAddressAndFiles(t *testing.T) {
 	s := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	require.Equal(t, "OK", s.MustDo("SET", "k", "a\r\nb"))
 	addr := s.Addr
@@ -27,7 +27,7 @@ func TestAServerKeepsItsAddressAndItsFilesOverARestart(t *testing.T) {
 	require.ErrorContains(t, err, "unknown command")
 }
 
-func TestAFrozenServerGoesOnWhereItWas(t *testing.T) {
+func TestFreezeAndThaw(t *testing.T) {
 	s := redistest.Start(t)
 	s.MustDo("SET", "k", "v")
 	s.Freeze()
@@ -36,7 +36,7 @@ func TestAFrozenServerGoesOnWhereItWas(t *testing.T) {
 	s.Freeze() // and is killed all the same
 }
 
-func TestAClusterHasEverySlot(t *testing.T) {
+func TestClusterHasEverySlot(t *testing.T) {
 	nodes := redistest.StartCluster(t, 3)
 	require.Len(t, nodes, 3)
 	_, err := nodes[2].Do("SET", "a", "v") // slot 15495
@@ -45,7 +45,7 @@ func TestAClusterHasEverySlot(t *testing.T) {
 	require.ErrorContains(t, err, "MOVED 15495 "+nodes[2].Addr)
 }
 
-func TestWithoutTheServerATestIsSkippedOrFails(t *testing.T) {
+func TestMissingServerSkipsOrFails(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	for demand, want := range map[string]string{"": "skipped", "1": "fatal"} {
 		t.Setenv("GINFER_REQUIRE_REDIS", demand)
@@ -60,7 +60,7 @@ func TestWithoutTheServerATestIsSkippedOrFails(t *testing.T) {
 	}
 }
 
-// fakeTB notes how a test ends.
+// fakeTB records how a test ends.
 type fakeTB struct {
 	testing.TB
 	ended string

@@ -2,7 +2,7 @@ package redistest
 
 import "syscall"
 
-// dieWithParent ends the server also when the test's process is killed.
+// dieWithParent ends the server when the test process is killed, too.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -4,5 +4,5 @@ package redistest
 
 import "syscall"
 
-// dieWithParent is known on Linux only.
+// dieWithParent is supported on Linux only.
 func dieWithParent() *syscall.SysProcAttr { return nil }

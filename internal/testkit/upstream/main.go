@@ -1,5 +1,5 @@
-// Command upstream answers every request at once, to load a gateway with: a completion
-// as JSON, or twenty events of one when the body asks for a stream.
+// Command upstream is a model server for load tests of a gateway. It responds at once: with
+// a completion as JSON, or with twenty events when the request asks for a stream.
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 func main() {
 	address := flag.String("address", "127.0.0.1:18000", "where to listen")
 	flag.Parse()
-	server := &http.Server{Addr: *address, Handler: http.HandlerFunc(answer), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Addr: *address, Handler: http.HandlerFunc(respond), ReadHeaderTimeout: 10 * time.Second}
 	log.Fatal(server.ListenAndServe())
 }
 
@@ -24,7 +24,7 @@ const (
 	events     = 20
 )
 
-func answer(w http.ResponseWriter, r *http.Request) {
+func respond(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return

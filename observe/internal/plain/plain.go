@@ -1,5 +1,5 @@
-// Package plain makes texts that others chose fit for logs: no line can be forged with
-// them, and no secret that an error quotes gets there.
+// Package plain makes text from others safe for logs: it can't forge a line, and errors
+// keep no secrets.
 package plain
 
 import (
@@ -9,18 +9,18 @@ import (
 	"unicode/utf8"
 )
 
-// The longest texts, in bytes, that others choose.
+// Limits of text from others, in bytes.
 const (
-	// Word is that of a name or an id.
+	// Word is the limit of a name or an ID.
 	Word = 128
-	// Text is that of an error.
+	// Text is the limit of an error.
 	Text = 300
 
 	maxRegex = 4096
 )
 
-// Clean returns s without what could begin a line, move a terminal's cursor or turn
-// the direction of text, and no longer than most bytes.
+// Clean returns s without characters that start a line, move a terminal's cursor or change
+// the direction of text, truncated to most bytes.
 func Clean(s string, most int) string {
 	if len(s) <= most && isPlain(s) {
 		return s
@@ -49,8 +49,8 @@ func isPlain(s string) bool {
 	return true
 }
 
-// What an error of somebody's own RoundTripper may quote: the query of a URL, a
-// credential in front of its host, headers, keys.
+// Secrets that an error of a RoundTripper may quote: the query and the credential of a URL,
+// headers, keys.
 var (
 	queries     = regexp.MustCompile(`\?[^\s"'<>]*`)
 	userinfos   = regexp.MustCompile(`://[^/\s@"']*@`)
@@ -58,7 +58,7 @@ var (
 	keys        = regexp.MustCompile(`\b(sk|pk|rk|gk|key)[-_][\w-]{8,}`)
 )
 
-// Redact is the text of an error without secrets.
+// Redact returns the text of an error without secrets.
 func Redact(err error) string {
 	if err == nil {
 		return ""

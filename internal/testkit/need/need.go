@@ -1,0 +1,19 @@
+// Package need skips tests whose tools are not installed.
+package need
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+// Missing skips a test because a tool is missing. It fails the test instead when the
+// environment variable is 1, as in CI.
+func Missing(tb testing.TB, variable, format string, args ...any) {
+	tb.Helper()
+	reason := fmt.Sprintf(format, args...)
+	if os.Getenv(variable) == "1" {
+		tb.Fatal(reason)
+	}
+	tb.Skip(reason)
+}
