@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache/internal/cachekey"
 	"github.com/ginfer/ginfer/cache/internal/flight"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
 // maxRounds bounds how often a request looks again because something else became known.
@@ -36,7 +38,7 @@ type Cache struct {
 	syncAgain time.Time
 
 	refreshing atomic.Int64
-	background work
+	background idle.Gate // refreshes
 }
 
 // shared is what the leader of a flight shares with its followers beside the response.
@@ -88,7 +90,10 @@ func (c *Cache) Middleware() gin.HandlerFunc { return c.handle }
 // Drain waits until all background work has ended, or ctx ends: refreshes, and the writes
 // of a [Tiered].
 func (c *Cache) Drain(ctx context.Context) error {
-	err := c.background.wait(ctx)
+	err := c.background.Wait(ctx)
+	if err != nil {
+		err = fmt.Errorf("cache: refreshes are under way: %w", err)
+	}
 	if t, ok := c.cfg.Store.(*Tiered); ok {
 		err = errors.Join(err, t.Drain(ctx))
 	}

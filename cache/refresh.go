@@ -2,11 +2,9 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -59,13 +57,11 @@ func (x *exchange) refresh(e *Entry) {
 		y.incoming.Body, _ = again() // it is buffered
 	}
 	l := &lead{exchange: y, flight: f, stale: e}
-	x.background.add()
-	go l.fetch(handler)
+	x.background.Go(func() { l.fetch(handler) })
 }
 
 // fetch produces the response of a refresh.
 func (l *lead) fetch(handler gin.HandlerFunc) {
-	defer l.background.done()
 	defer l.refreshing.Add(-1)
 	ctx, cancel := context.WithTimeout(l.flight.Context(), l.cfg.RefreshTimeout)
 	defer cancel()
@@ -103,45 +99,4 @@ func recovered(handler gin.HandlerFunc, g *gin.Context) (value any) {
 	defer func() { value = recover() }()
 	handler(g)
 	return nil
-}
-
-// work counts the refreshes under way.
-type work struct {
-	mu   sync.Mutex
-	n    int
-	idle chan struct{}
-}
-
-func (w *work) add() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.n++
-}
-
-func (w *work) done() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.n--; w.n == 0 && w.idle != nil {
-		close(w.idle)
-		w.idle = nil
-	}
-}
-
-func (w *work) wait(ctx context.Context) error {
-	w.mu.Lock()
-	if w.n == 0 {
-		w.mu.Unlock()
-		return nil
-	}
-	if w.idle == nil {
-		w.idle = make(chan struct{})
-	}
-	idle := w.idle
-	w.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return errors.Join(errors.New("cache: refreshes are under way"), ctx.Err())
-	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
 const (
@@ -55,7 +57,8 @@ type Tiered struct {
 	probe   time.Time         // when to probe again
 	fills   map[string]*fill  // writes under way
 	claimed map[string]string // owners of keys that L2 granted to this process
-	idle    chan struct{}     // closed when the last write ends; nil: none waits
+
+	writes idle.Gate // to L2
 }
 
 // fill is a write to L2.
@@ -134,7 +137,7 @@ func (t *Tiered) Set(ctx context.Context, key string, e *Entry) error {
 	default:
 		f = &fill{entry: e, done: make(chan struct{})}
 		t.fills[key] = f
-		go t.fill(context.WithoutCancel(ctx), key, f)
+		t.writes.Go(func() { t.fill(context.WithoutCancel(ctx), key, f) })
 	}
 	t.mu.Unlock()
 	if err != nil {
@@ -152,10 +155,6 @@ func (t *Tiered) fill(ctx context.Context, key string, f *fill) {
 		if e == nil || e == written {
 			delete(t.fills, key)
 			close(f.done)
-			if len(t.fills) == 0 && t.idle != nil {
-				close(t.idle)
-				t.idle = nil
-			}
 			t.mu.Unlock()
 			return
 		}
@@ -205,24 +204,7 @@ func (t *Tiered) Delete(ctx context.Context, key string) error {
 }
 
 // Drain waits until no write to L2 is under way, or ctx ends.
-func (t *Tiered) Drain(ctx context.Context) error {
-	t.mu.Lock()
-	if len(t.fills) == 0 {
-		t.mu.Unlock()
-		return nil
-	}
-	if t.idle == nil {
-		t.idle = make(chan struct{})
-	}
-	idle := t.idle
-	t.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (t *Tiered) Drain(ctx context.Context) error { return t.writes.Wait(ctx) }
 
 // isDown reports whether L2 is down, and starts a probe if one is due.
 func (t *Tiered) isDown(ctx context.Context) bool {
