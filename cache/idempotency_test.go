@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -174,4 +175,56 @@ func TestIdempotentRequestsInvalidate(t *testing.T) {
 	require.Equal(t, "2", patch())
 	require.Equal(t, "3", get(r, "/item").Body.String())
 	require.EqualValues(t, 3, u.calls.Load())
+}
+
+func TestMalformedIdempotencyKeys(t *testing.T) {
+	t.Parallel()
+	u := responds(200, "{}", "Content-Type", jsonType)
+	r := app(newCache(t, idempotent(nil)), u.serve)
+	for name, tt := range map[string]struct {
+		values []string
+		code   int
+	}{
+		"bare":                   {[]string{"k"}, 200},
+		"quoted":                 {[]string{`"k"`}, 200},
+		"with spaces around":     {[]string{"  k\t"}, 200},
+		"255 characters":         {[]string{strings.Repeat("k", 255)}, 200},
+		"256 characters":         {[]string{strings.Repeat("k", 256)}, 400},
+		"255 characters, quoted": {[]string{`"` + strings.Repeat("k", 255) + `"`}, 200},
+		"empty":                  {[]string{""}, 400},
+		"empty, quoted":          {[]string{`""`}, 400},
+		"one quote":              {[]string{`"`}, 400},
+		"a quote inside":         {[]string{`a"b`}, 400},
+		"a backslash":            {[]string{`a\b`}, 400},
+		"a space inside":         {[]string{"a b"}, 400},
+		"a control character":    {[]string{"a\x00b"}, 400},
+		"not ASCII":              {[]string{"é"}, 400},
+		"two values":             {[]string{"a", "a"}, 400},
+	} {
+		req := request(http.MethodPost, "/orders", "{}")
+		req.Header["Idempotency-Key"] = tt.values
+		w := do(r, req)
+		require.Equal(t, tt.code, w.Code, name)
+		if tt.code == 400 {
+			require.Contains(t, w.Body.String(), "idempotency_key_invalid", name)
+		}
+	}
+}
+
+// A body that is too long for the mark bypasses the cache, and so does one without a
+// caller.
+func TestIdempotencyBypass(t *testing.T) {
+	t.Parallel()
+	cfg := idempotent(nil)
+	cfg.MaxRequest = 10
+	u := responds(200, "%d")
+	r := app(newCache(t, cfg), u.serve)
+	long := func() *httptest.ResponseRecorder {
+		return do(r, request(http.MethodPost, "/", strings.Repeat("x", 11), "Idempotency-Key", "k"))
+	}
+	require.Equal(t, "ginfer; fwd=bypass; detail=request-too-long", status(long()))
+	require.Equal(t, "2", long().Body.String())
+	anonymous := request(http.MethodPost, "/", "{}", "Idempotency-Key", "k")
+	anonymous.Header.Del("Authorization")
+	require.Equal(t, "ginfer; fwd=bypass; detail=no-scope", status(do(r, anonymous)))
 }

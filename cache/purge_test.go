@@ -270,3 +270,43 @@ func TestTooManyTags(t *testing.T) {
 	require.False(t, isHit(r, chatPlain))
 	require.True(t, isHit(r, chatPlain))
 }
+
+// Without Purges there is nothing to apply: Run waits for the end of its context.
+func TestRunWithoutPurges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		begin := time.Now()
+		require.NoError(t, newCache(t, cache.Config{}).Run(ctx))
+		require.Equal(t, time.Minute, time.Since(begin))
+	})
+}
+
+// A subscription that breaks is an event, and is renewed.
+func TestBrokenSubscription(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, l := &bus{err: errDown}, &log{}
+		c := newCache(t, cache.Config{Purges: b, OnEvent: l.on})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { assert.NoError(t, c.Run(ctx)) })
+		time.Sleep(2500 * time.Millisecond)
+		failed := l.of(cache.Failed)
+		require.Len(t, failed, 3, "at the beginning, and each second")
+		require.ErrorIs(t, failed[0].Err, errDown)
+		require.ErrorIs(t, c.Purge(ctx, "a"), errDown)
+		b.cut(nil)
+		time.Sleep(time.Second)
+		require.Len(t, b.all, 1, "published after the next subscription")
+		_, err := b.Purge(ctx, "b")
+		require.NoError(t, err)
+		synctest.Wait()
+		purged := l.of(cache.Purged)
+		require.Equal(t, cache.Tag("b"), purged[len(purged)-1].Tag)
+		require.Len(t, l.of(cache.Failed), 3)
+		cancel()
+		wg.Wait()
+	})
+}

@@ -244,3 +244,52 @@ func TestCanceledCall(t *testing.T) {
 		require.Empty(t, l.of(cache.StoreDown))
 	})
 }
+
+// A panic of L2 in a background write marks it as down, and does not end the process.
+func TestL2PanicsInAWrite(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, f := &log{}, newFar(t)
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+		f.set(nil, 0, true)
+		require.NoError(t, s.Set(t.Context(), "k", entry("v")))
+		require.NoError(t, s.Drain(t.Context()))
+		down := l.of(cache.StoreDown)
+		require.Len(t, down, 1)
+		require.ErrorIs(t, down[0].Err, cache.ErrUnavailable)
+		require.ErrorContains(t, down[0].Err, "panic: far")
+		e, err := s.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "v", string(e.Body))
+	})
+}
+
+// A failed delete in L2 is an error: the entry is still there for others.
+func TestDeleteWhileL2IsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, f := &log{}, newFar(t)
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+		require.NoError(t, s.Set(t.Context(), "k", entry("v")))
+		require.NoError(t, s.Drain(t.Context()))
+		f.set(errDown, 0, false)
+		require.ErrorIs(t, s.Delete(t.Context(), "k"), cache.ErrUnavailable, "it fails")
+		require.ErrorIs(t, s.Delete(t.Context(), "k"), cache.ErrUnavailable, "it is down")
+		require.Len(t, l.of(cache.StoreDown), 1)
+		_, err := s.Get(t.Context(), "k")
+		require.ErrorIs(t, err, cache.ErrNotFound, "at least not in L1")
+		time.Sleep(2 * time.Second)
+		_, _ = s.Get(t.Context(), "k") // triggers a probe
+		synctest.Wait()
+		f.set(nil, 0, false)
+		time.Sleep(2 * time.Second)
+		_, _ = s.Get(t.Context(), "k")
+		synctest.Wait()
+		require.Len(t, l.of(cache.StoreUp), 1)
+		_, err = s.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.NoError(t, s.Delete(t.Context(), "k"))
+		_, err = s.Get(t.Context(), "k")
+		require.ErrorIs(t, err, cache.ErrNotFound)
+	})
+}
