@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -144,11 +145,12 @@ func TestDisconnectDuringARevalidation(t *testing.T) {
 		r := app(newCache(t, cache.Config{}), u.serve)
 		get(r, "/")
 		time.Sleep(11 * time.Second)
-		ctx, cancel := contextWithCancel(t)
+		ctx, cancel := context.WithCancel(t.Context())
 		var follower *httptest.ResponseRecorder
 		var wg sync.WaitGroup
 		var gone *httptest.ResponseRecorder
-		wg.Go(func() { gone = do(r, request(http.MethodGet, "/", "").WithContext(ctx)) })
+		req := request(http.MethodGet, "/", "").WithContext(ctx) //nolint:contextcheck // it has the context now
+		wg.Go(func() { gone = do(r, req) })
 		time.Sleep(100 * time.Millisecond)
 		wg.Go(func() { follower = get(r, "/") })
 		time.Sleep(100 * time.Millisecond)

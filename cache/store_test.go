@@ -15,11 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func contextWithCancel(t *testing.T) (context.Context, context.CancelFunc) {
-	t.Helper()
-	return context.WithCancel(context.Background())
-}
-
 // remote is a store that is no Memory: every lookup goes to it. It can fail to delete.
 type remote struct {
 	memory    *cache.Memory

@@ -58,11 +58,11 @@ func (upper) Add(p []byte) []byte { return bytes.ToUpper(p) }
 func (upper) End() []byte { return []byte("END") }
 
 // playing begins a flight, and plays it to a connection.
-func playing(t *testing.T, p *flight.Player, c context.Context) (rec *flight.Recorder, done chan error) {
+func playing(c context.Context, t *testing.T, p *flight.Player) (rec *flight.Recorder, done chan error) {
 	t.Helper()
 	g := &flight.Group[string]{Lag: 1 << 20, Limit: 1 << 20}
-	f, leading, _ := g.Join(ctx(), "k", "")
-	_, r, _ := g.Join(ctx(), "k", "")
+	f, leading, _ := g.Join(c, "k", "")
+	_, r, _ := g.Join(c, "k", "")
 	leading.Leave()
 	done = make(chan error, 1)
 	go func() { done <- p.Play(c, f.Response, r) }()
@@ -73,7 +73,7 @@ func TestPlay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := connect()
-		rec, done := playing(t, &flight.Player{Writer: c, Timeout: time.Second}, t.Context())
+		rec, done := playing(t.Context(), t, &flight.Player{Writer: c, Timeout: time.Second})
 		synctest.Wait()
 		write(t, rec, "a")
 		synctest.Wait()
@@ -105,7 +105,7 @@ func TestPlayDeadlines(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := connect()
 			tt.player.Writer = c
-			rec, done := playing(t, &tt.player, t.Context())
+			rec, done := playing(t.Context(), t, &tt.player)
 			synctest.Wait()
 			assert.Equal(t, tt.want, c.deadlines, name)
 			require.NoError(t, rec.Close(false), name)
@@ -117,7 +117,7 @@ func TestPlayDeadlines(t *testing.T) {
 func TestPlayFilter(t *testing.T) {
 	t.Parallel()
 	c := connect()
-	rec, done := playing(t, &flight.Player{Writer: c, Timeout: time.Second, Filter: upper{}}, t.Context())
+	rec, done := playing(t.Context(), t, &flight.Player{Writer: c, Timeout: time.Second, Filter: upper{}})
 	write(t, rec, "abc")
 	require.NoError(t, rec.Close(false))
 	require.NoError(t, <-done)
@@ -144,7 +144,7 @@ func TestPlayEnds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			rec, done := playing(t, &flight.Player{Writer: tt.connection, Timeout: time.Second, Filter: tt.filter}, c)
+			rec, done := playing(c, t, &flight.Player{Writer: tt.connection, Timeout: time.Second, Filter: tt.filter})
 			_, _ = rec.WriteString("abc")
 			synctest.Wait()
 			if tt.cancel {
@@ -204,7 +204,7 @@ func (b *blocking) Write(p []byte) (int, error) {
 
 func TestReadDeadlineOfTheClient(t *testing.T) {
 	t.Parallel()
-	client, _ := newClient()
+	client := newClient()
 	f, r, _ := newGroup().Join(ctx(), "k", "")
 	rec := flight.NewRecorder(flight.RecorderConfig{Response: f.Response, Reader: r, Client: client, Leader: live()})
 	require.ErrorIs(t, rec.SetReadDeadline(time.Now()), http.ErrNotSupported, "a test recorder has none")

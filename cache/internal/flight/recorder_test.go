@@ -14,18 +14,17 @@ import (
 )
 
 // newClient returns the writer of a client whose header has values of earlier handlers.
-func newClient(pairs ...string) (gin.ResponseWriter, *httptest.ResponseRecorder) {
-	w := httptest.NewRecorder()
-	g, _ := gin.CreateTestContext(w)
+func newClient(pairs ...string) gin.ResponseWriter {
+	g, _ := gin.CreateTestContext(httptest.NewRecorder())
 	for i := 0; i+1 < len(pairs); i += 2 {
 		g.Writer.Header().Add(pairs[i], pairs[i+1])
 	}
-	return g.Writer, w
+	return g.Writer
 }
 
 func TestHeadOfOthers(t *testing.T) {
 	t.Parallel()
-	client, _ := newClient("X-Request-Id", "leader", "X-Before", "1", "X-Changed", "1")
+	client := newClient("X-Request-Id", "leader", "X-Before", "1", "X-Changed", "1")
 	f, r, _ := newGroup().Join(ctx(), "k", "")
 	l := live()
 	rec := flight.NewRecorder(flight.RecorderConfig{Response: f.Response, Reader: r, Client: client, Leader: l, Hold: 100})
@@ -47,7 +46,7 @@ func TestHeadOfOthers(t *testing.T) {
 	require.Equal(t, flight.Head{Status: http.StatusCreated, SetCookie: true, Header: http.Header{"Content-Type": {"text/plain"}, "X-Changed": {"2"}, "X-Empty": {""}}}, f.Head)
 	own := rec.Own()
 	require.Equal(t, http.StatusCreated, own.Status)
-	require.Equal(t, "leader", own.Header.Get("X-Request-Id"))
+	require.Equal(t, "leader", own.Header.Get("X-Request-ID"))
 	require.Equal(t, "a=b", own.Header.Get("Set-Cookie"))
 	require.Equal(t, flight.Live, f.Outcome())
 	sent, err := rec.Wait()
@@ -67,8 +66,11 @@ func TestEndOfARecording(t *testing.T) {
 		"nothing written": {handle: func(*flight.Recorder) {}},
 		"length":          {handle: func(rec *flight.Recorder) { rec.Header().Set("Content-Length", "3"); _, _ = rec.WriteString("abc") }, body: "abc"},
 		"short":           {handle: func(rec *flight.Recorder) { rec.Header().Set("Content-Length", "4"); _, _ = rec.WriteString("abc") }, err: flight.ErrShort, body: "abc"},
-		"not modified":    {handle: func(rec *flight.Recorder) { rec.Header().Set("Content-Length", "4"); rec.WriteHeader(304) }},
-		"panic":           {handle: func(rec *flight.Recorder) { _, _ = rec.WriteString("abc") }, panicked: true, err: flight.ErrPanic, body: "abc"},
+		"not modified": {handle: func(rec *flight.Recorder) {
+			rec.Header().Set("Content-Length", "4")
+			rec.WriteHeader(http.StatusNotModified)
+		}},
+		"panic": {handle: func(rec *flight.Recorder) { _, _ = rec.WriteString("abc") }, panicked: true, err: flight.ErrPanic, body: "abc"},
 		"cut": {handle: func(rec *flight.Recorder) {
 			_, _ = rec.WriteString("abc")
 			_ = rec.SetWriteDeadline(time.Unix(1, 0))
@@ -154,7 +156,7 @@ func TestSendBesideTheHandlers(t *testing.T) {
 		"long":   {false, "123456", true},
 		"stream": {true, "1", true},
 	} {
-		client, _ := newClient()
+		client := newClient()
 		f, r, _ := newGroup().Join(ctx(), "k", "")
 		l := &leader{admission: flight.Admission{Share: flight.Live, Stream: tt.stream}}
 		got := make(chan string, 1)
@@ -185,7 +187,7 @@ func TestSendBesideTheHandlers(t *testing.T) {
 // A panic of the client's writer belongs to the goroutine of the handlers.
 func TestPanicOfSend(t *testing.T) {
 	t.Parallel()
-	client, _ := newClient()
+	client := newClient()
 	f, r, _ := newGroup().Join(ctx(), "k", "")
 	l := &leader{admission: flight.Admission{Share: flight.Live, Stream: true}, send: func(*flight.Reader) error { panic("writer") }}
 	rec := flight.NewRecorder(flight.RecorderConfig{Response: f.Response, Reader: r, Client: client, Leader: l})

@@ -126,8 +126,8 @@ func TestAgeIncludesTheRequest(t *testing.T) {
 
 func TestExtensionsAndExpiry(t *testing.T) {
 	t.Parallel()
-	const min = time.Minute
-	withDefaults := func(r *rfc9111.Rules) { r.StaleWhileRevalidate, r.StaleIfError = 2*min, 3*min }
+	const minute = time.Minute
+	withDefaults := func(r *rfc9111.Rules) { r.StaleWhileRevalidate, r.StaleIfError = 2*minute, 3*min }
 	for _, tt := range []struct {
 		name     string
 		rules    func(*rfc9111.Rules)
@@ -136,13 +136,13 @@ func TestExtensionsAndExpiry(t *testing.T) {
 		kept     time.Duration // after it is stale
 	}{
 		{name: "none", header: header("Cache-Control", "max-age=60")},
-		{name: "directives", header: header("Cache-Control", "max-age=60, stale-while-revalidate=60, stale-if-error=120"), swr: min, sie: 2 * min, kept: 2 * min},
-		{name: "defaults", rules: withDefaults, header: header("Cache-Control", "max-age=60"), swr: 2 * min, sie: 3 * min, kept: 3 * min},
-		{name: "directives precede defaults", rules: withDefaults, header: header("Cache-Control", "max-age=60, stale-if-error=0"), swr: 2 * min, kept: 2 * min},
+		{name: "directives", header: header("Cache-Control", "max-age=60, stale-while-revalidate=60, stale-if-error=120"), swr: minute, sie: 2 * minute, kept: 2 * minute},
+		{name: "defaults", rules: withDefaults, header: header("Cache-Control", "max-age=60"), swr: 2 * minute, sie: 3 * minute, kept: 3 * minute},
+		{name: "directives precede defaults", rules: withDefaults, header: header("Cache-Control", "max-age=60, stale-if-error=0"), swr: 2 * minute, kept: 2 * minute},
 		{name: "must-revalidate", rules: withDefaults, header: header("Cache-Control", "max-age=60, must-revalidate")},
 		{name: "s-maxage", rules: withDefaults, header: header("Cache-Control", "s-maxage=60")},
-		{name: "a validator", header: header("Cache-Control", "max-age=60", "Last-Modified", httpTime(min)), kept: 10 * min},
-		{name: "too long", header: header("Cache-Control", "max-age=60, stale-if-error=999999"), sie: 24 * time.Hour, kept: 24*time.Hour - min},
+		{name: "a validator", header: header("Cache-Control", "max-age=60", "Last-Modified", httpTime(min)), kept: 10 * minute},
+		{name: "too long", header: header("Cache-Control", "max-age=60, stale-if-error=999999"), sie: 24 * time.Hour, kept: 24*time.Hour - minute},
 	} {
 		res := rfc9111.Response{Status: 200, Header: tt.header, RequestTime: received, Received: received}
 		life, reason := rules(tt.rules).Assess(&res)
