@@ -149,7 +149,7 @@ func TestDisconnectDuringARevalidation(t *testing.T) {
 		var follower *httptest.ResponseRecorder
 		var wg sync.WaitGroup
 		var gone *httptest.ResponseRecorder
-		req := request(http.MethodGet, "/", "").WithContext(ctx) //nolint:contextcheck // it has the context now
+		req := request(http.MethodGet, "/", "").WithContext(ctx)
 		wg.Go(func() { gone = do(r, req) })
 		time.Sleep(100 * time.Millisecond)
 		wg.Go(func() { follower = get(r, "/") })

@@ -127,7 +127,7 @@ func TestAgeIncludesTheRequest(t *testing.T) {
 func TestExtensionsAndExpiry(t *testing.T) {
 	t.Parallel()
 	const minute = time.Minute
-	withDefaults := func(r *rfc9111.Rules) { r.StaleWhileRevalidate, r.StaleIfError = 2*minute, 3*min }
+	withDefaults := func(r *rfc9111.Rules) { r.StaleWhileRevalidate, r.StaleIfError = 2*minute, 3*minute }
 	for _, tt := range []struct {
 		name     string
 		rules    func(*rfc9111.Rules)
@@ -141,7 +141,7 @@ func TestExtensionsAndExpiry(t *testing.T) {
 		{name: "directives precede defaults", rules: withDefaults, header: header("Cache-Control", "max-age=60, stale-if-error=0"), swr: 2 * minute, kept: 2 * minute},
 		{name: "must-revalidate", rules: withDefaults, header: header("Cache-Control", "max-age=60, must-revalidate")},
 		{name: "s-maxage", rules: withDefaults, header: header("Cache-Control", "s-maxage=60")},
-		{name: "a validator", header: header("Cache-Control", "max-age=60", "Last-Modified", httpTime(min)), kept: 10 * minute},
+		{name: "a validator", header: header("Cache-Control", "max-age=60", "Last-Modified", httpTime(minute)), kept: 10 * minute},
 		{name: "too long", header: header("Cache-Control", "max-age=60, stale-if-error=999999"), sie: 24 * time.Hour, kept: 24*time.Hour - minute},
 	} {
 		res := rfc9111.Response{Status: 200, Header: tt.header, RequestTime: received, Received: received}
