@@ -17,11 +17,11 @@ test: ## run all tests, with the race detector and in random order
 	.ci/test
 
 .PHONY: test-bare
-test-bare: ## run all tests as on a machine that has Go and nothing else
+test-bare: ## run all tests as on a machine with Go only
 	.ci/test-bare
 
 .PHONY: nightly
-nightly: ## run what takes tens of seconds of real time too
+nightly: ## run the outage tests with their long cases
 	GINFER_NIGHTLY=1 go test -count=1 -timeout 30m -run 'Outage' ./internal/e2e
 
 .PHONY: tools
@@ -29,15 +29,15 @@ tools: ## install linter and formatter at the versions in .ci/tools/go.mod
 	cd .ci/tools && GOBIN=$(GOBIN) go install tool
 
 .PHONY: npm
-npm: ## install what tests need of npm: an OpenID provider, and clients
+npm: ## install the npm packages of tests: an OpenID provider and clients
 	npm ci --prefix internal/e2e/oidc --no-audit --no-fund --loglevel=error
 	npm ci --prefix internal/e2e/clients --no-audit --no-fund --loglevel=error
 
 .PHONY: agents
-agents: ## install the agents that tests run behind the gateway, of npm too (800 MB)
+agents: ## install the agents that tests run against the gateway, from npm (800 MB)
 	npm ci --prefix internal/e2e/agents --no-audit --no-fund --loglevel=error
 
-# Releases of an SDK that tests run have modules of their own.
+# Each release of an SDK in tests has its own module.
 SDKS := openai112 openai316 openainew
 
 .PHONY: sdks
@@ -45,12 +45,12 @@ sdks: ## download the SDKs for Go that tests run
 	for sdk in $(SDKS); do go -C internal/e2e/$$sdk mod download; done
 
 .PHONY: lint
-lint: ## check style, and which package imports which
+lint: ## check style and the imports of each package
 	$(LINT) run ./...
 	$(LINT) fmt --diff ./...
 
 .PHONY: counts
-counts: ## print how much library code there is, and check what exists once
+counts: ## print sizes and measures of style, and check what exists once
 	.ci/counts
 	go test -count=1 -tags ginfer_lexed -run TestEachByteIsLexedOnce ./internal/e2e
 
@@ -63,7 +63,7 @@ vet: ## go vet
 	go vet ./...
 
 .PHONY: tidy
-tidy: ## check that go.mod and go.sum say what is used
+tidy: ## check that go.mod and go.sum are up to date
 	go mod tidy -diff
 	cd .ci/tools && go mod tidy -diff
 	for sdk in $(SDKS); do go -C internal/e2e/$$sdk mod tidy -diff; done
@@ -73,23 +73,23 @@ build: ## build every package and command
 	go build -o /dev/null ./...
 
 .PHONY: copy-example
-copy-example: ## build a copy of examples/gateway in a module of its own
+copy-example: ## build a copy of examples/gateway in its own module
 	.ci/copy-example
 
 .PHONY: consumer
-consumer: ## check what a module that imports ginfer gets in its go.sum
+consumer: ## check the go.sum of a module that imports ginfer
 	.ci/consumer
 
 .PHONY: readme
 readme: ## run the commands and build the snippets of README.md
 	.ci/readme
 
-# These ask for different versions of Kubernetes' modules, so that no go.mod could have
-# both of them, as .ci/tools/go.mod has the others.
+# These require different versions of Kubernetes' modules, so .ci/tools/go.mod can't have
+# both.
 DEPLOY_TOOLS := helm.sh/helm/v4/cmd/helm@v4.3.1 sigs.k8s.io/kubectl-validate@v0.0.4
 
 .PHONY: deploy-tools
-deploy-tools: ## install what checks the files in deploy/ (minutes)
+deploy-tools: ## install the tools that check deploy/ (minutes)
 	for tool in $(DEPLOY_TOOLS); do GOBIN=$(GOBIN) go install -ldflags='-s -w' $$tool; done
 
 .PHONY: deploy
@@ -97,7 +97,7 @@ deploy: ## check the image's build, the Helm chart and the Argo CD application
 	.ci/deploy
 
 .PHONY: pipeline-tools
-pipeline-tools: ## install what reads and runs .gitlab-ci.yml
+pipeline-tools: ## install the tool that runs .gitlab-ci.yml
 	npm ci --prefix .ci/gitlab --no-audit --no-fund --loglevel=error
 
 .PHONY: pipeline
@@ -105,19 +105,19 @@ pipeline: ## list the jobs of the GitLab pipeline, and run its build
 	.ci/pipeline
 
 .PHONY: schema
-schema: ## write the JSON Schema of the gateway's configuration anew
+schema: ## update the JSON Schema of the gateway's configuration
 	UPDATE_SCHEMA=1 go test ./examples/gateway -run TestSchema -count=1
 
 .PHONY: bench
-bench: ## run the benchmarks beside their rivals (minutes)
+bench: ## run all benchmarks, with those of other libraries (minutes)
 	go test -run '^$$' -bench . -benchmem -count 5 ./...
 
 .PHONY: bench-smoke
-bench-smoke: ## run each benchmark once, so that none rots
+bench-smoke: ## run each benchmark once
 	@out=$$(go test -short -run '^$$' -bench . -benchtime 1x ./... 2>&1) || { echo "$$out"; exit 1; }
 
 .PHONY: profile
-profile: ## load the gateway with wrk and profile the same seconds, into profiles/
+profile: ## load the gateway with wrk and profile it, into profiles/
 	.ci/profile
 
 .PHONY: fuzz

@@ -38,8 +38,8 @@ type Error struct {
 	Err error
 }
 
-// Error returns the message and the cause in one line, in lower case and without a final
-// stop.
+// Error returns the message and the cause as one line, which starts in lower case and has no
+// final stop.
 func (e *Error) Error() string {
 	msg := lower(strings.TrimSuffix(e.message(), "."))
 	if e.Message == "" {

@@ -14,13 +14,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// says is a verifier with a fixed result.
-type says struct {
+// fixed is a verifier with a fixed result.
+type fixed struct {
 	id  *auth.Identity
 	err error
 }
 
-func (s says) Verify(*http.Request) (*auth.Identity, error) { return s.id, s.err }
+func (s fixed) Verify(*http.Request) (*auth.Identity, error) { return s.id, s.err }
 
 // through sends a request through handlers and returns the identity that the next handler
 // sees.
@@ -41,7 +41,7 @@ func request() *http.Request { return httptest.NewRequest(http.MethodGet, "/", n
 func TestMiddleware(t *testing.T) {
 	t.Parallel()
 	alice, bob := &auth.Identity{Subject: "alice"}, &auth.Identity{Subject: "bob"}
-	none := says{err: fmt.Errorf("%w: none", auth.ErrNoCredential)}
+	none := fixed{err: fmt.Errorf("%w: none", auth.ErrNoCredential)}
 	for name, tt := range map[string]struct {
 		verifiers []auth.Verifier
 		optional  bool
@@ -50,14 +50,14 @@ func TestMiddleware(t *testing.T) {
 		challenge string
 		code      string
 	}{
-		"the first that recognizes it decides": {[]auth.Verifier{none, says{id: alice}, says{id: bob}}, false, alice, 200, "", ""},
-		"a bad one gets no second chance":      {[]auth.Verifier{says{err: fmt.Errorf("%w: secret reason", auth.ErrInvalid)}, says{id: bob}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
+		"the first that recognizes it decides": {[]auth.Verifier{none, fixed{id: alice}, fixed{id: bob}}, false, alice, 200, "", ""},
+		"a bad one gets no second chance":      {[]auth.Verifier{fixed{err: fmt.Errorf("%w: secret reason", auth.ErrInvalid)}, fixed{id: bob}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
 		"anonymous":                            {[]auth.Verifier{none}, false, nil, 401, `Bearer realm="gateway"`, "missing_credential"},
 		"anonymous, optional":                  {[]auth.Verifier{none}, true, nil, 200, "", ""},
-		"can't be checked":                     {[]auth.Verifier{says{err: auth.ErrUnavailable}, says{id: bob}}, true, nil, 503, "", "auth_unavailable"},
-		"any other error":                      {[]auth.Verifier{says{err: errors.New("secret reason")}}, true, nil, 503, "", "auth_unavailable"},
-		"an identity without subject":          {[]auth.Verifier{says{id: &auth.Identity{}}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
-		"nothing at all":                       {[]auth.Verifier{says{}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
+		"can't be checked":                     {[]auth.Verifier{fixed{err: auth.ErrUnavailable}, fixed{id: bob}}, true, nil, 503, "", "auth_unavailable"},
+		"any other error":                      {[]auth.Verifier{fixed{err: errors.New("secret reason")}}, true, nil, 503, "", "auth_unavailable"},
+		"an identity without subject":          {[]auth.Verifier{fixed{id: &auth.Identity{}}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
+		"nothing at all":                       {[]auth.Verifier{fixed{}}, true, nil, 401, `Bearer realm="gateway", error="invalid_token"`, "invalid_api_key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -150,11 +150,11 @@ func TestConfig(t *testing.T) {
 	for want, cfg := range map[string]auth.Config{
 		"Verifiers is required": {},
 		"Verifiers[0] is nil":   {Verifiers: []auth.Verifier{nil}},
-		"Realm":                 {Verifiers: []auth.Verifier{says{}}, Realm: "a\"b"},
+		"Realm":                 {Verifiers: []auth.Verifier{fixed{}}, Realm: "a\"b"},
 	} {
 		_, err := auth.New(cfg)
 		require.ErrorContains(t, err, want)
 	}
 	assert.Panics(t, func() { auth.Middleware(auth.Config{}) })
-	assert.NotNil(t, auth.Middleware(auth.Config{Verifiers: []auth.Verifier{says{}}}))
+	assert.NotNil(t, auth.Middleware(auth.Config{Verifiers: []auth.Verifier{fixed{}}}))
 }

@@ -24,7 +24,7 @@ type Identity struct {
 	Issuer string
 	// Tenant is the customer or team of the caller; "" if unknown.
 	Tenant string
-	// Scopes are the permissions of the caller, Tags its classes.
+	// Scopes are the permissions of the caller, Tags its labels.
 	Scopes, Tags []string
 	// Models are the models that the caller may use: names, or prefixes that end in "*".
 	// Nil means all.

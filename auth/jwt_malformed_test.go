@@ -312,7 +312,7 @@ func TestJWTOwnClaims(t *testing.T) {
 			c.Claims = func(map[string]any) (*auth.Identity, error) { return tt.id, tt.err }
 		})
 		id, w := through(bearer(t.Context(), s.token(t, "HS256", claims(), nil)),
-			auth.Middleware(auth.Config{Optional: true, Verifiers: []auth.Verifier{v, says{id: &auth.Identity{Subject: "root"}}}}))
+			auth.Middleware(auth.Config{Optional: true, Verifiers: []auth.Verifier{v, fixed{id: &auth.Identity{Subject: "root"}}}}))
 		assert.Equal(t, tt.want, w.Code, name)
 		assert.Nil(t, id, name)
 	}

@@ -19,7 +19,7 @@ type KeyEntry struct {
 	Subject string `json:"subject"`
 	// Tenant is the customer or team of the owner. Default: none.
 	Tenant string `json:"tenant,omitzero"`
-	// Scopes are the permissions of the owner, Tags its classes. Default: none.
+	// Scopes are the permissions of the owner, Tags its labels. Default: none.
 	Scopes []string `json:"scopes,omitzero"`
 	Tags   []string `json:"tags,omitzero"`
 	// Models are the models that the owner may use: names, or prefixes that end in "*".

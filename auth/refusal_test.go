@@ -95,7 +95,7 @@ func TestChallenges(t *testing.T) {
 // Every refusal goes through the configured ErrorHandler.
 func TestOwnErrorHandler(t *testing.T) {
 	t.Parallel()
-	a, err := auth.New(auth.Config{Verifiers: []auth.Verifier{says{err: auth.ErrNoCredential}}, ErrorHandler: apierror.Anthropic})
+	a, err := auth.New(auth.Config{Verifiers: []auth.Verifier{fixed{err: auth.ErrNoCredential}}, ErrorHandler: apierror.Anthropic})
 	require.NoError(t, err)
 	for _, h := range []gin.HandlerFunc{a.Middleware(), a.Require("r")} {
 		_, w := through(request(), h)
@@ -117,7 +117,7 @@ func TestErrorKinds(t *testing.T) {
 		"joined":                      {errors.Join(auth.ErrNoCredential, auth.ErrUnavailable), 503},
 		"forbidden, of another place": {auth.ErrForbidden, 503},
 	} {
-		id, w := through(request(), auth.Middleware(auth.Config{Optional: true, Verifiers: []auth.Verifier{says{err: tt.err}, says{id: &auth.Identity{Subject: "root"}}}}))
+		id, w := through(request(), auth.Middleware(auth.Config{Optional: true, Verifiers: []auth.Verifier{fixed{err: tt.err}, fixed{id: &auth.Identity{Subject: "root"}}}}))
 		assert.Nil(t, id, name)
 		assert.Equal(t, tt.want, w.Code, name)
 	}
@@ -132,7 +132,7 @@ func TestClientDisconnect(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, w := through(request().WithContext(ctx), auth.Middleware(auth.Config{Verifiers: []auth.Verifier{says{err: fmt.Errorf("%w: %w", auth.ErrUnavailable, context.Canceled)}}}))
+	_, w := through(request().WithContext(ctx), auth.Middleware(auth.Config{Verifiers: []auth.Verifier{fixed{err: fmt.Errorf("%w: %w", auth.ErrUnavailable, context.Canceled)}}}))
 	assert.Equal(t, apierror.StatusClientClosed, w.Code)
 }
 
@@ -164,7 +164,7 @@ func TestKeysDiffer(t *testing.T) {
 		})
 	}
 	for _, id := range []*auth.Identity{{Subject: "a\x00b"}, {Subject: "a", Issuer: "x\x00y"}, {Subject: "a", Tenant: "x\ny"}, {Subject: "a\u0085b"}} {
-		_, w := through(request(), auth.Middleware(auth.Config{Verifiers: []auth.Verifier{says{id: id}}}))
+		_, w := through(request(), auth.Middleware(auth.Config{Verifiers: []auth.Verifier{fixed{id: id}}}))
 		assert.Equal(t, 401, w.Code, "%+v", id)
 	}
 }

@@ -29,7 +29,7 @@ const (
 
 // String returns the kind in snake case.
 func (k Kind) String() string {
-	names := [...]string{"added", "removed", "drained", "undrained", "ejected", "sick", "recovered", "panic_entered", "panic_left"}
+	names := [...]string{"added", "removed", "drained", "undrained", "ejected", "unhealthy", "recovered", "panic_entered", "panic_left"}
 	if k < 0 || int(k) >= len(names) {
 		return "unknown"
 	}

@@ -112,7 +112,7 @@ func TestAnUnhealthyEndpointIsAvoidedAndReturns(t *testing.T) {
 		ill.unhealthy.Store(false)
 		advance(12 * time.Second)
 		require.Contains(t, served(t, p, 9), "e00")
-		require.Equal(t, []string{"sick e00", "recovered e00"}, log.all())
+		require.Equal(t, []string{"unhealthy e00", "recovered e00"}, log.all())
 	})
 }
 

@@ -56,7 +56,7 @@ func TestPanicIsLeft(t *testing.T) {
 	require.NoError(t, p.Remove("e00"))
 	_, err = send(t, p, request(t, ""))
 	require.NoError(t, err)
-	require.Equal(t, []string{"sick e00", "sick e01", "panic_entered", "removed e00", "panic_left"}, sortedPrefix(log.all(), 2))
+	require.Equal(t, []string{"unhealthy e00", "unhealthy e01", "panic_entered", "removed e00", "panic_left"}, sortedPrefix(log.all(), 2))
 }
 
 func TestEvenInAPanicADrainingEndpointIsLeftAlone(t *testing.T) {

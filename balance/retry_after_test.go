@@ -111,7 +111,7 @@ func TestCooldownIsNoPanic(t *testing.T) {
 		ask(t, p, "429", "30")
 	}
 	require.Len(t, served(t, p, 20), 1)
-	require.Equal(t, []string{"sick e00"}, log.all())
+	require.Equal(t, []string{"unhealthy e00"}, log.all())
 }
 
 // TestA429IsNoFailure: but a 503 is one.

@@ -132,7 +132,7 @@ type Status struct {
 	// CoolingUntil is the end of the last cooldown at the circuit's endpoint; zero if there is
 	// none or a pool handles cooldowns.
 	CoolingUntil time.Time `json:"cooling_until,omitzero"`
-	// Routes are the routes that are not closed, as paths without ids, while the circuit is.
+	// Routes are the open and half-open routes of a closed circuit, as paths without ids.
 	Routes []string `json:"routes,omitempty"`
 }
 

@@ -68,7 +68,7 @@ type permit struct {
 }
 
 // allow admits an exchange, or returns an error with the time after which to retry.
-func (c *circuit) allow(q *question) (*permit, error) {
+func (c *circuit) allow(q *admission) (*permit, error) {
 	c.mu.Lock()
 	defer c.unlock(q.ctx)
 	now := time.Now()
@@ -98,7 +98,7 @@ func (c *circuit) allow(q *question) (*permit, error) {
 
 // wait returns how long a request must wait, and how long its endpoint should be avoided; 0: the
 // request is admitted.
-func (c *circuit) wait(p *permit, now time.Time, q *question) (wait, avoid time.Duration) {
+func (c *circuit) wait(p *permit, now time.Time, q *admission) (wait, avoid time.Duration) {
 	if c.forced {
 		if c.state == Open {
 			return c.settings.Sleep, c.settings.Sleep
@@ -161,7 +161,7 @@ func (p *permit) firstByte(at time.Time) {
 		return
 	}
 	now := time.Now()
-	if !c.acquainted(p, now, false) {
+	if !c.settleUnknown(p, now, false) {
 		p.each(func(l *lane) { c.won(l, p, now) })
 	}
 	s := c.settings
@@ -201,15 +201,15 @@ func (p *permit) end(o outcome, seen exchange.Observation) {
 		return
 	}
 	now := time.Now()
-	if !c.acquainted(p, now, o == failure) {
+	if !c.settleUnknown(p, now, o == failure) {
 		c.count(p, now, o == failure, seen == exchange.Corrected, young)
 	}
 }
 
-// acquainted handles the result of a request on an unknown route, while the circuit is open
+// settleUnknown handles the result of a request on an unknown route, while the circuit is open
 // because of another route, and reports whether the result needs no further handling. After a
 // success only that other route remains open.
-func (c *circuit) acquainted(p *permit, now time.Time, failed bool) bool {
+func (c *circuit) settleUnknown(p *permit, now time.Time, failed bool) bool {
 	if !p.unknown || c.routes.sole == 0 || c.state == Closed {
 		return false
 	}

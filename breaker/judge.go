@@ -9,7 +9,7 @@ import (
 // judge opens the circuit if too many exchanges have failed.
 func (c *circuit) judge(now time.Time, failed bool) {
 	n := c.settings.Consecutive
-	if failed && n > 0 && c.streak.total(c.consecutive, n) && c.isOthersToo(now) {
+	if failed && n > 0 && c.streak.total(c.consecutive, n) && c.affectsOthers(now) {
 		c.open(&c.lane, now, "consecutive")
 		return
 	}
@@ -67,23 +67,23 @@ func (c *circuit) shared(l *lane, now time.Time) bool {
 	if l != &c.lane {
 		for _, r := range c.routes.list {
 			if l == &r.lane {
-				return c.settings.CallersOff || c.fail(r.callers.Others(now))
+				return c.settings.CallersOff || c.othersFail(r.callers.Others(now))
 			}
 		}
 		return true
 	}
-	return (c.settings.CallersOff || c.fail(c.callers.Others(now))) &&
-		(c.settings.RoutesOff || c.fail(c.routes.others(now), false))
+	return (c.settings.CallersOff || c.othersFail(c.callers.Others(now))) &&
+		(c.settings.RoutesOff || c.othersFail(c.routes.others(now), false))
 }
 
-// fail reports whether the others fail as well.
-func (c *circuit) fail(others evidence.Tally, _ bool) bool {
+// othersFail reports whether the others fail as well.
+func (c *circuit) othersFail(others evidence.Tally, _ bool) bool {
 	return others.Good() == 0 || others.Reaches(c.settings.percent())
 }
 
-// isOthersToo reports whether a run of failures is not only one caller's, or one route's, beside
+// affectsOthers reports whether a run of failures is not only one caller's, or one route's, beside
 // successes of others in the last ten seconds.
-func (c *circuit) isOthersToo(now time.Time) bool {
+func (c *circuit) affectsOthers(now time.Time) bool {
 	others, several := c.callers.Others(now)
 	if !c.settings.CallersOff && !several && others.Good() > 0 {
 		return false

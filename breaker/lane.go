@@ -23,8 +23,8 @@ type lane struct {
 	trickled   time.Time // when the latest request without another endpoint was admitted
 }
 
-// question is the input of a circuit's admission of a request.
-type question struct {
+// admission describes a request that asks for admission by a circuit.
+type admission struct {
 	ctx    context.Context //nolint:containedctx // both live as long as one request
 	caller uint64
 	route  uint64 // 0: none
@@ -34,7 +34,7 @@ type question struct {
 }
 
 // turn advances the state with time, and returns how long a request must wait; 0: it is admitted.
-func (c *circuit) turn(l *lane, now time.Time, q *question) time.Duration {
+func (c *circuit) turn(l *lane, now time.Time, q *admission) time.Duration {
 	s := c.settings
 	switch {
 	case l.state == Closed:
@@ -49,13 +49,13 @@ func (c *circuit) turn(l *lane, now time.Time, q *question) time.Duration {
 		c.half(l, now, "slept")
 	}
 	if q.alone || len(s.Ramp) == 0 {
-		return l.lone(now, s)
+		return l.turnAlone(now, s)
 	}
 	return c.ramp(l, now)
 }
 
-// lone is turn for a request that no other endpoint can serve.
-func (l *lane) lone(now time.Time, s *Settings) time.Duration {
+// turnAlone is turn for a request that no other endpoint can serve.
+func (l *lane) turnAlone(now time.Time, s *Settings) time.Duration {
 	if l.wins > 0 {
 		return 0
 	}

@@ -59,7 +59,7 @@ func (g *Group) Middleware(cfg MiddlewareConfig) gin.HandlerFunc {
 		cfg.ErrorHandler = apierror.Abort
 	}
 	return func(c *gin.Context) {
-		q := &question{alone: true}
+		q := &admission{alone: true}
 		if x := exchange.From(c.Request.Context()); x != nil {
 			q.caller = x.Caller
 		}

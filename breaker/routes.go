@@ -37,7 +37,7 @@ type route struct {
 
 // find returns the route of a request, and replaces the least recently used one if there are
 // too many. Nil: the request has no route.
-func (r *routes) find(q *question) *route {
+func (r *routes) find(q *admission) *route {
 	if q.route == 0 {
 		return nil
 	}
@@ -104,7 +104,7 @@ func (r *routes) opened(now time.Time) {
 
 // isUnknown reports whether nothing is known of the request's route, while the circuit is open
 // because of another route.
-func (r *routes) isUnknown(q *question) bool {
+func (r *routes) isUnknown(q *admission) bool {
 	return r.sole != 0 && q.route != 0 && q.route != r.sole
 }
 

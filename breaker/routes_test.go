@@ -70,7 +70,7 @@ func TestTwoPathsOpenAll(t *testing.T) {
 		"one beside another":    {[]string{"/good", "/bad"}, false, false},
 		"two":                   {[]string{"/bad/a", "/bad/b"}, false, true},
 		"two beside a third":    {[]string{"/bad/a", "/bad/b", "/bad/c", "/good"}, false, true},
-		"not told apart":        {[]string{"/good", "/bad", "/bad"}, true, true},
+		"not distinguished":     {[]string{"/good", "/bad", "/bad"}, true, true},
 		"two that are the same": {[]string{"/good", "/bad/1", "/bad/2"}, false, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -126,7 +126,7 @@ func TestVersionsAreRoutes(t *testing.T) {
 		rt := onPath{g.Transport(u), "/v1/chat/completions"}
 		ask := func(version string, f func(*http.Request) (*http.Response, error)) error {
 			u.set(f)
-			_, err := send(exchange.WithVersion(t.Context(), version), rt)
+			_, err := send(t.Context(), toVersion{rt, version})
 			return err
 		}
 		require.NoError(t, ask("v1", good))
@@ -197,4 +197,17 @@ func TestIDsInPaths(t *testing.T) {
 	} {
 		assert.Equal(t, want, breaker.RouteName(path))
 	}
+}
+
+// toVersion sends attempts to a version, as routing does.
+type toVersion struct {
+	next    http.RoundTripper
+	version string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (v toVersion) RoundTrip(req *http.Request) (*http.Response, error) {
+	a, req := exchange.Start(req)
+	a.SetVersion(v.version)
+	return a.Do(req, v.next)
 }

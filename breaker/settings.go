@@ -57,8 +57,8 @@ type Settings struct {
 	// MaxConcurrent is the maximum number of exchanges in progress in a circuit. Default: 0, off.
 	MaxConcurrent int
 	// MaxCooldown is the longest Retry-After of a 429 that is honored, up to a minute, for the
-	// same credential and model. Behind a balance.Pool the pool does that instead. Default: 1
-	// min.
+	// same credential and model. Behind a balance.Pool the pool does that instead. Default:
+	// 1 min.
 	MaxCooldown time.Duration
 }
 

@@ -32,7 +32,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if wait := t.group.cooldownOf(c.key, req, pooled); wait > 0 {
 		return nil, refusal(ErrCoolingDown, wait, 0)
 	}
-	q := questionOf(req, above)
+	q := admissionOf(req, above)
 	p, err := c.allow(&q)
 	if err != nil {
 		if refused, ok := errors.AsType[*exchange.NotSentError](err); ok && !t.group.perHost {
@@ -57,14 +57,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if err == nil && !pooled {
-		t.group.heed(c, req, res)
+		t.group.startCooldown(c, req, res)
 	}
 	return res, err
 }
 
-// questionOf returns the input of the admission of req.
-func questionOf(req *http.Request, above *exchange.Attempt) question {
-	q := question{ctx: req.Context(), alone: above == nil || above.Others() == 0, last: exchange.IsLastResort(req.Context()), path: req.URL.Path}
+// admissionOf returns the admission of req.
+func admissionOf(req *http.Request, above *exchange.Attempt) admission {
+	q := admission{ctx: req.Context(), alone: above == nil || above.Others() == 0, last: exchange.IsLastResort(req.Context()), path: req.URL.Path}
 	if x := exchange.From(req.Context()); x != nil {
 		q.caller = x.Caller
 	}
@@ -72,7 +72,11 @@ func questionOf(req *http.Request, above *exchange.Attempt) question {
 	if of := llm.Of(req.Method, req.URL.Path); of != llm.Unknown {
 		api = of.String()
 	}
-	q.route = routeKey(api, exchange.Version(req.Context()), req.URL.Path)
+	version := ""
+	if above != nil {
+		version = above.Version()
+	}
+	q.route = routeKey(api, version, req.URL.Path)
 	return q
 }
 
@@ -105,8 +109,8 @@ func (g *Group) cooldownOf(key string, req *http.Request, pooled bool) time.Dura
 	return g.cooling.Wait(key, cooldown.Of(req))
 }
 
-// heed starts a cooldown if the endpoint requests one.
-func (g *Group) heed(c *circuit, req *http.Request, res *http.Response) {
+// startCooldown starts a cooldown if the endpoint requests one.
+func (g *Group) startCooldown(c *circuit, req *http.Request, res *http.Response) {
 	if res.StatusCode != http.StatusTooManyRequests {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 )
 
@@ -178,7 +179,7 @@ func mirrorOutcome(e *routing.Event) string {
 }
 
 // rolledOut counts a change of a rollout.
-func (m *Metrics) rolledOut(ctx context.Context, e *routing.RolloutEvent) {
+func (m *Metrics) rolledOut(ctx context.Context, e *rollout.Event) {
 	if m == nil {
 		return
 	}

@@ -33,10 +33,8 @@
 //   - success: the response was sent completely and is not a server error;
 //   - failure: the response is a server error, was cut, or is missing;
 //   - canceled: the client disconnected;
-//   - refused: the gateway refused the request, with a status of 400 to 499 or before
-//     an
-//
-// attempt at an upstream, or could not read its body.
+//   - refused: the gateway refused the request, with a status of 400 to 499 or before an
+//     attempt at an upstream, or could not read its body.
 //
 // Bodies, queries, headers and credentials are never written, and errors are redacted of
 // what looks like one. Text that others chose (names of models, subjects, errors) is

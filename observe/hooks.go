@@ -12,6 +12,7 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 )
 
@@ -67,14 +68,14 @@ func (h Hooks) Routing(ctx context.Context, e routing.Event) {
 	}
 }
 
-// Rollout is a routing.RolloutConfig.OnEvent.
-func (h Hooks) Rollout(ctx context.Context, e routing.RolloutEvent) {
+// Rollout is a rollout.Config.OnEvent.
+func (h Hooks) Rollout(ctx context.Context, e rollout.Event) {
 	h.Metrics.rolledOut(ctx, &e)
 	level, message := slog.LevelInfo, "rollout "+e.State.String()
 	switch {
 	case e.Err != nil:
 		level, message = slog.LevelError, "rollout: the store does not respond"
-	case e.State == routing.RolledBack, e.State == routing.Held:
+	case e.State == rollout.RolledBack, e.State == rollout.Held:
 		level = slog.LevelWarn
 	}
 	h.log(ctx, level, message, "rollout", e.Name, e.Err, slog.Float64("share", e.Share), slog.String("reason", plain.Clean(e.Reason, plain.Text)))

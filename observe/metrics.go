@@ -7,7 +7,7 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -28,13 +28,13 @@ type MetricsConfig struct {
 	// Pools, Circuits, Streams, Caches and Rollouts are called at every collection. They
 	// return the endpoints of each upstream (balance.Pool.Status), its circuits
 	// (breaker.Group.Status), the open streams of each route group (stream.Streams.Open),
-	// the caches in memory, and the rollouts (routing.Rollout.Status). They must not block.
+	// the caches in memory, and the rollouts (rollout.Rollout.Status). They must not block.
 	// Default: none.
 	Pools    func() map[string][]balance.Status
 	Circuits func() map[string][]breaker.Status
 	Streams  func() map[string]int
 	Caches   func() map[string]*cache.Memory
-	Rollouts func() []routing.RolloutStatus
+	Rollouts func() []rollout.Status
 }
 
 // Metrics is a middleware that records OpenTelemetry metrics of requests. Use it with a

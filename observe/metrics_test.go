@@ -20,6 +20,7 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -293,8 +294,8 @@ func TestMetricsStatusFunctions(t *testing.T) {
 		},
 		Streams: func() map[string]int { return map[string]int{"/v1": 4} },
 		Caches:  func() map[string]*cache.Memory { return map[string]*cache.Memory{"llm": memory} },
-		Rollouts: func() []routing.RolloutStatus {
-			return []routing.RolloutStatus{{Name: "m:v2", State: routing.Held, Share: 0.2, Checks: []routing.RolloutCheck{{Name: "latency", Evidence: 50, Limit: 200}}}}
+		Rollouts: func() []rollout.Status {
+			return []rollout.Status{{Name: "m:v2", State: rollout.Held, Share: 0.2, Checks: []rollout.Check{{Name: "latency", Evidence: 50, Limit: 200}}}}
 		},
 	})
 	got := series(collect(t, reader))
@@ -327,8 +328,8 @@ func TestRolloutHook(t *testing.T) {
 	var log bytes.Buffer
 	metrics, reader := newMetrics(t, observe.MetricsConfig{})
 	h := observe.Hooks{Metrics: metrics, Logger: slog.New(slog.NewJSONHandler(&log, nil))}
-	h.Rollout(t.Context(), routing.RolloutEvent{Name: "m:v2", State: routing.RolledBack, Reason: "failures: 3 of 3\nusers"})
-	h.Rollout(t.Context(), routing.RolloutEvent{Name: "m:v2", State: routing.Running, Share: 0.2, Err: errors.New("down")})
+	h.Rollout(t.Context(), rollout.Event{Name: "m:v2", State: rollout.RolledBack, Reason: "failures: 3 of 3\nusers"})
+	h.Rollout(t.Context(), rollout.Event{Name: "m:v2", State: rollout.Running, Share: 0.2, Err: errors.New("down")})
 	got := series(collect(t, reader))
 	assert.InDelta(t, 1, got["gateway.rollout.changes{gateway.rollout=m:v2,gateway.state=rolled_back}"], 0)
 	assert.InDelta(t, 1, got["gateway.rollout.changes{gateway.rollout=m:v2,gateway.state=store_down}"], 0)

@@ -2,6 +2,7 @@ package observe_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -11,8 +12,11 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
+	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -137,4 +141,65 @@ func TestRecentConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 	assert.Len(t, sections(t, recent)["latest"], 5)
+}
+
+// The summary of a request has its error, caller and trace, but no reason after a success.
+func TestRecentSummary(t *testing.T) {
+	t.Parallel()
+	tracing, _ := newTracing(t, observe.TracingConfig{})
+	access, _ := newAccessLog(t, observe.AccessLogConfig{})
+	recent := newRecent(t, observe.RecentConfig{Subject: func(id *auth.Identity) string { return "caller-" + id.Subject }})
+	anonymous := newRecent(t, observe.RecentConfig{})
+	chain := gin.HandlersChain{access.Middleware(), tracing.Middleware(), recent.Middleware(), anonymous.Middleware(), func(c *gin.Context) {
+		observe.Hooks{}.Auth(c.Request.Context(), auth.Event{Identity: &auth.Identity{Subject: "alice"}})
+	}}
+	ask(post("X-Request-Id", "one", "Traceparent", parent), append(chain, func(c *gin.Context) {
+		_ = c.Error(errors.New("late"))
+		c.Status(http.StatusOK)
+	})...)
+	ask(post("X-Request-Id", "two"), append(chain, func(c *gin.Context) {
+		observe.Hooks{}.Cache("c")(c.Request.Context(), cache.Event{Kind: cache.Missed})
+		observe.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "a:1"})
+		observe.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, Attempt: 2, Outcome: proxy.Failure})
+		apierror.Abort(c, &apierror.Error{Status: http.StatusBadGateway, Code: "upstream_error", Err: errors.New("sk-verysecretkey")})
+	})...)
+	got := recent.Newest(2)
+	require.Len(t, got, 2)
+	failed, success := got[0], got[1]
+	assert.Equal(t, []string{"two", "failure", "upstream_error", "bad gateway: sk_…", "caller-alice", "a:1", "miss"},
+		[]string{failed.ID, failed.Outcome, failed.Error, failed.Reason, failed.Caller, failed.Endpoint, failed.Cache})
+	assert.Equal(t, 2, failed.Attempts)
+	assert.NotEmpty(t, failed.Trace)
+	assert.Equal(t, []string{"one", "success", "", ""}, []string{success.ID, success.Outcome, success.Error, success.Reason})
+	assert.Equal(t, traceID, success.Trace)
+	assert.Empty(t, anonymous.Newest(1)[0].Caller, "callers are omitted by default")
+}
+
+// The page is HTML unless JSON is requested.
+func TestRecentFormats(t *testing.T) {
+	t.Parallel()
+	recent := newRecent(t, observe.RecentConfig{})
+	ask(post(), recent.Middleware(), respondWith(http.StatusOK))
+	for name, tt := range map[string]struct {
+		method, target, accept, want string
+	}{
+		"default":       {http.MethodGet, "/", "", "text/html; charset=utf-8"},
+		"browser":       {http.MethodGet, "/", "text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8"},
+		"query":         {http.MethodGet, "/?format=json", "", "application/json"},
+		"accept":        {http.MethodGet, "/", "application/json", "application/json"},
+		"accept, first": {http.MethodGet, "/", "application/json, text/html;q=0.1", "application/json"},
+		"other format":  {http.MethodGet, "/?format=xml", "", "text/html; charset=utf-8"},
+		"HEAD":          {http.MethodHead, "/", "application/json", "application/json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			req := httptest.NewRequest(tt.method, tt.target, http.NoBody)
+			req.Header.Set("Accept", tt.accept)
+			w := httptest.NewRecorder()
+			recent.Handler().ServeHTTP(w, req)
+			assert.Equal(t, http.StatusOK, w.Code)
+			assert.Equal(t, tt.want, w.Header().Get("Content-Type"))
+			assert.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
+		})
+	}
 }

@@ -85,7 +85,7 @@ func (x *call) roundTrip(t *attempt) (*http.Response, error) {
 		last.Prefetch()
 	}
 	if v := last.Verdict(); res.StatusCode < 400 && v.Outcome == exchange.Success {
-		x.took(t, llm.IsStream(res.Header))
+		x.recordPace(t, llm.IsStream(res.Header))
 	}
 	return res, nil
 }

@@ -132,7 +132,7 @@ func (x *call) run() (*http.Response, error) {
 	}
 	for {
 		t, res, err := x.make(x.begin())
-		wait, again := x.again(t, res)
+		wait, again := x.retry(t, res)
 		if !again || !x.hasTime(time.Now().Add(wait)) || !x.x.Spend() {
 			return x.decide(t, res, err)
 		}

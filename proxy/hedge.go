@@ -109,7 +109,7 @@ func (r *race) hedge() {
 		return
 	}
 	res, err := r.roundTrip(t)
-	if err == nil && r.x.isWell(t, res) && r.win(t) {
+	if err == nil && r.x.isGood(t, res) && r.win(t) {
 		r.res = res
 		return
 	}
@@ -117,8 +117,8 @@ func (r *race) hedge() {
 	t.release()
 }
 
-// isWell reports whether an attempt has a response to relay.
-func (x *call) isWell(t *attempt, res *http.Response) bool {
+// isGood reports whether an attempt has a response to relay.
+func (x *call) isGood(t *attempt, res *http.Response) bool {
 	v := t.Latest().Verdict()
 	return !x.p.retry.isFailure(v, res) && v.Outcome == exchange.Success
 }
@@ -185,7 +185,7 @@ func (r *race) win(t *attempt) bool {
 
 // end takes the result of the first attempt, and returns the attempt that counts.
 func (r *race) end(res *http.Response, err error) (*attempt, *http.Response, error) {
-	if err == nil && r.x.isWell(r.first, res) && r.win(r.first) {
+	if err == nil && r.x.isGood(r.first, res) && r.win(r.first) {
 		return r.first, res, nil
 	}
 	beaten := r.lost()
@@ -194,7 +194,7 @@ func (r *race) end(res *http.Response, err error) (*attempt, *http.Response, err
 		return r.first, res, err
 	}
 	if beaten {
-		r.x.took(r.first, true) // it would have taken longer still
+		r.x.recordPace(r.first, true) // it would have taken longer still
 	}
 	giveUp(res)
 	r.first.release()
@@ -220,7 +220,7 @@ func (x *call) pace() *pace {
 	return x.p.paces.find(paceKey{class: x.class, stream: x.wantsStream()})
 }
 
-// took records how long an attempt took to respond.
-func (x *call) took(t *attempt, stream bool) {
+// recordPace records how long an attempt took to respond.
+func (x *call) recordPace(t *attempt, stream bool) {
 	x.p.paces.of(paceKey{class: x.class, stream: stream}).add(time.Now(), time.Since(t.Began()))
 }

@@ -77,10 +77,10 @@ func TestReport(t *testing.T) {
 		open    bool
 		outcome proxy.Outcome
 	}{
-		"an endpoint's 200": {200, proxy.Verdict{Outcome: proxy.Failure, Blame: proxy.BlameEndpoint}, true, proxy.Failure},
-		"nobody's 500":      {500, proxy.Verdict{Outcome: proxy.Failure}, false, proxy.Failure},
-		"a request's 500":   {500, proxy.Verdict{Outcome: proxy.Failure, Blame: proxy.BlameRequest}, false, proxy.Failure},
-		"a success's 500":   {500, proxy.Verdict{}, false, proxy.Success},
+		"an endpoint's 200":   {200, proxy.Verdict{Outcome: proxy.Failure, Blame: proxy.BlameEndpoint}, true, proxy.Failure},
+		"a 500 without blame": {500, proxy.Verdict{Outcome: proxy.Failure}, false, proxy.Failure},
+		"a request's 500":     {500, proxy.Verdict{Outcome: proxy.Failure, Blame: proxy.BlameRequest}, false, proxy.Failure},
+		"a success's 500":     {500, proxy.Verdict{}, false, proxy.Success},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

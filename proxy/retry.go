@@ -127,18 +127,18 @@ func (x *call) repeats(a *exchange.Attempt, v exchange.Verdict) bool {
 	if status := a.Status(); status > 0 {
 		res = &http.Response{StatusCode: status, Header: a.Header()}
 	}
-	_, again := x.follows(a, v, res)
+	_, again := x.mayRetry(a, v, res)
 	return again
 }
 
-// again decides whether an attempt is retried, and after which wait. It takes nothing from the
+// retry decides whether an attempt is retried, and after which wait. It takes nothing from the
 // budget.
-func (x *call) again(t *attempt, res *http.Response) (time.Duration, bool) {
+func (x *call) retry(t *attempt, res *http.Response) (time.Duration, bool) {
 	last := t.Latest()
-	return x.follows(last, last.Verdict(), res)
+	return x.mayRetry(last, last.Verdict(), res)
 }
 
-func (x *call) follows(a *exchange.Attempt, v exchange.Verdict, res *http.Response) (time.Duration, bool) {
+func (x *call) mayRetry(a *exchange.Attempt, v exchange.Verdict, res *http.Response) (time.Duration, bool) {
 	p := &x.p.retry
 	n := int(x.attempts.Load())
 	if x.x.Final() || x.upload != nil || n >= p.attempts || x.clientGone() || x.deadline.passed(time.Now()) || !p.isFailure(v, res) {

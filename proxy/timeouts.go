@@ -37,8 +37,8 @@ type Timeouts struct {
 	Stall time.Duration
 	// Total bounds the exchange from start to end. A client may request less by
 	// X-Request-Timeout (seconds, or a number with a unit) or Grpc-Timeout, and the upstream
-	// receives the remaining time; a client's timeout is no failure of an upstream. Default: 1
-	// h.
+	// receives the remaining time; a client's timeout is no failure of an upstream. Default:
+	// 1 h.
 	Total time.Duration
 	// Tunnel bounds the silence of an upgraded connection, in both directions. Default: 1 h.
 	Tunnel time.Duration

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,42 +13,39 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// ErrOverloaded: as many requests are under way as go well together. Answered
-// with 503.
-var ErrOverloaded = errors.New("ratelimit: too many requests under way")
+// ErrOverloaded is returned when the concurrency limit is reached. Its status is 503.
+var ErrOverloaded = errors.New("ratelimit: too many requests in flight")
 
-// AdaptiveConfig describes an Adaptive. Every field has a default.
+// AdaptiveConfig configures an Adaptive. Every field has a default.
 type AdaptiveConfig struct {
-	// Initial, Min and Max are the limit to begin with and its bounds. Defaults 20,
-	// 4 and 200; a bound that is given moves Initial between. Before a server that
-	// serves much less than 20 at once, give Initial, or the first seconds of an
-	// overload are slow.
+	// Initial, Min and Max are the initial limit and its bounds, in requests. Set Initial
+	// for a server with a concurrency far below 20, or the first seconds of an overload are
+	// slow. Defaults: 20, 4 and 200; Initial moves between given bounds.
 	Initial, Min, Max int
-	// Tolerance is how much slower than usual a first token may come before the
-	// limit falls. Default 1.5; at least 1.
+	// Tolerance is the ratio of the present time to first token to the usual one above
+	// which the limit falls. Default: 1.5; at least 1.
 	Tolerance float64
-	// Headroom is how many requests more than go well are let in, to find out whether
-	// they do. Default a tenth of the limit, at least 1.
+	// Headroom is the number of requests by which the limit probes for more concurrency.
+	// Default: a tenth of the limit, at least 1.
 	Headroom int
-	// All also counts the first byte of answers that are no event streams. It comes
-	// when the whole answer is made, so that its time says more of its length than of
-	// the load; use it where answers are alike. Default false.
+	// All also measures responses that are not event streams. Their first byte comes when
+	// the whole response is ready, so that it depends on length more than on load: use it
+	// where responses are alike. Default: false.
 	All bool
-	// Wait lets requests wait for a place. Default: they are refused at once.
+	// Wait queues requests over the limit. Default: they are refused at once.
 	Wait Wait
-	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	// ErrorHandler responds to refused requests. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
-	// OnEvent is told of refusals and of changes. Optional.
+	// OnEvent is called with refusals and with changes of the limit. Optional.
 	OnEvent func(context.Context, Event)
 }
 
-// Adaptive limits how many requests are under way at once, by how fast the first
-// token comes: as long as it comes as fast as usual the limit rises, and when it
-// comes late the limit falls. A request counts until its handler returns, a stream
-// until its end. The algorithm is after Gradient2 of github.com/Netflix/concurrency-limits,
-// on the time to the first byte of the body; in a long overload a part of the requests
-// is held back now and then, for a moment, to measure how fast first tokens come
-// when they need not wait. It is safe for concurrent use.
+// Adaptive limits the number of concurrent requests by the time to first token: the limit
+// rises while that time is as usual, and falls when it is longer. A request counts until its
+// handler returns, a stream until its end. The algorithm is based on Gradient2 of
+// github.com/Netflix/concurrency-limits, applied to the time to the first byte of the body.
+// In a long overload it briefly delays some requests now and then, to measure the time to
+// first token without queueing. It is safe for concurrent use.
 type Adaptive struct {
 	cfg AdaptiveConfig
 
@@ -60,10 +58,10 @@ type Adaptive struct {
 
 // NewAdaptive checks cfg and returns an Adaptive. The error joins every fault.
 func NewAdaptive(cfg AdaptiveConfig) (*Adaptive, error) {
-	cfg.Min = orDefault(cfg.Min, min(4, orDefault(cfg.Max, 4), orDefault(cfg.Initial, 4)))
-	cfg.Max = orDefault(cfg.Max, max(200, cfg.Min))
-	cfg.Initial = orDefault(cfg.Initial, min(max(20, cfg.Min), cfg.Max))
-	cfg.Tolerance = orDefault(cfg.Tolerance, 1.5)
+	cfg.Min = cmp.Or(cfg.Min, min(4, cmp.Or(cfg.Max, 4), cmp.Or(cfg.Initial, 4)))
+	cfg.Max = cmp.Or(cfg.Max, max(200, cfg.Min))
+	cfg.Initial = cmp.Or(cfg.Initial, min(max(20, cfg.Min), cfg.Max))
+	cfg.Tolerance = cmp.Or(cfg.Tolerance, 1.5)
 	var faults []error
 	if cfg.Min < 1 || cfg.Initial < cfg.Min || cfg.Max < cfg.Initial {
 		faults = append(faults, fmt.Errorf("ratelimit: AdaptiveConfig: Min %d, Initial %d and Max %d must rise from 1", cfg.Min, cfg.Initial, cfg.Max))
@@ -83,25 +81,25 @@ func NewAdaptive(cfg AdaptiveConfig) (*Adaptive, error) {
 	return &Adaptive{cfg: cfg, gradient: newGradient(&cfg), line: newLine()}, nil
 }
 
-// Limit is how many requests may be under way now.
+// Limit returns the present concurrency limit.
 func (a *Adaptive) Limit() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return int(a.gradient.limit)
 }
 
-// Inflight is how many requests are under way.
+// Inflight returns the number of requests in flight.
 func (a *Adaptive) Inflight() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.inflight
 }
 
-// Middleware returns the handler that lets requests in, or refuses them.
+// Middleware returns the handler that lets requests in or refuses them.
 func (a *Adaptive) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if err := a.enter(c); err != nil {
-			c.Abort() // whatever the handler does
+			c.Abort() // whatever ErrorHandler does
 			a.notify(c.Request.Context(), Event{Kind: Refused, Limit: "concurrency", Wait: time.Second, Err: err})
 			a.cfg.ErrorHandler(c, err)
 			return
@@ -110,7 +108,7 @@ func (a *Adaptive) Middleware() gin.HandlerFunc {
 		w := &firstByte{ResponseWriter: inner, adaptive: a, start: time.Now()}
 		c.Writer = w
 		defer func() { // also when a handler panics
-			if c.Writer == w { // else another one must stay: see stream.Streams
+			if c.Writer == w { // else another layer replaced it: see stream.Streams
 				c.Writer = inner
 			}
 			a.leave(w.seen)
@@ -119,7 +117,7 @@ func (a *Adaptive) Middleware() gin.HandlerFunc {
 	}
 }
 
-// enter takes a place, at once or after a wait.
+// enter takes a slot, at once or after a wait.
 func (a *Adaptive) enter(c *gin.Context) error {
 	w, err := a.place(c)
 	if w == nil {
@@ -142,22 +140,22 @@ func (a *Adaptive) enter(c *gin.Context) error {
 		a.line.leave(w)
 		return err
 	}
-	if w.err == nil && ctx.Err() != nil { // it got a place in this very moment
+	if w.err == nil && ctx.Err() != nil { // it got a slot at the same moment
 		a.release(false)
 		return err
 	}
 	return w.err
 }
 
-// place takes a place, or returns a waiter that stands in line for one.
+// place takes a slot, or returns a waiter in the line for one.
 func (a *Adaptive) place(c *gin.Context) (*waiter, error) {
 	if a.free() {
-		return nil, nil //nolint:nilnil // nobody waits, and no fault
+		return nil, nil //nolint:nilnil // no wait and no error
 	}
 	if a.cfg.Wait.Max == 0 {
 		return nil, overloaded()
 	}
-	w, err := a.cfg.Wait.waiter(c, time.Now()) // outside the lock: it calls what others wrote
+	w, err := a.cfg.Wait.waiter(c, time.Now()) // outside the lock, as it calls user functions
 	if err != nil {
 		return nil, err
 	}
@@ -174,35 +172,35 @@ func (a *Adaptive) place(c *gin.Context) (*waiter, error) {
 		close(last.done)
 	}
 	a.line.insert(&w, at)
-	a.admit() // a place may be free by now
+	a.admit() // a slot may be free by now
 	return &w, nil
 }
 
-// free takes a place if there is one and nobody waits for it.
+// free takes a slot if one is free and the line is empty.
 func (a *Adaptive) free() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.inflight >= a.gradient.places() || len(a.line.waiters) > 0 {
+	if a.inflight >= a.gradient.slots() || len(a.line.waiters) > 0 {
 		return false
 	}
 	a.take()
 	return true
 }
 
-// leave frees a place.
+// leave releases a slot.
 func (a *Adaptive) leave(began bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.release(began)
 }
 
-// take takes a place. The caller holds mu, here and below.
+// take takes a slot. The caller holds mu, here and below.
 func (a *Adaptive) take() {
 	a.inflight++
 	a.silent++
 }
 
-// release frees the place of a request that had its first byte or not.
+// release releases the slot of a request, which began its response or not.
 func (a *Adaptive) release(began bool) {
 	a.inflight--
 	a.gradient.ended++
@@ -212,7 +210,7 @@ func (a *Adaptive) release(began bool) {
 	a.admit()
 }
 
-// began tells that an answer had its first byte, after d; 0: it teaches nothing.
+// began records the first byte of a response after d; 0: it is not a sample.
 func (a *Adaptive) began(d time.Duration) {
 	a.mu.Lock()
 	a.silent--
@@ -230,9 +228,9 @@ func (a *Adaptive) began(d time.Duration) {
 	}
 }
 
-// admit gives free places to those who wait.
+// admit gives free slots to waiters.
 func (a *Adaptive) admit() {
-	for len(a.line.waiters) > 0 && a.inflight < a.gradient.places() {
+	for len(a.line.waiters) > 0 && a.inflight < a.gradient.slots() {
 		w := a.line.waiters[0]
 		a.line.serve(w)
 		a.take()
@@ -247,5 +245,5 @@ func (a *Adaptive) notify(ctx context.Context, e Event) {
 }
 
 func overloaded() error {
-	return &apierror.Error{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "Too many requests are under way.", RetryAfter: time.Second, Err: ErrOverloaded}
+	return &apierror.Error{Status: http.StatusServiceUnavailable, Code: "overloaded", Message: "Too many requests are in flight.", RetryAfter: time.Second, Err: ErrOverloaded}
 }

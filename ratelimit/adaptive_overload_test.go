@@ -14,11 +14,11 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// chat is a model server with slots whose requests differ, and an account of how it
-// did, second by second.
+// chat is a model server with slots and different requests, which records its performance
+// per second.
 type chat struct {
 	slots chan struct{}
-	mean  time.Duration // of a first token; the rest takes as long
+	mean  time.Duration // to the first token; the rest takes as long
 
 	mu     sync.Mutex
 	begin  time.Time
@@ -53,22 +53,22 @@ func (s *chat) handle(c *gin.Context) {
 	time.Sleep(half)
 }
 
-// load sends twice what the server can do for a time.
+// load sends twice the capacity of the server for a time.
 func (s *chat) load(h http.Handler, d time.Duration) {
 	random := rand.New(rand.NewPCG(1, 2))
 	rate := 2 * s.capacity()
 	var wg sync.WaitGroup
 	for begin := time.Now(); time.Since(begin) < d; {
 		time.Sleep(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
-		wg.Go(func() { ask(h, "") })
+		wg.Go(func() { get(h, "") })
 	}
 	wg.Wait()
 }
 
 func (s *chat) capacity() float64 { return float64(cap(s.slots)) / (2 * s.mean).Seconds() }
 
-// did is which part of what it could it did between two seconds, and the 99th
-// percentile of the times to a first token.
+// did returns the used part of the capacity between two seconds, and the 99th percentile of
+// the times to first token.
 func (s *chat) did(from, to int) (goodput float64, p99 time.Duration) {
 	var all []time.Duration
 	for second := from; second < to; second++ {
@@ -81,7 +81,7 @@ func (s *chat) did(from, to int) (goodput float64, p99 time.Duration) {
 	return float64(len(all)) / float64(to-from) / s.capacity(), all[len(all)*99/100]
 }
 
-// A server with many slots is found within seconds.
+// The limit finds a server with many slots within seconds.
 func TestAdaptiveFindsALargeServer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -94,8 +94,8 @@ func TestAdaptiveFindsALargeServer(t *testing.T) {
 	})
 }
 
-// However long an overload lasts, what it makes slow does not become usual, also when
-// it was there from the first request on.
+// The slow times of an overload do not become usual, however long it lasts, also if it began
+// with the first request.
 func TestAdaptiveInALongOverload(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestAdaptiveInALongOverload(t *testing.T) {
 	})
 }
 
-// A server that becomes slow for good still gets all that it can do.
+// A server that becomes permanently slow is still used fully.
 func TestAdaptiveServerSlowForGood(t *testing.T) {
 	t.Parallel()
 	for _, factor := range []float64{2, 3} {
@@ -134,21 +134,21 @@ func TestAdaptiveServerSlowForGood(t *testing.T) {
 	}
 }
 
-// A probe ends also when its load is gone: those who come later are not held back.
+// A probe ends also when the load is gone, and does not delay later requests.
 func TestAdaptiveProbeEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 20})
-		answer := func(c *gin.Context) {
+		respond := func(c *gin.Context) {
 			c.Header("Content-Type", "text/event-stream")
 			time.Sleep(500 * time.Millisecond)
 			_, _ = c.Writer.WriteString("data: a\n\n")
 		}
-		h := serve(a.Middleware(), answer)
-		for range 3 { // the first window at the limit asks for a probe
+		h := serve(a.Middleware(), respond)
+		for range 3 { // the first window at the limit starts a probe
 			count(h, "", 20)
 		}
-		assert.Less(t, count(h, "", 20)[200], 20, "it is measured")
+		assert.Less(t, count(h, "", 20)[200], 20, "a probe is running")
 		time.Sleep(time.Minute)
 		assert.Equal(t, 20, count(h, "", 20)[200])
 	})

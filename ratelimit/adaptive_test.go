@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// engine is a model server with so many slots: a request that has one gets its
-// first token after the prefill, and then the rest of its tokens.
+// engine is a model server with slots: a request with a slot gets its first token after the
+// prefill, and then the rest of its tokens.
 type engine struct {
 	slots   chan struct{}
 	prefill time.Duration
@@ -65,8 +65,8 @@ func serve(chain ...gin.HandlerFunc) *gin.Engine {
 	return r
 }
 
-// Under twice the load that the server can carry, the limit settles near what it
-// can carry: first tokens stay fast, and the server is kept busy.
+// Under twice the server's capacity the limit settles near the capacity: first tokens stay
+// fast, and the server is busy.
 func TestAdaptive(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestAdaptive(t *testing.T) {
 		for time.Since(begin) < 3*time.Minute {
 			time.Sleep(time.Duration(random.ExpFloat64() * float64(time.Second) / 80)) // 40 slots serve 36 a second
 			wg.Go(func() {
-				code := ask(h, "").Code
+				code := get(h, "").Code
 				mu.Lock()
 				defer mu.Unlock()
 				codes[code]++
@@ -90,12 +90,12 @@ func TestAdaptive(t *testing.T) {
 		assert.Zero(t, a.Inflight())
 		assert.GreaterOrEqual(t, codes[200], 36*180*9/10, "the server was busy: %v", codes)
 		assert.Less(t, a.Limit(), 80)
-		assert.Less(t, e.peak, 100, "at most as many again wait within it")
+		assert.Less(t, e.peak, 100, "at most as many again queue in the server")
 	})
 }
 
-// A server that becomes slow is given less, until it shows that this makes nothing
-// faster, and more again when it recovers.
+// A server that becomes slow gets fewer requests until that turns out to make nothing faster,
+// and more again when it recovers.
 func TestAdaptiveFollows(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -129,7 +129,7 @@ func TestAdaptiveFollows(t *testing.T) {
 	})
 }
 
-// Answers that say nothing of the load teach nothing.
+// Responses whose time does not depend on the load are no samples.
 func TestAdaptiveIgnores(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -168,10 +168,10 @@ func TestAdaptiveRefuses(t *testing.T) {
 		assert.Len(t, seen.of(ratelimit.Refused), 7)
 		var wg sync.WaitGroup
 		for range 3 {
-			wg.Go(func() { ask(h, "") })
+			wg.Go(func() { get(h, "") })
 		}
 		synctest.Wait()
-		w := ask(h, "")
+		w := get(h, "")
 		assert.Equal(t, "1", w.Header().Get("Retry-After"))
 		assert.Contains(t, w.Body.String(), "overloaded")
 		assert.Equal(t, 3, a.Inflight())
@@ -180,13 +180,13 @@ func TestAdaptiveRefuses(t *testing.T) {
 	})
 }
 
-// A handler that panics frees its place.
+// A panic in a handler releases the slot.
 func TestAdaptivePanic(t *testing.T) {
 	t.Parallel()
 	a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 1, Min: 1, Max: 1})
 	h := serve(a.Middleware(), func(*gin.Context) { panic("x") })
 	for range 3 {
-		assert.Panics(t, func() { ask(h, "") })
+		assert.Panics(t, func() { get(h, "") })
 	}
 	assert.Zero(t, a.Inflight())
 }
@@ -207,11 +207,11 @@ func TestAdaptiveWait(t *testing.T) {
 		assert.Equal(t, []string{"a", "c", "a", "b", "a"}, out.list())
 		assert.Equal(t, map[int]int{200: 5, 503: 2}, codes)
 		assert.Zero(t, a.Inflight())
-		wg.Go(func() { ask(h, "x") })
+		wg.Go(func() { get(h, "x") })
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		assert.Equal(t, http.StatusGatewayTimeout, askIn(ctx, h, "y").Code)
+		assert.Equal(t, http.StatusGatewayTimeout, getIn(ctx, h, "y").Code)
 		wg.Wait()
 		assert.Zero(t, a.Inflight())
 	})
@@ -223,10 +223,10 @@ func TestAdaptiveWaitEnds(t *testing.T) {
 		a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 1, Min: 1, Max: 1, Wait: ratelimit.Wait{Max: time.Second}})
 		h := serve(a.Middleware(), func(c *gin.Context) { time.Sleep(time.Minute); c.Status(200) })
 		var wg sync.WaitGroup
-		wg.Go(func() { ask(h, "") })
+		wg.Go(func() { get(h, "") })
 		synctest.Wait()
 		start := time.Now()
-		assert.Equal(t, http.StatusServiceUnavailable, ask(h, "").Code)
+		assert.Equal(t, http.StatusServiceUnavailable, get(h, "").Code)
 		assert.Equal(t, time.Second, time.Since(start))
 		wg.Wait()
 	})
@@ -246,7 +246,7 @@ func TestAdaptiveConfig(t *testing.T) {
 	assert.Equal(t, 50, adaptive(t, ratelimit.AdaptiveConfig{Min: 50}).Limit())
 }
 
-// The writer is what other middlewares and the server need.
+// The writer has the interfaces that other middlewares and the server need.
 func TestAdaptiveWriter(t *testing.T) {
 	t.Parallel()
 	a := adaptive(t, ratelimit.AdaptiveConfig{})

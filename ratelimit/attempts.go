@@ -8,7 +8,7 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// watch follows the attempts that are made for the request.
+// watch observes the attempts made for the request.
 func (r *reservation) watch(req *http.Request) *http.Request {
 	r.exchange, req = exchange.Of(req)
 	r.before = r.exchange.Attempts()
@@ -18,10 +18,10 @@ func (r *reservation) watch(req *http.Request) *http.Request {
 	return req
 }
 
-// attempted reports whether attempts were made for the request since it passed.
+// attempted reports whether attempts were made after the reservation.
 func (r *reservation) attempted() bool { return r.exchange.Attempts() > r.before }
 
-// flowed takes what attempts have delivered so far.
+// flowed records the output delivered so far.
 func (r *reservation) flowed(ctx context.Context, a *exchange.Attempt) {
 	if r.exchange.Shadow {
 		return
@@ -38,8 +38,8 @@ func (r *reservation) flowed(ctx context.Context, a *exchange.Attempt) {
 	r.progress(ctx, delivered)
 }
 
-// ended takes what an attempt took. One that ends after the request, as the loser of a
-// hedge may, is settled by itself.
+// ended records the usage of an attempt. An attempt that ends after the request, as the loser
+// of a hedge may, is settled separately.
 func (r *reservation) ended(ctx context.Context, e *exchange.End) {
 	if r.exchange.Shadow {
 		return
@@ -64,9 +64,9 @@ func (r *reservation) ended(ctx context.Context, e *exchange.End) {
 	}
 }
 
-// took is what an attempt took. One that was refused, or failed before it delivered
-// anything, took nothing. Of one that was given up before that the server may have read the
-// input.
+// took returns the usage of an attempt. An attempt that was refused, or that failed before it
+// delivered anything, used nothing. If it was canceled before that, the server may have
+// processed the input.
 func (r *reservation) took(e *exchange.End) llm.Usage {
 	u := e.Usage
 	switch {
@@ -83,7 +83,7 @@ func (r *reservation) took(e *exchange.End) llm.Usage {
 		return llm.Usage{}
 	case e.Counted:
 		return u
-	case e.Whole && e.Events == 0: // in a form that is not known
+	case e.Whole && e.Events == 0: // in an unknown format
 		u.Input, u.Output = r.input, r.output
 	case u.Input == 0:
 		u.Input = r.input

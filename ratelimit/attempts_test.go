@@ -24,7 +24,7 @@ type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// gives responds with a body.
+// gives returns a transport that responds with a body.
 func gives(status int, contentType, body string) transport {
 	return func(*http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {contentType}}
@@ -32,8 +32,8 @@ func gives(status int, contentType, body string) transport {
 	}
 }
 
-// attempting makes the attempts one after another, and relays the last response; or as many
-// bytes of it as the client waits for.
+// attempting makes the attempts in order and relays the last response, up to the bytes that
+// the client reads.
 func attempting(takes int64, attempts ...transport) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		x, req := exchange.Of(c.Request)
@@ -67,13 +67,13 @@ func postTo(ctx context.Context, h http.Handler, path, body string) *httptest.Re
 	return w
 }
 
-// What a request costs is what its attempts took, whatever the client sees of it.
+// The cost of a request is the usage of its attempts, whatever the client receives.
 func TestTokensOfAttempts(t *testing.T) {
 	t.Parallel()
 	const chat = "/v1/chat/completions"
 	usage := `data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":2}}` + "\n\ndata: [DONE]\n\n"
 	sse := func(s string) transport { return gives(200, "text/event-stream", s) }
-	json := gives(200, "application/json", answer)
+	json := gives(200, "application/json", response)
 	fails := transport(func(*http.Request) (*http.Response, error) { return nil, errors.New("broken") })
 	refuses := transport(func(*http.Request) (*http.Response, error) { return nil, &exchange.NotSentError{} })
 	for name, tt := range map[string]struct {
@@ -83,17 +83,17 @@ func TestTokensOfAttempts(t *testing.T) {
 		want      int64
 		estimated bool
 	}{
-		"JSON":                          {handler: attempting(all, json), want: 30},
-		"a stream":                      {handler: attempting(all, sse(delta("a")+delta("b")+usage)), want: 12},
-		"a stream without usage":        {handler: attempting(all, sse(delta("a")+delta("b")+"data: [DONE]\n\n")), want: asked + 2, estimated: true},
-		"two that delivered":            {handler: attempting(all, sse(delta("a")+delta("b")), json), want: 30 + asked + 2, estimated: true},
-		"one that failed, and one":      {handler: attempting(all, fails, gives(503, "application/json", `{"error":{}}`), json), want: 30},
-		"one that was refused, and one": {handler: attempting(all, refuses, json), want: 30},
-		"only refused":                  {handler: attempting(all, refuses), want: 0},
-		"an error event at once":        {handler: attempting(all, sse(`data: {"error":{"message":"x"}}`+"\n\n")), want: 0},
-		"an error after a text":         {handler: attempting(all, sse(delta("a")+`data: {"error":{"message":"x"}}`+"\n\n")), want: asked + 1, estimated: true},
-		"left by its client":            {handler: attempting(int64(len(delta("a"))), sse(delta("a")+delta("b")+usage)), want: asked + 1, estimated: true},
-		"not readable":                  {handler: attempting(all, gives(200, "audio/mpeg", "xxx")), want: asked + 100, estimated: true},
+		"JSON":                   {handler: attempting(all, json), want: 30},
+		"a stream":               {handler: attempting(all, sse(delta("a")+delta("b")+usage)), want: 12},
+		"a stream without usage": {handler: attempting(all, sse(delta("a")+delta("b")+"data: [DONE]\n\n")), want: inputTokens + 2, estimated: true},
+		"two with output":        {handler: attempting(all, sse(delta("a")+delta("b")), json), want: 30 + inputTokens + 2, estimated: true},
+		"a failed one, and one":  {handler: attempting(all, fails, gives(503, "application/json", `{"error":{}}`), json), want: 30},
+		"a refused one, and one": {handler: attempting(all, refuses, json), want: 30},
+		"only refused":           {handler: attempting(all, refuses), want: 0},
+		"an error event at once": {handler: attempting(all, sse(`data: {"error":{"message":"x"}}`+"\n\n")), want: 0},
+		"an error after content": {handler: attempting(all, sse(delta("a")+`data: {"error":{"message":"x"}}`+"\n\n")), want: inputTokens + 1, estimated: true},
+		"client disconnect":      {handler: attempting(int64(len(delta("a"))), sse(delta("a")+delta("b")+usage)), want: inputTokens + 1, estimated: true},
+		"not text":               {handler: attempting(all, gives(200, "audio/mpeg", "xxx")), want: inputTokens + 100, estimated: true},
 		"Ollama": {
 			path: "/api/chat", want: 38,
 			handler: attempting(all, gives(200, "application/x-ndjson", `{"message":{"content":"a"}}`+"\n"+`{"done":true,"done_reason":"stop","prompt_eval_count":26,"eval_count":12}`+"\n")),
@@ -106,7 +106,7 @@ func TestTokensOfAttempts(t *testing.T) {
 			path: "/v1/embeddings", body: `{"model":"m","input":"a"}`, want: 4,
 			handler: attempting(all, gives(200, "application/json", `{"data":[{"embedding":[1]}],"usage":{"prompt_tokens":4,"total_tokens":4}}`)),
 		},
-		"a stage in front changes the response": {want: 30, handler: func(c *gin.Context) {
+		"a layer in front changes the response": {want: 30, handler: func(c *gin.Context) {
 			x, req := exchange.Of(c.Request)
 			a, out := x.Begin(req)
 			res, err := a.Do(out, json)
@@ -114,17 +114,17 @@ func TestTokensOfAttempts(t *testing.T) {
 				_, _ = io.Copy(io.Discard, res.Body)
 				_ = res.Body.Close()
 			}
-			asJSON(200, strings.Replace(answer, "20", "900", 1))(c)
+			asJSON(200, strings.Replace(response, "20", "900", 1))(c)
 		}},
-		"a hit of a cache": {want: 7, handler: func(c *gin.Context) {
+		"a cache hit": {want: 7, handler: func(c *gin.Context) {
 			exchange.From(c.Request.Context()).Serve(exchange.Served{Usage: llm.Usage{Input: 3, Output: 4}, Finished: true})
-			asJSON(200, answer)(c)
+			asJSON(200, response)(c)
 		}},
-		"a report decides": {want: 2, handler: func(c *gin.Context) {
+		"a report": {want: 2, handler: func(c *gin.Context) {
 			ratelimit.Report(c.Request.Context(), 1, 1)
 			attempting(all, json)(c)
 		}},
-		"in the shadow": {want: 0, handler: func(c *gin.Context) {
+		"a mirrored request": {want: 0, handler: func(c *gin.Context) {
 			exchange.From(c.Request.Context()).Shadow = true
 			attempting(all, json)(c)
 		}},
@@ -174,11 +174,11 @@ func TestTokensOfFreeCalls(t *testing.T) {
 	}
 }
 
-// Copies that nobody waits for are charged to nobody.
-func TestTokensOfAShadow(t *testing.T) {
+// Mirrored requests are not charged.
+func TestTokensOfAMirroredRequest(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
-	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1, OnEvent: seen.on}).Middleware(), asJSON(200, answer))
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1, OnEvent: seen.on}).Middleware(), asJSON(200, response))
 	ctx := exchange.With(t.Context(), &exchange.Exchange{Shadow: true})
 	for range 3 {
 		assert.Equal(t, http.StatusOK, post(ctx, h, question).Code)
@@ -186,12 +186,12 @@ func TestTokensOfAShadow(t *testing.T) {
 	assert.Empty(t, seen.of(ratelimit.Allowed))
 }
 
-// A request that passes once more has the attempts from before behind it.
+// Attempts made before the middleware are not charged.
 func TestTokensOfEarlierAttempts(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
 	limit := tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, OnEvent: seen.on}).Middleware()
-	h := serve2(limit, asJSON(200, answer))
+	h := serve2(limit, asJSON(200, response))
 	x := new(exchange.Exchange)
 	x.Begin(httptest.NewRequest(http.MethodPost, "/", nil))
 	post(exchange.With(t.Context(), x), h, question)
@@ -199,20 +199,20 @@ func TestTokensOfEarlierAttempts(t *testing.T) {
 	assert.EqualValues(t, 30, seen.of(ratelimit.Settled)[0].Tokens)
 }
 
-// Sound and images are not priced as text.
+// Audio and images are not estimated as text.
 func TestTokensOfMedia(t *testing.T) {
 	t.Parallel()
 	data := strings.Repeat("QUJD", 1<<18)
 	form := "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n" +
 		"--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n" + data + "\r\n--b--\r\n"
 	for name, c := range map[string]struct{ path, kind, body string }{
-		"sound in a form": {"/v1/audio/transcriptions", "multipart/form-data; boundary=b", form},
+		"audio in a form": {"/v1/audio/transcriptions", "multipart/form-data; boundary=b", form},
 		"Ollama's images": {"/api/chat", "application/json", `{"model":"m","messages":[{"role":"user","content":"hi","images":["` + data + `"]}]}`},
 		"Gemini's":        {"/v1beta/models/g:generateContent", "application/json", `{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","data":"` + data + `"}}]}]}`},
 		"an unknown form": {"/x", "application/octet-stream", data},
 	} {
 		seen := new(events)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 1e7, OnEvent: seen.on}).Middleware(), asJSON(200, answer))
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 1e7, OnEvent: seen.on}).Middleware(), asJSON(200, response))
 		r := httptest.NewRequest(http.MethodPost, c.path, strings.NewReader(c.body))
 		r.Header.Set("X-User", "a")
 		r.Header.Set("Content-Type", c.kind)
@@ -222,7 +222,7 @@ func TestTokensOfMedia(t *testing.T) {
 	}
 }
 
-// An attempt's stream pays while it flows, also when nothing of it goes to the client yet.
+// A stream is debited while it flows, also if the client has received nothing of it.
 func TestTokensDebitOfAttempts(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -246,14 +246,13 @@ func TestTokensDebitOfAttempts(t *testing.T) {
 			postTo(t.Context(), h, "/v1/chat/completions", `{"model":"m","messages":[],"max_tokens":50}`)
 		}()
 		<-time.After(300*time.Second + time.Millisecond)
-		assert.InDelta(t, 700, level(t, s, b), 64+1, "never more than a step behind")
+		assert.InDelta(t, 700, level(t, s, b), 64+1, "at most one step behind")
 		<-done
 		assert.InDelta(t, 500, level(t, s, b), 1)
 	})
 }
 
-// What an attempt took that ends after the request, as the loser of a hedge does, is taken
-// then, once.
+// An attempt that ends after the request, as the loser of a hedge does, is charged then, once.
 func TestTokensOfALateAttempt(t *testing.T) {
 	t.Parallel()
 	for _, reports := range []bool{false, true} {
@@ -266,14 +265,14 @@ func TestTokensOfALateAttempt(t *testing.T) {
 			x.Managed = true
 			a, out := x.Begin(req)
 			var err error
-			late, err = a.Do(out, gives(200, "application/json", answer)) //nolint:bodyclose // closed below
+			late, err = a.Do(out, gives(200, "application/json", response)) //nolint:bodyclose // closed below
 			require.NoError(t, err)
-			attempting(all, gives(200, "application/json", answer))(c)
+			attempting(all, gives(200, "application/json", response))(c)
 		})
 		postTo(t.Context(), h, "/v1/chat/completions", question)
 		b := ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000}
 		assert.InDelta(t, 970, level(t, s, b), 0.01)
-		if reports { // as a meter does
+		if reports { // as stream.Meter does
 			ratelimit.Report(ctx.Load().(context.Context), 10, 20) //nolint:forcetypeassert // stored above
 		}
 		_, _ = io.Copy(io.Discard, late.Body)

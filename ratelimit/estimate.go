@@ -9,34 +9,33 @@ import (
 )
 
 const (
-	// Before anything is known of a model: four bytes are a token, and an answer has
-	// 256 of them.
+	// The estimates for an unknown model: four bytes are a token, and a choice has 256
+	// tokens.
 	firstRatio  = 0.25
 	firstOutput = 256
-	// leastWeight is that of the latest exchange, when many came before.
-	leastWeight = 0.05
-	// maxAnswers bounds what a request may ask for, so that one number in it can't
-	// put a key into debt without end.
-	maxAnswers = 128
-	// leastText is the shortest input, in bytes, that says something of others: of a
-	// shorter one the template is a large part.
-	leastText = 200
-	// maxModels bounds what is remembered: clients name models.
+	// minWeight is the weight of the latest exchange after many others.
+	minWeight = 0.05
+	// maxChoices bounds the choices (n) that are charged, so that one number in a request
+	// can't put a key into endless debt.
+	maxChoices = 128
+	// minText is the least input in bytes to learn from: of a shorter one the template is
+	// a large part.
+	minText = 200
+	// maxModels bounds the table of models, as clients choose their names.
 	maxModels = 1000
 )
 
-// estimates guess what requests will cost by what those before them did. It is
-// safe for concurrent use.
+// estimates predicts the usage of requests from past ones. It is safe for concurrent use.
 type estimates struct {
 	mu     sync.Mutex
 	models *simplelru.LRU[string, *experience]
 }
 
-// experience is a running mean of a model's exchanges.
+// experience is the running mean of a model's exchanges.
 type experience struct {
 	count  int
 	ratio  float64 // tokens per byte of input
-	output float64 // of one answer
+	output float64 // tokens per choice
 }
 
 func newEstimates() *estimates {
@@ -45,7 +44,7 @@ func newEstimates() *estimates {
 	return e
 }
 
-// of returns the tokens that a request is likely to take.
+// of returns the estimated usage of a request.
 func (e *estimates) of(r *llm.Request) (input, output int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -57,10 +56,10 @@ func (e *estimates) of(r *llm.Request) (input, output int64) {
 	if r.MaxOutput > 0 {
 		output = min(output, r.MaxOutput)
 	}
-	return int64(math.Ceil(float64(r.InputBytes) * known.ratio)), output * min(r.N, maxAnswers)
+	return int64(math.Ceil(float64(r.InputBytes) * known.ratio)), output * min(r.N, maxChoices)
 }
 
-// learn takes what an exchange took in fact.
+// learn adds the measured usage of an exchange.
 func (e *estimates) learn(r *llm.Request, u *llm.Usage) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -70,16 +69,16 @@ func (e *estimates) learn(r *llm.Request, u *llm.Usage) {
 		e.models.Add(modelKey(r), known)
 	}
 	known.count++
-	weight := max(leastWeight, 1/float64(known.count+1))
-	if r.InputBytes >= leastText {
+	weight := max(minWeight, 1/float64(known.count+1))
+	if r.InputBytes >= minText {
 		known.ratio += (min(float64(u.Input)/float64(r.InputBytes), 1) - known.ratio) * weight
 	}
-	known.output += (float64(u.Output)/float64(min(r.N, maxAnswers)) - known.output) * weight
+	known.output += (float64(u.Output)/float64(min(r.N, maxChoices)) - known.output) * weight
 }
 
 func inexperienced() *experience { return &experience{ratio: firstRatio, output: firstOutput} }
 
-// maxModelKey is the longest name, in bytes, that is kept: clients choose names.
+// maxModelKey bounds a model's name in the table, in bytes.
 const maxModelKey = 127
 
 func modelKey(r *llm.Request) string {

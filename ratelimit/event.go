@@ -2,45 +2,45 @@ package ratelimit
 
 import "time"
 
-// Kind says what an Event is about.
+// Kind is the kind of an Event.
 type Kind int
 
 // The kinds of Event.
 const (
 	// Allowed: a request was let in.
 	Allowed Kind = iota
-	// Refused: a request was turned away.
+	// Refused: a request was refused.
 	Refused
-	// Settled: what a request cost in tokens is known.
+	// Settled: the cost of a request in tokens is known.
 	Settled
-	// StoreDown: a shared store does not answer; SharedConfig.FailureMode applies.
+	// StoreDown: a shared store is down; SharedConfig.FailureMode applies.
 	StoreDown
-	// StoreUp: it answers again.
+	// StoreUp: a shared store is up again.
 	StoreUp
-	// Changed: the limit on concurrency is another.
+	// Changed: the limit on concurrency changed.
 	Changed
-	// WouldRefuse: limits in the shadow would have turned a request away.
+	// WouldRefuse: a limit in shadow mode would have refused a request.
 	WouldRefuse
 )
 
-// Event tells of a decision, or of a change.
+// Event describes a decision about a request, or a change.
 type Event struct {
-	// Kind says what happened.
+	// Kind is the kind of the event.
 	Kind Kind
-	// Limit is, in Refused and WouldRefuse, the name of the limit that refused.
+	// Limit is the name of the limit that refused (Refused, WouldRefuse).
 	Limit string
-	// Key is, in Refused and WouldRefuse, whose bucket it was. It may be personal, and there may be
-	// any number of them: it is no label for a metric.
+	// Key is the key of the bucket that refused (Refused, WouldRefuse). It may be personal
+	// and unbounded: it is no label for a metric.
 	Key string
-	// Wait is, in Allowed, how long the request waited; in Refused and WouldRefuse, when
-	// it may try again.
+	// Wait is how long the request waited (Allowed), or when it may be repeated (Refused,
+	// WouldRefuse).
 	Wait time.Duration
-	// Tokens are, in Allowed and Settled, what was reserved and what was spent.
+	// Tokens is the number of tokens reserved (Allowed) or spent (Settled).
 	Tokens int64
-	// Estimated says, in Settled, that the answer did not tell its usage.
+	// Estimated is set when the response had no usage (Settled).
 	Estimated bool
-	// Concurrency is, in Changed, the limit now.
+	// Concurrency is the new limit (Changed).
 	Concurrency int
-	// Err is why, in Refused, WouldRefuse and StoreDown.
+	// Err is the cause (Refused, WouldRefuse, StoreDown).
 	Err error
 }

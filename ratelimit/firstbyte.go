@@ -21,7 +21,7 @@ func (w *firstByte) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Write implements http.ResponseWriter.
 func (w *firstByte) Write(p []byte) (int, error) {
-	if !w.seen && len(p) > 0 && p[0] != ':' { // a heartbeat is no token
+	if !w.seen && len(p) > 0 && p[0] != ':' { // a heartbeat is not a token
 		w.first()
 	}
 	return w.ResponseWriter.Write(p)
@@ -35,13 +35,13 @@ func (w *firstByte) WriteString(s string) (int, error) {
 	return w.ResponseWriter.WriteString(s)
 }
 
-// first teaches the time, unless it says nothing of the load: that of an error, or
-// of an answer of another kind.
+// first records the time, unless it does not depend on the load, as that of an error or of a
+// response that is no stream.
 func (w *firstByte) first() {
 	w.seen = true
 	var took time.Duration
 	if w.Status() == http.StatusOK && (w.adaptive.cfg.All || llm.IsStream(w.Header())) {
-		took = max(time.Since(w.start), time.Microsecond) // no time at all says nothing
+		took = max(time.Since(w.start), time.Microsecond) // 0 means no sample
 	}
 	w.adaptive.began(took)
 }

@@ -6,48 +6,48 @@ import (
 )
 
 const (
-	// A step is made of the samples of a window: a second, and at least twenty.
+	// A step uses the samples of a window: at least a second, and at least twenty.
 	windowTime    = time.Second
 	windowSamples = 20
-	// longWindow is over how many windows "usual" is averaged, after warmUp of them.
+	// longWindow is the number of windows in the average of the usual time, after warmUp.
 	longWindow = 600
 	warmUp     = 10
 	smoothing  = 0.2
-	// growth is the factor by which the limit rises in a window while nothing says that
-	// it is too high: at first, and after so many good windows.
+	// growth is the factor by which the limit rises per window while it is not known to be
+	// too high: at first, and after goodWindows good windows.
 	growth      = 1.5
 	goodWindows = 5
-	// probeAfter is after how many windows at the limit what is usual is measured anew,
-	// with probeSamples, and in no more than probeTime.
+	// probeAfter is the number of windows at the limit after which a probe measures the
+	// usual time, with probeSamples samples, within probeTime.
 	probeAfter   = 60
 	probeSamples = 30
 	probeTime    = 30 * time.Second
-	// probeRise is by how much a probe may raise what is usual, and probeJump by how much
-	// when the limit has moved.
+	// probeRise is the most by which a probe may raise the usual time, and probeJump the
+	// most after the limit has moved.
 	probeRise = 1.2
 	probeJump = 3
-	// lowered is to which part the limit falls, or from which it rises, until it asks for
-	// another probe, and probeSoon after how many windows one follows that.
+	// lowered is the ratio of two limits at which the limit has moved and another probe is
+	// due, and probeSoon the number of windows until the one after that.
 	lowered   = 0.75
 	probeSoon = 10
 )
 
-// gradient finds a limit by comparing how fast first tokens come lately with how
-// fast they usually do (Gradient2). Where it differs from the original:
+// gradient finds the limit by comparing the present time to first token with the usual one
+// (Gradient2). It differs from the original:
 //
-//   - The limit grows by half in each window at first, and again when all has been
-//     well for some, once as many requests have ended as it lets in, for only then is
-//     it known what they do; growth that was too much is taken back. Steps of a fifth
-//     of the headroom need minutes to find a server with a hundred slots.
-//   - When first tokens come very late the limit falls at once, by as many requests as
-//     wait for too long (Little's law), and samples from before teach nothing.
-//   - The headroom is a part of the limit: four requests are much for a server with
-//     four slots, and little for one with two hundred.
-//   - While requests are at the limit, first tokens also wait for each other, so that
-//     their time says nothing of what is usual: it would rise with the overload, and
-//     the limit with it. It is measured by a probe instead, as Envoy's filter does.
-//   - When the limit fell and a probe finds that this made nothing faster, it is the
-//     server that became slow, and what it does now is usual; and the other way round.
+//   - At first, and again after some good windows, the limit grows by half per window, once
+//     as many requests have ended as it lets in, as only then their effect is known. Growth
+//     that was too much is undone. Steps of a fifth of the headroom would take minutes to
+//     find a server with a hundred slots.
+//   - When first tokens are very late, the limit falls at once by the number of requests that
+//     wait for too long (Little's law), and earlier samples are ignored.
+//   - The headroom is a part of the limit: four requests are many for a server with four
+//     slots, and few for one with two hundred.
+//   - At the limit, first tokens wait for each other, so that their time is not the usual
+//     one: it would rise with the overload, and the limit with it. A probe measures it
+//     instead, as Envoy's filter does.
+//   - If the limit fell and a probe finds the same times as before, the server became slow,
+//     and its times are usual now; and vice versa.
 type gradient struct {
 	cfg   *AdaptiveConfig
 	limit float64
@@ -58,24 +58,24 @@ type gradient struct {
 	begun time.Time // of the window
 	sum   float64
 	n     int
-	peak  int // most under way in it
+	peak  int // most requests in flight in the window
 
-	jumped   time.Time // when the limit changed by much
-	ended    int       // requests, since then
-	good     int       // windows in a row that used the limit and were not slow
-	patience int       // good windows that there must be before it grows
-	grew     bool      // by growth, after the last window
-	full     int       // windows at the limit since what is usual was measured
-	known    float64   // the limit then
-	highest  float64   // the highest since
+	jumped   time.Time // time of the last large change of the limit
+	ended    int       // requests ended since then
+	good     int       // consecutive windows at the limit that were not slow
+	patience int       // good windows before the limit grows
+	grew     bool      // the last window ended with growth
+	full     int       // windows at the limit since the last probe
+	known    float64   // the limit at the last probe
+	highest  float64   // the highest limit since then
 	probe    probe
 }
 
-// probe measures how fast first tokens come when they do not wait for each other: it
-// lets in only as many requests as had their first token when it began. Those that
-// wait for theirs are served in about the time that a first token takes.
+// probe measures the time to first token without queueing: it limits requests to the number
+// that had their first token when it began. The others are served within about the time to
+// first token.
 type probe struct {
-	limit int // 0: there is none
+	limit int // 0: no probe
 	begun time.Time
 	sum   float64
 	n     int
@@ -85,8 +85,8 @@ func newGradient(cfg *AdaptiveConfig) gradient {
 	return gradient{cfg: cfg, limit: float64(cfg.Initial), patience: 1, full: probeAfter, known: float64(cfg.Initial), highest: float64(cfg.Initial)}
 }
 
-// places is how many requests may be under way now.
-func (g *gradient) places() int {
+// slots returns the number of requests that may be in flight now.
+func (g *gradient) slots() int {
 	if g.probe.limit > 0 {
 		if time.Since(g.probe.begun) < probeTime {
 			return g.probe.limit
@@ -96,20 +96,20 @@ func (g *gradient) places() int {
 	return int(g.limit)
 }
 
-// sample takes a time, and how many requests were under way, and how many of these
-// still had no first byte.
+// sample adds a time to first token, with the number of requests in flight and the number of
+// these without a first byte.
 func (g *gradient) sample(d time.Duration, inflight, silent int) {
 	now := time.Now()
 	s := d.Seconds()
 	start := now.Add(-d)
-	if g.places(); g.probe.limit > 0 {
+	if g.slots(); g.probe.limit > 0 {
 		if !start.Before(g.probe.begun) {
 			g.measured(s)
 		}
 		return
 	}
 	if start.Before(g.jumped) {
-		return // it tells of the limit before
+		return // it belongs to the limit before
 	}
 	if g.n == 0 {
 		g.begun = now
@@ -125,12 +125,12 @@ func (g *gradient) sample(d time.Duration, inflight, silent int) {
 	}
 }
 
-// moved reports whether the limit is another one than when what is usual was measured.
+// moved reports whether the limit has changed much since the last probe.
 func (g *gradient) moved() bool {
 	return g.limit <= lowered*g.highest || !g.grew && g.limit*lowered >= g.known
 }
 
-// measured takes a time of a probe.
+// measured adds a sample of a probe.
 func (g *gradient) measured(s float64) {
 	g.probe.sum += s
 	if g.probe.n++; g.probe.n >= probeSamples {
@@ -138,24 +138,24 @@ func (g *gradient) measured(s float64) {
 	}
 }
 
-// conclude ends the probe, and says anew what is usual.
+// conclude ends the probe and sets the usual time.
 func (g *gradient) conclude() {
 	s := g.probe.sum / max(float64(g.probe.n), 1)
-	again := probeAfter
+	next := probeAfter
 	switch {
-	case g.probe.n < probeSamples/3: // the load is gone, or requests last for long
+	case g.probe.n < probeSamples/3: // the load is gone, or requests are long
 	case g.count <= 1:
 		g.long = s
-	case g.moved(): // and this is not what made it faster or slower: it is the server
+	case g.moved(): // the server became faster or slower, not the queue
 		g.long = min(s, probeJump*g.long)
-		again = probeSoon
+		next = probeSoon
 	default:
 		g.long += (min(s, probeRise*g.long) - g.long) / 2
 	}
-	g.probe, g.full, g.known, g.highest = probe{}, probeAfter-again, g.limit, g.limit
+	g.probe, g.full, g.known, g.highest = probe{}, probeAfter-next, g.limit, g.limit
 }
 
-// usual moves the long average: a plain mean at first, then exponential.
+// usual updates the long average: a plain mean at first, then exponential.
 func (g *gradient) usual(s float64, full bool) {
 	g.count++
 	weight := 2.0 / (longWindow + 1)
@@ -168,11 +168,11 @@ func (g *gradient) usual(s float64, full bool) {
 	g.long += (s - g.long) * weight
 }
 
-// step moves the limit, after a window with this mean and so many samples a second.
+// step updates the limit after a window with this mean time and rate of samples per second.
 func (g *gradient) step(short, rate float64) {
 	full := g.peak >= int(g.limit)
 	g.usual(short, full)
-	if g.long/short > 2 { // after a long time of load, what is usual should not stay high
+	if g.long/short > 2 { // after a long load the usual time should not stay high
 		g.long *= 0.95
 	}
 	if full {
@@ -184,7 +184,7 @@ func (g *gradient) step(short, rate float64) {
 		g.highest = max(g.highest, g.limit)
 	}
 	if float64(g.peak) < g.limit/2 || full && g.count == 1 {
-		return // the limit was not what kept the load low, or what is usual is not known
+		return // the limit did not bound the load, or the usual time is unknown
 	}
 	before := g.limit
 	g.limit = min(max(g.next(short, rate), float64(g.cfg.Min)), float64(g.cfg.Max))
@@ -193,7 +193,7 @@ func (g *gradient) step(short, rate float64) {
 	}
 }
 
-// next is the limit after such a window.
+// next returns the limit after such a window.
 func (g *gradient) next(short, rate float64) float64 {
 	slope := g.cfg.Tolerance * g.long / short
 	grew := g.grew
@@ -210,7 +210,7 @@ func (g *gradient) next(short, rate float64) float64 {
 	case slope < 1 && grew:
 		g.patience = min(max(2*g.patience, goodWindows), probeAfter)
 		return g.limit / growth
-	case slope < 0.5: // as many as wait for too long
+	case slope < 0.5: // by the requests that wait for too long
 		g.patience = goodWindows
 		return max(g.limit-rate*(short-g.cfg.Tolerance*g.long), g.limit/2)
 	}

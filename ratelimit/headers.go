@@ -8,25 +8,24 @@ import (
 	"time"
 )
 
-// remembered is how many counts of what remains have their headers kept ready.
-const remembered = 1024
+// cachedStates is the number of remaining counts whose headers are cached.
+const cachedStates = 1024
 
-// headers tell clients of a limit: RateLimit-Policy and RateLimit as in
-// draft-ietf-httpapi-ratelimit-headers-10, and x-ratelimit-* as the OpenAI API
-// has them.
+// headers are the response headers of a limit: RateLimit-Policy and RateLimit as in
+// draft-ietf-httpapi-ratelimit-headers-10, and x-ratelimit-* as in the OpenAI API.
 type headers struct {
 	policy, quota []string
-	ready         *[remembered]atomic.Pointer[state]
+	ready         *[cachedStates]atomic.Pointer[state]
 }
 
-// state is what there is to say when so much remains.
+// state is the header values for a remaining count.
 type state struct {
 	limit            []string // for RateLimit
 	remaining, reset []string // for x-ratelimit-*
 }
 
-// newHeaders renders what does not change. The quota is what fits into the
-// bucket, and the window the time in which it fills.
+// newHeaders renders the constant values. The quota is the size of the bucket, and the window
+// the time in which it fills.
 func newHeaders(l *Limit) headers {
 	quota := strconv.FormatInt(max(l.Burst, l.Budget), 10)
 	policy := `"` + l.Name + `";q=` + quota
@@ -36,11 +35,11 @@ func newHeaders(l *Limit) headers {
 	case l.Period == Day:
 		policy += ";w=86400"
 	}
-	return headers{policy: []string{policy}, quota: []string{quota}, ready: new([remembered]atomic.Pointer[state])}
+	return headers{policy: []string{policy}, quota: []string{quota}, ready: new([cachedStates]atomic.Pointer[state])}
 }
 
-// setHeaders tells of every limit that was asked in RateLimit, and in x-ratelimit-*
-// of the one that refused, or is nearest to its end.
+// setHeaders sets RateLimit for every limit that was checked, and x-ratelimit-* for the one
+// that refused, or has the least left.
 func setHeaders(h http.Header, unit string, one *call) {
 	refused, least := refusal(one.charges), math.Inf(1)
 	var tightest *limit
@@ -68,8 +67,8 @@ func setHeaders(h http.Header, unit string, one *call) {
 	h[names[0]], h[names[1]], h[names[2]] = tightest.quota, state.remaining, state.reset
 }
 
-// add adds values that are shared by many requests. Their slices are full, so
-// that append copies them.
+// add adds values that many requests share. Their slices are full, so that append copies
+// them.
 func add(h http.Header, name string, values []string) {
 	if old, ok := h[name]; ok {
 		values = append(old, values...)
@@ -77,15 +76,15 @@ func add(h http.Header, name string, values []string) {
 	h[name] = values
 }
 
-// state renders, or finds, what to say of a charge. Of a rate that has not
-// refused, it depends only on how much remains.
+// state returns the header values of a charge. For a rate that has not refused they depend
+// only on the remaining count, and are cached.
 func (l *limit) state(c *Charge) *state {
 	left := max(int64(c.Left), 0)
 	wait := c.Wait
 	if wait == 0 {
 		wait = c.full(left)
 	}
-	if c.Wait > 0 || !c.Ends.IsZero() || left >= remembered {
+	if c.Wait > 0 || !c.Ends.IsZero() || left >= cachedStates {
 		return l.render(left, wait)
 	}
 	s := l.ready[left].Load()
@@ -96,7 +95,7 @@ func (l *limit) state(c *Charge) *state {
 	return s
 }
 
-// full is the time until the bucket is full again.
+// full returns the time until the bucket is full again.
 func (c *Charge) full(left int64) time.Duration {
 	if !c.Ends.IsZero() {
 		return max(time.Until(c.Ends), 0)
@@ -117,7 +116,7 @@ func (l *limit) render(left int64, wait time.Duration) *state {
 	return &state{limit: []string{item}, remaining: []string{n}, reset: []string{wait.Round(time.Millisecond).String()}}
 }
 
-// roundUp is a time in whole seconds, so that nobody comes early.
+// roundUp returns d in whole seconds, rounded up so that clients do not retry early.
 func roundUp(d time.Duration) string {
 	if d <= 0 {
 		return "0"

@@ -11,32 +11,32 @@ import (
 )
 
 var (
-	// ErrSkip is what a key function returns for requests that its limit is not
-	// for. Every other error refuses the request.
+	// ErrSkip is returned by a key function when its limit does not apply to the request.
+	// Every other error refuses the request.
 	ErrSkip = errors.New("ratelimit: the limit does not apply")
-	// ErrNoKey: a request says nothing of what a limit goes by. It is refused
-	// (closed).
+	// ErrNoKey is returned when a request has no key for a limit. It is refused (closed)
+	// with 400.
 	ErrNoKey = errors.New("ratelimit: no key")
 )
 
-// maxKey is the longest part of a request, in bytes, that a key is made of.
+// maxKey bounds the value of a header that is a key, in bytes.
 const maxKey = 512
 
-// Global is a key function for a limit that all requests share.
+// Global is the key function of a limit that all requests share.
 func Global(*gin.Context) (string, error) { return "*", nil }
 
-// ByIP is a key function: the address of the peer, of IPv6 its /64. Behind a
-// reverse proxy every peer is that proxy: use [ByAddr] there.
+// ByIP is a key function that returns the peer's IPv4 address, or the /64 of its IPv6
+// address. Behind a reverse proxy, where that proxy is the peer, use [ByAddr] instead.
 func ByIP(c *gin.Context) (string, error) { return byPeer(c) }
 
-// ByAddr is ByIP for an address found otherwise: [auth.IPFilter.ClientIP] is
-// such a function, which believes X-Forwarded-For from the proxies it trusts.
-// Gin's ClientIP is not: it believes everybody unless told otherwise.
+// ByAddr is ByIP for the address that a function returns, as auth.IPFilter.ClientIP, which
+// uses X-Forwarded-For from trusted proxies only. Do not use Gin's ClientIP, which trusts
+// every peer by default.
 func ByAddr(of func(*http.Request) (netip.Addr, error)) func(*gin.Context) (string, error) {
 	return func(c *gin.Context) (string, error) {
 		addr, err := of(c.Request)
 		if err != nil {
-			return "", noKey("The client's address can't be told.", err)
+			return "", noKey("The client's address is unknown.", err)
 		}
 		return network(addr), nil
 	}
@@ -45,12 +45,12 @@ func ByAddr(of func(*http.Request) (netip.Addr, error)) func(*gin.Context) (stri
 func byPeer(c *gin.Context) (string, error) {
 	peer, err := netip.ParseAddrPort(c.Request.RemoteAddr)
 	if err != nil {
-		return "", noKey("The client's address can't be told.", nil)
+		return "", noKey("The client's address is unknown.", nil)
 	}
 	return network(peer.Addr()), nil
 }
 
-// network is what one subscriber has: an IPv4 address or a /64 of IPv6.
+// network returns the network of one subscriber: an IPv4 address or a /64 of IPv6.
 func network(addr netip.Addr) string {
 	addr = addr.Unmap().WithZone("")
 	if addr.Is4() {
@@ -63,9 +63,9 @@ func network(addr netip.Addr) string {
 	return p.String()
 }
 
-// ByHeader returns a key function that goes by a header. Whoever can change the
-// header can change the limit: use it for what a trusted part of the system sets.
-// Requests without it, or with several, are refused.
+// ByHeader returns a key function that returns the value of a header. Use it only for headers
+// that a trusted component sets, as a client that sets it escapes its limit. Requests without
+// the header, or with several, are refused.
 func ByHeader(name string) func(*gin.Context) (string, error) {
 	name = http.CanonicalHeaderKey(name)
 	return func(c *gin.Context) (string, error) {
@@ -77,8 +77,8 @@ func ByHeader(name string) func(*gin.Context) (string, error) {
 	}
 }
 
-// Join returns a key function that goes by all of several: one bucket for each
-// combination. When one of them says [ErrSkip], so does Join.
+// Join returns a key function that combines several keys: each combination has its own
+// bucket. If one of them returns [ErrSkip], so does the joined function.
 func Join(keys ...func(*gin.Context) (string, error)) func(*gin.Context) (string, error) {
 	return func(c *gin.Context) (string, error) {
 		parts := make([]string, len(keys))
@@ -96,7 +96,7 @@ func Join(keys ...func(*gin.Context) (string, error)) func(*gin.Context) (string
 	}
 }
 
-// escape keeps joined parts apart: ("a,b", "c") is not ("a", "b,c").
+// escape makes joined parts unambiguous: ("a,b", "c") is not ("a", "b,c").
 var escape = strings.NewReplacer(",", `\,`, `\`, `\\`) //nolint:gochecknoglobals // never changes
 
 func noKey(message string, err error) error {

@@ -10,26 +10,25 @@ import (
 )
 
 const (
-	// leaseLife is how long what was borrowed may lie unused, in times of what it
-	// was meant for. What is left then is lost: never is more spent than was taken.
+	// leaseLife is the validity of leased tokens, in multiples of Config.Lease. Tokens left
+	// after it are lost, so that the limit is never exceeded.
 	leaseLife = 5
 	shortLife = 100 * time.Millisecond
-	// A refusal by the store is believed for shortRefusal at least, but for no more
-	// than half the time in which the bucket fills, and for longRefusal at most:
-	// somebody may empty the store or raise the limit.
+	// A refusal by the store is valid for at least shortRefusal, but not for more than half
+	// the time in which the bucket fills, and for at most longRefusal, as the store may be
+	// cleared or the limit raised.
 	shortRefusal = 25 * time.Millisecond
 	longRefusal  = time.Second
-	// demandWindow is the time over which demand is averaged.
+	// demandWindow is the averaging time of the demand.
 	demandWindow = time.Second
 )
 
-// leases stands in front of a shared store, so that few requests wait for it:
-// a replica borrows as much as it is likely to need soon, and pays from that. What
-// is borrowed is gone from the shared bucket, so that all replicas together never
-// pass the limit. It is safe for concurrent use.
+// leases is a store in front of a shared store, so that few requests wait for it: a replica
+// leases the tokens that it is likely to need soon, and pays from these. Leased tokens are
+// taken from the shared bucket, so that all replicas together never exceed the limit. It is
+// safe for concurrent use.
 //
-// The idea is that of Doorman (github.com/youtube/doorman), with counts in place of
-// rates.
+// The idea is that of Doorman (github.com/youtube/doorman), with counts instead of rates.
 type leases struct {
 	store    Store
 	ahead    time.Duration
@@ -37,30 +36,30 @@ type leases struct {
 	accounts *simplelru.LRU[id, *account]
 }
 
-// account is what this replica has of a bucket.
+// account is this replica's leased tokens of a bucket.
 type account struct {
 	balance int64
-	until   time.Time // the balance is void after it
-	left    float64   // in the bucket, as the store said last
+	until   time.Time // end of the balance's validity
+	left    float64   // in the bucket, when the store was last called
 
-	demand  float64 // in a window
+	demand  float64 // in demandWindow
 	counted time.Time
 
 	refusedAt, refusedUntil time.Time
-	wait                    time.Duration // as the store said at refusedAt
+	wait                    time.Duration // as the store returned it at refusedAt
 
-	loan *loan // under way
+	loan *loan // in flight
 }
 
-// loan is a call of the store for some accounts. Others may wait for it.
+// loan is a call of the store for some accounts. Other requests may wait for it.
 type loan struct {
-	asks []Charge
-	done chan struct{}
+	charges []Charge
+	done    chan struct{}
 }
 
 func newLeases(store Store, ahead time.Duration) *leases {
 	l := &leases{store: store, ahead: ahead}
-	l.accounts, _ = simplelru.NewLRU[id, *account](DefaultKeys, nil) // fails only for a size below 1
+	l.accounts, _ = simplelru.NewLRU[id, *account](defaultKeys, nil) // fails only for a size below 1
 	return l
 }
 
@@ -70,8 +69,8 @@ func (l *leases) Take(ctx context.Context, charges []Charge) error {
 		mine, theirs := l.pay(charges, first)
 		switch {
 		case mine != nil:
-			// Others wait for it: it is not given up when this client leaves. The store
-			// has a time limit of its own.
+			// Other requests wait for it, so a client disconnect does not cancel it. The
+			// store has its own timeout.
 			if err := l.borrow(context.WithoutCancel(ctx), mine); err != nil {
 				return err
 			}
@@ -87,9 +86,9 @@ func (l *leases) Take(ctx context.Context, charges []Charge) error {
 	}
 }
 
-// pay takes all charges from the accounts or, as the store did before, refuses
-// them. When some accounts are short it does neither, and returns a loan to make
-// for them, or one by somebody else to wait for.
+// pay takes all charges from the accounts, or refuses them while a refusal of the store is
+// valid. If accounts are short it does neither, and returns a loan to make for them, or one
+// of another request to wait for.
 func (l *leases) pay(charges []Charge, first bool) (mine, theirs *loan) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,8 +124,7 @@ func (l *leases) pay(charges []Charge, first bool) (mine, theirs *loan) {
 	return nil, nil
 }
 
-// Settle implements Store, for what was taken and not used: it is the replica's own
-// until its time is over.
+// Settle implements Store, for tokens that were taken and not used: they stay in the account.
 func (l *leases) Settle(_ context.Context, settlements []Settlement) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -146,14 +144,14 @@ func (l *leases) account(b *Bucket) *account {
 	return a
 }
 
-// count notes demand; it fades with time.
+// count adds to the demand, which decays with time.
 func (a *account) count(now time.Time, cost int64) {
 	a.demand = a.demand*math.Exp(-float64(now.Sub(a.counted))/float64(demandWindow)) + float64(cost)
 	a.counted = now
 }
 
-// look fills in what the account says of a charge, and reports whether it can
-// pay, or knows that the store would not.
+// look fills in a charge from the account, and reports whether the account can pay it, or
+// knows that the store would refuse.
 func (a *account) look(c *Charge, now time.Time) bool {
 	if now.After(a.until) {
 		a.balance = 0
@@ -163,7 +161,7 @@ func (a *account) look(c *Charge, now time.Time) bool {
 		return true
 	}
 	if now.Before(a.refusedUntil) {
-		c.Wait = max(a.wait-now.Sub(a.refusedAt), a.refusedUntil.Sub(now)) // it is not asked before
+		c.Wait = max(a.wait-now.Sub(a.refusedAt), a.refusedUntil.Sub(now)) // the store is not called before
 		return true
 	}
 	return false
@@ -179,31 +177,31 @@ func (l *leases) loan(charges []Charge) *loan {
 			continue
 		}
 		a.loan = out
-		ask := Charge{Bucket: c.Bucket, Cost: c.Cost}
-		if c.Rate > 0 { // what is lost of a budget does not come back
-			ask.UpTo = int64(a.demand * float64(l.ahead) / float64(demandWindow))
+		need := Charge{Bucket: c.Bucket, Cost: c.Cost}
+		if c.Rate > 0 { // lost tokens of a budget do not come back
+			need.UpTo = int64(a.demand * float64(l.ahead) / float64(demandWindow))
 		}
-		out.asks = append(out.asks, ask)
+		out.charges = append(out.charges, need)
 	}
 	return out
 }
 
-// borrow carries a loan out.
+// borrow executes a loan.
 func (l *leases) borrow(ctx context.Context, out *loan) (err error) {
-	err = ErrUnavailable // of a store that panics
+	err = ErrUnavailable // if the store panics
 	defer func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		for i := range out.asks {
-			l.account(&out.asks[i].Bucket).close(out, &out.asks[i], err, l.ahead)
+		for i := range out.charges {
+			l.account(&out.charges[i].Bucket).close(out, &out.charges[i], err, l.ahead)
 		}
 		close(out.done)
 	}()
-	return l.store.Take(ctx, out.asks)
+	return l.store.Take(ctx, out.charges)
 }
 
-// close notes how a loan ended.
-func (a *account) close(out *loan, ask *Charge, err error, ahead time.Duration) {
+// close records the result of a loan.
+func (a *account) close(out *loan, c *Charge, err error, ahead time.Duration) {
 	if a.loan == out {
 		a.loan = nil
 	}
@@ -211,29 +209,29 @@ func (a *account) close(out *loan, ask *Charge, err error, ahead time.Duration) 
 		return
 	}
 	now := time.Now()
-	a.left = ask.Left
+	a.left = c.Left
 	switch {
-	case ask.Granted > 0:
-		a.balance += ask.Granted
+	case c.Granted > 0:
+		a.balance += c.Granted
 		a.until = now.Add(max(leaseLife*ahead, shortLife))
-		if need := ask.need(); ask.Left < need { // the next one would be refused
-			a.refuse(ask, now, ask.until(now, ask.Left, need))
+		if need := c.need(); c.Left < need { // the next request would be refused
+			a.refuse(c, now, c.until(now, c.Left, need))
 		}
-	case ask.Wait > 0:
-		a.refuse(ask, now, ask.Wait)
+	case c.Wait > 0:
+		a.refuse(c, now, c.Wait)
 	}
 }
 
-func (a *account) refuse(ask *Charge, now time.Time, wait time.Duration) {
+func (a *account) refuse(c *Charge, now time.Time, wait time.Duration) {
 	a.refusedAt, a.wait = now, wait
-	a.refusedUntil = now.Add(believe(ask, wait))
+	a.refusedUntil = now.Add(believe(c, wait))
 }
 
-// believe is how long a refusal holds without asking again.
-func believe(ask *Charge, wait time.Duration) time.Duration {
+// believe returns how long a refusal is valid without another call of the store.
+func believe(c *Charge, wait time.Duration) time.Duration {
 	least := shortRefusal
-	if ask.Rate > 0 {
-		least = min(least, seconds(float64(ask.Burst)/ask.Rate/2))
+	if c.Rate > 0 {
+		least = min(least, seconds(float64(c.Burst)/c.Rate/2))
 	}
 	return min(max(wait, least, time.Millisecond), longRefusal)
 }

@@ -10,8 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Period is how long a budget lasts. Periods begin at midnight UTC, months on
-// the first.
+// Period is the period of a budget. Periods begin at midnight UTC, months on the first.
 type Period int
 
 // The periods.
@@ -22,33 +21,32 @@ const (
 	Month
 )
 
-// Limit is a bucket for each key. Either Rate, with Burst, or Budget, with
-// Period, is required.
+// Limit configures one bucket per key. Either Rate, with Burst, or Budget, with Period, is
+// required.
 type Limit struct {
-	// Name tells it apart from others, in headers, events and stores: letters,
-	// digits, "_", "-", ".". Required when there are several; default "requests", or
-	// "tokens".
+	// Name identifies the limit in headers, events and stores: letters, digits, "_", "-",
+	// ".". Required for several limits. Default: "requests", or "tokens" in a Tokens.
 	Name string
-	// Key says whose bucket a request takes from, as [ByIP] or auth.Subject. An
-	// error refuses the request, but for [ErrSkip]. Required; [Global] is for one
-	// bucket for all.
+	// Key returns the key of the bucket that a request takes from, as [ByIP] or
+	// auth.Subject. An error other than [ErrSkip] refuses the request. Required; use
+	// [Global] for a single bucket.
 	Key func(*gin.Context) (string, error)
-	// Rate is how fast the bucket refills, as in Per(100, time.Minute).
+	// Rate is the refill rate per second, as in Per(100, time.Minute).
 	Rate Rate
-	// Burst is how many can be had at once. Default: what comes back in a second, of
-	// tokens in ten; at least 1.
+	// Burst is the size of the bucket. Default: the refill of one second, of ten seconds
+	// in a Tokens; at least 1.
 	Burst int64
-	// Budget is how many can be had in a Period.
+	// Budget is the number of requests or tokens per Period.
 	Budget int64
-	// Period is Day or Month.
+	// Period is Day or Month. Required with Budget.
 	Period Period
 }
 
-// Rate is a number of requests, or of tokens, per second. [Per] makes one with another unit.
+// Rate is a number of requests or tokens per second. Use [Per] for another unit.
 type Rate float64
 
-// Per returns the rate of n requests or tokens in each period d, as in Per(100, time.Minute).
-// A period that is not positive makes an invalid rate, which New refuses.
+// Per returns the rate of n requests or tokens per period d, as in Per(100, time.Minute). With
+// a period that is not positive the rate is invalid, and New returns an error.
 func Per(n float64, d time.Duration) Rate {
 	if d <= 0 {
 		return -1
@@ -56,7 +54,7 @@ func Per(n float64, d time.Duration) Rate {
 	return Rate(n / d.Seconds())
 }
 
-// allLimits are the limits of a config that may have one in short.
+// allLimits returns the limits of a config, which may have the short form.
 func allLimits(several []Limit, one Limit) ([]Limit, error) {
 	short := one.Key != nil || one.Rate != 0 || one.Burst != 0
 	switch {
@@ -68,21 +66,21 @@ func allLimits(several []Limit, one Limit) ([]Limit, error) {
 	return several, nil
 }
 
-// defaults differ between requests and tokens.
+// defaults are the defaults that differ between requests and tokens.
 type defaults struct {
-	config  string // the config's type, for faults
+	config  string // the type of the config, for faults
 	name    string
-	seconds float64 // that a burst lasts
+	seconds float64 // of refill in a default burst
 }
 
-// limit is a Limit that was checked, with the headers that tell of it.
+// limit is a checked Limit with its headers.
 type limit struct {
 	Limit
 	headers
 }
 
-// compile checks limits, or the one of the short form, and fills in defaults. The error
-// joins every fault, named as the caller wrote it.
+// compile checks the limits, or the one of the short form, and sets defaults. The error joins
+// every fault, named as the caller wrote it.
 func compile(several []Limit, one Limit, def defaults) ([]*limit, error) {
 	limits, err := allLimits(several, one)
 	faults := []error{err}
@@ -116,7 +114,7 @@ func (l *Limit) faults() (faults []string) {
 		faults = append(faults, fmt.Sprintf("Name: %q must be 1 to 64 letters, digits, _, - or .", l.Name))
 	}
 	if l.Key == nil {
-		faults = append(faults, "Key is required; use Global for a bucket that all share")
+		faults = append(faults, "Key is required; use Global for a single bucket")
 	}
 	switch {
 	case l.Budget == 0 && l.Period == 0:
@@ -141,7 +139,7 @@ const nameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 // maxCount keeps counts exact in a float64, and in a Lua number.
 const maxCount = 1 << 50
 
-// bucket is the bucket of a key now.
+// bucket returns the present bucket of a key.
 func (l *Limit) bucket(key string, now time.Time) Bucket {
 	b := Bucket{Limit: l.Name, Key: key, Rate: float64(l.Rate), Burst: l.Burst}
 	if l.Budget > 0 {
@@ -150,7 +148,7 @@ func (l *Limit) bucket(key string, now time.Time) Bucket {
 	return b
 }
 
-// end is when the period that now is in ends.
+// end returns the end of the period that contains now.
 func (p Period) end(now time.Time) time.Time {
 	y, m, d := now.UTC().Date()
 	if p == Month {

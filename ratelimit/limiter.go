@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,35 +14,35 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// ErrLimited: a limit is reached. Answered with 429.
+// ErrLimited is returned when a limit is reached. Its status is 429.
 var ErrLimited = errors.New("ratelimit: limit reached")
 
-// Config describes a Limiter. Either Key and Rate, or Limits, are required.
+// Config configures a Limiter. Either Key and Rate, or Limits, are required.
 type Config struct {
-	// Key, Rate and Burst are short for one Limit of that kind.
+	// Key, Rate and Burst are the short form of a single Limit.
 	Key   func(*gin.Context) (string, error)
 	Rate  Rate
 	Burst int64
-	// Limits are taken from all together: a request that one of them refuses costs
-	// nothing in the others.
+	// Limits apply together: a request that one of them refuses costs nothing in the
+	// others.
 	Limits []Limit
-	// Store keeps the buckets. A [Shared] goes on when the store behind it is down; any
-	// other one that fails refuses (closed). Default: a [Memory] of its own.
+	// Store keeps the buckets. While any store but a [Shared] is down, requests are
+	// refused (closed). Default: a [Memory] of its own.
 	Store Store
-	// Lease is for how long ahead rates are borrowed from a Store other than a Memory,
-	// so that few requests wait for it. Default 100 ms; negative: every request asks.
+	// Lease is the time for which tokens are leased from a Store other than a Memory, so
+	// that few requests wait for it. Default: 100 ms; negative: every request calls Store.
 	Lease time.Duration
-	// Wait lets requests wait for their turn. Default: they are refused at once.
+	// Wait queues requests over the limit. Default: they are refused at once.
 	Wait Wait
-	// Shadow counts and tells whom it would refuse, and refuses nobody: to try limits out
-	// before they hold. It shows no headers, and does not go with Wait. Default false.
+	// Shadow is shadow mode (dry run): refusals are reported as WouldRefuse, and the
+	// requests are let in, without headers. It excludes Wait. Default: false.
 	Shadow bool
-	// HideHeaders leaves RateLimit and x-ratelimit-* out of answers; Retry-After
-	// remains. Default false.
+	// HideHeaders omits RateLimit and x-ratelimit-* from responses; Retry-After remains.
+	// Default: false.
 	HideHeaders bool
-	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	// ErrorHandler responds to refused requests. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
-	// OnEvent is told of every decision. Optional.
+	// OnEvent is called with every decision. Optional.
 	OnEvent func(context.Context, Event)
 }
 
@@ -50,11 +51,11 @@ type Limiter struct {
 	cfg    Config
 	limits []*limit
 	store  Store
-	queue  *queue // nil: nobody waits
+	queue  *queue // nil: no request waits
 	calls  sync.Pool
 }
 
-// call is what one request takes, in memory that is used again.
+// call is the charges of one request, in pooled memory.
 type call struct {
 	charges []Charge
 	limits  []*limit // of the charges
@@ -75,7 +76,7 @@ func New(cfg Config) (*Limiter, error) {
 		return nil, err
 	}
 	if _, ok := store.(*Memory); !ok && cfg.Lease >= 0 {
-		store = newLeases(store, orDefault(cfg.Lease, 100*time.Millisecond))
+		store = newLeases(store, cmp.Or(cfg.Lease, 100*time.Millisecond))
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
@@ -95,15 +96,7 @@ func orMemory(store Store) (Store, error) {
 	return store, nil
 }
 
-func orDefault[T comparable](v, def T) T {
-	var zero T
-	if v == zero {
-		return def
-	}
-	return v
-}
-
-// Middleware is New and [Limiter.Middleware] in one. It panics on a bad Config.
+// Middleware combines New and [Limiter.Middleware]. It panics on an invalid Config.
 func Middleware(cfg Config) gin.HandlerFunc {
 	l, err := New(cfg)
 	if err != nil {
@@ -112,11 +105,11 @@ func Middleware(cfg Config) gin.HandlerFunc {
 	return l.Middleware()
 }
 
-// Middleware returns the handler that lets requests in, or refuses them.
+// Middleware returns the handler that lets requests in or refuses them.
 func (l *Limiter) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		if err := l.handle(c); err != nil {
-			c.Abort() // whatever the handler does
+			c.Abort() // whatever ErrorHandler does
 			l.cfg.ErrorHandler(c, err)
 		}
 	}
@@ -141,7 +134,7 @@ func (l *Limiter) handle(c *gin.Context) error {
 	return nil
 }
 
-// refused tells of a refusal, and returns its error: none in the shadow.
+// refused reports a refusal and returns its error: nil in shadow mode.
 func (l *Limiter) refused(ctx context.Context, e Event) error {
 	if l.cfg.Shadow {
 		e.Kind = WouldRefuse
@@ -153,7 +146,7 @@ func (l *Limiter) refused(ctx context.Context, e Event) error {
 	return e.Err
 }
 
-// take takes at once, or after a wait. A refusal stands in the charges.
+// take takes the charges, at once or after a wait. It records a refusal in the charges.
 func (l *Limiter) take(c *gin.Context, one *call) (waited time.Duration, err error) {
 	if err := one.fill(c, l.limits, 1); err != nil || len(one.charges) == 0 {
 		return 0, err
@@ -175,7 +168,7 @@ func (l *Limiter) notify(ctx context.Context, e Event) {
 	}
 }
 
-// fill makes a charge for each limit that applies.
+// fill creates a charge for each limit that applies.
 func (one *call) fill(c *gin.Context, limits []*limit, cost int64) error {
 	one.charges, one.limits = one.charges[:0], one.limits[:0]
 	now := time.Now()
@@ -195,8 +188,8 @@ func (one *call) fill(c *gin.Context, limits []*limit, cost int64) error {
 	return nil
 }
 
-// refuse is the answer to a request over the limit. Types and codes are those of
-// the OpenAI API.
+// refuse returns the error of a request over the limit. Types and codes are those of the
+// OpenAI API.
 func (l *limit) refuse(c *Charge, unit string) error {
 	e := &apierror.Error{
 		Status: http.StatusTooManyRequests, Type: unit, Code: "rate_limit_exceeded", RetryAfter: c.Wait,
@@ -211,7 +204,7 @@ func (l *limit) refuse(c *Charge, unit string) error {
 	return e
 }
 
-// unavailable is the answer when limits can't be checked.
+// unavailable returns the error of a request that can't be checked.
 func unavailable(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*apierror.Error](err); ok || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())

@@ -23,17 +23,17 @@ func TestBurstAndRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 2, Burst: 10}).Middleware())
-		assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "a", 100), "a burst pierces no further than Burst")
-		assert.Equal(t, map[int]int{200: 10}, count(h, "b", 10), "others have their own")
+		assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "a", 100), "no more than Burst at once")
+		assert.Equal(t, map[int]int{200: 10}, count(h, "b", 10), "another key has its own bucket")
 		time.Sleep(499 * time.Millisecond)
-		w := ask(h, "a")
+		w := get(h, "a")
 		assert.Equal(t, http.StatusTooManyRequests, w.Code)
 		assert.Equal(t, "1", w.Header().Get("Retry-After"))
 		assert.Equal(t, "1", w.Header().Get("Retry-After-Ms"))
 		assert.Equal(t, "true", w.Header().Get("X-Should-Retry"))
 		assert.Contains(t, w.Body.String(), `"code":"rate_limit_exceeded"`)
 		time.Sleep(time.Millisecond)
-		assert.Equal(t, map[int]int{200: 1, 429: 1}, count(h, "a", 2), "the Retry-After was honest")
+		assert.Equal(t, map[int]int{200: 1, 429: 1}, count(h, "a", 2), "Retry-After was correct")
 		time.Sleep(time.Hour)
 		assert.Equal(t, map[int]int{200: 10, 429: 1}, count(h, "a", 11), "it fills up to Burst")
 	})
@@ -49,9 +49,9 @@ func TestSeveralLimits(t *testing.T) {
 			{Name: "all", Key: ratelimit.Global, Rate: 0.001, Burst: 5},
 		}}).Middleware())
 		assert.Equal(t, map[int]int{200: 2, 429: 8}, count(h, "a", 10))
-		assert.Equal(t, map[int]int{200: 2, 429: 8}, count(h, "b", 10), "the refused ones cost nothing in all")
+		assert.Equal(t, map[int]int{200: 2, 429: 8}, count(h, "b", 10), "refused requests cost nothing in the shared limit")
 		assert.Equal(t, map[int]int{200: 1, 429: 9}, count(h, "c", 10))
-		w := ask(h, "c")
+		w := get(h, "c")
 		assert.Contains(t, w.Body.String(), `The limit \"all\" is reached.`)
 		assert.Equal(t, []string{`"user";q=2;w=2`, `"tenant";q=100;w=100`, `"all";q=5;w=5000`}, w.Header()["Ratelimit-Policy"])
 		assert.Equal(t, []string{`"user";r=1;t=1`, `"tenant";r=99;t=1`, `"all";r=0;t=1000`}, w.Header()["Ratelimit"])
@@ -66,7 +66,7 @@ func TestHeaders(t *testing.T) {
 		cfg := ratelimit.Config{Limits: []ratelimit.Limit{{Name: "rpm", Key: byUser, Rate: ratelimit.Per(60, time.Minute), Burst: 60}}}
 		h := app(limiter(t, cfg).Middleware())
 		for i, want := range []string{"59", "58", "57"} {
-			w := ask(h, "a")
+			w := get(h, "a")
 			assert.Equal(t, `"rpm";q=60;w=60`, w.Header().Get("Ratelimit-Policy"))
 			assert.Equal(t, fmt.Sprintf(`"rpm";r=%s;t=%d`, want, i+1), w.Header().Get("Ratelimit"))
 			assert.Equal(t, "60", w.Header().Get("X-Ratelimit-Limit-Requests"))
@@ -75,13 +75,13 @@ func TestHeaders(t *testing.T) {
 			assert.Empty(t, w.Header().Get("Retry-After"))
 		}
 		both := app(limiter(t, cfg).Middleware(), limiter(t, ratelimit.Config{Key: byUser, Rate: 1}).Middleware())
-		assert.Equal(t, []string{`"rpm";r=59;t=1`, `"requests";r=0;t=1`}, ask(both, "a").Header()["Ratelimit"], "two limiters do not hide each other")
-		assert.Equal(t, []string{`"rpm";r=58;t=2`, `"requests";r=0;t=1`}, ask(both, "a").Header()["Ratelimit"])
+		assert.Equal(t, []string{`"rpm";r=59;t=1`, `"requests";r=0;t=1`}, get(both, "a").Header()["Ratelimit"], "both limiters show their headers")
+		assert.Equal(t, []string{`"rpm";r=58;t=2`, `"requests";r=0;t=1`}, get(both, "a").Header()["Ratelimit"])
 		cfg.HideHeaders = true
 		hidden := app(limiter(t, cfg).Middleware())
-		assert.Empty(t, ask(hidden, "a").Header()["Ratelimit"])
+		assert.Empty(t, get(hidden, "a").Header()["Ratelimit"])
 		count(hidden, "a", 59)
-		w := ask(hidden, "a")
+		w := get(hidden, "a")
 		assert.Equal(t, "1", w.Header().Get("Retry-After"))
 		assert.Empty(t, w.Header()["X-Ratelimit-Remaining-Requests"])
 	})
@@ -95,13 +95,13 @@ func TestBudget(t *testing.T) {
 			{Name: "month", Key: byUser, Budget: 5, Period: ratelimit.Month},
 		}}).Middleware())
 		assert.Equal(t, map[int]int{200: 2, 429: 2}, count(h, "a", 4))
-		w := ask(h, "a")
+		w := get(h, "a")
 		assert.Equal(t, "86400", w.Header().Get("Retry-After"))
 		assert.Contains(t, w.Body.String(), `"code":"insufficient_quota"`)
 		assert.Equal(t, []string{`"day";q=2;w=86400`, `"month";q=5`}, w.Header()["Ratelimit-Policy"])
 		assert.Equal(t, []string{`"day";r=0;t=86400`, `"month";r=3;t=2678400`}, w.Header()["Ratelimit"])
 		time.Sleep(24*time.Hour - time.Second)
-		assert.Equal(t, http.StatusTooManyRequests, ask(h, "a").Code)
+		assert.Equal(t, http.StatusTooManyRequests, get(h, "a").Code)
 		time.Sleep(time.Second)
 		assert.Equal(t, map[int]int{200: 2, 429: 1}, count(h, "a", 3), "another day")
 		time.Sleep(24 * time.Hour)
@@ -154,7 +154,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// Without a key nobody gets through; ErrSkip is the only way around a limit.
+// A request without a key is refused; only ErrSkip skips a limit.
 func TestNoKey(t *testing.T) {
 	t.Parallel()
 	key := func(key string, err error) func(*gin.Context) (string, error) {
@@ -166,18 +166,18 @@ func TestNoKey(t *testing.T) {
 	}{
 		"an error":           {key("", errors.New("x")), http.StatusInternalServerError},
 		"an error and a key": {key("k", errors.New("x")), http.StatusInternalServerError},
-		"an answer":          {key("", &apierror.Error{Status: 401}), http.StatusUnauthorized},
+		"an apierror":        {key("", &apierror.Error{Status: 401}), http.StatusUnauthorized},
 		"empty":              {key("", nil), http.StatusBadRequest},
 		"skipped":            {key("", fmt.Errorf("free: %w", ratelimit.ErrSkip)), http.StatusOK},
 	} {
 		h := app(limiter(t, ratelimit.Config{Key: tt.key, Rate: 1, Burst: 1}).Middleware())
 		for range 2 {
-			assert.Equal(t, tt.want, ask(h, "").Code, name)
+			assert.Equal(t, tt.want, get(h, "").Code, name)
 		}
 	}
-	// A handler that forgets to abort lets nobody through.
+	// An ErrorHandler that does not abort lets no request through.
 	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, ErrorHandler: func(c *gin.Context, _ error) { c.Status(http.StatusTeapot) }}).Middleware())
-	w := ask(h, "")
+	w := get(h, "")
 	assert.Equal(t, http.StatusTeapot, w.Code)
 	assert.Empty(t, w.Body.String())
 }
@@ -208,7 +208,7 @@ func TestConfig(t *testing.T) {
 	}
 	_, err := ratelimit.New(ratelimit.Config{Burst: -1, Wait: ratelimit.Wait{Size: -1}})
 	for _, want := range []string{"Key is required", "Rate: 0", "Burst: -1", "Wait.Max"} {
-		require.ErrorContains(t, err, want, "all at once")
+		require.ErrorContains(t, err, want, "all faults at once")
 	}
 	_, err = ratelimit.NewTokens(ratelimit.TokensConfig{Key: byUser, Rate: ratelimit.Per(1, 0)})
 	require.ErrorContains(t, err, "TokensConfig.Rate: -1 must be above 0")
@@ -238,7 +238,7 @@ func TestEvents(t *testing.T) {
 	assert.ErrorIs(t, refused[0].Err, ratelimit.ErrLimited)
 }
 
-// No more buckets are held than configured, and a flood of keys resets nobody's.
+// No more buckets are kept than configured, and a flood of keys resets none of them.
 func TestFloodOfKeys(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -248,18 +248,18 @@ func TestFloodOfKeys(t *testing.T) {
 		passed := count(h, "attacker", 20)[200]
 		for round := range 5 {
 			for i := range 3000 {
-				ask(h, fmt.Sprintf("fresh-%d-%d", round, i))
+				get(h, fmt.Sprintf("fresh-%d-%d", round, i))
 			}
 			passed += count(h, "attacker", 20)[200]
 		}
 		assert.Equal(t, 10, passed)
 		assert.LessOrEqual(t, m.Len(), 1000)
 		time.Sleep(2 * time.Hour)
-		assert.Equal(t, 10, count(h, "newcomer", 20)[200], "full buckets make room")
+		assert.Equal(t, 10, count(h, "newcomer", 20)[200], "full buckets are evicted")
 	})
 }
 
-// Buckets that fill slowly do not keep the others from making room.
+// Buckets that fill slowly do not block the eviction of others.
 func TestSlowBucketsGetASecondChance(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -283,7 +283,7 @@ func TestSlowBucketsGetASecondChance(t *testing.T) {
 	})
 }
 
-// A flood of one limit's keys is not the others'.
+// A flood of keys in one limit does not affect other limits.
 func TestFloodOfOneLimit(t *testing.T) {
 	t.Parallel()
 	m, err := ratelimit.NewMemory(ratelimit.MemoryConfig{Keys: 64})
@@ -291,7 +291,7 @@ func TestFloodOfOneLimit(t *testing.T) {
 	flooded := app(limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "month", Key: byUser, Budget: 10, Period: ratelimit.Month}}, Store: m}).Middleware())
 	other := app(limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "rps", Key: byUser, Rate: 0.001, Burst: 1}}, Store: m}).Middleware())
 	for i := range 1000 {
-		ask(flooded, strconv.Itoa(i))
+		get(flooded, strconv.Itoa(i))
 	}
 	passed := 0
 	for i := range 32 {

@@ -9,7 +9,7 @@ import (
 	"github.com/ginfer/ginfer/internal/body"
 )
 
-// waiter is a request in a line.
+// waiter is a request that waits in a line.
 type waiter struct {
 	tenant   string
 	priority int
@@ -18,10 +18,10 @@ type waiter struct {
 	tag    float64
 	number uint64
 	err    error
-	done   chan struct{} // closed when it waits no longer
+	done   chan struct{} // closed at the end of the wait
 }
 
-// waiter returns the request as one that may wait.
+// waiter returns the waiter of a request.
 func (w *Wait) waiter(c *gin.Context, now time.Time) (out waiter, err error) {
 	out = waiter{deadline: now.Add(w.Max), done: make(chan struct{})}
 	if w.Priority != nil {
@@ -32,18 +32,18 @@ func (w *Wait) waiter(c *gin.Context, now time.Time) (out waiter, err error) {
 			return out, err
 		}
 	}
-	_, err = body.Hold(c) // until a body was read, the server does not see that its client leaves
+	_, err = body.Hold(c) // the server detects a client disconnect only after the body was read
 	return out, err
 }
 
-// line is who waits, in the order of service: by priority, then by start-time fair
-// queuing (Goyal, Vin, Cheng: "Start-time Fair Queuing", SIGCOMM 1996) between
-// tenants, then by arrival. It is guarded by its owner's lock.
+// line is the waiters in order of service: by priority, then by start-time fair queuing
+// (Goyal, Vin, Cheng: "Start-time Fair Queuing", SIGCOMM 1996) between tenants, then by
+// arrival. Its owner's lock guards it.
 type line struct {
 	waiters []*waiter
 	numbers uint64
-	now     map[int]float64      // virtual time of a priority: the tag served last
-	next    map[customer]float64 // tag of the next of a tenant
+	now     map[int]float64      // virtual time by priority: the last tag served
+	next    map[customer]float64 // tag of a tenant's next waiter
 }
 
 // customer is a tenant within a priority.
@@ -56,7 +56,7 @@ func (w *waiter) customer() customer { return customer{w.tenant, w.priority} }
 
 func newLine() line { return line{now: map[int]float64{}, next: map[customer]float64{}} }
 
-// place gives w its tag and returns its place.
+// place assigns w its tag and returns its position.
 func (ln *line) place(w *waiter) int {
 	ln.numbers++
 	w.number = ln.numbers
@@ -76,11 +76,11 @@ func (ln *line) insert(w *waiter, place int) {
 
 func (ln *line) last() *waiter { return ln.waiters[len(ln.waiters)-1] }
 
-// serve takes w out of the line, for it was its turn.
+// serve removes w when it is its turn.
 func (ln *line) serve(w *waiter) {
 	ln.now[w.priority] = max(ln.now[w.priority], w.tag)
 	ln.remove(w)
-	if len(ln.next) > 2*len(ln.waiters)+16 { // of tenants that do not wait
+	if len(ln.next) > 2*len(ln.waiters)+16 { // entries of tenants without waiters
 		for c, tag := range ln.next {
 			if tag <= ln.now[c.priority] {
 				delete(ln.next, c)
@@ -89,7 +89,7 @@ func (ln *line) serve(w *waiter) {
 	}
 }
 
-// leave takes w out without a turn. What its tenant waits for besides moves up.
+// leave removes w without a turn. Its tenant's other waiters move up.
 func (ln *line) leave(w *waiter) {
 	c := w.customer()
 	if ln.next[c]--; ln.next[c] <= ln.now[w.priority] {
@@ -104,8 +104,7 @@ func (ln *line) leave(w *waiter) {
 	slices.SortFunc(ln.waiters, order)
 }
 
-// remove reports whether w was there. When nobody waits, what was served does not
-// matter any more.
+// remove removes w. An empty line forgets what it served.
 func (ln *line) remove(w *waiter) {
 	if i := slices.Index(ln.waiters, w); i >= 0 {
 		ln.waiters = slices.Delete(ln.waiters, i, i+1)

@@ -27,12 +27,12 @@ func app(chain ...gin.HandlerFunc) *gin.Engine {
 	return r
 }
 
-// ask sends a request of a user, who is in the header X-User.
-func ask(h http.Handler, user string) *httptest.ResponseRecorder {
-	return askIn(context.Background(), h, user)
+// get sends a request with the user in the header X-User.
+func get(h http.Handler, user string) *httptest.ResponseRecorder {
+	return getIn(context.Background(), h, user)
 }
 
-func askIn(ctx context.Context, h http.Handler, user string) *httptest.ResponseRecorder {
+func getIn(ctx context.Context, h http.Handler, user string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
 	if user != "" {
 		r.Header.Set("X-User", user)
@@ -42,12 +42,12 @@ func askIn(ctx context.Context, h http.Handler, user string) *httptest.ResponseR
 	return w
 }
 
-// count sends n requests at once and counts the answers by status.
+// count sends n requests at once and counts the responses by status.
 func count(h http.Handler, user string, n int) map[int]int {
 	statuses := make([]int, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		wg.Go(func() { statuses[i] = ask(h, user).Code })
+		wg.Go(func() { statuses[i] = get(h, user).Code })
 	}
 	wg.Wait()
 	out := map[int]int{}
@@ -66,8 +66,8 @@ func limiter(tb testing.TB, cfg ratelimit.Config) *ratelimit.Limiter {
 	return l
 }
 
-// shared is a Memory that several limiters use as if it were far away. It can be
-// down, slow, and counts its calls.
+// shared is a Memory that stands for a remote store of several limiters. It can be down or
+// slow, and counts its calls.
 type shared struct {
 	*ratelimit.Memory
 	mu    sync.Mutex
@@ -127,7 +127,7 @@ func (s *shared) Settle(ctx context.Context, settlements []ratelimit.Settlement)
 
 var errDown = errors.Join(ratelimit.ErrUnavailable, errors.New("connection refused"))
 
-// events collects what it is told.
+// events records events.
 type events struct {
 	mu  sync.Mutex
 	all []ratelimit.Event
@@ -150,7 +150,7 @@ func (e *events) of(kind ratelimit.Kind) (out []ratelimit.Event) {
 	return out
 }
 
-// over is a Shared over a store.
+// over returns a Shared over a store.
 func over(tb testing.TB, store ratelimit.Store, cfg ratelimit.SharedConfig) *ratelimit.Shared {
 	tb.Helper()
 	cfg.Store = store

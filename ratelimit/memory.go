@@ -13,23 +13,22 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// shards is how many locks a Memory has: one bit each of a uint64.
+// shards is the number of locks of a Memory, one bit each in a uint64.
 const shards = 64
 
-// DefaultKeys is how many buckets of a limit a [Memory] holds when it is not told.
-const DefaultKeys = 100_000
+// defaultKeys is the default of MemoryConfig.Keys.
+const defaultKeys = 100_000
 
-// MemoryConfig describes a Memory.
+// MemoryConfig configures a Memory.
 type MemoryConfig struct {
-	// Keys is how many buckets are held of each limit, about 300 bytes each. Default
-	// [DefaultKeys].
+	// Keys is the number of buckets kept per limit, of about 300 bytes each. Default:
+	// 100,000.
 	Keys int
 }
 
-// Memory is a [Store] for one process: a rate.Limiter for each bucket. It is
-// bounded, and nobody gains by that: a bucket is forgotten only when it is full
-// again, so that forgetting changes nothing. While too many are not, new keys of
-// a limit share one bucket (closed): a flood of keys slows newcomers, and opens
+// Memory is a [Store] for one process, with a rate.Limiter per bucket. It is bounded and
+// evicts only full buckets, so that an eviction changes nothing. While too many are not full,
+// new keys of a limit share one bucket (closed): a flood of keys slows new keys, and opens
 // nothing. It is safe for concurrent use.
 type Memory struct {
 	seed   maphash.Seed
@@ -44,7 +43,7 @@ type shard struct {
 	_        [64]byte       // a cache line of its own
 }
 
-// id is a bucket's identity.
+// id identifies a bucket.
 type id struct {
 	limit, key string
 	ends       int64
@@ -58,9 +57,8 @@ func (b *Bucket) id() id {
 	return out
 }
 
-// bucket is a rate.Limiter that can also be in debt and be refunded. The
-// shard's lock guards it, so that its times never run backwards: an old time
-// would mint tokens.
+// bucket is a rate.Limiter that allows debt and refunds. The shard's lock guards it, so that
+// its times never run backwards: an earlier time would mint tokens.
 type bucket struct {
 	limiter *rate.Limiter
 	rate    float64
@@ -74,7 +72,7 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 		return nil, errors.New("ratelimit: MemoryConfig.Keys is negative")
 	}
 	if cfg.Keys == 0 {
-		cfg.Keys = DefaultKeys
+		cfg.Keys = defaultKeys
 	}
 	m := &Memory{seed: maphash.MakeSeed()}
 	for i := range m.shards {
@@ -86,8 +84,8 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 	return m, nil
 }
 
-// Len is how many buckets are held.
-func (m *Memory) Len() int {
+// len returns the number of buckets kept.
+func (m *Memory) len() int {
 	n := 0
 	for i := range m.shards {
 		s := &m.shards[i]
@@ -130,7 +128,7 @@ func (m *Memory) Take(_ context.Context, charges []Charge) error {
 	return nil
 }
 
-// putBack undoes a Take of which a part was refused.
+// putBack undoes a Take that was refused in part.
 func (m *Memory) putBack(charges []Charge, now time.Time) {
 	for i := range charges {
 		c := &charges[i]
@@ -155,14 +153,14 @@ func (m *Memory) Settle(_ context.Context, settlements []Settlement) error {
 	return nil
 }
 
-// set makes a level what it is elsewhere.
+// set sets the level of a bucket.
 func (m *Memory) set(want *Bucket, level float64) {
 	set := uint64(1) << m.index(want)
 	m.lock(set)
 	defer m.unlock(set)
 	now := time.Now()
 	b := m.sized(want, now)
-	b.add(now, int64(math.Floor(level-b.limiter.TokensAt(now)))) // down: a part of a token is none
+	b.add(now, int64(math.Floor(level-b.limiter.TokensAt(now)))) // rounded down to whole tokens
 }
 
 func (m *Memory) index(b *Bucket) uint64 { return maphash.String(m.seed, b.Key) % shards }
@@ -180,7 +178,7 @@ func (m *Memory) unlock(set uint64) {
 	}
 }
 
-// bucket finds or makes a bucket. The caller holds its shard's lock.
+// bucket returns a bucket, which it creates if needed. The caller holds its shard's lock.
 func (m *Memory) bucket(want *Bucket, now time.Time) *bucket {
 	s := &m.shards[m.index(want)]
 	key := want.id()
@@ -195,7 +193,7 @@ func (m *Memory) bucket(want *Bucket, now time.Time) *bucket {
 	return b
 }
 
-// sized is bucket with the size that is wanted now.
+// sized returns a bucket with the wanted size.
 func (m *Memory) sized(want *Bucket, now time.Time) *bucket {
 	b := m.bucket(want, now)
 	if b.rate != want.Rate || b.burst != want.Burst {
@@ -204,13 +202,13 @@ func (m *Memory) sized(want *Bucket, now time.Time) *bucket {
 	return b
 }
 
-// tries is how many buckets are looked at for one that can be forgotten.
-const tries = 8
+// maxScan bounds the buckets that room examines for an eviction.
+const maxScan = 8
 
-// room makes room for one more bucket, if it can. One that is not full gets a
-// second chance, so that slow ones do not keep the fast ones behind them.
+// room makes room for one more bucket, and reports whether there is any. A bucket that is not
+// full gets a second chance, so that slow buckets do not block the eviction of fast ones.
 func (s *shard) room(buckets *simplelru.LRU[id, *bucket], now time.Time) bool {
-	for range tries {
+	for range maxScan {
 		if buckets.Len() < s.size {
 			return true
 		}
@@ -224,7 +222,7 @@ func (s *shard) room(buckets *simplelru.LRU[id, *bucket], now time.Time) bool {
 	return buckets.Len() < s.size
 }
 
-// of are the buckets of a limit: a flood of one limit's keys is not the others'.
+// of returns the buckets of a limit. A flood of keys in one limit does not affect the others.
 func (s *shard) of(limit string) *simplelru.LRU[id, *bucket] {
 	buckets, ok := s.limits[limit]
 	if !ok {
@@ -234,11 +232,11 @@ func (s *shard) of(limit string) *simplelru.LRU[id, *bucket] {
 	return buckets
 }
 
-// shared is the bucket of a limit's new keys while there is no room.
+// shared returns the bucket of a limit's new keys while there is no room.
 func (s *shard) shared(want *Bucket, key id, now time.Time) *bucket {
 	b, ok := s.overflow[key]
 	if !ok {
-		for k, old := range s.overflow { // those of past periods
+		for k, old := range s.overflow { // of past periods
 			if old.full(now) {
 				delete(s.overflow, k)
 			}
@@ -253,7 +251,7 @@ func newBucket(want *Bucket) *bucket {
 	return &bucket{limiter: rate.NewLimiter(rate.Limit(want.Rate), int(want.Burst)), rate: want.Rate, burst: want.Burst, ends: want.Ends}
 }
 
-// full reports whether forgetting the bucket changes nothing.
+// full reports whether an eviction of the bucket changes nothing.
 func (b *bucket) full(now time.Time) bool {
 	return !b.ends.IsZero() && !now.Before(b.ends) || b.limiter.TokensAt(now) >= float64(b.burst)
 }
@@ -264,11 +262,11 @@ func (b *bucket) resize(want *Bucket, now time.Time) {
 	b.limiter.SetLimitAt(now, rate.Limit(b.rate))
 	b.limiter.SetBurstAt(now, int(b.burst))
 	if !b.ends.IsZero() {
-		b.add(now, int64(level-b.limiter.TokensAt(now))) // of a budget what was spent stays spent
+		b.add(now, int64(level-b.limiter.TokensAt(now))) // a budget keeps what was spent
 	}
 }
 
-// add puts n tokens in, or takes them out, be they there or not.
+// add adds n tokens, or takes them regardless of the level.
 func (b *bucket) add(now time.Time, n int64) {
 	if n >= -b.burst {
 		b.limiter.ReserveN(now, int(-n))

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,37 +12,37 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// Wait lets requests that a rate refuses wait for their turn.
+// Wait configures the queue of requests over a rate or over the concurrency limit.
 type Wait struct {
-	// Max is how long a request may wait. One that would have to wait longer is
-	// refused at once. Default 0: nobody waits.
+	// Max is the longest wait. A request that would wait longer is refused at once.
+	// Default: 0, no queue.
 	Max time.Duration
-	// Size is how many may wait in all. When it is reached, the one that would be
-	// served last makes room. Default 1000.
+	// Size is the number of requests that may wait in all. When it is reached, the request
+	// that would be served last is refused. Default: 1000.
 	Size int
-	// Priority says who is served first: the higher. Default: all alike. It must not
-	// believe what a client says of itself.
+	// Priority returns the priority of a request; a higher one is served first. It must
+	// not trust the client. Default: equal priorities.
 	Priority func(*gin.Context) int
-	// Tenant says between whom turns are shared: of the same priority, a tenant with
-	// many waiting requests is served as often as one with few. An error refuses the
-	// request. Default: first come, first served.
+	// Tenant returns the tenant for fair queuing: within a priority, a tenant with many
+	// waiting requests is served as often as one with few. An error refuses the request.
+	// Default: first come, first served.
 	Tenant func(*gin.Context) (string, error)
 }
 
-// complete checks w and fills in its defaults.
+// complete checks w and sets its defaults.
 func (w *Wait) complete() error {
 	if w.Max < 0 || w.Size < 0 {
 		return errors.New("ratelimit: Wait.Max and Wait.Size must not be negative")
 	}
-	w.Size = orDefault(w.Size, 1000)
+	w.Size = cmp.Or(w.Size, 1000)
 	return nil
 }
 
-// leastPause keeps a line from asking again and again.
-const leastPause = time.Millisecond
+// minPause is the least time between two calls of the store for a line.
+const minPause = time.Millisecond
 
-// queue holds the lines of those who wait, one for each bucket that refused. It
-// is safe for concurrent use.
+// queue is the lines of waiting requests, one for each bucket that refused. It is safe for
+// concurrent use.
 type queue struct {
 	cfg   Wait
 	store Store
@@ -51,31 +52,31 @@ type queue struct {
 	size  int // of all lines
 }
 
-// bucketLine is the line for a bucket, and when its first may be served.
+// bucketLine is the line of a bucket, with the time at which its first waiter may be served.
 type bucketLine struct {
 	line
 	rate float64
 	at   time.Time
-	wake chan struct{} // when nobody is left
+	wake chan struct{} // signals that the line is empty
 	all  map[*waiter]*turn
 }
 
-// turn is what a waiter in a bucket's line waits for. The queue's lock guards it
-// until the waiter is done.
+// turn is a waiter in a bucket's line with its charges. The queue's lock guards it until the
+// waiter is done.
 type turn struct {
 	waiter
 	charges []Charge
-	at      int // the charge whose bucket it waits for
+	at      int // index of the charge that it waits for
 	line    *bucketLine
-	moved   bool // another bucket refuses it now
+	moved   bool // another bucket refused it
 }
 
 func newQueue(cfg Wait, store Store) *queue {
 	return &queue{cfg: cfg, store: store, lines: map[id]*bucketLine{}}
 }
 
-// take takes at once if nobody waits for any of the buckets, else in its turn. A
-// refusal stands in the charges. Nobody waits for a budget.
+// take takes the charges at once if no request waits for the buckets, else in its turn. It
+// records a refusal in the charges. Requests do not wait for a budget.
 func (q *queue) take(c *gin.Context, charges []Charge) (waited time.Duration, err error) {
 	start, ctx := time.Now(), c.Request.Context()
 	at := q.busy(charges)
@@ -95,14 +96,14 @@ func (q *queue) take(c *gin.Context, charges []Charge) (waited time.Duration, er
 	return time.Since(start), err
 }
 
-// busy is a charge for whose bucket somebody waits already, or -1.
+// busy returns the index of a charge with a line at its bucket, or -1.
 func (q *queue) busy(charges []Charge) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.IndexFunc(charges, func(c Charge) bool { return q.lines[c.id()] != nil })
 }
 
-// wait stands in the line of one bucket after the other, until all pay.
+// wait waits in the line of one bucket after the other, until all charges are granted.
 func (q *queue) wait(ctx context.Context, w waiter, charges []Charge, at int) error {
 	timer := time.NewTimer(time.Until(w.deadline))
 	defer timer.Stop()
@@ -131,8 +132,8 @@ func (q *queue) wait(ctx context.Context, w waiter, charges []Charge, at int) er
 	}
 }
 
-// join puts t into the line of the bucket that refused it. It reports false when
-// the wait would be too long; then the refusal says how long.
+// join adds t to the line of the bucket that refused it. It returns false when the wait would
+// be too long, and records the wait in the refusal.
 func (q *queue) join(t *turn) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -159,8 +160,8 @@ func (q *queue) join(t *turn) bool {
 	return true
 }
 
-// makeRoom refuses the one that would be served last of all lines, if that is not
-// the newcomer. The caller holds mu.
+// makeRoom refuses the request that would be served last in all lines, unless that is the
+// newcomer. The caller holds mu.
 func (q *queue) makeRoom(newcomer *turn, expected time.Duration) bool {
 	worst, wait := newcomer, expected
 	for _, ln := range q.lines {
@@ -170,7 +171,7 @@ func (q *queue) makeRoom(newcomer *turn, expected time.Duration) bool {
 		last := ln.all[ln.last()]
 		after := ln.expected(len(ln.waiters) - 1)
 		if last.line == newcomer.line && order(&last.waiter, &newcomer.waiter) > 0 {
-			after = max(after, expected+1) // the newcomer moves it back
+			after = max(after, expected+1) // the newcomer is before it
 		}
 		if last.priority < worst.priority || last.priority == worst.priority && after > wait {
 			worst, wait = last, after
@@ -185,7 +186,7 @@ func (q *queue) makeRoom(newcomer *turn, expected time.Duration) bool {
 	return true
 }
 
-// end lets t, which is out of its line, go on. The caller holds mu.
+// end ends the wait of t after its removal from the line. The caller holds mu.
 func (q *queue) end(t *turn) {
 	delete(t.line.all, &t.waiter)
 	q.size--
@@ -198,8 +199,8 @@ func (q *queue) end(t *turn) {
 	}
 }
 
-// leave is called when t waits no longer. It may have been served at this very
-// moment: then a client that is gone gives back what it got.
+// leave ends the wait of t early. If t was served at the same moment and the client is gone,
+// leave returns the tokens.
 func (q *queue) leave(ctx context.Context, t *turn, gone bool) {
 	q.mu.Lock()
 	place := slices.Index(t.line.waiters, &t.waiter)
@@ -222,11 +223,11 @@ func (q *queue) putBack(ctx context.Context, charges []Charge) {
 		}
 	}
 	if len(back) > 0 {
-		_ = q.store.Settle(ctx, back) // lost at worst: it was not spent (closed)
+		_ = q.store.Settle(ctx, back) // at worst the tokens are lost (closed)
 	}
 }
 
-// serve serves a line until nobody is left. It is the line's only goroutine.
+// serve serves a line until it is empty. It is the line's only goroutine.
 func (q *queue) serve(key id, ln *bucketLine) {
 	ctx := context.Background()
 	for {
@@ -234,20 +235,19 @@ func (q *queue) serve(key id, ln *bucketLine) {
 		if t == nil {
 			return
 		}
-		err := q.ask(ctx, charges)
+		err := q.callStore(ctx, charges)
 		refused := refusal(charges)
 		switch there := q.served(t, charges, err, refused); {
 		case !there && err == nil && refused < 0:
-			q.putBack(ctx, charges) // it left meanwhile
+			q.putBack(ctx, charges) // t left meanwhile
 		case there && err == nil && refused == t.at:
-			ln.pause(max(charges[refused].Wait, leastPause))
+			ln.pause(max(charges[refused].Wait, minPause))
 		}
 	}
 }
 
-// ask is Take, and survives a store that panics: no request's handler is here to
-// recover.
-func (q *queue) ask(ctx context.Context, charges []Charge) (err error) {
+// callStore calls Take and recovers from a panic, as no request's handler is here to do so.
+func (q *queue) callStore(ctx context.Context, charges []Charge) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: the store panicked: %v", ErrUnavailable, p)
@@ -256,7 +256,7 @@ func (q *queue) ask(ctx context.Context, charges []Charge) (err error) {
 	return q.store.Take(ctx, charges)
 }
 
-// first is the turn to serve next, and what it wants. Without any the line ends.
+// first returns the next turn with a copy of its charges. An empty line is removed.
 func (q *queue) first(key id, ln *bucketLine) (*turn, []Charge) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -268,8 +268,8 @@ func (q *queue) first(key id, ln *bucketLine) (*turn, []Charge) {
 	return t, slices.Clone(t.charges)
 }
 
-// served tells t how it went, unless the line's own bucket refused: then it goes on
-// waiting. It reports whether t was still there.
+// served passes the result to t, unless the line's own bucket refused: then t continues to
+// wait. It reports whether t was still in the line.
 func (q *queue) served(t *turn, charges []Charge, err error, refused int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -286,7 +286,7 @@ func (q *queue) served(t *turn, charges []Charge, err error, refused int) bool {
 	return true
 }
 
-// expected is the wait of one with so many ahead of it.
+// expected returns the wait behind a number of waiters.
 func (ln *bucketLine) expected(ahead int) time.Duration {
 	wait := max(time.Until(ln.at), 0)
 	if ahead == 0 {
@@ -298,7 +298,7 @@ func (ln *bucketLine) expected(ahead int) time.Duration {
 	return Never
 }
 
-// pause waits until the first may be served, or nobody is left.
+// pause waits for d, or until the line is empty.
 func (ln *bucketLine) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -16,23 +16,23 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// served is who was let in, in order.
+// served records the admitted requests in order.
 type served struct {
-	mu  sync.Mutex
-	who []string
+	mu    sync.Mutex
+	users []string
 }
 
 func (s *served) handler(c *gin.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.who = append(s.who, c.GetHeader("X-User"))
+	s.users = append(s.users, c.GetHeader("X-User"))
 	c.Status(http.StatusOK)
 }
 
 func (s *served) list() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.who)
+	return slices.Clone(s.users)
 }
 
 func priority(c *gin.Context) int {
@@ -61,26 +61,26 @@ func TestWait(t *testing.T) {
 		seen := new(events)
 		h := app(limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 10, Burst: 1, Wait: ratelimit.Wait{Max: 950 * time.Millisecond}, OnEvent: seen.on}).Middleware())
 		start := time.Now()
-		assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "", 100), "one at once, nine within less than a second; the rest has no hope")
+		assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "", 100), "one at once, nine within a second; the rest would wait too long")
 		assert.Equal(t, 900*time.Millisecond, time.Since(start).Round(time.Millisecond))
 		assert.Equal(t, 900*time.Millisecond, seen.of(ratelimit.Allowed)[9].Wait.Round(time.Millisecond))
 		for _, e := range seen.of(ratelimit.Refused) {
-			assert.GreaterOrEqual(t, e.Wait, 950*time.Millisecond, "it is told the truth")
+			assert.GreaterOrEqual(t, e.Wait, 950*time.Millisecond, "the wait is correct")
 		}
 	})
 }
 
-// Those without hope are refused at once, not at their deadline.
+// Requests that would wait too long are refused at once, not at their deadline.
 func TestWaitRefusesAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.5, Burst: 1, Wait: ratelimit.Wait{Max: time.Second}}).Middleware())
-		assert.Equal(t, http.StatusOK, ask(h, "a").Code)
+		assert.Equal(t, http.StatusOK, get(h, "a").Code)
 		start := time.Now()
-		w := ask(h, "a")
+		w := get(h, "a")
 		assert.Equal(t, http.StatusTooManyRequests, w.Code)
 		assert.Equal(t, "2", w.Header().Get("Retry-After"))
-		assert.Equal(t, http.StatusOK, ask(h, "b").Code, "another's bucket is not in its way")
+		assert.Equal(t, http.StatusOK, get(h, "b").Code, "another bucket does not block it")
 		assert.Zero(t, time.Since(start))
 	})
 }
@@ -101,8 +101,8 @@ func TestPriorities(t *testing.T) {
 			{"low2", "0"},
 			{"mid", "1"},
 			{"low3", "0"}, // the queue is full
-			{"low4", "0"}, // refused: nobody is lower
-			{"high", "2"}, // low3 makes room
+			{"low4", "0"}, // refused: none has a lower priority
+			{"high", "2"}, // low3 is refused for it
 		} {
 			enqueue(&wg, r, one.user, one.priority, codes, &mu)
 		}
@@ -112,8 +112,8 @@ func TestPriorities(t *testing.T) {
 	})
 }
 
-// A tenant with many waiting requests is served as often as one with few, and
-// makes room for it.
+// A tenant with many waiting requests is served as often as one with few. In a full queue it
+// is refused first.
 func TestFairness(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -133,23 +133,23 @@ func TestFairness(t *testing.T) {
 	})
 }
 
-// Who leaves makes room, and takes nothing with it.
-func TestWaitingClientLeaves(t *testing.T) {
+// A client disconnect in the queue makes room and costs nothing.
+func TestDisconnectInQueue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute}}).Middleware())
-		ask(h, "")
+		get(h, "")
 		var wg sync.WaitGroup
 		for range 5 {
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
-			wg.Go(func() { assert.Equal(t, http.StatusGatewayTimeout, askIn(ctx, h, "").Code) })
+			wg.Go(func() { assert.Equal(t, http.StatusGatewayTimeout, getIn(ctx, h, "").Code) })
 		}
 		synctest.Wait()
 		start := time.Now()
 		wg.Go(func() {
-			assert.Equal(t, http.StatusOK, ask(h, "").Code)
-			assert.Equal(t, time.Second, time.Since(start).Round(time.Millisecond), "as if those before had never been there")
+			assert.Equal(t, http.StatusOK, get(h, "").Code)
+			assert.Equal(t, time.Second, time.Since(start).Round(time.Millisecond), "as if the others had never waited")
 		})
 		wg.Wait()
 		time.Sleep(time.Second)
@@ -158,7 +158,7 @@ func TestWaitingClientLeaves(t *testing.T) {
 	})
 }
 
-// A request that waits for one bucket may find another empty then.
+// A request that waited for one bucket may then be refused by another.
 func TestWaitForTwo(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -173,24 +173,24 @@ func TestWaitForTwo(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 3 {
 			for range 3 {
-				wg.Go(func() { assert.Equal(t, http.StatusOK, ask(h, strconv.Itoa(i)).Code) })
+				wg.Go(func() { assert.Equal(t, http.StatusOK, get(h, strconv.Itoa(i)).Code) })
 			}
 		}
 		wg.Wait()
 		took := time.Since(start).Round(10 * time.Millisecond)
-		assert.GreaterOrEqual(t, took, 3500*time.Millisecond, "nine, of which two at once, at two a second")
-		assert.LessOrEqual(t, took, 4*time.Second, "a turn is lost at most, when its user's own limit does not let it pass")
+		assert.GreaterOrEqual(t, took, 3500*time.Millisecond, "nine at two a second, two of them at once")
+		assert.LessOrEqual(t, took, 4*time.Second, "at most one turn is lost to a user's own limit")
 	})
 }
 
 func TestWaitTenantError(t *testing.T) {
 	t.Parallel()
 	h := app(limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 1, Burst: 1, Wait: ratelimit.Wait{Max: time.Minute, Tenant: byUser}}).Middleware())
-	assert.Equal(t, http.StatusOK, ask(h, "").Code)
-	assert.Equal(t, http.StatusBadRequest, ask(h, "").Code, "closed")
+	assert.Equal(t, http.StatusOK, get(h, "").Code)
+	assert.Equal(t, http.StatusBadRequest, get(h, "").Code, "closed")
 }
 
-// Waiting goes on, by the share, when the store fails; with FailClosed it ends.
+// When the store fails the wait continues by the local share; with FailClosed it ends.
 func TestWaitStoreDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -198,13 +198,66 @@ func TestWaitStoreDown(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{
 			Key: ratelimit.Global, Rate: 1, Burst: 1, Store: over(t, s, ratelimit.SharedConfig{FailureMode: ratelimit.FailClosed}), Wait: ratelimit.Wait{Max: time.Minute},
 		}).Middleware())
-		assert.Equal(t, http.StatusOK, ask(h, "").Code)
+		assert.Equal(t, http.StatusOK, get(h, "").Code)
 		var wg sync.WaitGroup
 		for range 3 {
-			wg.Go(func() { assert.Equal(t, http.StatusServiceUnavailable, ask(h, "").Code) })
+			wg.Go(func() { assert.Equal(t, http.StatusServiceUnavailable, get(h, "").Code) })
 		}
 		synctest.Wait()
 		s.set(errDown)
 		wg.Wait()
 	})
+}
+
+// The request that would be served last is refused, whatever its line.
+func TestFullQueueRefusesTheLastOfAllLines(t *testing.T) {
+	t.Parallel()
+	for range 30 { // lines are in no order
+		synctest.Test(t, func(t *testing.T) {
+			h := app(limiter(t, ratelimit.Config{
+				Limits: []ratelimit.Limit{
+					{Name: "quick", Key: only("quick"), Rate: 1, Burst: 1},
+					{Name: "slow", Key: only("slow"), Rate: 0.01, Burst: 1},
+				},
+				Wait: ratelimit.Wait{Max: time.Hour, Size: 3, Tenant: func(c *gin.Context) (string, error) { return c.GetHeader("X-Tenant"), nil }},
+			}).Middleware())
+			var mu sync.Mutex
+			got := map[string]int{}
+			var wg sync.WaitGroup
+			send := func(name, user, tenant string) {
+				wg.Go(func() {
+					r := httptest.NewRequestWithContext(context.Background(), http.MethodGet, "/", nil)
+					r.Header.Set("X-User", user)
+					r.Header.Set("X-Tenant", tenant)
+					w := httptest.NewRecorder()
+					h.ServeHTTP(w, r)
+					mu.Lock()
+					defer mu.Unlock()
+					got[name] = w.Code
+				})
+				synctest.Wait()
+			}
+			send("first quick", "quick", "a")
+			send("first slow", "slow", "a")
+			send("quick", "quick", "a")  // served after 1 s
+			send("second", "quick", "a") // after 2 s
+			send("slow", "slow", "a")    // after 100 s
+			send("newcomer", "quick", "b")
+			wg.Wait()
+			assert.Equal(t, http.StatusTooManyRequests, got["slow"])
+			assert.Equal(t, http.StatusOK, got["quick"])
+			assert.Equal(t, http.StatusOK, got["second"])
+			assert.Equal(t, http.StatusOK, got["newcomer"])
+		})
+	}
+}
+
+// only returns the key function of a limit for a single user.
+func only(user string) func(*gin.Context) (string, error) {
+	return func(c *gin.Context) (string, error) {
+		if c.GetHeader("X-User") != user {
+			return "", ratelimit.ErrSkip
+		}
+		return user, nil
+	}
 }

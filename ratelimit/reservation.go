@@ -13,21 +13,21 @@ import (
 )
 
 const (
-	// stepLeast is how many tokens beyond what was reserved are taken at once while
-	// a stream flows, or an eighth of what was reserved.
-	stepLeast = 64
-	// maxCost is the most that a request can cost, in tokens.
+	// minStep is the least number of tokens that a stream beyond its reservation debits at
+	// once; it is at least an eighth of the reservation.
+	minStep = 64
+	// maxCost bounds the cost of a request, in tokens.
 	maxCost = 1 << 40
-	// touchEvery is how often a hold is kept alive.
+	// touchEvery is the interval at which a reservation is renewed in the store.
 	touchEvery = 20 * time.Second
 )
 
 type reservationKey struct{}
 
-// Report adds to what a request spent, in tokens, for every [Tokens] that it passed: where
-// the gateway's own attempts do not show it, and for responses that cost nothing. Several
-// reports add up. When there is one, nothing else counts. Its shape fits the meter of
-// package stream. It is safe for concurrent use, also after the request has ended.
+// Report adds to the usage of a request, in tokens, for every [Tokens] that it passed. Use it
+// where the gateway's attempts do not show the usage, and for responses that cost nothing.
+// Several reports add up, and replace every other measurement. The signature fits the meter
+// of package stream. Report is safe for concurrent use, also after the request has ended.
 func Report(ctx context.Context, input, output int64) {
 	if r, ok := ctx.Value(reservationKey{}).(*reservation); ok {
 		for ; r != nil; r = r.outer {
@@ -36,32 +36,32 @@ func Report(ctx context.Context, input, output int64) {
 	}
 }
 
-// reservation is what a request has taken.
+// reservation is the tokens that a request has taken.
 type reservation struct {
 	call
 	tokens        *Tokens
-	outer         *reservation // of another Tokens that the request passed before; nil: there was none
+	outer         *reservation // of an earlier Tokens in the chain; nil: none
 	request       *llm.Request
 	exchange      *exchange.Exchange
-	before        int   // attempts that were made when it passed
-	input, output int64 // as estimated
-	reserved      int64 // their cost
+	before        int   // attempts made before it
+	input, output int64 // estimated
+	reserved      int64 // cost of the estimate
 	alive         *time.Timer
 
 	mu        sync.Mutex
-	debited   int64 // taken beyond what was reserved
+	debited   int64 // taken beyond the reservation
 	reports   llm.Usage
-	reported  int       // how often
-	taken     llm.Usage // by the attempts that ended
-	whole     int       // how many of them went through
-	learned   bool      // the estimates did, of one of them
+	reported  int       // number of reports
+	taken     llm.Usage // by ended attempts
+	whole     int       // ended attempts that were complete
+	learned   bool      // the estimates learned from one of them
 	flows     map[*exchange.Attempt]int64
-	delivered int64 // of all flows
+	delivered int64 // sum of flows
 	settled   bool
 }
 
-// cost is what tokens cost: nothing that a Cost returns can mint tokens, or put a key
-// into debt without end.
+// cost returns the cost of tokens within bounds: a Cost can neither mint tokens nor put a key
+// into endless debt.
 func (t *Tokens) cost(input, output int64) int64 {
 	return min(max(t.cfg.Cost(input, output), 0), maxCost)
 }
@@ -78,29 +78,29 @@ func (r *reservation) report(ctx context.Context, input, output int64) {
 	}
 }
 
-// sendLate settles what became known after the request had ended.
+// sendLate settles usage that became known after the end of the request.
 func (r *reservation) sendLate(ctx context.Context, u *llm.Usage) {
 	cost := r.tokens.cost(u.Input, u.Output)
 	r.send(ctx, 0, cost)
 	r.tokens.notify(ctx, Event{Kind: Settled, Tokens: cost, Estimated: u.Estimated})
 }
 
-// send settles a part of the reservation in every bucket. It goes on when the
-// client has left; a store that is down is told later.
-func (r *reservation) send(ctx context.Context, held, spent int64) {
+// send settles a part of the reservation in every bucket, also after a client disconnect. A
+// Shared settles later if its store is down.
+func (r *reservation) send(ctx context.Context, reserved, spent int64) {
 	out := make([]Settlement, len(r.charges))
 	for i := range r.charges {
 		c := &r.charges[i]
-		out[i] = Settlement{Bucket: c.Bucket, Reserved: held, Spent: spent, local: c.local}
+		out[i] = Settlement{Bucket: c.Bucket, Reserved: reserved, Spent: spent, local: c.local}
 	}
-	_ = r.tokens.store.Settle(context.WithoutCancel(ctx), out) // lost at worst: then the hold ends by itself
+	_ = r.tokens.store.Settle(context.WithoutCancel(ctx), out) // at worst the reservation expires
 }
 
-// progress takes what was written beyond the reservation, in steps.
+// progress debits output beyond the reservation, in steps.
 func (r *reservation) progress(ctx context.Context, delivered int64) {
 	r.mu.Lock()
 	over := r.tokens.cost(r.input, delivered) - r.reserved - r.debited
-	if r.settled || over < max(stepLeast, r.reserved/8) {
+	if r.settled || over < max(minStep, r.reserved/8) {
 		r.mu.Unlock()
 		return
 	}
@@ -109,7 +109,7 @@ func (r *reservation) progress(ctx context.Context, delivered int64) {
 	r.send(ctx, 0, over)
 }
 
-// keepAlive keeps the hold alive until stop is called. A Memory has no holds.
+// keepAlive renews the reservation until stop is called. In a Memory reservations do not expire.
 func (r *reservation) keepAlive() (stop func()) {
 	if _, ok := r.tokens.store.(*Memory); ok {
 		return func() {}
@@ -129,7 +129,7 @@ func (r *reservation) touch() {
 	}
 }
 
-// settle ends the reservation by what was spent.
+// settle ends the reservation with the usage of the request.
 func (r *reservation) settle(ctx context.Context, w *meter) {
 	r.mu.Lock()
 	r.settled = true
@@ -141,31 +141,31 @@ func (r *reservation) settle(ctx context.Context, w *meter) {
 	r.tokens.notify(ctx, Event{Kind: Settled, Tokens: cost, Estimated: spent.Estimated})
 }
 
-// spent is what the request cost: what was reported, else what its attempts took, else what
-// the response to the client shows. The caller holds mu.
+// spent returns the usage of the request: as reported, else of its attempts, else as the
+// response to the client shows. The caller holds mu.
 func (r *reservation) spent(ctx context.Context, w *meter) llm.Usage {
 	served, isServed := r.exchange.Served()
 	switch {
 	case r.reported > 0:
-		if r.reported == 1 && !r.learned && r.reports.Output > 0 && (r.whole == 1 || w.answered && w.scanner.Finished()) {
+		if r.reported == 1 && !r.learned && r.reports.Output > 0 && (r.whole == 1 || w.responded && w.scanner.Finished()) {
 			r.tokens.estimates.learn(r.request, &r.reports)
 		}
 		return r.reports
 	case r.exchange.Shadow:
 		return llm.Usage{}
-	case r.attempted(): // one that is still under way is charged at its end
+	case r.attempted(): // an attempt in flight is charged at its end
 		return r.taken
 	case isServed:
 		return served.Usage
-	case w.answered:
+	case w.responded:
 		return r.shown(w.scanner)
-	case errors.Is(ctx.Err(), context.Canceled): // the server may have read the input by then
+	case errors.Is(ctx.Err(), context.Canceled): // the server may have processed the input
 		return llm.Usage{Input: r.input, Estimated: true}
 	}
 	return llm.Usage{}
 }
 
-// shown is what a response cost that no attempt was made for, by what it says.
+// shown returns the usage that a response without an attempt shows.
 func (r *reservation) shown(s *llm.Scanner) llm.Usage {
 	u, known := s.Usage()
 	switch {
@@ -175,7 +175,7 @@ func (r *reservation) shown(s *llm.Scanner) llm.Usage {
 		if s.Finished() {
 			r.tokens.estimates.learn(r.request, &u)
 		}
-	case !s.Readable(), s.Finished() && s.Events() == 0: // in a form that is not known
+	case !s.Readable(), s.Finished() && s.Events() == 0: // in an unknown format
 		u.Input, u.Output = r.input, r.output
 	case u.Input == 0:
 		u.Input = r.input
@@ -183,13 +183,13 @@ func (r *reservation) shown(s *llm.Scanner) llm.Usage {
 	return u
 }
 
-// meter reads the usage of a response that no attempt was made for, while it passes.
+// meter scans a response without an attempt for its usage.
 type meter struct {
 	gin.ResponseWriter
 	reservation *reservation
-	scanner     *llm.Scanner // nil until answered
+	scanner     *llm.Scanner // nil until responded
 	begun       bool
-	answered    bool // with a body, and no error
+	responded   bool // with status 2xx
 }
 
 // Unwrap lets http.ResponseController reach the server's own writer.
@@ -199,7 +199,7 @@ func (w *meter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *meter) Write(p []byte) (int, error) {
 	w.begin()
 	n, err := w.ResponseWriter.Write(p)
-	if w.answered {
+	if w.responded {
 		_, _ = w.scanner.Write(p[:max(n, 0)]) // never fails
 	}
 	return n, err
@@ -217,7 +217,7 @@ func (w *meter) begin() {
 		return
 	}
 	if status := w.Status(); status >= 200 && status < 300 {
-		w.answered, w.scanner = true, new(llm.Scanner)
+		w.responded, w.scanner = true, new(llm.Scanner)
 		w.scanner.Reset(w.reservation.request.API, w.Header())
 	}
 }
@@ -225,11 +225,11 @@ func (w *meter) begin() {
 // Flush implements http.Flusher.
 func (w *meter) Flush() { _ = w.FlushError() } // http.Flusher has no error
 
-// FlushError is what http.ResponseController calls. The client has its bytes
-// before they are counted.
+// FlushError is called by http.ResponseController. It flushes before it counts, so that the
+// client does not wait.
 func (w *meter) FlushError() error {
 	err := http.NewResponseController(w.ResponseWriter).Flush()
-	if w.answered {
+	if w.responded {
 		w.reservation.progress(context.Background(), w.scanner.Delivered())
 	}
 	return err

@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// In the shadow nobody is refused, whatever speaks against it, and it is told whom that
-// would have met.
+// In shadow mode no request is refused, whatever the reason, and the refusals are reported.
 func TestShadow(t *testing.T) {
 	t.Parallel()
 	noKey := func(*gin.Context) (string, error) { return "", errors.New("no key") }
@@ -35,28 +34,28 @@ func TestShadow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for unit, chain := range map[string]func(*events) gin.HandlerFunc{
-				"requests": func(told *events) gin.HandlerFunc {
-					return limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Lease: -1, Shadow: true, OnEvent: told.on}).Middleware()
+				"requests": func(seen *events) gin.HandlerFunc {
+					return limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Lease: -1, Shadow: true, OnEvent: seen.on}).Middleware()
 				},
-				"tokens": func(told *events) gin.HandlerFunc {
-					return tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Shadow: true, OnEvent: told.on}).Middleware()
+				"tokens": func(seen *events) gin.HandlerFunc {
+					return tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Shadow: true, OnEvent: seen.on}).Middleware()
 				},
 			} {
-				told := &events{}
-				h := app(chain(told), asJSON(http.StatusOK, answer))
+				seen := &events{}
+				h := app(chain(seen), asJSON(http.StatusOK, response))
 				for range 5 {
 					w := post(t.Context(), h, question)
 					require.Equal(t, http.StatusOK, w.Code, unit)
 					require.Empty(t, w.Header().Get("Ratelimit")+w.Header().Get("Retry-After"), unit)
 				}
-				would := told.of(ratelimit.WouldRefuse)
+				would := seen.of(ratelimit.WouldRefuse)
 				assert.Len(t, would, tt.would, unit)
 				for _, e := range would {
 					require.Error(t, e.Err)
 					assert.Equal(t, tt.limit, e.Limit)
 				}
-				assert.Empty(t, told.of(ratelimit.Refused), unit)
-				assert.Len(t, told.of(ratelimit.Allowed), 5-tt.would, unit)
+				assert.Empty(t, seen.of(ratelimit.Refused), unit)
+				assert.Len(t, seen.of(ratelimit.Allowed), 5-tt.would, unit)
 			}
 		})
 	}
@@ -64,7 +63,7 @@ func TestShadow(t *testing.T) {
 	require.ErrorContains(t, err, "exclude each other")
 }
 
-// A body that can't be read is a fault of the request, not of a limit.
+// A body that can't be read is an error of the request, not of a limit.
 func TestShadowReadsTheBody(t *testing.T) {
 	t.Parallel()
 	h := app(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Shadow: true}).Middleware())
@@ -74,20 +73,20 @@ func TestShadowReadsTheBody(t *testing.T) {
 	assert.Equal(t, http.StatusBadRequest, w.Code)
 }
 
-// What is reported reaches all that a request passed.
+// A report reaches every Tokens that the request passed.
 func TestReportReachesAll(t *testing.T) {
 	t.Parallel()
 	outer, inner := &events{}, &events{}
-	one := func(told *events) gin.HandlerFunc {
-		return tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: 1000, OnEvent: told.on}).Middleware()
+	one := func(seen *events) gin.HandlerFunc {
+		return tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: 1000, OnEvent: seen.on}).Middleware()
 	}
 	h := app(one(outer), one(inner), func(c *gin.Context) {
 		ratelimit.Report(c.Request.Context(), 7, 8)
 		c.String(http.StatusOK, "hit")
 	})
 	post(t.Context(), h, question)
-	for _, told := range []*events{outer, inner} {
-		settled := told.of(ratelimit.Settled)
+	for _, seen := range []*events{outer, inner} {
+		settled := seen.of(ratelimit.Settled)
 		require.Len(t, settled, 1)
 		assert.EqualValues(t, 15, settled[0].Tokens)
 	}

@@ -4,17 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"maps"
+	"slices"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/outage"
 )
 
-// FailureMode says what holds while a shared store does not answer.
+// FailureMode is the behavior of a Shared while its store is down.
 type FailureMode int
 
 const (
-	// LocalShare gives this replica its share of every limit, counted in its own memory:
-	// the default. If Replicas is right, nothing is let in beyond the limits but a burst
-	// of what this replica has not seen.
+	// LocalShare counts this replica's share of every limit in its own memory: the default.
+	// If Replicas is right, the limits are exceeded by no more than a burst that this
+	// replica has not seen.
 	LocalShare FailureMode = iota
 	// FailClosed refuses every request with 503 (closed).
 	FailClosed
@@ -23,47 +26,40 @@ const (
 )
 
 const (
-	// probeEvery is how often a store that is down is asked whether it is back. No
-	// request waits for that.
-	probeEvery = time.Second
-	// probeLimit bounds that question.
+	// probeLimit bounds a probe of the store with its settlements.
 	probeLimit = 5 * time.Second
-	// maxOwed bounds what is kept for a store that is down, in buckets.
+	// maxOwed bounds the settlements that are kept for a store that is down, in buckets.
 	maxOwed = 10_000
-	// tellAtOnce is of how many buckets it is told in a call, and tellRounds how often it
-	// may owe more by the end: then it counts while it is told the rest, or it never
-	// would under load.
-	tellAtOnce = 100
-	tellRounds = 10
+	// flushSize is the number of settlements per call, and flushRounds bounds the rounds in
+	// which new ones may come up: after the last round the store is up although it lacks
+	// some, or under load it would never be.
+	flushSize   = 100
+	flushRounds = 10
 )
 
-// SharedConfig describes a Shared. Store is required, and with Share also Replicas.
+// SharedConfig configures a Shared. Store is required, and with LocalShare also Replicas.
 type SharedConfig struct {
-	// Store is what several gateways use.
+	// Store is the store that several gateways share.
 	Store Store
-	// FailureMode is what holds while it does not answer. Default Share.
+	// FailureMode applies while Store is down. Default: LocalShare.
 	FailureMode FailureMode
-	// Replicas is how many gateways use it. When it is not right while the store is
-	// down, the limits are off by as much.
+	// Replicas is the number of gateways that share Store. If it is wrong, the limits are
+	// off by as much while Store is down.
 	Replicas int
-	// OnEvent is told when the store goes down and comes back. Optional.
+	// OnEvent is called when Store goes down and comes up again. Optional.
 	OnEvent func(context.Context, Event)
 }
 
-// Shared is a [Store] that goes on when the one behind it does not answer. While
-// that answers, Shared notes how much of each bucket is this replica's share, and
-// goes by it in an outage. Afterwards the store is told what it missed. Limiters that
-// use one store should use one Shared. It is safe for concurrent use.
+// Shared is a [Store] that bridges outages of the store behind it. While that store is up,
+// Shared records this replica's share of each bucket, and limits by the share in an outage.
+// Afterwards it settles with the store what it missed. Limiters with the same store should
+// use the same Shared. It is safe for concurrent use.
 type Shared struct {
-	cfg   SharedConfig
-	scale int64
-	local *Memory
-
-	mu      sync.Mutex
-	down    bool
-	probing bool
-	probe   time.Time         // when to ask again
-	owed    map[id]Settlement // not yet told to the store
+	cfg     SharedConfig
+	scale   int64
+	local   *Memory
+	monitor outage.Monitor
+	owed    map[id]Settlement // for a store that is down; guarded by monitor's lock
 }
 
 // NewShared checks cfg and returns a Shared. The error joins every fault.
@@ -82,12 +78,19 @@ func NewShared(cfg SharedConfig) (*Shared, error) {
 		return nil, err
 	}
 	local, err := NewMemory(MemoryConfig{})
-	return &Shared{cfg: cfg, scale: int64(max(cfg.Replicas, 1)), local: local, owed: map[id]Settlement{}}, err
+	if err != nil {
+		return nil, err
+	}
+	s := &Shared{cfg: cfg, scale: int64(max(cfg.Replicas, 1)), local: local, owed: map[id]Settlement{}}
+	s.monitor.Probe = s.probe
+	s.monitor.OnDown = func(ctx context.Context, err error) { s.notify(ctx, Event{Kind: StoreDown, Err: err}) }
+	s.monitor.OnUp = func(ctx context.Context) { s.notify(ctx, Event{Kind: StoreUp}) }
+	return s, nil
 }
 
 // Take implements Store.
 func (s *Shared) Take(ctx context.Context, charges []Charge) error {
-	if !s.isDown(ctx) {
+	if !s.monitor.IsDown(ctx) {
 		err := s.cfg.Store.Take(ctx, charges)
 		if err == nil {
 			s.note(charges)
@@ -96,7 +99,7 @@ func (s *Shared) Take(ctx context.Context, charges []Charge) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		s.fell(ctx, err)
+		s.monitor.Fail(ctx, err)
 	}
 	switch s.cfg.FailureMode {
 	case FailClosed:
@@ -113,10 +116,10 @@ func (s *Shared) Take(ctx context.Context, charges []Charge) error {
 	return nil
 }
 
-// note keeps this replica's share of what is left, for an outage.
+// note records this replica's share of each level, for an outage.
 func (s *Shared) note(charges []Charge) {
 	for i := range charges {
-		charges[i].local = false // it may have been refused by the share before
+		charges[i].local = false // the local share may have refused it before
 		if s.cfg.FailureMode != LocalShare {
 			continue
 		}
@@ -126,8 +129,8 @@ func (s *Shared) note(charges []Charge) {
 	}
 }
 
-// share is this replica's part of a bucket. A budget that is too small to be
-// shared has none.
+// share returns this replica's share of a bucket. A budget that is too small to be divided has
+// none.
 func (s *Shared) share(b Bucket) (Bucket, bool) {
 	b.Rate /= float64(s.scale)
 	b.Burst /= s.scale
@@ -137,13 +140,13 @@ func (s *Shared) share(b Bucket) (Bucket, bool) {
 	return b, b.Burst > 0
 }
 
-// takeShare takes from this replica's share of each bucket.
+// takeShare takes the charges from this replica's share of each bucket.
 func (s *Shared) takeShare(ctx context.Context, charges []Charge) {
 	own := make([]Charge, len(charges))
 	for i, c := range charges {
 		share, ok := s.share(c.Bucket)
 		if !ok {
-			charges[i].refuse(probeEvery) // the store may be back
+			charges[i].refuse(outage.ProbeEvery) // the store may be up then
 			return
 		}
 		c.Bucket = share
@@ -156,8 +159,8 @@ func (s *Shared) takeShare(ctx context.Context, charges []Charge) {
 	}
 }
 
-// oweBudgets keeps for the store what budgets have paid meanwhile. Rates are not
-// told: most of theirs has come back by then, and what has not is a share of a burst.
+// oweBudgets records what budgets have paid in the outage, for the store. Rates are not
+// recorded: most of their tokens have refilled by then, and the rest is a share of a burst.
 func (s *Shared) oweBudgets(ctx context.Context, charges []Charge) {
 	for i := range charges {
 		c := &charges[i]
@@ -165,36 +168,36 @@ func (s *Shared) oweBudgets(ctx context.Context, charges []Charge) {
 			continue
 		}
 		one := Settlement{Bucket: c.Bucket, Spent: c.Granted}
-		if !s.owe(one) { // it came back in this moment
+		if !s.owe(one) { // the store came up at the same moment
 			_ = s.cfg.Store.Settle(context.WithoutCancel(ctx), []Settlement{one})
 		}
 	}
 }
 
-// Settle implements Store. What a store that is down should know is kept until it
-// answers. What was under way when it stopped may count twice (closed).
+// Settle implements Store. While the store is down it keeps the settlements. Those in flight
+// when the store went down may count twice (closed).
 func (s *Shared) Settle(ctx context.Context, settlements []Settlement) error {
 	rest := s.settleShare(ctx, settlements)
 	if len(rest) == 0 {
 		return nil
 	}
-	if !s.isDown(ctx) {
+	if !s.monitor.IsDown(ctx) {
 		err := s.cfg.Store.Settle(ctx, rest)
 		if err == nil {
 			return nil
 		}
-		s.fell(ctx, err)
+		s.monitor.Fail(context.WithoutCancel(ctx), err)
 	}
 	for i, one := range rest {
-		if !s.owe(one) { // it came back in this moment
+		if !s.owe(one) { // the store came up at the same moment
 			return s.cfg.Store.Settle(ctx, rest[i:])
 		}
 	}
 	return nil
 }
 
-// settleShare settles what was taken from the share, and returns what the store must
-// hear.
+// settleShare settles what was taken from the local share, and returns the settlements for the
+// store.
 func (s *Shared) settleShare(ctx context.Context, settlements []Settlement) (rest []Settlement) {
 	for _, one := range settlements {
 		if !one.local {
@@ -205,112 +208,60 @@ func (s *Shared) settleShare(ctx context.Context, settlements []Settlement) (res
 			_ = s.local.Settle(ctx, []Settlement{{Bucket: share, Reserved: one.Reserved, Spent: one.Spent}}) // a Memory does not fail
 		}
 		if !one.Ends.IsZero() {
-			one.Reserved = 0 // the store knows of none
+			one.Reserved = 0 // the store has no reservation
 			rest = append(rest, one)
 		}
 	}
 	return rest
 }
 
-// owe keeps a settlement for later, while the store is down. Beyond the bound it is
-// lost, and the hold ends by itself, unspent.
+// owe keeps a settlement for a store that is down, and reports whether it is. Beyond the bound
+// the settlement is lost, and the reservation expires unspent.
 func (s *Shared) owe(one Settlement) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.down {
-		return false
-	}
-	sum, ok := s.owed[one.id()]
-	if !ok && len(s.owed) >= maxOwed {
-		return true
-	}
-	sum.Bucket = one.Bucket
-	sum.Reserved += one.Reserved
-	sum.Spent += one.Spent
-	s.owed[one.id()] = sum
-	return true
-}
-
-// isDown reports whether the store is down, and sees to it that it is asked from
-// time to time.
-func (s *Shared) isDown(ctx context.Context) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now := time.Now(); s.down && !s.probing && now.After(s.probe) {
-		s.probing = true
-		go s.ask(context.WithoutCancel(ctx))
-	}
-	return s.down
-}
-
-// fell notes that the store does not answer.
-func (s *Shared) fell(ctx context.Context, err error) {
-	s.mu.Lock()
-	begun := !s.down
-	if begun {
-		s.down, s.probe = true, time.Now().Add(probeEvery)
-	}
-	s.mu.Unlock()
-	if begun {
-		s.notify(ctx, Event{Kind: StoreDown, Err: err})
-	}
-}
-
-// ask tries whether the store is back, tells it what it missed, and relies on it
-// again. It runs once at a time.
-func (s *Shared) ask(ctx context.Context) {
-	back := false
-	defer func() {
-		_ = recover() // a store that panics is down
-		s.mu.Lock()
-		s.probing, s.probe = false, time.Now().Add(probeEvery)
-		s.mu.Unlock()
-		if back {
-			s.notify(ctx, Event{Kind: StoreUp})
+	return s.monitor.WhileDown(func() {
+		sum, ok := s.owed[one.id()]
+		if !ok && len(s.owed) >= maxOwed {
+			return
 		}
-	}()
-	limited, cancel := context.WithTimeout(ctx, probeLimit)
+		sum.Bucket = one.Bucket
+		sum.Reserved += one.Reserved
+		sum.Spent += one.Spent
+		s.owed[one.id()] = sum
+	})
+}
+
+// probe checks whether the store is up, and settles what it missed before it is used again.
+func (s *Shared) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeLimit)
 	defer cancel()
-	for round := 1; !back; round++ {
-		if s.cfg.Store.Take(limited, nil) != nil {
+	for round := 1; round <= flushRounds; round++ {
+		if s.cfg.Store.Take(ctx, nil) != nil {
 			return
 		}
-		owed := s.takeOwed(round == tellRounds)
-		if !s.tell(limited, owed) {
+		var owed []Settlement
+		up := s.monitor.Recover(func() bool {
+			owed = slices.Collect(maps.Values(s.owed))
+			clear(s.owed)
+			return len(owed) == 0 || round == flushRounds
+		})
+		if !s.flush(ctx, owed) || up {
 			return
 		}
-		back = len(owed) == 0 || round == tellRounds
 	}
 }
 
-// takeOwed is what the store must be told before it counts again. When there is
-// nothing, or in the last round, it counts from now on.
-func (s *Shared) takeOwed(last bool) (owed []Settlement) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, one := range s.owed {
-		owed = append(owed, one)
-	}
-	clear(s.owed)
-	s.down = len(owed) > 0 && !last
-	return owed
-}
-
-// tell tells the store what it missed. What it does not take, or panics at, is owed
-// again.
-func (s *Shared) tell(ctx context.Context, owed []Settlement) bool {
+// flush settles what the store missed. On an error or a panic it keeps the rest.
+func (s *Shared) flush(ctx context.Context, owed []Settlement) bool {
 	defer func() {
 		if len(owed) > 0 {
-			s.mu.Lock()
-			s.down = true // also in the last round
-			s.mu.Unlock()
+			s.monitor.Relapse() // also after the last round
 		}
 		for _, rest := range owed {
 			s.owe(rest)
 		}
 	}()
 	for len(owed) > 0 {
-		n := min(len(owed), tellAtOnce)
+		n := min(len(owed), flushSize)
 		if s.cfg.Store.Settle(ctx, owed[:n]) != nil {
 			return false
 		}

@@ -14,21 +14,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Busy keys borrow ahead, quiet ones ask for what they need; never more is spent
-// than was taken.
+// Busy keys lease in advance, quiet ones take what they need. No more is spent than taken.
 func TestLease(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
 		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1000, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 2})}).Middleware())
 		for range 2000 {
-			require.Equal(t, http.StatusOK, ask(h, "busy").Code)
+			require.Equal(t, http.StatusOK, get(h, "busy").Code)
 			time.Sleep(2 * time.Millisecond)
 		}
-		assert.Less(t, s.calls(), 200, "a tenth of the requests ask")
+		assert.Less(t, s.calls(), 200, "a tenth of the requests call the store")
 		before := s.calls()
 		for range 10 {
-			assert.Equal(t, http.StatusOK, ask(h, "quiet").Code)
+			assert.Equal(t, http.StatusOK, get(h, "quiet").Code)
 			time.Sleep(20 * time.Second)
 		}
 		assert.Equal(t, 10, s.calls()-before)
@@ -36,7 +35,7 @@ func TestLease(t *testing.T) {
 	})
 }
 
-// Replicas that share a bucket let in what it holds, and not one more.
+// Replicas with a shared bucket let in its level, and not one request more.
 func TestLeasesNeverExceed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -46,7 +45,7 @@ func TestLeasesNeverExceed(t *testing.T) {
 			replicas = append(replicas, app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.0001, Burst: 500, Store: over(t, s, ratelimit.SharedConfig{Replicas: 8})}).Middleware()))
 		}
 		passed := 0
-		for range 40 { // bursts, so that replicas borrow ahead
+		for range 40 { // bursts, so that replicas lease in advance
 			var mu sync.Mutex
 			var wg sync.WaitGroup
 			for _, h := range replicas {
@@ -61,11 +60,11 @@ func TestLeasesNeverExceed(t *testing.T) {
 			time.Sleep(30 * time.Millisecond)
 		}
 		assert.LessOrEqual(t, passed, 500)
-		assert.Greater(t, passed, 450, "what is borrowed is used")
+		assert.Greater(t, passed, 450, "leased tokens are used")
 	})
 }
 
-// Many requests that need a loan at once make one.
+// Concurrent requests share a loan.
 func TestLoansAreShared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -76,15 +75,15 @@ func TestLoansAreShared(t *testing.T) {
 		assert.LessOrEqual(t, s.calls(), 5)
 		before := s.calls()
 		assert.Equal(t, map[int]int{429: 100}, count(h, "a", 100))
-		assert.Equal(t, before, s.calls(), "a refusal is believed for a while")
-		w := ask(h, "a")
+		assert.Equal(t, before, s.calls(), "a refusal is valid for a while")
+		w := get(h, "a")
 		assert.Equal(t, "1000", w.Header().Get("Retry-After"))
 	})
 }
 
-// A client that leaves while others wait for its loan does them no harm, and a
-// store that panics neither.
-func TestLoanOfOneThatLeaves(t *testing.T) {
+// A client disconnect does not affect others that wait for its loan, nor does a panic of the
+// store.
+func TestLoanAfterDisconnect(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(t)
@@ -93,20 +92,20 @@ func TestLoanOfOneThatLeaves(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		var wg sync.WaitGroup
-		wg.Go(func() { askIn(ctx, h, "a") })
+		wg.Go(func() { getIn(ctx, h, "a") })
 		synctest.Wait()
-		wg.Go(func() { assert.Equal(t, http.StatusOK, ask(h, "a").Code) })
+		wg.Go(func() { assert.Equal(t, http.StatusOK, get(h, "a").Code) })
 		short, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		defer stop()
 		start := time.Now()
-		assert.Equal(t, http.StatusGatewayTimeout, askIn(short, h, "a").Code)
-		assert.Equal(t, 20*time.Millisecond, time.Since(start), "who waits for a loan may leave")
+		assert.Equal(t, http.StatusGatewayTimeout, getIn(short, h, "a").Code)
+		assert.Equal(t, 20*time.Millisecond, time.Since(start), "a disconnect ends the wait for a loan")
 		wg.Wait()
 	})
 }
 
-// While the store is down its share stands in; it comes back by itself, and is
-// told what it missed.
+// While the store is down the local share applies. The store recovers by itself, and what it
+// missed is settled.
 func TestStoreDown(t *testing.T) {
 	t.Parallel()
 	for _, lease := range []time.Duration{0, -1} {
@@ -118,27 +117,27 @@ func TestStoreDown(t *testing.T) {
 			}).Middleware())
 			assert.Equal(t, 10, count(h, "a", 10)[200])
 			s.set(errDown)
-			time.Sleep(time.Second) // what was borrowed ahead is void
+			time.Sleep(time.Second) // the leases expire
 			assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "b", 100), "a quarter of 40")
 			assert.Len(t, seen.of(ratelimit.StoreDown), 1)
 			require.ErrorIs(t, seen.of(ratelimit.StoreDown)[0].Err, ratelimit.ErrUnavailable)
 			before := s.calls()
 			for range 1000 {
-				ask(h, "b")
+				get(h, "b")
 				time.Sleep(10 * time.Millisecond)
 			}
-			assert.LessOrEqual(t, s.calls()-before, 11, "once a second, whatever comes in")
+			assert.LessOrEqual(t, s.calls()-before, 11, "once a second, whatever the load")
 			assert.Empty(t, seen.of(ratelimit.StoreUp))
 			s.set(nil)
 			time.Sleep(1100 * time.Millisecond)
-			ask(h, "b")
+			get(h, "b")
 			synctest.Wait()
 			assert.Len(t, seen.of(ratelimit.StoreUp), 1)
 			time.Sleep(2 * time.Second)
 			assert.GreaterOrEqual(t, count(h, "c", 41)[200], 39, "the whole limit again")
 			s.set(errDown)
 			time.Sleep(time.Second)
-			ask(h, "d")
+			get(h, "d")
 			assert.Len(t, seen.of(ratelimit.StoreDown), 2)
 		})
 	}
@@ -156,22 +155,22 @@ func TestStoreDownPolicies(t *testing.T) {
 		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 0.001, Burst: 10, Store: over(t, s, ratelimit.SharedConfig{FailureMode: down, Replicas: 2})}).Middleware())
 		assert.Equal(t, want, count(h, "a", 20))
 		if down == ratelimit.FailClosed {
-			w := ask(h, "a")
+			w := get(h, "a")
 			assert.Equal(t, "1", w.Header().Get("Retry-After"))
 			assert.Contains(t, w.Body.String(), "limits_unavailable")
 		}
 	}
 }
 
-// A client that leaves is no reason to think that the store is down.
-func TestLeavingIsNotDown(t *testing.T) {
+// A client disconnect does not mean that the store is down.
+func TestDisconnectIsNotDown(t *testing.T) {
 	t.Parallel()
 	s, seen := newShared(t), new(events)
 	s.set(context.Canceled)
 	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on, Lease: -1}).Middleware())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	assert.Equal(t, 499, askIn(ctx, h, "a").Code)
+	assert.Equal(t, 499, getIn(ctx, h, "a").Code)
 	assert.Empty(t, seen.of(ratelimit.StoreDown))
 }
 
@@ -189,6 +188,6 @@ func (p *panicking) Take(ctx context.Context, charges []ratelimit.Charge) error 
 func TestStoreThatPanics(t *testing.T) {
 	t.Parallel()
 	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 5, Store: over(t, &panicking{shared: newShared(t)}, ratelimit.SharedConfig{Replicas: 1})}).Middleware())
-	assert.Panics(t, func() { ask(h, "a") })
-	assert.Equal(t, http.StatusOK, ask(h, "a").Code, "nobody waits for it for ever")
+	assert.Panics(t, func() { get(h, "a") })
+	assert.Equal(t, http.StatusOK, get(h, "a").Code, "no request waits for it for ever")
 }

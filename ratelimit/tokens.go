@@ -11,43 +11,41 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// TokensConfig describes a Tokens. Either Key and Rate, or Limits, are required.
+// TokensConfig configures a Tokens. Either Key and Rate, or Limits, are required.
 type TokensConfig struct {
-	// Key, Rate and Burst are short for one Limit of that kind, in tokens.
+	// Key, Rate and Burst are the short form of a single Limit, in tokens.
 	Key   func(*gin.Context) (string, error)
 	Rate  Rate
 	Burst int64
-	// Limits are taken from all together: a request that one of them refuses costs
-	// nothing in the others.
+	// Limits apply together: a request that one of them refuses costs nothing in the
+	// others.
 	Limits []Limit
-	// Store keeps the buckets. It is asked once for a request. A [Shared] goes on when
-	// the store behind it is down; any other one that fails refuses (closed). Default:
-	// a [Memory] of its own.
+	// Store keeps the buckets. A request makes one call to take. While any store but a
+	// [Shared] is down, requests are refused (closed). Default: a [Memory] of its own.
 	Store Store
-	// Cost weighs tokens of the input and of the output. Default: their sum.
+	// Cost returns the cost of input and output tokens. Default: their sum.
 	Cost func(input, output int64) int64
-	// Shadow counts and tells whom it would refuse, and refuses nobody: to try limits out
-	// before they hold. It shows no headers. Default false.
+	// Shadow is shadow mode (dry run): refusals are reported as WouldRefuse, and the
+	// requests are let in, without headers. Default: false.
 	Shadow bool
-	// HideHeaders leaves RateLimit and x-ratelimit-* out of answers; Retry-After
-	// remains. Default false.
+	// HideHeaders omits RateLimit and x-ratelimit-* from responses; Retry-After remains.
+	// Default: false.
 	HideHeaders bool
-	// ErrorHandler answers a refused request. Default [apierror.Abort].
+	// ErrorHandler responds to refused requests. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
-	// OnEvent is told of every decision and of every settlement. Optional.
+	// OnEvent is called with every decision and every settlement. Optional.
 	OnEvent func(context.Context, Event)
 }
 
-// Tokens limits the tokens of language models. Before a request goes on, its cost
-// is estimated (the input by its length, the output by what the model usually
-// writes, both corrected by experience) and reserved. What a stream writes beyond
-// that is taken while it flows. At the end the real usage is settled, of all attempts
-// together: the rest returns, also of what failed or was left by its client, and what
-// was spent beyond it stays as debt. Calls that generate nothing, as those that count
-// tokens, cost nothing.
+// Tokens limits the tokens of language models. It estimates the cost of a request (the input
+// by its length, the output by the model's mean, both learned from past responses) and
+// reserves it. A stream that exceeds its reservation is debited while it flows. At the end
+// Tokens settles the usage of all attempts: the rest of the reservation returns, also after a
+// failure or a client disconnect, and an excess stays as debt. Calls that generate nothing,
+// as those that count tokens, cost nothing.
 //
-// A request that costs more than Burst needs a full bucket, so that a small limit
-// refuses no key that has been idle. It is safe for concurrent use.
+// A request that costs more than Burst needs a full bucket, so that a small limit does not
+// refuse it for ever. A Tokens is safe for concurrent use.
 type Tokens struct {
 	cfg       TokensConfig
 	limits    []*limit
@@ -75,14 +73,13 @@ func NewTokens(cfg TokensConfig) (*Tokens, error) {
 	return &Tokens{cfg: cfg, limits: limits, store: store, estimates: newEstimates()}, nil
 }
 
-// Middleware returns the handler that reserves, and settles when those after it
-// have returned. Requests without a body cost nothing,
-// nor do those that generate nothing, as counting tokens.
+// Middleware returns the handler that reserves tokens, and settles them when the handlers
+// after it have returned. Requests without a body, or that generate nothing, cost nothing.
 func (t *Tokens) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		r, err := t.reserve(c)
 		if err != nil {
-			c.Abort() // whatever the handler does
+			c.Abort() // whatever ErrorHandler does
 			t.cfg.ErrorHandler(c, err)
 			return
 		}
@@ -97,7 +94,7 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 		c.Writer, c.Request = w, req.WithContext(ctx)
 		defer r.keepAlive()()
 		defer func() { // also when a handler panics
-			if c.Writer == w { // else another one must stay: see stream.Streams
+			if c.Writer == w { // else another layer replaced it: see stream.Streams
 				c.Writer = inner
 			}
 			r.settle(ctx, w)
@@ -107,11 +104,11 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 	}
 }
 
-// reserve takes the estimated cost; nil for a request that costs nothing, or is over a
-// limit in the shadow.
+// reserve takes the estimated cost. It returns nil for a request that costs nothing, or that
+// is over a limit in shadow mode.
 func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
 	if x := exchange.From(c.Request.Context()); x != nil && x.Shadow {
-		return nil, nil //nolint:nilnil // nobody is charged for it
+		return nil, nil //nolint:nilnil // mirrored requests are not charged
 	}
 	request, err := t.request(c)
 	if request == nil {
@@ -143,7 +140,7 @@ func (t *Tokens) reserve(c *gin.Context) (*reservation, error) {
 	return r, nil
 }
 
-// refused tells of a refusal, and returns its error: none in the shadow.
+// refused reports a refusal and returns its error: nil in shadow mode.
 func (t *Tokens) refused(ctx context.Context, e Event) error {
 	if t.cfg.Shadow {
 		e.Kind = WouldRefuse
@@ -155,14 +152,14 @@ func (t *Tokens) refused(ctx context.Context, e Event) error {
 	return e.Err
 }
 
-// request reads what there is to estimate by; nil for a request that costs nothing: one
-// without a body, or that generates nothing.
+// request returns the parsed request for the estimate; nil for a request without a body, or
+// one that generates nothing.
 func (t *Tokens) request(c *gin.Context) (*llm.Request, error) {
 	held, err := body.Hold(c)
 	if err != nil {
 		return nil, err
 	}
-	if err := held.Err(); err != nil && !errors.Is(err, body.ErrEncoding) { // that of an unknown form is estimated
+	if err := held.Err(); err != nil && !errors.Is(err, body.ErrEncoding) { // an unknown encoding is estimated
 		return nil, err
 	}
 	request := held.Request()

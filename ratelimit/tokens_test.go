@@ -35,7 +35,7 @@ func post(ctx context.Context, h http.Handler, body string) *httptest.ResponseRe
 	return w
 }
 
-// level is how many tokens a bucket holds.
+// level returns the level of a bucket.
 func level(tb testing.TB, s ratelimit.Store, b ratelimit.Bucket) float64 {
 	tb.Helper()
 	charges := []ratelimit.Charge{{Bucket: b, Cost: 1}}
@@ -48,9 +48,9 @@ func level(tb testing.TB, s ratelimit.Store, b ratelimit.Bucket) float64 {
 }
 
 const (
-	question = `{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}`
-	asked    = 4 // its input, as estimated
-	answer   = `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}`
+	question    = `{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}`
+	inputTokens = 4 // the estimate for question
+	response    = `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":10,"completion_tokens":20,"total_tokens":30}}`
 )
 
 func delta(text string) string {
@@ -61,7 +61,7 @@ func asJSON(status int, body string) gin.HandlerFunc {
 	return func(c *gin.Context) { c.Data(status, "application/json", []byte(body)) }
 }
 
-// asStream sends events, a second apart.
+// asStream sends events at intervals of a second.
 func asStream(events ...string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		c.Header("Content-Type", "text/event-stream")
@@ -75,8 +75,8 @@ func asStream(events ...string) gin.HandlerFunc {
 	}
 }
 
-// What is settled is what the answer says, or what was delivered; what failed
-// returns whole.
+// The settled cost is the usage in the response, or the delivered output. A failure costs
+// nothing.
 func TestTokensSettle(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -85,23 +85,23 @@ func TestTokensSettle(t *testing.T) {
 		want      int64
 		estimated bool
 	}{
-		"JSON with usage":         {asJSON(200, answer), 0, 30, false},
+		"JSON with usage":         {asJSON(200, response), 0, 30, false},
 		"stream with usage":       {asStream(delta("a"), delta("b"), `data: {"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":2}}`+"\n\n", "data: [DONE]\n\n"), 0, 12, false},
-		"stream without usage":    {asStream(delta("a"), delta("b"), delta("c"), "data: [DONE]\n\n"), 0, asked + 3, true},
-		"JSON without usage":      {asJSON(200, `{"choices":[{"message":{"content":"12345678"}}]}`), 0, asked + 2, true},
-		"cut by its client":       {asStream(delta("a"), delta("b"), delta("c"), delta("d")), 1500 * time.Millisecond, asked + 4, true}, // the handler here does not stop
-		"left before the answer":  {func(c *gin.Context) { <-c.Request.Context().Done() }, time.Second, asked, true},
+		"stream without usage":    {asStream(delta("a"), delta("b"), delta("c"), "data: [DONE]\n\n"), 0, inputTokens + 3, true},
+		"JSON without usage":      {asJSON(200, `{"choices":[{"message":{"content":"12345678"}}]}`), 0, inputTokens + 2, true},
+		"client disconnect":       {asStream(delta("a"), delta("b"), delta("c"), delta("d")), 1500 * time.Millisecond, inputTokens + 4, true}, // the handler here does not stop
+		"disconnect before it":    {func(c *gin.Context) { <-c.Request.Context().Done() }, time.Second, inputTokens, true},
 		"refused by the upstream": {asJSON(429, `{"error":{}}`), 0, 0, false},
 		"failed":                  {asJSON(502, `{"error":{}}`), 0, 0, false},
-		"nothing":                 {func(c *gin.Context) { c.Status(204) }, 0, 0, false},
+		"no content":              {func(c *gin.Context) { c.Status(204) }, 0, 0, false},
 		"timed out":               {func(c *gin.Context) { time.Sleep(time.Second); c.Status(504) }, 0, 0, false},
-		"another type":            {func(c *gin.Context) { c.Data(200, "audio/mpeg", []byte("xxx")) }, 0, asked + 100, true},
+		"another type":            {func(c *gin.Context) { c.Data(200, "audio/mpeg", []byte("xxx")) }, 0, inputTokens + 100, true},
 		"reported": {func(c *gin.Context) {
 			ratelimit.Report(c.Request.Context(), 5, 6)
 			ratelimit.Report(c.Request.Context(), 1, 1)
-			asJSON(200, answer)(c)
+			asJSON(200, response)(c)
 		}, 0, 13, false},
-		"for nothing": {func(c *gin.Context) { ratelimit.Report(c.Request.Context(), 0, 0); asJSON(200, answer)(c) }, 0, 0, false},
+		"reported as free": {func(c *gin.Context) { ratelimit.Report(c.Request.Context(), 0, 0); asJSON(200, response)(c) }, 0, 0, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s, seen := newShared(t), new(events)
@@ -130,12 +130,12 @@ func serve2(chain ...gin.HandlerFunc) *gin.Engine {
 	return r
 }
 
-// What is under way is reserved: many at once do not pass the limit together.
+// Reservations keep concurrent requests within the limit.
 func TestTokensConcurrent(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.001, Burst: 1000}).Middleware(),
-			func(c *gin.Context) { time.Sleep(time.Minute); asJSON(200, answer)(c) })
+			func(c *gin.Context) { time.Sleep(time.Minute); asJSON(200, response)(c) })
 		codes := make(chan int, 50)
 		for range 50 {
 			go func() { codes <- post(t.Context(), h, question).Code }()
@@ -152,12 +152,12 @@ func TestTokensConcurrent(t *testing.T) {
 	})
 }
 
-// A small limit refuses nobody for good; what goes beyond it is debt.
+// A small limit does not refuse for ever; an excess is debt.
 func TestTokensSmallLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 10}).Middleware(), asJSON(200, answer))
-		assert.Equal(t, 200, post(t.Context(), h, question).Code, "it costs 104, of 10")
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 10}).Middleware(), asJSON(200, response))
+		assert.Equal(t, 200, post(t.Context(), h, question).Code, "it costs 104 of 10")
 		w := post(t.Context(), h, question)
 		assert.Equal(t, 429, w.Code)
 		assert.Equal(t, "30", w.Header().Get("Retry-After"), "20 in debt, and a full bucket is needed")
@@ -169,7 +169,7 @@ func TestTokensSmallLimit(t *testing.T) {
 	})
 }
 
-// A stream that writes more than was expected pays while it flows.
+// A stream beyond its reservation is debited while it flows.
 func TestTokensDebitWhileStreaming(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -186,18 +186,18 @@ func TestTokensDebitWhileStreaming(t *testing.T) {
 		time.Sleep(49*time.Second + time.Millisecond)
 		assert.InDelta(t, 950, level(t, s, b), 1)
 		time.Sleep(250 * time.Second)
-		assert.InDelta(t, 700, level(t, s, b), 64+1, "never more than a step behind")
+		assert.InDelta(t, 700, level(t, s, b), 64+1, "at most one step behind")
 		<-done
 		assert.InDelta(t, 500, level(t, s, b), 1)
 	})
 }
 
-// Estimates follow what models do in fact.
+// Estimates follow the measured usage.
 func TestTokensLearn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		seen := new(events)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1e9, Burst: 1e12, OnEvent: seen.on}).Middleware(), asJSON(200, answer))
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1e9, Burst: 1e12, OnEvent: seen.on}).Middleware(), asJSON(200, response))
 		body := `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", 388) + `"}]}`
 		for range 200 {
 			post(t.Context(), h, body)
@@ -206,7 +206,7 @@ func TestTokensLearn(t *testing.T) {
 		assert.InDelta(t, 100+256, first, 2)
 		assert.InDelta(t, 30, last, 2)
 		post(t.Context(), h, strings.Replace(body, `"m"`, `"other"`, 1))
-		assert.Equal(t, first, seen.of(ratelimit.Allowed)[200].Tokens, "each model for itself")
+		assert.Equal(t, first, seen.of(ratelimit.Allowed)[200].Tokens, "each model has its own estimate")
 		post(t.Context(), h, `{"model":"m","n":1000000000,"messages":[]}`)
 		assert.Less(t, seen.of(ratelimit.Allowed)[201].Tokens, int64(128*25))
 	})
@@ -216,7 +216,7 @@ func TestTokensWithoutBody(t *testing.T) {
 	t.Parallel()
 	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.001, Burst: 1}).Middleware(), asJSON(200, `{}`))
 	for range 3 {
-		assert.Equal(t, 200, ask(h, "").Code, "there is nothing to count, not even a key")
+		assert.Equal(t, 200, get(h, "").Code, "without a body not even the key is needed")
 	}
 	assert.Equal(t, 400, func() int {
 		w := httptest.NewRecorder()
@@ -225,8 +225,8 @@ func TestTokensWithoutBody(t *testing.T) {
 	}(), "no key")
 }
 
-// A body too long to read counts as one that is not, whatever length it announces,
-// and goes on whole.
+// A body beyond the bound is estimated as an unread one, whatever its Content-Length, and is
+// passed on whole.
 func TestTokensLongBody(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
@@ -240,7 +240,7 @@ func TestTokensLongBody(t *testing.T) {
 	assert.EqualValues(t, 25+256, seen.of(ratelimit.Allowed)[0].Tokens)
 }
 
-// Nothing stays reserved when a handler panics.
+// A panic in a handler releases the reservation.
 func TestTokensPanic(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
@@ -249,19 +249,19 @@ func TestTokensPanic(t *testing.T) {
 	assert.InDelta(t, 1000, level(t, s, ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000}), 0.01)
 }
 
-// What is reported when the request has ended already counts too.
+// A report after the end of the request counts too.
 func TestTokensLateReport(t *testing.T) {
 	t.Parallel()
 	s := newShared(t)
 	var late context.Context
 	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: s.Memory}).Middleware(), func(c *gin.Context) {
 		late = c.Request.Context() //nolint:fatcontext // kept beyond the request on purpose
-		asJSON(200, answer)(c)
+		asJSON(200, response)(c)
 	})
 	post(t.Context(), h, question)
 	ratelimit.Report(late, 5, 5)
 	assert.InDelta(t, 1000-30-10, level(t, s, ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000}), 0.01)
-	ratelimit.Report(t.Context(), 5, 5) // of a request without limits: nothing happens
+	ratelimit.Report(t.Context(), 5, 5) // without limits it has no effect
 }
 
 func TestTokensCost(t *testing.T) {
@@ -273,34 +273,34 @@ func TestTokensCost(t *testing.T) {
 			{Name: "tpm", Key: byUser, Rate: 1, Burst: 1000},
 		},
 		Cost: func(in, out int64) int64 { return in + 3*out }, OnEvent: seen.on,
-	}).Middleware(), asJSON(200, answer))
+	}).Middleware(), asJSON(200, response))
 	w := post(t.Context(), h, question)
-	assert.EqualValues(t, asked+300, seen.of(ratelimit.Allowed)[0].Tokens)
+	assert.EqualValues(t, inputTokens+300, seen.of(ratelimit.Allowed)[0].Tokens)
 	assert.EqualValues(t, 70, seen.of(ratelimit.Settled)[0].Tokens)
 	assert.Len(t, w.Header()["Ratelimit"], 2)
 }
 
-// What was reserved at a store that then fails is settled when it answers again.
+// A reservation at a store that then fails is settled when the store is up again.
 func TestTokensStoreDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := newShared(t), new(events)
 		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 2, OnEvent: seen.on}), OnEvent: seen.on}).Middleware(),
-			func(c *gin.Context) { time.Sleep(time.Second); asJSON(200, answer)(c) })
+			func(c *gin.Context) { time.Sleep(time.Second); asJSON(200, response)(c) })
 		done := make(chan struct{})
 		go func() { defer close(done); assert.Equal(t, 200, post(t.Context(), h, question).Code) }()
 		time.Sleep(time.Millisecond)
 		s.set(errDown)
 		<-done
 		assert.Len(t, seen.of(ratelimit.StoreDown), 1)
-		assert.Equal(t, 200, post(t.Context(), h, question).Code, "by the share")
+		assert.Equal(t, 200, post(t.Context(), h, question).Code, "by the local share")
 		s.set(nil)
 		time.Sleep(2 * time.Second)
 		assert.Equal(t, 200, post(t.Context(), h, question).Code)
 		time.Sleep(time.Second)
 		require.Len(t, seen.of(ratelimit.StoreUp), 1)
 		got := level(t, s, ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1000})
-		assert.InDelta(t, 1000-30, got, 31, "the first was settled; the last was counted by the share or by the store")
+		assert.InDelta(t, 1000-30, got, 31, "the first was settled; the last was counted by the local share or by the store")
 	})
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Under one and a half times the load that it allows, a limit of tokens is used up
-// and not exceeded, though nobody knows how long answers will be.
+// Under 1.5 times its load a token limit is used up and not exceeded, although the lengths of
+// responses are unknown in advance.
 func TestTokensPerMinute(t *testing.T) {
 	t.Parallel()
 	const perMinute, burst = 100_000, 100_000 / 6

@@ -34,7 +34,7 @@ const (
 	badRequest = `{"error":{"message":"bad tool","type":"invalid_request_error"}}`
 )
 
-// An upstream that counts more tokens than the gateway did is believed: what has more room
+// When an upstream counts more tokens than the gateway did, a version with a larger context
 // is called instead.
 func TestContextErrorLeadsToMoreRoom(t *testing.T) {
 	t.Parallel()
@@ -42,45 +42,45 @@ func TestContextErrorLeadsToMoreRoom(t *testing.T) {
 	for name, tt := range map[string]struct {
 		abc    [3]string
 		error  string
-		asked  string
+		called string
 		events string
 	}{
-		"more room":              {[3]string{small, large, ""}, tooLong, "a b", "a>b"},
-		"TGI":                    {[3]string{small, large, ""}, tooLongTGI, "a b", "a>b"},
-		"llama.cpp":              {[3]string{small, large, ""}, tooLongCPP, "a b", "a>b"},
-		"no bound is said":       {[3]string{small, "", large}, tooLong, "a b", "a>b"},
-		"the same room":          {[3]string{small, small, large}, tooLong, "a c", "m:b!context a>c"},
-		"less room":              {[3]string{small, `{"context":2048}`, small}, tooLong, "a", ""},
-		"nothing is said at all": {[3]string{}, tooLong, "a", ""},
-		"said of others only":    {[3]string{"", "", large}, tooLong, "a c", "m:b!context a>c"},
-		"another fault":          {[3]string{small, large, ""}, badRequest, "a", ""},
+		"more room":                {[3]string{small, large, ""}, tooLong, "a b", "a>b"},
+		"TGI":                      {[3]string{small, large, ""}, tooLongTGI, "a b", "a>b"},
+		"llama.cpp":                {[3]string{small, large, ""}, tooLongCPP, "a b", "a>b"},
+		"undeclared":               {[3]string{small, "", large}, tooLong, "a b", "a>b"},
+		"the same room":            {[3]string{small, small, large}, tooLong, "a c", "m:b!context a>c"},
+		"less room":                {[3]string{small, `{"context":2048}`, small}, tooLong, "a", ""},
+		"none declared":            {[3]string{}, tooLong, "a", ""},
+		"declared for others only": {[3]string{"", "", large}, tooLong, "a c", "m:b!context a>c"},
+		"another error":            {[3]string{small, large, ""}, badRequest, "a", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var asked, events []string
+			var called, events []string
 			ups := map[string]http.RoundTripper{}
 			for _, v := range []string{"a", "b", "c"} {
 				ups[v] = upstream(func(r *http.Request) (*http.Response, error) {
-					asked = append(asked, v)
+					called = append(called, v)
 					if v == "a" {
 						return errs(400, tt.error)(r)
 					}
-					return says(v, 200)(r)
+					return serves(v, 200)(r)
 				})
 			}
 			r := newRouter(t, routing.Config{Upstreams: ups, Table: table(t, chainOf(tt.abc)), OnEvent: collect(&events)})
 			got, err := roundTrip(t, r, post(needsNothing))
 			require.NoError(t, err)
-			assert.Equal(t, tt.asked, strings.Join(asked, " "))
+			assert.Equal(t, tt.called, strings.Join(called, " "))
 			assert.Equal(t, tt.events, strings.Join(events, " "))
-			if tt.asked == "a" {
-				assert.Equal(t, answer{400, "a", tt.error}, got, "its own words reach the client")
+			if tt.called == "a" {
+				assert.Equal(t, result{400, "a", tt.error}, got, "the upstream's error reaches the client")
 			}
 		})
 	}
 }
 
-// collect notes the versions that are skipped, and fallen back to.
+// collect records skipped versions and fallbacks.
 func collect(to *[]string) func(context.Context, routing.Event) {
 	return func(_ context.Context, e routing.Event) {
 		switch e.Kind {
@@ -93,7 +93,7 @@ func collect(to *[]string) func(context.Context, routing.Event) {
 	}
 }
 
-// chainOf is a table of three versions, each the fallback of those before.
+// chainOf returns a table of three versions, each a fallback of those before.
 func chainOf(capabilities [3]string) string {
 	text := `{"routes":[{"model":"m","version":"a","fallback":["b","c"]A},{"model":"n","version":"b"B},{"model":"o","version":"c"C}]}`
 	for i, c := range capabilities {
@@ -105,8 +105,8 @@ func chainOf(capabilities [3]string) string {
 	return text
 }
 
-// What is wrong with a credential of the operator's is not the client's fault: another
-// version may have another one. With the client's own it passes.
+// A refused credential of the operator leads to a fallback, as another version may have
+// another one. An error about the client's own credential reaches the client.
 func TestFallbackByCredential(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -139,7 +139,7 @@ func TestFallbackByCredential(t *testing.T) {
 			x.OnEnd(func(*exchange.Attempt, *exchange.End) { ends++ })
 			r := newRouter(t, routing.Config{
 				Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`),
-				Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": says("b", 200)},
+				Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": serves("b", 200)},
 			})
 			key := "sk-client"
 			if tt.operator {
@@ -156,20 +156,19 @@ func TestFallbackByCredential(t *testing.T) {
 	}
 }
 
-// The last version's own response reaches the client as it is.
+// The last version's response reaches the client unchanged.
 func TestLastResponseIsItsOwn(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, routing.Config{
 		Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`),
-		Upstreams: map[string]http.RoundTripper{"a": says("a", 503), "b": errs(429, noQuota)},
+		Upstreams: map[string]http.RoundTripper{"a": serves("a", 503), "b": errs(429, noQuota)},
 	})
 	got := relayed(t, r, post(`{"model":"m"}`))
-	assert.Equal(t, answer{429, "b", noQuota}, got.answer)
+	assert.Equal(t, result{429, "b", noQuota}, got.result)
 	assert.Equal(t, "1", got.Get("X-Own"))
 }
 
-// The patience with a version that refused before anything was sent is not that with the
-// next one.
+// The patience of a version that refused the request does not apply to the next version.
 func TestRefusalLeavesNoPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -187,7 +186,7 @@ func TestRefusalLeavesNoPatience(t *testing.T) {
 					assert.Empty(t, exchange.Current(r.Context()).Endpoint())
 					select {
 					case <-time.After(time.Minute):
-						return says("b", 200)(r)
+						return serves("b", 200)(r)
 					case <-r.Context().Done():
 						return nil, context.Cause(r.Context())
 					}
@@ -199,12 +198,12 @@ func TestRefusalLeavesNoPatience(t *testing.T) {
 		got, err := roundTrip(t, r, req)
 		require.NoError(t, err)
 		assert.Equal(t, "b", got.version)
-		assert.Equal(t, 1, x.Attempts(), "what was not sent is no attempt")
+		assert.Equal(t, 1, x.Attempts(), "a refusal is no attempt")
 	})
 }
 
-// The event of a fallback has the reason.
-func TestFallbackEventSaysWhy(t *testing.T) {
+// The event of a fallback has the cause.
+func TestFallbackEventHasTheCause(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
@@ -213,19 +212,19 @@ func TestFallbackEventSaysWhy(t *testing.T) {
 			status int
 			err    error
 		}{
-			"an error":  {fails(broken), 0, broken},
-			"a status":  {says("a", 503), 503, nil},
-			"too slow":  {upstream(hangs), 0, exchange.ErrTimeout},
-			"not sent":  {fails(&exchange.NotSentError{}), 0, &exchange.NotSentError{}},
-			"no answer": {errs(200, ""), 200, exchange.ErrEmpty},
+			"an error": {fails(broken), 0, broken},
+			"a status": {serves("a", 503), 503, nil},
+			"too slow": {upstream(hangs), 0, exchange.ErrTimeout},
+			"not sent": {fails(&exchange.NotSentError{}), 0, &exchange.NotSentError{}},
+			"empty":    {errs(200, ""), 200, exchange.ErrEmpty},
 		} {
-			var told []routing.Event
+			var reported []routing.Event
 			r := newRouter(t, routing.Config{
 				Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"],"fallback_after":"5s"},{"version":"b"}]}`),
-				Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": says("b", 200)},
+				Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": serves("b", 200)},
 				OnEvent: func(_ context.Context, e routing.Event) {
 					if e.Kind == routing.FellBack {
-						told = append(told, e)
+						reported = append(reported, e)
 					}
 				},
 			})
@@ -233,12 +232,12 @@ func TestFallbackEventSaysWhy(t *testing.T) {
 			_, req := x.Begin(post(`{"model":"m"}`))
 			_, err := roundTrip(t, r, req)
 			require.NoError(t, err, name)
-			require.Len(t, told, 1, name)
-			assert.Equal(t, tt.status, told[0].Status, name)
+			require.Len(t, reported, 1, name)
+			assert.Equal(t, tt.status, reported[0].Status, name)
 			if tt.err == nil {
-				assert.NoError(t, told[0].Err, name)
+				assert.NoError(t, reported[0].Err, name)
 			} else if !exchange.IsRefused(tt.err) {
-				assert.ErrorIs(t, told[0].Err, tt.err, name)
+				assert.ErrorIs(t, reported[0].Err, tt.err, name)
 			}
 		}
 	})

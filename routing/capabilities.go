@@ -10,24 +10,24 @@ import (
 // maxContext bounds Capabilities.Context.
 const maxContext = 1_000_000_000
 
-// Capabilities are what a version can do, so that requests that need more of it
-// go to another one. What is left out it can't do. What a request needs is read
-// from its JSON body; one whose body is something else, or streams through the
-// gateway, needs nothing.
+// Capabilities are the abilities of a version. Requests that need more go to another
+// version. An ability that is left out is missing. The needs of a request are read from its
+// JSON body; a request with another body, or one that streams through, has no needs.
 type Capabilities struct {
-	// Tools: the model calls functions. Needed by requests with tools.
+	// Tools is set when the model calls functions. Requests with tools need it. Default:
+	// false.
 	Tools bool `json:"tools,omitempty"`
-	// JSONSchema: answers fit a JSON schema where one is given.
+	// JSONSchema is set when responses fit a given JSON schema. Default: false.
 	JSONSchema bool `json:"json_schema,omitempty"`
-	// Vision: the model sees images.
+	// Vision is set when the model accepts images. Default: false.
 	Vision bool `json:"vision,omitempty"`
-	// Context is how many tokens the model holds, of its input and its answer. A
-	// request needs as many as its answer may have, and one for each four bytes of
-	// its input, whole batches of embeddings too. Default: no bound.
+	// Context is the size of the model's context window in tokens, input and output. A
+	// request needs its output limit plus one token per four bytes of input, also for
+	// whole batches of embeddings. Default: no limit.
 	Context int `json:"context,omitempty"`
 }
 
-// What a version may lack, as it is told in [Event].
+// The values of [Event].Lacks.
 const (
 	lacksTools   = "tools"
 	lacksSchema  = "json_schema"
@@ -35,10 +35,10 @@ const (
 	lacksContext = "context"
 )
 
-// lacks names the first need that is not met, or "".
+// lacks returns the first need that is not met, or "".
 func (c *Capabilities) lacks(n needs) string {
 	switch {
-	case c == nil: // nothing is known of it
+	case c == nil: // unknown: assume anything
 		return ""
 	case n.tools && !c.Tools:
 		return lacksTools
@@ -52,7 +52,7 @@ func (c *Capabilities) lacks(n needs) string {
 	return ""
 }
 
-// room is how many tokens the version is said to hold; 0: nothing is said.
+// room returns the declared context in tokens, or 0 when there is none.
 func (c *Capabilities) room() int64 {
 	if c == nil {
 		return 0
@@ -60,7 +60,7 @@ func (c *Capabilities) room() int64 {
 	return int64(max(c.Context, 0))
 }
 
-// same reports whether two versions are said to be able of the same.
+// same reports whether two versions declare the same capabilities.
 func (c *Capabilities) same(other *Capabilities) bool {
 	if c == nil || other == nil {
 		return c == other
@@ -68,13 +68,13 @@ func (c *Capabilities) same(other *Capabilities) bool {
 	return *c == *other
 }
 
-// needs are what a version must be able to do for a request.
+// needs are the capabilities that a request needs.
 type needs struct {
 	tools, schema, vision bool
 	tokens                int64
 }
 
-// needsOf is what a request needs. One of a kind that is not known needs nothing.
+// needsOf returns the needs of a request. One of an unknown API has none.
 func needsOf(req *http.Request) needs {
 	r := body.Request(req)
 	if r == nil || !r.JSON {
@@ -83,14 +83,14 @@ func needsOf(req *http.Request) needs {
 	return needs{r.Tools, r.Schema, r.Vision, (r.InputBytes+3)/4 + r.MaxOutput}
 }
 
-// lazyNeeds are read when somebody asks for them, once for all tries.
+// lazyNeeds are computed on first use, once for all attempts.
 type lazyNeeds struct {
 	once  sync.Once
 	needs needs
 }
 
-// of returns what a request needs: nothing, if nobody cares or its body is not
-// held in memory.
+// of returns the needs of a request. There are none if no route declares capabilities, or
+// if the body is not in memory.
 func (l *lazyNeeds) of(req *http.Request) needs {
 	if l == nil {
 		return needs{}

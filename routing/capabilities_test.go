@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What requests may need.
+// Requests by what they need.
 const (
 	needsNothing = `{"model":"m","messages":[{"role":"user","content":"Hi"}]}`
 	needsTools   = `{"model":"m","tools":[{"type":"function","function":{"name":"f"}}]}`
@@ -26,9 +26,9 @@ const (
 	needsAll     = `{"model":"m","tools":[{"name":"f"}],"text":{"format":{"type":"json_schema"}},"input":[{"content":[{"type":"input_image","image_url":"https://x"}]}]}`
 )
 
-// walked sends a request through a router and tells who was asked and what
-// events there were after the decision.
-func walked(t *testing.T, capabilities [3]string, failing string, req *http.Request) (asked, events string) {
+// walked sends a request through a router. It returns the versions called, and the events
+// after the decision.
+func walked(t *testing.T, capabilities [3]string, failing string, req *http.Request) (called, events string) {
 	t.Helper()
 	var a, e []string
 	upstreams := make(map[string]http.RoundTripper)
@@ -36,9 +36,9 @@ func walked(t *testing.T, capabilities [3]string, failing string, req *http.Requ
 		upstreams[name] = upstream(func(r *http.Request) (*http.Response, error) {
 			a = append(a, name)
 			if strings.Contains(failing, name) {
-				return says(name, 503)(r)
+				return serves(name, 503)(r)
 			}
-			return says(name, 200)(r)
+			return serves(name, 200)(r)
 		})
 	}
 	text := `{"routes":[{"model":"m","version":"a","fallback":["b","c"]%s},{"model":"n","version":"b"%s},{"model":"o","version":"c"%s}]}`
@@ -66,29 +66,29 @@ func walked(t *testing.T, capabilities [3]string, failing string, req *http.Requ
 	return strings.Join(a, " "), strings.Join(e, " ")
 }
 
-// Versions that lack what a request needs are passed over.
+// Versions that lack what a request needs are skipped.
 func TestCapabilities(t *testing.T) {
 	t.Parallel()
 	const plain, all = `{}`, `{"tools":true,"json_schema":true,"vision":true}`
 	tests := []struct {
-		name          string
-		abc           [3]string
-		failing, body string
-		asked, events string
+		name           string
+		abc            [3]string
+		failing, body  string
+		called, events string
 	}{
-		{"nothing is said", [3]string{}, "", needsAll, "a", ""},
+		{"nothing declared", [3]string{}, "", needsAll, "a", ""},
 		{"nothing is needed", [3]string{plain, all, all}, "", needsNothing, "a", ""},
 		{"the first can", [3]string{all, plain, plain}, "", needsAll, "a", ""},
 		{"tools", [3]string{`{"json_schema":true,"vision":true}`, all, all}, "", needsTools, "b", "m:a!tools"},
 		{"schema", [3]string{`{"tools":true,"vision":true}`, all, all}, "", needsSchema, "b", "m:a!json_schema"},
 		{"vision", [3]string{`{"json_schema":true,"tools":true}`, all, all}, "", needsVision, "b", "m:a!vision"},
 		{"all", [3]string{`{"tools":true}`, `{"tools":true,"json_schema":true}`, all}, "", needsAll, "c", "m:a!json_schema m:b!vision"},
-		{"nothing is known of the last", [3]string{plain, plain, ""}, "", needsAll, "c", "m:a!tools m:b!tools"},
-		{"nothing is known of the first", [3]string{"", plain, plain}, "", needsAll, "a", ""},
-		{"nobody can", [3]string{plain, plain, plain}, "", needsTools, "a", ""},
-		{"nobody can, and the first fails", [3]string{plain, plain, plain}, "a", needsTools, "a", ""},
+		{"the last is undeclared", [3]string{plain, plain, ""}, "", needsAll, "c", "m:a!tools m:b!tools"},
+		{"the first is undeclared", [3]string{"", plain, plain}, "", needsAll, "a", ""},
+		{"all lack it", [3]string{plain, plain, plain}, "", needsTools, "a", ""},
+		{"all lack it, and the first fails", [3]string{plain, plain, plain}, "a", needsTools, "a", ""},
 		{"one within the chain", [3]string{all, plain, all}, "a", needsTools, "a c", "m:b!tools a>c"},
-		{"one within the chain that nobody comes to", [3]string{all, plain, all}, "", needsTools, "a", ""},
+		{"one behind the version that serves", [3]string{all, plain, all}, "", needsTools, "a", ""},
 		{"one at the end", [3]string{all, all, plain}, "ab", needsTools, "a b", "a>b"},
 		{"one at the beginning", [3]string{plain, all, all}, "b", needsTools, "b c", "m:a!tools b>c"},
 		{"nothing is needed, all fail", [3]string{plain, all, plain}, "abc", needsNothing, "a b c", "a>b b>c"},
@@ -96,40 +96,40 @@ func TestCapabilities(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			asked, events := walked(t, tt.abc, tt.failing, post(tt.body))
-			assert.Equal(t, tt.asked, asked)
+			called, events := walked(t, tt.abc, tt.failing, post(tt.body))
+			assert.Equal(t, tt.called, called)
 			assert.Equal(t, tt.events, events)
 		})
 	}
 }
 
-// A token is four bytes of input, rounded up, or one of the answer.
+// A token is four bytes of input, rounded up, or one token of output.
 func TestContext(t *testing.T) {
 	t.Parallel()
 	text := func(more string, letters int) *http.Request {
 		return post(`{"model":"m"` + more + `,"prompt":"` + strings.Repeat("x", letters) + `"}`)
 	}
 	for name, tt := range map[string]struct {
-		req   *http.Request
-		asked string
+		req    *http.Request
+		called string
 	}{
-		"fits":                  {text("", 400), "a"},
-		"one byte more":         {text("", 401), "b"},
-		"with the answer":       {text(`,"max_tokens":50`, 200), "a"},
-		"with a longer answer":  {text(`,"max_tokens":51`, 200), "b"},
-		"the answers are apart": {text(`,"max_tokens":50,"n":9`, 200), "a"},
-		"no bound":              {text("", 801), "c"},
-		"an image":              {post(needsVision), "c"},
+		"fits":             {text("", 400), "a"},
+		"one byte more":    {text("", 401), "b"},
+		"with output":      {text(`,"max_tokens":50`, 200), "a"},
+		"with more output": {text(`,"max_tokens":51`, 200), "b"},
+		"several choices":  {text(`,"max_tokens":50,"n":9`, 200), "a"},
+		"no bound":         {text("", 801), "c"},
+		"an image":         {post(needsVision), "c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			asked, _ := walked(t, [3]string{`{"vision":true,"context":100}`, `{"vision":true,"context":200}`, `{"vision":true}`}, "", tt.req)
-			assert.Equal(t, tt.asked, asked)
+			called, _ := walked(t, [3]string{`{"vision":true,"context":100}`, `{"vision":true,"context":200}`, `{"vision":true}`}, "", tt.req)
+			assert.Equal(t, tt.called, called)
 		})
 	}
 }
 
-// A body of a kind that nobody knows, or that is not held, needs nothing.
+// A body of an unknown kind, or one that streams through, has no needs.
 func TestNeedsOfUnknownBodies(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","capabilities":{"context":1},"fallback":["b"]}]}`), Upstreams: upstreams("a", "b")})
@@ -139,26 +139,26 @@ func TestNeedsOfUnknownBodies(t *testing.T) {
 		bodies.Set(req, []byte(body))
 		got, err := sent(r, req)
 		require.NoError(t, err)
-		assert.Equal(t, answer{200, "a", "a:" + body}, got.answer, body)
+		assert.Equal(t, result{200, "a", "a:" + body}, got.result, body)
 	}
-	// as a stream: the table names no model, so nobody read it
+	// as a stream: the table names no model, so the body was not read
 	assert.Equal(t, "a", relayed(t, r, post(needsTools)).version)
 
 	req := decided(t, r, post(""))
 	bodies.Set(req, []byte(needsTools))
 	got, err := sent(r, req)
 	require.NoError(t, err)
-	assert.Equal(t, answer{200, "b", "b:" + needsTools}, got.answer)
+	assert.Equal(t, result{200, "b", "b:" + needsTools}, got.result)
 }
 
-// However often the proxy tries, the body is read and the event told once.
+// The body is parsed and the event reported once for all attempts of the proxy.
 func TestNeedsOnce(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	skipped := 0
 	r := newRouter(t, routing.Config{
 		Table:     table(t, `{"routes":[{"model":"m","version":"a","capabilities":{},"fallback":["b"]}]}`),
-		Upstreams: map[string]http.RoundTripper{"a": says("a", 200), "b": says("b", 503)},
+		Upstreams: map[string]http.RoundTripper{"a": serves("a", 200), "b": serves("b", 503)},
 		OnEvent: func(_ context.Context, e routing.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -170,7 +170,7 @@ func TestNeedsOnce(t *testing.T) {
 	req := decided(t, r, post(needsTools))
 	x := new(exchange.Exchange)
 	var wg sync.WaitGroup
-	for range 3 { // hedges are attempts at the same time
+	for range 3 { // concurrent attempts, as hedges are
 		wg.Go(func() {
 			_, out := x.Begin(req)
 			bodies.Set(out, []byte(needsTools))
@@ -187,12 +187,12 @@ func TestNeedsOnce(t *testing.T) {
 	assert.Equal(t, &routing.Capabilities{}, d.Capabilities)
 }
 
-// What a request costs from the decision on, with and without a look at its needs.
+// The cost of a request after the decision, with and without capabilities.
 func BenchmarkWalk(b *testing.B) {
 	good := upstream(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}, nil
 	})
-	for name, capabilities := range map[string]string{"unsaid": "", "said": `,"capabilities":{"tools":true}`} {
+	for name, capabilities := range map[string]string{"undeclared": "", "declared": `,"capabilities":{"tools":true}`} {
 		b.Run(name, func(b *testing.B) {
 			r := newRouter(b, routing.Config{
 				Table:     table(b, `{"routes":[{"model":"m","version":"a","fallback":["b"]`+capabilities+`},{"model":"m","version":"b","conditions":{"path":"/x"}}]}`),

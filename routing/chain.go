@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// target is where a route sends requests.
+// target returns the destination of a route.
 func (r *Route) target() Target {
 	t := Target{
 		Version: r.Version, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel,
@@ -21,17 +21,17 @@ func (r *Route) target() Target {
 	return t
 }
 
-// samePlace reports whether requests for one target may as well go to the other.
+// samePlace reports whether two targets have the same upstream and model name.
 func (t Target) samePlace(other Target) bool {
 	return t.Upstream == other.Upstream && t.UpstreamModel == other.UpstreamModel
 }
 
-// same reports whether nobody could tell them apart but by name and patience.
+// same reports whether two targets differ in nothing but name and patience.
 func (t Target) same(other Target) bool {
 	return t.samePlace(other) && t.Capabilities.same(other.Capabilities)
 }
 
-// chains finds what the routes of a table fall back on.
+// chains resolves the fallbacks of a table.
 type chains struct {
 	table     *Table
 	byVersion map[string][]int // indexes of routes
@@ -46,7 +46,7 @@ func (t *Table) chains() chains {
 	return c
 }
 
-// of is the route's own target and those to fall back on.
+// of returns the route's own target and its fallbacks.
 func (c chains) of(r *Route) []Target {
 	out := []Target{r.target()}
 	for _, name := range r.Fallback {
@@ -56,7 +56,7 @@ func (c chains) of(r *Route) []Target {
 	return out
 }
 
-// How near a version is to the model of a route that falls back on it.
+// The kinship of a version with the model of a route that falls back on it, nearest first.
 const (
 	sameModel = iota
 	sharedModel
@@ -74,9 +74,9 @@ func kinship(of, model string) int {
 	return otherModel
 }
 
-// named finds the version that a fallback of a model's route means: one of the
-// nearest model, or else the upstream of that name. Rivals are the routes of two
-// that are equally near and go to different places.
+// named resolves a fallback of a model's route: the version of the nearest model, or else
+// the upstream of that name. The rivals are two routes that are equally near and have
+// different destinations.
 func (c chains) named(version, model string) (found Target, rivals []int) {
 	found = Target{Version: version, Upstream: version}
 	nearest, first := noModel, 0
@@ -85,7 +85,7 @@ func (c chains) named(version, model string) (found Target, rivals []int) {
 		near := kinship(r.Model, model)
 		target := r.target()
 		if near == otherModel && target.UpstreamModel == "" && !isShared(r.Model) {
-			target.UpstreamModel = r.Model // the request's is not known there
+			target.UpstreamModel = r.Model // the request's model is unknown there
 		}
 		switch {
 		case near < nearest:
@@ -95,17 +95,17 @@ func (c chains) named(version, model string) (found Target, rivals []int) {
 		}
 	}
 	if nearest == sameModel {
-		return found, nil // those are conflicts of their own
+		return found, nil // conflicts reports these
 	}
 	return found, rivals
 }
 
-// ambiguous finds fallbacks and mirrors of which nobody can say what they mean.
+// ambiguous reports fallbacks and mirrors that may mean two versions.
 func (f *faults) ambiguous(t *Table) {
 	c := t.chains()
 	for i := range t.Routes {
 		r := &t.Routes[i]
-		if len(r.Fallback) > maxFallback { // a fault already
+		if len(r.Fallback) > maxFallback { // reported by fallback
 			continue
 		}
 		for at, name := range r.others() {
@@ -116,7 +116,7 @@ func (f *faults) ambiguous(t *Table) {
 	}
 }
 
-// others are the versions besides its own that a route names, by where it does.
+// others yields the versions that a route names besides its own, with their JSON path.
 func (r *Route) others() iter.Seq2[string, string] {
 	return func(yield func(at, name string) bool) {
 		for j, name := range r.Fallback {
@@ -130,7 +130,7 @@ func (r *Route) others() iter.Seq2[string, string] {
 	}
 }
 
-// checkUpstreams finds names that are in no Config.
+// checkUpstreams reports upstreams that Config does not have.
 func (t *Table) checkUpstreams(upstreams map[string]http.RoundTripper) error {
 	var f faults
 	c := t.chains()

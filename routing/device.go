@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// devices are the types that conditions may name.
+// devices are the device types for conditions.
 var devices = [...]string{"mobile", "tablet", "desktop", "other"} //nolint:gochecknoglobals // a constant
 
-// device tells what kind of device a request comes from: by the User-Agent
-// client hints (https://wicg.github.io/ua-client-hints/), else by User-Agent.
-// Programs, such as SDKs and curl, are "other".
+// device returns the device type of a request: by the User-Agent client hints
+// (https://wicg.github.io/ua-client-hints/), else by User-Agent. Programs, such as SDKs and
+// curl, are "other".
 func device(h http.Header) string {
 	if factors := h.Get("Sec-Ch-Ua-Form-Factors"); factors != "" {
 		switch {
@@ -28,7 +28,7 @@ func device(h http.Header) string {
 		return "mobile"
 	case "?0":
 		if strings.Trim(h.Get("Sec-Ch-Ua-Platform"), `"`) == "Android" {
-			return "tablet" // an Android that does not ask for the mobile site
+			return "tablet" // Android without the mobile hint
 		}
 		return "desktop"
 	}

@@ -1,39 +1,41 @@
 package routing
 
-// Kind says what an Event is about.
+// Kind is the kind of an Event.
 type Kind int
 
 // The kinds of Event.
 const (
-	// Decided: a request was given a version.
+	// Decided: the middleware selected a version for a request.
 	Decided Kind = iota
-	// FellBack: a version failed, and the next one is asked.
+	// FellBack: a version failed, and the next one in the chain is called.
 	FellBack
-	// Swapped: another table is in force.
+	// Swapped: a new table is in force.
 	Swapped
-	// Skipped: a version's turn came, but it can't do what the request needs.
+	// Skipped: a version of the chain lacks what the request needs.
 	Skipped
-	// Mirrored: a copy of a request was sent to a mirror, and its answer read.
+	// Mirrored: a copy of a request was sent to a mirror, and the response was read.
 	Mirrored
-	// MirrorFull: a request was not copied, because too many copies are under way.
+	// MirrorFull: a request was not copied, because too many copies are in flight.
 	MirrorFull
 )
 
-// Event tells of a decision.
+// Event describes a decision, a fallback, a mirrored request or a new table.
 type Event struct {
-	// Kind says what happened.
+	// Kind is the kind of the event.
 	Kind Kind
-	// Model is the request's.
+	// Model is the model that the request names.
 	Model string
-	// Version is the one decided on, fallen back to, or skipped, or the mirror.
+	// Version is the version that was selected, fallen back to, or skipped, or the mirror.
 	Version string
-	// From is, in FellBack, the version that failed, and of a mirror the one decided on.
+	// From is the version that failed (FellBack), or the selected one (Mirrored,
+	// MirrorFull).
 	From string
-	// Status is, in FellBack and Mirrored, the status of its answer; 0 when there was none.
+	// Status is the status of the failed version's (FellBack) or of the mirror's response
+	// (Mirrored); 0 when there was none.
 	Status int
-	// Err is, in FellBack, why there was none; in Mirrored also why it broke off.
+	// Err is why there was no response (FellBack), or why it was not complete (Mirrored).
 	Err error
-	// Lacks is, in Skipped, the first thing that the version can't do: "tools",
-	// "json_schema", "vision" or "context".
+	// Lacks is the first missing capability (Skipped): "tools", "json_schema", "vision" or
+	// "context".
 	Lacks string
 }

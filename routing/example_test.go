@@ -1,12 +1,10 @@
 package routing_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -65,12 +63,12 @@ func ExampleCapabilities() {
 		fmt.Println(err)
 		return
 	}
-	answers := roundTripper(func(*http.Request) (*http.Response, error) {
+	hello := roundTripper(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("Hello"))}, nil
 	})
 	router, err := routing.New(routing.Config{
 		Table:     table,
-		Upstreams: map[string]http.RoundTripper{"llama-8b": answers, "gpt-mini": answers},
+		Upstreams: map[string]http.RoundTripper{"llama-8b": hello, "gpt-mini": hello},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -84,9 +82,9 @@ func ExampleCapabilities() {
 			return
 		}
 		defer func() { _ = res.Body.Close() }()
-		fmt.Printf("%s answered by %s\n", res.Header.Get("X-Model"), res.Header.Get("X-Model-Version"))
+		fmt.Printf("%s served by %s\n", res.Header.Get("X-Model"), res.Header.Get("X-Model-Version"))
 		if from := res.Header.Get("X-Fallback-From"); from != "" {
-			fmt.Println("in the place of", from)
+			fmt.Println("instead of", from)
 		}
 	})
 	for _, body := range []string{
@@ -97,58 +95,11 @@ func ExampleCapabilities() {
 		gateway.ServeHTTP(httptest.NewRecorder(), req)
 	}
 	// Output:
-	// small answered by llama-8b
-	// mini answered by gpt-mini
-	// in the place of llama-8b
+	// small served by llama-8b
+	// mini served by gpt-mini
+	// instead of llama-8b
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// A new version gets a hundredth of the users, then more while it is no worse.
-func ExampleNewRollout() {
-	rollout, err := routing.NewRollout(routing.RolloutConfig{Model: "chat", Stable: "v1", Canary: "v2"})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	table, err := routing.ParseTable([]byte(`{"routes": [
-		{"model": "chat", "version": "v1", "weight": 100},
-		{"model": "chat", "version": "v2", "weight": 0, "fallback": ["v1"]}
-	]}`))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	_, err = routing.New(routing.Config{
-		Table:        table,
-		Rollouts:     []*routing.Rollout{rollout},
-		Upstreams:    map[string]http.RoundTripper{"v1": http.DefaultTransport, "v2": http.DefaultTransport},
-		StickyHeader: "X-User-Id",
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	// go rollout.Run(ctx)
-	s := rollout.Status()
-	fmt.Println(s.State, s.Share, s.Steps)
-	// Output: running 0.01 [0.01 0.05 0.2 1]
-}
-
-func ExampleNewFileStore() {
-	folder, err := os.MkdirTemp("", "rollouts")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(folder)
-	rollout, err := routing.NewRollout(routing.RolloutConfig{Stable: "v1", Canary: "v2", Store: routing.NewFileStore(folder)})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(rollout.Status().Share, rollout.Restore(context.Background()), rollout.Status().Share)
-	// Output: 0 <nil> 0.01
-}

@@ -11,8 +11,7 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// next is the first target from one on that can do what a request needs; -1 if
-// there is none.
+// next returns the first target, from an index on, that meets the needs; -1: none.
 func next(chain []Target, from int, n needs) int {
 	for i := from; i < len(chain); i++ {
 		if chain[i].Capabilities.lacks(n) == "" {
@@ -22,13 +21,13 @@ func next(chain []Target, from int, n needs) int {
 	return -1
 }
 
-// walk calls the targets that can do what the request needs, one after another, until one
-// does not fail. Each call is an attempt of its own.
+// walk calls the targets that meet the request's needs in order, until one succeeds. Each
+// call is an attempt of its own.
 func (t transport) walk(req *http.Request, d *Decision) (*http.Response, error) {
 	n := d.needs.of(req)
 	i := next(d.chain, 0, n)
 	a, req := exchange.Start(req)
-	if i < 0 { // the first one's own error says best what is wrong
+	if i < 0 { // the first one's own error is the most precise
 		return t.send(a, req, d, 0)
 	}
 	if a.Number() == 1 { // reported once, however many attempts the proxy makes
@@ -59,16 +58,16 @@ func (t transport) walk(req *http.Request, d *Decision) (*http.Response, error) 
 	}
 }
 
-// skipped reports the targets that are not called because they lack something: if nothing
-// that is known, it is room that the upstream of another one found missing.
+// skipped reports the targets that lack a capability. Without a declared one that is missing,
+// it is the context: another upstream reported that the request is too long.
 func (t transport) skipped(req *http.Request, d *Decision, from, to int, n needs) {
 	for _, target := range d.chain[from:to] {
 		t.router.notify(req.Context(), Event{Kind: Skipped, Model: d.Model, Version: target.Version, Lacks: cmp.Or(target.Capabilities.lacks(n), lacksContext)})
 	}
 }
 
-// leave gives target i up for a later one, and ends its attempt. The proxy must not make
-// another one after that: the request would go through the chain once more.
+// leave ends the attempt at target i for a later target. The proxy must make no further
+// attempt, which would walk the chain again.
 func (t transport) leave(a *exchange.Attempt, req *http.Request, d *Decision, i, to int, res *http.Response, err error) {
 	last := a.Latest()
 	a.Exchange().Finalize()
@@ -78,7 +77,7 @@ func (t transport) leave(a *exchange.Attempt, req *http.Request, d *Decision, i,
 		if e.Status = res.StatusCode; e.Status < http.StatusBadRequest {
 			e.Err = last.Verdict().Err
 		}
-		_ = res.Body.Close() // what is left of it may never come
+		_ = res.Body.Close() // the rest may never arrive
 	case exchange.IsRefused(err) && last == a:
 		a.Again()
 	default:
@@ -90,18 +89,18 @@ func (t transport) leave(a *exchange.Attempt, req *http.Request, d *Decision, i,
 	t.router.notify(req.Context(), e)
 }
 
-// following is the target to go on with after i; -1: none. That is so for a client that
-// left, beyond the proxy's budget, and while the proxy would make another attempt at
-// another endpoint of the same target. The same endpoint is not called again: the next
-// target is more likely to succeed. A hedge never goes on: the attempt beside it may still
-// be well. What the attempt showed of the request's needs goes into n.
+// following returns the target to call after i; -1: none. There is none after a client
+// disconnect, beyond the proxy's retry budget, and while the proxy would make another
+// attempt at another endpoint of the same target. The same endpoint is not called again: the
+// next target is more likely to succeed. A hedge has none: the other attempt may still
+// succeed. following adds to n what the attempt showed of the request's needs.
 func following(a *exchange.Attempt, chain []Target, i int, n *needs, err error) int {
 	last := a.Latest()
 	if err == nil {
 		last.Prefetch()
 	}
 	v := last.Verdict()
-	if exchange.IsRefused(err) { // the attempt goes on, at another target
+	if exchange.IsRefused(err) { // the attempt continues at another target
 		v = exchange.Verdict{Outcome: exchange.Failure, Repeatable: true, Unsent: true, Err: err}
 	}
 	if a.Hedge() || a.Gone() {
@@ -115,13 +114,13 @@ func following(a *exchange.Attempt, chain []Target, i int, n *needs, err error) 
 	if last.Others() > 0 && x.Repeats != nil && x.Repeats(last, v) {
 		return -1
 	}
-	if !exchange.IsRefused(err) && x.Spend != nil && !x.Spend() { // the budget is for calls, not for refusals
+	if !exchange.IsRefused(err) && x.Spend != nil && !x.Spend() { // the budget counts calls, not refusals
 		return -1
 	}
 	return to
 }
 
-// candidate is the target that may do better than i; -1: none.
+// candidate returns the target that may succeed where i failed; -1: none.
 func candidate(last *exchange.Attempt, v exchange.Verdict, chain []Target, i int, n *needs, err error) int {
 	switch {
 	case err == nil && v.Blame == exchange.Request && last.Kind() == llm.ContextLength:
@@ -132,8 +131,8 @@ func candidate(last *exchange.Attempt, v exchange.Verdict, chain []Target, i int
 	return -1
 }
 
-// roomier is the next target that holds more tokens than i, of which the upstream says
-// that the request is too long for it: it counts better than the gateway does.
+// roomier returns the next target with a larger context than i. The upstream of i reported
+// that the request is too long: its count is more exact than the gateway's.
 func roomier(chain []Target, i int, n *needs) int {
 	room := chain[i].Capabilities.room()
 	n.tokens = max(n.tokens, room+1)
@@ -145,7 +144,7 @@ func roomier(chain []Target, i int, n *needs) int {
 	return -1
 }
 
-// isBusy reports whether a layer below has no room for the request.
+// isBusy reports whether a layer below refused the request by a limit.
 func isBusy(err error) bool {
 	own, ok := errors.AsType[*apierror.Error](err)
 	return ok && own.Status == http.StatusTooManyRequests

@@ -21,7 +21,7 @@ func fails(err error) upstream {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
-// spare fails and says how many other endpoints it has.
+// spare fails, and reports how many other endpoints it has.
 func spare(others int, err error) upstream {
 	return func(r *http.Request) (*http.Response, error) {
 		exchange.Current(r.Context()).SetOthers(others)
@@ -29,8 +29,8 @@ func spare(others int, err error) upstream {
 	}
 }
 
-// The proxy tries other endpoints of the same version first, and its budget
-// bounds fallbacks too, but only the calls that are made.
+// Retries at other endpoints of the same version come first. The proxy's retry budget counts
+// fallbacks too, but only calls that are made.
 func TestFallbackWithinTheProxysRules(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
@@ -43,12 +43,12 @@ func TestFallbackWithinTheProxysRules(t *testing.T) {
 		spent           int
 	}{
 		"final":                           {a: fails(broken), budget: true, fell: true, spent: 1},
-		"answered":                        {a: says("a", 503), budget: true, fell: true, spent: 1},
-		"to be repeated at another":       {a: spare(1, broken), repeats: true, budget: true},
-		"others, but not to be repeated":  {a: spare(1, broken), budget: true, fell: true, spent: 1},
-		"would be repeated at the same":   {a: spare(0, broken), repeats: true, budget: true, fell: true, spent: 1},
+		"503":                             {a: serves("a", 503), budget: true, fell: true, spent: 1},
+		"retry at another":                {a: spare(1, broken), repeats: true, budget: true},
+		"others, but no retry":            {a: spare(1, broken), budget: true, fell: true, spent: 1},
+		"retry at the same":               {a: spare(0, broken), repeats: true, budget: true, fell: true, spent: 1},
 		"budget used up":                  {a: fails(broken), spent: 1},
-		"to be repeated, budget used up":  {a: spare(1, broken), repeats: true},
+		"retry, budget used up":           {a: spare(1, broken), repeats: true},
 		"nothing was sent":                {a: fails(refused), budget: true, fell: true},
 		"nothing was sent, budget used":   {a: fails(refused), fell: true},
 		"nothing was sent, others":        {a: spare(1, refused), repeats: true, budget: true},
@@ -71,7 +71,7 @@ func TestFallbackWithinTheProxysRules(t *testing.T) {
 			if tt.hedge {
 				begin = x.BeginHedge
 			}
-			r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": says("b", 200)}})
+			r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": serves("b", 200)}})
 			_, req := begin(httptest.NewRequest(http.MethodGet, "/", nil))
 			got, _ := roundTrip(t, r, req)
 			assert.Equal(t, tt.fell, got.body == "b:")
@@ -81,9 +81,8 @@ func TestFallbackWithinTheProxysRules(t *testing.T) {
 	}
 }
 
-// A fallback is a version of the same model, else of a route for several models
-// with this one among them, else of another model, which is asked by its own
-// name, else an upstream.
+// A fallback is a version of the same model, else of a route for several models that include
+// it, else of another model, which is called by its own name, else an upstream.
 func TestFallbackNames(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ routes, want string }{
@@ -105,14 +104,14 @@ func TestFallbackNames(t *testing.T) {
 			t.Parallel()
 			sent := func(name string) upstream {
 				return func(r *http.Request) (*http.Response, error) {
-					res, err := says(name, 200)(r)
+					res, err := serves(name, 200)(r)
 					res.Header.Set("X-Model", "the upstream's own")
 					return res, err
 				}
 			}
 			r := newRouter(t, routing.Config{
 				Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},`+tt.routes+`]}`),
-				Upstreams: map[string]http.RoundTripper{"a": says("a", 500), "b": sent("b"), "c": sent("c")},
+				Upstreams: map[string]http.RoundTripper{"a": serves("a", 500), "b": sent("b"), "c": sent("c")},
 			})
 			res := relayed(t, r, post(`{"model":"m"}`))
 			assert.Equal(t, tt.want[:2]+`{"model":"`+tt.want[2:]+`"}`, res.body)
@@ -123,12 +122,12 @@ func TestFallbackNames(t *testing.T) {
 	}
 }
 
-// The headers are the gateway's: what an upstream says in them is replaced.
-func TestAnswerHeaders(t *testing.T) {
+// The headers are the gateway's: an upstream's values are replaced.
+func TestResponseHeaders(t *testing.T) {
 	t.Parallel()
 	const text = `{"routes":[{"model":"m","version":"a","upstream_model":"org/M","fallback":["b"]},{"version":"b"}]}`
 	own := upstream(func(r *http.Request) (*http.Response, error) {
-		res, err := says("x", 200)(r)
+		res, err := serves("x", 200)(r)
 		res.Header = http.Header{"X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}, "My-Model": {"u"}}
 		return res, err
 	})
@@ -143,19 +142,19 @@ func TestAnswerHeaders(t *testing.T) {
 	}{
 		"first":            {body: `{"model":"m"}`, a: own, want: http.Header{"X-Model": {"org/M"}, "X-Model-Version": {"a"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"no header at all": {body: `{"model":"m"}`, a: bare, want: http.Header{"X-Model": {"org/M"}, "X-Model-Version": {"a"}}},
-		"fallback":         {body: `{"model":"m"}`, a: says("a", 500), want: http.Header{"X-Model": {"m"}, "X-Model-Version": {"b"}, "X-Fallback-From": {"a"}, "Server": {"s"}, "My-Model": {"u"}}},
+		"fallback":         {body: `{"model":"m"}`, a: serves("a", 500), want: http.Header{"X-Model": {"m"}, "X-Model-Version": {"b"}, "X-Fallback-From": {"a"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"the request's":    {body: `{"model":"other/é"}`, want: http.Header{"X-Model": {"other/é"}, "X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"no model":         {body: `hello`, want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"no name":          {body: `{"model":"a\r\nSet-Cookie: b"}`, want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"a long name":      {body: fmt.Sprintf(`{"model":"%0257d"}`, 1), want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"other names": {
 			cfg:  routing.Config{ModelHeader: "My-Model", VersionHeader: "My-Version", FallbackHeader: "My-From"},
-			body: `{"model":"m"}`, a: says("a", 500),
+			body: `{"model":"m"}`, a: serves("a", 500),
 			want: http.Header{"My-Model": {"m"}, "My-Version": {"b"}, "My-From": {"a"}, "X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}},
 		},
 		"none": {
 			cfg:  routing.Config{ModelHeader: "-", VersionHeader: "-", FallbackHeader: "-"},
-			body: `{"model":"m"}`, a: says("a", 500),
+			body: `{"model":"m"}`, a: serves("a", 500),
 			want: http.Header{"X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}, "My-Model": {"u"}},
 		},
 	}
@@ -176,28 +175,28 @@ func TestAnswerHeaders(t *testing.T) {
 	}
 }
 
-// A body that can't be given again ends the walk with its error.
+// A body that can't be replayed ends the walk with its error.
 func TestFallbackWithoutABody(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": says("a", 503), "b": says("b", 200)}})
+	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": serves("a", 503), "b": serves("b", 200)}})
 	req := decided(t, r, post("x"))
 	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
 	_, err := r.Transport().RoundTrip(req) //nolint:bodyclose // there is none
 	require.ErrorContains(t, err, "gone")
 }
 
-// A client that left while the first version worked is nobody's failure.
-func TestClientLeft(t *testing.T) {
+// A client disconnect during the first attempt leads to no fallback.
+func TestClientDisconnect(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
 		"a": upstream(func(r *http.Request) (*http.Response, error) {
 			cancel()
-			return says("a", 503)(r)
+			return serves("a", 503)(r)
 		}),
-		"b": says("b", 200),
+		"b": serves("b", 200),
 	}})
 	got, err := roundTrip(t, r, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
 	require.NoError(t, err)
-	assert.Equal(t, answer{503, "a", "a:"}, got)
+	assert.Equal(t, result{503, "a", "a:"}, got)
 }

@@ -9,12 +9,12 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// cookieAge is how long an anonymous user keeps a version.
+// cookieAge is the lifetime of an anonymous user's assignment.
 const cookieAge = 365 * 24 * time.Hour
 
-// stickyKey returns what stands for the user: the sticky header, else the
-// identity's subject, else a cookie, which is set if there is none yet. Each
-// kind has its own prefix, so that nobody takes another's place by name.
+// stickyKey identifies the user for sticky assignment: by the sticky header, else the
+// identity's subject, else a cookie, which is set if it is missing. Each kind has its own
+// prefix, so that values of different kinds do not collide.
 func (r *Router) stickyKey(c *gin.Context) string {
 	if r.cfg.StickyHeader != "" {
 		if v := c.Request.Header.Get(r.cfg.StickyHeader); v != "" {
@@ -35,14 +35,14 @@ func (r *Router) stickyKey(c *gin.Context) string {
 		}
 	}
 	id := rand.Text()
-	http.SetCookie(c.Writer, &http.Cookie{ //nolint:gosec // Secure where the connection is
+	http.SetCookie(c.Writer, &http.Cookie{ //nolint:gosec // Secure on TLS connections only
 		Name: r.cfg.Cookie, Value: id, Path: "/", MaxAge: int(cookieAge / time.Second),
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: c.Request.TLS != nil,
 	})
 	return "c:" + id
 }
 
-// isID reports whether v is an id that stickyKey made.
+// isID reports whether v has the form of an id made by stickyKey.
 func isID(v string) bool {
 	return len(v) == 26 && strings.Trim(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }

@@ -19,13 +19,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// upstream answers with a function and remembers what came.
+// upstream is a RoundTripper made of a function.
 type upstream func(*http.Request) (*http.Response, error)
 
 func (u upstream) RoundTrip(r *http.Request) (*http.Response, error) { return u(r) }
 
-// says answers with a status and the upstream's name and body.
-func says(name string, status int) upstream {
+// serves responds with a status, and with the upstream's name and the request's body.
+func serves(name string, status int) upstream {
 	return func(r *http.Request) (*http.Response, error) {
 		var body []byte
 		if r.Body != nil {
@@ -38,7 +38,7 @@ func says(name string, status int) upstream {
 func upstreams(names ...string) map[string]http.RoundTripper {
 	out := make(map[string]http.RoundTripper)
 	for _, n := range names {
-		out[n] = says(n, http.StatusOK)
+		out[n] = serves(n, http.StatusOK)
 	}
 	return out
 }
@@ -79,13 +79,13 @@ func decide(router *routing.Router, r *http.Request) (routing.Decision, *httptes
 	return d, w
 }
 
-// answer is what came back from an upstream.
-type answer struct {
+// result is a response with the version that served it.
+type result struct {
 	status        int
 	version, body string
 }
 
-// decided returns the request that a proxy would send after the middleware.
+// decided returns the request as a proxy sends it after the middleware.
 func decided(tb testing.TB, router *routing.Router, r *http.Request) *http.Request {
 	tb.Helper()
 	var out *http.Request
@@ -99,13 +99,13 @@ func decided(tb testing.TB, router *routing.Router, r *http.Request) *http.Reque
 	return out
 }
 
-// reply is an answer with its headers.
+// reply is a result with its headers.
 type reply struct {
 	http.Header
-	answer
+	result
 }
 
-// sent sends a request that was decided on.
+// sent sends a decided request.
 func sent(router *routing.Router, r *http.Request) (reply, error) {
 	res, err := router.Transport().RoundTrip(r)
 	if err != nil {
@@ -113,7 +113,7 @@ func sent(router *routing.Router, r *http.Request) (reply, error) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
-	return reply{res.Header, answer{res.StatusCode, res.Header.Get("X-Model-Version"), string(body)}}, err
+	return reply{res.Header, result{res.StatusCode, res.Header.Get("X-Model-Version"), string(body)}}, err
 }
 
 // relayed sends a request through middleware and transport.
@@ -124,11 +124,11 @@ func relayed(t *testing.T, router *routing.Router, r *http.Request) reply {
 	return got
 }
 
-// roundTrip is relayed for what may fail.
-func roundTrip(t *testing.T, router *routing.Router, r *http.Request) (answer, error) {
+// roundTrip is relayed for requests that may fail.
+func roundTrip(t *testing.T, router *routing.Router, r *http.Request) (result, error) {
 	t.Helper()
 	got, err := sent(router, decided(t, router, r))
-	return got.answer, err
+	return got.result, err
 }
 
 type tagsKey struct{}
@@ -140,4 +140,10 @@ func withTags(r *http.Request, tags ...string) *http.Request {
 func tagsOf(ctx context.Context) []string {
 	tags, _ := ctx.Value(tagsKey{}).([]string)
 	return tags
+}
+
+// hangs waits for the end of the request's context.
+func hangs(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+	return nil, context.Cause(r.Context())
 }

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// subject is what conditions look at in one request. What costs something is
-// found out when it is first asked for.
+// subject is a request as conditions see it. Expensive values are computed on first use.
 type subject struct {
 	r      *http.Request
 	model  string
@@ -16,7 +15,7 @@ type subject struct {
 	device string
 }
 
-// matches compares a value with a pattern: exactly, or up to a final "*".
+// matches compares a value with a pattern: exactly, or as a prefix before a final "*".
 func matches(pattern, v string) bool {
 	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
 		return strings.HasPrefix(v, prefix)
@@ -24,7 +23,7 @@ func matches(pattern, v string) bool {
 	return pattern == v
 }
 
-// forModel reports whether the route is for a model.
+// forModel reports whether the route takes requests for a model.
 func (r *Route) forModel(model string) bool {
 	return r.Model == "" || model != "" && matches(r.Model, model)
 }
@@ -87,7 +86,7 @@ func (c *Conditions) deviceMet(s *subject) bool {
 	return slices.Contains(c.Devices, s.device)
 }
 
-// cleanPath is the path as most servers read it.
+// cleanPath returns the path without double slashes, as most servers read it.
 func (s *subject) cleanPath() string {
 	if s.path != "" {
 		return s.path

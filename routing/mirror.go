@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,33 +13,35 @@ import (
 
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
-// ShadowHeader is "1" on requests to a mirror: nobody waits for the answer.
+// ShadowHeader is the header that is "1" on requests to a mirror, whose response is
+// discarded.
 const ShadowHeader = "X-Shadow"
 
 const (
 	// maxMirrored bounds the body of a request that is copied, in bytes.
 	maxMirrored = 256 << 10
-	// maxShadow bounds what is read of the answer.
+	// maxShadow bounds what is read of the response, in bytes.
 	maxShadow = 8 << 20
 )
 
-// Mirror sends copies of some of a route's requests to another version, to see how that
-// does before anybody depends on it. What it answers is read and thrown away. It costs
-// what those answers cost, but no caller is charged for them.
+// Mirror sends copies of a route's requests to another version (request mirroring). Use it
+// to observe a version before it serves users. Its responses are read and discarded: they
+// cost what they cost, but no caller is charged for them.
 type Mirror struct {
-	// Version gets the copies; it is found as those of Fallback are. Required.
+	// Version is the version that gets the copies, named as in Fallback. Required.
 	Version string `json:"version"`
-	// Share of the requests, above 0 and up to 1. Default 1.
+	// Share is the part of the requests to copy, above 0 and up to 1. Default: 1.
 	Share float64 `json:"share,omitempty"`
 }
 
-// MirrorConfig bounds the copies that are under way. A request beyond that is not copied.
+// MirrorConfig bounds the copies in flight. A request beyond the bound is not copied.
 type MirrorConfig struct {
-	// Concurrent is how many may be under way. Default 16.
+	// Concurrent is the number of copies in flight. Default: 16.
 	Concurrent int
-	// Timeout ends one. Default 1 minute.
+	// Timeout bounds the duration of a copy. Default: 1 minute.
 	Timeout time.Duration
 }
 
@@ -46,12 +49,12 @@ func (cfg *MirrorConfig) check() error {
 	if cfg.Concurrent < 0 || cfg.Timeout < 0 {
 		return errors.New("routing: Config.Mirror: Concurrent and Timeout must not be negative")
 	}
-	preset(&cfg.Concurrent, 16)
-	preset(&cfg.Timeout, time.Minute)
+	cfg.Concurrent = cmp.Or(cfg.Concurrent, 16)
+	cfg.Timeout = cmp.Or(cfg.Timeout, time.Minute)
 	return nil
 }
 
-// mirror is a Mirror made ready.
+// mirror is a resolved Mirror.
 type mirror struct {
 	target Target
 	share  float64
@@ -62,9 +65,7 @@ func (c chains) mirror(r *Route) *mirror {
 		return nil
 	}
 	target, _ := c.named(r.Mirror.Version, r.Model)
-	m := &mirror{target: target, share: r.Mirror.Share}
-	preset(&m.share, 1)
-	return m
+	return &mirror{target: target, share: cmp.Or(r.Mirror.Share, 1)}
 }
 
 func (f *faults) mirror(at string, r *Route) {
@@ -80,63 +81,51 @@ func (f *faults) mirror(at string, r *Route) {
 	}
 }
 
-// mirrors are the copies under way.
+// mirrors tracks the copies in flight.
 type mirrors struct {
 	cfg    MirrorConfig
-	all    context.Context //nolint:containedctx // of all copies: they outlive their requests
+	all    context.Context //nolint:containedctx // of all copies, which outlive their requests
 	cancel context.CancelFunc
 
-	mu    sync.Mutex
-	count int
-	ended bool
-	wg    sync.WaitGroup
+	mu       sync.Mutex
+	drained  bool
+	inflight idle.Gate
 }
 
 func newMirrors(cfg MirrorConfig) *mirrors {
 	m := &mirrors{cfg: cfg}
-	m.all, m.cancel = context.WithCancel(context.Background()) //nolint:gosec // Drain calls it
+	m.all, m.cancel = context.WithCancel(context.Background())
 	return m
 }
 
-// begin takes a place and reports whether there was one.
+// begin reports whether there is room for a copy, and counts it.
 func (m *mirrors) begin() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.ended || m.count == m.cfg.Concurrent {
+	if m.drained || m.inflight.Len() >= m.cfg.Concurrent {
 		return false
 	}
-	m.count++
-	m.wg.Add(1)
+	m.inflight.Add()
 	return true
 }
 
-func (m *mirrors) end() {
-	m.mu.Lock()
-	m.count--
-	m.mu.Unlock()
-	m.wg.Done()
-}
-
-// Drain waits until the copies of requests to mirrors have ended; at the end of ctx it
-// ends them, and returns the context's error. No request is copied after it.
+// Drain waits for the mirrored requests in flight. When ctx is done it cancels them and
+// returns the context's error. No request is mirrored after Drain.
 func (r *Router) Drain(ctx context.Context) error {
-	r.mirrors.mu.Lock()
-	r.mirrors.ended = true
-	idle := r.mirrors.count == 0
-	r.mirrors.mu.Unlock()
-	if idle {
+	m := r.mirrors
+	m.mu.Lock()
+	m.drained = true
+	m.mu.Unlock()
+	if m.inflight.Wait(ctx) == nil {
 		return nil
 	}
-	stop := context.AfterFunc(ctx, r.mirrors.cancel)
-	r.mirrors.wg.Wait()
-	if !stop() {
-		return ctx.Err()
-	}
-	return nil
+	m.cancel()
+	_ = m.inflight.Wait(context.WithoutCancel(ctx)) // they end at once
+	return ctx.Err()
 }
 
-// mirror sends a copy of a request to its route's mirror, if it is one that is copied: not
-// what streams through the gateway, or may have tools that act.
+// mirror sends a copy of a request to its route's mirror. It does not copy bodies that
+// stream through, or requests with tools, whose calls may have effects.
 func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextcheck // the copy outlives the request
 	to := d.mirror
 	if to == nil || isRepeat(req.Context()) || to.share < 1 && rand.Float64() >= to.share { //nolint:gosec // no secret
@@ -162,27 +151,26 @@ func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextchec
 	ctx, cancel := context.WithTimeout(context.WithValue(m.all, targetKey{}, &to.target), m.cfg.Timeout)
 	out := shadowOf(ctx, req, d.Model, to.target.UpstreamModel) //nolint:contextcheck // it outlives the request
 	go func() {
-		defer m.end()
+		defer m.inflight.Done()
 		defer cancel()
 		e.Status, e.Err = exchangeShadow(upstream, out)
 		t.router.notify(context.WithoutCancel(ctx), e)
 	}()
 }
 
-// isRepeat reports whether ctx is of an attempt after the first one.
+// isRepeat reports whether ctx belongs to an attempt after the first one.
 func isRepeat(ctx context.Context) bool {
 	a := exchange.Current(ctx)
 	return a != nil && a.Number() > 1
 }
 
-// shadowOf is the copy. It has nothing of the request's context: neither its exchange nor
-// its caller, to whom it would be charged.
+// shadowOf returns the copy of a request. It shares nothing of the request's context, neither
+// the exchange nor the caller, who would be charged for it.
 func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Request {
 	out := req.Clone(ctx)
 	out.Header.Set(ShadowHeader, "1")
-	out.Header.Del("Idempotency-Key") // it is the request's own
-	again, _ := body.Replay(req)()    // it is held
-	out.Body = again
+	out.Header.Del("Idempotency-Key") // identifies the original request
+	out.Body, _ = body.Replay(req)()  // it is in memory
 	if to != "" && to != from {
 		if renamed, ok := body.Rename(out, to); ok {
 			return renamed
@@ -191,11 +179,11 @@ func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Req
 	return out
 }
 
-// exchangeShadow sends a copy and reads the response to its end. It is an exchange of its
-// own, which is evidence for nothing.
+// exchangeShadow sends a copy and reads its whole response, in an exchange of its own that
+// no layer takes as evidence.
 func exchangeShadow(upstream http.RoundTripper, out *http.Request) (status int, err error) {
 	defer func() {
-		if v := recover(); v != nil { // nobody else would stop it from ending the process
+		if v := recover(); v != nil { // it would end the process
 			err = fmt.Errorf("routing: the mirror panicked: %v", v)
 		}
 	}()
@@ -203,7 +191,7 @@ func exchangeShadow(upstream http.RoundTripper, out *http.Request) (status int, 
 	a, out := x.Begin(out)
 	res, err := a.Do(out, upstream)
 	if err != nil {
-		a.Latest().Finish(err) // also when no layer did: nothing was sent
+		a.Latest().Finish(err) // in case nothing was sent and no layer did
 		return 0, err
 	}
 	_, err = io.CopyN(io.Discard, res.Body, maxShadow)

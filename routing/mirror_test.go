@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// mirrored is a router whose route has a mirror, and what came there.
+// mirrored is a router with a mirror, and the requests that reached it.
 type mirrored struct {
 	*routing.Router
 
@@ -28,18 +28,18 @@ type mirrored struct {
 	events []routing.Event
 }
 
-func newMirrored(t *testing.T, mirror string, cfg routing.MirrorConfig, answer upstream) *mirrored {
+func newMirrored(t *testing.T, mirror string, cfg routing.MirrorConfig, respond upstream) *mirrored {
 	t.Helper()
 	m := new(mirrored)
 	m.Router = newRouter(t, routing.Config{
 		Table:  table(t, `{"routes":[{"model":"m","version":"old","mirror":`+mirror+`},{"model":"x","version":"new","upstream_model":"m-next"}]}`),
 		Mirror: cfg,
-		Upstreams: map[string]http.RoundTripper{"old": says("old", http.StatusOK), "new": upstream(func(r *http.Request) (*http.Response, error) {
+		Upstreams: map[string]http.RoundTripper{"old": serves("old", http.StatusOK), "new": upstream(func(r *http.Request) (*http.Response, error) {
 			body, _ := io.ReadAll(r.Body)
 			m.mu.Lock()
 			m.copies, m.bodies = append(m.copies, r), append(m.bodies, string(body))
 			m.mu.Unlock()
-			return answer(r)
+			return respond(r)
 		})},
 		OnEvent: func(_ context.Context, e routing.Event) {
 			if e.Kind == routing.Mirrored || e.Kind == routing.MirrorFull {
@@ -52,7 +52,7 @@ func newMirrored(t *testing.T, mirror string, cfg routing.MirrorConfig, answer u
 	return m
 }
 
-// held is a request whose body the proxy would have in memory.
+// held returns a request whose body is in memory, as behind a proxy.
 func held(t *testing.T, m *mirrored, body string, headers ...string) *http.Request {
 	t.Helper()
 	req := decided(t, m.Router, post(body, headers...))
@@ -60,7 +60,7 @@ func held(t *testing.T, m *mirrored, body string, headers ...string) *http.Reque
 	return req
 }
 
-func (m *mirrored) told() []routing.Event {
+func (m *mirrored) reported() []routing.Event {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.events
@@ -75,13 +75,13 @@ const hello = `{"model":"m","messages":[{"role":"user","content":"hi"}]}`
 
 func TestMirror(t *testing.T) {
 	t.Parallel()
-	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, says("new", http.StatusServiceUnavailable))
+	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, serves("new", http.StatusServiceUnavailable))
 	req := held(t, m, hello, "Idempotency-Key", "k", "X-Other", "o")
 	x := new(exchange.Exchange)
 	_, out := x.Begin(req)
 	got, err := sent(m.Router, out)
 	require.NoError(t, err)
-	require.Equal(t, answer{http.StatusOK, "old", "old:" + hello}, got.answer)
+	require.Equal(t, result{http.StatusOK, "old", "old:" + hello}, got.result)
 	m.drain(t)
 	require.Len(t, m.copies, 1)
 	c := m.copies[0]
@@ -93,7 +93,7 @@ func TestMirror(t *testing.T) {
 	assert.True(t, exchange.From(c.Context()).Shadow)
 	assert.Equal(t, 1, x.Attempts())
 	_, ok := routing.FromContext(c.Context())
-	assert.False(t, ok, "and has nothing else of it")
+	assert.False(t, ok, "and shares no other value")
 	target, _ := routing.TargetFrom(c.Context())
 	assert.Equal(t, "new", target.Version)
 	assert.Equal(t, []routing.Event{{Kind: routing.Mirrored, Model: "m", Version: "new", From: "old", Status: http.StatusServiceUnavailable}}, m.events)
@@ -107,7 +107,7 @@ func TestMirror(t *testing.T) {
 
 func TestMirrorCopiesNot(t *testing.T) {
 	t.Parallel()
-	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, says("new", http.StatusOK))
+	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, serves("new", http.StatusOK))
 	for name, req := range map[string]*http.Request{
 		"tools":              held(t, m, `{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"f"}}]}`),
 		"a long body":        held(t, m, `{"model":"m","messages":[],"x":"`+strings.Repeat("x", 300<<10)+`"}`),
@@ -135,7 +135,7 @@ func TestMirrorCopiesNot(t *testing.T) {
 
 func TestMirrorShare(t *testing.T) {
 	t.Parallel()
-	m := newMirrored(t, `{"version":"new","share":0.25}`, routing.MirrorConfig{Concurrent: 1000}, says("new", http.StatusOK))
+	m := newMirrored(t, `{"version":"new","share":0.25}`, routing.MirrorConfig{Concurrent: 1000}, serves("new", http.StatusOK))
 	for range 1000 {
 		_, err := sent(m.Router, held(t, m, hello))
 		require.NoError(t, err)
@@ -144,8 +144,8 @@ func TestMirrorShare(t *testing.T) {
 	assert.InDelta(t, 250, len(m.copies), 70)
 }
 
-// Nobody waits for a mirror that hangs: what is beyond its bound is left out, and its time
-// ends.
+// A mirror that hangs delays no request: copies beyond the bound are left out, and the
+// others time out.
 func TestMirrorHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -159,21 +159,21 @@ func TestMirrorHangs(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.Zero(t, time.Since(begun))
-		require.Equal(t, routing.MirrorFull, m.told()[0].Kind)
+		require.Equal(t, routing.MirrorFull, m.reported()[0].Kind)
 		time.Sleep(2 * time.Second)
-		require.Len(t, m.told(), 3)
-		require.ErrorIs(t, m.told()[1].Err, context.DeadlineExceeded)
+		require.Len(t, m.reported(), 3)
+		require.ErrorIs(t, m.reported()[1].Err, context.DeadlineExceeded)
 		_, err := sent(m.Router, held(t, m, hello))
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, m.Drain(ctx), context.DeadlineExceeded)
-		require.Len(t, m.told(), 4)
-		require.ErrorIs(t, m.told()[3].Err, context.Canceled)
+		require.Len(t, m.reported(), 4)
+		require.ErrorIs(t, m.reported()[3].Err, context.Canceled)
 	})
 }
 
-// The outcome of a copy is that of its stream, and a panic ends it alone.
+// The outcome of a copy is that of its stream. A panic ends only the copy.
 func TestMirrorOutcomes(t *testing.T) {
 	t.Parallel()
 	streams := func(text string) upstream {
@@ -184,17 +184,17 @@ func TestMirrorOutcomes(t *testing.T) {
 	token := `data: {"choices":[{"index":0,"delta":{"content":"a"}}]}` + "\n\n"
 	refused := errors.New("refused")
 	for name, c := range map[string]struct {
-		answer upstream
-		want   error
-		text   string
+		respond upstream
+		want    error
+		text    string
 	}{
-		"whole":         {answer: streams(token + "data: [DONE]\n\n")},
-		"cut":           {answer: streams(token), want: exchange.ErrCut},
-		"says an error": {answer: streams(token + `data: {"error":{"message":"x","type":"server_error"}}` + "\n\n"), text: "server_error"},
-		"no answer":     {answer: func(*http.Request) (*http.Response, error) { return nil, refused }, want: refused},
-		"panic":         {answer: func(*http.Request) (*http.Response, error) { panic("boom") }, text: "panicked: boom"},
+		"whole":       {respond: streams(token + "data: [DONE]\n\n")},
+		"cut":         {respond: streams(token), want: exchange.ErrCut},
+		"error event": {respond: streams(token + `data: {"error":{"message":"x","type":"server_error"}}` + "\n\n"), text: "server_error"},
+		"no response": {respond: func(*http.Request) (*http.Response, error) { return nil, refused }, want: refused},
+		"panic":       {respond: func(*http.Request) (*http.Response, error) { panic("boom") }, text: "panicked: boom"},
 	} {
-		m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, c.answer)
+		m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, c.respond)
 		_, err := sent(m.Router, held(t, m, hello))
 		require.NoError(t, err)
 		m.drain(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// modelEntry is a model as the lists of OpenAI and of Anthropic have it, each of which
-// takes the other's members for unknown ones. Nobody here knows when it was made.
+// modelEntry is a model in the list formats of OpenAI and Anthropic at once; clients of each
+// ignore the other's members. The creation time is not known.
 type modelEntry struct {
 	ID          string `json:"id"`
 	Object      string `json:"object"`
@@ -32,20 +32,20 @@ type modelList struct {
 	LastID  string       `json:"last_id,omitempty"`
 }
 
-// answerModels answers GET …/models and …/models/NAME by the table, for requests that no
-// route takes: without a model only a route for any model would. It reports whether the
-// request was one. A table that names no model says nothing of models.
-func (r *Router) answerModels(c *gin.Context) bool {
+// serveModels responds to GET …/models and …/models/NAME from the table, and reports whether
+// the request was one. It is for requests without a route, as only a route for any model
+// takes requests that name none. A table without model names has no list.
+func (r *Router) serveModels(c *gin.Context) bool {
 	if c.Request.Method != http.MethodGet && c.Request.Method != http.MethodHead {
 		return false
 	}
-	routes := r.Table().Routes // one table, whatever is put into force meanwhile
+	routes := r.Table().Routes // one table, also during a swap
 	if !slices.ContainsFunc(routes, func(route Route) bool { return route.Model != "" }) {
 		return false
 	}
 	path := c.Request.URL.Path
-	if _, name, ok := strings.Cut(path, "/models/"); ok { // names have slashes, too
-		r.answerModel(c, routes, name)
+	if _, name, ok := strings.Cut(path, "/models/"); ok { // names may contain slashes
+		r.serveModel(c, routes, name)
 		return true
 	}
 	if strings.HasSuffix(path, "/models") {
@@ -55,7 +55,7 @@ func (r *Router) answerModels(c *gin.Context) bool {
 	return false
 }
 
-func (r *Router) answerModel(c *gin.Context, routes []Route, name string) {
+func (r *Router) serveModel(c *gin.Context, routes []Route, name string) {
 	for i := range routes {
 		if route := &routes[i]; route.Model != "" && route.forModel(name) && r.shows(c, route, name) {
 			c.AbortWithStatusJSON(http.StatusOK, newModelEntry(name))
@@ -81,8 +81,8 @@ func (r *Router) listModels(c *gin.Context, routes []Route) modelList {
 	return list
 }
 
-// shows reports whether a route is there for the caller, wherever the path of what is asked
-// of the model later.
+// shows reports whether the caller may use a route, whatever the path and method of a later
+// request.
 func (r *Router) shows(c *gin.Context, route *Route, model string) bool {
 	if r.cfg.Usable != nil && !r.cfg.Usable(c.Request.Context(), model) {
 		return false

@@ -92,21 +92,21 @@ func TestModelList(t *testing.T) {
 	assert.Equal(t, http.StatusOK, w.Code)
 }
 
-// A route for any model has the upstream say which there are.
+// With a route for any model the upstream serves the list.
 func TestModelListOfAnUpstream(t *testing.T) {
 	t.Parallel()
 	_, passed := askModels(t, routing.Config{Table: table(t, `{"routes":[{"model":"m","version":"a"},{"version":"b"}]}`), Upstreams: upstreams("a", "b")}, http.MethodGet, "/v1/models")
 	assert.True(t, passed)
 }
 
-// Nobody sees a model: the list is one all the same.
+// Without a usable model the list is empty, but a list.
 func TestModelListEmpty(t *testing.T) {
 	t.Parallel()
 	w, _ := askModels(t, routing.Config{Table: table(t, `{"routes":[{"model":"gpt-*","version":"a"}]}`), Upstreams: upstreams("a")}, http.MethodGet, "/v1/models")
 	assert.JSONEq(t, `{"object":"list","data":[],"has_more":false}`, w.Body.String())
 }
 
-// A table without models says nothing of them, whatever a path ends with.
+// A table without model names serves no list, whatever the path.
 func TestModelListOfATableWithoutModels(t *testing.T) {
 	t.Parallel()
 	cfg := routing.Config{Table: table(t, `{"routes":[{"version":"a","conditions":{"path":"/cars/*"}}]}`), Upstreams: upstreams("a")}
@@ -118,7 +118,7 @@ func TestModelListOfATableWithoutModels(t *testing.T) {
 	}
 }
 
-// A table that is put into force meanwhile is for the next request.
+// A table that is set meanwhile applies to the next request.
 func TestModelListWhileTheTableChanges(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/v1/models", "/v1/models/b"} {

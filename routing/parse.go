@@ -17,9 +17,9 @@ const (
 	maxDepth = 8
 )
 
-// ParseTable reads a table from JSON. It is strict: unknown and repeated
-// fields, wrong types, and text after the end are faults. The error joins a
-// [*FaultError] for each of them; the table is then of no use.
+// ParseTable parses a table from JSON. It is strict: unknown and repeated fields, wrong
+// types, and text after the end are faults. The error joins a [*FaultError] for each fault;
+// the table is not usable then.
 func ParseTable(text []byte) (Table, error) {
 	if len(text) > maxTable {
 		return Table{}, &FaultError{Reason: fmt.Sprintf("%d bytes are more than %d", len(text), maxTable)}
@@ -40,7 +40,7 @@ func ParseTable(text []byte) (Table, error) {
 	return t, t.check()
 }
 
-// fields are the readers of an object's members.
+// fields are the parsers of an object's members.
 type fields map[string]func(at string, v any)
 
 // tree is a JSON object with its members in order.
@@ -53,7 +53,7 @@ type member struct {
 
 type parser struct{ faults faults }
 
-// decode reads any JSON, notes repeated members, and stops at bad syntax.
+// decode parses any JSON. It records repeated members and stops at a syntax error.
 func (p *parser) decode(text []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	v, err := p.value(dec, "", 0)
@@ -97,7 +97,7 @@ func (p *parser) members(dec *json.Decoder, at string, depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		name, _ := token.(string) // the decoder lets nothing else pass here
+		name, _ := token.(string) // the decoder ensures it
 		inner := join(at, name)
 		v, err := p.value(dec, inner, depth+1)
 		if err != nil {
@@ -204,7 +204,7 @@ func (p *parser) number(dst **float64) func(string, any) {
 func (p *parser) share(dst *float64) func(string, any) {
 	return func(at string, v any) {
 		n, ok := v.(float64)
-		if !ok || n == 0 { // which would be the default
+		if !ok || n == 0 { // 0 would mean the default
 			p.faults.add(at, "must be a number above 0")
 		}
 		*dst = n
@@ -214,7 +214,7 @@ func (p *parser) share(dst *float64) func(string, any) {
 func (p *parser) whole(dst *int) func(string, any) {
 	return func(at string, v any) {
 		n, ok := v.(float64)
-		if !ok || n != math.Trunc(n) || math.Abs(n) > math.MaxInt32 { // which is more than any bound
+		if !ok || n != math.Trunc(n) || math.Abs(n) > math.MaxInt32 { // above every bound
 			p.faults.add(at, "must be a whole number")
 			return
 		}

@@ -7,42 +7,43 @@ import (
 	"sync/atomic"
 
 	"github.com/ginfer/ginfer/internal/hash"
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
-// maxSplits bounds the splits that one plan remembers.
+// maxSplits bounds the cached splits of a plan.
 const maxSplits = 1024
 
-// compiled is a table made ready for requests. It does not change, but for
-// what it remembers.
+// compiled is a table prepared for requests. It does not change, apart from its cache of
+// splits.
 type compiled struct {
 	table  Table
-	stages []*stage         // of the router's rollouts, as they were
-	models bool             // the model of a request matters
+	steps  []*rollout.Step  // of the router's rollouts at compile time
+	models bool             // routing depends on the model
 	exact  map[string]*plan // by model named in a route
-	others *plan            // for any other model, and none
+	others *plan            // for any other model, or none
 }
 
-// plan is the routes that a model's requests may meet, in order.
+// plan is the routes that a model's requests may match, in order.
 type plan struct {
 	outright []*entry // conditions, no weight
 	weighted []*entry
 	rest     []*entry // neither
 
-	splits sync.Map // of the weighted ones that a request may have, by mask
+	splits sync.Map // of the weighted routes that a request matches, by mask
 	count  atomic.Int32
 }
 
 type entry struct {
 	route  *Route
 	weight float64 // of a route that has one
-	arm    arm     // what a rollout measures there
+	arm    arm     // its part in a rollout
 	chain  []Target
-	picky  bool // some target of a longer chain says what it can do
+	picky  bool // a target of a longer chain has capabilities
 	mirror *mirror
 }
 
-func compile(t Table, stages []*stage) *compiled {
-	c := &compiled{table: t, stages: stages, exact: make(map[string]*plan), others: new(plan)}
+func compile(t Table, steps []*rollout.Step) *compiled {
+	c := &compiled{table: t, steps: steps, exact: make(map[string]*plan), others: new(plan)}
 	entries, chains := make([]*entry, len(t.Routes)), t.chains()
 	for i := range t.Routes {
 		r := &t.Routes[i]
@@ -53,8 +54,8 @@ func compile(t Table, stages []*stage) *compiled {
 			c.exact[r.Model] = new(plan)
 		}
 	}
-	for _, s := range stages {
-		s.divide(entries)
+	for _, s := range steps {
+		divide(s, entries)
 	}
 	for _, e := range entries {
 		if p := c.exact[e.route.Model]; p != nil {
@@ -91,8 +92,8 @@ func (p *plan) add(e *entry) {
 	}
 }
 
-// find returns the entry for a request, or nil. The key is only asked for when
-// more than one version could answer; drawn is then its hash.
+// find returns the entry for a request, or nil. It computes the key only when more than one
+// version could serve the request; drawn is then its hash.
 func (c *compiled) find(s *subject, key func() string) (found *entry, drawn uint64) {
 	p := c.exact[s.model]
 	if p == nil {
@@ -118,8 +119,8 @@ func (e *entry) meets(s *subject) bool {
 	return e.route.forModel(s.model) && e.route.Conditions.met(s)
 }
 
-// draw picks one of the weighted routes by the user's key, and returns its hash
-// when there was a choice.
+// draw selects one of the weighted routes by the user's key, and returns the key's hash if
+// there was a choice.
 func (c *compiled) draw(p *plan, s *subject, key func() string) (picked *entry, drawn uint64) {
 	var mask uint64
 	for i, e := range p.weighted {
@@ -135,7 +136,7 @@ func (c *compiled) draw(p *plan, s *subject, key func() string) (picked *entry, 
 		return p.weighted[spans[0].owner], 0
 	}
 	seed := hash.String(hash.String(0, c.table.Salt), s.model)
-	drawn = hash.String(seed, key()) | 1 // 0 is for no choice
+	drawn = hash.String(seed, key()) | 1 // 0 means no choice
 	u := float64(drawn>>11) / (1 << 53)
 	return p.weighted[ownerOf(spans, u)], drawn
 }

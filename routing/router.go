@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,98 +14,100 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/urlpath"
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
 var (
-	// ErrNoRoute: no route takes the request. Answered with 404.
+	// ErrNoRoute is returned when no route matches the request. Its status is 404.
 	ErrNoRoute = errors.New("routing: no route")
-	// ErrNoDecision: a request reached the Transport without passing the
-	// Middleware. Answered with 500.
+	// ErrNoDecision is returned when a request reaches the Transport without passing the
+	// Middleware. Its status is 500.
 	ErrNoDecision = errors.New("routing: no decision")
-	// ErrModel: the request's model can't be told. Answered with 400.
+	// ErrModel is returned when the request's model is ambiguous. Its status is 400.
 	ErrModel = errors.New("routing: model unclear")
 
-	errNoModel = fmt.Errorf("%w for what names no model", ErrNoRoute)
+	errNoModel = fmt.Errorf("%w: the request names no model", ErrNoRoute)
 )
 
-// Config describes a Router. Table and Upstreams are required.
+// Config configures a Router. Table and Upstreams are required.
 type Config struct {
-	// Table is the table to begin with; [Router.SetTable] changes it.
+	// Table is the initial table; [Router.SetTable] replaces it.
 	Table Table
-	// Rollouts divide the weights of the two routes that each of them is about. The
-	// slice must not be changed afterwards.
-	Rollouts []*Rollout
-	// Upstreams carry requests, by name; usually each is a balance.Pool. The
-	// map must not be changed afterwards.
+	// Rollouts divide the weights of two routes each. The slice must not be modified
+	// afterwards. Default: none.
+	Rollouts []*rollout.Rollout
+	// Upstreams are the transports by name, usually a balance.Pool each. The map must not
+	// be modified afterwards.
 	Upstreams map[string]http.RoundTripper
-	// StickyHeader names the user. It is believed: put it behind an
-	// authentication, or use it where users gain nothing by lying. Default none.
+	// StickyHeader is the request header that identifies the user. It is trusted: use it
+	// behind authentication, or where a forged value gains nothing. Default: none.
 	StickyHeader string
-	// Subject returns the verified identity from a request's context; it counts
-	// when the header is not there. Optional.
+	// Subject returns the verified identity from a request's context, for requests
+	// without StickyHeader. Default: none.
 	Subject func(context.Context) (string, bool)
 	// Tags returns the identity's tags, for conditions. Default: no tags.
 	Tags func(context.Context) []string
-	// Cookie is set to keep an anonymous user at a version. Default "ginfer_id";
-	// "-": none is set, and the peer's address stands in.
+	// Cookie is the cookie for the sticky assignment of anonymous users. Default:
+	// "ginfer_id"; "-": no cookie, and the peer's address identifies the user.
 	Cookie string
 	// Usable reports whether the caller may use a model, for the list of models; see
-	// [Router.Middleware]. Default: all.
+	// [Router.Middleware]. Default: all models.
 	Usable func(ctx context.Context, model string) bool
-	// VersionHeader tells the client which version answered. Default
-	// X-Model-Version; "-": none.
+	// VersionHeader is the response header with the version that served the request.
+	// Default: X-Model-Version; "-": none.
 	VersionHeader string
-	// ModelHeader tells the client which model answered, by the name that its
-	// upstream knows; a name over 256 bytes is left out. Default X-Model; "-": none.
+	// ModelHeader is the response header with the model that served the request, by its
+	// upstream's name; a name over 256 bytes is left out. Default: X-Model; "-": none.
 	ModelHeader string
-	// FallbackHeader tells the client which version was decided on, if another one
-	// answered: that one failed, or can't do what the request needs. Default
+	// FallbackHeader is the response header with the selected version when a fallback
+	// served the request, because that version failed or lacks a capability. Default:
 	// X-Fallback-From; "-": none.
 	FallbackHeader string
-	// Mirror bounds the copies of requests to mirrors.
+	// Mirror bounds the mirrored requests in flight.
 	Mirror MirrorConfig
-	// ErrorHandler answers a request that has no route. Default [apierror.Abort].
+	// ErrorHandler responds to requests without a route. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
-	// OnEvent is told of decisions, fallbacks and versions that were passed over.
-	// Optional.
+	// OnEvent is called with decisions, fallbacks, skipped versions, mirrored requests and
+	// new tables. Optional.
 	OnEvent func(context.Context, Event)
 }
 
-// Router decides and dispatches. It is safe for concurrent use.
+// Router selects versions and sends requests to their upstreams. It is safe for concurrent
+// use.
 type Router struct {
 	cfg     Config
 	mirrors *mirrors
-	mu      sync.Mutex // held to change the table
+	mu      sync.Mutex // guards replacing the table
 	table   atomic.Pointer[compiled]
 }
 
-// Target is a version and where it runs.
+// Target is a version with its upstream.
 type Target struct {
-	// Version names it.
+	// Version is its name.
 	Version string
-	// Upstream is where it runs.
+	// Upstream is a name in [Config.Upstreams].
 	Upstream string
-	// UpstreamModel is the model's name there; "" means the request's.
+	// UpstreamModel is the model's name there; "": the request's.
 	UpstreamModel string
-	// Capabilities are what it can do; nil means anything. They must not be changed.
+	// Capabilities are its abilities; nil: all. They must not be modified.
 	Capabilities *Capabilities
-	// Patience is how long it may take to begin an answer before the next
-	// version is asked; 0: as long as it likes.
+	// Patience is the limit on the time until its response begins, after which the next
+	// version is called; 0: no limit.
 	Patience time.Duration
 }
 
-// Decision is where a request goes.
+// Decision is the result of routing a request.
 type Decision struct {
-	// Target is the version that was decided on. Another one may answer: see
+	// Target is the selected version. A fallback may serve the request instead: see
 	// [Route.Fallback].
 	Target
-	// Model is the request's, "" when it names none.
+	// Model is the model that the request names, or "".
 	Model string
 
-	chain  []Target   // Target, then what to fall back on
-	needs  *lazyNeeds // nil: no matter
-	sample *sample    // nil: no rollout measures it
-	mirror *mirror    // nil: it is not copied
+	chain  []Target        // Target, then the fallbacks
+	needs  *lazyNeeds      // nil: not relevant
+	sample *rollout.Sample // nil: no rollout measures it
+	mirror *mirror         // nil: not mirrored
 }
 
 // New checks cfg and returns a Router. The error joins every fault found.
@@ -126,10 +129,10 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Tags == nil {
 		cfg.Tags = func(context.Context) []string { return nil }
 	}
-	cfg.Cookie = orDefault(cfg.Cookie, "ginfer_id")
-	cfg.VersionHeader = orDefault(cfg.VersionHeader, "X-Model-Version")
-	cfg.ModelHeader = orDefault(cfg.ModelHeader, "X-Model")
-	cfg.FallbackHeader = orDefault(cfg.FallbackHeader, "X-Fallback-From")
+	cfg.Cookie = cmp.Or(cfg.Cookie, "ginfer_id")
+	cfg.VersionHeader = cmp.Or(cfg.VersionHeader, "X-Model-Version")
+	cfg.ModelHeader = cmp.Or(cfg.ModelHeader, "X-Model")
+	cfg.FallbackHeader = cmp.Or(cfg.FallbackHeader, "X-Fallback-From")
 	r := &Router{cfg: cfg, mirrors: newMirrors(cfg.Mirror)}
 	if err := r.install(cfg.Table); err != nil {
 		return nil, err
@@ -153,16 +156,9 @@ func (cfg *Config) checkNames() error {
 	return errors.Join(faults...)
 }
 
-func orDefault(v, def string) string {
-	if v == "" {
-		return def
-	}
-	return v
-}
-
-// SetTable puts another table into force, for requests that begin from now on;
-// those under way keep their decision. A bad one is refused whole: the error
-// names every fault, and the table before stays.
+// SetTable replaces the table for new requests; those in flight keep their decision. A table
+// with faults is refused as a whole: the error joins every fault, and the previous table
+// stays in force.
 func (r *Router) SetTable(t Table) error {
 	if err := r.install(t); err != nil {
 		return err
@@ -171,8 +167,8 @@ func (r *Router) SetTable(t Table) error {
 	return nil
 }
 
-// Table returns the table in force, with the weights that it was given: those of a
-// rollout are in its [Rollout.Status]. It must not be changed.
+// Table returns the table in force with its original weights; those of a rollout are in
+// [rollout.Rollout.Status]. It must not be modified.
 func (r *Router) Table() Table { return r.table.Load().table }
 
 func (r *Router) install(t Table) error {
@@ -184,11 +180,11 @@ func (r *Router) install(t Table) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.table.Store(compile(t, stagesOf(r.cfg.Rollouts)))
+	r.table.Store(compile(t, stepsOf(r.cfg.Rollouts)))
 	return nil
 }
 
-// current is the table with the weights that rollouts are at.
+// current returns the table with the present weights of the rollouts.
 func (r *Router) current() *compiled {
 	c := r.table.Load()
 	if c.isCurrent(r.cfg.Rollouts) {
@@ -197,7 +193,7 @@ func (r *Router) current() *compiled {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if c = r.table.Load(); !c.isCurrent(r.cfg.Rollouts) {
-		c = compile(c.table, stagesOf(r.cfg.Rollouts))
+		c = compile(c.table, stepsOf(r.cfg.Rollouts))
 		r.table.Store(c)
 	}
 	return c
@@ -205,7 +201,7 @@ func (r *Router) current() *compiled {
 
 type contextKey struct{}
 
-// FromContext returns the decision that the middleware made.
+// FromContext returns the decision of the middleware.
 func FromContext(ctx context.Context) (Decision, bool) {
 	d, ok := ctx.Value(contextKey{}).(*Decision)
 	if !ok {
@@ -216,8 +212,8 @@ func FromContext(ctx context.Context) (Decision, bool) {
 
 type targetKey struct{}
 
-// TargetFrom returns the target that a request to an upstream is for: the decided
-// one, or one that is fallen back on. It is known below the Transport only.
+// TargetFrom returns the target of a request to an upstream: the selected version or a
+// fallback. The context has it below the Transport only.
 func TargetFrom(ctx context.Context) (Target, bool) {
 	t, ok := ctx.Value(targetKey{}).(*Target)
 	if !ok {
@@ -226,22 +222,25 @@ func TargetFrom(ctx context.Context) (Target, bool) {
 	return *t, true
 }
 
-// Middleware returns the handler that decides. When every route is for a model, it answers
-// what names none but asks which there are, by the table: GET …/models and
-// GET …/models/NAME, in the form of OpenAI and of Anthropic at once. It lists the names
-// that are [Config.Usable] and whose routes have conditions, but for path and method, that
-// the caller meets.
+// Middleware returns the handler that makes the decision. When every route is for a model,
+// it also serves the list of models, GET …/models and GET …/models/NAME, in the formats of
+// OpenAI and Anthropic at once. The list has the models that are [Config.Usable] and whose
+// routes have conditions, apart from path and method, that the caller meets.
 func (r *Router) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		d, err := r.decide(c)
-		if errors.Is(err, errNoModel) && r.answerModels(c) {
+		if errors.Is(err, errNoModel) && r.serveModels(c) {
 			return
 		}
 		if err != nil {
 			r.cfg.ErrorHandler(c, err)
 			return
 		}
-		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), contextKey{}, d))
+		ctx := context.WithValue(c.Request.Context(), contextKey{}, d)
+		if d.sample != nil {
+			ctx = d.sample.NewContext(ctx)
+		}
+		c.Request = c.Request.WithContext(ctx)
 		if r.cfg.VersionHeader != "-" {
 			c.Header(r.cfg.VersionHeader, d.Version)
 		}
@@ -280,10 +279,10 @@ func noRoute(model string) error {
 	return &apierror.Error{Status: http.StatusNotFound, Code: "model_not_found", Message: fmt.Sprintf("The model %.100q does not exist or is not served here.", model), Err: ErrNoRoute}
 }
 
-// model finds the model that a request names: in its JSON, form, path or query. A body of
-// another kind has none. One that two programs could read differently is refused: the
-// upstream might see another model than the one that was decided by. Of a body that is
-// longer than what is held (proxy.Bodies) the beginning is read.
+// model returns the model that a request names in its JSON, form, path or query. A body of
+// another kind has none. A body that two parsers may read differently is refused: the
+// upstream might see another model than the router. Of a body beyond the bound of
+// proxy.Bodies only the beginning is read.
 func (r *Router) model(c *gin.Context) (string, error) {
 	held, err := body.Hold(c)
 	if err != nil {
@@ -297,7 +296,7 @@ func (r *Router) model(c *gin.Context) (string, error) {
 	return model, nil
 }
 
-// badModel marks what is wrong with a body as [ErrModel].
+// badModel wraps the error of an invalid body in [ErrModel].
 func badModel(err error) error {
 	e := *apierror.From(err)
 	switch {

@@ -122,11 +122,11 @@ func TestOrder(t *testing.T) {
 		d, w := decide(r, req)
 		assert.Equal(t, want, d.Version)
 		assert.Equal(t, want, w.Header().Get("X-Model-Version"))
-		assert.Empty(t, w.Header().Get("Set-Cookie"), "only one could answer: no need to know the user")
+		assert.Empty(t, w.Header().Get("Set-Cookie"), "with a single candidate the user is irrelevant")
 	}
 }
 
-// A route with conditions only takes requests that meet them.
+// A route with a weight and conditions takes only requests that meet them.
 func TestConditionedWeight(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, routing.Config{StickyHeader: "X-User-Id", Table: table(t, `{"routes":[
@@ -209,7 +209,7 @@ func setPath(r *http.Request, path string) (err error) {
 	return err
 }
 
-// 10,000 users over 90/10 land within 1 %, and each stays where it is.
+// 10,000 users at 90/10 are split within 1 %, and each keeps its version.
 func TestSticky(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, routing.Config{Table: table(t, exampleTable), Upstreams: upstreams("v1.2", "v1.3"), StickyHeader: "X-User-Id"})
@@ -227,7 +227,8 @@ func TestSticky(t *testing.T) {
 	assert.InDelta(t, 1000, counts["v1.3"], 100)
 }
 
-// Header, then identity, then cookie; the same text from two of them is two users.
+// The user is identified by header, then identity, then cookie. The same text in two of
+// them means two users.
 func TestStickyKey(t *testing.T) {
 	t.Parallel()
 	type subjectKey struct{}
@@ -241,7 +242,7 @@ func TestStickyKey(t *testing.T) {
 	differs := 0
 	for i := range 200 {
 		name := strconv.Itoa(i)
-		byHeader, w := decide(r, as(post("", "X-User-Id", name), "somebody"))
+		byHeader, w := decide(r, as(post("", "X-User-Id", name), "a user"))
 		assert.Empty(t, w.Header().Get("Set-Cookie"))
 		bySubject, w := decide(r, as(post(""), name))
 		assert.Empty(t, w.Header().Get("Set-Cookie"))
@@ -258,7 +259,7 @@ func TestStickyKey(t *testing.T) {
 	}
 	assert.InDelta(t, 100, differs, 40)
 	_, w := decide(r, post("", "Cookie", "ginfer_id=forged!"))
-	assert.NotEmpty(t, w.Header().Get("Set-Cookie"), "a cookie that we did not make is replaced")
+	assert.NotEmpty(t, w.Header().Get("Set-Cookie"), "a cookie of another form is replaced")
 	off := newRouter(t, routing.Config{Cookie: "-", VersionHeader: "-", Table: r.Table(), Upstreams: upstreams("a", "b")})
 	first, w := decide(off, post(""))
 	assert.Empty(t, w.Header())
@@ -266,7 +267,7 @@ func TestStickyKey(t *testing.T) {
 	assert.Equal(t, first.Version, second.Version)
 }
 
-// The salt and the model reshuffle; a weight only moves who it must.
+// Salt and model reshuffle the users; a weight moves only as many as it must.
 func TestRamp(t *testing.T) {
 	t.Parallel()
 	versions := func(salt, model string, canary int) map[string]string {
@@ -294,7 +295,7 @@ func TestRamp(t *testing.T) {
 	for _, w := range []int{5, 20, 50, 100} {
 		next := versions("s", "m", w)
 		out, in := moved(last, next)
-		assert.Zero(t, out, "nobody leaves the canary while it grows")
+		assert.Zero(t, out, "no user leaves the canary while it grows")
 		assert.Positive(t, in)
 		last = next
 	}
@@ -304,7 +305,7 @@ func TestRamp(t *testing.T) {
 	assert.Positive(t, out)
 }
 
-// A hundred swaps under load: every request is decided by one table or the other.
+// During a hundred swaps under load every request has a decision of one of the tables.
 func TestSwapUnderLoad(t *testing.T) {
 	t.Parallel()
 	tables := []routing.Table{table(t, exampleTable), table(t, `{"routes":[{"model":"demo","version":"v1.2","weight":50},{"model":"demo","version":"v1.3","weight":50}]}`)}

@@ -12,17 +12,15 @@ type span struct {
 	owner int
 }
 
-// split divides the unit interval by weight so that raising one weight never
-// takes a point away from its owner. The first owner with a weight (the stable
-// version) has what the others leave. Each of the others grows from an anchor of
-// its own, around what those before it own: when only its weight is raised, all
-// shares before it shrink together by less than its own grows, so it keeps every
-// point that it had. The anchors are van der Corput's sequence (0, ½, ¼, ¾ …),
-// which keeps small shares apart, so that they do not push one another.
+// split divides the unit interval by weight so that raising one weight never takes a point
+// away from its owner. The first owner with a weight (the stable version) has what the others
+// leave. Each of the others grows from its own anchor, around the points of those before it:
+// when only its weight is raised, all shares before it shrink together by less than its own
+// grows, so it keeps all its points. The anchors are van der Corput's sequence
+// (0, ½, ¼, ¾ …), which keeps small shares apart.
 //
-// weights[i] belongs to owner i; negative ones have no part. One of zero is
-// counted in the order all the same, so that others need not move when it gets
-// some.
+// weights[i] belongs to owner i; a negative one has no part. A weight of zero keeps its place
+// in the order, so that others need not move when it is raised.
 func split(weights []float64) []span {
 	total, stable := 0.0, -1
 	for i, w := range weights {
@@ -34,7 +32,7 @@ func split(weights []float64) []span {
 	if total == 0 {
 		return nil
 	}
-	spans := []span{{0, -1}, {1, stable}} // begins with a border at 0
+	spans := []span{{0, -1}, {1, stable}} // a border at 0 first
 	anchor := uint32(0)
 	for i, w := range weights {
 		if i <= stable || w < 0 {
@@ -49,7 +47,7 @@ func split(weights []float64) []span {
 	return merge(spans[1:])
 }
 
-// giveAway leaves nothing to a stable owner of weight 0, where rounding did.
+// giveAway removes what rounding left to a stable owner of weight 0.
 func giveAway(spans []span, stable int) {
 	heir := slices.IndexFunc(spans[1:], func(s span) bool { return s.owner != stable }) + 1
 	for i := range spans[1:] {
@@ -60,7 +58,7 @@ func giveAway(spans []span, stable int) {
 	}
 }
 
-// claim gives share of what the stable owner has to another: forward from the
+// claim moves a share of the stable owner's points to another owner: forward from the
 // anchor, and around.
 func claim(spans []span, stable, owner int, anchor, share float64) []span {
 	if share <= 0 {
@@ -80,7 +78,7 @@ func claim(spans []span, stable, owner int, anchor, share float64) []span {
 			share -= width
 			continue
 		}
-		if begin+share > begin { // what rounding left over is no share
+		if begin+share > begin { // not for a rest from rounding
 			spans = cut(spans, begin+share)
 			spans[i].owner = owner
 		}
@@ -89,7 +87,7 @@ func claim(spans []span, stable, owner int, anchor, share float64) []span {
 	return spans
 }
 
-// cut puts a border at a point.
+// cut adds a border at a point.
 func cut(spans []span, at float64) []span {
 	i, found := slices.BinarySearchFunc(spans, at, func(s span, at float64) int { return cmp.Compare(s.end, at) })
 	if found {
@@ -111,7 +109,7 @@ func merge(spans []span) []span {
 	return out
 }
 
-// ownerOf finds the owner of a point in [0, 1).
+// ownerOf returns the owner of a point in [0, 1).
 func ownerOf(spans []span, u float64) int {
 	i, _ := slices.BinarySearchFunc(spans, u, func(s span, u float64) int {
 		if s.end <= u {

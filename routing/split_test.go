@@ -56,8 +56,8 @@ func TestSplit(t *testing.T) {
 	}
 }
 
-// Raising one weight, the others unchanged, takes no point from its owner; and
-// every owner has its share.
+// Raising one weight, the others unchanged, takes no point from its owner, and every owner
+// has its share.
 func TestSplitIsMonotone(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -88,7 +88,7 @@ func TestSplitIsMonotone(t *testing.T) {
 	}
 }
 
-// Moving weight from the stable version to a small canary touches nobody else.
+// Moving weight from the stable version to a small canary moves no other user.
 func TestSplitTakesFromStable(t *testing.T) {
 	t.Parallel()
 	before := routing.Split([]float64{85, 5, 10})

@@ -12,57 +12,56 @@ import (
 // Bounds of a table.
 const (
 	maxRoutes   = 10_000
-	maxWeighted = 64 // routes with a weight that one request may meet
+	maxWeighted = 64 // routes with a weight that one request may match
 	maxWeight   = 1e9
 	maxFallback = 16
 )
 
-// Table is the routing table. Do not change it once it is in use.
+// Table is a routing table. It must not be modified while it is in use.
 type Table struct {
-	// Salt makes this table's assignment of users differ from another's. Keep it
-	// for as long as users should keep their versions. Default "".
+	// Salt varies the assignment of users between tables. Users keep their versions as
+	// long as it is unchanged. Default: "".
 	Salt string `json:"salt,omitempty"`
-	// Routes are looked at in order; see the package comment.
+	// Routes are matched in order; see the package comment.
 	Routes []Route `json:"routes"`
 }
 
 // Route sends requests to a version of a model.
 type Route struct {
-	// Model is the request's model that it is for: a name, or the beginning of
-	// one and "*". Default: any, also requests without a model.
+	// Model is the model of the requests to match: a name, or a prefix followed by "*".
+	// Default: any, also requests without a model.
 	Model string `json:"model,omitempty"`
-	// Version names what answers. Required.
+	// Version is the name of the version that serves the requests. Required.
 	Version string `json:"version"`
-	// Weight is its share among the routes with a weight. Nil: it has none, and
-	// takes what meets its conditions whole.
+	// Weight is its share among the routes with a weight, in any unit. Default: nil; the
+	// route has no weight and takes all requests that meet its conditions.
 	Weight *float64 `json:"weight,omitempty"`
-	// Upstream is where the version runs: a name in [Config.Upstreams]. Default:
-	// the same as Version.
+	// Upstream is a name in [Config.Upstreams]. Default: the same as Version.
 	Upstream string `json:"upstream,omitempty"`
-	// UpstreamModel is the model's name there. Default: the request's; for a
-	// request that fell back from another model, Model, if that is one name.
+	// UpstreamModel is the model's name at the upstream. Default: the request's model; for
+	// a fallback from another model, Model, if that is a single name.
 	UpstreamModel string `json:"upstream_model,omitempty"`
-	// Capabilities are what the version can do, for chains with a fallback:
-	// requests that need more go to the next version that can do it. Nil: anything.
+	// Capabilities are the version's abilities, for chains with a fallback: requests that
+	// need more go to the next version that has them. Default: nil, all.
 	Capabilities *Capabilities `json:"capabilities,omitempty"`
-	// Conditions are what a request must meet, all of them.
+	// Conditions must all be met by a request. Default: none.
 	Conditions Conditions `json:"conditions,omitzero"`
-	// Fallback are versions that are asked in turn when this one fails: no answer,
-	// status 429, or 500 and above. A name means the version of the same model, else
-	// of a route for several models with this one among them, else of another
-	// model, which is then asked by its own name; what is no version is an upstream.
-	// Other endpoints of a version, if the proxy would try them, are tried first.
-	// Listing a version says that the request may be sent twice, also a POST.
+	// Fallback lists the versions to call in order when this one fails: no response,
+	// status 429, or 500 and above. A name means the version of the same model, else of a
+	// route for several models that include it, else of another model, which is then
+	// called by its own name; else an upstream. Retries of the proxy at other endpoints of
+	// a version come first. A fallback permits sending the request twice, also a POST.
+	// Default: none.
 	Fallback []string `json:"fallback,omitempty"`
-	// FallbackAfter is how long this version may take to begin an answer before
-	// the next one is asked, as "20s": a stream of a model its first content, JSON the
-	// whole. Default: the proxy's own limit for that.
+	// FallbackAfter is the limit on the time until the response begins, as "20s", after
+	// which the next version is called: until the first content of a model's stream, or
+	// until the whole JSON. Default: the proxy's own limit.
 	FallbackAfter Duration `json:"fallback_after,omitempty"`
-	// Mirror gets copies of the requests. Nil: nobody does.
+	// Mirror gets copies of the requests (shadow traffic). Default: nil, none.
 	Mirror *Mirror `json:"mirror,omitempty"`
 }
 
-// Duration is written as "1m30s" in JSON.
+// Duration is a time.Duration that is written as "1m30s" in JSON.
 type Duration time.Duration
 
 // MarshalJSON implements json.Marshaler.
@@ -79,20 +78,20 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// Conditions are what a request must meet. A value is compared exactly; one
-// that ends in "*" matches every longer one, so that "*" alone means "present".
+// Conditions are the conditions of a route. A value is compared exactly; one that ends in
+// "*" is a prefix, so that "*" alone means "present". The zero Conditions match any request.
 type Conditions struct {
-	// Path of the request, decoded, with double slashes as one.
+	// Path is the request's path, decoded, with double slashes as one.
 	Path string `json:"path,omitempty"`
-	// Methods of which it must have one.
+	// Methods are the allowed methods.
 	Methods []string `json:"methods,omitempty"`
-	// Headers it must have, by name.
+	// Headers are the required headers, by name.
 	Headers map[string]string `json:"headers,omitempty"`
-	// Cookies it must have, by name.
+	// Cookies are the required cookies, by name.
 	Cookies map[string]string `json:"cookies,omitempty"`
-	// Tags that its identity must have, all of them; see [Config.Tags].
+	// Tags are the required tags of the identity; see [Config.Tags].
 	Tags []string `json:"tags,omitempty"`
-	// Devices of which it must come from one: mobile, tablet, desktop, other.
+	// Devices are the allowed device types: mobile, tablet, desktop, other.
 	Devices []string `json:"devices,omitempty"`
 }
 
@@ -100,16 +99,16 @@ func (c *Conditions) empty() bool {
 	return c.Path == "" && len(c.Methods) == 0 && len(c.Headers) == 0 && len(c.Cookies) == 0 && len(c.Tags) == 0 && len(c.Devices) == 0
 }
 
-// FaultError is one thing wrong with a table. The error of [ParseTable], [New] and
-// [Router.SetTable] joins all of them.
+// FaultError is a fault of a table. The errors of [ParseTable], [New] and [Router.SetTable]
+// join all of them.
 type FaultError struct {
-	// Path is the place in the JSON, as routes[0].weight.
+	// Path is the place in the JSON, as "routes[0].weight".
 	Path string
-	// Reason says what is wrong there.
+	// Reason is the fault in words.
 	Reason string
 }
 
-// Error returns path and reason.
+// Error returns Path and Reason.
 func (f *FaultError) Error() string {
 	if f.Path == "" {
 		return f.Reason
@@ -117,14 +116,14 @@ func (f *FaultError) Error() string {
 	return f.Path + ": " + f.Reason
 }
 
-// faults collects them.
+// faults collects FaultErrors.
 type faults []error
 
 func (f *faults) add(path, format string, args ...any) {
 	*f = append(*f, &FaultError{Path: path, Reason: fmt.Sprintf(format, args...)})
 }
 
-// check finds what is wrong with the table itself.
+// check reports the faults of the table itself.
 func (t *Table) check() error {
 	var f faults
 	if len(t.Routes) == 0 {
@@ -202,30 +201,30 @@ func (f *faults) conditions(at string, c *Conditions) {
 	}
 }
 
-// conflicts finds routes that contradict earlier ones.
+// conflicts reports routes that contradict earlier ones.
 func (f *faults) conflicts(t *Table) {
 	type id struct{ model, version string }
 	first := make(map[id]int)
 	for i := range t.Routes {
 		r := &t.Routes[i]
 		at := fmt.Sprintf("routes[%d]", i)
-		j, again := first[id{r.Model, r.Version}]
-		if !again {
+		j, repeated := first[id{r.Model, r.Version}]
+		if !repeated {
 			first[id{r.Model, r.Version}] = i
 			continue
 		}
 		if !t.Routes[j].target().samePlace(r.target()) {
-			f.add(at+".version", "%q goes somewhere else in routes[%d]", r.Version, j)
+			f.add(at+".version", "%q has another upstream in routes[%d]", r.Version, j)
 		}
 		if !t.Routes[j].Capabilities.same(r.Capabilities) {
-			f.add(at+".capabilities", "%q can do something else in routes[%d]", r.Version, j)
+			f.add(at+".capabilities", "%q has other capabilities in routes[%d]", r.Version, j)
 		}
 	}
 	f.unreached(t)
 }
 
-// unreached finds routes for what is left that an earlier one, or one with a
-// weight, leaves nothing.
+// unreached reports routes without weight and conditions that come after a route, or beside
+// one with a weight, that takes all their requests.
 func (f *faults) unreached(t *Table) {
 	for i := range t.Routes {
 		r := &t.Routes[i]
@@ -236,23 +235,23 @@ func (f *faults) unreached(t *Table) {
 			other := &t.Routes[j]
 			takesAll := other.Conditions.empty() && covers(other.Model, r.Model)
 			if takesAll && (other.Weight == nil && j < i || other.Weight != nil && *other.Weight > 0) {
-				f.add(fmt.Sprintf("routes[%d]", i), "is never reached: routes[%d] takes everything that is left", j)
+				f.add(fmt.Sprintf("routes[%d]", i), "is never reached: routes[%d] takes all its requests", j)
 				break
 			}
 		}
 	}
 }
 
-// covers reports whether all models of pattern b are also a's.
+// covers reports whether pattern a matches all models of pattern b.
 func covers(a, b string) bool {
 	prefix, wild := strings.CutSuffix(a, "*")
 	return a == "" || a == b || wild && b != "" && strings.HasPrefix(strings.TrimSuffix(b, "*"), prefix)
 }
 
-// isShared reports whether a pattern is for more than one model.
+// isShared reports whether a pattern matches more than one model.
 func isShared(pattern string) bool { return pattern == "" || strings.HasSuffix(pattern, "*") }
 
-// weights checks them model by model.
+// weights checks the weights per model.
 func (f *faults) weights(t *Table) {
 	sum, count, first := make(map[string]float64), make(map[string]int), make(map[string]int)
 	shared, sharedSum := 0, 0.0 // of routes for more than one model

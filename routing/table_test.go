@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The table as the requirements write it must be read unchanged.
+// The table of the requirements is parsed unchanged.
 func TestParseTable(t *testing.T) {
 	t.Parallel()
 	got := table(t, `{
@@ -44,7 +44,7 @@ func TestParseTable(t *testing.T) {
 	}, got.Routes[0])
 	assert.Nil(t, got.Routes[1].Capabilities)
 	got = table(t, `{"routes": [{"version": "v", "capabilities": {}}]}`)
-	assert.Equal(t, &routing.Capabilities{}, got.Routes[0].Capabilities, "it can do nothing, which is not the same as nothing being known")
+	assert.Equal(t, &routing.Capabilities{}, got.Routes[0].Capabilities, "no capabilities differ from undeclared ones")
 }
 
 func TestParseTableFaults(t *testing.T) {
@@ -77,12 +77,12 @@ func TestParseTableFaults(t *testing.T) {
 		"patience alone":     {`{"routes": [{"version":"v","fallback_after":"20s"}]}`, []string{"routes[0].fallback_after: needs a fallback"}},
 		"shadowed model":     {`{"routes": [{"version":"v"},{"model":"m","version":"w"}]}`, []string{"routes[1]: is never reached: routes[0]"}},
 		"shadowed prefix":    {`{"routes": [{"model":"gpt-*","version":"v"},{"model":"gpt-5*","version":"w"}]}`, []string{"routes[1]: is never reached: routes[0]"}},
-		"left nothing":       {`{"routes": [{"version":"w"},{"version":"v","weight":1}]}`, []string{"routes[0]: is never reached: routes[1]"}},
+		"unreached":          {`{"routes": [{"version":"w"},{"version":"v","weight":1}]}`, []string{"routes[0]: is never reached: routes[1]"}},
 		"cookie name":        {`{"routes": [{"version":"v","conditions":{"cookies":{"a b":"c"}}}]}`, []string{`routes[0].conditions.cookies: "a b" is not a cookie name`}},
 		"too many weights":   {`{"routes": [` + strings.TrimSuffix(many, ",") + `]}`, []string{"more than 64"}},
 		"star within":        {`{"routes": [{"model":"a*b","version":"v"}]}`, []string{"routes[0].model"}},
 		"fallback to itself": {`{"routes": [{"version":"v","fallback":["v"]}]}`, []string{"routes[0].fallback[0]"}},
-		"two ways":           {`{"routes": [{"version":"v","upstream":"a","weight":1},{"version":"v","upstream":"b","weight":1}]}`, []string{`routes[1].version: "v" goes somewhere else in routes[0]`}},
+		"two upstreams":      {`{"routes": [{"version":"v","upstream":"a","weight":1},{"version":"v","upstream":"b","weight":1}]}`, []string{`routes[1].version: "v" has another upstream in routes[0]`}},
 		"never reached":      {`{"routes": [{"version":"v"},{"version":"w"}]}`, []string{"routes[1]: is never reached: routes[0]"}},
 		"conditions":         {`{"routes": [{"version":"v","conditions":{"path":"x","methods":["get"],"headers":{"a b":""},"devices":["fridge"]}}]}`, []string{"conditions.path", "conditions.methods[0]", "conditions.headers", "conditions.devices[0]: \"fridge\" is unknown; known: mobile"}},
 		"capability":         {`{"routes": [{"version":"v","capabilities":{"tool":true,"vision":1,"tools":null,"context":"8k"}}]}`, []string{"routes[0].capabilities.tool: unknown field", "routes[0].capabilities.vision: must be true or false", "routes[0].capabilities.tools: must be true or false", "routes[0].capabilities.context: must be a whole number"}},
@@ -90,8 +90,8 @@ func TestParseTableFaults(t *testing.T) {
 		"a huge context":     {`{"routes": [{"version":"v","capabilities":{"context":1e300}}]}`, []string{"routes[0].capabilities.context: must be a whole number"}},
 		"contexts":           {`{"routes": [{"version":"v","capabilities":{"context":-1}},{"model":"m","version":"v","capabilities":{"context":1000000001},"weight":1}]}`, []string{"routes[0].capabilities.context: -1 is not within 0 and 1000000000", "routes[1].capabilities.context: 1000000001 is not"}},
 		"no capabilities":    {`{"routes": [{"version":"v","capabilities":null}]}`, []string{"routes[0].capabilities: must be an object"}},
-		"two abilities":      {`{"routes": [{"version":"v","capabilities":{"tools":true},"weight":1},{"version":"v","capabilities":{"vision":true},"weight":1}]}`, []string{`routes[1].capabilities: "v" can do something else in routes[0]`}},
-		"said only once":     {`{"routes": [{"version":"v","capabilities":{"tools":true},"weight":1},{"version":"v","weight":1}]}`, []string{`routes[1].capabilities: "v" can do something else in routes[0]`}},
+		"two capabilities":   {`{"routes": [{"version":"v","capabilities":{"tools":true},"weight":1},{"version":"v","capabilities":{"vision":true},"weight":1}]}`, []string{`routes[1].capabilities: "v" has other capabilities in routes[0]`}},
+		"declared once":      {`{"routes": [{"version":"v","capabilities":{"tools":true},"weight":1},{"version":"v","weight":1}]}`, []string{`routes[1].capabilities: "v" has other capabilities in routes[0]`}},
 		"whose version":      {`{"routes": [{"model":"m","version":"v","fallback":["x","w"]},{"model":"n","version":"w"},{"model":"n","version":"x"},{"model":"o","version":"w"}]}`, []string{`routes[0].fallback[1]: "w" may be that of routes[1] or of routes[3], which differ`}},
 		"whose capabilities": {`{"routes": [{"model":"m","version":"v","fallback":["w"]},{"model":"n","version":"w","upstream_model":"x","capabilities":{}},{"model":"o","version":"w","upstream_model":"x"}]}`, []string{`routes[0].fallback[0]: "w" may be that of routes[1] or of routes[2]`}},
 		"which of many":      {`{"routes": [{"model":"m","version":"v","fallback":["w"]},{"version":"w","upstream":"a"},{"model":"m*","version":"w","upstream":"b","conditions":{"path":"/x"}}]}`, []string{`routes[0].fallback[0]: "w" may be that of routes[1] or of routes[2]`}},
@@ -110,7 +110,7 @@ func TestParseTableFaults(t *testing.T) {
 	}
 }
 
-// A table made in code passes the same checks, and names must be known.
+// A table made in code passes the same checks, and its upstreams must exist.
 func TestNewFaults(t *testing.T) {
 	t.Parallel()
 	nan := math.NaN()
@@ -143,7 +143,7 @@ func TestNewFaults(t *testing.T) {
 	}
 }
 
-// Tables that only look as if something were wrong.
+// Tables that look wrong, but are valid.
 func TestGoodTables(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -207,22 +207,22 @@ func FuzzParseTable(f *testing.F) {
 	})
 }
 
-// named are all upstreams that a table may mean.
+// named returns all upstreams that a table may mean.
 func named(tab routing.Table) map[string]http.RoundTripper {
-	all := map[string]http.RoundTripper{"x": says("x", 200)}
+	all := map[string]http.RoundTripper{"x": serves("x", 200)}
 	for i := range tab.Routes {
 		r := &tab.Routes[i]
 		for _, name := range append([]string{r.Version, r.Upstream}, r.Fallback...) {
-			all[name] = says(name, 200)
+			all[name] = serves(name, 200)
 		}
 		if r.Mirror != nil {
-			all[r.Mirror.Version] = says("mirror", 200)
+			all[r.Mirror.Version] = serves("mirror", 200)
 		}
 	}
 	return all
 }
 
-// throughJSON writes a table and reads it.
+// throughJSON marshals a table and parses it.
 func throughJSON(t *testing.T, tab routing.Table) routing.Table {
 	t.Helper()
 	text, err := json.Marshal(tab)
@@ -233,7 +233,7 @@ func throughJSON(t *testing.T, tab routing.Table) routing.Table {
 	return again
 }
 
-// written is a route but for what JSON leaves out when it is empty.
+// written returns a route without the empty values that JSON omits.
 func written(r *routing.Route) routing.Route {
 	out := *r
 	out.Conditions = routing.Conditions{Path: r.Conditions.Path}

@@ -11,8 +11,8 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// Transport returns the RoundTripper that sends a request to the upstream of
-// its decision. It fails with [ErrNoDecision] when the context has none.
+// Transport returns the RoundTripper that sends a request to the upstream of its decision.
+// It fails with [ErrNoDecision] if the context has none.
 func (r *Router) Transport() http.RoundTripper { return transport{r} }
 
 type transport struct{ router *Router }
@@ -22,10 +22,10 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	d, ok := req.Context().Value(contextKey{}).(*Decision)
 	if !ok {
 		closeBody(req)
-		return nil, &apierror.Error{Status: http.StatusInternalServerError, Code: "no_decision", Message: "The gateway did not decide on a model version.", Err: ErrNoDecision}
+		return nil, &apierror.Error{Status: http.StatusInternalServerError, Code: "no_decision", Message: "The gateway did not select a model version.", Err: ErrNoDecision}
 	}
 	t.mirror(req, d)
-	return t.walk(req, d) //nolint:contextcheck // it has the request's
+	return t.walk(req, d) //nolint:contextcheck // it has the request's context
 }
 
 // send calls target i of the chain, in attempt a.
@@ -40,30 +40,35 @@ func (t transport) send(a *exchange.Attempt, req *http.Request, d *Decision, i i
 	if err != nil {
 		return nil, unsent(a, err)
 	}
-	var m *measurement
-	if i == 0 && d.sample != nil {
-		m = d.sample.measure(out)
-	}
-	res, err := a.Call(out, upstream, m.follow)
+	a.SetVersion(target.Version)
+	res, err := t.call(a, out, upstream, d, i)
 	if err != nil {
-		m.refused(err)
 		return nil, err
 	}
 	t.sign(res, d, i, model)
 	return res, nil
 }
 
-// unsent ends an attempt that the gateway itself can't make.
+// call sends a request to the upstream of target i. Rollouts measure the decided version
+// only, and no fallback.
+func (t transport) call(a *exchange.Attempt, req *http.Request, upstream http.RoundTripper, d *Decision, i int) (*http.Response, error) {
+	if i == 0 && d.sample != nil {
+		return d.sample.RoundTrip(req, upstream)
+	}
+	return a.Do(req, upstream)
+}
+
+// unsent ends an attempt that the gateway can't make.
 func unsent(a *exchange.Attempt, err error) error {
 	a.Finish(err)
 	return err
 }
 
-// maxModelHeader bounds, in bytes, the model's name in a header: a client chose it.
+// maxModelHeader bounds the model's name in a header, in bytes: clients choose the name.
 const maxModelHeader = 256
 
-// sign names in a response the version that made it. The headers are the gateway's own: what an
-// upstream says there is replaced, also by nothing.
+// sign writes the version and model into the response headers. They belong to the gateway:
+// the upstream's values are replaced or removed.
 func (t transport) sign(res *http.Response, d *Decision, i int, model string) {
 	if res.Header == nil {
 		res.Header = make(http.Header)
@@ -87,8 +92,8 @@ func (t transport) sign(res *http.Response, d *Decision, i int, model string) {
 	}
 }
 
-// rename returns the request with another model in its body, or the request
-// itself, and the model that it then names. Every other byte of the body stays.
+// rename returns the request with another model in its body, or the request itself, and the
+// model that it names. All other bytes of the body stay the same.
 func rename(req *http.Request, from, to string) (out *http.Request, model string, err error) {
 	if to == "" || to == from {
 		return req, from, nil
@@ -100,7 +105,7 @@ func rename(req *http.Request, from, to string) (out *http.Request, model string
 		return req, from, nil
 	}
 	closeBody(req)
-	return nil, "", &apierror.Error{Status: http.StatusInternalServerError, Code: "body_not_held", Message: "The model's name could not be put into the request.", Err: ErrModel}
+	return nil, "", &apierror.Error{Status: http.StatusInternalServerError, Code: "body_not_held", Message: "The model's name could not be written into the request.", Err: ErrModel}
 }
 
 func closeBody(req *http.Request) {

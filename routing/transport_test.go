@@ -34,7 +34,7 @@ func TestDispatch(t *testing.T) {
 		req := post(body)
 		got, err := roundTrip(t, r, req)
 		require.NoError(t, err)
-		assert.Equal(t, answer{http.StatusOK, "v" + want[1:2], want}, got)
+		assert.Equal(t, result{http.StatusOK, "v" + want[1:2], want}, got)
 	}
 }
 
@@ -47,20 +47,20 @@ func TestFallback(t *testing.T) {
 		status int
 		err    string
 	}{
-		"good":              {says("a", 200), says("b", 200), `a:{"model":"ma"}`, 200, ""},
-		"client's fault":    {says("a", 400), says("b", 200), `a:{"model":"ma"}`, 400, ""},
-		"error":             {fails(errors.New("broken")), says("b", 200), `b:{"model":"mb"}`, 200, ""},
-		"500":               {says("a", 500), says("b", 200), `b:{"model":"mb"}`, 200, ""},
-		"429":               {says("a", 429), says("b", 200), `b:{"model":"mb"}`, 200, ""},
-		"two fail":          {says("a", 503), fails(errors.New("broken")), `c:{"model":"m"}`, 200, ""},
-		"not by a 404 of b": {says("a", 503), says("b", 404), `b:{"model":"mb"}`, 404, ""},
+		"good":              {serves("a", 200), serves("b", 200), `a:{"model":"ma"}`, 200, ""},
+		"client's fault":    {serves("a", 400), serves("b", 200), `a:{"model":"ma"}`, 400, ""},
+		"error":             {fails(errors.New("broken")), serves("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"500":               {serves("a", 500), serves("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"429":               {serves("a", 429), serves("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"two fail":          {serves("a", 503), fails(errors.New("broken")), `c:{"model":"m"}`, 200, ""},
+		"not by a 404 of b": {serves("a", 503), serves("b", 404), `b:{"model":"mb"}`, 404, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var fell []string
 			r := newRouter(t, routing.Config{
-				Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": tt.b, "c": says("c", 200)},
+				Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": tt.b, "c": serves("c", 200)},
 				OnEvent: func(_ context.Context, e routing.Event) {
 					if e.Kind == routing.FellBack {
 						fell = append(fell, e.From+">"+e.Version)
@@ -69,17 +69,16 @@ func TestFallback(t *testing.T) {
 			})
 			got, err := roundTrip(t, r, post(`{"model":"m"}`))
 			require.NoError(t, err)
-			assert.Equal(t, answer{tt.status, tt.want[:1], tt.want}, got)
+			assert.Equal(t, result{tt.status, tt.want[:1], tt.want}, got)
 			assert.Equal(t, []string{"a>b", "b>c"}[:strings.Index("abc", got.version)], append([]string{}, fell...))
 		})
 	}
-	r := newRouter(t, routing.Config{Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": says("a", 500), "b": says("b", 500), "c": fails(errors.New("last"))}})
+	r := newRouter(t, routing.Config{Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": serves("a", 500), "b": serves("b", 500), "c": fails(errors.New("last"))}})
 	_, err := roundTrip(t, r, post(`{"model":"m"}`))
 	assert.ErrorContains(t, err, "last")
 }
 
-// A version that does not begin to answer in its time is left; one that has
-// begun is not.
+// A version that does not begin its response in time is given up; one that has begun is not.
 func TestFallbackAfter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -99,7 +98,7 @@ func TestFallbackAfter(t *testing.T) {
 			}))}, nil
 		})
 		const text = `{"routes":[{"version":"a","fallback":["b"],"fallback_after":"20s"}]}`
-		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": hangs, "b": says("b", 200)}})
+		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": hangs, "b": serves("b", 200)}})
 		start := time.Now()
 		got, err := roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
 		require.NoError(t, err)
@@ -107,14 +106,14 @@ func TestFallbackAfter(t *testing.T) {
 		assert.Equal(t, 20*time.Second, time.Since(start))
 		require.ErrorIs(t, cause, exchange.ErrTimeout, "the balancer counts it as a failure")
 
-		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": says("b", 200)}})
+		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": serves("b", 200)}})
 		got, err = roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
 		require.NoError(t, err)
 		assert.Equal(t, "late", got.body)
 
 		deaf := &closeSpy{Reader: strings.NewReader("too late")}
-		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"b": says("b", 200), "a": upstream(func(*http.Request) (*http.Response, error) {
-			time.Sleep(time.Minute) // whatever its context says
+		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"b": serves("b", 200), "a": upstream(func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Minute) // ignores its context
 			return &http.Response{StatusCode: http.StatusOK, Body: deaf}, nil
 		})}})
 		got, err = roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
@@ -128,13 +127,12 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// After a fallback the proxy must not send the request through the chain again,
-// whatever the last version said.
+// After a fallback the proxy must not walk the chain again, whatever the last response was.
 func TestNoTryAfterAFallback(t *testing.T) {
 	t.Parallel()
 	x := new(exchange.Exchange)
 	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
-		"a": says("a", 503),
+		"a": serves("a", 503),
 		"b": upstream(func(*http.Request) (*http.Response, error) {
 			return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
 		}),
@@ -145,7 +143,7 @@ func TestNoTryAfterAFallback(t *testing.T) {
 	assert.True(t, x.Final())
 }
 
-// What is left of an unwanted response may never come: it is looked into for a second.
+// The rest of an unwanted response may never arrive: it is read for a second.
 func TestFallbackDoesNotReadOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -153,7 +151,7 @@ func TestFallbackDoesNotReadOn(t *testing.T) {
 			h := http.Header{"Content-Type": {"application/json"}}
 			return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: h, ContentLength: 10, Body: endless{r.Context()}}, nil
 		})
-		r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": stalls, "b": says("b", 200)}})
+		r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": stalls, "b": serves("b", 200)}})
 		start := time.Now()
 		got, err := roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
 		require.NoError(t, err)
@@ -162,13 +160,13 @@ func TestFallbackDoesNotReadOn(t *testing.T) {
 	})
 }
 
-// Headers that describe the body must not describe another one.
+// Headers that describe the body must match the renamed body.
 func TestRenameDropsDigests(t *testing.T) {
 	t.Parallel()
 	var got http.Header
 	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","upstream_model":"real"}]}`), Upstreams: map[string]http.RoundTripper{"a": upstream(func(r *http.Request) (*http.Response, error) {
 		got = r.Header
-		return says("a", 200)(r)
+		return serves("a", 200)(r)
 	})}})
 	req := post(`{"model":"x"}`, "Content-Digest", "sha-256=:abc:", "Digest", "x", "X-Kept", "1")
 	_, err := roundTrip(t, r, req)
@@ -180,25 +178,25 @@ func TestRenameDropsDigests(t *testing.T) {
 func TestNoFallback(t *testing.T) {
 	t.Parallel()
 	table := table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`)
-	r := newRouter(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": says("a", 503), "b": says("b", 200)}})
-	// a body that can't be sent again
+	r := newRouter(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": serves("a", 503), "b": serves("b", 200)}})
+	// a body that can't be replayed
 	req := post("once")
 	req.ContentLength = -1
 	got, err := roundTrip(t, r, req)
 	require.NoError(t, err)
 	assert.Equal(t, "a:once", got.body)
 
-	// a client that left
+	// a client disconnect
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := newRouter(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": upstream(func(*http.Request) (*http.Response, error) {
 		cancel()
 		return nil, context.Canceled
-	}), "b": says("b", 200)}})
+	}), "b": serves("b", 200)}})
 	_, err = roundTrip(t, gone, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
-// Something between middleware and transport put another body in.
+// A layer between middleware and transport replaced the body.
 func TestRenameNeedsTheBody(t *testing.T) {
 	t.Parallel()
 	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","upstream_model":"real"}]}`), Upstreams: upstreams("a")})

@@ -32,8 +32,8 @@ type Config struct {
 	Heartbeat time.Duration
 	// WriteTimeout bounds one write to the client, for responses of any type. Default: 10 s.
 	WriteTimeout time.Duration
-	// Idle is the time without a write of the handler after which a stream is ended. Default: 5
-	// min.
+	// Idle is the time without a write of the handler after which a stream is ended. Default:
+	// 5 min.
 	Idle time.Duration
 	// Total is the age at which a stream is ended. Default: 0, off.
 	Total time.Duration

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
 // Rollout raises the share of a new version step by step while it is measured to be no
@@ -49,13 +49,13 @@ func (cfg *Rollout) name() string {
 	return cfg.Model + ":" + cfg.Canary
 }
 
-// library is the rollout as package routing wants it.
-func (cfg *Rollout) library() routing.RolloutConfig {
+// library is the rollout as package rollout takes it.
+func (cfg *Rollout) library() rollout.Config {
 	steps := make([]float64, len(cfg.Steps))
 	for i, percent := range cfg.Steps {
 		steps[i] = percent / 100
 	}
-	return routing.RolloutConfig{
+	return rollout.Config{
 		Name: cfg.name(), Model: cfg.Model, Stable: cfg.Stable, Canary: cfg.Canary, Steps: steps,
 		Dwell: time.Duration(cfg.Dwell), Interval: time.Duration(cfg.Interval), MinKeys: cfg.MinUsers, Patience: time.Duration(cfg.Patience), Risk: cfg.Risk,
 		Margin: cfg.Margin, Tolerance: cfg.Tolerance, Slow: cfg.Slow, AwaitQuality: cfg.AwaitQuality,
@@ -69,7 +69,7 @@ func (k *checker) rollout(at string, err error) {
 		return // there is none
 	}
 	for _, one := range joined.Unwrap() {
-		k.add(at, "%s", strings.ToLower(strings.TrimPrefix(one.Error(), "routing: RolloutConfig.")))
+		k.add(at, "%s", strings.ToLower(strings.TrimPrefix(one.Error(), "rollout: Config.")))
 	}
 }
 
@@ -91,7 +91,7 @@ func (k *checker) rollouts(c *Config) {
 				k.add(at+".name", "%q is another rollout's too", r.name())
 			}
 			names = append(names, r.name())
-			_, err := routing.NewRollout(r.library())
+			_, err := rollout.New(r.library())
 			k.rollout(at, err)
 		}
 	}

@@ -54,7 +54,7 @@ type gateway struct {
 	bodiesOf proxy.BodiesConfig // as configured
 
 	progress *progress
-	rollouts map[string]*rollout // by name
+	rollouts map[string]*runningRollout // by name
 	state    reloadState
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 )
 
@@ -30,7 +31,7 @@ type group struct {
 	proxy   *proxy.Proxy
 
 	router   *routing.Router // nil: the stage is off
-	rollouts []*rollout
+	rollouts []*runningRollout
 }
 
 // parts are what the groups of one configuration have in common.
@@ -42,8 +43,8 @@ type parts struct {
 	answers *answers       // nil: nothing is cached
 	address *auth.IPFilter // tells clients' addresses
 
-	progress *progress             // of rollouts
-	rollouts map[string][]*rollout // by group
+	progress *progress                    // of rollouts
+	rollouts map[string][]*runningRollout // by group
 }
 
 // newGroup puts a group together: its gate, and the chain behind it.
@@ -210,7 +211,7 @@ func methods(cfg *Group) gin.HandlerFunc {
 	}
 }
 
-func (g *gateway) newRouter(group *Group, pools map[string]*pool, rollouts []*rollout) (*routing.Router, error) {
+func (g *gateway) newRouter(group *Group, pools map[string]*pool, rollouts []*runningRollout) (*routing.Router, error) {
 	cfg := group.Routing
 	table, err := routing.ParseTable(cfg.Table)
 	if err != nil {
@@ -220,7 +221,7 @@ func (g *gateway) newRouter(group *Group, pools map[string]*pool, rollouts []*ro
 	for name, p := range pools {
 		upstreams[name] = p
 	}
-	shared := make([]*routing.Rollout, len(rollouts))
+	shared := make([]*rollout.Rollout, len(rollouts))
 	for i, r := range rollouts {
 		shared[i] = r.Rollout
 	}

@@ -11,13 +11,13 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/routing"
-	"github.com/ginfer/ginfer/routing/redisstore"
+	"github.com/ginfer/ginfer/routing/rollout"
+	"github.com/ginfer/ginfer/routing/rollout/redisstore"
 )
 
-// rollout is a rollout at work. It outlives a reload that does not change it.
-type rollout struct {
-	*routing.Rollout
+// runningRollout is a rollout at work. It outlives a reload that does not change it.
+type runningRollout struct {
+	*rollout.Rollout
 	group string
 	key   string // what it was made of
 	from  *progress
@@ -27,7 +27,7 @@ type rollout struct {
 // progress is where it is kept how far rollouts are: in a folder, or in Redis, where
 // replicas share it.
 type progress struct {
-	routing.RolloutStore
+	rollout.Store
 	key   string // what it was made of
 	close func()
 }
@@ -40,13 +40,13 @@ func (g *gateway) keepProgress(cfg *Config, faults *checker) *progress {
 		return g.progress
 	}
 	if cfg.Redis == nil {
-		return &progress{RolloutStore: routing.NewFileStore(cfg.RolloutDir), key: string(text), close: func() {}}
+		return &progress{Store: rollout.NewFileStore(cfg.RolloutDir), key: string(text), close: func() {}}
 	}
 	client, err := connect(cfg.Redis, redisstore.Options(cfg.Redis.Addresses...))
 	if err == nil {
 		var s *redisstore.Store
 		if s, err = redisstore.New(redisstore.Config{Client: client, Prefix: cfg.Redis.Prefix}); err == nil {
-			return &progress{RolloutStore: s, key: string(text), close: func() { _ = client.Close() }}
+			return &progress{Store: s, key: string(text), close: func() { _ = client.Close() }}
 		}
 	}
 	faults.addAll("redis", err)
@@ -55,7 +55,7 @@ func (g *gateway) keepProgress(cfg *Config, faults *checker) *progress {
 
 // keepRollouts makes the groups' rollouts; those that did not change are the ones at work.
 func (g *gateway) keepRollouts(cfg *Config, p *parts) error {
-	p.rollouts = make(map[string][]*rollout)
+	p.rollouts = make(map[string][]*runningRollout)
 	for i := range cfg.Groups {
 		group := &cfg.Groups[i]
 		if !group.has(stageRouting) {
@@ -72,16 +72,16 @@ func (g *gateway) keepRollouts(cfg *Config, p *parts) error {
 	return nil
 }
 
-func (g *gateway) keepRollout(group string, cfg *Rollout, all *Config, p *parts) (*rollout, error) {
+func (g *gateway) keepRollout(group string, cfg *Rollout, all *Config, p *parts) (*runningRollout, error) {
 	text, _ := json.Marshal([]any{group, cfg}) // plain values
 	if old := g.rollouts[cfg.name()]; old != nil && old.key == string(text) && old.from == p.progress {
 		return old, nil
 	}
 	made, err := g.newRollout(cfg, all, p)
-	return &rollout{Rollout: made, group: group, key: string(text), from: p.progress}, err
+	return &runningRollout{Rollout: made, group: group, key: string(text), from: p.progress}, err
 }
 
-func (g *gateway) newRollout(cfg *Rollout, all *Config, p *parts) (*routing.Rollout, error) {
+func (g *gateway) newRollout(cfg *Rollout, all *Config, p *parts) (*rollout.Rollout, error) {
 	config := cfg.library()
 	config.Store, config.OnEvent = p.progress, g.hooks.Rollout
 	if old := g.rollouts[cfg.name()]; old != nil && old.from != p.progress {
@@ -90,34 +90,34 @@ func (g *gateway) newRollout(cfg *Rollout, all *Config, p *parts) (*routing.Roll
 	if all.Redis != nil {
 		config.Replicas = all.Redis.Replicas
 	}
-	return routing.NewRollout(config)
+	return rollout.New(config)
 }
 
 // successor is a new store that knows nothing yet of what another one kept: it begins with
 // how far the rollout is, so that a canary that was taken back stays so.
 type successor struct {
-	routing.RolloutStore
-	before atomic.Pointer[routing.Rollout] // nil: the store knows by now
+	rollout.Store
+	before atomic.Pointer[rollout.Rollout] // nil: the store knows by now
 }
 
-func newSuccessor(store routing.RolloutStore, before *routing.Rollout) *successor {
-	s := &successor{RolloutStore: store}
+func newSuccessor(store rollout.Store, before *rollout.Rollout) *successor {
+	s := &successor{Store: store}
 	s.before.Store(before)
 	return s
 }
 
-func (s *successor) Load(ctx context.Context, name string) (routing.Progress, error) {
-	p, err := s.RolloutStore.Load(ctx, name)
+func (s *successor) Load(ctx context.Context, name string) (rollout.Progress, error) {
+	p, err := s.Store.Load(ctx, name)
 	before := s.before.Load()
 	if err != nil || before == nil {
 		return p, err
 	}
 	was := before.Status()
-	unread := was.State == routing.Running && was.Share == 0
+	unread := was.State == rollout.Running && was.Share == 0
 	if p.Revision == 0 && !unread && name == was.Name+":"+was.Stable+":"+was.Canary {
-		p = routing.Progress{Revision: 1, State: was.State, Reason: was.Reason, Step: was.Step, Share: was.Share, Since: was.Since}
-		if err = s.Save(ctx, name, p); errors.Is(err, routing.ErrConflict) { // another replica did it
-			p, err = s.RolloutStore.Load(ctx, name)
+		p = rollout.Progress{Revision: 1, State: was.State, Reason: was.Reason, Step: was.Step, Share: was.Share, Since: was.Since}
+		if err = s.Save(ctx, name, p); errors.Is(err, rollout.ErrConflict) { // another replica did it
+			p, err = s.Store.Load(ctx, name)
 		}
 	}
 	if err == nil {
@@ -129,7 +129,7 @@ func (s *successor) Load(ctx context.Context, name string) (routing.Progress, er
 // startRollouts stops the rollouts that are gone, which saves what they know, and then
 // reads it for the new ones, before they get a request.
 func (g *gateway) startRollouts(ctx context.Context, a *app) {
-	next := make(map[string]*rollout)
+	next := make(map[string]*runningRollout)
 	for _, group := range a.groups {
 		for _, r := range group.rollouts {
 			next[r.Status().Name] = r
@@ -152,15 +152,15 @@ func (g *gateway) startRollouts(ctx context.Context, a *app) {
 	g.rollouts, g.progress = next, a.progress
 }
 
-func (g *gateway) restore(ctx context.Context, name string, r *rollout) {
+func (g *gateway) restore(ctx context.Context, name string, r *runningRollout) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := r.Restore(ctx); err != nil { // it asks again; meanwhile the canary gets nothing
-		g.log.Error("rollout: its store does not answer", "rollout", name, "error", err)
+		g.log.Error("rollout: the store does not respond", "rollout", name, "error", err)
 	}
 }
 
-func (r *rollout) start(ctx context.Context) {
+func (r *runningRollout) start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -189,14 +189,14 @@ func feedback(cfg *Group) gin.HandlerFunc {
 			apierror.Abort(c, &apierror.Error{Status: http.StatusBadRequest, Code: "invalid_feedback", Message: `Send {"model": "…", "good": true} or false.`})
 			return
 		}
-		c.AbortWithStatusJSON(http.StatusOK, gin.H{"counted": routing.Judge(c.Request.Context(), *verdict.Good)})
+		c.AbortWithStatusJSON(http.StatusOK, gin.H{"counted": rollout.Judge(c.Request.Context(), *verdict.Good)})
 	}
 }
 
 // rolloutRow is a rollout as the private port tells of it.
 type rolloutRow struct {
 	Group string `json:"group"`
-	routing.RolloutStatus
+	rollout.Status
 }
 
 // rolloutRows are those at work, in the order of the configuration.
@@ -212,10 +212,10 @@ func (g *gateway) rolloutRows() []rolloutRow {
 	return rows
 }
 
-func (g *gateway) rolloutStates() []routing.RolloutStatus {
-	var states []routing.RolloutStatus
+func (g *gateway) rolloutStates() []rollout.Status {
+	var states []rollout.Status
 	for _, row := range g.rolloutRows() {
-		states = append(states, row.RolloutStatus)
+		states = append(states, row.Status)
 	}
 	return states
 }
@@ -235,7 +235,7 @@ func (g *gateway) postRollout(c *gin.Context) {
 	apierror.Abort(c, &apierror.Error{Status: http.StatusNotFound, Code: "no_rollout", Message: "There is no rollout of this name."})
 }
 
-func (r *rollout) decide(c *gin.Context) {
+func (r *runningRollout) decide(c *gin.Context) {
 	does := map[string]func(context.Context) error{
 		"pause": r.Pause, "resume": r.Resume, "promote": r.Promote, "rollback": r.RollBack, "restart": r.Restart,
 	}[c.Param("action")]

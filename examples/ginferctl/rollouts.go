@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 )
 
 func (c *cli) listRollouts(ctx context.Context, f *flags) error {
-	var all []routing.RolloutStatus
+	var all []rollout.Status
 	if err := f.operators().get(ctx, "/rollouts", &all); err != nil {
 		return err
 	}
@@ -25,8 +25,8 @@ func (c *cli) listRollouts(ctx context.Context, f *flags) error {
 }
 
 // rolloutRow says how far a rollout is, and what speaks most against its canary.
-func rolloutRow(s *routing.RolloutStatus) []any {
-	var worst routing.RolloutCheck
+func rolloutRow(s *rollout.Status) []any {
+	var worst rollout.Check
 	evidence := "-"
 	for _, check := range s.Checks {
 		if check.Limit > 0 && check.Evidence*worst.Limit >= worst.Evidence*check.Limit {
@@ -40,7 +40,7 @@ func rolloutRow(s *routing.RolloutStatus) []any {
 // decideRollout does by hand what the command's second word says.
 func decideRollout(action string) func(*cli, context.Context, *flags) error {
 	return func(c *cli, ctx context.Context, f *flags) error {
-		var s routing.RolloutStatus
+		var s rollout.Status
 		path := "/rollouts/" + url.PathEscape(f.Arg(0)) + "/" + action
 		if err := f.operators().call(ctx, http.MethodPost, path, strings.NewReader(""), nil, &s); err != nil {
 			return err

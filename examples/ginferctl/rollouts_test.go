@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -15,19 +15,19 @@ import (
 // rolloutPort is an operators' port with a rollout.
 func rolloutPort(t *testing.T) string {
 	t.Helper()
-	rollout, err := routing.NewRollout(routing.RolloutConfig{Model: "meta/chat", Stable: "v1", Canary: "v2"})
+	canary, err := rollout.New(rollout.Config{Model: "meta/chat", Stable: "v1", Canary: "v2"})
 	require.NoError(t, err)
-	does := map[string]func(context.Context) error{"pause": rollout.Pause, "resume": rollout.Resume, "promote": rollout.Promote, "rollback": rollout.RollBack, "restart": rollout.Restart}
+	does := map[string]func(context.Context) error{"pause": canary.Pause, "resume": canary.Resume, "promote": canary.Promote, "rollback": canary.RollBack, "restart": canary.Restart}
 	r := gin.New()
 	r.UseRawPath = true
-	r.GET("/admin/rollouts", func(c *gin.Context) { c.JSON(http.StatusOK, []any{rollout.Status()}) })
+	r.GET("/admin/rollouts", func(c *gin.Context) { c.JSON(http.StatusOK, []any{canary.Status()}) })
 	r.POST("/admin/rollouts/:name/:action", func(c *gin.Context) {
 		assert.Equal(t, "meta/chat:v2", c.Param("name"))
 		if err := does[c.Param("action")](c.Request.Context()); err != nil {
 			c.JSON(http.StatusConflict, gin.H{"error": gin.H{"code": "not_now", "message": err.Error()}})
 			return
 		}
-		c.JSON(http.StatusOK, rollout.Status())
+		c.JSON(http.StatusOK, canary.Status())
 	})
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)

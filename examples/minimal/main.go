@@ -29,7 +29,7 @@ import (
 	"github.com/ginfer/ginfer/stream"
 )
 
-// table sends beta users and a tenth of the others to v2. Each version falls back to the other.
+// table sends beta users and a tenth of the others to v2. "upstream_model" renames a model.
 const table = `{"routes": [
 	{"model": "chat", "version": "v2", "conditions": {"headers": {"X-Beta": "true"}}, "fallback": ["v1"]},
 	{"model": "chat", "version": "v1", "weight": 90, "fallback": ["v2"]},

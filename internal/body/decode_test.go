@@ -69,7 +69,7 @@ func TestDecode(t *testing.T) {
 			body.Send(out, h)
 			got, err := io.ReadAll(out.Body)
 			require.NoError(t, err)
-			assert.Equal(t, packed, got, "what nobody changes goes on as it came")
+			assert.Equal(t, packed, got, "an unchanged body is sent as it was")
 			assert.EqualValues(t, len(packed), out.ContentLength)
 			seen, ok := body.Whole(out)
 			assert.True(t, ok)

@@ -19,13 +19,13 @@ var phases = map[string][]string{
 }
 
 // stopAfter writes events, and then waits for the end of the request.
-func stopAfter(contentType string, said []string) http.HandlerFunc {
+func stopAfter(contentType string, events []string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		if said != nil {
+		if events != nil {
 			w.Header().Set("Content-Type", contentType)
 		}
-		for _, e := range said {
+		for _, e := range events {
 			_, _ = io.WriteString(w, e)
 			w.(http.Flusher).Flush()
 		}
@@ -41,13 +41,13 @@ func disconnects() (list []clientCase) {
 		"closed": func(w *wire) { _ = w.Close() },
 	}
 	for way, leave := range ways {
-		for phase, said := range phases {
-			sees := len(said) > 1 // the client has content
-			list = append(list, clientCase{name: way + " " + phase, upstream: stopAfter("text/event-stream", said), noRetry: true, client: func(w *wire, up *upstreamSignal) int {
+		for phase, events := range phases {
+			hasContent := len(events) > 1 // the client has content
+			list = append(list, clientCase{name: way + " " + phase, upstream: stopAfter("text/event-stream", events), noRetry: true, client: func(w *wire, up *upstreamSignal) int {
 				w.writeHead(rawRequest{length: len(streamBody)}, false)
 				w.writeBody(streamBody, true)
 				up.wait()
-				if sees {
+				if hasContent {
 					w.readUntil("hello")
 				}
 				leave(w)

@@ -12,7 +12,7 @@ import (
 // clientCase is a way in which a request or its client can be wrong.
 type clientCase struct {
 	name      string
-	onlyProto string           // "h1" or "h2": it cannot be said in the other
+	onlyProto string           // "h1" or "h2": not possible in the other
 	upstream  http.HandlerFunc // nil: it serves every request
 	client    func(w *wire, up *upstreamSignal) int
 	statuses  []int // expected, one of them; nil: any, or none
@@ -38,11 +38,11 @@ func (u *upstreamSignal) wait() {
 }
 
 // blameUpstream is an endpoint with the behaviour of a case; it serves good requests.
-func blameUpstream(t *testing.T, does http.HandlerFunc, arrived chan struct{}) *httptest.Server {
+func blameUpstream(t *testing.T, serve http.HandlerFunc, arrived chan struct{}) *httptest.Server {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if does != nil && r.Header.Get("X-Good") == "" {
-			does(w, r.WithContext(context.WithValue(r.Context(), arrivedKey{}, arrived)))
+		if serve != nil && r.Header.Get("X-Good") == "" {
+			serve(w, r.WithContext(context.WithValue(r.Context(), arrivedKey{}, arrived)))
 			return
 		}
 		_, _ = io.Copy(io.Discard, r.Body)

@@ -22,12 +22,12 @@ func TestBlame(t *testing.T) {
 		name string
 		all  []clientCase
 	}{
-		{"malformed", malformedHeads()},
-		{"unread", invalidBodies()},
+		{"malformed head", malformedHeads()},
+		{"invalid body", invalidBodies()},
 		{"upload", uploads()},
 		{"refused", refusals()},
 		{"in stream", errorsInStream()},
-		{"left", disconnects()},
+		{"disconnect", disconnects()},
 	} {
 		t.Run(table.name, func(t *testing.T) {
 			t.Parallel()

@@ -14,26 +14,26 @@ import (
 )
 
 // failingOnDemand is an upstream that fails while fails is set. It counts its calls.
-func failingOnDemand(t *testing.T) (url string, fails *atomic.Bool, asked *atomic.Int64) {
+func failingOnDemand(t *testing.T) (url string, fails *atomic.Bool, calls *atomic.Int64) {
 	t.Helper()
-	fails, asked = new(atomic.Bool), new(atomic.Int64)
+	fails, calls = new(atomic.Bool), new(atomic.Int64)
 	good := echoUpstream(t)
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked.Add(1)
+		calls.Add(1)
 		if fails.Load() {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
 		good.Config.Handler.ServeHTTP(w, r)
 	}))
-	return s.URL, fails, asked
+	return s.URL, fails, calls
 }
 
 // A failing endpoint soon receives no more requests; they go to the other one. After its
 // recovery it receives its share again. No request is refused meanwhile, not even one that
 // must not be retried.
 func TestBreaker(t *testing.T) {
-	one, fails, asked := failingOnDemand(t)
+	one, fails, calls := failingOnDemand(t)
 	two, _, _ := failingOnDemand(t)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}, {"url": %q}], "policy": "round_robin", "breaker": {"consecutive": 5, "sleep": "200ms"}}},
 		"groups": [{"path": "/v1", "upstream": "a", "stages": []}]}`, ports, one, two))
@@ -50,19 +50,19 @@ func TestBreaker(t *testing.T) {
 	probes := int(time.Since(begin) / (200 * time.Millisecond))
 	assert.LessOrEqual(t, failed, 5+probes, "the failures before it opened, and one for each probe")
 	assert.Contains(t, state(), `"state":"open"`)
-	before := asked.Load()
+	before := calls.Load()
 	fails.Store(false)
 	require.Eventually(t, func() bool { require.Equal(t, http.StatusOK, status()); return !strings.Contains(state(), "open") }, 30*time.Second, 5*time.Millisecond)
-	assert.Greater(t, asked.Load(), before)
+	assert.Greater(t, calls.Load(), before)
 
 	host := strings.TrimPrefix(one, "http://")
 	code, _ := p.admin(http.MethodPost, "/admin/breakers/a/open?endpoint="+host, "")
 	require.Equal(t, http.StatusOK, code)
-	before = asked.Load()
+	before = calls.Load()
 	for range 20 {
 		require.Equal(t, http.StatusOK, status())
 	}
-	assert.Equal(t, before, asked.Load(), "forced open")
+	assert.Equal(t, before, calls.Load(), "forced open")
 	for _, path := range []string{"/admin/breakers/a/half?endpoint=" + host, "/admin/breakers/b/open?endpoint=" + host, "/admin/breakers/a/open?endpoint=x"} {
 		code, _ = p.admin(http.MethodPost, path, "")
 		assert.Equal(t, http.StatusNotFound, code, path)

@@ -46,8 +46,8 @@ type script struct {
 // play returns the script of an end. It reports false when the dialect has no such end.
 func (d *dialect) play(s *dialectShape, end string) (script, bool) {
 	if kind, ok := isError(end, endStatus); ok {
-		said, known := d.errorStatuses[kind]
-		return script{said.line, "application/json", said.body, faulty.Plain(said.line, "Content-Type: application/json\r\n", said.body)}, known
+		response, known := d.errorStatuses[kind]
+		return script{response.line, "application/json", response.body, faulty.Plain(response.line, "Content-Type: application/json\r\n", response.body)}, known
 	}
 	parts, cut, ok := d.parts(s, end)
 	parts = slices.DeleteFunc(parts, func(p string) bool { return p == "" }) // an empty chunk would be the last one
@@ -67,12 +67,12 @@ func (d *dialect) play(s *dialectShape, end string) (script, bool) {
 // breaks.
 func (d *dialect) parts(s *dialectShape, end string) (parts []string, cut, ok bool) {
 	if kind, first := isError(end, endFirst); first {
-		said, known := d.errorBodies[kind]
-		return []string{s.opening, said}, false, known
+		body, known := d.errorBodies[kind]
+		return []string{s.opening, body}, false, known
 	}
 	if kind, late := isError(end, endLate); late {
-		said, known := d.errorBodies[kind]
-		return []string{s.opening, s.content, said}, false, known && d.form != formDocument
+		body, known := d.errorBodies[kind]
+		return []string{s.opening, s.content, body}, false, known && d.form != formDocument
 	}
 	switch end {
 	case endProper:

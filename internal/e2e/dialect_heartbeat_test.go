@@ -94,15 +94,15 @@ func withoutBeats(text string) string {
 func withHeartbeats(t *testing.T, parts []string, beats bool) string {
 	t.Helper()
 	const beat = 10 * time.Millisecond
-	heard := make(chan struct{}, 1000)
+	beatSeen := make(chan struct{}, 1000)
 	wait := func(last bool) {
 		switch {
 		case beats:
-			for range len(heard) {
-				<-heard
+			for range len(beatSeen) {
+				<-beatSeen
 			}
 			select {
-			case <-heard:
+			case <-beatSeen:
 			case <-time.After(patience):
 			}
 		case !last:
@@ -129,7 +129,7 @@ func withHeartbeats(t *testing.T, parts []string, beats bool) string {
 		n, err := res.Body.Read(buf)
 		all.Write(buf[:n])
 		if len(withoutBeats(string(buf[:n]))) < n {
-			heard <- struct{}{}
+			beatSeen <- struct{}{}
 		}
 		if err != nil {
 			require.ErrorIs(t, err, io.EOF)

@@ -52,7 +52,7 @@ func chatWords(more string, words ...string) string {
 // openAIChat is a stream of chat completions of OpenAI and compatible servers.
 func openAIChat() dialect {
 	const null = `,"usage":null`
-	asks := func(more string) dialectRequest {
+	request := func(more string) dialectRequest {
 		return dialectRequest{path: chatPath, body: `{"model":"gpt-4o-mini","stream":true,` + more + chatMessages + `}`}
 	}
 	role := func(more string) string {
@@ -67,30 +67,30 @@ func openAIChat() dialect {
 		name: "openai chat", media: "text/event-stream; charset=utf-8", cached: true, errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
-				name: "usage asked", dialectRequest: asks(`"stream_options":{"include_usage":true},`), opening: role(null), content: chatWords(null, "Hello", " there", "!"),
+				name: "usage requested", dialectRequest: request(`"stream_options":{"include_usage":true},`), opening: role(null), content: chatWords(null, "Hello", " there", "!"),
 				finish: stop("stop", null) + dataEvents(chatUsageChunk()), marker: done, usage: usage,
 			},
-			{name: "no usage", dialectRequest: asks(""), opening: role(""), content: chatWords("", "Hello", " there", "!"), finish: stop("stop", ""), marker: done},
+			{name: "no usage", dialectRequest: request(""), opening: role(""), content: chatWords("", "Hello", " there", "!"), finish: stop("stop", ""), marker: done},
 			{
-				name: "usage with the last choice", dialectRequest: asks(`"stream_options":{"include_usage":true},`), opening: role(""), content: chatWords("", "Hello", " there", "!"),
+				name: "usage with the last choice", dialectRequest: request(`"stream_options":{"include_usage":true},`), opening: role(""), content: chatWords("", "Hello", " there", "!"),
 				finish: stop("length", `,"usage":`+chatUsage), marker: done, usage: usage,
 			},
 			{
-				name: "comments of a relay", dialectRequest: asks(""), opening: ": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n" + role(""),
+				name: "comments of a relay", dialectRequest: request(""), opening: ": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n" + role(""),
 				content: chatWords("", "Hello") + ": OPENROUTER PROCESSING\n\n" + chatWords("", "!"), finish: stop("stop", ""), marker: done,
 			},
 			{
-				name: "reasoning, then tools", dialectRequest: asks(`"tools":[{"type":"function","function":{"name":"greet","parameters":{"type":"object"}}}],`), opening: role(""),
+				name: "reasoning, then tools", dialectRequest: request(`"tools":[{"type":"function","function":{"name":"greet","parameters":{"type":"object"}}}],`), opening: role(""),
 				content: dataEvents(chatChunk(`"delta":{"reasoning_content":"They want a greeting."},"finish_reason":null`, ""),
 					chatChunk(`"delta":{"tool_calls":[{"index":0,"id":"call_9","type":"function","function":{"name":"greet","arguments":""}}]},"finish_reason":null`, ""),
 					chatChunk(`"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"to\":\"you\"}"}}]},"finish_reason":null`, "")),
 				finish: stop("tool_calls", ""), marker: done,
 			},
 			{
-				name: "CRLF, no space", dialectRequest: asks(""), opening: crlf(role("")), content: crlf(chatWords("", "Hello", "!")), finish: crlf(stop("stop", "")), marker: crlf(done),
+				name: "CRLF, no space", dialectRequest: request(""), opening: crlf(role("")), content: crlf(chatWords("", "Hello", "!")), finish: crlf(stop("stop", "")), marker: crlf(done),
 			},
 			{
-				name: "two choices", dialectRequest: asks(`"n":2,`), opening: role(""),
+				name: "two choices", dialectRequest: request(`"n":2,`), opening: role(""),
 				content: chatWords("", "Hello") + dataEvents(otherChoice(chatChunk(`"delta":{"content":"Hi"},"finish_reason":null`, ""))),
 				finish:  stop("stop", "") + dataEvents(otherChoice(chatChunk(`"delta":{},"finish_reason":"stop"`, ""))), marker: done,
 			},
@@ -135,7 +135,7 @@ func openAICompletions() dialect {
 		name: "openai completions", media: "text/event-stream", cached: true, errorBodies: openAIEventErrors(), errorStatuses: openAIStatuses(),
 		shapes: []dialectShape{
 			{
-				name: "usage asked", dialectRequest: ask(`,"stream_options":{"include_usage":true}`), content: chunk("Hello", "null", null) + chunk(" there", "null", null),
+				name: "usage requested", dialectRequest: ask(`,"stream_options":{"include_usage":true}`), content: chunk("Hello", "null", null) + chunk(" there", "null", null),
 				finish: chunk("", `"stop"`, null) + last, marker: done, usage: []int64{12},
 			},
 			{name: "no usage", dialectRequest: ask(""), content: chunk("Hello", "null", "") + chunk(" there", "null", ""), finish: chunk("", `"length"`, ""), marker: done},

@@ -96,18 +96,18 @@ func TestDialectCachedUsage(t *testing.T) {
 	t.Parallel()
 	chat := openAIChat().shapes[0]
 	without := strings.ReplaceAll(strings.Replace(chat.whole(), dataEvents(chatUsageChunk()), "", 1), `,"usage":null`, "")
-	serve := func(w http.ResponseWriter, _ *http.Request, asked string) {
+	serve := func(w http.ResponseWriter, _ *http.Request, body string) {
 		switch {
-		case strings.Contains(asked, `"include_usage":true`):
+		case strings.Contains(body, `"include_usage":true`):
 			writeResponse(w, 200, eventMedia, chat.whole())
-		case strings.Contains(asked, `"stream":true`):
+		case strings.Contains(body, `"stream":true`):
 			writeResponse(w, 200, eventMedia, without)
 		default:
 			writeResponse(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
 		}
 	}
 	plain := chatOf("m", `"stream":true,`)
-	asks := chatOf("m", `"stream":true,"stream_options":{"include_usage":true},`)
+	with := chatOf("m", `"stream":true,"stream_options":{"include_usage":true},`)
 	no := chatOf("m", `"stream":true,"stream_options":{"include_usage":false},`)
 	usageOf := func(got dialectResponse) bool { return strings.Contains(got.body, `"total_tokens":31`) }
 	tests := map[string]struct {
@@ -115,11 +115,11 @@ func TestDialectCachedUsage(t *testing.T) {
 		usage       bool
 		bare        bool // no meter
 	}{
-		"not requested, then requested": {plain, asks, true, false},
-		"requested, then not":           {asks, plain, false, false},
-		"requested, then declined":      {asks, no, false, false},
-		"declined, then requested":      {no, asks, true, false},
-		"requested, then not, no meter": {asks, plain, false, true},
+		"not requested, then requested": {plain, with, true, false},
+		"requested, then not":           {with, plain, false, false},
+		"requested, then declined":      {with, no, false, false},
+		"declined, then requested":      {no, with, true, false},
+		"requested, then not, no meter": {with, plain, false, true},
 	}
 	for name, tt := range tests {
 		scenario(t, name, func(t *testing.T, v *findings) {
@@ -167,7 +167,7 @@ func TestDialectAPIKeyOfAzure(t *testing.T) {
 // The upstream's rate limit headers pass unless a limit of the gateway applies.
 func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 	t.Parallel()
-	said := map[string]string{
+	headers := map[string]string{
 		"X-Ratelimit-Limit-Requests": "10000", "X-Ratelimit-Remaining-Requests": "9999", "X-Ratelimit-Reset-Requests": "8.64s",
 		"X-Ratelimit-Limit-Tokens": "200000", "X-Ratelimit-Remaining-Tokens": "199984", "X-Ratelimit-Reset-Tokens": "4ms",
 		"Anthropic-Ratelimit-Requests-Remaining": "49", "Openai-Processing-Ms": "213",
@@ -176,14 +176,14 @@ func TestDialectLimitHeadersOfTheUpstream(t *testing.T) {
 		scenario(t, name, func(t *testing.T, v *findings) {
 			t.Helper()
 			up := startScripted(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
-				for header, value := range said {
+				for header, value := range headers {
 					w.Header().Set(header, value)
 				}
 				writeResponse(w, 200, jsonMedia, openAIChatJSON().shapes[0].whole())
 			})
 			setup.urls = []string{up.URL}
 			got := up.gateway(t, setup).send(t, chatOf("m", ""))
-			for header, value := range said {
+			for header, value := range headers {
 				if setup.limits && strings.HasSuffix(header, "-Tokens") {
 					assert.NotEqual(v, value, got.header.Get(header), "%s: our limit applies", header)
 					continue

@@ -24,9 +24,9 @@ func TestDialectOwnChangeIsRefused(t *testing.T) {
 		"400 with a param":    {400, `{"error":{"message":"Unknown parameter: 'stream_options'.","type":"invalid_request_error","param":"stream_options","code":"unknown_parameter"}}`},
 		"400 of another kind": {400, `{"object":"error","message":"body.stream_options: property 'stream_options' is unsupported","type":"BadRequestError","code":400}`},
 	}
-	serve := func(status int, body string) func(w http.ResponseWriter, r *http.Request, asked string) {
-		return func(w http.ResponseWriter, _ *http.Request, asked string) {
-			if strings.Contains(asked, "stream_options") {
+	serve := func(status int, body string) func(w http.ResponseWriter, r *http.Request, sent string) {
+		return func(w http.ResponseWriter, _ *http.Request, sent string) {
+			if strings.Contains(sent, "stream_options") {
 				writeResponse(w, status, jsonMedia, body)
 				return
 			}

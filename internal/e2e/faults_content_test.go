@@ -83,9 +83,9 @@ func TestFaultsAfterContent(t *testing.T) {
 // An error of the request itself passes to the client at once and counts against no endpoint.
 func TestFaultsOfTheRequest(t *testing.T) {
 	t.Parallel()
-	const said = `{"error":{"message":"too long","type":"invalid_request_error","code":null}}`
+	const errorBody = `{"error":{"message":"too long","type":"invalid_request_error","code":null}}`
 	for form, response := range map[string]faulty.Response{
-		"JSON": faulty.Plain("200 OK", "Content-Type: application/json\r\n", said), "SSE": faulty.Chunked("text/event-stream", "data: "+said+"\n\n"),
+		"JSON": faulty.Plain("200 OK", "Content-Type: application/json\r\n", errorBody), "SSE": faulty.Chunked("text/event-stream", "data: "+errorBody+"\n\n"),
 	} {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +96,7 @@ func TestFaultsOfTheRequest(t *testing.T) {
 			require.NoError(t, got.err)
 			g.awaitIdle(t, 1)
 			assert.Equal(t, 200, got.status)
-			assert.Contains(t, got.body, said)
+			assert.Contains(t, got.body, errorBody)
 			assert.Equal(t, []string{"a"}, plan.Calls())
 			assert.Equal(t, breaker.Closed, g.circuit(0).State)
 			assert.Zero(t, g.pool.Status()[0].Failures)

@@ -28,11 +28,10 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// layers are those that a response passes on its way up, outermost first as in the
-// reference gateway.
+// layers are the layers that a response passes, outermost first as in the reference gateway.
 var layers = []string{"routing", "observe", "meter", "balance", "breaker"}
 
-// stacks are none of the layers, each alone, each pair in both orders, and all together.
+// stacks returns no layers, each alone, each pair in both orders, and all together.
 func stacks() [][]string {
 	list := [][]string{{}, layers}
 	for _, outer := range layers {
@@ -46,7 +45,7 @@ func stacks() [][]string {
 	return list
 }
 
-// buildStack puts layers on a transport, and returns the middlewares that they need.
+// buildStack wraps a transport in layers, and returns the middlewares that they need.
 func buildStack(t *testing.T, names []string, target string, next http.RoundTripper) (http.RoundTripper, gin.HandlersChain) {
 	t.Helper()
 	var chain gin.HandlersChain
@@ -79,7 +78,7 @@ func buildStack(t *testing.T, names []string, target string, next http.RoundTrip
 	return next, chain
 }
 
-// upgradeGateway is a gateway with some layers before an upstream that switches protocols.
+// upgradeGateway is a gateway with layers in front of an upstream that switches protocols.
 type upgradeGateway struct {
 	server *httptest.Server
 	calls  *counted
@@ -100,8 +99,8 @@ func newUpgradeGateway(t *testing.T, names []string, target string) *upgradeGate
 	return h
 }
 
-// upgradeUpstream is an upstream that responds with 101 and then does as told with the connection.
-func upgradeUpstream(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) string {
+// upgradeUpstream is an upstream that responds with 101 and passes the connection to serve.
+func upgradeUpstream(t *testing.T, serve func(c *net.TCPConn, in *bufio.Reader)) string {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
@@ -112,13 +111,13 @@ func upgradeUpstream(t *testing.T, does func(c *net.TCPConn, in *bufio.Reader)) 
 		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		if tcp, ok := conn.(*net.TCPConn); ok {
-			does(tcp, rw.Reader)
+			serve(tcp, rw.Reader)
 		}
 	}))
 	return s.URL
 }
 
-// upgrade makes the client's side of an upgraded connection.
+// upgrade opens an upgraded connection as a client.
 func (h *upgradeGateway) upgrade(ctx context.Context) (*net.TCPConn, *bufio.Reader, error) {
 	c, err := dialed(ctx, strings.TrimPrefix(h.server.URL, "http://"))
 	if err != nil {
@@ -136,9 +135,9 @@ func (h *upgradeGateway) upgrade(ctx context.Context) (*net.TCPConn, *bufio.Read
 
 const longText = 300 << 10
 
-// halfCloseCases are the ways in which one side ends its direction first. Each returns what
-// a side did not get.
-var halfCloseCases = map[string]func(ctx context.Context, start func(does func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error{
+// halfCloseCases are the ways in which one side closes its direction first. Each returns an
+// error when a side did not receive everything.
+var halfCloseCases = map[string]func(ctx context.Context, start func(serve func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error{
 	"the client first":   clientFirst("hello"),
 	"the client at once": clientFirst(""),
 	"the upstream first": upstreamFirst,
@@ -147,7 +146,7 @@ var halfCloseCases = map[string]func(ctx context.Context, start func(does func(*
 func clientFirst(says string) func(context.Context, func(func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error {
 	return func(ctx context.Context, start func(func(*net.TCPConn, *bufio.Reader)) *upgradeGateway) error {
 		h := start(func(c *net.TCPConn, in *bufio.Reader) {
-			all, _ := io.ReadAll(in) // to the client's end
+			all, _ := io.ReadAll(in) // until the client closes its direction
 			_, _ = io.WriteString(c, "got "+string(all)+strings.Repeat(".", longText))
 		})
 		c, in, err := h.upgrade(ctx)
@@ -188,7 +187,7 @@ func upstreamFirst(ctx context.Context, start func(func(*net.TCPConn, *bufio.Rea
 	return err
 }
 
-// readExactly reads to a clean end, and says what is not as it should be.
+// readExactly reads to a clean end, and returns an error for anything but want.
 func readExactly(in io.Reader, want string) error {
 	all, err := io.ReadAll(in)
 	if err != nil || string(all) != want {
@@ -197,19 +196,19 @@ func readExactly(in io.Reader, want string) error {
 	return nil
 }
 
-// One side of an upgraded connection may end its direction and still gets what the other
-// one says, through each layer, every pair of them, and all together.
+// One side of an upgraded connection may close its direction and still receives what the
+// other one sends, through each layer, every pair of them, and all together.
 func TestHalfClose(t *testing.T) {
 	t.Parallel()
 	for _, names := range stacks() {
 		stack := cmp.Or(strings.Join(names, " over "), "nothing")
-		for way, does := range halfCloseCases {
+		for way, run := range halfCloseCases {
 			t.Run(way+"/"+stack, func(t *testing.T) {
 				t.Parallel()
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				var h *upgradeGateway
-				err := does(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *upgradeGateway {
+				err := run(ctx, func(up func(*net.TCPConn, *bufio.Reader)) *upgradeGateway {
 					h = newUpgradeGateway(t, names, upgradeUpstream(t, up))
 					return h
 				})

@@ -16,11 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// maxLexed is how many bytes lexers may read for each byte that passes, requests and
-// responses together.
+// maxLexed is the number of bytes that lexers may read per byte of requests and responses.
 const maxLexed = 1.05
 
-// counting are the bodies that passed an upstream.
+// counting counts the bytes of bodies.
 type counting struct {
 	mu sync.Mutex
 	n  int64
@@ -32,7 +31,7 @@ func (c *counting) add(n int) {
 	c.n += int64(n)
 }
 
-// lexedKinds are requests, and the responses that they get.
+// lexedKinds are requests with their responses.
 func lexedKinds() map[string]struct{ temperature, stream, response string } {
 	word := strings.Repeat("word ", 8)
 	var events strings.Builder
@@ -48,7 +47,7 @@ func lexedKinds() map[string]struct{ temperature, stream, response string } {
 	}
 }
 
-// With every stage on, a request is read once, and so is each chunk of a response.
+// With every stage on, requests and the chunks of responses are lexed once.
 func TestEachByteIsLexedOnce(t *testing.T) { //nolint:paralleltest // it counts bytes
 	for policy, of := range map[string]func() balance.Policy{"least request": balance.LeastRequest, "conversations": balance.PrefixAffinity, "cadence": balance.TokenRate} {
 		for name, kind := range lexedKinds() {

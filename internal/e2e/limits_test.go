@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// limitsConfig is a gateway with limits before one server; more goes into its group.
+// limitsConfig configures a gateway with limits in front of one server.
 func limitsConfig(limits, group, upstream string, top ...string) string {
 	return fmt.Sprintf(`{%s, "limits": {%s}, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a", %s}]}`,
 		strings.Join(append(top, ports), ", "), limits, upstream, group)
@@ -45,8 +45,8 @@ func parseStructuredList(t *testing.T, values []string) map[string]map[string]in
 	return out
 }
 
-// Limits of the file hold, tell of themselves in headers that others can read, and
-// what was used stays used when the file changes.
+// Configured limits are enforced and reported in standard headers, and their usage survives a
+// reload.
 func TestLimits(t *testing.T) {
 	upstream := echoUpstream(t)
 	const limits = `"rpm": {"unit": "requests", "by": "subject", "rate": "6/m", "burst": 5}, "tpm": {"unit": "tokens", "by": "subject", "rate": "600/m", "burst": 1000},
@@ -74,14 +74,14 @@ func TestLimits(t *testing.T) {
 	wait, err := strconv.Atoi(res.Header.Get("Retry-After"))
 	require.NoError(t, err)
 	assert.InDelta(t, 9, wait, 1)
-	assert.Empty(t, res.Header.Get("X-Ratelimit-Limit-Tokens"), "it did not come so far")
+	assert.Empty(t, res.Header.Get("X-Ratelimit-Limit-Tokens"), "a later limit")
 
 	p.write(limitsConfig(strings.Replace(limits, `"burst": 5`, `"burst": 6`, 1), `"limits": ["rpm", "tpm", "day"], "proxy": {"tries": 1}`, upstream.URL))
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "configuration reloaded") }, 10*time.Second, 10*time.Millisecond)
-	assert.Equal(t, http.StatusTooManyRequests, p.sendChat(client, smallChat, key...).StatusCode, "what was used stays used")
+	assert.Equal(t, http.StatusTooManyRequests, p.sendChat(client, smallChat, key...).StatusCode, "the usage survives")
 }
 
-// The OpenAI SDK comes back when it is told to, and reads why it was refused.
+// The OpenAI SDK retries after Retry-After, and reads the code of a refusal.
 func TestLimitsAndSDK(t *testing.T) {
 	p := start(t, fmt.Sprintf(`{%s, "limits": {"rps": {"unit": "requests", "by": "subject", "rate": "2/s", "burst": 1}, "day": {"unit": "tokens", "by": "tenant", "budget": 400, "period": "day"}},
 		"groups": [{"path": "/v1", "upstream": "v1.2", "limits": ["rps", "day"]}]}`, ports))
@@ -104,8 +104,7 @@ func TestLimitsAndSDK(t *testing.T) {
 	}, 20*time.Second, 600*time.Millisecond)
 }
 
-// Callers with a tag have limits of their own; those over a rate wait their turn,
-// fairly, if they may.
+// Callers with a tag have their own limits; those over a rate may wait in a fair queue.
 func TestLimitsByTag(t *testing.T) {
 	upstream := echoUpstream(t)
 	file := filepath.Join(t.TempDir(), "keys.json")
@@ -128,7 +127,7 @@ func TestLimitsByTag(t *testing.T) {
 	assert.Greater(t, time.Since(begin), time.Second, "22 at 20 a second")
 }
 
-// Requests under way are bounded, and the private port tells how many there are.
+// In-flight requests are bounded, and the private port reports their number.
 func TestConcurrency(t *testing.T) {
 	upstream, begun, release := heldStreams(t)
 	p := start(t, limitsConfig("", `"concurrency": {"initial": 5, "min": 5, "max": 5}`, upstream.URL))
@@ -147,8 +146,8 @@ func TestConcurrency(t *testing.T) {
 	assert.NotContains(t, text, `"inflight"`)
 }
 
-// Two gateways share their limits over Redis: killed, frozen, emptied, and back. A
-// budget outlives all but being emptied.
+// Two gateways share their limits over a Redis that is killed, frozen and emptied. A budget
+// survives everything but the last.
 func TestGatewaysShareLimits(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	upstream := echoUpstream(t)
@@ -190,21 +189,21 @@ func TestGatewaysShareLimits(t *testing.T) {
 	assert.NotContains(t, server.MustDo("KEYS", "*"), "shared", "no secret in a key")
 }
 
-// A limit in the shadow refuses nobody, and log and metrics tell whom it would have met.
+// A limit in shadow mode refuses no request; log and metrics report what it would refuse.
 func TestShadowLimits(t *testing.T) {
 	upstream := echoUpstream(t)
-	const limits = `"held": {"unit": "requests", "by": "everybody", "rate": "1000/s"}, "try": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 2},
+	const limits = `"held": {"unit": "requests", "by": "everybody", "rate": "1000/s"}, "trial": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 2},
 		"tokens": {"unit": "tokens", "by": "everybody", "rate": "1/h", "burst": 1}`
 	shadowed := strings.NewReplacer(`"burst": 2`, `"burst": 2, "shadow": true`, `"burst": 1`, `"burst": 1, "shadow": true`).Replace(limits)
-	p := start(t, limitsConfig(shadowed, `"limits": ["held", "try", "tokens"]`, upstream.URL))
+	p := start(t, limitsConfig(shadowed, `"limits": ["held", "trial", "tokens"]`, upstream.URL))
 	client := newClient(t, 1)
 	for range 5 {
 		res := p.sendChat(client, smallChat, "Authorization", "Bearer "+p.token)
 		require.Equal(t, http.StatusOK, res.StatusCode)
-		require.NotContains(t, strings.Join(res.Header["Ratelimit"], ""), "try")
+		require.NotContains(t, strings.Join(res.Header["Ratelimit"], ""), "trial")
 	}
 	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), `"gateway.limit.shadow":"t`) == 4 }, patience, 10*time.Millisecond)
 	_, metrics := p.admin(http.MethodGet, "/metrics", "")
-	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="try",gateway_limiter="/v1".*\} 3`, metrics)
+	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="trial",gateway_limiter="/v1".*\} 3`, metrics)
 	assert.Regexp(t, `gateway_limit_decisions_total\{gateway_decision="would_refuse",gateway_limit="tokens",gateway_limiter="/v1".*\} 4`, metrics)
 }

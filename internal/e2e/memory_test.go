@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// idleBytes is what a stream that waits for its next event may hold at most, with every
-	// stage on, its connections' buffers and stacks counted. The aim is 50 KiB.
+	// idleBytes is the most memory that an idle stream may use with every stage on, including
+	// the buffers and stacks of its connections. The aim is 50 KiB.
 	idleBytes   = 72 << 10
 	idleStreams = 400
 	idleEvent   = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n"
 	idleBody    = `{"model":"m","temperature":1,"stream":true,"messages":[{"role":"user","content":"hello"}]}`
 )
 
-// startIdle is an upstream of streams that stop after their first event. It has next to no
-// memory of its own.
+// startIdle is an upstream of streams that stop after their first event. It uses very little
+// memory.
 func startIdle(t *testing.T) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,9 +56,9 @@ func startIdle(t *testing.T) (url string) {
 	return "http://" + l.Addr().String()
 }
 
-// readPast reads until all of the parts have come.
+// readPast reads until all parts have been received.
 func readPast(conn net.Conn, parts ...string) error {
-	b := make([]byte, 2048) // not on a stack that would keep it
+	b := make([]byte, 2048) // on the heap, as stacks do not shrink at once
 	for n := 0; ; {
 		got, err := conn.Read(b[n:])
 		if n += got; err != nil {
@@ -78,7 +78,7 @@ func readPast(conn net.Conn, parts ...string) error {
 
 func inUse() uint64 {
 	runtime.GC()
-	runtime.GC() // what pools keep goes with the second
+	runtime.GC() // the second one empties sync.Pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapInuse + m.StackInuse
@@ -108,7 +108,7 @@ func TestMemoryOfIdleStreams(t *testing.T) { //nolint:paralleltest // it measure
 		}
 	}()
 	cost := func(address string) float64 {
-		open(20, address) // pools, tables and the like are there
+		open(20, address) // fills pools and tables
 		before := inUse()
 		open(idleStreams, address)
 		return float64(inUse()-before) / idleStreams

@@ -17,8 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the loser of a hedge took is counted too, and charged to the caller with the
-// winner's.
+// The tokens of a hedge's loser are counted and charged with those of the winner.
 func TestHedgeLosersAreCounted(t *testing.T) {
 	const text = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n"
 	var slow, never atomic.Bool
@@ -60,10 +59,10 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 		body, err := io.ReadAll(res.Body)
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
-		require.Equal(t, helloEvents, string(body), "the usage that nobody asked for is not there")
+		require.Equal(t, helloEvents, string(body), "without the usage, which was not requested")
 	}
-	asked := 0
-	for ; asked < 40; asked++ {
+	sent := 0
+	for ; sent < 40; sent++ {
 		ask()
 	}
 	slow.Store(true)
@@ -72,7 +71,7 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 		defer mu.Unlock()
 		return len(used)
 	}
-	for two := false; !two; asked++ { // until two were asked for one request
+	for two := false; !two; sent++ { // until one request has two attempts
 		before := count()
 		ask()
 		two = count() > before+1
@@ -80,7 +79,7 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 	gateway.Close() // the last request has been settled
 	mu.Lock()
 	defer mu.Unlock()
-	require.Len(t, settled, asked)
+	require.Len(t, settled, sent)
 	winner, loser := used[len(used)-2], used[len(used)-1]
 	if winner.Outcome == stream.Canceled {
 		winner, loser = loser, winner

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A mirror gets a copy of each request, marked as one, while clients have the other
-// version's answers; the gateway's end waits for the copies.
+// A mirror receives a marked copy of each request while clients get the responses of the
+// other version; shutdown waits for the copies.
 func TestMirrorOfTheGateway(t *testing.T) {
 	old, shadow := newThreeTokenModel(t), newThreeTokenModel(t)
 	shadow.pause.Store(int64(300 * time.Millisecond))

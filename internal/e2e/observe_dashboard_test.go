@@ -26,6 +26,7 @@ import (
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 	"github.com/panjf2000/ants/v2"
 	"github.com/stretchr/testify/assert"
@@ -33,15 +34,15 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Package ants has a pool of its own, which nobody uses, and whose goroutines
-// begin when it is imported. The queue imports it.
+// Package ants starts goroutines for an unused default pool when it is imported, as the queue
+// does.
 var _ = func() bool { ants.Release(); return true }()
 
 // deployed are the files that the Helm chart packages.
 const deployed = "../../deploy/helm/ginfer-gateway/files"
 
-// promtool returns the path of Prometheus's tool, of Debian's package prometheus. The
-// test is skipped without it, unless GINFER_REQUIRE_PROMTOOL=1 says that it must be there.
+// promtool returns the path of Prometheus's tool, of Debian's package prometheus. Without it
+// the test is skipped, unless GINFER_REQUIRE_PROMTOOL=1.
 func promtool(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
@@ -51,7 +52,7 @@ func promtool(t *testing.T) string {
 	return path
 }
 
-// expressions are those of the dashboard, by panel, and of the alerts, by name.
+// expressions returns the expressions of the dashboard by panel, and of the alerts by name.
 func expressions(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -101,7 +102,7 @@ func readDashboard(t *testing.T) dashboard {
 	return d
 }
 
-// The dashboard is one that Grafana takes.
+// The dashboard is valid for Grafana.
 func TestObserveDashboard(t *testing.T) {
 	t.Parallel()
 	d := readDashboard(t)
@@ -120,11 +121,11 @@ func TestObserveDashboard(t *testing.T) {
 	assert.Equal(t, map[string]bool{"datasource": true, "job": true, "route": true}, names)
 }
 
-// grafana puts values in place of Grafana's variables.
+// grafana replaces Grafana's variables.
 var grafana = strings.NewReplacer("$__rate_interval", "5m", "$job", ".*", "$route", ".*")
 
-// Prometheus takes every expression of the dashboard and every rule, and the alerts
-// fire as their own tests say.
+// Every expression of the dashboard and every rule is valid, and the alerts pass their own
+// tests.
 func TestObservePromtool(t *testing.T) {
 	t.Parallel()
 	tool := promtool(t)
@@ -150,7 +151,7 @@ func TestObservePromtool(t *testing.T) {
 	}
 }
 
-// What stands in an expression besides metrics, and the metrics with their matchers.
+// The parts of expressions and of a scrape.
 var (
 	clauses   = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 	selectors = regexp.MustCompile(`\b((?:http|gen_ai|gateway|go|process)_[a-z0-9_]+)(?:\{([^}]*)\})?`)
@@ -159,7 +160,7 @@ var (
 	pairs     = regexp.MustCompile(`([a-z_]+)="`)
 )
 
-// scraped are the labels that each metric has.
+// scraped returns the labels of each metric of a scrape.
 func scraped(text string) map[string]map[string]bool {
 	out := map[string]map[string]bool{}
 	for _, m := range samples.FindAllStringSubmatch(text, -1) {
@@ -194,7 +195,8 @@ func TestObserveMetricsExist(t *testing.T) {
 	}
 }
 
-// checkExpression checks that what an expression names is there, and notes it as used.
+// checkExpression checks that the metrics and labels of an expression exist, and marks the
+// metrics as used.
 func checkExpression(t *testing.T, name, expr string, there map[string]map[string]bool, used map[string]bool) {
 	t.Helper()
 	labels := map[string]bool{}
@@ -227,12 +229,12 @@ func assertAllShown(t *testing.T, there map[string]map[string]bool, used map[str
 			continue
 		}
 		shown := used[name] || slices.ContainsFunc([]string{"_bucket", "_sum", "_count"}, func(s string) bool { return used[base+s] })
-		assert.True(t, shown, "nobody looks at %s", name)
+		assert.True(t, shown, "no panel and no alert uses %s", name)
 	}
 }
 
-// produceAllMetrics has everything happen that is counted: by requests, and what takes an outage
-// by its event.
+// produceAllMetrics makes every metric appear: by requests, or by the event where it takes an
+// outage.
 func (o *observed) produceAllMetrics(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
@@ -245,7 +247,7 @@ func (o *observed) produceAllMetrics(t *testing.T) {
 	}
 	o.sendAll(t, "down", downChat)
 	o.sendAll(t, "blind", `{"model":"blind","tools":[{"type":"function","function":{"name":"f"}}],"messages":[]}`)
-	o.sendAll(t, "nobody", jsonChat, "Authorization", "")
+	o.sendAll(t, "no credential", jsonChat, "Authorization", "")
 	for range 21 {
 		o.sendAll(t, "limited", unknownChat, "X-Bucket", "full")
 		o.sendAll(t, "limited", jsonChat, "X-Bucket", "full")
@@ -258,13 +260,13 @@ func (o *observed) produceAllMetrics(t *testing.T) {
 	o.hooks.Limit("requests")(ctx, ratelimit.Event{Kind: ratelimit.Allowed, Wait: time.Second})
 	o.hooks.Limit("requests")(ctx, ratelimit.Event{Kind: ratelimit.Changed, Concurrency: 3})
 	o.hooks.Limit("store")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: down})
-	o.hooks.Cache("answers")(ctx, cache.Event{Kind: cache.StoreDown, Err: down})
-	o.hooks.Cache("answers")(ctx, cache.Event{Kind: cache.NotStored, Reason: "status"})
+	o.hooks.Cache("responses")(ctx, cache.Event{Kind: cache.StoreDown, Err: down})
+	o.hooks.Cache("responses")(ctx, cache.Event{Kind: cache.NotStored, Reason: "status"})
 	o.hooks.Breaker("v1.2")(t.Context(), breaker.Event{Circuit: "c", To: breaker.Open, Reason: "failures"})
 	o.hooks.Balance("v1.2")(ctx, balance.Event{Kind: balance.Unhealthy, Endpoint: "e"})
 	o.hooks.Routing(ctx, routing.Event{Kind: routing.Skipped, Version: "v1.2", Lacks: "tools"})
 	o.hooks.Routing(ctx, routing.Event{Kind: routing.Mirrored, Version: "v1.3", From: "v1.2", Status: 200})
-	o.hooks.Rollout(ctx, routing.RolloutEvent{Name: "demo:v1.3", State: routing.RolledBack, Reason: "failures"})
+	o.hooks.Rollout(ctx, rollout.Event{Name: "demo:v1.3", State: rollout.RolledBack, Reason: "failures"})
 	o.hooks.Stream(ctx, stream.Event{Heartbeats: 1, Err: stream.ErrSlowClient})
 	watch, err := jobs.New(jobs.Config{MeterProvider: o.telemetry.MeterProvider()})
 	require.NoError(t, err)

@@ -25,12 +25,13 @@ import (
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
+	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/require"
 )
 
-// tracedModel is a model server that keeps what it was told of traces, and does as the
-// X-Test header says.
+// tracedModel is a model server that records trace headers. The X-Test header selects its
+// behaviour.
 type tracedModel struct {
 	*httptest.Server
 
@@ -38,7 +39,7 @@ type tracedModel struct {
 	calls     map[string]int
 	parents   []string
 	ids       []string
-	endpoints map[string][]string // by id, the addresses that were asked
+	endpoints map[string][]string // the addresses that received a request, by its id
 }
 
 func newTracedModel(t *testing.T) *tracedModel {
@@ -48,7 +49,7 @@ func newTracedModel(t *testing.T) *tracedModel {
 	return m
 }
 
-// call notes a request and returns which one of its id this is.
+// call records a request and returns the number of requests with its id so far.
 func (m *tracedModel) call(r *http.Request) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,7 +67,7 @@ func (m *tracedModel) seen() (parents, ids []string) {
 	return m.parents, m.ids
 }
 
-// endpointsOf are the addresses that got the request of that id, in their order.
+// endpointsOf returns the addresses that received the request with that id, in order.
 func (m *tracedModel) endpointsOf(id string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -75,10 +76,10 @@ func (m *tracedModel) endpointsOf(id string) []string {
 
 func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n := m.call(r)
-	var asked struct {
+	var query struct {
 		Stream bool `json:"stream"`
 	}
-	_ = json.NewDecoder(r.Body).Decode(&asked)
+	_ = json.NewDecoder(r.Body).Decode(&query)
 	mode := r.Header.Get("X-Test")
 	w.Header().Set("X-Request-ID", "upstream-id")
 	if mode == "503" || mode == "503 first" && n == 1 {
@@ -86,10 +87,10 @@ func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if mode == "slow first" && n == 1 {
-		<-r.Context().Done() // it is the slower one for sure
+		<-r.Context().Done() // certainly the slower one
 		return
 	}
-	if !asked.Stream {
+	if !query.Stream {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"choices":[{"finish_reason":"stop","message":{"role":"assistant","content":"the answer"}}],"usage":{"prompt_tokens":11,"completion_tokens":22}}`)
 		return
@@ -110,8 +111,7 @@ func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":11,\"completion_tokens\":22}}\n\ndata: [DONE]\n\n")
 }
 
-// request is the access log's line of the request of that id; it may come a moment
-// after the answer.
+// request waits for the access log's line of the request with that id.
 func (b *lockedBuffer) request(t *testing.T, id string) map[string]any {
 	t.Helper()
 	var found map[string]any
@@ -128,7 +128,7 @@ func (b *lockedBuffer) request(t *testing.T, id string) map[string]any {
 	return found
 }
 
-// observed is a gateway of all the library's parts, watched by all of package observe.
+// observed is a gateway of all packages, instrumented with all of package observe.
 type observed struct {
 	*httptest.Server
 
@@ -140,7 +140,7 @@ type observed struct {
 	key       string
 }
 
-// watch are the parts of package observe.
+// watch has the parts of package observe.
 type watch struct {
 	access  *observe.AccessLog
 	tracing *observe.Tracing
@@ -186,15 +186,15 @@ func (o *observed) watch(t *testing.T, cfg observe.TracingConfig) *watch {
 	require.NoError(t, err)
 	w.memory, err = cache.NewMemory(cache.MemoryConfig{})
 	require.NoError(t, err)
-	rollout, err := routing.NewRollout(routing.RolloutConfig{Model: "demo", Stable: "v1.2", Canary: "v1.3"})
+	canary, err := rollout.New(rollout.Config{Model: "demo", Stable: "v1.2", Canary: "v1.3"})
 	require.NoError(t, err)
 	w.metrics, err = observe.NewMetrics(observe.MetricsConfig{
 		MeterProvider: o.telemetry.MeterProvider(),
 		Pools:         func() map[string][]balance.Status { return states(w.pools, (*balance.Pool).Status) },
 		Circuits:      func() map[string][]breaker.Status { return states(w.breakers, (*breaker.Group).Status) },
 		Streams:       func() map[string]int { return map[string]int{"chat": w.streams.Open()} },
-		Caches:        func() map[string]*cache.Memory { return map[string]*cache.Memory{"answers": w.memory} },
-		Rollouts:      func() []routing.RolloutStatus { return []routing.RolloutStatus{rollout.Status()} },
+		Caches:        func() map[string]*cache.Memory { return map[string]*cache.Memory{"responses": w.memory} },
+		Rollouts:      func() []rollout.Status { return []rollout.Status{canary.Status()} },
 	})
 	require.NoError(t, err)
 	o.recent, err = observe.NewRecent(observe.RecentConfig{})
@@ -212,8 +212,7 @@ func states[P, S any](of map[string]P, status func(P) []S) map[string][]S {
 	return out
 }
 
-// upstreams are pools behind meters and circuits; "dead" has nobody, v1.3 two
-// endpoints.
+// upstreams are pools behind meters and circuits; "dead" has no live endpoint, v1.3 has two.
 func (o *observed) upstreams(t *testing.T, w *watch) map[string]http.RoundTripper {
 	t.Helper()
 	meter, err := stream.NewMeter(stream.MeterConfig{OnUsage: w.hooks.Usage, OnToken: w.hooks.Token, Report: ratelimit.Report, Stall: time.Millisecond})
@@ -238,7 +237,7 @@ func (o *observed) upstreams(t *testing.T, w *watch) map[string]http.RoundTrippe
 	return out
 }
 
-// stages are those after package observe's.
+// stages are the stages after those of package observe.
 func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "keys.json")
@@ -264,7 +263,7 @@ func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
 	require.NoError(t, err)
 	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "tpm", Key: auth.Tenant, Rate: ratelimit.Per(1e9, time.Minute)}}, OnEvent: w.hooks.Limit("tokens")})
 	require.NoError(t, err)
-	answers, err := cache.New(cache.Config{Store: w.memory, Scope: auth.Tenant, OnEvent: w.hooks.Cache("answers")})
+	responses, err := cache.New(cache.Config{Store: w.memory, Scope: auth.Tenant, OnEvent: w.hooks.Cache("responses")})
 	require.NoError(t, err)
 	w.streams, err = stream.New(stream.Config{OnEvent: w.hooks.Stream})
 	require.NoError(t, err)
@@ -273,10 +272,10 @@ func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
 		Hedge: &proxy.Hedge{Ratio: 0.5}, Rewrite: observe.ForwardRequestID, OnEvent: w.hooks.Proxy,
 	})
 	require.NoError(t, err)
-	return gin.HandlersChain{authn.Middleware(), router.Middleware(), limits.Middleware(), tokens.Middleware(), answers.Middleware(), w.streams.Middleware(), gateway.Handler()}
+	return gin.HandlersChain{authn.Middleware(), router.Middleware(), limits.Middleware(), tokens.Middleware(), responses.Middleware(), w.streams.Middleware(), gateway.Handler()}
 }
 
-// send sends a request of that id. Headers come in pairs.
+// send sends a request with that id. Headers come in pairs.
 func (o *observed) send(ctx context.Context, t *testing.T, id, body string, headers ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, o.URL+"/v1/chat/completions?api_key=query-secret", strings.NewReader(body))
@@ -294,7 +293,7 @@ func (o *observed) send(ctx context.Context, t *testing.T, id, body string, head
 	return res
 }
 
-// sendAll sends a request and reads the answer, whatever becomes of it.
+// sendAll sends a request and reads the response, ignoring errors of the body.
 func (o *observed) sendAll(t *testing.T, id, body string, headers ...string) (status int) {
 	t.Helper()
 	res := o.send(t.Context(), t, id, body, headers...)

@@ -16,19 +16,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Requests of the tests. The cache keeps answers of temperature 0 alone.
+// Requests of the tests. The cache stores responses of temperature 0 only.
 const (
 	jsonChat    = `{"model":"demo","messages":[{"role":"user","content":"the secret prompt"}]}`
 	streamChat  = `{"model":"demo","stream":true,"messages":[{"role":"user","content":"the secret prompt"}]}`
 	cacheChat   = `{"model":"canary","temperature":0,"messages":[{"role":"user","content":"the secret prompt"}]}`
 	downChat    = `{"model":"down","messages":[{"role":"user","content":"the secret prompt"}]}`
-	unknownChat = `{"model":"nobody","messages":[]}`
+	unknownChat = `{"model":"unknown","messages":[]}`
 )
 
-// present is that a field is there, whatever it says.
+// present expects a field with any value.
 type present struct{}
 
-// Each field of the one line, for every way in which a request can end.
+// The access log has the right fields for every way in which a request can end.
 func TestObserveAccessLog(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
@@ -38,7 +38,7 @@ func TestObserveAccessLog(t *testing.T) {
 	}
 	caller := map[string]any{"enduser.id": "alice", "tenant": "acme", "gateway.auth.method": "apikey"}
 	demo := map[string]any{"gen_ai.request.model": "demo", "gateway.route.version": "v1.2"}
-	answered := map[string]any{
+	responded := map[string]any{
 		"level": "INFO", "http.response.status_code": 200.0, "outcome": "success", "gateway.tries": 1.0, "gateway.upstream": "v1.2", "gateway.endpoint": present{},
 		"gateway.upstream.request.id": "upstream-id", "gen_ai.response.model": "demo-8b", "gen_ai.usage.input_tokens": 11.0, "gen_ai.usage.output_tokens": 22.0,
 		"first_byte_ms": present{}, "error.type": nil, "error.message": nil, "gateway.hedge": nil, "gateway.fallback.from": nil,
@@ -49,9 +49,9 @@ func TestObserveAccessLog(t *testing.T) {
 		header       []string
 		want         []map[string]any
 	}{
-		"success": {"", jsonChat, nil, []map[string]any{caller, demo, answered, {"gateway.cache": "bypass", "http.request.body.size": float64(len(jsonChat)), "gateway.stream": nil}}},
-		"stream":  {"", streamChat, nil, []map[string]any{caller, demo, answered, streamed}},
-		"retry":   {"", jsonChat, []string{"X-Test", "503 first"}, []map[string]any{caller, demo, answered, {"gateway.tries": 2.0}}},
+		"success": {"", jsonChat, nil, []map[string]any{caller, demo, responded, {"gateway.cache": "bypass", "http.request.body.size": float64(len(jsonChat)), "gateway.stream": nil}}},
+		"stream":  {"", streamChat, nil, []map[string]any{caller, demo, responded, streamed}},
+		"retry":   {"", jsonChat, []string{"X-Test", "503 first"}, []map[string]any{caller, demo, responded, {"gateway.tries": 2.0}}},
 		"given up": {"", jsonChat, []string{"X-Test", "503"}, []map[string]any{caller, demo, {
 			"level": "ERROR", "http.response.status_code": 503.0, "outcome": "failure", "gateway.tries": 3.0, "error.type": "503", "error.message": present{},
 		}}},
@@ -59,7 +59,7 @@ func TestObserveAccessLog(t *testing.T) {
 			"level": "ERROR", "http.response.status_code": 200.0, "outcome": "failure", "error.type": present{}, "error.message": present{},
 			"gateway.tokens.estimated": true, "gen_ai.usage.output_tokens": present{},
 		}}},
-		"fallback": {"", downChat, nil, []map[string]any{caller, answered, {
+		"fallback": {"", downChat, nil, []map[string]any{caller, responded, {
 			"gen_ai.request.model": "down", "gen_ai.response.model": "canary", "gateway.route.version": "v1.3", "gateway.upstream": "v1.3", "gateway.fallback.from": "dead",
 		}}},
 		"cache miss": {"", strings.Replace(cacheChat, "secret", "missing", 1), nil, []map[string]any{caller, {"gateway.cache": "miss", "gateway.route.version": "v1.3", "outcome": "success"}}},
@@ -82,7 +82,7 @@ func TestObserveAccessLog(t *testing.T) {
 			o.sendAll(t, id, tt.body, append(tt.header, "X-Bucket", id)...)
 			line := o.log.request(t, id)
 			want := maps.Clone(common)
-			for _, more := range tt.want { // the last one counts
+			for _, more := range tt.want { // the last one wins
 				maps.Copy(want, more)
 			}
 			checkLogLine(t, want, line)
@@ -105,7 +105,7 @@ func checkLogLine(t *testing.T, want, line map[string]any) {
 	}
 }
 
-// assertNoSecrets looks for what must be nowhere.
+// assertNoSecrets checks that log and page contain no secret.
 func assertNoSecrets(t *testing.T, o *observed) {
 	t.Helper()
 	for _, text := range []string{o.log.String(), o.page(t)} {
@@ -126,7 +126,7 @@ func (o *observed) page(t *testing.T) string {
 	return string(text)
 }
 
-// A caller over a limit is told in the line which one, and the limit's key is not there.
+// The line of a refused request names the limit, but not the limit's key.
 func TestObserveRefusedByLimit(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
@@ -140,26 +140,26 @@ func TestObserveRefusedByLimit(t *testing.T) {
 	}, o.log.request(t, "refused"))
 }
 
-// A second try is begun beside a first one that is slow, and answers.
+// A hedge starts beside a slow first attempt and wins.
 func TestObserveHedge(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
 	body := strings.Replace(streamChat, `"demo"`, `"canary"`, 1)
-	for i := range 30 { // until it is known what slow means
+	for i := range 30 { // until the hedge delay is known
 		o.sendAll(t, fmt.Sprint("before-", i), body, "X-Bucket", strconv.Itoa(i))
 	}
 	require.Equal(t, http.StatusOK, o.sendAll(t, "hedged", body, "X-Test", "slow first"))
-	asked := o.models["v1.3"].endpointsOf("hedged")
-	require.Len(t, asked, 2)
-	assert.NotEqual(t, asked[0], asked[1])
+	endpoints := o.models["v1.3"].endpointsOf("hedged")
+	require.Len(t, endpoints, 2)
+	assert.NotEqual(t, endpoints[0], endpoints[1])
 	checkLogLine(t, map[string]any{
 		"level": "INFO", "outcome": "success", "http.response.status_code": 200.0, "gateway.stream": true, "gateway.route.version": "v1.3",
-		"gateway.tries": 2.0, "gateway.hedge": true, "gateway.hedge.won": true, "gateway.endpoint": "http://" + asked[1],
+		"gateway.tries": 2.0, "gateway.hedge": true, "gateway.hedge.won": true, "gateway.endpoint": "http://" + endpoints[1],
 		"gen_ai.usage.output_tokens": 22.0, "error.type": nil, "error.message": nil, "gateway.fallback.from": nil,
 	}, o.log.request(t, "hedged"))
 }
 
-// A client that leaves in the middle of a stream.
+// A client disconnect in mid-stream is logged as canceled.
 func TestObserveCanceled(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
@@ -178,7 +178,7 @@ func TestObserveCanceled(t *testing.T) {
 	assert.Contains(t, o.page(t), "active (0)")
 }
 
-// The upstream is told the id, and its own does not reach the client.
+// The upstream receives the request id, and its own id does not reach the client.
 func TestObserveRequestID(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})

@@ -25,7 +25,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// collector takes OTLP, over gRPC and HTTP, as any collector does.
+// collector is an OTLP collector, over gRPC and HTTP.
 type collector struct {
 	tracepb.UnimplementedTraceServiceServer
 
@@ -130,8 +130,8 @@ const (
 	clientSpan  = "00f067aa0ba902b7"
 )
 
-// A trace goes from the client through the gateway to the upstream and to a real
-// collector, over both protocols, under one id.
+// One trace id goes from the client through the gateway to the upstream and to a collector,
+// over both protocols.
 func TestObserveOneTrace(t *testing.T) {
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestObserveOneTrace(t *testing.T) {
 	}
 }
 
-// assertOneTrace checks that all spans are of the client's trace, and those of calls below
+// assertOneTrace checks that all spans belong to the client's trace, with those of calls below
 // those of requests.
 func assertOneTrace(t *testing.T, all, servers []*spanpb.Span) {
 	t.Helper()
@@ -197,7 +197,7 @@ func assertOneTrace(t *testing.T, all, servers []*spanpb.Span) {
 	}
 }
 
-// assertTraceparents checks that each upstream was told of the span of its call.
+// assertTraceparents checks that each upstream received the span of its call.
 func (o *observed) assertTraceparents(t *testing.T, calls []*spanpb.Span) {
 	t.Helper()
 	var traceparents []string
@@ -207,14 +207,14 @@ func (o *observed) assertTraceparents(t *testing.T, calls []*spanpb.Span) {
 	}
 	assert.Len(t, traceparents, 4)
 	for i, s := range calls {
-		if i == 3 { // nobody was there
+		if i == 3 { // the connection was refused
 			continue
 		}
 		assert.Contains(t, traceparents, fmt.Sprintf("00-%s-%x-01", clientTrace, s.GetSpanId()))
 	}
 }
 
-// spansOf are the spans of a kind, in the order in which they began.
+// spansOf returns the spans of a kind in the order of their start.
 func (c *collector) spansOf(kind spanpb.Span_SpanKind) (out []*spanpb.Span) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -246,7 +246,7 @@ func attributeOf(s *spanpb.Span, key string) any {
 	return nil
 }
 
-// A client outside can neither join its trace to the gateway's nor have it sampled.
+// An untrusted client can neither join the gateway's trace nor force sampling.
 func TestObserveUntrustedTrace(t *testing.T) {
 	c := newCollector()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", newServer(t, c).URL)

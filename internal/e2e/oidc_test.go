@@ -21,7 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Of the provider's one client, see oidc/server.js.
+// Credentials of the provider's only client; see oidc/server.js.
 const (
 	oidcClient = "agent"
 	oidcSecret = "agent secret"
@@ -35,7 +35,7 @@ type provider struct {
 	client *http.Client
 }
 
-// startProvider starts it at a port with new keys of that name.
+// startProvider starts a provider at a port with new keys of that name.
 func startProvider(t *testing.T, client *http.Client, port, keys string) *provider {
 	t.Helper()
 	p := &provider{t: t, client: client}
@@ -70,7 +70,7 @@ func (p *provider) port() string {
 	return u.Port()
 }
 
-// post sends a form as the client and returns the answer.
+// post sends a form as the client and returns the response.
 func (p *provider) post(path string, form url.Values) map[string]any {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.issuer+path, strings.NewReader(form.Encode()))
@@ -82,7 +82,7 @@ func (p *provider) post(path string, form url.Values) map[string]any {
 	defer func() { _ = res.Body.Close() }()
 	require.Equal(p.t, http.StatusOK, res.StatusCode, path)
 	var response map[string]any
-	_ = json.NewDecoder(res.Body).Decode(&response) // a revocation has none
+	_ = json.NewDecoder(res.Body).Decode(&response) // a revocation has no body
 	return response
 }
 
@@ -114,7 +114,7 @@ func oidcGateway(t *testing.T, p *provider, keys *auth.KeySet, audience string) 
 	return srv
 }
 
-// status asks the gateway with a token.
+// status sends a request with a token to the gateway.
 func (p *provider) status(srv *httptest.Server, token string) (status int, challenge string) {
 	p.t.Helper()
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, srv.URL, http.NoBody)
@@ -126,7 +126,7 @@ func (p *provider) status(srv *httptest.Server, token string) (status int, chall
 	return res.StatusCode, res.Header.Get("WWW-Authenticate")
 }
 
-// needOIDC skips a machine without Node or the provider, unless it must have them.
+// needOIDC skips the test on a machine without Node.js or the provider.
 func needOIDC(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
@@ -138,8 +138,8 @@ func needOIDC(t *testing.T) {
 	}
 }
 
-// Tokens of a certified OpenID provider: its keys found by discovery, opaque ones
-// by introspection, and its keys changed while the gateway runs.
+// Tokens of a certified OpenID provider: JWTs with keys found by discovery, opaque tokens by
+// introspection, and a key rotation while the gateway runs.
 func TestOIDC(t *testing.T) {
 	t.Parallel()
 	needOIDC(t)
@@ -167,7 +167,7 @@ func TestOIDC(t *testing.T) {
 		}
 	}
 	check("a JWT", gateway, token, http.StatusOK)
-	check("a JWT, remembered", gateway, token, http.StatusOK)
+	check("a JWT, cached", gateway, token, http.StatusOK)
 	check("of RSA", rsa, p.token("urn:gateway:rsa"), http.StatusOK)
 	check("for another gateway", rsa, token, http.StatusUnauthorized)
 	check("for another server", gateway, p.token("urn:other"), http.StatusUnauthorized)
@@ -182,7 +182,7 @@ func TestOIDC(t *testing.T) {
 	p.stop()
 	check("a JWT, provider down", gateway, token, http.StatusOK)
 	status, _ := p.status(gateway, p.issuer+"-opaque")
-	assert.Equal(t, http.StatusServiceUnavailable, status, "can't be asked: closed")
+	assert.Equal(t, http.StatusServiceUnavailable, status, "introspection fails closed")
 
 	p = startProvider(t, client, port, "second")
 	check("of the new key, at once", gateway, p.token("urn:gateway"), http.StatusOK)

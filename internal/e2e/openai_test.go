@@ -25,7 +25,7 @@ func newSDK(t *testing.T, p *process) openai.Client {
 	return openai.NewClient(option.WithBaseURL(p.public+"/v1"), option.WithAPIKey(p.token), option.WithHTTPClient(newClient(t, 16)))
 }
 
-// ignoreEOS keeps the demo model writing until its limit of tokens.
+// ignoreEOS makes the demo model write until its token limit.
 func ignoreEOS() option.RequestOption { return option.WithJSONSet("ignore_eos", true) }
 
 func ask(prompt string, maxTokens int64) openai.ChatCompletionNewParams {
@@ -35,7 +35,7 @@ func ask(prompt string, maxTokens int64) openai.ChatCompletionNewParams {
 	}
 }
 
-// The SDK drives the gateway with the demo model inside.
+// The OpenAI SDK works with the gateway and its demo model.
 func TestOpenAISDK(t *testing.T) {
 	p := start(t, example)
 	sdk := newSDK(t, p)

@@ -21,8 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// warmBreakers makes circuits of hystrix outside of any synctest bubble, where their
-// goroutines, which never end, can't be started. Groups use them again.
+// warmBreakers creates hystrix circuits outside of any synctest bubble, in which their
+// goroutines, which never end, can't start. Groups reuse them.
 func warmBreakers() {
 	g, err := breaker.New(breaker.Config{})
 	if err != nil {
@@ -36,7 +36,7 @@ func warmBreakers() {
 	g.Close()
 }
 
-// The ways of a total outage.
+// The modes of a total outage.
 const (
 	healthy       = "healthy"
 	refusing      = "connections refused"
@@ -51,8 +51,8 @@ const (
 	lastEvent = "data: [DONE]\n\n"
 )
 
-// failingUpstream is a model server that can fail in every way: a transport, and a server's
-// handler. It counts who came to it.
+// failingUpstream is a model server that can fail in every mode. It is a transport and a
+// handler, and counts its calls.
 type failingUpstream struct {
 	mode  atomic.Value // string
 	takes time.Duration
@@ -65,7 +65,7 @@ func newFailingUpstream(takes time.Duration) *failingUpstream {
 	return f
 }
 
-// response returns status, body, and whether the connection ends after it.
+// response returns the status, the body, and whether the connection then breaks.
 func (f *failingUpstream) response() (status int, body string, cut bool) {
 	f.calls.Add(1)
 	switch f.mode.Load().(string) {
@@ -99,8 +99,7 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// ServeHTTP implements http.Handler. What is refused is a connection that ends
-// without an answer.
+// ServeHTTP implements http.Handler. A refused connection ends without a response.
 func (f *failingUpstream) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	status, text, cut := f.response()
 	if status == 0 {
@@ -115,7 +114,7 @@ func (f *failingUpstream) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// stateLog is when circuits changed their state.
+// stateLog records the state changes of circuits.
 type stateLog struct {
 	mu  sync.Mutex
 	all []breaker.Event
@@ -128,7 +127,7 @@ func (o *stateLog) on(_ context.Context, e breaker.Event) {
 	o.all, o.at = append(o.all, e), append(o.at, time.Now())
 }
 
-// first is when a circuit came into a state first, or zero.
+// first returns when a circuit first entered a state, or zero.
 func (o *stateLog) first(s breaker.State) time.Time {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -149,8 +148,8 @@ func (o *stateLog) reasons() (out []string) {
 	return out
 }
 
-// behindBreaker is a gateway with a circuit before an upstream: in its transport, or
-// around its handlers.
+// behindBreaker is a gateway with a circuit in front of an upstream: in its transport, or as
+// middleware.
 func behindBreaker(tb testing.TB, s breaker.Settings, asMiddleware bool, next http.RoundTripper, target string) (http.Handler, *breaker.Group, *stateLog) {
 	tb.Helper()
 	at, err := url.Parse(target)
@@ -170,8 +169,8 @@ func behindBreaker(tb testing.TB, s breaker.Settings, asMiddleware bool, next ht
 	return r, g, seen
 }
 
-// atSteadyRate asks a hundred times a second for a time, whether or not those before were
-// answered, and returns a function that waits for the last of them.
+// atSteadyRate sends a hundred requests a second for d without waiting for responses, and
+// returns a function that waits for the last of them.
 func atSteadyRate(d time.Duration, ask func()) (wait func()) {
 	var wg sync.WaitGroup
 	next := time.Now()

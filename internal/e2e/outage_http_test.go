@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Over real connections, with hystrix counting too: a total outage at a hundred
-// requests a second opens the circuit within a second, and it closes again.
+// Over real connections and with hystrix's rates, a total outage at a hundred requests a
+// second opens the circuit within a second, and it closes after the recovery.
 func TestOutageOverHTTP(t *testing.T) {
 	t.Parallel()
 	for _, way := range []string{refusing, status500, cutStream, inStreamError} {
@@ -51,7 +51,7 @@ func TestOutageOverHTTP(t *testing.T) {
 	}
 }
 
-// A server that is gone: nobody listens there any more.
+// A server that no longer listens opens the circuit.
 func TestOutageConnectionRefused(t *testing.T) {
 	u := newFailingUpstream(time.Millisecond)
 	upstream := newServer(t, u)

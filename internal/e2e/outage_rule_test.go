@@ -17,15 +17,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pattern plays one caller's requests: "." ends well, "F" fails, "_" is a pause of eleven
-// seconds, which is longer than the window.
+// pattern is a sequence of one caller's requests: "." succeeds, "F" fails, "_" is a pause of
+// eleven seconds, which is longer than the window.
 type pattern struct {
 	name, script string
 	opens        bool
 }
 
-// The rule that was asked for, exactly: of at least ten requests in ten seconds half
-// failed, in whatever order, then the circuit opens; else it does not.
+// The circuit opens exactly when half of at least ten requests in ten seconds failed, in any
+// order.
 var patterns = []pattern{
 	{"in turn", ".F.F.F.F.F", true},
 	{"in turn, the other way", "F.F.F.F.F.", true},
@@ -49,7 +49,7 @@ var patterns = []pattern{
 	{"none of many", "....................", false},
 }
 
-// Not parallel: the rates of other tests' circuits would be found in its own.
+// Not parallel: circuits of other tests would share its rates.
 func TestOutageRule(t *testing.T) {
 	opened := make([]bool, len(patterns))
 	var wg sync.WaitGroup
@@ -118,8 +118,8 @@ func call(ctx context.Context, through http.RoundTripper) error {
 	return errors.Join(err, res.Body.Close())
 }
 
-// The rate is judged when an exchange ends: the failure that tips it opens the circuit,
-// and not whoever comes next.
+// The rate is evaluated at the end of an exchange: the decisive failure opens the circuit,
+// not the next request.
 func TestOutageRuleAtTheEnd(t *testing.T) {
 	g := newCircuits(t, breaker.Config{})
 	turn := new(byte)
@@ -135,7 +135,7 @@ func TestOutageRuleAtTheEnd(t *testing.T) {
 	expectNone(t, problems)
 }
 
-// scriptedTransport is an endpoint whose next response is written down.
+// scriptedTransport is an endpoint whose next response is that of a pattern.
 type scriptedTransport struct{ turn *byte }
 
 // RoundTrip implements http.RoundTripper.
@@ -147,8 +147,8 @@ func (s scriptedTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), ContentLength: 2}, nil
 }
 
-// What opened stays open for five seconds, of which a fifth varies, and then lets a
-// request through.
+// An open circuit stays open for five seconds, with a jitter of a fifth, and then admits a
+// request.
 func TestOutageSleep(t *testing.T) {
 	t.Parallel()
 	g := newCircuits(t, breaker.Config{})

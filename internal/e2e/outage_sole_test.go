@@ -19,10 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// nightly has what takes tens of seconds of real time run too; see `make nightly`.
+// nightly enables cases that take tens of seconds of real time; see `make nightly`.
 var nightly = os.Getenv("GINFER_NIGHTLY") != ""
 
-// restartableServer is an endpoint that can be killed and started again at its address.
+// restartableServer is an endpoint that can be killed and restarted at its address.
 type restartableServer struct {
 	addr   string
 	serve  http.Handler
@@ -62,8 +62,8 @@ type loadResult struct {
 	status    int // 0: no response
 }
 
-// loadOf sends so many requests a second for a time, whether or not those before were
-// served, and returns a function that waits for the last one.
+// loadOf sends rate requests a second for d without waiting for responses. The function that
+// it returns waits for the last one.
 func loadOf(ctx context.Context, rate int, d time.Duration, send func(number int) int) (collect func() []loadResult) {
 	n := int(d * time.Duration(rate) / time.Second)
 	all := make([]loadResult, n)
@@ -87,7 +87,7 @@ func loadOf(ctx context.Context, rate int, d time.Duration, send func(number int
 	return func() []loadResult { wg.Wait(); return all }
 }
 
-// sender sends requests of four callers to a path of the chain's.
+// sender sends requests of four callers to a path of the chain.
 func (g *chain) sender(t *testing.T, path string) func(number int) int {
 	t.Helper()
 	client := newClient(t, 64)
@@ -96,7 +96,7 @@ func (g *chain) sender(t *testing.T, path string) func(number int) int {
 	}
 }
 
-// get returns the status; 0: none came, or the response was cut.
+// get returns the status; 0: no response, or a cut one.
 func (g *chain) get(ctx context.Context, client *http.Client, path, caller string, number int) int {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL+path, nil)
 	if err != nil {
@@ -115,8 +115,8 @@ func (g *chain) get(ctx context.Context, client *http.Client, path, caller strin
 	return res.StatusCode
 }
 
-// An only endpoint that was away for two seconds serves within a second of its return,
-// and from then on everybody: nothing is gained by refusing where nobody else can serve.
+// A sole endpoint that was down for two seconds serves within a second of its return, and
+// from then on all requests: refusing gains nothing where no other endpoint can serve.
 func TestOutageOfTheOnlyEndpoint(t *testing.T) {
 	t.Parallel()
 	for _, retry := range []bool{true, false} {
@@ -164,8 +164,7 @@ func soleEndpointOutage(t *testing.T, retry bool) (problems []string) {
 	return append(problems, g.awaitIdle()...)
 }
 
-// ordinary serves all but a share of requests, always the same ones by their numbers, as
-// a server does that is well.
+// ordinary is a healthy server with a share of errors, always for the same request numbers.
 func ordinary(percent int) (serve http.Handler, fails func(number int) bool) {
 	r := rand.New(rand.NewPCG(uint64(percent), 7))
 	bad := make([]bool, 10_000)
@@ -182,8 +181,8 @@ func ordinary(percent int) (serve http.Handler, fails func(number int) bool) {
 	}), fails
 }
 
-// After an outage, ordinary errors must not keep the only endpoint away: clients get, but
-// for one point, what they would without a gateway.
+// After an outage, ordinary errors must not keep the sole endpoint out: within one percentage
+// point clients get what they would get without a gateway.
 func TestOutageWithOrdinaryErrors(t *testing.T) {
 	t.Parallel()
 	for _, percent := range []int{3, 5} {
@@ -234,8 +233,8 @@ func ordinaryOutage(t *testing.T, percent, rate int) (problems []string) {
 	return append(problems, g.awaitIdle()...)
 }
 
-// A path that always fails, polled ten times a second, costs the other paths nothing,
-// whoever polls it.
+// A path that always fails, polled ten times a second, does not affect other paths, even of
+// the same caller.
 func TestOutageOfOnePath(t *testing.T) {
 	t.Parallel()
 	for _, poller := range []string{"poller", "caller-0"} {
@@ -273,8 +272,7 @@ func onePath(t *testing.T, poller string) (problems []string) {
 	return append(problems, g.awaitIdle()...)
 }
 
-// Four requests of an idle gateway to a path that fails are four observations, whatever
-// number of attempts was made for each.
+// Four requests to a failing path are four observations, whatever the number of attempts.
 func TestOutageOfFourRequests(t *testing.T) {
 	t.Parallel()
 	g := chainSetup{urls: []string{"http://" + newRestartableServer(t, badPath).addr}, retry: true}.start(t)

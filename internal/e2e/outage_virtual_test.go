@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withoutHystrix is without hystrix's rates, whose clock a bubble can't have: what
-// opens here are failures in a row.
+// withoutHystrix disables hystrix's rates, whose clock does not work in a bubble: consecutive
+// failures open the circuit.
 var withoutHystrix = breaker.Settings{FailurePercent: -1, Consecutive: 10}
 
-// ignoringAborts asks a handler, and passes over that it breaks off.
+// ignoringAborts calls a handler, and recovers from its abort.
 func ignoringAborts(h http.Handler) func() {
 	return func() {
 		defer func() { _ = recover() }() // from http.ErrAbortHandler
@@ -25,10 +25,9 @@ func ignoringAborts(h http.Handler) func() {
 	}
 }
 
-// A total outage at a hundred requests a second opens the circuit within a second,
-// whatever way it takes; few come to the upstream. What began before, and ends well
-// while the circuit is open, does not close it. The way back is short, for there is no other
-// endpoint.
+// A total outage at a hundred requests a second opens the circuit within a second in every
+// mode, and few requests reach the upstream. A success that began before does not close it.
+// The recovery is fast, because there is no other endpoint.
 func TestOutageVirtual(t *testing.T) {
 	t.Parallel()
 	for _, asMiddleware := range []bool{false, true} {
@@ -37,7 +36,7 @@ func TestOutageVirtual(t *testing.T) {
 				if asMiddleware && takes < time.Second {
 					continue // takes long enough without
 				}
-				name := map[bool]string{true: "middleware", false: "transport"}[asMiddleware] + ", " + way + ", answers take " + takes.String()
+				name := map[bool]string{true: "middleware", false: "transport"}[asMiddleware] + ", " + way + ", responses take " + takes.String()
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
 					synctest.Test(t, func(t *testing.T) { outage(t, asMiddleware, way, takes) })
@@ -61,7 +60,7 @@ func outage(t *testing.T, asMiddleware bool, way string, takes time.Duration) {
 	begin := time.Now()
 	load(5 * time.Millisecond)
 	time.Sleep(5 * time.Millisecond)
-	load(takes + 500*time.Millisecond) // what began before ends well meanwhile
+	load(takes + 500*time.Millisecond) // requests from before succeed meanwhile
 	opened := seen.first(breaker.Open)
 	require.False(t, opened.IsZero(), "it opens")
 	t.Logf("opened %v after the first failure, %d came to the upstream", opened.Sub(begin), u.calls.Load())
@@ -76,7 +75,7 @@ func outage(t *testing.T, asMiddleware bool, way string, takes time.Duration) {
 	for _, want := range []int64{95, 100, 100} {
 		u.calls.Store(0)
 		load(time.Second)
-		assert.InDelta(t, want, u.calls.Load(), 3, "%d %%: nothing else serves in the meantime", want)
+		assert.InDelta(t, want, u.calls.Load(), 3, "%d %%: no other endpoint serves in the meantime", want)
 	}
 	load(time.Second)
 	assert.Equal(t, []string{"consecutive", "slept", "recovered"}, seen.reasons())
@@ -86,8 +85,8 @@ func outage(t *testing.T, asMiddleware bool, way string, takes time.Duration) {
 	assert.Zero(t, g.Status()[0].Inflight)
 }
 
-// An outage that goes on is looked at ever more rarely, by as many requests as a rate
-// needs, and clients are refused at once, with a time to come again.
+// During a long outage probes become ever rarer, as many at a time as a rate needs, and
+// clients are refused at once with Retry-After.
 func TestOutageGoesOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -112,7 +111,7 @@ func TestOutageGoesOn(t *testing.T) {
 				mute++
 			}
 		})()
-		t.Logf("%d tries in %v", u.calls.Load(), time.Since(begin))
+		t.Logf("%d probes in %v", u.calls.Load(), time.Since(begin))
 		assert.InDelta(t, 4*10, u.calls.Load(), 10, "after about 5, 10, 20, 40 s")
 		assert.Zero(t, late)
 		assert.Zero(t, mute)

@@ -12,7 +12,7 @@ import (
 	"github.com/ginfer/ginfer/ratelimit"
 )
 
-// refusalTimer times, within the gateway, the answers that are refusals.
+// refusalTimer measures refusals within the gateway.
 type refusalTimer struct {
 	http.Handler
 
@@ -31,7 +31,7 @@ func (t *refusalTimer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// statusRecorder notes an answer's.
+// statusRecorder records the status of a response.
 type statusRecorder struct {
 	http.ResponseWriter
 	code int
@@ -47,7 +47,7 @@ func (s *statusRecorder) WriteHeader(code int) {
 	s.ResponseWriter.WriteHeader(code)
 }
 
-// overHTTP asks a server over a connection.
+// overHTTP sends requests to a server over connections.
 func overHTTP(client *http.Client, url string) func() measurement {
 	return func() measurement {
 		begin := time.Now()
@@ -66,13 +66,13 @@ func overHTTP(client *http.Client, url string) func() measurement {
 	}
 }
 
-// BenchmarkOverload is TestOverload in real time, over loopback: 30 seconds of twice
-// what the server can do, with -short two. Run it with -benchtime 1x.
+// BenchmarkOverload is TestOverload in real time over loopback: 30 seconds at twice the
+// server's capacity, two with -short. Run it with -benchtime 1x.
 func BenchmarkOverload(b *testing.B) {
 	for _, one := range []struct {
 		name string
 		guards
-		slows bool // to half of the speed, for the second half of the time
+		slows bool // to half the speed in the second half
 	}{
 		{"bulkhead", guards{bulkhead: slots * 3 / 2}, false},
 		{"adaptive", guards{adaptive: &ratelimit.AdaptiveConfig{}}, false},
@@ -90,7 +90,7 @@ func BenchmarkOverload(b *testing.B) {
 func overloadOver(b *testing.B, g guards, slows bool) {
 	b.Helper()
 	lasts, alone := 30*time.Second, 10*time.Second
-	if testing.Short() { // only to see that it runs
+	if testing.Short() { // a smoke test
 		lasts, alone = 2*time.Second, time.Second
 	}
 	e := newInference(slots)
@@ -119,7 +119,7 @@ func overloadOver(b *testing.B, g guards, slows bool) {
 	b.ReportMetric(milliseconds(p99(gate.took, total)), "refusal-p99-ms")
 	b.ReportMetric(milliseconds(p99(refused, total)), "refusal-at-client-p99-ms")
 	b.ReportMetric(o.goodput, "goodput/capacity")
-	b.ReportMetric(float64(o.unclear), "unclear-answers")
+	b.ReportMetric(float64(o.unclear), "unclear-responses")
 	b.ReportMetric(0, "ns/op")
 }
 

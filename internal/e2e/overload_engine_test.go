@@ -18,24 +18,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A request to an inference takes 50 to 100 ms in its slot, half of it before the
-// first token.
+// A request takes 50 to 100 ms in its slot, half of it before the first token.
 const (
 	leastService = 50 * time.Millisecond
 	meanService  = 75 * time.Millisecond
 )
 
-// inference is a model server with continuous batching: a request has a slot from its
-// prefill to its last token, and those for which there is none wait in line, without
-// bound. It is a transport, and a server's handler.
+// inference is a model server with continuous batching: a request has a slot from its prefill
+// to its last token; others wait in an unbounded queue. It is a transport and a handler.
 type inference struct {
 	slots chan struct{}
-	slow  atomic.Int64 // by what everything takes longer; 0 is 1
+	slow  atomic.Int64 // the factor by which service times grow; 0: 1
 }
 
 func newInference(slots int) *inference { return &inference{slots: make(chan struct{}, slots)} }
 
-// take makes slots useless, as they become free, and give gives them back.
+// take occupies slots as they become free, and give frees them.
 func (e *inference) take(n int) {
 	for range n {
 		e.slots <- struct{}{}
@@ -48,10 +46,10 @@ func (e *inference) give(n int) {
 	}
 }
 
-// capacity is how many requests a second it can serve.
+// capacity is the number of requests a second that it can serve.
 func (e *inference) capacity() float64 { return float64(cap(e.slots)) / meanService.Seconds() }
 
-// RoundTrip implements http.RoundTripper: it returns when there is a first token.
+// RoundTrip implements http.RoundTripper. It returns at the first token.
 func (e *inference) RoundTrip(req *http.Request) (*http.Response, error) {
 	select {
 	case e.slots <- struct{}{}:
@@ -84,7 +82,7 @@ func (e *inference) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// tokenBody is the body of an answer: a token, the rest of the time, and the end.
+// tokenBody is the body of a response: a token, the rest of the service time, and the end.
 type tokenBody struct {
 	engine *inference
 	rest   time.Duration
@@ -108,13 +106,13 @@ func (t *tokenBody) Close() error {
 	return nil
 }
 
-// guards are what stands before the server.
+// guards are the limits in front of the server.
 type guards struct {
 	bulkhead int                       // 0: none
 	adaptive *ratelimit.AdaptiveConfig // nil: none
 }
 
-// guarded is a gateway: Adaptive, proxy, breaker, and what carries the requests.
+// guarded is a gateway with an adaptive limit, a proxy and a breaker over a transport.
 func guarded(tb testing.TB, g guards, next http.RoundTripper, target string) http.Handler {
 	tb.Helper()
 	at, err := url.Parse(target)
@@ -132,16 +130,16 @@ func guarded(tb testing.TB, g guards, next http.RoundTripper, target string) htt
 	return r
 }
 
-// measurement is how a request was answered.
+// measurement describes the response to a request.
 type measurement struct {
-	at           time.Duration // when it came, from the begin of the load
+	at           time.Duration // of the request, since the start of the load
 	code         int
 	retryAfter   string
 	first, total time.Duration
 }
 
-// offer sends so many requests a second for a time, at random, whether or not those
-// before were answered.
+// offer sends rate requests a second for d with random arrivals, without waiting for
+// responses.
 func offer(seed uint64, rate float64, d time.Duration, ask func() measurement) []measurement {
 	random := rand.New(rand.NewPCG(seed, 1))
 	begin := time.Now()
@@ -166,7 +164,7 @@ func offer(seed uint64, rate float64, d time.Duration, ask func() measurement) [
 	return all
 }
 
-// split parts those that were served from those that were not.
+// split separates the served requests from the others.
 func split(all []measurement) (served, refused []measurement) {
 	for _, v := range all {
 		if v.code == http.StatusOK {
@@ -194,7 +192,7 @@ func p99(all []measurement, of func(measurement) time.Duration) time.Duration {
 func first(v measurement) time.Duration { return v.first }
 func total(v measurement) time.Duration { return v.total }
 
-// between are those that came within a part of the time.
+// between returns the requests that arrived within a time span.
 func between(all []measurement, from, to time.Duration) (out []measurement) {
 	for _, v := range all {
 		if v.at >= from && v.at < to {

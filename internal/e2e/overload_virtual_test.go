@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// inProcess asks a handler without a network.
+// inProcess calls a handler without a network.
 func inProcess(h http.Handler) func() measurement {
 	return func() measurement {
 		w := &clocked{ResponseRecorder: httptest.NewRecorder(), start: time.Now()}
@@ -20,7 +20,7 @@ func inProcess(h http.Handler) func() measurement {
 	}
 }
 
-// clocked notes when the first byte of a body came.
+// clocked records when the first byte of a body was written.
 type clocked struct {
 	*httptest.ResponseRecorder
 	start time.Time
@@ -34,16 +34,16 @@ func (c *clocked) Write(p []byte) (int, error) {
 	return c.ResponseRecorder.Write(p)
 }
 
-// overload is what a load did to a gateway, beside what no load does.
+// overload compares a gateway under load with one without.
 type overload struct {
 	first, total     float64       // 99th percentiles of those served, to those without load
 	refused          time.Duration // 99th percentile
 	unclear          int           // neither served nor refused with Retry-After
-	goodput          float64       // served to what could be served
+	goodput          float64       // served requests / capacity
 	served, rejected int
 }
 
-// compare sums up; slower is by what everything takes longer.
+// compare summarizes a load; slower is the factor by which service times have grown.
 func compare(light, all []measurement, capacity float64, d time.Duration, slower float64) overload {
 	served, refused := split(all)
 	o := overload{
@@ -58,10 +58,10 @@ func compare(light, all []measurement, capacity float64, d time.Duration, slower
 	return o
 }
 
-// assertBounds are the points that hold in any overload.
+// assertBounds checks the bounds that hold in any overload.
 func (o overload) assertBounds(t *testing.T) {
 	t.Helper()
-	t.Logf("p99 of first tokens %.2f, of answers %.2f times that without load; refusals within %v; goodput %.3f; %d served, %d refused", o.first, o.total, o.refused, o.goodput, o.served, o.rejected)
+	t.Logf("p99 of first tokens %.2f, of responses %.2f times that without load; refusals within %v; goodput %.3f; %d served, %d refused", o.first, o.total, o.refused, o.goodput, o.served, o.rejected)
 	assert.LessOrEqual(t, o.first, 3.0)
 	assert.LessOrEqual(t, o.total, 3.0)
 	assert.LessOrEqual(t, o.refused, 10*time.Millisecond)
@@ -72,8 +72,8 @@ func (o overload) assertBounds(t *testing.T) {
 
 const slots = 12
 
-// Under twice what the server can do, for 30 seconds, those who are served are served
-// about as fast as ever, and the others are refused at once.
+// At twice the server's capacity for 30 seconds, accepted requests are about as fast as ever,
+// and the others are refused at once.
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	defaults := &ratelimit.AdaptiveConfig{}
@@ -101,7 +101,7 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// Without guards the same load makes everything slow: it is the guards that help.
+// Without guards the same load makes everything slow.
 func TestOverloadWithoutGuards(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -112,14 +112,14 @@ func TestOverloadWithoutGuards(t *testing.T) {
 	})
 }
 
-// A server that suddenly has half its slots, or half its speed, is found out within
-// seconds, and so is its recovery.
+// The adaptive limit follows a loss of half the slots or half the speed within seconds, and
+// the recovery, too.
 func TestOverloadCapacityLoss(t *testing.T) {
 	t.Parallel()
 	const each, settles = 25 * time.Second, 10 * time.Second
 	for name, change := range map[string]struct {
 		lose, regain func(*inference)
-		slower       float64 // than before, when nobody waits
+		slower       float64 // than before, without a queue
 	}{
 		"half the speed": {func(e *inference) { e.slow.Store(2) }, func(e *inference) { e.slow.Store(1) }, 2},
 		"half the slots": {func(e *inference) { e.take(slots / 2) }, func(e *inference) { e.give(slots / 2) }, 1},

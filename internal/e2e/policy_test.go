@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The turns of a chat meet the same server, through two gateways that do not know of each
-// other, although the model has another name there and usage is asked for on the way.
+// The turns of a chat reach the same server through two independent gateways, although they
+// rename the model and request usage.
 func TestConversationsStay(t *testing.T) {
 	servers := make([]*model, 4)
 	var list []string
@@ -34,32 +34,32 @@ func TestConversationsStay(t *testing.T) {
 	client := newClient(t, 2)
 	homes := map[int]bool{}
 	for chat := range 12 {
-		said := fmt.Sprintf(`{"role":"system","content":"be brief"},{"role":"user","content":"question %d"}`, chat)
+		messages := fmt.Sprintf(`{"role":"system","content":"be brief"},{"role":"user","content":"question %d"}`, chat)
 		home := -1
 		for turn := range 4 {
-			res, err := gateways[turn%2].chat(client, "u", `{"model":"m","stream":true,"messages":[`+said+`]}`)
+			res, err := gateways[turn%2].chat(client, "u", `{"model":"m","stream":true,"messages":[`+messages+`]}`)
 			require.NoError(t, err)
 			_, err = io.Copy(io.Discard, res.Body)
 			require.NoError(t, err)
 			require.NoError(t, res.Body.Close())
-			asked := -1
+			server := -1
 			for i, s := range servers {
 				if s.calls.Swap(0) > 0 {
-					asked = i
+					server = i
 				}
 			}
 			if turn == 0 {
-				home = asked
+				home = server
 			}
-			require.Equal(t, home, asked, "turn %d of chat %d", turn, chat)
-			said += `,{"role":"assistant","content":"hello"},{"role":"user","content":"go on"}`
+			require.Equal(t, home, server, "turn %d of chat %d", turn, chat)
+			messages += `,{"role":"assistant","content":"hello"},{"role":"user","content":"go on"}`
 		}
 		homes[home] = true
 	}
 	assert.Greater(t, len(homes), 1)
 }
 
-// tickingUpstream is a server that streams ten tokens, one every so often.
+// tickingUpstream is a server that streams ten tokens, one per interval.
 func tickingUpstream(t *testing.T, every time.Duration) *httptest.Server {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,7 +81,7 @@ func tickingUpstream(t *testing.T, every time.Duration) *httptest.Server {
 	return s
 }
 
-// Streams go where tokens come fast, and the private port says so.
+// Streams go to the server with the higher token rate, and the private port reports it.
 func TestCadencePrefersTheFast(t *testing.T) {
 	fast, slow := tickingUpstream(t, 20*time.Millisecond), tickingUpstream(t, 200*time.Millisecond)
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"policy": "cadence", "endpoints": [{"url": %q}, {"url": %q}]}},
@@ -118,7 +118,7 @@ func TestCadencePrefersTheFast(t *testing.T) {
 	assert.Greater(t, got[fast.URL], 2*got[slow.URL], "%v", got)
 }
 
-// A caller meets the same server, by who it is.
+// With the hash policy by subject a caller always reaches the same server.
 func TestHashBySubject(t *testing.T) {
 	servers := []*model{newModel(t, helloEvents), newModel(t, helloEvents), newModel(t, helloEvents)}
 	file := filepath.Join(t.TempDir(), "keys.json")

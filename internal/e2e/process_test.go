@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// process is a gateway that runs as its users run it.
+// process is a gateway that runs as a process.
 type process struct {
 	t               *testing.T
 	cmd             *exec.Cmd
@@ -31,7 +31,7 @@ type process struct {
 	exited          chan struct{}
 }
 
-// ports lets the system choose both ports.
+// ports configures free ports.
 const ports = `"public": {"address": "127.0.0.1:0"}, "private": {"address": "127.0.0.1:0"}`
 
 // start runs the gateway with a configuration and waits for its first lines.
@@ -74,7 +74,7 @@ func start(t *testing.T, config string) *process {
 	return p
 }
 
-// write replaces the configuration as careful programs do: whole, by a rename.
+// write replaces the configuration file atomically, by a rename.
 func (p *process) write(config string) {
 	p.t.Helper()
 	tmp := p.config + ".new"
@@ -90,7 +90,7 @@ func (p *process) wait() int {
 	select {
 	case <-p.exited:
 	case <-time.After(time.Minute):
-		p.t.Fatal("the gateway does not end")
+		p.t.Fatal("the gateway does not exit")
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
@@ -149,11 +149,11 @@ func (p *process) admin(method, path, body string, header ...string) (int, strin
 
 var profileTotal = regexp.MustCompile(`goroutine profile: total (\d+)`)
 
-// groupSize begins the stack that so many goroutines have.
+// groupSize matches the number of goroutines with the same stack.
 var groupSize = regexp.MustCompile(`(?m)^(\d+) @ `)
 
-// goroutines counts those of the gateway, but for the two that hystrix has for each
-// endpoint from its first request on, for ever.
+// goroutines returns the number of the gateway's goroutines, without the two per endpoint
+// that hystrix never stops.
 func (p *process) goroutines() int {
 	p.t.Helper()
 	_, text := p.admin(http.MethodGet, "/debug/pprof/goroutine?debug=1", "")
@@ -169,8 +169,8 @@ func (p *process) goroutines() int {
 	return n
 }
 
-// settledGoroutines waits until the number of goroutines no longer changes: some start
-// after the first lines are printed.
+// settledGoroutines waits until the number of goroutines no longer changes: some start after
+// the first lines are printed.
 func (p *process) settledGoroutines() int {
 	p.t.Helper()
 	last, same := 0, 0
@@ -206,7 +206,7 @@ func (p *process) inflight() int {
 	return n
 }
 
-// chat is a request to the gateway as any client would make it.
+// chat sends a chat request with the gateway's token.
 func (p *process) chat(client *http.Client, user, body string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodPost, p.public+"/v1/chat/completions", strings.NewReader(body))
 	if err != nil {
@@ -218,8 +218,8 @@ func (p *process) chat(client *http.Client, user, body string) (*http.Response, 
 	return client.Do(req)
 }
 
-// twoVersions is the configuration of a gateway before two servers, with the
-// weights of the example's table.
+// twoVersions configures a gateway in front of two servers, with weights in the example's
+// table.
 func twoVersions(stable, canary string, weights [2]int) string {
 	return fmt.Sprintf(`{%s,
 	"upstreams": {"v1.2": {"endpoints": [{"url": %q}]}, "v1.3": {"endpoints": [{"url": %q}]}},

@@ -12,12 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// job submits a chat request at a group and returns what became of it.
+// job submits a chat request as a job of a group and returns its result.
 func (p *process) job(client *http.Client, group, key, model string, header ...string) (int, string) {
 	p.t.Helper()
 	body := fmt.Sprintf(`{"url":"/v1/chat/completions","body":{"model":%q,"messages":[]}}`, model)
 	code, text := 0, ""
-	require.Eventually(p.t, func() bool { // the queue's store is starting
+	require.Eventually(p.t, func() bool { // the queue's store may still be starting
 		code, text = p.sendWithKey(client, http.MethodPost, group+"/jobs", key, body, header...)
 		return code != http.StatusServiceUnavailable
 	}, patience, 50*time.Millisecond)
@@ -27,8 +27,8 @@ func (p *process) job(client *http.Client, group, key, model string, header ...s
 	return p.sendWithKey(client, http.MethodGet, group+"/jobs/"+job.ID+"/result?wait=20s", key, "", header...)
 }
 
-// startTwoQueues runs a gateway with two groups that offer the queue; only one of them
-// asks for the scope gold and refuses addresses.
+// startTwoQueues runs a gateway with two groups that have the queue; only one of them requires
+// the scope gold and denies addresses.
 func startTwoQueues(t *testing.T, keys string) *process {
 	t.Helper()
 	return start(t, fmt.Sprintf(`{%s, "auth": {"keys": %q}, "queue": {"dir": %q}, "trusted_proxies": ["127.0.0.0/8"], "upstreams": {"a": {"endpoints": [{"url": %q}]}},
@@ -36,8 +36,8 @@ func startTwoQueues(t *testing.T, keys string) *process {
 			{"path": "/v1", "upstream": "a", "queue": true, "scopes": ["gold"], "ip": {"deny": ["203.0.113.0/24"]}}]}`, ports, keys, t.TempDir(), echoUpstream(t).URL))
 }
 
-// A job can't do in another group what its caller can't do there; what a key may do there
-// is seen when the model is known, so that keys for some models can use the queue.
+// A job has no more rights in another group than its caller. The models of a key are checked
+// when the job runs, so that keys for some models can use the queue.
 func TestJobHasTheRightsOfItsCaller(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	gold := newKey(t, "-file", file, "-subject", "alice", "-scopes", "gold")
@@ -63,8 +63,8 @@ func TestJobHasTheRightsOfItsCaller(t *testing.T) {
 	}
 }
 
-// The files of a provider, which all callers share, are not reached by a path that it may
-// read as the queue's.
+// No spelling of a path reaches the files of the provider, which all callers share, instead
+// of those of the queue.
 func TestProviderFilesAreUnreachable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "keys.json")
 	key := newKey(t, "-file", file, "-subject", "alice", "-scopes", "gold")

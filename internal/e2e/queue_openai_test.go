@@ -26,8 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The pool that ants makes for itself when a program begins ends here: goleak would
-// see it.
+// The default pool that ants starts with the program ends here: goleak would report it.
 var _ = func() bool { ants.Release(); return true }()
 
 // runLoop runs a loop until the test ends.
@@ -42,14 +41,14 @@ func runLoop(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// queueGateway is a gateway with a queue, as one is put together from the packages.
+// queueGateway is a gateway with a queue, made of the library's packages.
 type queueGateway struct {
 	url   string
 	keys  map[string]string
 	queue *queue.Queue
 }
 
-// newQueueGateway puts one together in front of an upstream.
+// newQueueGateway starts a gateway with a queue in front of an upstream.
 func newQueueGateway(t *testing.T, upstream http.Handler, limit ratelimit.Config, change func(*queue.Config)) *queueGateway {
 	t.Helper()
 	up := newServer(t, upstream)
@@ -72,7 +71,7 @@ func newQueueGateway(t *testing.T, upstream http.Handler, limit ratelimit.Config
 	relay, err := proxy.New(proxy.Config{Transport: transport, Target: target})
 	require.NoError(t, err)
 
-	chain := gin.New() // what a live request passes after auth
+	chain := gin.New() // the stages of a live request after auth
 	chain.POST("/v1/chat/completions", limits.Middleware(), relay.Handler())
 
 	store, err := embedded.New(embedded.Config{Dir: t.TempDir()})
@@ -114,7 +113,7 @@ func (g *queueGateway) sdk(t *testing.T, user string) openai.Client {
 	return openai.NewClient(option.WithBaseURL(g.url+"/v1"), option.WithAPIKey(g.keys[user]), option.WithHTTPClient(newClient(t, 4)))
 }
 
-// completions answers as a model does, and sometimes not.
+// completions is a model. The prompt's prefix selects a refusal or two failures.
 type completions struct {
 	mu    sync.Mutex
 	seen  map[string]int
@@ -174,7 +173,7 @@ func submit(t *testing.T, sdk *openai.Client, in string) *openai.Batch {
 	return b
 }
 
-// finished polls as the SDK's users do.
+// finished polls a batch until it ends.
 func finished(t *testing.T, sdk *openai.Client, id string) *openai.Batch {
 	t.Helper()
 	var b *openai.Batch
@@ -202,7 +201,7 @@ func download(t *testing.T, sdk *openai.Client, id string) string {
 	return string(b)
 }
 
-// The SDK drives a batch from the file to the answers, through auth, limits and proxy.
+// The SDK runs a batch from the file to the responses, through auth, limits and proxy.
 func TestQueueOpenAISDK(t *testing.T) {
 	model := &completions{seen: map[string]int{}}
 	g := newQueueGateway(t, model, ratelimit.Config{Key: auth.Subject, Rate: 100, Burst: 5}, func(*queue.Config) {})
@@ -220,7 +219,7 @@ func TestQueueOpenAISDK(t *testing.T) {
 	assert.Equal(t, "demo", b.Model)
 	assert.Equal(t, [5]int64{5 * 23, 2 * 23, 4 * 23, 23, 9 * 23}, [5]int64{
 		b.Usage.InputTokens, b.Usage.InputTokensDetails.CachedTokens, b.Usage.OutputTokens, b.Usage.OutputTokensDetails.ReasoningTokens, b.Usage.TotalTokens,
-	}, "of each answer once, however often it was asked for")
+	}, "of each response once, whatever the number of attempts")
 
 	var got []string
 	for line := range strings.Lines(download(t, &sdk, b.OutputFileID)) {
@@ -240,7 +239,7 @@ func TestQueueOpenAISDK(t *testing.T) {
 	assert.Contains(t, download(t, &sdk, b.ErrorFileID), `"status_code":400`)
 	model.mu.Lock()
 	for _, a := range model.auths {
-		assert.Empty(t, a, "no credential is kept")
+		assert.Empty(t, a, "no credential is stored")
 	}
 	model.mu.Unlock()
 
@@ -261,7 +260,7 @@ func requireStatus(t *testing.T, err error, status int) {
 	require.Equal(t, status, failed.StatusCode)
 }
 
-// What the SDK says of batches that are not to be.
+// Invalid, canceled and other callers' batches are errors of the SDK.
 func TestQueueOpenAISDKRefusals(t *testing.T) {
 	g := newQueueGateway(t, &completions{seen: map[string]int{}}, ratelimit.Config{Key: auth.Subject, Rate: 1000}, func(cfg *queue.Config) { cfg.Workers = -1 })
 	ann, bob := g.sdk(t, "ann"), g.sdk(t, "bob")

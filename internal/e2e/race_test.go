@@ -2,5 +2,5 @@
 
 package e2e_test
 
-// raced says that the tests run with the race detector; so does then the gateway.
+// raced reports whether the tests, and with them the gateway, run with the race detector.
 const raced = true

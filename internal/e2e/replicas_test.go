@@ -21,21 +21,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// storeAt is one replica's way to a Redis.
+// storeAt returns one replica's store at a Redis.
 func storeAt(tb testing.TB, addr string) *redisstore.Store {
 	tb.Helper()
 	options := redisstore.Options(addr)
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = time.Second, time.Second, time.Second, time.Second
 	client := redis.NewUniversalClient(options)
 	tb.Cleanup(func() { _ = client.Close() })
-	store, err := redisstore.New(redisstore.Config{Client: client, Timeout: time.Second}) // this machine is busy: nothing is down
+	store, err := redisstore.New(redisstore.Config{Client: client, Timeout: time.Second}) // generous, for busy machines
 	require.NoError(tb, err)
 	return store
 }
 
 var scriptCalls = regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`)
 
-// scripts is how many a server has run.
+// scripts returns the number of scripts that a server has run.
 func scripts(server *redistest.Server) int {
 	m := scriptCalls.FindStringSubmatch(server.MustDo("INFO", "commandstats"))
 	if m == nil {
@@ -45,11 +45,10 @@ func scripts(server *redistest.Server) int {
 	return n
 }
 
-// shareResult is what eight replicas did with one limit of requests.
+// shareResult describes how eight replicas shared a limit of requests.
 type shareResult struct{ admitted, perRequest, worst float64 }
 
-// share sends three times what a limit allows through eight replicas, to some more
-// than to others.
+// share sends three times the limit through eight replicas with unequal load.
 func share(tb testing.TB, d time.Duration) shareResult {
 	tb.Helper()
 	const rate, burst, replicas = 800, 80, 8
@@ -104,7 +103,7 @@ func share(tb testing.TB, d time.Duration) shareResult {
 	}
 }
 
-// Eight replicas let in together what one would, and seldom ask.
+// Eight replicas together admit what one would, with few calls of Redis.
 func TestEightReplicasShareALimit(t *testing.T) {
 	got := share(t, 5*time.Second)
 	t.Logf("admitted/limit %.3f, worst second %.3f of limit and burst, Redis calls a request %.3f", got.admitted, got.worst, got.perRequest)
@@ -112,9 +111,8 @@ func TestEightReplicasShareALimit(t *testing.T) {
 	assert.LessOrEqual(t, got.perRequest, 0.3)
 }
 
-// measureSchedulerDelay measures, until it is asked, by how much a goroutine that wants to run every
-// few milliseconds is late at worst: on a busy machine what was charged at one time is
-// booked at another.
+// measureSchedulerDelay measures until the returned function is called by how much a periodic
+// goroutine is late at worst: a busy machine records tokens later than they were charged.
 func measureSchedulerDelay() func() time.Duration {
 	stop, worst := make(chan struct{}), make(chan time.Duration)
 	go func() {
@@ -136,14 +134,13 @@ func measureSchedulerDelay() func() time.Duration {
 	}
 }
 
-// tokensAt is what four replicas did with one limit of tokens, in which a minute
-// takes three seconds.
+// tokensAt measures how four replicas share a token limit whose minute is three seconds.
 func tokensAt(tb testing.TB, overload float64) (utilisation, worst, allowed float64) {
 	tb.Helper()
 	const minute, perMinute, burst, replicas = 3 * time.Second, 30_000, 5_000, 4
-	const late = 20 * time.Millisecond // by which tokens may be booked after they were charged
-	server := redistest.Start(tb)      // skips, so nothing may run before it
-	held := measureSchedulerDelay()    // by which this machine holds everybody up
+	const late = 20 * time.Millisecond // from the charge of tokens to their record
+	server := redistest.Start(tb)      // it may skip, so nothing may run before it
+	held := measureSchedulerDelay()    // the machine's own delays
 	load := &chatter.Load{Random: rand.New(rand.NewPCG(1, 2)), Input: 100, Output: 75, Speed: 10 * time.Millisecond}
 	var handlers []http.Handler
 	for range replicas {
@@ -157,7 +154,7 @@ func tokensAt(tb testing.TB, overload float64) (utilisation, worst, allowed floa
 	return load.Used(minute, 5*minute) / (4 * perMinute), load.Worst(minute-late-held()) / perMinute, 1 + burst/float64(perMinute)
 }
 
-// A limit of tokens that replicas share is used up and not exceeded.
+// A token limit that replicas share is used up and not exceeded.
 func TestReplicasShareALimitOfTokens(t *testing.T) {
 	utilisation, worst, allowed := tokensAt(t, 1.5)
 	t.Logf("offered 1.5: utilisation %.3f, worst minute %.3f (limit and burst %.3f)", utilisation, worst, allowed)

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A canary that was taken back while Redis was down stays so, over a reload that changes
-// its rollout, a restart of the gateway, and a Redis that has forgotten everything.
+// A canary that was rolled back while Redis was down stays rolled back after a reload that
+// changes its rollout, and when Redis has lost its data.
 func TestRolloutStaysRolledBack(t *testing.T) {
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	server := redistest.Start(t)
@@ -22,7 +22,7 @@ func TestRolloutStaysRolledBack(t *testing.T) {
 	server.Kill()
 	status, text := p.rolloutAction("rollback")
 	require.Equal(t, http.StatusOK, status, text)
-	awaitStoreDown(t, p, 1) // it could not be saved, and is tried again in an hour
+	awaitStoreDown(t, p, 1) // it could not be saved; the next attempt is in an hour
 	server.Restart()
 	require.Eventually(t, func() bool {
 		status, _ = p.admin(http.MethodPut, "/admin/config", config, "Content-Type", "application/json")
@@ -41,7 +41,7 @@ func TestRolloutStaysRolledBack(t *testing.T) {
 	server.MustDo("FLUSHALL")
 	stays()
 	down := strings.Count(p.stderr.String(), storeDown)
-	server.Kill() // and it comes back empty
+	server.Kill() // it restarts empty
 	awaitStoreDown(t, p, down+1)
 	server.Restart()
 	stays()
@@ -50,15 +50,15 @@ func TestRolloutStaysRolledBack(t *testing.T) {
 	require.InDelta(t, 0.2, p.rollout().Share, 0)
 }
 
-// storeDown is the line in the log when a rollout can't be saved or read.
-const storeDown = "rollout: its store does not answer"
+// storeDown is logged when a rollout can't be saved or read.
+const storeDown = "rollout: the store does not respond"
 
 func awaitStoreDown(t *testing.T, p *process, times int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return strings.Count(p.stderr.String(), storeDown) >= times }, 20*time.Second, 20*time.Millisecond)
 }
 
-// Other steps while a canary has 20 %: it does not get everything.
+// New steps while a canary has 20 % do not promote it to 100 %.
 func TestRolloutStepsReloaded(t *testing.T) {
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	dir := t.TempDir()

@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// threeTokenModel streams three tokens after a while; of every so many streams one breaks off.
+// threeTokenModel streams three tokens after a pause, and cuts every breakEvery-th stream.
 type threeTokenModel struct {
 	*httptest.Server
 
@@ -91,13 +91,13 @@ func (p *process) rollout() rolloutRow {
 	return rows[0]
 }
 
-// rolloutAction does what somebody does by hand.
+// rolloutAction sends an operator's action.
 func (p *process) rolloutAction(action string) (int, string) {
 	p.t.Helper()
 	return p.admin(http.MethodPost, "/admin/rollouts/"+url.PathEscape("chat/large:new")+"/"+action, "")
 }
 
-// sendAsUsers has so many ask, a stream each, and returns their versions.
+// sendAsUsers requests a stream for each of n users and returns their versions.
 func (p *process) sendAsUsers(from, n int) map[string]string {
 	p.t.Helper()
 	versions, mu := make(map[string]string, n), sync.Mutex{}
@@ -131,17 +131,17 @@ func (p *process) sendAsUsers(from, n int) map[string]string {
 	return versions
 }
 
-// A good version gets all users, step by step, and none of them loses it on the way; a
-// reload in between does not begin anew.
+// A good version gets all users step by step, and none of them loses it on the way. A reload
+// does not restart the rollout.
 func TestRolloutToItsEnd(t *testing.T) {
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL)
 	p := start(t, config)
-	had := map[string]bool{}
+	hadNew := map[string]bool{}
 	follow := func() {
 		for user, version := range p.sendAsUsers(0, 200) {
-			assert.False(t, had[user] && version == "old", "user %s lost the new version", user)
-			had[user] = had[user] || version == "new"
+			assert.False(t, hadNew[user] && version == "old", "user %s lost the new version", user)
+			hadNew[user] = hadNew[user] || version == "new"
 		}
 	}
 	follow()
@@ -174,27 +174,27 @@ func withoutChecks(r rolloutRow) rolloutRow {
 	return r
 }
 
-// A version whose streams break off after their first token is found out, although each
-// began with status 200, and stays taken back after a restart until somebody decides.
+// A version whose streams are cut after their first token is rolled back, although each began
+// with status 200, and stays so after a restart until an operator acts.
 func TestRolloutRollsBack(t *testing.T) {
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	canary.breakEvery.Store(3)
 	dir := filepath.Join(t.TempDir(), "r")
 	config := fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, dir), old.URL, canary.URL)
 	p := start(t, config)
-	asked := 0
-	for ; asked < 2000 && p.rollout().State == "running"; asked += 40 {
-		p.sendAsUsers(asked, 40)
+	users := 0
+	for ; users < 2000 && p.rollout().State == "running"; users += 40 {
+		p.sendAsUsers(users, 40)
 	}
 	row := p.rollout()
 	require.Equal(t, "rolled_back", row.State, "%+v", row)
 	require.Contains(t, row.Reason, "failures: ")
-	t.Logf("after %d users: %s", asked, row.Reason)
+	t.Logf("after %d users: %s", users, row.Reason)
 	for _, version := range p.sendAsUsers(0, 50) {
 		require.Equal(t, "old", version)
 	}
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), `"msg":"rollout rolled_back"`) }, 5*time.Second, 10*time.Millisecond)
-	awaitSaved(t, dir, `"state":"rolled_back"`) // at once, but not by the request that found out
+	awaitSaved(t, dir, `"state":"rolled_back"`) // asynchronously
 	p.signal(syscall.SIGKILL)
 	p.wait()
 
@@ -209,7 +209,7 @@ func TestRolloutRollsBack(t *testing.T) {
 	require.InDelta(t, 0.2, p.rollout().Share, 0)
 }
 
-// awaitSaved waits until the one rollout of a folder was saved with a text in it.
+// awaitSaved waits until the only rollout of a folder is saved with text in it.
 func awaitSaved(t *testing.T, dir, text string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -222,7 +222,7 @@ func awaitSaved(t *testing.T, dir, text string) {
 	}, 10*time.Second, 10*time.Millisecond, text)
 }
 
-// Users' verdicts count: two of three are unhappy with the new version.
+// Feedback of users counts: two of three reject the new version.
 func TestRolloutFeedback(t *testing.T) {
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	p := start(t, fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), old.URL, canary.URL))
@@ -248,7 +248,7 @@ func TestRolloutFeedback(t *testing.T) {
 	require.Contains(t, row.Reason, "quality: ")
 }
 
-// Two gateways on one Redis are at the same step.
+// Two gateways with one Redis are at the same step.
 func TestRolloutOfTwoGateways(t *testing.T) {
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)
 	server := redistest.Start(t)
@@ -264,7 +264,7 @@ func TestRolloutOfTwoGateways(t *testing.T) {
 	require.Eventually(t, func() bool { return one.rollout().State == "rolled_back" }, 20*time.Second, 100*time.Millisecond)
 }
 
-// A rollout that its table does not fit is refused with the place.
+// A rollout that does not fit its table is refused with its path in the configuration.
 func TestRolloutConfig(t *testing.T) {
 	p := start(t, fmt.Sprintf(rolloutConfig, fmt.Sprintf(`"rollout_dir": %q,`, t.TempDir()), "http://127.0.0.1:1", "http://127.0.0.1:1"))
 	bad := strings.Replace(p.rolloutFile(), `"canary": "new"`, `"canary": "newer", "slow": 0.5`, 1)
@@ -278,8 +278,7 @@ func TestRolloutConfig(t *testing.T) {
 	require.Equal(t, "running", p.rollout().State)
 }
 
-// Who moves to where rollouts are kept takes along how far they are: what was taken back
-// stays so.
+// A change of the rollout store migrates the state: a rollback stays.
 func TestRolloutMoves(t *testing.T) {
 	config := func(where string) string {
 		return fmt.Sprintf(rolloutConfig, where, "http://127.0.0.1:1", "http://127.0.0.1:1")

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// sdkWants is what a client must make of a scene.
+// sdkWants is the expected outcome of a scene in a client.
 func sdkWants(client, api, name string) sdkOutcome {
 	finish := map[string]string{"chat": "stop", "responses": "completed", "messages": "end_turn", "gemini": "STOP"}[api]
 	if client == "vercel" {
@@ -21,7 +21,7 @@ func sdkWants(client, api, name string) sdkOutcome {
 		quota, tooLong = "rate_limit_error", "invalid_request_error"
 	}
 	if api == "chat" && name != "json" && name != "usage" {
-		want.Usage = 0 // nobody asked
+		want.Usage = 0 // not requested
 	}
 	switch name {
 	case "tools":
@@ -50,8 +50,9 @@ func sdkWants(client, api, name string) sdkOutcome {
 	return want
 }
 
-// errorClass is the type of error that an SDK raises. Those for Go have one for a status, and only
-// the newest for what comes within a stream. openai leaves response.failed to its caller.
+// errorClass is the type of the error that an SDK raises. The SDKs for Go have a type for
+// error statuses, and only the newest for errors within a stream. openai leaves
+// response.failed to its caller.
 func errorClass(client, of string) string {
 	classes := map[string]string{"quota": "*apierror.Error", "context": "*apierror.Error", "*": "*errors.errorString"}
 	switch client {
@@ -68,7 +69,7 @@ func errorClass(client, of string) string {
 	return classes["*"]
 }
 
-// sdkProblems says where an outcome is not as wanted.
+// sdkProblems compares an outcome with the expected one.
 func sdkProblems(client, api, name string, got sdkOutcome) (all []string) {
 	want := sdkWants(client, api, name)
 	differ := func(what string, want, got any) {
@@ -105,7 +106,7 @@ func sdkProblems(client, api, name string, got sdkOutcome) (all []string) {
 	return all
 }
 
-// checkSDK compares what a client got of its scenes with what is right.
+// checkSDK checks the outcomes of a client's scenes.
 func checkSDK(t *testing.T, client string, got map[string]sdkOutcome, apis ...string) {
 	t.Helper()
 	for _, s := range scenes(&process{}) {

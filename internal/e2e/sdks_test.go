@@ -17,14 +17,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// scene is one request that a program in clients or openai… makes with its SDK.
+// scene is one request that a program in clients or openai… sends with its SDK.
 type scene struct {
 	Name, API, Base, Model string
 	Stream, Usage          bool
 	Extra                  map[string]any `json:",omitempty"`
 }
 
-// sdkOutcome is what the SDK made of the response.
+// sdkOutcome is the response as the SDK returned it.
 type sdkOutcome struct {
 	Text, Finish, Tool string
 	Usage              int
@@ -39,11 +39,11 @@ type sdkError struct {
 	Message string
 }
 
-// models are those of the scripted upstream.
+// models are the models of the scripted upstream.
 var models = []string{"whole", "pauses", "early", "unmarked", "cut", "late", "tools", "quota", "context", "quota-event", "context-event"}
 
-// scenes are those of every API. Heartbeats begin before the first event where the path
-// says early.
+// scenes returns the scenes of every API. With "early" in the path heartbeats begin before
+// the first event.
 func scenes(p *process) (all []scene) {
 	tools := map[string]any{
 		"chat":      map[string]any{"type": "function", "function": map[string]any{"name": "add", "parameters": map[string]any{"type": "object"}}},
@@ -70,8 +70,8 @@ func scenes(p *process) (all []scene) {
 		scene{Name: "gemini/pauses", API: "gemini", Base: p.public + "/gemini", Model: "pauses", Stream: true})
 }
 
-// startSDKUpstream runs a gateway of its own before the scripts: one that fails for one SDK is
-// none of another's. Each script has an upstream, and so a circuit.
+// startSDKUpstream runs a gateway in front of the scripts. Each SDK has its own gateway and
+// each script its own upstream, so that failures do not affect others.
 func startSDKUpstream(t *testing.T, upstream string) *process {
 	t.Helper()
 	var upstreams, routes []string
@@ -85,7 +85,7 @@ func startSDKUpstream(t *testing.T, upstream string) *process {
 		fmt.Sprintf(group, "/v1", "", strings.Join(routes, ", ")), fmt.Sprintf(group, "/early/v1", `"hold": "10ms"`, strings.Join(routes, ", "))))
 }
 
-// run calls a program with the scenes and returns what it prints.
+// run calls a program with the scenes and decodes its output.
 func (p *process) run(t *testing.T, dir string, into any, program string, args ...string) {
 	t.Helper()
 	in, err := json.Marshal(scenes(p))
@@ -101,7 +101,7 @@ func (p *process) run(t *testing.T, dir string, into any, program string, args .
 	require.NoError(t, json.Unmarshal(out, into), "%s", out)
 }
 
-// SDKs for Go, each release in a module of its own.
+// SDKs for Go work, each release in its own module.
 func TestSDKsForGo(t *testing.T) {
 	t.Parallel()
 	for _, module := range []string{"openai112", "openai316", "openainew"} {
@@ -116,7 +116,7 @@ func TestSDKsForGo(t *testing.T) {
 	}
 }
 
-// The programs are one: what differs is the SDK's release.
+// The programs are copies that differ only in the SDK's release.
 func TestSDKProgramsAreCopies(t *testing.T) {
 	t.Parallel()
 	read := func(module, path string) string {
@@ -129,13 +129,13 @@ func TestSDKProgramsAreCopies(t *testing.T) {
 	assert.Equal(t, newest, read("openai112", "github.com/openai/openai-go"))
 }
 
-// buildSDK builds a module's program of what is on the machine already. It skips one that
-// lacks it, unless it must have it.
+// buildSDK builds a module's program without downloads. It skips the test when the SDK is
+// missing.
 func buildSDK(t *testing.T, module string) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), module)
 	args := []string{"build", "-o", program}
-	if module != "openainew" { // which has been compiled for this module already
+	if module != "openainew" { // which this module has compiled already
 		args = append(args, "-gcflags=github.com/openai/openai-go/...=-N -l") // half the time
 	}
 	cmd := exec.CommandContext(t.Context(), "go", append(args, ".")...)
@@ -161,7 +161,7 @@ func TestSDKsForJavaScript(t *testing.T) {
 	checkSDK(t, "vercel", got["vercel"], "chat", "responses", "messages")
 }
 
-// A stream that pauses everywhere has comments between its events, and is else as it was.
+// Heartbeats add comments between the events of a slow stream, and nothing else.
 func TestHeartbeatsAddOnlyComments(t *testing.T) {
 	t.Parallel()
 	p := startSDKUpstream(t, sdkUpstream(t).URL)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// sdkUpstream is an upstream with three APIs of models. Each model is a script: what its
-// response says and how it ends.
+// sdkUpstream is an upstream with three APIs. The model's name selects the script: the content
+// of the response and its end.
 func sdkUpstream(t *testing.T) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -26,11 +26,11 @@ func sdkUpstream(t *testing.T) *httptest.Server {
 	return s
 }
 
-// sdkWire is what an API sends.
+// sdkWire has the messages of an API.
 type sdkWire struct {
 	opening, text, tool, closing []string // events of a stream
-	usage, end                   string   // those that only who asks for it gets, and that mark the end
-	stop, call                   string   // why it ends: after text, and for a tool
+	usage, end                   string   // the usage event, when requested, and the end marker
+	stop, call                   string   // finish reasons: after text, and for a tool
 	whole                        string   // a JSON response
 	quota, context               string   // errors as a body
 	event                        func(body string) string
@@ -124,7 +124,7 @@ func messagesWire() *sdkWire {
 	}
 }
 
-// gemini streams as Google's API does, which has no mark of the end.
+// gemini streams like Google's API, which has no end marker.
 func gemini(w http.ResponseWriter, r *http.Request) {
 	const part = `data: {"candidates":[{"content":{"role":"model","parts":[{"text":%q}]},"index":0%s}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5}}`
 	events := []string{fmt.Sprintf(part, "hel", ""), fmt.Sprintf(part, "lo", `,"finishReason":"STOP"`)}
@@ -135,7 +135,7 @@ func gemini(w http.ResponseWriter, r *http.Request) {
 	writeEvents(w, events...)
 }
 
-// serve plays the script that the model names.
+// serve runs the script of a model.
 func (a *sdkWire) serve(w http.ResponseWriter, r *http.Request) {
 	model, stream, usage := decodeRequest(r)
 	switch {
@@ -172,7 +172,7 @@ func (a *sdkWire) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// events is a whole stream about what is given.
+// events returns a whole stream with the given content.
 func (a *sdkWire) events(content []string, usage bool) (all []string) {
 	all = append(all, a.opening...)
 	all = append(all, content...)

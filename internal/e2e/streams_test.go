@@ -17,9 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// eventServer answers every POST with so many events and [DONE], in pieces,
-// after it has begun to answer before it read the body's end, which is what
-// makes httputil.ReverseProxy cut streams (golang/go#40747).
+// eventServer responds to every POST with a number of events and [DONE], each flushed. Under
+// this load httputil.ReverseProxy cuts streams (golang/go#40747).
 func eventServer(t *testing.T, events int) *httptest.Server {
 	t.Helper()
 	s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

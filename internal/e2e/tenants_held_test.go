@@ -14,15 +14,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// limitHeld bounds the bytes of request bodies that a chain holds, over all requests. One
-// caller, and all unauthenticated ones together, may have a quarter of it.
+// limitHeld bounds the buffered bytes of all request bodies in a chain. One caller, or all
+// unauthenticated ones together, may use a quarter.
 func limitHeld(s chainSetup, budget int64) chainSetup {
 	s.maxBody, s.held = 32<<20, proxy.BodiesConfig{Limit: 32 << 20, Budget: budget}
 	return s
 }
 
-// One caller, that uploads slowly what must be held, gets a quarter of the budget and then
-// 503 with Retry-After, at once; others are served meanwhile.
+// A caller with many slow uploads gets a quarter of the buffer budget and then 503 with
+// Retry-After, at once; others are served meanwhile.
 func TestTenantsHeldBytes(t *testing.T) {
 	t.Parallel()
 	for _, proto := range []string{"h1", "h2"} {
@@ -71,8 +71,8 @@ func heldBytes(t *testing.T, proto string) (problems []string) {
 	return append(problems, g.blamed()...)
 }
 
-// Slow uploads, large bodies and streams that are held open by one caller leave others
-// served, and nothing behind when it has left.
+// Slow uploads, large bodies and open streams of one caller do not affect others, and leak
+// nothing after its disconnect.
 func TestTenantsHeldResources(t *testing.T) { // not parallel: goroutines are counted
 	for _, proto := range []string{"h1", "h2"} {
 		for name, does := range map[string]func(w *wire){
@@ -98,8 +98,8 @@ func TestTenantsHeldResources(t *testing.T) { // not parallel: goroutines are co
 	}
 }
 
-// tenantsHeld is how many a hostile caller holds, perHeld how many goroutines each may
-// cost, with those of the upstream and its own, which share this process.
+// tenantsHeld is the number of requests that a hostile caller holds open, perHeld the bound of
+// goroutines for each, with those of client and upstream in this process.
 const (
 	tenantsHeld = 400
 	perHeld     = 12

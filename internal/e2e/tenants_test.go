@@ -13,12 +13,11 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// hostileCaller is how an endpoint serves the requests of one caller: it fails with each. What
-// it does for others is right.
+// hostileCaller is a caller for which the endpoint fails each request. It serves others.
 type hostileCaller struct {
 	name     string
 	upstream http.HandlerFunc
-	path     func(i int) string // nil: the same as everybody's
+	path     func(i int) string // nil: the same path as others
 }
 
 func hostileCallers() []hostileCaller {
@@ -30,10 +29,10 @@ func hostileCallers() []hostileCaller {
 			w.WriteHeader(status)
 		}
 	}
-	broken := func(said ...string) http.HandlerFunc {
+	broken := func(events ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			if len(said) > 0 {
-				eventHandler(said...)(w, r)
+			if len(events) > 0 {
+				eventHandler(events...)(w, r)
 			}
 			panic(http.ErrAbortHandler)
 		}
@@ -42,8 +41,8 @@ func hostileCallers() []hostileCaller {
 		{name: "500", upstream: responds(500, "")},
 		{name: "500 on a path of its own", upstream: responds(500, ""), path: func(int) string { return "/v1/mine" }},
 		{name: "500 on other paths", upstream: responds(500, ""), path: func(i int) string { return "/v1/mine/" + strconv.Itoa(i) + "x" }},
-		{name: "429 that asks to be left alone", upstream: responds(429, "30")},
-		{name: "503 that asks to be left alone", upstream: responds(503, "30")},
+		{name: "429 with Retry-After", upstream: responds(429, "30")},
+		{name: "503 with Retry-After", upstream: responds(503, "30")},
 		{name: "cut before the head", upstream: broken()},
 		{name: "cut after content", upstream: broken(roleEvent, tokenEvent)},
 		{name: "an event of the server's own", upstream: eventHandler("data: {\"error\":{\"message\":\"dead\",\"type\":\"server_error\",\"code\":\"internal_error\"}}\n\n")},
@@ -54,8 +53,8 @@ func hostileCallers() []hostileCaller {
 	}
 }
 
-// One caller's failures do not close an endpoint to others while those succeed, on the
-// same paths or on others.
+// The failures of one caller do not open the circuit while others succeed, on the same paths
+// or on others.
 func TestTenants(t *testing.T) {
 	t.Parallel()
 	for _, h := range hostileCallers() {
@@ -83,7 +82,7 @@ func (h *hostileCaller) problems(t *testing.T, proto string, retry bool) (proble
 	if early := g.goodRequestProblems(t.Context(), proto); early != nil {
 		return early
 	}
-	attack := loadOf(t.Context(), 50, tenantsLoad, func(i int) int {
+	hostile := loadOf(t.Context(), 50, tenantsLoad, func(i int) int {
 		path := ""
 		if h.path != nil {
 			path = h.path(i)
@@ -91,7 +90,7 @@ func (h *hostileCaller) problems(t *testing.T, proto string, retry bool) (proble
 		return g.sendOnce(t, proto, rawRequest{path: path, caller: "hostile"}, streamBody)
 	})
 	others := loadOf(t.Context(), 20, tenantsLoad, func(i int) int { return g.sendGood(t, proto, "caller-"+strconv.Itoa(i%3)) })
-	attack()
+	hostile()
 	served := 0
 	all := others()
 	for _, s := range all {
@@ -114,7 +113,7 @@ func (h *hostileCaller) problems(t *testing.T, proto string, retry bool) (proble
 	return append(problems, g.goodRequestProblems(t.Context(), proto)...)
 }
 
-// sendOnce sends a request on a connection of its own, and reads the response.
+// sendOnce sends a request on a new connection and reads the response.
 func (g *chain) sendOnce(t *testing.T, proto string, a rawRequest, body string) int {
 	t.Helper()
 	w, err := newWire(t.Context(), g.addr(), proto)
@@ -134,7 +133,7 @@ func (g *chain) sendGood(t *testing.T, proto, caller string) int {
 	return g.sendOnce(t, proto, rawRequest{caller: caller, fields: [][2]string{{"x-good", "1"}}}, goodBody)
 }
 
-// The other side of it: an endpoint that fails two callers, or everybody, is left alone.
+// An endpoint that fails for every caller gets an open circuit.
 func TestTenantsThatFailTogether(t *testing.T) {
 	t.Parallel()
 	for name, callers := range map[string]int{"one alone": 1, "two": 2, "many": 20} {

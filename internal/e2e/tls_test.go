@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// certificate writes a new one for 127.0.0.1, as a pair of PEM files.
+// certificate writes a new certificate for 127.0.0.1 and its key as PEM files.
 func certificate(t *testing.T, dir string, serial int64) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -42,8 +42,8 @@ func certificate(t *testing.T, dir string, serial int64) {
 	}
 }
 
-// HTTPS with HTTP/2; a renewed certificate is served without a restart, a
-// broken one is refused.
+// HTTPS works with HTTP/2. A renewed certificate is served without a restart, an invalid one
+// is refused.
 func TestTLS(t *testing.T) {
 	upstream := okUpstream(t)
 	dir := t.TempDir()
@@ -72,7 +72,7 @@ func TestTLS(t *testing.T) {
 	require.EqualValues(t, 2, serial())
 }
 
-// Clients that drip their head or body in are dropped, long heads refused.
+// Slow heads are disconnected, long heads refused.
 func TestSlowAndGreedyClients(t *testing.T) {
 	upstream := okUpstream(t)
 	public := `"public": {"address": "127.0.0.1:0", "header_timeout": "200ms", "max_header_bytes": 4096}`
@@ -87,7 +87,7 @@ func TestSlowAndGreedyClients(t *testing.T) {
 	assert.Equal(t, "HTTP/1.1 431", string(response))
 }
 
-// The private port asks for a certificate too, when it is told to.
+// The private port can require client certificates, too.
 func TestPrivatePortWantsACertificate(t *testing.T) {
 	upstream := okUpstream(t)
 	dir := t.TempDir()

@@ -59,7 +59,7 @@ func TestOthersLeaveOutTheWorstCaller(t *testing.T) {
 		others  evidence.Tally
 		several bool
 	}{
-		"nobody":                        {nil, evidence.Tally{}, false},
+		"no callers":                    {nil, evidence.Tally{}, false},
 		"one alone":                     {[]call{{1, true, 9}}, evidence.Tally{}, false},
 		"one beside another's success":  {[]call{{1, true, 9}, {2, false, 1}}, evidence.Tally{All: 1}, false},
 		"two":                           {[]call{{1, true, 9}, {2, true, 1}, {2, false, 3}}, evidence.Tally{All: 4, Bad: 1}, true},

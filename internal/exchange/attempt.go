@@ -70,7 +70,7 @@ func (a *Attempt) Each(f func(*Attempt)) {
 func (a *Attempt) Again() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.endpoint, a.others = "", 0
+	a.endpoint, a.version, a.others = "", "", 0
 	a.limits.FirstByte, a.patience = a.x.Limits.FirstByte, 0
 }
 
@@ -83,7 +83,7 @@ func (a *Attempt) ConnectTimeout() time.Duration {
 	return a.limits.Connect
 }
 
-// SetPatience bounds the time until the response begins, for this attempt; with [Prefetch],
+// SetPatience bounds the time until the response begins, for this attempt; with [Limits].Prefetch,
 // the time until its first content. It is called before Do.
 func (a *Attempt) SetPatience(d time.Duration) {
 	a.mu.Lock()

@@ -17,20 +17,6 @@ func IsLastResort(ctx context.Context) bool {
 	return last
 }
 
-type versionKey struct{}
-
-// WithVersion records the model version that a request goes to, for layers below that keep
-// versions apart.
-func WithVersion(ctx context.Context, version string) context.Context {
-	return context.WithValue(ctx, versionKey{}, version)
-}
-
-// Version returns the version that [WithVersion] recorded; "" if there is none.
-func Version(ctx context.Context) string {
-	version, _ := ctx.Value(versionKey{}).(string)
-	return version
-}
-
 type usageKey struct{}
 
 // KeepUsage returns a context in which responses keep the usage that the gateway requested.
@@ -42,8 +28,8 @@ func KeepsUsage(ctx context.Context) bool { return ctx.Value(usageKey{}) != nil 
 
 type alternativeKey struct{}
 
-// WithAlternative marks a request that can go to another upstream, so that a pool without
-// free capacity refuses it rather than overloading an endpoint.
+// WithAlternative marks a request that can go to another upstream, so that a pool whose endpoints
+// are all cooling down refuses it rather than sending it.
 func WithAlternative(ctx context.Context) context.Context {
 	return context.WithValue(ctx, alternativeKey{}, true)
 }

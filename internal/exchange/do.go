@@ -176,9 +176,12 @@ func (a *Attempt) scan(res *http.Response) {
 	a.scanner = scanners.Get().(*llm.Scanner) //nolint:forcetypeassert // the pool holds nothing else
 	if a.own != nil {
 		a.scanner.ResetTo(a.own, res.Header)
-		return
+	} else {
+		a.scanner.Reset(a.api, res.Header)
 	}
-	a.scanner.Reset(a.api, res.Header)
+	if res.StatusCode >= http.StatusBadRequest {
+		a.scanner.ExpectError(res.Header)
+	}
 }
 
 // isEmpty reports whether the response certainly has no body. A length of 0 may just be unset.

@@ -20,21 +20,21 @@ func judge(f *facts) Verdict {
 	case f.noted != nil:
 		return *f.noted
 	case f.status == 0:
-		return f.without()
+		return f.noResponse()
 	case f.status == http.StatusSwitchingProtocols:
 		return Verdict{}
 	case f.grpc > 0:
-		return f.called()
+		return f.grpcCall()
 	case f.status >= http.StatusBadRequest:
-		return f.refused()
+		return f.errorStatus()
 	case f.said != nil:
-		return f.failed()
+		return f.errorBody()
 	}
-	return f.with()
+	return f.goodStatus()
 }
 
-// given returns the verdict on an attempt that was given up, and reports whether it was.
-func (f *facts) given() (Verdict, bool) {
+// givenUp returns the verdict on an attempt that was given up, and reports whether it was.
+func (f *facts) givenUp() (Verdict, bool) {
 	timeout, _ := errors.AsType[*TimeoutError](f.cause)
 	switch {
 	case errors.Is(f.cause, ErrBeaten):
@@ -59,9 +59,9 @@ func (f *facts) given() (Verdict, bool) {
 	return Verdict{}, false
 }
 
-// without judges an attempt without a response.
-func (f *facts) without() Verdict {
-	if v, ok := f.given(); ok {
+// noResponse judges an attempt without a response.
+func (f *facts) noResponse() Verdict {
+	if v, ok := f.givenUp(); ok {
 		v.Unsent = isDial(f.err)
 		if f.invalid && v.Blame == Endpoint { // HTTP/2 servers may not even respond to it
 			v.Blame, v.Repeatable = Request, false
@@ -95,8 +95,8 @@ func isDial(err error) bool {
 	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
 }
 
-// refused judges a response with an error status. One below 500 is no failure of the endpoint.
-func (f *facts) refused() Verdict {
+// errorStatus judges a response with an error status. One below 500 is no failure of the endpoint.
+func (f *facts) errorStatus() Verdict {
 	err := &StatusError{f.status}
 	isFault := f.status >= http.StatusInternalServerError
 	switch {
@@ -106,7 +106,7 @@ func (f *facts) refused() Verdict {
 		return Verdict{Outcome: Canceled, Blame: Client, Err: err}
 	}
 	kind := f.kind()
-	v := f.about(kind)
+	v := f.ofKind(kind)
 	v.Err = err
 	switch {
 	case isFault:
@@ -144,8 +144,8 @@ func (f *facts) kind() llm.Kind {
 // vague is the type that some servers give to any error.
 const vague = "invalid_request_error"
 
-// about returns blame and repeatability for an error of this kind.
-func (f *facts) about(k llm.Kind) Verdict {
+// ofKind returns blame and repeatability for an error of this kind.
+func (f *facts) ofKind(k llm.Kind) Verdict {
 	switch k {
 	case llm.Rate:
 		return Verdict{Blame: Credential, Repeatable: true}
@@ -165,12 +165,12 @@ func (f *facts) about(k llm.Kind) Verdict {
 	return Verdict{Repeatable: true}
 }
 
-// failed judges a response with a good status that contains an error.
-func (f *facts) failed() Verdict {
+// errorBody judges a response with a good status that contains an error.
+func (f *facts) errorBody() Verdict {
 	if f.upload != nil {
 		return Verdict{Outcome: Canceled, Blame: Client, Err: f.upload}
 	}
-	v := f.about(f.said.Kind)
+	v := f.ofKind(f.said.Kind)
 	v.Outcome, v.Err = Failure, f.said
 	v.Repeatable, v.Elsewhere = v.Repeatable && !f.begun, v.Elsewhere && !f.begun
 	return v
@@ -181,12 +181,12 @@ func (f *facts) nothing() bool {
 	return f.owed && f.empty || f.generates && (f.empty || f.broken || f.declared && !f.begun && !f.finished)
 }
 
-// with judges a response with a good status.
-func (f *facts) with() Verdict {
+// goodStatus judges a response with a good status.
+func (f *facts) goodStatus() Verdict {
 	if !f.cut && !f.nothing() && (f.eof || f.finished) {
 		return Verdict{}
 	}
-	if v, ok := f.given(); ok {
+	if v, ok := f.givenUp(); ok {
 		v.Repeatable = v.Repeatable && !f.begun
 		return v
 	}
@@ -211,11 +211,11 @@ func (f *facts) with() Verdict {
 	return v
 }
 
-// called judges a gRPC call by its status (google.rpc.Code).
-func (f *facts) called() Verdict {
+// grpcCall judges a gRPC call by its status (google.rpc.Code).
+func (f *facts) grpcCall() Verdict {
 	err := &GRPCError{f.grpc}
 	v := Verdict{Outcome: Failure, Err: err}
-	if given, ok := f.given(); ok && given.Blame != Endpoint {
+	if given, ok := f.givenUp(); ok && given.Blame != Endpoint {
 		return given
 	}
 	switch f.grpc {

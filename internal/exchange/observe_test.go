@@ -36,13 +36,11 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-func TestLastResortAndVersion(t *testing.T) {
+func TestLastResort(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	assert.False(t, exchange.IsLastResort(ctx))
 	assert.True(t, exchange.IsLastResort(exchange.WithLastResort(ctx)))
-	assert.Empty(t, exchange.Version(ctx))
-	assert.Equal(t, "v1", exchange.Version(exchange.WithVersion(ctx, "v1")))
 }
 
 // slowly takes a second for each read.

@@ -13,6 +13,7 @@ import (
 type record struct {
 	mu       sync.Mutex
 	endpoint string
+	version  string
 	others   int
 
 	head     time.Time
@@ -41,6 +42,21 @@ func (r *record) Endpoint() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.endpoint
+}
+
+// SetVersion records the model version that the attempt goes to, for layers below that keep
+// versions apart.
+func (r *record) SetVersion(version string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.version = version
+}
+
+// Version returns the version that SetVersion recorded; "" without routing.
+func (r *record) Version() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.version
 }
 
 // SetOthers records the number of other available endpoints that are still unused.

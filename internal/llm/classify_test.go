@@ -114,7 +114,7 @@ func TestErrorsOfServers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			err := llm.ReadError(tt.status, http.Header{"Content-Type": {jsonType}}, []byte(tt.body))
+			err := readError(tt.status, http.Header{"Content-Type": {jsonType}}, []byte(tt.body))
 			require.NotNil(t, err)
 			assert.Equal(t, tt.want.String(), err.Kind.String())
 		})
@@ -130,16 +130,36 @@ func TestErrorsOfBedrock(t *testing.T) {
 		"ModelNotReadyException": llm.Overloaded, "ResourceNotFoundException": llm.BadRequest, "ServiceQuotaExceededException": llm.Rate,
 	} {
 		h := http.Header{"Content-Type": {jsonType}, "X-Amzn-Errortype": {name + ":http://internal.amazon.com/coral/com.amazon.bedrock/"}}
-		assert.Equal(t, want, llm.ReadError(http.StatusBadRequest, h, []byte(`{"message":"Too many tokens, please wait"}`)).Kind, name)
+		assert.Equal(t, want, readError(http.StatusBadRequest, h, []byte(`{"message":"Too many tokens, please wait"}`)).Kind, name)
 	}
 	h := http.Header{"Content-Type": {jsonType}, "X-Amzn-Errortype": {"ValidationException"}}
-	assert.Equal(t, llm.ContextLength, llm.ReadError(http.StatusBadRequest, h, []byte(`{"message":"Input is too long for requested model."}`)).Kind)
+	assert.Equal(t, llm.ContextLength, readError(http.StatusBadRequest, h, []byte(`{"message":"Input is too long for requested model."}`)).Kind)
 }
 
 func TestErrorOmitsMessage(t *testing.T) {
 	t.Parallel()
-	err := llm.ReadError(401, http.Header{"Content-Type": {jsonType}}, []byte(`{"error":{"message":"Incorrect API key provided: sk-12**34","code":"invalid_api_key"}}`))
+	err := readError(401, http.Header{"Content-Type": {jsonType}}, []byte(`{"error":{"message":"Incorrect API key provided: sk-12**34","code":"invalid_api_key"}}`))
 	require.EqualError(t, err, "the response is an error: invalid_api_key")
 	assert.Equal(t, 401, err.Status)
 	assert.Contains(t, err.Message, "sk-12")
+}
+
+// readError reads the error of a response; its kind is that of its status, where the body names
+// none.
+func readError(status int, h http.Header, body []byte) *llm.Error {
+	var s llm.Scanner
+	s.Reset(llm.Unknown, h)
+	if status >= http.StatusBadRequest {
+		s.ExpectError(h)
+	}
+	_, _ = s.Write(body)
+	e := s.Failure()
+	if e == nil {
+		e = new(llm.Error)
+	}
+	if e.Status == 0 || status >= http.StatusBadRequest {
+		e.Status = status
+	}
+	e.Kind = llm.Classify(e.Status, e.Type, e.Code, e.Message)
+	return e
 }

@@ -76,6 +76,8 @@ func (s *interpreter) keep() *kept {
 	return s.kept
 }
 
+func (k *kept) isZero() bool { return k.kind.n == 0 && k.code.n == 0 && k.n == 0 }
+
 func (k *kept) reset() { k.kind.n, k.code.n, k.n = 0, 0, 0 }
 
 // server sets a server error, unless the error has a type or code.
@@ -96,24 +98,15 @@ func (k *kept) error() *Error {
 	return e
 }
 
-// ReadError returns the error of a response with a status of 400 or more, by the beginning
-// of its body. It returns an error whatever the body is. For any other status it does so if
-// the body reports one.
-func ReadError(status int, h http.Header, body []byte) *Error {
-	s := Scanner{}
-	s.Reset(Unknown, h)
+// ExpectError prepares a scanner, which was just reset, for the body of a response with a status
+// of 400 or more: its text is an error whatever its members are called. Servers may omit the
+// Content-Type, and Bedrock has the type in a header.
+func (s *Scanner) ExpectError(h http.Header) {
 	s.keeps = true
-	if s.form == jsonLines || s.form == unreadable && !Encoded(h) && looksLikeJSON(body) {
-		s.form = jsonBody // servers omit the Content-Type
+	if s.form == jsonLines || s.form == unreadable && !Encoded(h) && h.Get("Content-Type") == "" {
+		s.form = jsonBody
 	}
-	_, _ = s.Write(body) // never fails
-	e := s.keep().error()
-	if name, _, _ := strings.Cut(h.Get("X-Amzn-Errortype"), ":"); name != "" && e.Type == "" {
-		e.Type = name
+	if name, _, _ := strings.Cut(h.Get("X-Amzn-Errortype"), ":"); name != "" {
+		s.keep().kind.set([]byte(name))
 	}
-	if e.Status == 0 || status >= http.StatusBadRequest {
-		e.Status = status
-	}
-	e.Kind = Classify(e.Status, e.Type, e.Code, e.Message)
-	return e
 }

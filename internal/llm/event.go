@@ -28,7 +28,7 @@ const (
 	someChoices
 )
 
-// interpreter finds out what the events and values of a response mean.
+// interpreter interprets the events and values of a response.
 type interpreter struct {
 	meter
 

@@ -29,7 +29,7 @@ func TestErrorEventsAreReadAsErrors(t *testing.T) {
 				assert.Equal(t, kind.String(), got.kind.String(), "%s %d", api, status)
 			}
 			if whole := llm.ErrorBody(api, llm.ErrorFields{Status: status, Message: "No."}); whole != nil {
-				err := llm.ReadError(status, http.Header{"Content-Type": {jsonType}}, whole)
+				err := readError(status, http.Header{"Content-Type": {jsonType}}, whole)
 				assert.Equal(t, "No.", err.Message)
 			}
 		}

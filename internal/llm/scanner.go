@@ -188,7 +188,9 @@ func (s *Scanner) Empty() bool {
 // Failure returns the error that the response reports; nil if none. An error of JSON-RPC is
 // a regular response.
 func (s *Scanner) Failure() *Error {
-	if !s.failed && !s.event.isError || s.remote {
+	switch {
+	case s.keeps && s.kept != nil && !s.kept.isZero():
+	case !s.failed && !s.event.isError, s.remote:
 		return nil
 	}
 	return s.keep().error()

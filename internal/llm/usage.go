@@ -41,7 +41,7 @@ func (m *meter) wrote(n, event int64) {
 	}
 }
 
-// count reads a count of tokenm.
+// count reads a count of tokens.
 func (m *meter) count(r role, v []byte, event int64) {
 	if r < promptCount || r > thoughtCount {
 		return

@@ -112,24 +112,58 @@ func literal(e ast.Expr) (string, bool) {
 		return "", false
 	}
 	s, err := strconv.Unquote(l.Value)
-	return s, err == nil
+	return s, err == nil && s != ""
+}
+
+// scope resolves the names in a file: of its own package, and of those that it imports.
+type scope struct {
+	own      codeArgs
+	imported map[string]codeArgs // by local name
+}
+
+const module = "github.com/ginfer/ginfer/"
+
+func scopeOf(f *ast.File, pkg string, all map[string]codeArgs) scope {
+	s := scope{own: all[pkg], imported: map[string]codeArgs{}}
+	for _, i := range f.Imports {
+		to, _ := literal(i.Path)
+		local := path.Base(to)
+		if i.Name != nil {
+			local = i.Name.Name
+		}
+		if dir, ok := strings.CutPrefix(to, module); ok {
+			s.imported[local] = all[dir]
+		}
+	}
+	return s
+}
+
+func (s scope) find(e ast.Expr) (codeArg, bool) {
+	args := s.own
+	if sel, ok := e.(*ast.SelectorExpr); ok {
+		if imported, ok := s.imported[nameOf(sel.X)]; ok {
+			args = imported
+		}
+	}
+	arg, ok := args[nameOf(e)]
+	return arg, ok
 }
 
 // codes finds every literal that becomes the code of an error.
-func codes(f *ast.File, args codeArgs) []use {
+func codes(f *ast.File, s scope) []use {
 	var found []use
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CompositeLit:
 			if code, ok := literal(field(n, "Code")); ok {
 				found = append(found, use{code, statusOf(field(n, "Status")), field(n, "RetryAfter") != nil, n.Pos()})
-			} else {
-				found = append(found, args.given(n.Type, n.Elts)...)
+			} else if n.Type != nil {
+				found = append(found, s.given(n.Type, n.Elts)...)
 			}
 		case *ast.AssignStmt:
 			found = append(found, assigned(n)...)
 		case *ast.CallExpr:
-			found = append(found, args.given(n.Fun, n.Args)...)
+			found = append(found, s.given(n.Fun, n.Args)...)
 		}
 		return true
 	})
@@ -137,8 +171,8 @@ func codes(f *ast.File, args codeArgs) []use {
 }
 
 // given finds the code among values in the order of their declaration.
-func (args codeArgs) given(to ast.Expr, values []ast.Expr) []use {
-	arg, ok := args[nameOf(to)]
+func (s scope) given(to ast.Expr, values []ast.Expr) []use {
+	arg, ok := s.find(to)
 	if !ok || arg.code >= len(values) {
 		return nil
 	}
@@ -212,19 +246,20 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 	for name, f := range parsed {
 		packages[path.Dir(name)] = append(packages[path.Dir(name)], f)
 	}
+	args := map[string]codeArgs{}
+	for pkg, files := range packages {
+		args[pkg] = codeArgsOf(files)
+	}
 	docs, used := documented(t), map[string]bool{}
-	for _, pkg := range packages {
-		args := codeArgsOf(pkg)
-		for _, f := range pkg {
-			for _, u := range codes(f, args) {
-				used[u.code] = true
-				row, where := docs[u.code], files.Position(u.pos)
-				assert.NotEmpty(t, row.statuses, "docs/errors.md has no row for %s: %v", u.code, where)
-				if u.status != 0 {
-					assert.Contains(t, row.statuses, u.status, "%s: %v", u.code, where)
-				}
-				assert.True(t, row.retry || !u.retry, "docs/errors.md has no Retry-After for %s: %v", u.code, where)
+	for name, f := range parsed {
+		for _, u := range codes(f, scopeOf(f, path.Dir(name), args)) {
+			used[u.code] = true
+			row, where := docs[u.code], files.Position(u.pos)
+			assert.NotEmpty(t, row.statuses, "docs/errors.md has no row for %s: %v", u.code, where)
+			if u.status != 0 {
+				assert.Contains(t, row.statuses, u.status, "%s: %v", u.code, where)
 			}
+			assert.True(t, row.retry || !u.retry, "docs/errors.md has no Retry-After for %s: %v", u.code, where)
 		}
 	}
 	for code := range docs {

@@ -14,23 +14,16 @@
 //
 // It reads these variables, as specified by OpenTelemetry:
 //
-//   - OTEL_EXPORTER_OTLP_ENDPOINT, and _TRACES_ENDPOINT and _METRICS_ENDPOINT: the
-//     address of
-//
-// the collector. Without them nothing is sent and no span is recorded; the traces of
-// clients still reach the upstreams.
-//   - OTEL_EXPORTER_OTLP_PROTOCOL, and _TRACES_ and _METRICS_: http/protobuf (default)
-//     or
-//
-// grpc. The exporters read their other variables (headers, certificates, timeout,
-// compression) themselves.
-//   - OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER: none or prometheus disable the
-//     OTLP
-//
-// export of the signal.
+//   - OTEL_EXPORTER_OTLP_ENDPOINT, and _TRACES_ENDPOINT and _METRICS_ENDPOINT: the address
+//     of the collector. Without them nothing is sent and no span is recorded; the traces
+//     of clients still reach the upstreams.
+//   - OTEL_EXPORTER_OTLP_PROTOCOL, and _TRACES_ and _METRICS_: http/protobuf (default) or
+//     grpc. The exporters read their other variables (headers, certificates, timeout,
+//     compression) themselves.
+//   - OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER: none or prometheus disable the OTLP
+//     export of the signal.
 //   - OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES,
-//
-// OTEL_METRIC_EXPORT_INTERVAL, OTEL_BSP_*, and the limits of spans: by the SDK.
+//     OTEL_METRIC_EXPORT_INTERVAL, OTEL_BSP_*, and the limits of spans: by the SDK.
 //   - OTEL_SDK_DISABLED=true: no telemetry of requests.
 //
 // What happens on failure: an invalid variable is an error of [Start]. An unreachable

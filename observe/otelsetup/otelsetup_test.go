@@ -206,6 +206,34 @@ func TestInstall(t *testing.T) {
 	assert.False(t, trace.SpanContextFromContext(t.Context()).IsValid())
 }
 
+// The environment overrides the resource of the Config.
+func TestResource(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cfg  otelsetup.Config
+		env  map[string]string
+		want []string
+	}{
+		"default":    {otelsetup.Config{}, nil, []string{`service_name="gateway"`}},
+		"config":     {otelsetup.Config{Service: "mine", Version: "1.2"}, nil, []string{`service_name="mine"`, `service_version="1.2"`}},
+		"name":       {otelsetup.Config{Service: "mine"}, map[string]string{"OTEL_SERVICE_NAME": "theirs"}, []string{`service_name="theirs"`}},
+		"attributes": {otelsetup.Config{Service: "mine"}, map[string]string{"OTEL_RESOURCE_ATTRIBUTES": "service.version=3,zone=b"}, []string{`service_name="mine"`, `service_version="3"`, `zone="b"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for key, value := range tt.env {
+				t.Setenv(key, value)
+			}
+			telemetry, err := otelsetup.Start(t.Context(), tt.cfg)
+			require.NoError(t, err)
+			count(t.Context(), t, telemetry)
+			text := scrape(t, telemetry, "text/plain")
+			for _, label := range tt.want {
+				assert.Contains(t, text, label)
+			}
+			require.NoError(t, telemetry.Shutdown(t.Context()))
+		})
+	}
+}
+
 func ExampleStart() {
 	telemetry, err := otelsetup.Start(context.Background(), otelsetup.Config{Service: "gateway"})
 	if err != nil {

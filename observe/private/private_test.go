@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/ginfer/ginfer/observe/private"
 	"github.com/stretchr/testify/assert"
@@ -62,6 +63,51 @@ func TestReadyHangs(t *testing.T) {
 	bounded := false
 	get(private.Handler(private.Config{ReadyTimeout: -1, Ready: func(ctx context.Context) error { _, bounded = ctx.Deadline(); return nil }}), "/readyz")
 	assert.False(t, bounded)
+}
+
+// The timeout of a check is configurable; the text of its error is the response.
+func TestReadyTimeout(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		timeout, took, limit time.Duration
+		code                 int
+	}{
+		"default":       {0, time.Second, 2 * time.Second, http.StatusOK},
+		"default, over": {0, 3 * time.Second, 2 * time.Second, http.StatusServiceUnavailable},
+		"longer":        {5 * time.Second, 3 * time.Second, 5 * time.Second, http.StatusOK},
+		"shorter":       {time.Second, 3 * time.Second, time.Second, http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				w := get(private.Handler(private.Config{ReadyTimeout: tt.timeout, Ready: func(ctx context.Context) error {
+					select {
+					case <-time.After(tt.took):
+						return nil
+					case <-ctx.Done():
+						return errors.New("store unreachable")
+					}
+				}}), "/readyz")
+				assert.Equal(t, tt.code, w.Code)
+				assert.Equal(t, min(tt.took, tt.limit), time.Since(start))
+				if tt.code != http.StatusOK {
+					assert.Equal(t, "store unreachable\n", w.Body.String())
+				}
+			})
+		})
+	}
+}
+
+// Only profiles accept other methods than GET and HEAD.
+func TestMethods(t *testing.T) {
+	t.Parallel()
+	h := private.Handler(private.Config{Metrics: say("metrics"), Requests: say("requests")})
+	for path, want := range map[string]int{"/metrics": 405, "/debug/requests": 405, "/livez": 405, "/readyz": 405, "/debug/pprof/symbol": 200} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, path, http.NoBody))
+		assert.Equal(t, want, w.Code, path)
+	}
 }
 
 func ExampleHandler() {

@@ -21,7 +21,7 @@ func BenchmarkTake(b *testing.B) {
 				charges := make([]ratelimit.Charge, len(limits))
 				for i := 0; pb.Next(); i++ {
 					for j, limit := range limits {
-						charges[j] = held(ratelimit.Bucket{Limit: limit, Key: strconv.Itoa(i % 1000), Rate: 1e6, Burst: 1e9}, 1)
+						charges[j] = reserve(ratelimit.Bucket{Limit: limit, Key: strconv.Itoa(i % 1000), Rate: 1e6, Burst: 1e9}, 1)
 					}
 					if err := s.Take(context.Background(), charges); err != nil {
 						b.Error(err)

@@ -22,13 +22,13 @@ func TestStoreOnACluster(t *testing.T) {
 			requireMortal(t, node)
 		}
 	})
-	t.Run("never passes a limit", func(t *testing.T) { neverPasses(t, nodes) })
-	t.Run("is told its scripts again", func(t *testing.T) { scriptsFlushed(t, nodes) })
-	t.Run("does without a node", func(t *testing.T) { nodeFrozen(t, nodes) })
+	t.Run("never exceeds a limit", func(t *testing.T) { neverPasses(t, nodes) })
+	t.Run("loads its scripts again", func(t *testing.T) { scriptsFlushed(t, nodes) })
+	t.Run("one node is frozen", func(t *testing.T) { nodeFrozen(t, nodes) })
 }
 
-// neverPasses: buckets of different keys are on different nodes of a cluster. What one node
-// refuses, others take back; and meanwhile nobody passes a limit.
+// neverPasses checks buckets of different keys, which are on different nodes of a cluster.
+// After the refusal of one node the others put back, and no limit is exceeded meanwhile.
 func neverPasses(t *testing.T, nodes []*redistest.Server) {
 	t.Helper()
 	s := patient(t, addrs(nodes)...)
@@ -39,7 +39,7 @@ func neverPasses(t *testing.T, nodes []*redistest.Server) {
 	for i := range 32 {
 		wg.Go(func() {
 			for range 20 {
-				c := []ratelimit.Charge{held(shared, 1), {Bucket: small[i%2], Cost: 1}}
+				c := []ratelimit.Charge{reserve(shared, 1), {Bucket: small[i%2], Cost: 1}}
 				if err := s.Take(context.Background(), c); err != nil {
 					t.Error(err)
 					return
@@ -67,7 +67,7 @@ func scriptsFlushed(t *testing.T, nodes []*redistest.Server) {
 	s := patient(t, addrs(nodes)...)
 	var charges []ratelimit.Charge
 	for i := range nodes {
-		charges = append(charges, held(ratelimit.Bucket{Limit: "flushed", Key: slot(t, nodes, i), Burst: 100}, 10))
+		charges = append(charges, reserve(ratelimit.Bucket{Limit: "flushed", Key: slot(t, nodes, i), Burst: 100}, 10))
 	}
 	take(t, s, charges...)
 	nodes[0].MustDo("SCRIPT", "FLUSH")
@@ -83,14 +83,14 @@ func nodeFrozen(t *testing.T, nodes []*redistest.Server) {
 	s, calm := hasty(t, addrs(nodes)...), patient(t, addrs(nodes)...)
 	alive := ratelimit.Bucket{Limit: "alive", Key: slot(t, nodes, 0), Burst: 100}
 	dead := ratelimit.Bucket{Limit: "dead", Key: slot(t, nodes, 1), Burst: 1_000_000}
-	awaitAnswer(t, s, dead)
-	awaitAnswer(t, calm, dead)
+	awaitUp(t, s, dead)
+	awaitUp(t, calm, dead)
 	nodes[1].Freeze()
 	requireDown(t, s, dead)
-	err := s.Take(context.Background(), []ratelimit.Charge{held(alive, 10), held(dead, 10)})
+	err := s.Take(context.Background(), []ratelimit.Charge{reserve(alive, 10), reserve(dead, 10)})
 	require.ErrorIs(t, err, ratelimit.ErrUnavailable)
 	requireLevel(t, calm, alive, 100) // it was put back
 	nodes[1].Thaw()
-	awaitAnswer(t, s, dead)
-	redistest.Await(t, "all nodes answer", func() error { return s.Take(context.Background(), nil) })
+	awaitUp(t, s, dead)
+	redistest.Await(t, "all nodes are up", func() error { return s.Take(context.Background(), nil) })
 }

@@ -56,6 +56,6 @@ func TestOptions(t *testing.T) {
 	o := redisstore.Options("a:1", "b:2")
 	require.Equal(t, []string{"a:1", "b:2"}, o.Addrs)
 	require.True(t, o.ContextTimeoutEnabled)
-	require.Equal(t, -1, o.MaxRetries, "a script that was sent twice takes twice")
+	require.Equal(t, -1, o.MaxRetries, "a script that is sent twice takes twice")
 	require.Equal(t, 50*time.Millisecond, o.ReadTimeout)
 }

@@ -1,26 +1,26 @@
-// Package redisstore keeps the buckets of package ratelimit in Redis, where
-// replicas of a gateway share them.
+// Package redisstore keeps the buckets of package ratelimit in Redis, where the replicas of a
+// gateway share them.
 //
 //	client := redis.NewUniversalClient(redisstore.Options("10.0.0.5:6379"))
 //	store, err := redisstore.New(redisstore.Config{Client: client})
 //	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: store, Replicas: 3})
 //	limits, err := ratelimit.New(ratelimit.Config{Key: auth.Subject, Rate: 50, Store: shared})
 //
-// A server of version 5 or later, Sentinels, and a cluster will do; tested with 7.0.
-// Every call is one script and one round trip, and goes by the server's clock. On a
-// cluster the buckets of one key are together; among different keys, what one node
-// refuses is put back on the others, in a second round trip, and no limit is passed
-// meanwhile. Every key has a time to live: a bucket vanishes when it is full again.
-// Budgets survive a restart as far as the server's data do: switch its append-only
-// file on, and let it evict nothing (maxmemory-policy noeviction).
+// It works with a single server, Sentinel and Redis Cluster, version 5 or later; tested with
+// 7.0. Every call is one script in one round trip, by the server's clock. On a cluster the
+// buckets of one key are on the same node; among different keys, a refusal by one node is put
+// back on the others in a second round trip, and no limit is exceeded meanwhile. Every key
+// expires: a bucket is removed when it is full again. Budgets survive a restart as far as the
+// server's data do: enable its append-only file, and disable eviction (maxmemory-policy
+// noeviction).
 //
-// What a replica holds for requests under way is on an account of its own; when it is
-// not heard of for Config.Expiry, because it died, it returns to the buckets.
+// The reservations of a replica are kept under its own name. They return to the buckets when
+// the replica has not renewed them for Config.Expiry, because it died.
 //
-// What happens on failure: every call fails within Config.Timeout, on a cluster within
-// twice that, with [ratelimit.ErrUnavailable]; what then holds is for ratelimit.Shared
-// to say. A call that failed may have taken (closed). A server that lost its data has
-// full buckets (open, for one burst).
+// What happens on failure: every call fails within Config.Timeout, on a cluster within twice
+// that, with [ratelimit.ErrUnavailable]; ratelimit.Shared decides what then applies. A call
+// that failed may have taken tokens (closed). A server that lost its data has full buckets
+// (open, for one burst).
 //
 // [ratelimit.ErrUnavailable]: https://pkg.go.dev/github.com/ginfer/ginfer/ratelimit#ErrUnavailable
 package redisstore

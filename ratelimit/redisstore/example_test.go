@@ -14,8 +14,8 @@ func ExampleNew() {
 	store, err := redisstore.New(redisstore.Config{Client: client})
 	fmt.Println(err)
 
-	// Nothing connects before the first request. Should Redis be down then, each of
-	// three replicas lets a third of the rate in.
+	// The client connects at the first request. If Redis is down then, each of three
+	// replicas lets a third of the rate in.
 	shared, err := ratelimit.NewShared(ratelimit.SharedConfig{Store: store, Replicas: 3})
 	fmt.Println(err)
 	_, err = ratelimit.New(ratelimit.Config{Key: ratelimit.ByIP, Rate: 90, Store: shared})

@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hasty is a store as it is used, which gives up after 50 ms.
+// hasty returns a store with the default timeout of 50 ms.
 func hasty(t *testing.T, addrs ...string) *redisstore.Store {
 	t.Helper()
 	return newStore(t, redisstore.Config{Client: open(t, redisstore.Options(addrs...))})
 }
 
-func TestAServerThatWasKilledComesBack(t *testing.T) {
+func TestKilledServerComesBack(t *testing.T) {
 	for name, tt := range map[string]struct {
 		options []string
 		left    float64
@@ -30,35 +30,35 @@ func TestAServerThatWasKilledComesBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := redistest.Start(t, tt.options...)
 			s, b, other := hasty(t, server.Addr), fixed("k", 100), fixed("other", 1_000_000)
-			awaitAnswer(t, s, other)
-			take(t, patient(t, server.Addr), held(b, 40))
+			awaitUp(t, s, other)
+			take(t, patient(t, server.Addr), reserve(b, 40))
 			server.Kill()
 			requireDown(t, s, other)
 			server.Restart()
-			awaitAnswer(t, s, other)
+			awaitUp(t, s, other)
 			requireLevel(t, patient(t, server.Addr), b, tt.left)
 		})
 	}
 }
 
-func TestAServerThatNeverWas(t *testing.T) {
+func TestMissingServer(t *testing.T) {
 	requireDown(t, hasty(t, "127.0.0.1:1"), fixed("k", 1))
 }
 
-func TestAFrozenServerCostsLittleTime(t *testing.T) {
+func TestFrozenServer(t *testing.T) {
 	server := redistest.Start(t)
 	s, b := hasty(t, server.Addr), fixed("k", 1_000_000)
-	awaitAnswer(t, s, b)
+	awaitUp(t, s, b)
 	server.Freeze()
 	requireDown(t, s, b)
 	server.Thaw()
-	awaitAnswer(t, s, b)
+	awaitUp(t, s, b)
 }
 
-func TestACallerThatLeavesIsNotKept(t *testing.T) {
+func TestCanceledCall(t *testing.T) {
 	server := redistest.Start(t)
 	s, b := patient(t, server.Addr), fixed("k", 10)
-	awaitAnswer(t, s, b)
+	awaitUp(t, s, b)
 	server.Freeze()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -70,7 +70,7 @@ func TestACallerThatLeavesIsNotKept(t *testing.T) {
 
 // spend takes one and settles it.
 func spend(s *redisstore.Store, b ratelimit.Bucket) (granted int64, err error) {
-	c := []ratelimit.Charge{held(b, 1)}
+	c := []ratelimit.Charge{reserve(b, 1)}
 	if err := s.Take(context.Background(), c); err != nil {
 		return 0, err
 	}
@@ -78,8 +78,8 @@ func spend(s *redisstore.Store, b ratelimit.Bucket) (granted int64, err error) {
 	return n, s.Settle(context.Background(), []ratelimit.Settlement{{Bucket: b, Reserved: n, Spent: n}})
 }
 
-// A server that forgets its scripts, by restart or by command, is told them again.
-func TestScriptsAndDataAreFlushedUnderTraffic(t *testing.T) {
+// A server that lost its scripts, by restart or by command, loads them again.
+func TestFlushUnderTraffic(t *testing.T) {
 	server := redistest.Start(t)
 	s, b := patient(t, server.Addr), fixed("k", 100)
 	const flushes = 20
@@ -113,14 +113,14 @@ func TestScriptsAndDataAreFlushedUnderTraffic(t *testing.T) {
 	require.Positive(t, got.Load())
 }
 
-func TestASentinelNamesAnotherMaster(t *testing.T) {
+func TestSentinelFailover(t *testing.T) {
 	master := redistest.Start(t)
 	replica := redistest.StartReplica(t, master)
 	sentinel := redistest.StartSentinel(t, "main", master, 1)
 	o := redisstore.Options(sentinel.Addr)
 	o.MasterName = "main"
 	s, b := newStore(t, redisstore.Config{Client: open(t, o)}), fixed("k", 1_000_000)
-	awaitAnswer(t, s, b)
+	awaitUp(t, s, b)
 	settle(t, patient(t, master.Addr), ratelimit.Settlement{Bucket: b, Spent: 1000})
 	redistest.Await(t, "the replica has it", func() error {
 		if replica.MustDo("HGETALL", s.Name(b)) != master.MustDo("HGETALL", s.Name(b)) {
@@ -130,6 +130,6 @@ func TestASentinelNamesAnotherMaster(t *testing.T) {
 	})
 	master.Kill()
 	requireDown(t, s, b)
-	awaitAnswer(t, s, b)
-	require.InDelta(t, 1_000_000-1000, level(t, patient(t, replica.Addr), b), 200, "the other one has the data")
+	awaitUp(t, s, b)
+	require.InDelta(t, 1_000_000-1000, level(t, patient(t, replica.Addr), b), 200, "the replica has the data")
 }

@@ -10,22 +10,21 @@ import (
 	"github.com/ginfer/ginfer/ratelimit"
 )
 
-// maxPart is the longest part of a key that stands for itself, in bytes.
+// maxPart bounds a part of a key that is not hashed, in bytes.
 const maxPart = 200
 
-// key is a bucket's place in Redis. Buckets with the same tag are on the same node
-// of a cluster: that is, the buckets that several limits have for one caller.
+// key is the key of a bucket in Redis. Buckets with the same tag, as those of several limits
+// for one caller, are on the same node of a cluster.
 type key struct{ tag, name string }
 
-// key names a bucket PREFIX:{KEY}:LIMIT:ENDS. Different buckets have different
-// names: no part before the last has what ends it.
+// key returns the key PREFIX:{KEY}:LIMIT:ENDS of a bucket. It is unambiguous: no part before
+// the last contains its own delimiter.
 func (s *Store) key(b *ratelimit.Bucket) key {
 	tag := part(b.Key)
 	return key{tag: tag, name: s.cfg.Prefix + ":{" + tag + "}:" + part(b.Limit) + ":" + strconv.FormatInt(millis(b.Ends), 10)}
 }
 
-// part is s, or its hash where s is long or would be mistaken. An empty one would
-// be no tag.
+// part returns s, or its hash if s is long, ambiguous, or empty, which would be no hash tag.
 func part(s string) string {
 	if s != "" && len(s) <= maxPart && s[0] != '#' && !strings.ContainsAny(s, "{}") {
 		return s
@@ -34,7 +33,7 @@ func part(s string) string {
 	return "#" + hex.EncodeToString(sum[:])
 }
 
-// millis is a time in milliseconds since 1970; 0 is none.
+// millis returns a time in milliseconds since 1970; 0 for the zero time.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
 		return 0

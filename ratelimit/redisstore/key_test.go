@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// idle is a store that is not used for more than its keys.
+// idle returns a store that never connects.
 func idle(tb testing.TB) *redisstore.Store {
 	tb.Helper()
 	return newStore(tb, redisstore.Config{Client: open(tb, redisstore.Options("127.0.0.1:1")), Prefix: "p"})
@@ -53,7 +53,7 @@ func FuzzKeys(f *testing.F) {
 	})
 }
 
-// hashTag is the part of a key by which Redis Cluster places it.
+// hashTag returns the part of a key that determines its node in Redis Cluster.
 func hashTag(key string) string {
 	_, rest, _ := strings.Cut(key, "{")
 	tag, _, _ := strings.Cut(rest, "}")

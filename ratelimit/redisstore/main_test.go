@@ -16,13 +16,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable() // go-redis tells of every server that is down
-	// go-redis looks for a server that is down until a second after Close.
+	logging.Disable() // go-redis logs every server that is down
+	// go-redis dials a server that is down until a second after Close.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
-// newClient is a client for tests of a server that answers, be the machine busy or
-// not.
+// newClient returns a client with timeouts for a busy machine.
 func newClient(tb testing.TB, addrs ...string) redis.UniversalClient {
 	tb.Helper()
 	o := redisstore.Options(addrs...)
@@ -46,7 +45,7 @@ func newStore(tb testing.TB, cfg redisstore.Config) *redisstore.Store {
 	return s
 }
 
-// patient is a store on a server that answers.
+// patient returns a store with timeouts for a busy machine.
 func patient(tb testing.TB, addrs ...string) *redisstore.Store {
 	tb.Helper()
 	return newStore(tb, redisstore.Config{Client: newClient(tb, addrs...), Timeout: patience})
@@ -59,12 +58,12 @@ func addrs(servers []*redistest.Server) (out []string) {
 	return out
 }
 
-// fixed is a bucket that does not fill while a test runs.
+// fixed returns a bucket that does not fill during a test.
 func fixed(key string, burst int64) ratelimit.Bucket {
 	return ratelimit.Bucket{Limit: "fixed", Key: key, Rate: 1e-6, Burst: burst}
 }
 
-func held(b ratelimit.Bucket, cost int64) ratelimit.Charge {
+func reserve(b ratelimit.Bucket, cost int64) ratelimit.Charge {
 	return ratelimit.Charge{Bucket: b, Cost: cost, Reserve: true}
 }
 
@@ -79,7 +78,7 @@ func settle(tb testing.TB, s *redisstore.Store, settlements ...ratelimit.Settlem
 	require.NoError(tb, s.Settle(context.Background(), settlements))
 }
 
-// level is what a bucket holds: a charge that never can be paid says so.
+// level returns the level of a bucket, by a charge that is never granted.
 func level(tb testing.TB, s *redisstore.Store, b ratelimit.Bucket) float64 {
 	tb.Helper()
 	empty := ratelimit.Bucket{Limit: "empty", Key: b.Key, Burst: 1}
@@ -92,18 +91,18 @@ func requireLevel(tb testing.TB, s *redisstore.Store, b ratelimit.Bucket, want f
 	require.InDelta(tb, want, level(tb, s, b), 1e-2)
 }
 
-// try takes one and reports whether the store answered.
+// try takes one token, and returns the error of the store.
 func try(s *redisstore.Store, b ratelimit.Bucket) error {
 	return s.Take(context.Background(), []ratelimit.Charge{{Bucket: b, Cost: 1}})
 }
 
-// awaitAnswer waits until a store answers again.
-func awaitAnswer(tb testing.TB, s *redisstore.Store, b ratelimit.Bucket) {
+// awaitUp waits until a store is up.
+func awaitUp(tb testing.TB, s *redisstore.Store, b ratelimit.Bucket) {
 	tb.Helper()
-	redistest.Await(tb, "the store answers", func() error { return try(s, b) })
+	redistest.Await(tb, "the store is up", func() error { return try(s, b) })
 }
 
-// requireDown asks for a quick refusal to answer, again and again.
+// requireDown requires repeated quick errors.
 func requireDown(tb testing.TB, s *redisstore.Store, b ratelimit.Bucket) {
 	tb.Helper()
 	late := 0
@@ -123,7 +122,7 @@ func requireDown(tb testing.TB, s *redisstore.Store, b ratelimit.Bucket) {
 	require.ErrorIs(tb, s.Take(context.Background(), nil), ratelimit.ErrUnavailable)
 }
 
-// slot is the first key of a name that is on the wanted node of a cluster.
+// slot returns the first key on the wanted node of a cluster.
 func slot(tb testing.TB, nodes []*redistest.Server, node int) string {
 	tb.Helper()
 	for _, tag := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i"} {

@@ -10,27 +10,27 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// call is a script's work on one bucket.
+// call is the part of a script call for one bucket.
 type call struct {
 	bucket key
 	args   []any
 	reply  []float64 // nil: it failed
 }
 
-// run runs a script on some buckets in one round trip, and fills in the replies,
-// so many numbers each.
+// run runs a script on some buckets in one round trip, and fills in the replies, with a
+// number of values each.
 func (s *Store) run(ctx context.Context, script *redis.Script, calls []call, numbers int) error {
 	groups := s.group(calls)
 	commands := s.send(ctx, script, groups)
 	var faults []error
 	for i, g := range groups {
 		cmd := commands[i]
-		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") { // the server is new, or forgot its scripts
+		if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") { // the server does not have the script
 			keys, args := s.words(g)
 			cmd = script.Eval(ctx, s.cfg.Client, keys, args...)
 		}
 		err := cmd.Err()
-		// When another node fails go-redis notes that here too, beside the reply.
+		// When another node fails, go-redis sets that error here too, beside the reply.
 		if reply, ok := cmd.Val().([]any); ok {
 			err = share(g, reply, numbers)
 		}
@@ -39,8 +39,8 @@ func (s *Store) run(ctx context.Context, script *redis.Script, calls []call, num
 	return errors.Join(faults...)
 }
 
-// group puts those together that one command can work on: all, but on a cluster
-// only those whose keys are on the same node for sure.
+// group groups the calls by command: all in one, but on a cluster only those with the same
+// hash tag.
 func (s *Store) group(calls []call) (groups [][]*call) {
 	for i := range calls {
 		c := &calls[i]
@@ -56,7 +56,7 @@ func (s *Store) group(calls []call) (groups [][]*call) {
 	return groups
 }
 
-// send sends a command for each group, all at once.
+// send sends one command per group, in one pipeline.
 func (s *Store) send(ctx context.Context, script *redis.Script, groups [][]*call) []*redis.Cmd {
 	if len(groups) == 1 {
 		keys, args := s.words(groups[0])
@@ -73,7 +73,7 @@ func (s *Store) send(ctx context.Context, script *redis.Script, groups [][]*call
 	return commands
 }
 
-// words are the keys and arguments of a command.
+// words returns the keys and arguments of a command.
 func (s *Store) words(group []*call) (keys []string, args []any) {
 	keys = make([]string, len(group))
 	args = append(make([]any, 0, 2+len(group)*6), s.cfg.Holder, s.cfg.Expiry.Milliseconds())
@@ -84,7 +84,7 @@ func (s *Store) words(group []*call) (keys []string, args []any) {
 	return keys, args
 }
 
-// share gives each call its part of a reply.
+// share distributes a reply to the calls.
 func share(group []*call, reply []any, numbers int) error {
 	if len(reply) != len(group)*numbers {
 		return fmt.Errorf("unexpected reply %.100v", reply)

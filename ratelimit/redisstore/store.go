@@ -23,43 +23,41 @@ var (
 	settleLua string
 )
 
-// Config describes a Store. Client is required.
+// Config configures a Store. Client is required.
 type Config struct {
-	// Client talks to a server, to Sentinels, or to a cluster. It must heed deadlines:
-	// [Options] has the settings.
+	// Client is connected to a server, Sentinel, or a cluster. It must respect context
+	// deadlines, as with [Options].
 	Client redis.UniversalClient
-	// Prefix begins every key. Gateways with the same one share their limits. It has no
-	// braces. Default "ginfer".
+	// Prefix begins every key, and must not contain braces. Gateways with the same Prefix
+	// share their limits. Default: "ginfer".
 	Prefix string
-	// Timeout bounds each call, and putting back what a part of a cluster gave. Default
-	// 50 ms.
+	// Timeout bounds each call, and separately the put-back after a refusal on a cluster.
+	// Default: 50 ms.
 	Timeout time.Duration
-	// Expiry is how long what a replica holds of a bucket stays its own when it does not
-	// touch that bucket; then it returns. The same for all replicas, and well above the
-	// 20 s in which a ratelimit.Tokens touches what it holds. Default 1 min.
+	// Expiry is the lifetime of a replica's reservations in a bucket after its last call
+	// for that bucket; then they return to it. It must be the same for all replicas, and
+	// well above the 20 s in which a ratelimit.Tokens renews reservations. Default: 1 min.
 	Expiry time.Duration
-	// Holder is this replica's name, unlike those of the others. Default: a new one at
-	// every start.
+	// Holder is the unique name of this replica. Default: a random one at every start.
 	Holder string
 }
 
-// Store keeps buckets in Redis. It is safe for concurrent use.
+// Store is a ratelimit.Store in Redis. It is safe for concurrent use.
 type Store struct {
 	cfg          Config
 	cluster      bool
 	take, settle *redis.Script
 }
 
-// Options returns settings for redis.NewUniversalClient by which a server that is
-// frozen costs a request 50 ms, and not the 5 s of the defaults. Addresses are of a
-// server, of Sentinels (set MasterName), or of several nodes of a cluster (of one
-// with IsClusterMode).
+// Options returns settings for redis.NewUniversalClient with which a frozen server costs a
+// request 50 ms instead of the default 5 s. The addresses are those of a server, of Sentinels
+// (set MasterName), or of several nodes of a cluster (one node with IsClusterMode).
 func Options(addrs ...string) *redis.UniversalOptions {
-	const buffer = 4 << 10 // bytes a connection; what we send is short
+	const buffer = 4 << 10 // bytes per connection; commands are short
 	return redisclient.Options(buffer, addrs...)
 }
 
-// New checks cfg and returns a Store. It does not connect.
+// New checks cfg and returns a Store. It does not connect. The error joins every fault.
 func New(cfg Config) (*Store, error) {
 	cluster, err := redisclient.Check(cfg.Client, cfg.Prefix, cfg.Timeout)
 	if cfg.Expiry < 0 {
@@ -82,9 +80,9 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// Take implements ratelimit.Store. On a cluster it is atomic only for buckets with
-// the same Key: among others "nothing at all" is by putting back in a second round
-// trip. Until then others find less than there is, never more.
+// Take implements ratelimit.Store. On a cluster it is atomic only for buckets with the same
+// Key: among others a refusal is put back in a second round trip. Until then other calls see a
+// lower level, never a higher one.
 func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -111,7 +109,7 @@ func (s *Store) Take(ctx context.Context, charges []ratelimit.Charge) error {
 	return unavailable(err)
 }
 
-// ping asks every node that has buckets.
+// ping pings every node that has buckets.
 func (s *Store) ping(ctx context.Context) error {
 	if c, ok := s.cfg.Client.(interface {
 		ForEachMaster(ctx context.Context, do func(context.Context, *redis.Client) error) error
@@ -121,7 +119,7 @@ func (s *Store) ping(ctx context.Context) error {
 	return s.cfg.Client.Ping(ctx).Err()
 }
 
-// fill notes what the script found.
+// fill fills in a charge from the reply of the script.
 func fill(c *ratelimit.Charge, reply []float64) {
 	c.Granted, c.Left, c.Wait = int64(reply[0]), reply[1], ratelimit.Never
 	if micros := reply[2]; micros >= 0 {
@@ -129,7 +127,7 @@ func fill(c *ratelimit.Charge, reply []float64) {
 	}
 }
 
-// putBack undoes what a Take that was refused, or failed, has taken elsewhere.
+// putBack undoes what a refused or failed Take has taken on other nodes.
 func (s *Store) putBack(ctx context.Context, charges []ratelimit.Charge) {
 	var back []ratelimit.Settlement
 	for i := range charges {
@@ -145,7 +143,7 @@ func (s *Store) putBack(ctx context.Context, charges []ratelimit.Charge) {
 		c.Left += float64(c.Granted)
 		c.Granted = 0
 	}
-	_ = s.Settle(context.WithoutCancel(ctx), back) // lost at worst: it was not spent (closed)
+	_ = s.Settle(context.WithoutCancel(ctx), back) // at worst the tokens are lost (closed)
 }
 
 // Settle implements ratelimit.Store.

@@ -23,7 +23,7 @@ func TestStoreOnOneServer(t *testing.T) {
 	requireMortal(t, server)
 }
 
-// requireMortal asks that no key of a server stays for ever.
+// requireMortal requires an expiry of every key.
 func requireMortal(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	client := redis.NewClient(redisstore.Options(server.Addr).Simple())
@@ -50,7 +50,7 @@ func TestTimeToLive(t *testing.T) {
 	}{
 		"until it is full":          {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1, Burst: 600}, Cost: 300}, 301 * time.Second},
 		"until its debt is paid":    {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1, Burst: 600}, Cost: 1200}, 1201 * time.Second},
-		"until its holds end":       {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1, Burst: 600}, Cost: 1, Reserve: true}, 2*time.Hour + time.Second},
+		"until reservations end":    {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1, Burst: 600}, Cost: 1, Reserve: true}, 2*time.Hour + time.Second},
 		"an hour after its period":  {ratelimit.Charge{Bucket: ratelimit.Bucket{Burst: 600, Ends: ends}, Cost: 1}, 25*time.Hour + time.Second},
 		"400 days, if never full":   {ratelimit.Charge{Bucket: ratelimit.Bucket{Burst: 600}, Cost: 1}, 400 * 24 * time.Hour},
 		"400 days, if full in 1000": {ratelimit.Charge{Bucket: ratelimit.Bucket{Rate: 1e-9, Burst: 600}, Cost: 1}, 400 * 24 * time.Hour},
@@ -72,7 +72,7 @@ func TestTimeToLive(t *testing.T) {
 	})
 }
 
-// A refusal changes nothing, and should cost a server's log and replicas nothing.
+// A refusal writes nothing, so that it costs the server's log and replicas nothing.
 func TestRefusalsWriteNothing(t *testing.T) {
 	server := redistest.Start(t)
 	s := patient(t, server.Addr)
@@ -84,8 +84,8 @@ func TestRefusalsWriteNothing(t *testing.T) {
 	require.Equal(t, "0", server.MustDo("EXISTS", s.Name(b)))
 }
 
-// A server's clock may be set back, also by a failover to another server.
-func TestAClockThatRunsBackwardsMintsNothing(t *testing.T) {
+// A clock that runs backwards, also by a failover, mints no tokens.
+func TestClockRunsBackwards(t *testing.T) {
 	server := redistest.Start(t)
 	s := patient(t, server.Addr)
 	b := ratelimit.Bucket{Limit: "clock", Key: "k", Rate: 100, Burst: 10}
@@ -103,7 +103,7 @@ func TestAClockThatRunsBackwardsMintsNothing(t *testing.T) {
 	require.Equal(t, 3, granted)
 	ms, err := strconv.Atoi(server.MustDo("PTTL", s.Name(b)))
 	require.NoError(t, err)
-	require.InDelta(t, time.Hour.Milliseconds(), ms, 60_000, "it is not forgotten before it is full")
+	require.InDelta(t, time.Hour.Milliseconds(), ms, 60_000, "it does not expire before it is full")
 }
 
 func TestReplicasShareABucketExactly(t *testing.T) {
@@ -115,7 +115,7 @@ func TestReplicasShareABucketExactly(t *testing.T) {
 	for i := range 64 {
 		wg.Go(func() {
 			for range 40 {
-				c := []ratelimit.Charge{held(b, 1)}
+				c := []ratelimit.Charge{reserve(b, 1)}
 				if err := replicas[i%2].Take(context.Background(), c); err != nil {
 					t.Error(err)
 					return

@@ -1,9 +1,9 @@
--- Takes from all buckets or from none.
+-- Deducts all charges or none.
 --
--- ARGV: the caller's name, how long its holds live (ms), then six for each of KEYS:
--- rate per second, burst, when the bucket ends (ms since 1970; 0: never), cost, upto,
--- and whether to hold (1 or 0).
--- Returns three for each: granted, level after it, and wait in microseconds (0: none;
+-- ARGV: the caller's name, the lifetime of its reservations (ms), then six for each of KEYS:
+-- rate per second, burst, end of the bucket (ms since 1970; 0: never), cost, upto, and
+-- whether to reserve (1 or 0).
+-- Returns three for each: granted, level afterwards, and wait in microseconds (0: none;
 -- -1: for ever).
 local life = tonumber(ARGV[2])
 local buckets, charges, refused = {}, {}, false
@@ -13,7 +13,7 @@ for i, key in ipairs(KEYS) do
   local b = buckets[key] or load_bucket(key, tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]))
   buckets[key] = b -- several charges of one bucket add up
   local cost, upto = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-  local c = {bucket = b, granted = 0, wait = 0, hold = ARGV[at + 6] == '1'}
+  local c = {bucket = b, granted = 0, wait = 0, reserve = ARGV[at + 6] == '1'}
   -- A cost above the burst needs a full bucket, and leaves it in debt.
   local need = math.min(cost, b.burst) - dust
   if b.level < need then
@@ -36,8 +36,8 @@ for _, c in ipairs(charges) do
     c.bucket.level = c.bucket.level + c.granted
     c.level = c.level + c.granted
     c.granted = 0
-  elseif c.hold then
-    hold(c.bucket, ARGV[1], c.granted, life)
+  elseif c.reserve then
+    reserve(c.bucket, ARGV[1], c.granted, life)
   end
   out[#out + 1] = format(c.granted)
   out[#out + 1] = format(c.level)

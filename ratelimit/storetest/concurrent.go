@@ -13,8 +13,8 @@ const (
 	rounds  = 20
 )
 
-// everybody lets all workers do something at once, some times.
-func (s *suite) everybody(work func(worker int) error) {
+// parallel runs work in all workers concurrently, for some rounds.
+func (s *suite) parallel(work func(worker int) error) {
 	s.t.Helper()
 	var wg sync.WaitGroup
 	errs := make(chan error, workers)
@@ -38,7 +38,7 @@ func (s *suite) everybody(work func(worker int) error) {
 func concurrent(s *suite) {
 	b := s.bucket("a", workers*rounds/2)
 	var got atomic.Int64
-	s.everybody(func(int) error {
+	s.parallel(func(int) error {
 		charges := []ratelimit.Charge{charge(b, 1)}
 		err := s.store.Take(s.t.Context(), charges)
 		got.Add(charges[0].Granted)
@@ -50,7 +50,7 @@ func concurrent(s *suite) {
 func opposite(s *suite) {
 	a, b := s.bucket("a", workers*rounds/2), s.bucket("b", workers*rounds/4)
 	var got atomic.Int64
-	s.everybody(func(w int) error {
+	s.parallel(func(w int) error {
 		charges := []ratelimit.Charge{charge(a, 1), charge(b, 1)}
 		if w%2 == 0 {
 			charges[0], charges[1] = charges[1], charges[0]
@@ -64,10 +64,10 @@ func opposite(s *suite) {
 	s.requireLevel(b, 0)
 }
 
-func concurrentHolds(s *suite) {
+func concurrentReservations(s *suite) {
 	b := s.bucket("a", 100_000)
-	s.everybody(func(int) error {
-		charges := []ratelimit.Charge{held(b, 30)}
+	s.parallel(func(int) error {
+		charges := []ratelimit.Charge{reserve(b, 30)}
 		if err := s.store.Take(s.t.Context(), charges); err != nil {
 			return err
 		}

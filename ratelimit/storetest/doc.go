@@ -1,10 +1,9 @@
-// Package storetest says by test what is asked of a ratelimit.Store.
+// Package storetest is a test suite for implementations of ratelimit.Store.
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) ratelimit.Store { return mystore.New(...) })
 //	}
 //
-// It waits for real time to pass, though never long, since a store may go by the
-// clock of a server. Where it asks that something be not yet so, it asks that only
-// of what takes an hour.
+// The suite uses real time, in short waits, as a store may use the clock of a server. Where
+// it requires that something has not happened yet, that would take an hour.
 package storetest

@@ -37,7 +37,7 @@ func oddKeys(s *suite) {
 	s.distinct(buckets)
 }
 
-// distinct asks that what happens to one bucket happens to no other.
+// distinct requires that a change of one bucket affects no other.
 func (s *suite) distinct(buckets []ratelimit.Bucket) {
 	s.t.Helper()
 	for i, b := range buckets {

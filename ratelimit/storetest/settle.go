@@ -9,28 +9,28 @@ import (
 
 func settle(s *suite) {
 	for _, tt := range []struct {
-		what               string
-		take, held, spent  int64
-		left, afterAnother float64
+		what                  string
+		take, reserved, spent int64
+		left, afterAnother    float64
 	}{
 		{"all was spent", 40, 40, 40, 60, 60},
 		{"nothing was spent", 40, 40, 0, 100, 100},
 		{"a part was spent", 40, 40, 10, 90, 90},
 		{"more was spent", 40, 40, 70, 30, 30},
 		{"much more was spent", 40, 40, 1000, -900, -900},
-		{"a part of the hold ends", 40, 10, 0, 70, 70},
-		{"debt is added, the hold stays", 40, 0, 5, 55, 55},
-		{"debt is added beyond what is there", 40, 0, 100, -40, -40},
+		{"a part of the reservation ends", 40, 10, 0, 70, 70},
+		{"debt is added, the reservation stays", 40, 0, 5, 55, 55},
+		{"debt is added beyond the level", 40, 0, 100, -40, -40},
 		{"nothing is changed", 40, 0, 0, 60, 60},
 	} {
 		b := s.bucket("settle "+tt.what, 100)
-		require.Equal(s.t, tt.take, s.take(held(b, tt.take))[0].Granted, tt.what)
-		s.settle(ratelimit.Settlement{Bucket: b, Reserved: tt.held, Spent: tt.spent})
+		require.Equal(s.t, tt.take, s.take(reserve(b, tt.take))[0].Granted, tt.what)
+		s.settle(ratelimit.Settlement{Bucket: b, Reserved: tt.reserved, Spent: tt.spent})
 		require.InDelta(s.t, tt.left, s.level(b), near, tt.what)
 	}
 
 	b := s.bucket("in parts", 100)
-	s.take(held(b, 60))
+	s.take(reserve(b, 60))
 	s.settle(ratelimit.Settlement{Bucket: b, Reserved: 20, Spent: 5})
 	s.requireLevel(b, 55)
 	s.settle(ratelimit.Settlement{Bucket: b, Reserved: 40, Spent: 50})
@@ -39,7 +39,7 @@ func settle(s *suite) {
 
 func settleSeveral(s *suite) {
 	a, b := s.bucket("a", 100), s.bucket("b", 100)
-	s.take(held(a, 30), held(b, 30))
+	s.take(reserve(a, 30), reserve(b, 30))
 	s.settle(
 		ratelimit.Settlement{Bucket: a, Reserved: 30, Spent: 10},
 		ratelimit.Settlement{Bucket: b, Reserved: 30, Spent: 40},
@@ -69,7 +69,7 @@ func undo(s *suite) {
 	s.requireLevel(b, 100)
 
 	b = s.bucket("b", 100)
-	s.take(held(b, 1)) // so that it is not forgotten when it is full
+	s.take(reserve(b, 1)) // so that it does not expire when it is full
 	s.settle(ratelimit.Settlement{Bucket: b, Spent: -30})
 	b.Burst = 200
 	s.requireLevel(b, 100)
@@ -103,7 +103,7 @@ func resizeBudget(s *suite) {
 
 func settleOldSize(s *suite) {
 	b := s.bucket("a", 100)
-	s.take(held(b, 10))
+	s.take(reserve(b, 10))
 	large := b
 	large.Burst = 1000
 	s.take(charge(large, 1)) // it is that large now
@@ -114,10 +114,10 @@ func settleOldSize(s *suite) {
 }
 
 func big(s *suite) {
-	const most = 1 << 50 // of what a ratelimit.Limit allows
+	const most = 1 << 50 // that a ratelimit.Limit allows
 	b := ratelimit.Bucket{Limit: "a", Key: s.run, Burst: most}
 	require.True(s.t, s.granted(b, 1))
-	got := s.take(held(b, most-3))[0]
+	got := s.take(reserve(b, most-3))[0]
 	require.EqualValues(s.t, most-3, got.Granted)
 	require.Equal(s.t, 2.0, got.Left) //nolint:testifylint // exactly
 	s.settle(ratelimit.Settlement{Bucket: b, Reserved: most - 3, Spent: most - 7})

@@ -38,7 +38,7 @@ func allOrNothing(s *suite) {
 		require.InDelta(s.t, left, got[i].Left, near, "charge %d", i)
 		require.Equal(s.t, i > 0, got[i].Wait > 0, "charge %d waits %v", i, got[i].Wait)
 	}
-	got = s.take(held(c, 1), held(b, 1)) // whichever comes first
+	got = s.take(reserve(c, 1), reserve(b, 1)) // whichever comes first
 	require.Zero(s.t, got[0].Granted)
 	s.requireLevel(a, 9)
 	s.requireLevel(c, 7)
@@ -81,7 +81,7 @@ func aboveBurst(s *suite) {
 func upto(s *suite) {
 	b := ratelimit.Bucket{Limit: "a", Key: s.run, Burst: 100} // it does not fill at all
 	for _, tt := range []struct{ cost, upto, want int64 }{
-		{1, 20, 20}, // 100: as much as was asked
+		{1, 20, 20}, // 100: as much as requested
 		{1, 90, 40}, // 80: half
 		{30, 90, 30},
 		{1, 0, 1},  // 10
@@ -161,16 +161,16 @@ func budget(s *suite) {
 	require.LessOrEqual(s.t, s.take(charge(fills, 1))[0].Wait, time.Hour+time.Minute)
 
 	over := ratelimit.Bucket{Limit: "c", Key: s.run, Burst: 1, Ends: time.Now().Add(-time.Minute)}
-	s.settle(ratelimit.Settlement{Bucket: over, Spent: 1}) // of a request that took long
+	s.settle(ratelimit.Settlement{Bucket: over, Spent: 1}) // of a long request
 }
 
-func cancelled(s *suite) {
+func canceled(s *suite) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	cancel()
 	began := time.Now()
 	b := s.bucket("a", 10)
-	_ = s.store.Take(ctx, []ratelimit.Charge{charge(b, 1)}) // whether it says so or not
+	_ = s.store.Take(ctx, []ratelimit.Charge{charge(b, 1)}) // with or without an error
 	_ = s.store.Settle(ctx, []ratelimit.Settlement{{Bucket: b, Spent: 1}})
 	require.Less(s.t, time.Since(began), time.Second)
-	require.LessOrEqual(s.t, s.level(b), 10.0, "and the store goes on")
+	require.LessOrEqual(s.t, s.level(b), 10.0, "and the store still works")
 }

@@ -1,4 +1,4 @@
-// Package chart_test renders the Helm chart and looks at what came of its files.
+// Package chart_test renders the Helm chart and checks the manifests.
 package chart_test
 
 import (
@@ -17,7 +17,7 @@ import (
 
 const chart = "../../../deploy/helm/ginfer-gateway"
 
-// manifest is what is looked at of an object.
+// manifest has the checked fields of an object.
 type manifest struct {
 	Kind     string
 	Metadata struct {
@@ -28,8 +28,7 @@ type manifest struct {
 	Spec any
 }
 
-// template runs Helm. The test is skipped without it, unless GINFER_REQUIRE_DEPLOY=1 says
-// that it must be there.
+// template runs Helm. Without it the test is skipped, unless GINFER_REQUIRE_DEPLOY=1.
 func template(t *testing.T, args ...string) (text string, err error) {
 	t.Helper()
 	helm, err := exec.LookPath("helm")
@@ -72,7 +71,7 @@ const (
 	rules     = "PrometheusRule gw-gateway"
 )
 
-// Helm leaves alone what are Grafana's braces and dollars.
+// Helm does not expand Grafana's braces and dollars.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
 	all := render(t, "--set", "dashboard.annotations.grafana_folder=AI")
@@ -87,7 +86,7 @@ func TestDashboard(t *testing.T) {
 	assert.NotContains(t, render(t, "--set", "dashboard.enabled=false"), dashboard)
 }
 
-// Helm leaves alone what are Prometheus's braces. The rules are there when asked for.
+// Helm does not expand Prometheus's braces. The rules are optional.
 func TestRules(t *testing.T) {
 	t.Parallel()
 	all := render(t, "--set", "prometheusRule.enabled=true,prometheusRule.labels.release=prom")
@@ -101,7 +100,7 @@ func TestRules(t *testing.T) {
 	assert.NotContains(t, render(t), rules)
 }
 
-// A pod may take as long to end as its gateway does.
+// The termination grace period of a pod covers the drain of its gateway.
 func TestTerminationGrace(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]float64{
@@ -118,7 +117,7 @@ func TestTerminationGrace(t *testing.T) {
 		assert.InDelta(t, want, pod["terminationGracePeriodSeconds"], 0, args)
 	}
 	for args, want := range map[string]string{
-		"config.drain.timeout=soon":         `"soon" is no duration`,
+		"config.drain.timeout=soon":         `"soon" is not a duration`,
 		"terminationGracePeriodSeconds=100": "it takes 135",
 	} {
 		text, err := template(t, "--set", args)

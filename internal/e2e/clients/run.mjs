@@ -1,4 +1,4 @@
-// Calls a gateway with the clients that people use, and prints what each of them got.
+// Calls a gateway with common clients, and prints the outcome of each.
 //
 //   BASE=http://… TOKEN=… node run.mjs
 import OpenAI from "openai";
@@ -11,7 +11,7 @@ import { fetch as undici } from "undici";
 const base = process.env.BASE, token = process.env.TOKEN;
 const messages = [{ role: "user", content: "hi" }];
 
-// failed is what a client makes of an answer that went wrong.
+// failed returns the error that a client raises.
 const failed = async (call) => {
   try {
     return { missed: await call() };
@@ -21,7 +21,7 @@ const failed = async (call) => {
 };
 
 const openai = new OpenAI({ baseURL: base + "/v1", apiKey: token, maxRetries: 0 });
-const said = async (stream) => {
+const collect = async (stream) => {
   let text = "", usage = null;
   for await (const chunk of stream) {
     text += chunk.choices[0]?.delta?.content ?? "";
@@ -31,11 +31,11 @@ const said = async (stream) => {
 };
 
 const anthropic = new Anthropic({ baseURL: base, apiKey: token, maxRetries: 0 });
-const asked = { model: "claude", max_tokens: 50, messages };
+const request = { model: "claude", max_tokens: 50, messages };
 
 const compatible = createOpenAICompatible({ name: "gateway", baseURL: base + "/v1", apiKey: token, includeUsage: true });
 
-// events reads a stream that is cut, to its end after a new connection.
+// events reads a stream that is cut, and continues with a new connection to its end.
 const events = () => new Promise((resolve) => {
   const got = [];
   const source = new EventSource(base + "/v1/events", { fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, Authorization: "Bearer " + token } }) });
@@ -45,25 +45,25 @@ const events = () => new Promise((resolve) => {
 
 const scenes = {
   openai: async () => (await openai.chat.completions.create({ model: "m", messages })).choices[0].message.content,
-  openaiStream: async () => said(await openai.chat.completions.create({ model: "m", messages, stream: true })),
-  openaiUsage: async () => said(await openai.chat.completions.create({ model: "m", messages, stream: true, stream_options: { include_usage: true } })),
+  openaiStream: async () => collect(await openai.chat.completions.create({ model: "m", messages, stream: true })),
+  openaiUsage: async () => collect(await openai.chat.completions.create({ model: "m", messages, stream: true, stream_options: { include_usage: true } })),
   openaiModels: async () => (await openai.models.list()).data.map((m) => m.id),
   openaiUnknown: () => failed(() => openai.chat.completions.create({ model: "nope", messages })),
   openaiToken: () => failed(() => new OpenAI({ baseURL: base + "/v1", apiKey: "wrong", maxRetries: 0 }).chat.completions.create({ model: "m", messages })),
-  openaiCut: () => failed(async () => said(await openai.chat.completions.create({ model: "cut", messages, stream: true }))),
+  openaiCut: () => failed(async () => collect(await openai.chat.completions.create({ model: "cut", messages, stream: true }))),
   openaiAbort: async () => {
     const stream = await openai.chat.completions.create({ model: "slow", messages, stream: true });
     for await (const _ of stream) break; // which aborts the request
     return "left";
   },
-  anthropic: async () => (await anthropic.messages.create(asked)).content[0].text,
+  anthropic: async () => (await anthropic.messages.create(request)).content[0].text,
   anthropicStream: async () => {
-    const message = await anthropic.messages.stream(asked).finalMessage();
+    const message = await anthropic.messages.stream(request).finalMessage();
     return { text: message.content[0].text, tokens: message.usage.output_tokens, stop: message.stop_reason };
   },
   anthropicModels: async () => (await anthropic.models.list()).data.map((m) => m.id),
-  anthropicCut: () => failed(async () => (await anthropic.messages.stream({ ...asked, model: "claude-cut" }).finalMessage()).content[0].text),
-  anthropicUnknown: () => failed(() => anthropic.messages.create({ ...asked, model: "nope" })),
+  anthropicCut: () => failed(async () => (await anthropic.messages.stream({ ...request, model: "claude-cut" }).finalMessage()).content[0].text),
+  anthropicUnknown: () => failed(() => anthropic.messages.create({ ...request, model: "nope" })),
   ai: async () => (await generateText({ model: compatible("m"), prompt: "hi", maxRetries: 0 })).text,
   aiStream: async () => {
     const result = streamText({ model: compatible("m"), prompt: "hi", maxRetries: 0 });

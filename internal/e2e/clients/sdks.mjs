@@ -1,5 +1,5 @@
-// Calls a gateway with the SDKs for JavaScript. It reads scenes as JSON and prints what
-// each SDK made of each.
+// Calls a gateway with the SDKs for JavaScript. It reads scenes as JSON and prints the
+// outcome of each with each SDK.
 //
 //   TOKEN=… node sdks.mjs <scenes.json
 import { readFileSync } from "node:fs";
@@ -15,7 +15,7 @@ const token = process.env.TOKEN;
 const messages = [{ role: "user", content: "hi" }];
 const blank = () => ({ text: "", finish: "", tool: "", usage: 0, failed: "", error: null });
 
-// fault is an error as the SDK raised it. What comes within a stream is raised as it is by some.
+// fault is an error as the SDK raised it. Some raise error events of a stream unchanged.
 const fault = (e) => {
   const body = e?.error?.error ?? e?.error ?? e?.data?.error ?? e?.data?.response?.error ?? (e?.data?.type && e.data) ?? e ?? {};
   const text = [e?.message, e?.responseBody, JSON.stringify(body)].join(" ");

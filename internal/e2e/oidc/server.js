@@ -16,7 +16,7 @@ const key = (type, options, alg) => ({
   kid: `${kid}-${alg}`, alg, use: 'sig',
 });
 
-// What a token is for decides its form.
+// The audience of a token selects its format.
 const servers = {
   'urn:gateway': { accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } },
   'urn:gateway:rsa': { accessTokenFormat: 'jwt', jwt: { sign: { alg: 'RS256' } } },

@@ -1,5 +1,5 @@
-// Command openai112 calls a gateway with one release of openai-go. It reads scenes as JSON
-// and prints what the SDK made of each. Its copies beside it differ in the release alone.
+// Command openai112 calls a gateway with one release of openai-go. It reads scenes as JSON and
+// prints the outcome of each. The copies beside it differ only in the release.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 type scene struct {
 	Name, API, Base, Model string
 	Stream, Usage          bool
-	Extra                  map[string]any // members set besides
+	Extra                  map[string]any // additional members
 }
 
 // result is what the SDK returned.
@@ -42,7 +42,7 @@ type fault struct {
 
 var codePattern = regexp.MustCompile(`"code":\s*"([^"]*)"`)
 
-// fail notes an error: typed where the SDK has a type for it.
+// fail records an error, with status and code where the SDK has a type for it.
 func (r *result) fail(err error) {
 	if err == nil || r.Error != nil {
 		return

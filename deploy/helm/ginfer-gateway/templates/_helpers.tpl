@@ -16,7 +16,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* The seconds of a duration such as 1m30s. */}}
 {{- define "gateway.seconds" -}}
-{{- if not (regexMatch "^([0-9]+(\\.[0-9]+)?(h|ms|m|s))+$" .) }}{{ fail (printf "config.drain: %q is no duration such as 90s or 2m" .) }}{{ end -}}
+{{- if not (regexMatch "^([0-9]+(\\.[0-9]+)?(h|ms|m|s))+$" .) }}{{ fail (printf "config.drain: %q is not a duration such as 90s or 2m" .) }}{{ end -}}
 {{- $units := dict "h" 3600.0 "m" 60.0 "s" 1.0 "ms" 0.001 -}}
 {{- $sum := 0.0 -}}
 {{- range regexFindAll "[0-9.]+(h|ms|m|s)" . -1 -}}
@@ -25,11 +25,11 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- ceil $sum | int -}}
 {{- end }}
 
-{{/* How long a pod may take to end: its delay, its open streams, and ten seconds more. */}}
+{{/* The grace period of a pod: the drain's delay and timeout, and ten seconds more. */}}
 {{- define "gateway.grace" -}}
 {{- $drain := .Values.config.drain | default dict -}}
 {{- $needs := add (include "gateway.seconds" (get $drain "delay" | default "0s") | int) (include "gateway.seconds" (get $drain "timeout" | default "30s") | int) 10 -}}
-{{- $said := .Values.terminationGracePeriodSeconds | int -}}
-{{- if and $said (lt $said (int $needs)) }}{{ fail (printf "terminationGracePeriodSeconds: %d would cut streams that config.drain lets end: it takes %d" $said (int $needs)) }}{{ end -}}
-{{- $said | default $needs -}}
+{{- $set := .Values.terminationGracePeriodSeconds | int -}}
+{{- if and $set (lt $set (int $needs)) }}{{ fail (printf "terminationGracePeriodSeconds: %d would cut streams that config.drain lets finish: it takes %d" $set (int $needs)) }}{{ end -}}
+{{- $set | default $needs -}}
 {{- end }}

@@ -1,8 +1,0 @@
--- Puts a progress in place of the one with the revision before.
--- KEYS[1]: the rollout. ARGV: the revision before, the new one, the progress.
-local revision = redis.call('HGET', KEYS[1], 'revision') or '0'
-if revision ~= ARGV[1] then
-  return 0
-end
-redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'progress', ARGV[3])
-return 1
