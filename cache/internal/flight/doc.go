@@ -1,5 +1,5 @@
-// Package flight has one producer and many readers share a response while it is produced:
-// request coalescing that also works for streams.
+// Package flight coalesces requests: one producer writes a response that many readers read
+// while it is produced. It also works for streams.
 //
 //	f, reader, leads := group.Join(ctx, key, shared)
 //	if leads {
