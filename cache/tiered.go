@@ -9,14 +9,13 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/idle"
+	"github.com/ginfer/ginfer/internal/outage"
 )
 
 const (
 	// l1Share is the divisor of an entry's lifetime for its copy in L1: a replica sees the
 	// changes of others after that at the latest.
 	l1Share = 10
-	// probeEvery is how often a store that is down is probed. No request waits for that.
-	probeEvery = time.Second
 	// probeKey is the key of a probe.
 	probeKey = "is-it-back"
 )
@@ -51,14 +50,12 @@ type TieredConfig struct {
 type Tiered struct {
 	cfg TieredConfig
 
+	monitor outage.Monitor // of L2
+	writes  idle.Gate      // to L2
+
 	mu      sync.Mutex
-	down    bool
-	probing bool
-	probe   time.Time         // when to probe again
 	fills   map[string]*fill  // writes under way
 	claimed map[string]string // owners of keys that L2 granted to this process
-
-	writes idle.Gate // to L2
 }
 
 // fill is a write to L2.
@@ -91,7 +88,11 @@ func NewTiered(cfg TieredConfig) (*Tiered, error) {
 	}
 	cfg.Timeout = cmp.Or(cfg.Timeout, 50*time.Millisecond)
 	cfg.Fills = cmp.Or(cfg.Fills, 64)
-	return &Tiered{cfg: cfg, fills: map[string]*fill{}, claimed: map[string]string{}}, nil
+	t := &Tiered{cfg: cfg, fills: map[string]*fill{}, claimed: map[string]string{}}
+	t.monitor.Probe = t.probe
+	t.monitor.OnDown = func(ctx context.Context, err error) { t.notify(ctx, Event{Kind: StoreDown, Err: err}) }
+	t.monitor.OnUp = func(ctx context.Context) { t.notify(ctx, Event{Kind: StoreUp}) }
+	return t, nil
 }
 
 // Get implements Store. A failure of L2 is a miss.
@@ -100,7 +101,7 @@ func (t *Tiered) Get(ctx context.Context, key string) (*Entry, error) {
 	if e := t.cfg.L1.get(key, now); e != nil {
 		return e, nil
 	}
-	if t.isDown(ctx) {
+	if t.monitor.IsDown(ctx) {
 		return nil, ErrNotFound
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
@@ -110,7 +111,7 @@ func (t *Tiered) Get(ctx context.Context, key string) (*Entry, error) {
 	case errors.Is(err, ErrNotFound):
 		return nil, ErrNotFound
 	case err != nil:
-		t.fell(ctx, err)
+		t.monitor.Fail(ctx, err)
 		return nil, ErrNotFound
 	}
 	_ = t.cfg.L1.Set(ctx, key, l1Copy(e, time.Now())) // a Memory does not fail
@@ -124,7 +125,7 @@ func l1Copy(e *Entry, now time.Time) *Entry {
 
 // Set implements Store. It does not wait for L2.
 func (t *Tiered) Set(ctx context.Context, key string, e *Entry) error {
-	if t.isDown(ctx) {
+	if t.monitor.IsDown(ctx) {
 		return t.cfg.L1.Set(ctx, key, e) // for all of its lifetime
 	}
 	t.mu.Lock()
@@ -169,11 +170,11 @@ func (t *Tiered) write(ctx context.Context, key string, e *Entry) {
 	defer cancel()
 	defer func() {
 		if v := recover(); v != nil { // not a request's goroutine: it would end the process
-			t.fell(ctx, fmt.Errorf("%w: panic: %v", ErrUnavailable, v))
+			t.monitor.Fail(ctx, fmt.Errorf("%w: panic: %v", ErrUnavailable, v))
 		}
 	}()
 	if err := t.cfg.L2.Set(limited, key, e); err != nil {
-		t.fell(ctx, err)
+		t.monitor.Fail(ctx, err)
 		_ = t.cfg.L1.Set(ctx, key, e) // for all of its lifetime
 	}
 }
@@ -191,14 +192,14 @@ func (t *Tiered) Delete(ctx context.Context, key string) error {
 		<-f.done // it would undo this; its time is bounded
 		_ = t.cfg.L1.Delete(ctx, key)
 	}
-	if t.isDown(ctx) {
+	if t.monitor.IsDown(ctx) {
 		return errL2Down
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	err := t.cfg.L2.Delete(limited, key)
 	if err != nil {
-		t.fell(ctx, err)
+		t.monitor.Fail(ctx, err)
 	}
 	return err
 }
@@ -206,49 +207,14 @@ func (t *Tiered) Delete(ctx context.Context, key string) error {
 // Drain waits until no write to L2 is under way, or ctx ends.
 func (t *Tiered) Drain(ctx context.Context) error { return t.writes.Wait(ctx) }
 
-// isDown reports whether L2 is down, and starts a probe if one is due.
-func (t *Tiered) isDown(ctx context.Context) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now := time.Now(); t.down && !t.probing && now.After(t.probe) {
-		t.probing = true
-		go t.check(context.WithoutCancel(ctx))
-	}
-	return t.down
-}
-
-// fell marks L2 as down, unless the caller has just disconnected.
-func (t *Tiered) fell(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	t.mu.Lock()
-	begun := !t.down
-	if begun {
-		t.down, t.probe = true, time.Now().Add(probeEvery)
-	}
-	t.mu.Unlock()
-	if begun {
-		t.notify(ctx, Event{Kind: StoreDown, Err: err})
-	}
-}
-
-// check probes L2. It runs once at a time.
-func (t *Tiered) check(ctx context.Context) {
-	back := false
-	defer func() {
-		_ = recover() // a store that panics is down
-		t.mu.Lock()
-		t.probing, t.probe, t.down = false, time.Now().Add(probeEvery), !back
-		t.mu.Unlock()
-		if back {
-			t.notify(ctx, Event{Kind: StoreUp})
-		}
-	}()
+// probe brings L2 back if it responds.
+func (t *Tiered) probe(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	_, err := t.cfg.L2.Get(limited, probeKey)
-	back = err == nil || errors.Is(err, ErrNotFound)
+	if err == nil || errors.Is(err, ErrNotFound) {
+		t.monitor.Recover(func() bool { return true })
+	}
 }
 
 func (t *Tiered) notify(ctx context.Context, e Event) {
@@ -263,14 +229,14 @@ func (t *Tiered) Claim(ctx context.Context, key, owner string, ttl time.Duration
 	if !ok {
 		return true, nil
 	}
-	if t.isDown(ctx) {
+	if t.monitor.IsDown(ctx) {
 		return false, errL2Down
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	mine, err := claims.Claim(limited, key, owner, ttl)
 	if err != nil {
-		t.fell(ctx, err)
+		t.monitor.Fail(ctx, err)
 	}
 	if mine {
 		t.mu.Lock()
@@ -295,14 +261,14 @@ func (t *Tiered) Release(ctx context.Context, key, owner string) error {
 	if f != nil {
 		<-f.done // its time is bounded
 	}
-	if t.isDown(ctx) {
+	if t.monitor.IsDown(ctx) {
 		return nil // the claim expires
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	err := claims.Release(limited, key, owner)
 	if err != nil {
-		t.fell(ctx, err)
+		t.monitor.Fail(ctx, err)
 	}
 	return err
 }
