@@ -3,40 +3,55 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/cache/internal/cachekey"
+	"github.com/ginfer/ginfer/cache/internal/flight"
+	"github.com/ginfer/ginfer/internal/idle"
 )
 
 // maxRounds bounds how often a request looks again because something else became known.
 const maxRounds = 6
 
-// Cache answers requests from what it has, merges those that ask for the same, and keeps
-// what may be kept. It is safe for concurrent use.
+// Cache serves stored responses, coalesces identical requests, and stores the responses
+// that may be stored. It is safe for concurrent use.
 type Cache struct {
 	cfg         Config
-	near        func(key string, now time.Time) *Entry // what needs no waiting; nil: there is none
+	l1          func(key string, now time.Time) *Entry // a lookup without waiting; nil: there is none
 	llm         *llmPolicy
 	http        *httpPolicy
-	idempotency *idempotency
-	fields      map[string]field
-	keyHeaders  *nameSet
+	idempotency *idempotencyPolicy
 
+	fields      cachekey.Fields
+	keyHeaders  *cachekey.Headers
+	keys        cachekey.Pool
 	generations generations
-	flights     flights
-	scratches   sync.Pool
-	lonely      recently // keys whose answers are each client's own
-	changed     recently // addresses that were changed, by an unsafe method
+	flights     flight.Group[shared]
 
-	synced    atomic.Bool
+	synced    atomic.Bool // with Config.Purges
 	syncing   sync.Mutex
 	syncAgain time.Time
 
 	refreshing atomic.Int64
-	background work
+	background idle.Gate // refreshes
+}
+
+// shared is what the leader of a flight shares with its followers beside the response.
+type shared struct {
+	mark string // of the leader's request
+
+	// Of a response that varies: the key of the leader's variant, and what leads to it.
+	key     string
+	vary    []string
+	variant string
+
+	entry *Entry // instead of the response
+	stale bool   // the entry is stale, and replaces an error
 }
 
 // New checks cfg and returns a Cache. The error joins every fault.
@@ -45,15 +60,16 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{cfg: cfg, llm: &llmPolicy{}, http: &httpPolicy{}, idempotency: &idempotency{}}
-	c.scratches.New = newScratch
-	c.fields = knownFields(cfg.LLM)
-	c.keyHeaders = allKeyHeaders(cfg.KeyHeaders)
+	c := &Cache{
+		cfg: cfg, fields: cachekey.NewFields(cfg.LLM.Fields, cfg.LLM.Ignored), keyHeaders: cachekey.NewHeaders(cfg.KeyHeaders),
+		flights: flight.Group[shared]{Lag: cfg.MaxLag, Limit: cfg.MaxEntry},
+	}
+	c.llm, c.http, c.idempotency = &llmPolicy{&c.cfg}, newHTTPPolicy(c), &idempotencyPolicy{&c.cfg}
 	switch s := cfg.Store.(type) {
 	case *Memory:
-		c.near = s.get
+		c.l1 = s.get
 	case *Tiered:
-		c.near = s.cfg.L1.get
+		c.l1 = s.cfg.L1.get
 	}
 	return c, nil
 }
@@ -67,21 +83,24 @@ func Middleware(cfg Config) gin.HandlerFunc {
 	return c.Middleware()
 }
 
-// Middleware returns the handler that answers from the cache, and records the answers of
+// Middleware returns the handler that serves from the cache, and records the responses of
 // the handlers after it.
 func (c *Cache) Middleware() gin.HandlerFunc { return c.handle }
 
-// Drain waits until everything is done that goes on beside requests, or ctx ends:
-// refreshes, and the writes of a [Tiered].
+// Drain waits until all background work has ended, or ctx ends: refreshes, and the writes
+// of a [Tiered].
 func (c *Cache) Drain(ctx context.Context) error {
-	err := c.background.wait(ctx)
+	err := c.background.Wait(ctx)
+	if err != nil {
+		err = fmt.Errorf("cache: refreshes are under way: %w", err)
+	}
 	if t, ok := c.cfg.Store.(*Tiered); ok {
 		err = errors.Join(err, t.Drain(ctx))
 	}
 	return err
 }
 
-func (c *Cache) tell(ctx context.Context, e Event) {
+func (c *Cache) notify(ctx context.Context, e Event) {
 	if c.cfg.OnEvent != nil {
 		c.cfg.OnEvent(ctx, e)
 	}
@@ -92,13 +111,11 @@ func (c *Cache) handle(g *gin.Context) {
 		g.Next()
 		return
 	}
-	x := &exchange{Cache: c, g: g, w: g.Writer, start: time.Now()}
-	x.inner = statusContext{g.Request.Context(), &x.status}
-	x.client = &x.inner
-	x.req = g.Request.WithContext(x.client)
-	g.Request = x.req
-	x.synced = c.sync(x.client)
-	reason, err := x.makePlan()
+	x := &exchange{Cache: c, request: request{start: time.Now()}}
+	x.init(g, &c.cfg)
+	x.incoming = g.Request
+	x.known = c.sync(x.ctx)
+	reason, err := x.plan()
 	switch {
 	case err != nil:
 		x.status.Forward = "bypass"
@@ -111,165 +128,50 @@ func (c *Cache) handle(g *gin.Context) {
 	}
 }
 
-// serve answers a request that has a key.
+// serve responds to a request that has a key: from this process, as the leader of a
+// flight, which also looks in the store, or as the follower of one.
 func (x *exchange) serve() {
-	if x.control.OnlyIfCached || x.req.Method == http.MethodHead {
-		x.serveKept()
+	if x.control.OnlyIfCached || x.incoming.Method == http.MethodHead {
+		x.serveStored()
 		return
 	}
-	var before *flight // one that failed
+	var failed *flight.Flight[shared]
 	for range maxRounds {
-		if !x.refetch && x.fromNear() {
+		if !x.refetch && x.fromL1() {
 			return
 		}
-		f, r, leader := x.board(before)
-		switch {
-		case leader && x.lead(f, r):
-			return
-		case leader:
+		f, reader, leads := x.join(failed)
+		if leads {
+			if x.lead(f, reader) {
+				return
+			}
 			continue
-		case x.conflicts(f):
-			f.tape.leave(r)
-			return
 		}
-		before = nil
-		switch how := x.follow(f, r); how {
-		case live:
+		failed = nil
+		switch x.follow(f, reader) {
+		case done:
 			return
-		case failed:
-			before = f
-		case alone:
+		case lookAgain:
+		case leadNext:
+			failed = f
+		case goAlone:
 			x.alone()
 			return
-		case pending, stored, again:
 		}
 	}
 	x.alone()
 }
 
-// board finds the flight that answers the request: of its own, one under way, or the one
-// after one that failed.
-func (x *exchange) board(before *flight) (f *flight, r *reader, leader bool) {
+// join joins or begins the flight for the request: one of its own, the one of its key, or
+// the successor of one that failed.
+func (x *exchange) join(failed *flight.Flight[shared]) (f *flight.Flight[shared], r *flight.Reader, leads bool) {
+	s := shared{mark: x.mark}
 	switch {
-	case x.refetch || x.lonely.has(x.key, x.start):
-		f, r = x.flights.solo(x)
+	case x.refetch || x.http.unshared.After(x.key, x.start):
+		f, r = x.flights.Solo(x.ctx, s)
 		return f, r, true
-	case before != nil:
-		return x.flights.succeed(before, x)
+	case failed != nil:
+		return x.flights.Succeed(x.ctx, failed, x.key, s)
 	}
-	return x.flights.join(x)
-}
-
-// fromNear answers from what this process has, if it does.
-func (x *exchange) fromNear() bool {
-	if x.near == nil {
-		return false
-	}
-	now := time.Now()
-	e := x.near(x.key, now)
-	if e != nil && e.Status == 0 && x.toVariant(e) {
-		e = x.near(x.key, now)
-	}
-	if e == nil || e.Status == 0 {
-		return false
-	}
-	v, err := x.policy.judge(x, e, now)
-	if err != nil {
-		x.refuse(err)
-		return true
-	}
-	if !v.usable() || !x.hit(e, now) {
-		return false
-	}
-	if v == useAndRefresh {
-		x.refresh(e)
-	}
-	return true
-}
-
-// serveKept answers from what is kept, or not at all: the client wants nothing else, or
-// a head only, which is the upstream's business.
-func (x *exchange) serveKept() {
-	now := time.Now()
-	e := x.lookup(x.client)
-	if e != nil && e.Status == 0 && x.toVariant(e) {
-		e = x.lookup(x.client)
-	}
-	if e != nil && e.Status != 0 {
-		if v, err := x.policy.judge(x, e, now); err == nil && v.usable() && x.hit(e, now) {
-			return
-		}
-	}
-	x.status.Detail = ""
-	if x.control.OnlyIfCached {
-		x.forward(nil)
-		x.refuse(refusal(http.StatusGatewayTimeout, "only_if_cached", "There is no answer in the cache."))
-		return
-	}
-	x.bypass("method", "head")
-}
-
-// leaderLookup looks for an entry on behalf of a flight. Moved: there is another key to
-// look at.
-func (x *exchange) leaderLookup(f *flight) (stale *Entry, done, moved bool) {
-	if x.refetch && x.policy != policy(x.http) {
-		return nil, false, false
-	}
-	now := time.Now()
-	e := x.lookup(f.ctx)
-	if e != nil && e.Status == 0 {
-		if x.toVariant(e) {
-			x.flights.remove(f)
-			f.resolve(again, nil)
-			return nil, false, true
-		}
-		e = nil
-	}
-	if e == nil {
-		e = x.similar(f.ctx)
-	}
-	if e == nil {
-		return nil, false, false
-	}
-	v, err := x.policy.judge(x, e, now)
-	switch {
-	case err != nil:
-		f.resolve(stored, func() { f.entry = e })
-		x.refuse(err)
-		return nil, true, false
-	case v == validate:
-		return e, false, false
-	case !v.usable():
-		return nil, false, false
-	}
-	a, ok := x.policy.render(x, e, now)
-	if !ok {
-		return nil, false, false
-	}
-	f.resolve(stored, func() { f.entry = e })
-	x.flights.remove(f)
-	x.announce(e, now)
-	x.send(a)
-	if v == useAndRefresh {
-		x.refresh(e)
-	}
-	return nil, true, false
-}
-
-// lookup asks the store. One that does not answer has nothing.
-func (x *exchange) lookup(ctx context.Context) *Entry {
-	if !x.synced {
-		if x.near == nil {
-			return nil
-		}
-		return x.near(x.key, time.Now())
-	}
-	e, err := x.cfg.Store.Get(ctx, x.key)
-	if err == nil {
-		return e
-	}
-	if !errors.Is(err, ErrNotFound) {
-		x.failed(ctx, err)
-	}
-	return nil
+	return x.flights.Join(x.ctx, x.key, s)
 }

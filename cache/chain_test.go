@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// gateway is the cache in its place: before the guard of streams and the proxy.
+// gateway is a chain with the cache in its place: before stream and proxy.
 func gateway(t *testing.T, proto string, model http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	up := httptest.NewUnstartedServer(model)
@@ -54,8 +54,8 @@ func gateway(t *testing.T, proto string, model http.HandlerFunc) *httptest.Serve
 	return s
 }
 
-// begin has n clients ask, lets the upstream go on when all have the beginning, and looks
-// at the rest of each.
+// begin sends n requests, lets the upstream continue when all have the beginning, and checks
+// the rest of each.
 func begin(t *testing.T, s *httptest.Server, n int, beginning string, goOn chan<- struct{}, check func(rest string, err error)) {
 	t.Helper()
 	var begun sync.WaitGroup
@@ -65,7 +65,7 @@ func begin(t *testing.T, s *httptest.Server, n int, beginning string, goOn chan<
 		close(goOn)
 	}()
 	together(n, func(int) {
-		res, err := ask(t.Context(), s, chatAsked)
+		res, err := send(t.Context(), s, chatStream)
 		if err != nil {
 			begun.Done()
 			t.Error(err)
@@ -81,7 +81,7 @@ func begin(t *testing.T, s *httptest.Server, n int, beginning string, goOn chan<
 	})
 }
 
-func TestInTheChain(t *testing.T) {
+func TestChain(t *testing.T) {
 	t.Parallel()
 	for _, proto := range []string{"h1", "h2"} {
 		t.Run(proto, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestInTheChain(t *testing.T) {
 				calls.Add(1)
 				w.Header().Set("Content-Type", "text/event-stream")
 				for i, e := range all {
-					if i == 2 { // the proxy holds back what has no content yet
+					if i == 2 { // the proxy holds back events without content
 						<-begun
 					}
 					_, _ = io.WriteString(w, e)
@@ -103,7 +103,7 @@ func TestInTheChain(t *testing.T) {
 				assert.Equal(t, []any{strings.Join(all[2:], ""), nil}, []any{rest, err})
 			})
 			require.EqualValues(t, 1, calls.Load())
-			res, err := ask(t.Context(), s, chatPlain)
+			res, err := send(t.Context(), s, chatPlain)
 			require.NoError(t, err)
 			defer func() { _ = res.Body.Close() }()
 			require.Contains(t, res.Header.Get("Cache-Status"), "; hit")
@@ -111,9 +111,9 @@ func TestInTheChain(t *testing.T) {
 	}
 }
 
-// A stream that the upstream breaks is broken for everybody, with an error event, and is
-// not kept.
-func TestAnUpstreamThatBreaksInTheChain(t *testing.T) {
+// A stream that the upstream breaks ends with an error event for all clients, and is not
+// stored.
+func TestChainUpstreamBreaks(t *testing.T) {
 	t.Parallel()
 	for _, proto := range []string{"h1", "h2"} {
 		t.Run(proto, func(t *testing.T) {
@@ -135,8 +135,8 @@ func TestAnUpstreamThatBreaksInTheChain(t *testing.T) {
 	}
 }
 
-// When every client has left, so has the gateway.
-func TestClientsThatLeaveInTheChain(t *testing.T) {
+// When all clients have disconnected, the gateway disconnects from the upstream.
+func TestChainClientsDisconnect(t *testing.T) {
 	t.Parallel()
 	for _, proto := range []string{"h1", "h2"} {
 		t.Run(proto, func(t *testing.T) {
@@ -154,7 +154,7 @@ func TestClientsThatLeaveInTheChain(t *testing.T) {
 			for range 3 {
 				ctx, cancel := context.WithCancel(t.Context())
 				leave = append(leave, cancel)
-				res, err := ask(ctx, s, chatAsked)
+				res, err := send(ctx, s, chatStream)
 				require.NoError(t, err)
 				defer func() { _ = res.Body.Close() }()
 				_, err = res.Body.Read(make([]byte, 10))
@@ -164,8 +164,8 @@ func TestClientsThatLeaveInTheChain(t *testing.T) {
 			leave[1]()
 			select {
 			case <-gone:
-				require.Fail(t, "one is still here")
-			case <-time.After(50 * time.Millisecond): // long enough to notice
+				require.Fail(t, "a client is still connected")
+			case <-time.After(50 * time.Millisecond): // long enough to be noticed
 			}
 			leave[2]()
 			<-gone
@@ -173,8 +173,8 @@ func TestClientsThatLeaveInTheChain(t *testing.T) {
 	}
 }
 
-// Large bodies pass as they are, at the client's pace.
-func TestALargeBodyInTheChain(t *testing.T) {
+// Large bodies pass unchanged, at the pace of the client.
+func TestChainLargeBody(t *testing.T) {
 	t.Parallel()
 	body := strings.Repeat("0123456789abcdef", 512<<10) // 8 MiB
 	s := gateway(t, "h1", func(w http.ResponseWriter, _ *http.Request) {

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// common is a store that replicas share.
+// common is a shared store.
 type common struct {
 	*cache.Memory
 	mu     sync.Mutex
@@ -55,7 +55,7 @@ func (s *common) Release(_ context.Context, key, owner string) error {
 	return nil
 }
 
-// crashed has every key for as long as a replica that is no more.
+// crashed has a claim of a replica that crashed on every key.
 func (s *common) crashed(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func TestClaims(t *testing.T) {
 	})
 }
 
-// A far store that knows no claims leaves each replica to itself.
+// Without Claims in L2 each replica is on its own.
 func TestTieredWithoutClaims(t *testing.T) {
 	t.Parallel()
 	far, err := cache.NewMemory(cache.MemoryConfig{})
@@ -97,24 +97,24 @@ func TestTieredWithoutClaims(t *testing.T) {
 	}
 }
 
-// twin is two replicas in front of one upstream that takes a while.
+// twin is two replicas in front of one slow upstream.
 type twin struct {
 	here, there http.Handler
 	store       *common
 	u           *upstream
-	answer      func(*gin.Context, int64)
+	respond     func(*gin.Context, int64)
 	takes       time.Duration
 }
 
 func newTwin(t *testing.T, cfg cache.Config) *twin {
 	t.Helper()
 	w := &twin{store: newCommon(t), u: &upstream{}, takes: 3 * time.Second}
-	w.answer = func(c *gin.Context, n int64) { c.JSON(http.StatusOK, gin.H{"id": n}) }
+	w.respond = func(c *gin.Context, n int64) { c.JSON(http.StatusOK, gin.H{"id": n}) }
 	w.u.handle = func(c *gin.Context) {
 		n := w.u.calls.Load()
 		select {
 		case <-time.After(w.takes):
-			w.answer(c, n)
+			w.respond(c, n)
 		case <-c.Request.Context().Done():
 		}
 	}
@@ -128,28 +128,28 @@ func newTwin(t *testing.T, cfg cache.Config) *twin {
 	return w
 }
 
-// both asks here, and there a second later.
-func (w *twin) both(body string) (here, there answered) {
+// both sends a request here, and one there a second later.
+func (w *twin) both(body string) (here, there result) {
 	var wg sync.WaitGroup
-	wg.Go(func() { here = w.ask(context.Background(), w.here, warm) })
+	wg.Go(func() { here = w.send(context.Background(), w.here, warm) })
 	time.Sleep(time.Second)
-	there = w.ask(context.Background(), w.there, body)
+	there = w.send(context.Background(), w.there, body)
 	wg.Wait()
 	return here, there
 }
 
-type answered struct {
+type result struct {
 	code  int
 	body  string
 	after string
 	took  time.Duration
 }
 
-func (*twin) ask(ctx context.Context, replica http.Handler, body string) answered {
+func (*twin) send(ctx context.Context, replica http.Handler, body string) result {
 	begin := time.Now()
 	req := request(http.MethodPost, "/v1/chat/completions", body, "Idempotency-Key", "k") //nolint:contextcheck // the next line has it
 	w := do(replica, req.WithContext(ctx))
-	return answered{w.Code, w.Body.String(), w.Header().Get("Retry-After"), time.Since(begin)}
+	return result{w.Code, w.Body.String(), w.Header().Get("Retry-After"), time.Since(begin)}
 }
 
 func TestOneKeyOnTwoReplicas(t *testing.T) {
@@ -160,7 +160,7 @@ func TestOneKeyOnTwoReplicas(t *testing.T) {
 		change func(*twin)
 		body   string // there
 		code   int    // there
-		same   bool   // both have one answer
+		same   bool   // both get one response
 		calls  int64
 		took   time.Duration // there, at most
 	}{
@@ -171,13 +171,13 @@ func TestOneKeyOnTwoReplicas(t *testing.T) {
 		{
 			name: "what failed is begun again", cfg: idempotent(nil), body: warm, code: 200, calls: 2, took: 6 * time.Second,
 			change: func(w *twin) {
-				w.answer = func(c *gin.Context, n int64) {
+				w.respond = func(c *gin.Context, n int64) {
 					c.JSON(map[int64]int{1: 503, 2: 200}[n], gin.H{"id": n})
 				}
 			},
 		},
 		{
-			name: "who waits goes on so without the store", cfg: idempotent(nil), body: warm, code: 200, same: true, calls: 1, took: 4 * time.Second,
+			name: "a waiting request keeps waiting without the store", cfg: idempotent(nil), body: warm, code: 200, same: true, calls: 1, took: 4 * time.Second,
 			change: func(w *twin) {
 				time.AfterFunc(2*time.Second, func() { w.store.down.Store(true) })
 				time.AfterFunc(2500*time.Millisecond, func() { w.store.down.Store(false) })
@@ -215,19 +215,19 @@ func TestClaimOfACrashedReplicaEnds(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newTwin(t, idempotent(nil))
-		w.answer = func(c *gin.Context, _ int64) { c.Status(http.StatusInternalServerError) }
-		w.ask(t.Context(), w.here, warm) // so that there is a key
-		w.answer = func(c *gin.Context, n int64) { c.JSON(http.StatusOK, gin.H{"id": n}) }
+		w.respond = func(c *gin.Context, _ int64) { c.Status(http.StatusInternalServerError) }
+		w.send(t.Context(), w.here, warm) // so that there is a key
+		w.respond = func(c *gin.Context, n int64) { c.JSON(http.StatusOK, gin.H{"id": n}) }
 		w.store.crashed(30 * time.Second)
-		there := w.ask(t.Context(), w.there, warm)
+		there := w.send(t.Context(), w.there, warm)
 		assert.Equal(t, http.StatusOK, there.code)
 		assert.InDelta(t, 33, there.took.Seconds(), 0.5)
 		time.Sleep(time.Minute)
 	})
 }
 
-// A client that does not wait any more has nothing begun.
-func TestClaimIsNotWaitedForByNobody(t *testing.T) {
+// A client that disconnected while it waited causes no call.
+func TestClaimWaitEndsWithTheClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newTwin(t, idempotent(nil))
@@ -235,9 +235,9 @@ func TestClaimIsNotWaitedForByNobody(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		var wg sync.WaitGroup
-		wg.Go(func() { assert.Equal(t, http.StatusOK, w.ask(t.Context(), w.here, warm).code) })
+		wg.Go(func() { assert.Equal(t, http.StatusOK, w.send(t.Context(), w.here, warm).code) })
 		time.Sleep(time.Second)
-		there := w.ask(ctx, w.there, warm)
+		there := w.send(ctx, w.there, warm)
 		assert.LessOrEqual(t, there.took, 5500*time.Millisecond)
 		wg.Wait()
 		assert.EqualValues(t, 1, w.u.calls.Load())

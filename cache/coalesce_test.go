@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// arrivals lets an upstream wait until so many requests have been told of.
+// arrivals lets an upstream wait for a number of requests.
 type arrivals struct {
 	mu   sync.Mutex
 	n    int
@@ -35,13 +35,13 @@ func (a *arrivals) arrive() {
 	}
 }
 
-// front tells of each request before the cache has it.
+// front counts each request before the cache.
 func (a *arrivals) front(c *gin.Context) {
 	a.arrive()
 	c.Next()
 }
 
-// serve is a server for a test.
+// serve starts a server for a test.
 func serve(t *testing.T, h http.Handler) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
@@ -51,8 +51,8 @@ func serve(t *testing.T, h http.Handler) *httptest.Server {
 	return s
 }
 
-// ask sends a request of a model to a server.
-func ask(ctx context.Context, s *httptest.Server, body string) (*http.Response, error) {
+// send sends a request for a model to a server.
+func send(ctx context.Context, s *httptest.Server, body string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+chatPath, strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -62,10 +62,10 @@ func ask(ctx context.Context, s *httptest.Server, body string) (*http.Response, 
 	return s.Client().Do(req)
 }
 
-// whole sends a request and returns all of its answer. The error is how that ended.
+// whole sends a request and returns the body, and the error at its end.
 func whole(t *testing.T, s *httptest.Server, body string) (code int, got string, err error) {
 	t.Helper()
-	res, err := ask(t.Context(), s, body)
+	res, err := send(t.Context(), s, body)
 	if err != nil {
 		return 0, "", err
 	}
@@ -74,7 +74,7 @@ func whole(t *testing.T, s *httptest.Server, body string) (code int, got string,
 	return res.StatusCode, string(b), err
 }
 
-// together does something n times at once.
+// together calls do n times concurrently.
 func together(n int, do func(i int)) {
 	var wg sync.WaitGroup
 	for i := range n {
@@ -83,10 +83,10 @@ func together(n int, do func(i int)) {
 	wg.Wait()
 }
 
-func TestAThousandStreamsAreOneCall(t *testing.T) {
+func TestThousandStreamsAreOneCall(t *testing.T) {
 	all, plain := events("a", "b", "c", "d"), strings.Replace(chatJSON, "%d", "1", 1)
 	t.Run("streams", func(t *testing.T) {
-		thousand(t, chatAsked, strings.Join(all, ""), func(c *gin.Context) {
+		thousand(t, chatStream, strings.Join(all, ""), func(c *gin.Context) {
 			c.Header("Content-Type", "text/event-stream")
 			for _, e := range all {
 				_, _ = c.Writer.WriteString(e)
@@ -99,7 +99,7 @@ func TestAThousandStreamsAreOneCall(t *testing.T) {
 	})
 }
 
-// thousand has a thousand clients ask at once, which is to be one call.
+// thousand sends a thousand concurrent requests, which must be one call.
 func thousand(t *testing.T, body, want string, handle gin.HandlerFunc) {
 	t.Helper()
 	const n = 1000
@@ -119,8 +119,7 @@ func thousand(t *testing.T, body, want string, handle gin.HandlerFunc) {
 	require.Equal(t, n-1, len(l.of(cache.Coalesced))+len(l.of(cache.Hit)))
 }
 
-// steps is an upstream that writes one event each time it is told to, and knows whether
-// its context ended.
+// steps is an upstream that writes one event per step, and reports the end of its context.
 type steps struct {
 	upstream
 	next  chan string
@@ -156,7 +155,7 @@ func (s *steps) write(all ...string) {
 	}
 }
 
-// reads wants the next bytes of an answer.
+// reads requires the next bytes of a response.
 func reads(t *testing.T, res *http.Response, want string) {
 	t.Helper()
 	b := make([]byte, len(want))
@@ -165,13 +164,13 @@ func reads(t *testing.T, res *http.Response, want string) {
 	require.Equal(t, want, string(b))
 }
 
-func TestALateFollowerGetsTheBeginningAndThenLive(t *testing.T) {
+func TestLateFollowerGetsTheBeginning(t *testing.T) {
 	t.Parallel()
 	u, all := newSteps(), events("a", "b")
 	s := serve(t, app(newCache(t, cache.Config{}), u.serve))
 	leader := make(chan *http.Response)
 	go func() {
-		res, err := ask(t.Context(), s, chatAsked) //nolint:bodyclose // it is closed where it is read
+		res, err := send(t.Context(), s, chatStream) //nolint:bodyclose // it is closed where it is read
 		assert.NoError(t, err)
 		leader <- res
 	}()
@@ -179,7 +178,7 @@ func TestALateFollowerGetsTheBeginningAndThenLive(t *testing.T) {
 	first := <-leader
 	defer func() { _ = first.Body.Close() }()
 	reads(t, first, all[0]+all[1])
-	late, err := ask(t.Context(), s, chatAsked)
+	late, err := send(t.Context(), s, chatStream)
 	require.NoError(t, err)
 	defer func() { _ = late.Body.Close() }()
 	require.Equal(t, "ginfer; fwd=miss; collapsed", late.Header.Get("Cache-Status"))
@@ -197,8 +196,8 @@ func TestALateFollowerGetsTheBeginningAndThenLive(t *testing.T) {
 	require.EqualValues(t, 1, u.calls.Load())
 }
 
-// The leader's leaving does not hurt those that follow; when nobody is left the call ends.
-func TestClientsThatLeave(t *testing.T) {
+// The leader may disconnect without harm to its followers; the call ends with the last one.
+func TestCallEndsWithTheLastClient(t *testing.T) {
 	t.Parallel()
 	u, all := newSteps(), events("a", "b")
 	c := newCache(t, cache.Config{})
@@ -206,14 +205,14 @@ func TestClientsThatLeave(t *testing.T) {
 	leading, leave := context.WithCancel(t.Context())
 	got := make(chan *http.Response)
 	go func() {
-		res, err := ask(leading, s, chatAsked) //nolint:bodyclose // it is closed where it is read
+		res, err := send(leading, s, chatStream) //nolint:bodyclose // it is closed where it is read
 		assert.NoError(t, err)
 		got <- res
 	}()
 	u.write(all[0])
 	first := <-got
 	following, leaveToo := context.WithCancel(t.Context())
-	second, err := ask(following, s, chatAsked)
+	second, err := send(following, s, chatStream)
 	require.NoError(t, err)
 	reads(t, second, all[0])
 	leave()
@@ -223,10 +222,10 @@ func TestClientsThatLeave(t *testing.T) {
 	require.Empty(t, u.ended)
 	leaveToo()
 	_ = second.Body.Close()
-	require.ErrorContains(t, <-u.ended, "every client has left")
-	// And the next one begins anew.
+	require.ErrorContains(t, <-u.ended, "all clients have disconnected")
+	// The next request is a new call.
 	go u.write(all...)
-	res, err := ask(t.Context(), s, chatAsked)
+	res, err := send(t.Context(), s, chatStream)
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
 	reads(t, res, strings.Join(all, ""))
@@ -234,8 +233,8 @@ func TestClientsThatLeave(t *testing.T) {
 	require.EqualValues(t, 2, u.calls.Load())
 }
 
-// Followers who want the other form get it at the end.
-func TestMixedForms(t *testing.T) {
+// Followers that want the other form get it at the end.
+func TestFollowersOfTheOtherForm(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		stream := strings.Join(events("Hello"), "")
@@ -248,7 +247,7 @@ func TestMixedForms(t *testing.T) {
 		}}
 		r := app(newCache(t, cache.Config{}), u.serve)
 		var wg sync.WaitGroup
-		wg.Go(func() { assert.Equal(t, stream, post(r, chatAsked).Body.String()) })
+		wg.Go(func() { assert.Equal(t, stream, post(r, chatStream).Body.String()) })
 		synctest.Wait()
 		for range 5 {
 			wg.Go(func() {
@@ -256,41 +255,41 @@ func TestMixedForms(t *testing.T) {
 				assert.JSONEq(t, strings.NewReplacer("%d", "1", `,"usage":{"total_tokens":9}`, "").Replace(chatJSON), w.Body.String())
 				assert.Contains(t, status(w), "collapsed")
 			})
-			wg.Go(func() { assert.Equal(t, stream, post(r, chatAsked).Body.String()) })
-			wg.Go(func() { assert.Equal(t, stream, post(r, usageAsk).Body.String()) })
+			wg.Go(func() { assert.Equal(t, stream, post(r, chatStream).Body.String()) })
+			wg.Go(func() { assert.Equal(t, stream, post(r, usageStream).Body.String()) })
 		}
 		wg.Wait()
 		require.EqualValues(t, 1, u.calls.Load())
 	})
 }
 
-// A follower that did not ask for the usage does not get what the leader asked for.
-func TestUsageIsTheAskersOwn(t *testing.T) {
+// A follower that did not request the usage does not get that of the leader.
+func TestFollowerWithoutUsage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		all := events("Hello")
-		told := strings.Join(all[:3], "") + usageEvent + all[3]
+		sent := strings.Join(all[:3], "") + usageEvent + all[3]
 		u := &upstream{handle: func(c *gin.Context) {
 			c.Header("Content-Type", "text/event-stream")
-			for i := range len(told) {
+			for i := range len(sent) {
 				if i%100 == 0 {
 					time.Sleep(time.Millisecond)
 				}
-				_, _ = c.Writer.WriteString(told[i : i+1])
+				_, _ = c.Writer.WriteString(sent[i : i+1])
 			}
 		}}
 		r := app(newCache(t, cache.Config{}), u.serve)
 		var wg sync.WaitGroup
-		wg.Go(func() { assert.Equal(t, told, post(r, usageAsk).Body.String()) })
+		wg.Go(func() { assert.Equal(t, sent, post(r, usageStream).Body.String()) })
 		synctest.Wait()
-		wg.Go(func() { assert.Equal(t, strings.Join(all, ""), post(r, chatAsked).Body.String()) })
+		wg.Go(func() { assert.Equal(t, strings.Join(all, ""), post(r, chatStream).Body.String()) })
 		wg.Wait()
 		require.EqualValues(t, 1, u.calls.Load())
 	})
 }
 
-// What a handler does with its writer after it has returned reaches nobody.
-func TestAHandlerThatWritesTooLate(t *testing.T) {
+// What a handler writes after it has returned reaches no client.
+func TestWriteAfterReturn(t *testing.T) {
 	t.Parallel()
 	late := make(chan gin.ResponseWriter, 1)
 	u := &upstream{handle: func(c *gin.Context) {
@@ -303,8 +302,8 @@ func TestAHandlerThatWritesTooLate(t *testing.T) {
 	require.NotContains(t, w.Body.String(), "late")
 }
 
-// The writer that handlers see behaves as Gin's does.
-func TestTheWriterOfALeader(t *testing.T) {
+// The writer of the handlers behaves like that of Gin.
+func TestWriterOfALeader(t *testing.T) {
 	t.Parallel()
 	u := &upstream{handle: func(c *gin.Context) {
 		w := c.Writer
@@ -347,8 +346,8 @@ func TestTheWriterOfALeader(t *testing.T) {
 	require.Equal(t, "1", w.Header().Get("X-Before"))
 }
 
-// An answer without a body, and one that no handler wrote, are answers too.
-func TestEmptyAnswers(t *testing.T) {
+// A response may have no body, or no handler that wrote it.
+func TestEmptyResponses(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		handle gin.HandlerFunc
@@ -378,7 +377,7 @@ func TestTrailers(t *testing.T) {
 		c.Header("X-Sum", "7")
 	}}
 	s := serve(t, app(newCache(t, cache.Config{}), u.serve))
-	res, err := ask(t.Context(), s, chatAsked)
+	res, err := send(t.Context(), s, chatStream)
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
 	_, err = io.ReadAll(res.Body)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestAnEntryAsBytes(t *testing.T) {
+func TestEntryEncoding(t *testing.T) {
 	t.Parallel()
 	now := time.Now().Truncate(time.Millisecond)
 	e := cache.Entry{
@@ -28,11 +28,10 @@ func TestAnEntryAsBytes(t *testing.T) {
 	}
 	require.ErrorIs(t, got.Decode(append(b[len("before"):], 0), e.ExpiresAt), cache.ErrEncoding)
 	require.ErrorIs(t, got.Decode([]byte{99}, e.ExpiresAt), cache.ErrEncoding)
-	require.Equal(t, e, got, "a fault changes nothing")
+	require.Equal(t, e, got, "an error changes nothing")
 }
 
-// FuzzDecode: whatever a store has, nothing breaks; and what can be read is written the
-// same.
+// Arbitrary bytes do not panic, and what can be decoded is encoded to the same entry.
 func FuzzDecode(f *testing.F) {
 	for _, e := range []cache.Entry{{}, {Status: 200, Header: http.Header{"A": {"b"}}, Body: []byte("x"), Vary: []string{"y"}, Mark: "z"}} {
 		b, _ := e.AppendBinary(nil)

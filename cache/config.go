@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,180 +12,179 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// MaxKeep is the longest time that anything is kept for, and so how long a purge must be
+// MaxKeep is the longest time that anything is kept, and so how long a purge must be
 // remembered.
 const MaxKeep = 24 * time.Hour
 
 // Defaults of a [Config].
 const (
-	// DefaultTTL is how long the answer of a model is fresh.
+	// DefaultTTL is how long the response of a model is fresh.
 	DefaultTTL = time.Minute
-	// DefaultMaxEntry is the largest body that is kept.
+	// DefaultMaxEntry is the largest body that is stored, in bytes.
 	DefaultMaxEntry = 1 << 20
-	// DefaultMaxRequest is the largest request body that is looked at.
+	// DefaultMaxRequest is the largest request body that is parsed, in bytes.
 	DefaultMaxRequest = 1 << 20
 )
 
-// Config says what is cached, for whom, and how. Zero means the default; negative means off
-// where a field says so, and is a fault elsewhere. All of it may be left out; then the
-// tenants of a model are told apart by their credentials, and a request without any is not
-// cached.
+// Config configures a Cache. The zero value is valid: then tenants are distinguished by
+// their credentials, and inference without credentials is not cached. Negative means off
+// where a field says so, and is a fault elsewhere.
 type Config struct {
-	// Store is where entries are kept. Default: a [Memory] of its own.
+	// Store keeps the entries. Default: a [Memory] of its own.
 	Store Store
-	// Purges tells other replicas of purges, and this one of theirs; [Cache.Run] must run
-	// then. Default: this process only.
+	// Purges exchanges purges with other replicas; [Cache.Run] must run then. Default: this
+	// process only.
 	Purges Purges
 
-	// Scope says whose request it is, as auth.Tenant does: nobody is answered from the
-	// entries of another scope. A request that it has an error for is not cached (closed).
-	// Default: the Authorization, X-Api-Key, Api-Key and X-Goog-Api-Key headers.
+	// Scope returns the tenant of a request, as auth.Tenant does: scopes do not share
+	// entries. A request for which it returns an error is not cached (closed). Default:
+	// the Authorization, X-Api-Key, Api-Key and X-Goog-Api-Key headers.
 	Scope func(*gin.Context) (string, error)
-	// Shared lets all callers share the answers of models. Scope is not asked.
+	// Shared lets all callers share the responses of models. It excludes Scope. Default:
+	// false.
 	Shared bool
-	// Version says which version of the model will answer, for instance from the
-	// decision of routing: the answers of one never stand for those of another. Default:
-	// there is only one.
+	// Version returns the version of the model that the request is for, for instance by
+	// the decision of routing: versions do not share entries. Default: there is only one.
 	Version func(*gin.Context) string
-	// KeyHeaders are request headers that tell requests apart, besides those that always
-	// do: Anthropic-Version, Anthropic-Beta, Openai-Beta, Openai-Organization,
-	// Openai-Project, Origin, and those by which a server may be told another host, path
-	// or method, such as X-Forwarded-Host.
+	// KeyHeaders are request headers that are part of the key, besides those that always
+	// are: Anthropic-Version, Anthropic-Beta, Openai-Beta, Openai-Organization,
+	// Openai-Project, Origin, and those that may override host, path or method, such as
+	// X-Forwarded-Host. Default: none.
 	KeyHeaders []string
 
-	// LLM is for inference: POST with JSON.
+	// LLM is the policy for inference: POST with JSON.
 	LLM LLM
-	// HTTP is for GET and HEAD, by RFC 9111.
+	// HTTP is the policy for GET and HEAD, by RFC 9111.
 	HTTP HTTP
-	// Idempotency is for POST and PATCH with an Idempotency-Key.
+	// Idempotency is the policy for POST and PATCH with an Idempotency-Key.
 	Idempotency Idempotency
-	// Semantic finds the answer to another request that asks for the same in other words.
-	// Default: none.
+	// Semantic finds the response to another request with the same meaning. Default: none.
 	Semantic Semantic
 
-	// MaxEntry is the largest body that is kept, in bytes. Default [DefaultMaxEntry].
+	// MaxEntry is the largest body that is stored, in bytes. Default: [DefaultMaxEntry].
 	MaxEntry int64
-	// MaxRequest is the largest request body that is looked at, in bytes; a larger
-	// request is not cached. Default [DefaultMaxRequest].
+	// MaxRequest is the largest request body that is parsed, in bytes; a larger request is
+	// not cached. Default: [DefaultMaxRequest].
 	MaxRequest int64
-	// MaxLag is how far a client that follows another's stream may be behind while others
-	// are not, in bytes; then it is cut off. Default 1 MiB.
+	// MaxLag is how far a client of a shared stream may be behind while others are not, in
+	// bytes; beyond it the client is dropped. Default: 1 MiB.
 	MaxLag int64
-	// WriteTimeout bounds one write to a client whose answer is recorded meanwhile, or is
-	// another's. Default 10 s; negative is no bound.
+	// WriteTimeout bounds one write to a client whose response is recorded at the same
+	// time, or is another's. Default: 10 s. Negative: no bound.
 	WriteTimeout time.Duration
-	// Beta is how early entries are refreshed, before they are stale, so that not all
-	// requests miss at once (XFetch): at chance, the sooner the longer the upstream takes.
-	// Default 1; negative is never.
+	// Beta is how early entries are refreshed before they are stale, so that not all
+	// requests miss at once (XFetch): at random, the earlier the longer the upstream takes.
+	// Default: 1. Negative: never.
 	Beta float64
-	// Refreshes is how many answers are fetched at once without a client that waits for
-	// them. Default 64; negative is none.
+	// Refreshes is the maximum number of concurrent refreshes in the background. Default:
+	// 64. Negative: none.
 	Refreshes int
-	// RefreshTimeout bounds one of them. Default 5 min.
+	// RefreshTimeout bounds one refresh. Default: 5 min.
 	RefreshTimeout time.Duration
-	// Background makes an answer without a client, for a refresh. It is given a copy of
-	// the context, on which Next does nothing. Default: the last handler of the route,
-	// without those between the cache and it.
+	// Background produces the response of a refresh. It is called with a copy of the
+	// context, on which Next does nothing. Default: the last handler of the route, without
+	// those between the cache and it.
 	Background gin.HandlerFunc
 
-	// Name is this cache in Cache-Status. Default "ginfer".
+	// Name identifies this cache in Cache-Status. Default: "ginfer".
 	Name string
-	// ShowKey puts the key of the entry into Cache-Status.
+	// ShowKey adds the key of the entry to Cache-Status. Default: false.
 	ShowKey bool
-	// ErrorHandler answers what can't be answered. Default [apierror.Abort].
+	// ErrorHandler responds to requests that the cache refuses. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
-	// OnEvent is told of every decision. Optional.
+	// OnEvent is called for every decision. Optional.
 	OnEvent func(context.Context, Event)
 }
 
-// LLM says which answers of models are kept. Every POST of JSON is taken for a request to
-// one. Its answer is kept if it asks for embeddings, has temperature 0, or opts in; and if
-// the answer is whole: no error, no end that is missing, no filter that cut it. A request
-// with a member that is not known is never cached.
+// LLM configures the policy for models. Every POST of JSON counts as a request to one. Its
+// response is stored if the request is for embeddings, has temperature 0, or opts in, and
+// if the response is whole: without an error, a missing end, or a cut by a filter. A
+// request with an unknown member is never cached.
 type LLM struct {
-	// Off switches this policy off.
+	// Off switches this policy off. Default: false.
 	Off bool
-	// TTL is for how long an answer is fresh. Default [DefaultTTL].
+	// TTL is how long a response is fresh. Default: [DefaultTTL].
 	TTL time.Duration
-	// StaleWhileRevalidate and StaleIfError are for how long a stale answer may be used
-	// while a new one is fetched, and when none can be had. Default none.
+	// StaleWhileRevalidate and StaleIfError are how long a stale response may be used
+	// during a refresh, and instead of an error. Default: 0, not at all.
 	StaleWhileRevalidate, StaleIfError time.Duration
-	// AllowNonZeroTemperature also keeps answers of requests whose temperature is not 0: all callers of a
-	// scope get the same one.
+	// AllowNonZeroTemperature also stores responses to requests whose temperature is not 0:
+	// all callers of a scope get the same one. Default: false.
 	AllowNonZeroTemperature bool
-	// ToolCalls also keeps answers that call a tool.
+	// ToolCalls also stores responses that call a tool. Default: false.
 	ToolCalls bool
-	// OptIn is a request header by which a client says that its answer may be kept in
-	// spite of its temperature ("on"), or must not be ("off"). Default: there is none.
+	// OptIn is a request header by which a client allows ("on") its response to be stored
+	// in spite of its temperature, or forbids it ("off"). Default: none.
 	OptIn string
-	// Fields are more members of requests that matter, Ignored those that do not. They
-	// are known then.
+	// Fields are more known members of requests that matter, Ignored those that do not.
+	// Default: none.
 	Fields, Ignored []string
 }
 
-// HTTP says how GET and HEAD are cached. An answer is kept only if it says that it may
-// be, by RFC 9111 as for a cache that many share: not if it is private, sets a cookie,
-// or is to a request with credentials, unless it is explicitly public.
+// HTTP configures the policy for GET and HEAD. A response is stored only if it allows that,
+// by the rules of RFC 9111 for a shared cache: not if it is private, sets a cookie, or its
+// request has credentials, unless it is explicitly public.
 type HTTP struct {
-	// Off switches this policy off.
+	// Off switches this policy off. Default: false.
 	Off bool
-	// Heuristic is the part of an answer's age, by Last-Modified, for which one that does
-	// not say how long it holds is fresh. 0.1 is usual. Default 0: it is not kept.
+	// Heuristic is the share of a response's age, by Last-Modified, for which it is fresh
+	// if it has no explicit lifetime. 0.1 is usual. Default: 0, it is not stored.
 	Heuristic float64
-	// MaxTTL bounds for how long anything is fresh. Default and at most [MaxKeep].
+	// MaxTTL bounds how long anything is fresh. Default: [MaxKeep], which is the maximum.
 	MaxTTL time.Duration
-	// NegativeTTL is for how long 404, 405, 410 and 414, and 400 if it is public, are
-	// fresh when they do not say. At most 10 s. Default 5 s; negative is off.
+	// NegativeTTL is how long 404, 405, 410 and 414, and 400 if it is public, are fresh
+	// without an explicit lifetime. At most 10 s. Default: 5 s. Negative: off.
 	NegativeTTL time.Duration
-	// StaleWhileRevalidate and StaleIfError hold for answers that do not say. Default
-	// none.
+	// StaleWhileRevalidate and StaleIfError apply to responses without these directives.
+	// Default: 0, not at all.
 	StaleWhileRevalidate, StaleIfError time.Duration
-	// KeepStale is for how long a stale answer with a validator is kept, so that it can
-	// be made fresh again by a 304. Default 10 min; negative is off.
+	// KeepStale is how long a stale response with a validator is kept, so that a 304 can
+	// freshen it. Default: 10 min. Negative: off.
 	KeepStale time.Duration
-	// StripCookies keeps answers that set a cookie, without it. Default: they are not
-	// kept.
+	// StripCookies stores responses that set a cookie, without the cookie. Default: false,
+	// they are not stored.
 	StripCookies bool
-	// IgnoreRequest ignores what the Cache-Control of requests says, so that clients
-	// can't reach the upstream at will. Default: it counts.
+	// IgnoreRequest ignores the Cache-Control of requests, so that clients cannot reach the
+	// upstream at will. Default: false.
 	IgnoreRequest bool
 }
 
-// Idempotency says how requests with an Idempotency-Key are treated
-// (draft-ietf-httpapi-idempotency-key-header): the same caller's same key gets the
-// recorded answer, and 422 with another body. Only whole answers with a status below 300,
-// and of no more than Config.MaxEntry, are recorded; everything else may be tried again. Replicas that share a store which is
-// [Claims] also know what is under way at another: a request waits until the answer is
-// recorded there, and has it then as a whole, or is begun again when it failed there, 30 s
-// after a crash. While the store is down each replica is on its own (open).
+// Idempotency configures the policy for requests with an Idempotency-Key
+// (draft-ietf-httpapi-idempotency-key-header): the same key of the same caller gets the
+// recorded response, and 422 with another body. Only whole responses with a status below
+// 300, and of no more than Config.MaxEntry, are recorded; all others may be retried.
+//
+// Replicas that share a store which implements [Claims] coordinate: a request waits until
+// another replica has recorded its response, and gets all of it then. It is sent again if
+// it failed there, or 30 s after a crash. While the store is down each replica is on its
+// own (open).
 type Idempotency struct {
-	// On switches it on.
+	// On switches this policy on. Default: false.
 	On bool
-	// TTL is for how long an answer is recorded. Default 1 h, at most [MaxKeep].
+	// TTL is how long a response is recorded. Default: 1 h, at most [MaxKeep].
 	TTL time.Duration
-	// Conflict answers a request with 409 and Retry-After while the first one with its key
-	// is under way.
-	// Default: it gets the same answer.
+	// Conflict refuses a request with 409 and Retry-After while the first one with its key
+	// is under way. Default: false, it gets the same response.
 	Conflict bool
-	// Required refuses POST and PATCH without a key, with 400.
+	// Required refuses POST and PATCH without a key, with 400. Default: false.
 	Required bool
 }
 
-// withDefaults fills in what was left out, and finds what is wrong.
+// withDefaults sets the defaults and checks the rest.
 func (cfg Config) withDefaults() (Config, error) {
 	faults := []error{
 		cfg.LLM.resolve(), cfg.HTTP.resolve(), cfg.Idempotency.resolve(),
 		notNegative("MaxEntry", cfg.MaxEntry), notNegative("MaxRequest", cfg.MaxRequest),
 		notNegative("MaxLag", cfg.MaxLag), notNegative("RefreshTimeout", cfg.RefreshTimeout),
 	}
-	orDefault(&cfg.MaxEntry, DefaultMaxEntry)
-	orDefault(&cfg.MaxRequest, DefaultMaxRequest)
-	orDefault(&cfg.MaxLag, 1<<20)
-	orDefault(&cfg.WriteTimeout, 10*time.Second)
-	orDefault(&cfg.Beta, 1)
-	orDefault(&cfg.Refreshes, 64)
-	orDefault(&cfg.RefreshTimeout, 5*time.Minute)
-	orDefault(&cfg.Name, "ginfer")
+	cfg.MaxEntry = cmp.Or(cfg.MaxEntry, DefaultMaxEntry)
+	cfg.MaxRequest = cmp.Or(cfg.MaxRequest, DefaultMaxRequest)
+	cfg.MaxLag = cmp.Or(cfg.MaxLag, 1<<20)
+	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, 10*time.Second)
+	cfg.Beta = cmp.Or(cfg.Beta, 1)
+	cfg.Refreshes = cmp.Or(cfg.Refreshes, 64)
+	cfg.RefreshTimeout = cmp.Or(cfg.RefreshTimeout, 5*time.Minute)
+	cfg.Name = cmp.Or(cfg.Name, "ginfer")
 	if !isToken(cfg.Name) {
 		faults = append(faults, fmt.Errorf("cache: Config.Name %q is no token", cfg.Name))
 	}
@@ -213,7 +213,7 @@ func (cfg Config) withDefaults() (Config, error) {
 }
 
 func (l *LLM) resolve() error {
-	orDefault(&l.TTL, DefaultTTL)
+	l.TTL = cmp.Or(l.TTL, DefaultTTL)
 	l.OptIn = http.CanonicalHeaderKey(l.OptIn)
 	return errors.Join(
 		duration("LLM.TTL", l.TTL, 1, MaxKeep),
@@ -223,9 +223,9 @@ func (l *LLM) resolve() error {
 }
 
 func (h *HTTP) resolve() error {
-	orDefault(&h.MaxTTL, MaxKeep)
-	orDefault(&h.NegativeTTL, 5*time.Second)
-	orDefault(&h.KeepStale, 10*time.Minute)
+	h.MaxTTL = cmp.Or(h.MaxTTL, MaxKeep)
+	h.NegativeTTL = cmp.Or(h.NegativeTTL, 5*time.Second)
+	h.KeepStale = cmp.Or(h.KeepStale, 10*time.Minute)
 	h.NegativeTTL, h.KeepStale = max(h.NegativeTTL, 0), max(h.KeepStale, 0)
 	var err error
 	if h.Heuristic < 0 || h.Heuristic > 1 {
@@ -241,7 +241,7 @@ func (h *HTTP) resolve() error {
 }
 
 func (i *Idempotency) resolve() error {
-	orDefault(&i.TTL, time.Hour)
+	i.TTL = cmp.Or(i.TTL, time.Hour)
 	return duration("Idempotency.TTL", i.TTL, 1, MaxKeep)
 }
 
@@ -259,14 +259,7 @@ func notNegative[T int64 | time.Duration](name string, v T) error {
 	return nil
 }
 
-func orDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
-}
-
-// isToken: a name by RFC 9110 §5.6.2.
+// isToken reports whether s is a token (RFC 9110 §5.6.2) of letters, digits, -, _ and .
 func isToken(s string) bool {
 	for i := range len(s) {
 		c := s[i]

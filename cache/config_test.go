@@ -49,7 +49,7 @@ func TestConfigFaults(t *testing.T) {
 	require.NotPanics(t, func() { cache.Middleware(cache.Config{}) })
 }
 
-func TestWhatPasses(t *testing.T) {
+func TestBypass(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		method string
@@ -62,7 +62,7 @@ func TestWhatPasses(t *testing.T) {
 		"another JSON": {"POST", nil, "ginfer; fwd=bypass; detail=not-json"},
 	} {
 		l := &log{}
-		r := app(newCache(t, cache.Config{OnEvent: l.on}), answers(200, "ok", "Cache-Status", "origin; hit").serve)
+		r := app(newCache(t, cache.Config{OnEvent: l.on}), responds(200, "ok", "Cache-Status", "origin; hit").serve)
 		w := do(r, request(tt.method, "/x", "x", tt.header...))
 		require.Equal(t, "ok", w.Body.String(), name)
 		require.Equal(t, []string{"origin; hit", tt.mark}, w.Header()["Cache-Status"], "%s: ours comes last", name)
@@ -71,8 +71,8 @@ func TestWhatPasses(t *testing.T) {
 	}
 }
 
-// An answer that passes is written by the server's own writer, whatever the way.
-func TestTheWriterOfAnAnswerThatPasses(t *testing.T) {
+// A response that bypasses the cache is written by the server's own writer.
+func TestWriterOfABypass(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(gin.ResponseWriter){
 		"Write":       func(w gin.ResponseWriter) { _, _ = w.Write([]byte("ok")) },
@@ -108,7 +108,7 @@ func TestStatus(t *testing.T) {
 		c.Next()
 		s, _ := cache.FromContext(c.Request.Context())
 		got = append(got, s)
-	}, newCache(t, cache.Config{Name: "edge", ShowKey: true}).Middleware(), answers(200, chatJSON, "Content-Type", jsonType).serve)
+	}, newCache(t, cache.Config{Name: "edge", ShowKey: true}).Middleware(), responds(200, chatJSON, "Content-Type", jsonType).serve)
 	post(r, chatPlain)
 	w := post(r, chatPlain)
 	post(r, warm)
@@ -124,10 +124,10 @@ func TestStatus(t *testing.T) {
 	assert.Equal(t, cache.Status{Forward: "bypass", Detail: "temperature"}, got[2])
 }
 
-// A broken body is refused, with the cache's own error handler.
+// A request that is refused gets the response of the ErrorHandler.
 func TestErrors(t *testing.T) {
 	t.Parallel()
-	r := app(newCache(t, cache.Config{ErrorHandler: apierror.Anthropic, Idempotency: cache.Idempotency{On: true, Required: true}}), answers(200, "x").serve)
+	r := app(newCache(t, cache.Config{ErrorHandler: apierror.Anthropic, Idempotency: cache.Idempotency{On: true, Required: true}}), responds(200, "x").serve)
 	w := post(r, chatPlain)
 	require.Equal(t, 400, w.Code)
 	require.Contains(t, w.Body.String(), `"type":"error"`)
@@ -135,22 +135,22 @@ func TestErrors(t *testing.T) {
 
 	req := request(http.MethodPost, chatPath, "x")
 	req.Body, req.ContentLength = broken{}, -1
-	w = do(app(newCache(t, cache.Config{}), answers(200, "x").serve), req)
+	w = do(app(newCache(t, cache.Config{}), responds(200, "x").serve), req)
 	require.Equal(t, 400, w.Code)
 }
 
-// broken is a body that can't be read.
+// broken is a body that cannot be read.
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errors.New("broken") }
 func (broken) Close() error             { return nil }
 
-// A store that fails is a miss, and told.
-func TestAStoreThatFails(t *testing.T) {
+// A failure of the store is a miss, and an event.
+func TestStoreFailure(t *testing.T) {
 	t.Parallel()
 	f, l := newFar(t), &log{}
 	f.set(errDown, 0, false)
-	u := answers(200, chatJSON, "Content-Type", jsonType)
+	u := responds(200, chatJSON, "Content-Type", jsonType)
 	r := app(newCache(t, cache.Config{Store: f, OnEvent: l.on}), u.serve)
 	for range 2 {
 		require.Equal(t, 200, post(r, chatPlain).Code)
@@ -160,5 +160,5 @@ func TestAStoreThatFails(t *testing.T) {
 	require.ErrorIs(t, l.of(cache.Failed)[0].Err, cache.ErrUnavailable)
 	f.set(nil, 0, false)
 	post(r, chatPlain)
-	require.True(t, isHit(r, chatPlain), "a store of one's own")
+	require.True(t, isHit(r, chatPlain), "the default store")
 }

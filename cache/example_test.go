@@ -29,15 +29,15 @@ func ExampleNew() {
 		fmt.Println("the model thinks")
 		c.JSON(http.StatusOK, gin.H{"choices": []gin.H{{"message": gin.H{"role": "assistant", "content": "Paris."}, "finish_reason": "stop"}}})
 	})
-	ask := func(body string) {
+	send := func(body string) {
 		w := post(r, body)
 		mark, _, _ := strings.Cut(status(w), "; ttl")
 		fmt.Println(mark)
 	}
-	ask(`{"model": "m", "temperature": 0, "messages": [{"role": "user", "content": "What is the capital of France?"}]}`)
-	ask(`{"temperature": 0.0, "messages": [{"content": "What is the capital of France?", "role": "user"}], "model": "m"}`)
+	send(`{"model": "m", "temperature": 0, "messages": [{"role": "user", "content": "What is the capital of France?"}]}`)
+	send(`{"temperature": 0.0, "messages": [{"content": "What is the capital of France?", "role": "user"}], "model": "m"}`)
 	_ = responses.Purge(context.Background(), cache.ByModel("m"))
-	ask(`{"model": "m", "temperature": 0, "messages": [{"role": "user", "content": "What is the capital of France?"}]}`)
+	send(`{"model": "m", "temperature": 0, "messages": [{"role": "user", "content": "What is the capital of France?"}]}`)
 	// Output:
 	// the model thinks
 	// ginfer; fwd=miss

@@ -2,115 +2,128 @@ package cache
 
 import (
 	"context"
-	"crypto/sha256"
-	"fmt"
+	"errors"
 	"net/http"
 	"time"
 
-	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/cache/internal/directive"
-	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/apierror"
 )
 
-// plan is what is known of a request before it is answered.
-type plan struct {
-	policy  policy
-	base    [sha256.Size]byte // its key, before generations
-	scope   [sha256.Size]byte
-	model   string
-	version string
-	mark    string // what else an entry must have been made for
-	refetch bool   // the client wants no entry, but an answer may be stored
-
-	api    llm.API
-	stream bool // wanted
-	usage  bool // wanted, at the end of the stream
-	query  *Query
-
-	control directive.Control // of the request
-	vary    []string          // if the answers vary: by what
-	variant string            // the mark of the note that said so
-	life    *life             // of the leader's answer
-}
-
-// exchange is one request on its way through the cache.
+// exchange is one request and its response on their way through the cache.
 type exchange struct {
 	*Cache
-	plan
-	g      *gin.Context
-	w      gin.ResponseWriter // the client's
-	client context.Context    //nolint:containedctx // the client's: it ends when the client leaves
-	req    *http.Request
-	inner  statusContext
-	values [3]string // of the header of a hit
-	synced bool      // purges by others are known, so that the store may be asked
-	status Status
-	key    string // in the store; that in status is the same but for generations
-	start  time.Time
+	request
+	client
+	policy policy
+	known  bool // purges of other replicas are known, so that the store may be used
 }
 
-// policy is a set of rules. As a text it is its name.
-type policy interface {
-	fmt.Stringer
-	reading
-	recording
-}
-
-// reading is how entries are used.
-type reading interface {
-	// judge says what an entry is good for. An error refuses the request.
-	judge(x *exchange, e *Entry, now time.Time) (verdict, error)
-	// render makes an answer of an entry, in the form that is wanted, if it can.
-	render(x *exchange, e *Entry, now time.Time) (rendered, bool)
-	// fits says how a request can follow a flight: live, stored when it can do so at the
-	// end, or again or alone when it can't.
-	fits(x *exchange, f *flight) outcome
-}
-
-// recording is how they are made.
-type recording interface {
-	// outgoing is the request that goes to the upstream. Stale is an entry that a 304
-	// would make fresh again, or nil.
-	outgoing(x *exchange, stale *Entry) *http.Request
-	// admit looks at the head of an answer, and takes out of it what is the leader's own:
-	// may others have it, and why will it not be stored, if so?
-	admit(x *exchange, f *flight, h *head) (share outcome, reason string)
-	// conclude makes an entry of a whole answer, or says why not.
-	conclude(x *exchange, f *flight, body []byte) (e *Entry, reason string)
-}
-
-// rendered is an answer that is ready to be sent.
-type rendered struct {
-	status int
-	header http.Header // shared: not to be changed
-	body   []byte
-	age    time.Duration
-}
-
-// verdict is what an entry is good for.
-type verdict uint8
-
-const (
-	useless verdict = iota
-	use             // answer from it
-	useAndRefresh
-	validate // ask the upstream whether it still holds
-)
-
-// usable reports whether a request is answered from an entry.
-func (v verdict) usable() bool { return v == use || v == useAndRefresh }
-
-// at puts the exchange on the key of a base.
-func (x *exchange) at(base [sha256.Size]byte) {
-	shown := encodeKey(&base)
-	x.key = shown
-	if x.generations.apply(&base, &x.plan) {
-		x.key = encodeKey(&base)
+// fromL1 responds with an entry of this process, if there is one.
+func (x *exchange) fromL1() bool {
+	if x.l1 == nil {
+		return false
 	}
-	x.status.Key = shown
+	now := time.Now()
+	e := x.l1(x.key, now)
+	if e != nil && e.isNote() && x.toVariant(e) {
+		e = x.l1(x.key, now)
+	}
+	if e == nil || e.isNote() {
+		return false
+	}
+	v, err := x.judge(e, now)
+	if err != nil {
+		x.refuse(err)
+		return true
+	}
+	if !v.use || !x.hit(e, now) {
+		return false
+	}
+	if v.refresh {
+		x.refresh(e)
+	}
+	return true
 }
 
-// event is one about this request.
+// serveStored responds with an entry or not at all: the client wants nothing else, or a
+// head only, which it gets from the upstream.
+func (x *exchange) serveStored() {
+	now := time.Now()
+	e := x.load(x.ctx)
+	if e != nil && e.isNote() && x.toVariant(e) {
+		e = x.load(x.ctx)
+	}
+	if e != nil && !e.isNote() {
+		if v, err := x.judge(e, now); err == nil && v.use && x.hit(e, now) {
+			return
+		}
+	}
+	x.status.Detail = ""
+	if x.control.OnlyIfCached {
+		x.forward(nil)
+		x.refuse(refusal(http.StatusGatewayTimeout, "only_if_cached", "There is no response in the cache."))
+		return
+	}
+	x.bypass("method", "head")
+}
+
+// load gets the entry from the store. An error is a miss.
+func (x *exchange) load(ctx context.Context) *Entry {
+	if !x.known {
+		if x.l1 == nil {
+			return nil
+		}
+		return x.l1(x.key, time.Now())
+	}
+	e, err := x.cfg.Store.Get(ctx, x.key)
+	if err == nil {
+		return e
+	}
+	if !errors.Is(err, ErrNotFound) {
+		x.failed(ctx, err)
+	}
+	return nil
+}
+
+// judge has the policy decide how an entry is used.
+func (x *exchange) judge(e *Entry, now time.Time) (verdict, error) {
+	v, err := x.policy.judge(&x.request, e, now)
+	if v.detail != "" {
+		x.status.Detail = v.detail
+	}
+	return v, err
+}
+
+// hit responds with an entry, if it can be rendered in the form that the client wants.
+func (x *exchange) hit(e *Entry, now time.Time) bool {
+	a, ok := x.policy.render(&x.request, e, now)
+	if ok {
+		x.notifyHit(e, now)
+		x.send(a)
+	}
+	return ok
+}
+
+func (x *exchange) notifyHit(e *Entry, now time.Time) {
+	x.status.Hit, x.status.TTL = true, floorSeconds(e.FreshUntil.Sub(now))
+	if x.cfg.OnEvent == nil {
+		return
+	}
+	event := x.event(Hit)
+	event.Status, event.TTL = e.Status, x.status.TTL
+	x.notify(x.ctx, event)
+}
+
+// floorSeconds rounds down, also below zero: what expires within a second has 0 left.
+func floorSeconds(d time.Duration) time.Duration {
+	whole := d.Truncate(time.Second)
+	if whole > d {
+		whole -= time.Second
+	}
+	return whole
+}
+
+// event returns an event about this request.
 func (x *exchange) event(kind Kind) Event {
 	e := Event{Kind: kind, Key: x.status.Key, Model: x.model, Version: x.version}
 	if x.policy != nil {
@@ -119,18 +132,51 @@ func (x *exchange) event(kind Kind) Event {
 	return e
 }
 
-// bypass lets the request pass as if there were no cache.
+// failed notifies of an internal fault, unless the client has just disconnected.
+func (x *exchange) failed(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	e := x.event(Failed)
+	e.Err = err
+	x.notify(ctx, e)
+}
+
+// forward sets why the request is forwarded.
+func (x *exchange) forward(stale *Entry) {
+	switch {
+	case x.refetch:
+		x.status.Forward = "request"
+	case stale != nil:
+		x.status.Forward = "stale"
+	case len(x.vary) > 0:
+		x.status.Forward = "vary-miss"
+	case x.incoming.Method == http.MethodPost:
+		x.status.Forward = "miss"
+	default:
+		x.status.Forward = "uri-miss"
+	}
+}
+
+// bypass forwards the request as if there were no cache.
 func (x *exchange) bypass(forward, reason string) {
 	x.status.Forward, x.status.Detail = forward, reason
 	e := x.event(Bypassed)
 	e.Reason = reason
-	x.tell(x.client, e)
+	x.notify(x.ctx, e)
 	x.pass()
 }
 
-// pass lets the handlers answer, and marks the llm.
+// alone forwards the request because no flight can serve it.
+func (x *exchange) alone() {
+	x.forward(nil)
+	x.status.Detail = "alone"
+	x.pass()
+}
+
+// pass calls the handlers with a writer that adds Cache-Status.
 func (x *exchange) pass() {
-	s := &stamp{ResponseWriter: x.w, x: x}
+	s := &stamp{ResponseWriter: x.w, client: &x.client}
 	x.g.Writer = s
 	defer func() {
 		if x.g.Writer == s {
@@ -142,9 +188,7 @@ func (x *exchange) pass() {
 	x.invalidate(x.w.Status())
 }
 
-// refuse answers with an error.
-func (x *exchange) refuse(err error) {
-	x.putMark(x.w.Header())
-	x.g.Abort() // whatever the handler does
-	x.cfg.ErrorHandler(x.g, err)
+// refusal is a response of the cache itself.
+func refusal(status int, code, message string) error {
+	return &apierror.Error{Status: status, Code: code, Message: message}
 }

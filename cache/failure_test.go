@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// failing is an upstream whose first calls fail, each in its way. All take a second.
+// failing is an upstream whose first calls fail as given. Each takes a second.
 func failing(fail ...func(c *gin.Context)) *upstream {
 	u := &upstream{}
 	u.handle = func(c *gin.Context) {
@@ -37,7 +37,7 @@ func failing(fail ...func(c *gin.Context)) *upstream {
 	return u
 }
 
-// breakable is a client whose connection can be cut.
+// breakable is a client with a connection that can be cut.
 type breakable struct {
 	*httptest.ResponseRecorder
 	cut atomic.Bool
@@ -50,7 +50,7 @@ func (b *breakable) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// code is what a client got: 0 when the connection broke.
+// code is the status that a client got: 0 if the connection broke.
 func code(h http.Handler, body string) (code int) {
 	w := &breakable{ResponseRecorder: httptest.NewRecorder()}
 	defer func() {
@@ -62,7 +62,7 @@ func code(h http.Handler, body string) (code int) {
 	return w.Code
 }
 
-func TestALeaderThatFailsIsReplacedOnce(t *testing.T) {
+func TestFailedLeaderIsReplacedOnce(t *testing.T) {
 	t.Parallel()
 	const n = 50
 	status := func(code int) func(*gin.Context) {
@@ -110,8 +110,8 @@ func TestALeaderThatFailsIsReplacedOnce(t *testing.T) {
 	}
 }
 
-// What breaks in the middle breaks for everybody, and is not kept.
-func TestAStreamThatBreaks(t *testing.T) {
+// A stream that breaks in the middle breaks for all clients, and is not stored.
+func TestBrokenStream(t *testing.T) {
 	t.Parallel()
 	all := events("a", "b")
 	for name, end := range map[string]func(*gin.Context){
@@ -121,17 +121,17 @@ func TestAStreamThatBreaks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			told := make(chan struct{})
+			resume := make(chan struct{})
 			u := &upstream{handle: func(c *gin.Context) {
 				c.Header("Content-Type", "text/event-stream")
 				_, _ = c.Writer.WriteString(all[0])
 				c.Writer.Flush()
-				<-told
+				<-resume
 				end(c)
 			}}
 			r := gin.New()
 			r.POST(chatPath, apierror.Recovery(nil), newCache(t, cache.Config{}).Middleware(), u.serve)
-			begin(t, serve(t, r), 3, all[0], told, func(rest string, err error) {
+			begin(t, serve(t, r), 3, all[0], resume, func(rest string, err error) {
 				assert.Error(t, err, "%q", rest) //nolint:testifylint // a failure here must not end the goroutine
 				assert.NotContains(t, rest, "[DONE]")
 			})
@@ -147,16 +147,16 @@ func slowClient(t *testing.T, s *httptest.Server) {
 	require.NoError(t, err)
 	require.NoError(t, conn.(*net.TCPConn).SetReadBuffer(4096))
 	var b bytes.Buffer
-	req := request(http.MethodPost, s.URL+chatPath, chatAsked)
+	req := request(http.MethodPost, s.URL+chatPath, chatStream)
 	require.NoError(t, req.Write(&b))
 	_, err = conn.Write(b.Bytes())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 }
 
-// A client that does not read is dropped alone, be it the leader or not. It must not hold
-// up the others.
-func TestASlowReaderIsDroppedAlone(t *testing.T) {
+// A client that does not read is dropped alone, the leader too. It must not delay the
+// others.
+func TestSlowReaderIsDroppedAlone(t *testing.T) {
 	t.Parallel()
 	t.Run("a follower", func(t *testing.T) { t.Parallel(); slowReader(t, false) })
 	t.Run("the leader", func(t *testing.T) { t.Parallel(); slowReader(t, true) })
@@ -189,7 +189,7 @@ func slowReader(t *testing.T, leads bool) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		_, got, err := whole(t, s, chatAsked)
+		_, got, err := whole(t, s, chatStream)
 		assert.Equal(t, []any{n * len(long), nil}, []any{len(got), err})
 	})
 	if !leads {
@@ -201,8 +201,8 @@ func slowReader(t *testing.T, leads bool) {
 	require.EqualValues(t, 1, u.calls.Load())
 }
 
-// A single client is never dropped for its pace: the upstream waits for it.
-func TestASingleSlowReaderIsWaitedFor(t *testing.T) {
+// A single slow client is not dropped: the upstream waits for it.
+func TestSingleSlowReaderIsNotDropped(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("data: x\n\n", 4000)
 	var written atomic.Int64
@@ -214,7 +214,7 @@ func TestASingleSlowReaderIsWaitedFor(t *testing.T) {
 		}
 	}}
 	s := serve(t, app(newCache(t, cache.Config{MaxLag: 64 << 10}), u.serve))
-	res, err := ask(t.Context(), s, chatAsked)
+	res, err := send(t.Context(), s, chatStream)
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
 	n, err := io.Copy(io.Discard, iotestSlow{res.Body})

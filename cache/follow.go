@@ -1,177 +1,172 @@
 package cache
 
 import (
-	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"time"
 
-	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/cache/internal/flight"
 )
 
-// follow is the request of a follower. It returns what there is to do if it is not
-// answered: look again, lead after a failure, or go alone.
-func (x *exchange) follow(f *flight, r *reader) outcome {
-	defer f.tape.leave(r)
-	select {
-	case <-f.ready:
-	case <-x.client.Done():
-		x.g.Abort()
-		return live
-	}
-	switch f.outcome {
-	case stored:
-		return x.followEntry(f)
-	case live:
-		if r == nil { // it is over, and was not whole
-			x.refuse(unavailable(errFollowed))
-			return live
-		}
-		return x.followAnswer(f, r)
-	case failed:
-		if f.attempt >= maxAttempts {
-			x.refuse(unavailable(errFollowed))
-			return live
-		}
-		return failed
-	case pending, again, alone:
-	}
-	return f.outcome
-}
+// next is what a request does after it followed a flight.
+type next uint8
 
+const (
+	done next = iota
+	lookAgain
+	leadNext // the flight failed
+	goAlone
+)
+
+// errFollowed is the cause of the 503 of a follower.
 var errFollowed = errors.New("cache: the request that this one followed failed")
 
-// followAnswer answers from what the leader is told, in the way that fits.
-func (x *exchange) followAnswer(f *flight, r *reader) outcome {
-	how := x.policy.fits(x, f)
-	if how == stored {
-		return x.followWhole(f, r)
-	}
-	if how == live {
-		x.followLive(f, r)
-	}
-	return how
+// follower is the side of a flight of a request that does not lead it.
+type follower struct {
+	*exchange
+	flight *flight.Flight[shared]
+	reader *flight.Reader // nil: the flight is over, and was not whole
 }
 
-// followEntry answers from the entry that a flight found.
-func (x *exchange) followEntry(f *flight) outcome {
-	now := time.Now()
-	v, err := x.policy.judge(x, f.entry, now)
-	if err != nil || !v.usable() && (!f.stale || !x.mayStandIn(f.entry, now)) {
-		return again
+// follow responds as the follower of a flight, if it can.
+func (x *exchange) follow(f *flight.Flight[shared], r *flight.Reader) next {
+	defer r.Leave()
+	if x.policy == policy(x.idempotency) {
+		if err := x.idempotency.conflict(&x.request, &f.Shared); err != nil {
+			x.refuse(err)
+			return done
+		}
 	}
-	if f.stale {
-		x.status.Detail = "stale-if-error"
+	select {
+	case <-f.Ready():
+	case <-x.ctx.Done():
+		x.g.Abort()
+		return done
 	}
-	if !x.hit(f.entry, now) {
-		return alone
+	fo := &follower{x, f, r}
+	switch f.Outcome() {
+	case flight.Stored:
+		return fo.entry()
+	case flight.Live:
+		return fo.response()
+	case flight.Failed:
+		return fo.retry(errFollowed)
+	case flight.Alone:
+		return goAlone
+	case flight.Again, flight.Pending:
 	}
-	return live
+	return lookAgain
 }
 
-// collapse notes that the answer is another request's.
-func (x *exchange) collapse(f *flight) {
-	x.status.Collapsed = true
-	x.forward(nil)
-	e := x.event(Coalesced)
-	e.Status = f.head.status
-	x.tell(x.client, e)
+// retry leads the next attempt, if there is one.
+func (fo *follower) retry(err error) next {
+	if fo.flight.Attempt >= flight.MaxAttempts {
+		fo.refuse(unavailable(err))
+		return done
+	}
+	return leadNext
 }
 
-// followLive tells the client what the leader is told, from the beginning.
-func (x *exchange) followLive(f *flight, r *reader) {
-	x.collapse(f)
-	x.g.Abort()
-	if x.notModified(f.head.status, f.head.header) {
-		x.sendNotModified(f.head.header)
+// entry responds with the entry that the leader found.
+func (fo *follower) entry() next {
+	now, s := time.Now(), &fo.flight.Shared
+	v, err := fo.judge(s.entry, now)
+	if err != nil || !v.use && (!s.stale || !fo.allowsStale(s.entry, now)) {
+		return lookAgain
+	}
+	if s.stale {
+		fo.status.Detail = "stale-if-error"
+	}
+	if !fo.hit(s.entry, now) {
+		return goAlone
+	}
+	return done
+}
+
+// response responds with the response of the leader, in the way that fits.
+func (fo *follower) response() next {
+	if fo.reader == nil {
+		fo.refuse(unavailable(errFollowed))
+		return done
+	}
+	switch fo.policy.fits(&fo.request, &fo.flight.Shared, &fo.flight.Head) {
+	case flight.Live:
+		fo.live()
+		return done
+	case flight.Stored:
+		return fo.converted()
+	case flight.Again:
+		return lookAgain
+	case flight.Alone, flight.Failed, flight.Pending:
+	}
+	return goAlone
+}
+
+// live sends the response from the beginning while it is produced.
+func (fo *follower) live() {
+	fo.collapse()
+	fo.g.Abort()
+	head := &fo.flight.Head
+	if fo.notModified(head.Status, head.Header) {
+		fo.sendNotModified(head.Header, fo.cacheStatus())
 		return
 	}
-	h := x.w.Header()
-	for name, values := range f.head.header {
+	h := fo.w.Header()
+	for name, values := range head.Header {
 		h[name] = slices.Clip(values)
 	}
-	filter := x.unusaged(f.head.header)
+	filter := fo.usageFilter(head.Header)
 	if filter != nil {
 		h.Del("Content-Length")
 	}
-	x.sendHead(f.head.status, x.markText())
-	err := x.play(f, r, filter)
-	x.finish(f, err)
+	fo.sendHead(head.Status, fo.cacheStatus())
+	err := fo.play(fo.flight.Response, fo.reader, filter)
+	if errors.Is(err, flight.ErrSlow) {
+		fo.notify(fo.ctx, fo.event(Dropped))
+	}
+	fo.finish(fo.flight.Response, err)
 }
 
-// followWhole waits for the end, because the client wants another form than the leader.
-func (x *exchange) followWhole(f *flight, r *reader) outcome {
-	f.tape.wait(r)
+// converted waits for the end of the response and sends it in another form than the leader
+// gets it.
+func (fo *follower) converted() next {
+	fo.reader.AwaitEnd()
 	for {
-		p := f.tape.read(r)
+		p := fo.reader.Next()
 		switch {
-		case p.dropped, p.lost:
-			return alone
-		case p.ended && p.err != nil:
-			if f.attempt >= maxAttempts {
-				x.refuse(unavailable(p.err))
-				return live
-			}
-			return failed
-		case p.ended:
-			return x.replayWhole(f)
+		case p.Dropped, p.Lost:
+			return goAlone
+		case p.Ended && p.Err != nil:
+			return fo.retry(p.Err)
+		case p.Ended:
+			return fo.convert()
 		}
 		select {
-		case <-p.wait:
-		case <-x.client.Done():
-			x.g.Abort()
-			return live
+		case <-p.Wait:
+		case <-fo.ctx.Done():
+			fo.g.Abort()
+			return done
 		}
 	}
 }
 
-func (x *exchange) replayWhole(f *flight) outcome {
-	body, _ := f.tape.whole()
-	now := time.Now()
-	a, ok := x.policy.render(x, &Entry{Status: f.head.status, Header: f.head.header, Body: body, ResponseTime: now, FreshUntil: now}, now)
+func (fo *follower) convert() next {
+	body, _ := fo.flight.Body()
+	head, now := &fo.flight.Head, time.Now()
+	a, ok := fo.policy.render(&fo.request, &Entry{Status: head.Status, Header: head.Header, Body: body, ResponseTime: now, FreshUntil: now}, now)
 	if !ok {
-		return alone
+		return goAlone
 	}
-	x.collapse(f)
-	x.send(a)
-	return live
+	fo.collapse()
+	fo.send(a)
+	return done
 }
 
-// forward notes why the request goes on.
-func (x *exchange) forward(stale *Entry) {
-	switch {
-	case x.refetch:
-		x.status.Forward = "request"
-	case stale != nil:
-		x.status.Forward = "stale"
-	case len(x.vary) > 0:
-		x.status.Forward = "vary-miss"
-	case x.req.Method == http.MethodPost:
-		x.status.Forward = "miss"
-	default:
-		x.status.Forward = "uri-miss"
-	}
-}
-
-// alone goes to the upstream as if there were no cache.
-func (x *exchange) alone() {
-	x.forward(nil)
-	x.status.Detail = "alone"
-	x.pass()
-}
-
-// failed tells of a fault of the cache's own, unless the client just left.
-func (x *exchange) failed(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	e := x.event(Failed)
-	e.Err = err
-	x.tell(ctx, e)
-}
-
-// refusal is an answer of the cache's own.
-func refusal(status int, code, message string) error {
-	return &apierror.Error{Status: status, Code: code, Message: message}
+// collapse sets that the response is another request's.
+func (fo *follower) collapse() {
+	fo.status.Collapsed = true
+	fo.forward(nil)
+	e := fo.event(Coalesced)
+	e.Status = fo.flight.Head.Status
+	fo.notify(fo.ctx, e)
 }

@@ -19,12 +19,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the far store has is asked for once, for all who ask at the same time.
-func TestALookupIsSharedToo(t *testing.T) {
+// Concurrent requests share one lookup in L2.
+func TestLookupIsShared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
-		u := answers(200, chatJSON, "Content-Type", jsonType)
+		u := responds(200, chatJSON, "Content-Type", jsonType)
 		start := func() (*cache.Cache, *gin.Engine) {
 			c := newCache(t, cache.Config{Store: tiered(t, cache.TieredConfig{L2: f}), Beta: -1})
 			return c, app(c, u.serve)
@@ -36,7 +36,7 @@ func TestALookupIsSharedToo(t *testing.T) {
 		f.set(nil, 10*time.Millisecond, false)
 		before, _ := f.counts()
 		together(100, func(i int) {
-			body := []string{chatPlain, chatAsked}[i%2]
+			body := []string{chatPlain, chatStream}[i%2]
 			assert.Contains(t, status(post(two, body)), "; hit")
 		})
 		after, _ := f.counts()
@@ -45,8 +45,8 @@ func TestALookupIsSharedToo(t *testing.T) {
 	})
 }
 
-// A leader that finds out that the stale entry still holds does so for all.
-func TestAValidationIsSharedToo(t *testing.T) {
+// A leader that revalidates a stale entry does so for all its followers.
+func TestRevalidationIsShared(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		serve gin.HandlerFunc
@@ -91,8 +91,8 @@ func TestAValidationIsSharedToo(t *testing.T) {
 	}
 }
 
-// Followers who want another form, when there will be none.
-func TestOtherFormsThatFail(t *testing.T) {
+// Followers want another form, and there is none.
+func TestFollowersOfAMissingForm(t *testing.T) {
 	t.Parallel()
 	all := events("a", "b")
 	for name, tt := range map[string]struct {
@@ -104,7 +104,7 @@ func TestOtherFormsThatFail(t *testing.T) {
 			_, _ = c.Writer.WriteString(strings.Repeat(all[1], 20))
 			_, _ = c.Writer.WriteString(all[3] + all[4])
 		}, 6},
-		"not to be told": {func(c *gin.Context) {
+		"without another form": {func(c *gin.Context) {
 			_, _ = c.Writer.WriteString(strings.Replace(all[1], `"content"`, `"audio"`, 1) + all[3] + all[4])
 		}, 6},
 	} {
@@ -126,7 +126,7 @@ func TestOtherFormsThatFail(t *testing.T) {
 				}
 				r := app(newCache(t, cache.Config{MaxEntry: 2000}), u.serve)
 				var wg sync.WaitGroup
-				wg.Go(func() { post(r, chatAsked) })
+				wg.Go(func() { post(r, chatStream) })
 				synctest.Wait()
 				for range 5 {
 					wg.Go(func() {
@@ -142,8 +142,8 @@ func TestOtherFormsThatFail(t *testing.T) {
 	}
 }
 
-// A follower that leaves while it waits is gone, and the rest goes on.
-func TestAFollowerThatLeavesWhileItWaits(t *testing.T) {
+// A follower may disconnect while it waits, without harm to the others.
+func TestFollowerDisconnectsWhileItWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{handle: func(c *gin.Context) {
@@ -155,10 +155,10 @@ func TestAFollowerThatLeavesWhileItWaits(t *testing.T) {
 		}}
 		r := app(newCache(t, cache.Config{}), u.serve)
 		var wg sync.WaitGroup
-		wg.Go(func() { assert.Equal(t, strings.Join(events("a"), ""), post(r, chatAsked).Body.String()) })
+		wg.Go(func() { assert.Equal(t, strings.Join(events("a"), ""), post(r, chatStream).Body.String()) })
 		synctest.Wait()
 		for _, wait := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
-			for _, body := range []string{chatPlain, chatAsked} {
+			for _, body := range []string{chatPlain, chatStream} {
 				wg.Go(func() {
 					ctx, cancel := context.WithTimeout(t.Context(), wait)
 					defer cancel()
@@ -174,8 +174,8 @@ func TestAFollowerThatLeavesWhileItWaits(t *testing.T) {
 	})
 }
 
-// A writer of somebody's before the cache that panics does so on the handler's goroutine.
-func TestAWriterThatPanics(t *testing.T) {
+// A panic of a writer before the cache continues on the goroutine of the handlers.
+func TestWriterPanics(t *testing.T) {
 	t.Parallel()
 	r := gin.New()
 	caught := false
@@ -184,7 +184,7 @@ func TestAWriterThatPanics(t *testing.T) {
 		c.Writer = &touchy{c.Writer}
 		c.Next()
 	}, newCache(t, cache.Config{}).Middleware(), streams(events("a")...).serve)
-	post(r, chatAsked)
+	post(r, chatStream)
 	require.True(t, caught)
 }
 
@@ -192,8 +192,8 @@ type touchy struct{ gin.ResponseWriter }
 
 func (*touchy) Write([]byte) (int, error) { panic("touchy") }
 
-// The body of a request that was not held may still be read by who is behind the cache,
-// with its deadlines.
+// A request body that was too long to buffer can still be read behind the cache, with its
+// deadlines.
 func TestLongRequestsPass(t *testing.T) {
 	t.Parallel()
 	long := strings.Replace(chatPlain, "Hi", strings.Repeat("Hi ", 1000), 1)
@@ -213,8 +213,8 @@ func TestLongRequestsPass(t *testing.T) {
 	require.Equal(t, strconv.Itoa(len(long)), got)
 }
 
-// Many addresses that were changed are not all remembered; what is older than those that
-// were forgotten is not used.
+// Not all changed addresses are remembered; entries that are older than a forgotten change
+// are not used.
 func TestManyChanges(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -1,170 +1,268 @@
 package cache
 
 import (
+	"context"
 	"net/http"
+	"net/url"
+	"slices"
 	"time"
 
-	"github.com/ginfer/ginfer/cache/internal/directive"
+	"github.com/ginfer/ginfer/cache/internal/cachekey"
+	"github.com/ginfer/ginfer/cache/internal/flight"
+	"github.com/ginfer/ginfer/cache/internal/recent"
+	"github.com/ginfer/ginfer/cache/internal/rfc9111"
+	"github.com/ginfer/ginfer/internal/llm"
 )
 
+// unsharedFor is how long requests of a key whose response may not be shared are not
+// coalesced: until then none waits for another's response in vain.
+const unsharedFor = 10 * time.Second
+
 // httpPolicy is the policy for GET and HEAD (RFC 9111, for a shared cache).
-type httpPolicy struct{}
+type httpPolicy struct {
+	cfg      *Config
+	rules    rfc9111.Rules
+	keys     *cachekey.Pool
+	variants func(r *request, vary []string, mark string) (key, shown string)
+
+	unshared recent.Times // by key
+	changes  recent.Times // by address
+}
+
+func newHTTPPolicy(c *Cache) *httpPolicy {
+	h := &c.cfg.HTTP
+	return &httpPolicy{
+		cfg: &c.cfg, keys: &c.keys, variants: c.variantKey,
+		rules: rfc9111.Rules{
+			Heuristic: h.Heuristic, MaxTTL: h.MaxTTL, NegativeTTL: h.NegativeTTL, StaleWhileRevalidate: h.StaleWhileRevalidate,
+			StaleIfError: h.StaleIfError, KeepStale: h.KeepStale, MaxKeep: MaxKeep, StripCookies: h.StripCookies,
+		},
+	}
+}
 
 func (*httpPolicy) String() string { return "http" }
 
-// planHTTP looks at a GET or a HEAD. A reason says that it is not cached.
-func (x *exchange) planHTTP(s *scratch) (reason string, err error) {
-	x.policy = x.http
-	h := x.req.Header
+// planHTTP plans a GET or a HEAD.
+func (x *exchange) planHTTP(b *cachekey.Builder) (reason string, err error) {
+	x.policy, x.conditional = x.http, true
+	req := x.incoming
+	h := req.Header
 	switch {
-	case upgrades(x.req):
+	case upgrades(req):
 		return "upgrade", nil
-	case x.req.ContentLength != 0 || len(x.req.TransferEncoding) > 0:
-		return "body", nil // a part of the request that the key does not have
+	case req.ContentLength != 0 || len(req.TransferEncoding) > 0:
+		return "body", nil // the key does not include it
 	case len(h["Range"]) > 0:
 		return "range", nil
 	case len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0 || len(h["If-Range"]) > 0:
 		return "precondition", nil
 	}
-	x.control = directive.Empty()
+	x.control = rfc9111.NoControl()
 	if !x.cfg.HTTP.IgnoreRequest {
-		x.control = requestControl(h)
+		x.control = rfc9111.ParseRequest(h)
 	}
 	if x.control.NoStore {
 		x.status.Forward = "request"
 		return "no-store", nil
 	}
-	if x.cfg.Scope != nil && !x.findScope(s) {
+	if x.cfg.Scope != nil && !x.findScope(x.g, &x.request, b) {
 		return "no-scope", nil
 	}
-	x.findVersion()
-	s.begin("http", x)
-	x.base = s.done()
-	x.at(x.base)
+	x.findVersion(x.g, &x.request)
+	x.beginKey(b, "http", &x.request)
+	x.setKey(b.Sum())
 	return "", nil
 }
 
-func requestControl(h http.Header) directive.Control {
-	if cc := h["Cache-Control"]; len(cc) > 0 {
-		return directive.Parse(cc)
+func (p *httpPolicy) judge(r *request, e *Entry, now time.Time) (verdict, error) {
+	if p.changedSince(r, e.RequestTime) {
+		return verdict{}, nil
 	}
-	c := directive.Empty()
-	if p := h["Pragma"]; len(p) > 0 { // of HTTP/1.0
-		c.NoCache = directive.Parse(p).NoCache
+	life := rfc9111.Lifetime{
+		ResponseTime: e.ResponseTime, FreshUntil: e.FreshUntil, ExpiresAt: e.ExpiresAt,
+		StaleWhileRevalidate: e.StaleWhileRevalidate, StaleIfError: e.StaleIfError,
+		Validate: e.Validate, MustRevalidate: e.MustRevalidate,
 	}
-	return c
+	switch life.Reuse(&r.control, now) {
+	case rfc9111.Fresh:
+		return verdict{use: true, refresh: refreshEarly(p.cfg, e, now)}, nil
+	case rfc9111.AllowedStale:
+		return verdict{use: true, detail: "stale"}, nil
+	case rfc9111.StaleWhileRevalidate:
+		return verdict{use: true, refresh: true, detail: "stale-while-revalidate"}, nil
+	case rfc9111.MustValidate:
+	}
+	return verdict{validate: true}, nil
 }
 
-// judge follows RFC 9111 §4.2 and §5.2.1, and RFC 5861.
-func (*httpPolicy) judge(x *exchange, e *Entry, now time.Time) (verdict, error) {
-	if x.wasChanged(e) {
-		return useless, nil
-	}
-	c := &x.control
-	left, age := e.FreshUntil.Sub(now), now.Sub(e.ResponseTime)
-	switch {
-	case e.Validate || c.NoCache:
-		return validate, nil
-	case c.MaxAge != directive.None && age > c.MaxAge:
-		return validate, nil
-	case left > 0 && c.MinFresh != directive.None && left < c.MinFresh:
-		return validate, nil
-	case left > 0 && x.early(e, now):
-		return useAndRefresh, nil
-	case left > 0:
-		return use, nil
-	case e.MustRevalidate:
-		return validate, nil
-	case c.MaxStale != directive.None && -left <= c.MaxStale:
-		x.status.Detail = "stale"
-		return use, nil
-	case c.MinFresh == directive.None && -left < e.StaleWhileRevalidate:
-		x.status.Detail = "stale-while-revalidate"
-		return useAndRefresh, nil
-	}
-	return validate, nil
-}
-
-func (*httpPolicy) render(x *exchange, e *Entry, now time.Time) (rendered, bool) {
-	a := rendered{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.ResponseTime), 0)}
-	if x.notModified(e.Status, e.Header) {
-		a.status, a.header, a.body = http.StatusNotModified, ofNotModified(e.Header), nil
+func (*httpPolicy) render(r *request, e *Entry, now time.Time) (reply, bool) {
+	a := e.reply(now)
+	if r.notModified(e.Status, e.Header) {
+		a.status, a.header, a.body = http.StatusNotModified, rfc9111.NotModifiedHeader(e.Header), nil
 	}
 	return a, true
 }
 
-func (*httpPolicy) fits(x *exchange, f *flight) outcome {
-	if f.name == "" {
-		return live
+func (p *httpPolicy) fits(r *request, of *shared, _ *flight.Head) flight.Outcome {
+	if of.key == "" {
+		return flight.Live
 	}
-	if name, _ := x.variantKey(f.about.vary, f.about.variant); name != f.name {
-		return again
+	if key, _ := p.variants(r, of.vary, of.variant); key != of.key {
+		return flight.Again
 	}
-	x.vary = f.about.vary
-	return live
+	r.vary = of.vary
+	return flight.Live
 }
 
-// outgoing asks for all of the answer, or whether the stale one still holds: what the
-// client has of its own is the cache's to compare.
-func (*httpPolicy) outgoing(x *exchange, stale *Entry) *http.Request {
-	req := x.req.Clone(x.req.Context())
-	req.Header.Del("If-None-Match")
-	req.Header.Del("If-Modified-Since")
-	if stale == nil {
-		return req
+// outgoing requests the whole response, or the validation of a stale one: the conditions
+// of the client are for the cache.
+func (*httpPolicy) outgoing(r *request, stale *Entry) *http.Request {
+	req := r.incoming.Clone(r.incoming.Context())
+	var stored http.Header
+	if stale != nil {
+		stored = stale.Header
 	}
-	if tag := stale.Header.Get("ETag"); tag != "" {
-		req.Header.Set("If-None-Match", tag)
-	}
-	if modified := stale.Header.Get("Last-Modified"); modified != "" {
-		req.Header.Set("If-Modified-Since", modified)
-	}
+	rfc9111.SetConditions(req.Header, stored)
 	return req
 }
 
-// lonelyFor is how long a key is remembered whose answers are each client's own: until
-// then nobody waits for another's answer in vain.
-const lonelyFor = 10 * time.Second
-
-func (*httpPolicy) admit(x *exchange, f *flight, h *head) (share outcome, reason string) {
-	x.life = x.assess(h, time.Now())
-	reason = x.life.reason
+func (p *httpPolicy) admit(r *request, res *response) admission {
+	a := admission{share: flight.Live}
+	a.entry, a.reason = p.assess(r, res.Head, time.Now())
 	switch {
-	case isFailure(h.status) && !x.hasCredentials():
-		return failed, reason
-	case reason != "":
-		x.lonely.note(x.key, time.Now().Add(lonelyFor))
-		return alone, reason
+	case isFailure(res.Status) && !cachekey.HasCredentials(r.incoming.Header):
+		a.share = flight.Failed
+		return a
+	case a.reason != "":
+		p.unshared.Add(r.key, time.Now().Add(unsharedFor))
+		a.share = flight.Alone
+		return a
 	}
-	x.lonely.forget(x.key)
-	if len(x.life.vary) > 0 || len(x.vary) > 0 {
-		x.splitByVary(f)
-	}
-	return live, ""
+	p.unshared.Remove(r.key)
+	a.vary = rfc9111.Vary(res.Header)
+	a.varies = len(a.vary) > 0 || len(r.vary) > 0
+	return a
 }
 
-func (*httpPolicy) conclude(x *exchange, f *flight, body []byte) (e *Entry, reason string) {
-	e = x.life.entry
-	e.Status, e.Body = f.head.status, body
-	return e, ""
+func (*httpPolicy) conclude(_ *request, res *response) (e *Entry, reason string) {
+	res.entry.Status, res.entry.Body = res.Status, res.body
+	return res.entry, ""
 }
 
-// freshen is a stale entry after the upstream said that it still holds (RFC 9111 §4.3.4).
-func freshen(x *exchange, stale *Entry, update http.Header, now time.Time) *Entry {
-	header := stale.Header.Clone()
-	header.Set("Date", now.UTC().Format(http.TimeFormat)) // unless it says another
-	for name, values := range update {
-		switch name {
-		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Type":
-		default:
-			header[name] = values
-		}
-	}
-	l := x.assess(&head{status: stale.Status, header: header}, now)
-	e := l.entry
+// assess returns the entry for the head of a response, and why it must not be stored.
+func (p *httpPolicy) assess(r *request, head *flight.Head, now time.Time) (e *Entry, reason string) {
+	life, reason := p.rules.Assess(&rfc9111.Response{
+		Status: head.Status, Header: head.Header, SetCookie: head.SetCookie,
+		Authorized: cachekey.HasCredentials(r.incoming.Header), Query: r.incoming.URL.RawQuery != "",
+		RequestTime: r.start, Received: now,
+	})
+	return &Entry{
+		Header: rfc9111.StoredHeader(head.Header, now), RequestTime: r.start, FetchDuration: now.Sub(r.start),
+		ResponseTime: life.ResponseTime, FreshUntil: life.FreshUntil, ExpiresAt: life.ExpiresAt,
+		StaleWhileRevalidate: life.StaleWhileRevalidate, StaleIfError: life.StaleIfError,
+		Validate: life.Validate, MustRevalidate: life.MustRevalidate,
+	}, reason
+}
+
+// freshen returns a stale entry after the upstream confirmed it (RFC 9111 §4.3.4).
+func (p *httpPolicy) freshen(r *request, stale *Entry, update http.Header, now time.Time) *Entry {
+	head := flight.Head{Status: stale.Status, Header: rfc9111.Freshen(stale.Header, update, now)}
+	e, reason := p.assess(r, &head, now)
 	e.Status, e.Body = stale.Status, stale.Body
-	if l.reason != "" { // it is true now, and not for longer
+	if reason != "" { // it is valid now, and no longer
 		e.FreshUntil, e.ExpiresAt = now, now
 	}
 	return e
+}
+
+// invalidate forgets what an unsafe request changed, if it succeeded (RFC 9111 §4.4): the
+// responses of its own address and of those that the response names. The copies of other
+// replicas expire.
+func (x *exchange) invalidate(status int) {
+	if x.cfg.HTTP.Off || status >= http.StatusBadRequest || isSafe(x.incoming.Method) || llm.Of(x.incoming.Method, x.incoming.URL.Path) != llm.Unknown {
+		return // inference changes nothing
+	}
+	x.forget(x.incoming.URL)
+	for _, name := range []string{"Location", "Content-Location"} {
+		v := x.w.Header().Get(name)
+		if v == "" {
+			continue
+		}
+		u, err := x.incoming.URL.Parse(v)
+		if err == nil && (u.Host == "" || u.Host == x.incoming.Host) {
+			x.forget(u)
+		}
+	}
+}
+
+func isSafe(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodConnect:
+		return true
+	}
+	return false
+}
+
+// forget makes entries of an address unusable, also those that are fetched now, and
+// deletes the entry of this scope.
+func (x *exchange) forget(u *url.URL) {
+	b := x.keys.Get()
+	defer x.keys.Put(b)
+	x.http.changes.Add(addressKey(b, x.incoming.Host, u), time.Now())
+	r := &request{incoming: &http.Request{Method: http.MethodGet, URL: u, Host: x.incoming.Host, Header: x.incoming.Header}}
+	if x.cfg.Scope != nil && !x.findScope(x.g, r, b) {
+		return
+	}
+	x.findVersion(x.g, r)
+	x.beginKey(b, "http", r)
+	base := b.Sum()
+	stored, _ := x.generations.key(&base, r)
+	ctx := context.WithoutCancel(x.ctx)
+	if err := x.cfg.Store.Delete(ctx, stored); err != nil {
+		x.failed(ctx, err)
+	}
+}
+
+func addressKey(b *cachekey.Builder, host string, u *url.URL) string {
+	b.Reset()
+	b.Add("address")
+	b.Add(host)
+	b.Add(u.EscapedPath())
+	b.Add(u.RawQuery)
+	k := b.Sum()
+	return string(k[:])
+}
+
+// changedSince reports whether the address was changed after an entry was requested.
+func (p *httpPolicy) changedSince(r *request, requested time.Time) bool {
+	if p.changes.Empty() {
+		return false
+	}
+	b := p.keys.Get()
+	defer p.keys.Put(b)
+	return !p.changes.Latest(addressKey(b, r.incoming.Host, r.incoming.URL)).Before(requested)
+}
+
+// toVariant sets the key of the variant that a note leads to. It reports whether that is
+// another key.
+func (x *exchange) toVariant(note *Entry) bool {
+	if len(x.vary) > 0 && x.variant == note.Mark && slices.Equal(x.vary, note.Vary) {
+		return false
+	}
+	x.vary, x.variant = note.Vary, note.Mark
+	x.key, x.status.Key = x.variantKey(&x.request, note.Vary, note.Mark)
+	return true
+}
+
+// variantKey returns the key of a request's variant, in the store and to show.
+func (c *Cache) variantKey(r *request, vary []string, mark string) (key, shown string) {
+	b := c.keys.Get()
+	defer c.keys.Put(b)
+	b.Reset()
+	b.Add("variant")
+	b.AddBytes(r.base[:])
+	b.Add(mark)
+	b.AddVariant(r.incoming, vary)
+	base := b.Sum()
+	return c.generations.key(&base, r)
 }

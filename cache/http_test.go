@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// RFC 5861: a stale answer is used while a new one is fetched.
+// RFC 5861: a stale response is used during a refresh.
 func TestStaleWhileRevalidate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestStaleWhileRevalidate(t *testing.T) {
 		r := app(c, u.serve)
 		require.Equal(t, "1", get(r, "/").Body.String())
 		time.Sleep(15 * sec)
-		for range 5 { // one of them has it fetched
+		for range 5 { // one of them starts a refresh
 			start := time.Now()
 			w := get(r, "/")
 			require.Equal(t, "1", w.Body.String())
@@ -72,7 +72,7 @@ func TestStaleIfError(t *testing.T) {
 		require.Equal(t, 200, w.Code)
 		require.Equal(t, "1", w.Body.String())
 		require.Equal(t, "ginfer; fwd=stale; fwd-status=503; detail=stale-if-error", status(w))
-		require.Equal(t, 500, get(r, "/").Code, "a panic is the leader's own")
+		require.Equal(t, 500, get(r, "/").Code, "a panic is only the leader's")
 		time.Sleep(60 * sec)
 		require.Equal(t, 503, get(r, "/").Code)
 		fail = false
@@ -80,7 +80,7 @@ func TestStaleIfError(t *testing.T) {
 	})
 }
 
-// The nearer the end, the more likely an entry is refreshed before it.
+// The probability of an early refresh grows towards the end.
 func TestEarlyRefresh(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -108,8 +108,8 @@ func TestEarlyRefresh(t *testing.T) {
 	})
 }
 
-// A refresh that fails leaves things as they are.
-func TestARefreshThatFails(t *testing.T) {
+// A refresh that fails changes nothing.
+func TestFailedRefresh(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]gin.HandlerFunc{
 		"an error": func(c *gin.Context) { c.String(500, "x") },
@@ -143,8 +143,8 @@ func TestARefreshThatFails(t *testing.T) {
 	}
 }
 
-// A thousand requests for what nobody may share do not wait for each other.
-func TestWhatMayNotBeSharedIsNotCoalesced(t *testing.T) {
+// A thousand requests whose response may not be shared do not wait for each other.
+func TestPrivateResponsesAreNotCoalesced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{}
@@ -213,8 +213,8 @@ func TestVariantsCoalesce(t *testing.T) {
 	})
 }
 
-// What was asked before a change is not kept after it.
-func TestAChangeWhileAnAnswerIsFetched(t *testing.T) {
+// A response that was requested before a change is not used after it.
+func TestChangeDuringAFetch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{}

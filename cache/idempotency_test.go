@@ -2,6 +2,7 @@ package cache_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,7 @@ func TestIdempotencyKey(t *testing.T) {
 		"none":                     {header: []string{"Idempotency-Key", "-"}, code: 200, calls: 2},
 		"none, but it is required": {cfg: idempotent(func(i *cache.Idempotency) { i.Required = true }), header: []string{"Idempotency-Key", "-"}, code: 400, calls: 1},
 	} {
-		u := answers(200, chatJSON, "Content-Type", jsonType)
+		u := responds(200, chatJSON, "Content-Type", jsonType)
 		cfg := tt.cfg
 		if !cfg.Idempotency.On {
 			cfg = idempotent(nil)
@@ -76,26 +77,26 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
-func TestOnlyWholeAnswersAreReplayed(t *testing.T) {
+func TestOnlyWholeResponsesAreReplayed(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		u      *upstream
 		replay bool
 	}{
-		"created":                 {answers(201, `{"id":%d}`, "Content-Type", jsonType), true},
-		"no content":              {answers(204, ""), true},
-		"text":                    {answers(200, "%d"), true},
-		"an error":                {answers(500, `{"id":%d}`, "Content-Type", jsonType), false},
-		"a bad request":           {answers(400, `{"id":%d}`, "Content-Type", jsonType), false},
-		"a redirection":           {answers(303, "%d"), false},
-		"an error with 200":       {answers(200, `{"error":{"id":%d}}`, "Content-Type", jsonType), false},
-		"half of it":              {answers(200, `{"id":%d`, "Content-Type", jsonType), false},
-		"a wrong length":          {answers(200, "%d", "Content-Length", "100"), false},
-		"a stream":                {streams(events("a")...), true},
-		"a stream without end":    {streams(events("a")[:2]...), false},
-		"a filtered answer":       {answers(200, strings.Replace(chatJSON, "stop", "content_filter", 1), "Content-Type", jsonType), true},
-		"a stream with an error":  {streams("data: {}\n\n", "event: error\ndata: {}\n\n", "data: [DONE]\n\n"), false},
-		"an answer with a cookie": {answers(200, "%d", "Set-Cookie", "a=b"), true},
+		"created":                  {responds(201, `{"id":%d}`, "Content-Type", jsonType), true},
+		"no content":               {responds(204, ""), true},
+		"text":                     {responds(200, "%d"), true},
+		"an error":                 {responds(500, `{"id":%d}`, "Content-Type", jsonType), false},
+		"a bad request":            {responds(400, `{"id":%d}`, "Content-Type", jsonType), false},
+		"a redirection":            {responds(303, "%d"), false},
+		"an error with 200":        {responds(200, `{"error":{"id":%d}}`, "Content-Type", jsonType), false},
+		"half of it":               {responds(200, `{"id":%d`, "Content-Type", jsonType), false},
+		"a wrong length":           {responds(200, "%d", "Content-Length", "100"), false},
+		"a stream":                 {streams(events("a")...), true},
+		"a stream without end":     {streams(events("a")[:2]...), false},
+		"a filtered response":      {responds(200, strings.Replace(chatJSON, "stop", "content_filter", 1), "Content-Type", jsonType), true},
+		"a stream with an error":   {streams("data: {}\n\n", "event: error\ndata: {}\n\n", "data: [DONE]\n\n"), false},
+		"a response with a cookie": {responds(200, "%d", "Set-Cookie", "a=b"), true},
 	} {
 		r := app(newCache(t, idempotent(nil)), tt.u.serve)
 		first := post(r, warm, "Idempotency-Key", "k")
@@ -144,10 +145,10 @@ func TestConcurrentRequestsWithOneKey(t *testing.T) {
 	}
 }
 
-func TestARecordedAnswerEnds(t *testing.T) {
+func TestRecordedResponseExpires(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		u := answers(200, `{"id":%d}`, "Content-Type", jsonType)
+		u := responds(200, `{"id":%d}`, "Content-Type", jsonType)
 		r := app(newCache(t, idempotent(func(i *cache.Idempotency) { i.TTL = time.Minute })), u.serve)
 		post(r, warm, "Idempotency-Key", "k")
 		time.Sleep(59 * time.Second)
@@ -157,8 +158,8 @@ func TestARecordedAnswerEnds(t *testing.T) {
 	})
 }
 
-// PATCH may have a key too, and whatever has one and changes something is a change.
-func TestIdempotentChanges(t *testing.T) {
+// PATCH may have a key too, and a request with a key may invalidate an address.
+func TestIdempotentRequestsInvalidate(t *testing.T) {
 	t.Parallel()
 	u := &upstream{}
 	u.handle = func(c *gin.Context) {
@@ -174,4 +175,56 @@ func TestIdempotentChanges(t *testing.T) {
 	require.Equal(t, "2", patch())
 	require.Equal(t, "3", get(r, "/item").Body.String())
 	require.EqualValues(t, 3, u.calls.Load())
+}
+
+func TestMalformedIdempotencyKeys(t *testing.T) {
+	t.Parallel()
+	u := responds(200, "{}", "Content-Type", jsonType)
+	r := app(newCache(t, idempotent(nil)), u.serve)
+	for name, tt := range map[string]struct {
+		values []string
+		code   int
+	}{
+		"bare":                   {[]string{"k"}, 200},
+		"quoted":                 {[]string{`"k"`}, 200},
+		"with spaces around":     {[]string{"  k\t"}, 200},
+		"255 characters":         {[]string{strings.Repeat("k", 255)}, 200},
+		"256 characters":         {[]string{strings.Repeat("k", 256)}, 400},
+		"255 characters, quoted": {[]string{`"` + strings.Repeat("k", 255) + `"`}, 200},
+		"empty":                  {[]string{""}, 400},
+		"empty, quoted":          {[]string{`""`}, 400},
+		"one quote":              {[]string{`"`}, 400},
+		"a quote inside":         {[]string{`a"b`}, 400},
+		"a backslash":            {[]string{`a\b`}, 400},
+		"a space inside":         {[]string{"a b"}, 400},
+		"a control character":    {[]string{"a\x00b"}, 400},
+		"not ASCII":              {[]string{"é"}, 400},
+		"two values":             {[]string{"a", "a"}, 400},
+	} {
+		req := request(http.MethodPost, "/orders", "{}")
+		req.Header["Idempotency-Key"] = tt.values
+		w := do(r, req)
+		require.Equal(t, tt.code, w.Code, name)
+		if tt.code == 400 {
+			require.Contains(t, w.Body.String(), "idempotency_key_invalid", name)
+		}
+	}
+}
+
+// A body that is too long for the mark bypasses the cache, and so does one without a
+// caller.
+func TestIdempotencyBypass(t *testing.T) {
+	t.Parallel()
+	cfg := idempotent(nil)
+	cfg.MaxRequest = 10
+	u := responds(200, "%d")
+	r := app(newCache(t, cfg), u.serve)
+	long := func() *httptest.ResponseRecorder {
+		return do(r, request(http.MethodPost, "/", strings.Repeat("x", 11), "Idempotency-Key", "k"))
+	}
+	require.Equal(t, "ginfer; fwd=bypass; detail=request-too-long", status(long()))
+	require.Equal(t, "2", long().Body.String())
+	anonymous := request(http.MethodPost, "/", "{}", "Idempotency-Key", "k")
+	anonymous.Header.Del("Authorization")
+	require.Equal(t, "ginfer; fwd=bypass; detail=no-scope", status(do(r, anonymous)))
 }

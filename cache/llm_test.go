@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestASecondRequestIsAHit(t *testing.T) {
+func TestSecondRequestIsAHit(t *testing.T) {
 	t.Parallel()
-	u, l := answers(200, chatJSON, "Content-Type", jsonType, "X-Request-Id", "leader", "Set-Cookie", "a=b"), &log{}
+	u, l := responds(200, chatJSON, "Content-Type", jsonType, "X-Request-Id", "leader", "Set-Cookie", "a=b"), &log{}
 	r := app(newCache(t, cache.Config{OnEvent: l.on}), u.serve)
 	first := post(r, chatPlain)
 	require.Equal(t, 200, first.Code)
@@ -37,8 +37,8 @@ func TestASecondRequestIsAHit(t *testing.T) {
 	require.Equal(t, "m", hit.Model)
 }
 
-// each case is a second request, and whether the first one's answer is its own.
-func TestWhatTellsRequestsApart(t *testing.T) {
+// Each case is a second request, and whether it is a hit.
+func TestKeyOfRequests(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		path, body string
@@ -72,7 +72,7 @@ func TestWhatTellsRequestsApart(t *testing.T) {
 		"no-store":                 {body: chatPlain, header: []string{"Cache-Control", "no-store"}},
 		"no-cache":                 {body: chatPlain, header: []string{"Cache-Control", "no-cache"}},
 	} {
-		u := answers(200, chatJSON, "Content-Type", jsonType)
+		u := responds(200, chatJSON, "Content-Type", jsonType)
 		r := app(newCache(t, cache.Config{}), u.serve)
 		post(r, chatPlain)
 		path := chatPath
@@ -86,7 +86,7 @@ func TestWhatTellsRequestsApart(t *testing.T) {
 	}
 }
 
-func TestWhoMayShare(t *testing.T) {
+func TestScopes(t *testing.T) {
 	t.Parallel()
 	byTenant := func(c *gin.Context) (string, error) {
 		if c.GetHeader("X-Tenant") == "" {
@@ -99,15 +99,15 @@ func TestWhoMayShare(t *testing.T) {
 		first, second []string
 		hit           bool
 	}{
-		"strangers":                      {cache.Config{}, []string{"Authorization", ""}, []string{"Authorization", ""}, false},
-		"strangers who share":            {cache.Config{Shared: true}, []string{"Authorization", ""}, []string{"Authorization", "Bearer b"}, true},
-		"one tenant":                     {cache.Config{Scope: byTenant}, []string{"X-Tenant", "a"}, []string{"X-Tenant", "a", "Authorization", "Bearer b"}, true},
-		"two tenants":                    {cache.Config{Scope: byTenant}, []string{"X-Tenant", "a"}, []string{"X-Tenant", "b"}, false},
-		"no tenant":                      {cache.Config{Scope: byTenant}, nil, nil, false},
-		"a version":                      {cache.Config{Version: func(c *gin.Context) string { return c.GetHeader("X-V") }}, []string{"X-V", "1"}, []string{"X-V", "2"}, false},
-		"a header that the operator has": {cache.Config{KeyHeaders: []string{"x-device"}}, []string{"X-Device", "1"}, []string{"X-Device", "2"}, false},
+		"strangers":                {cache.Config{}, []string{"Authorization", ""}, []string{"Authorization", ""}, false},
+		"shared by all callers":    {cache.Config{Shared: true}, []string{"Authorization", ""}, []string{"Authorization", "Bearer b"}, true},
+		"one tenant":               {cache.Config{Scope: byTenant}, []string{"X-Tenant", "a"}, []string{"X-Tenant", "a", "Authorization", "Bearer b"}, true},
+		"two tenants":              {cache.Config{Scope: byTenant}, []string{"X-Tenant", "a"}, []string{"X-Tenant", "b"}, false},
+		"no tenant":                {cache.Config{Scope: byTenant}, nil, nil, false},
+		"a version":                {cache.Config{Version: func(c *gin.Context) string { return c.GetHeader("X-V") }}, []string{"X-V", "1"}, []string{"X-V", "2"}, false},
+		"a header of the operator": {cache.Config{KeyHeaders: []string{"x-device"}}, []string{"X-Device", "1"}, []string{"X-Device", "2"}, false},
 	} {
-		u := answers(200, chatJSON, "Content-Type", jsonType)
+		u := responds(200, chatJSON, "Content-Type", jsonType)
 		r := app(newCache(t, tt.cfg), u.serve)
 		without := func(header []string) *http.Request {
 			req := request(http.MethodPost, chatPath, chatPlain, header...)
@@ -122,7 +122,7 @@ func TestWhoMayShare(t *testing.T) {
 	}
 }
 
-func TestWhichAnswersAreKept(t *testing.T) {
+func TestWhichResponsesAreStored(t *testing.T) {
 	t.Parallel()
 	warm := strings.Replace(chatPlain, `"temperature":0`, `"temperature":1`, 1)
 	calls := strings.Replace(chatJSON, `"stop"`, `"tool_calls"`, 1)
@@ -140,37 +140,37 @@ func TestWhichAnswersAreKept(t *testing.T) {
 		hit    bool
 		detail string
 	}{
-		"temperature 1":          {body: warm, u: answers(200, chatJSON, "Content-Type", jsonType), detail: "temperature"},
-		"no temperature":         {body: `{"model":"m","messages":[]}`, u: answers(200, chatJSON, "Content-Type", jsonType), detail: "temperature"},
-		"embeddings":             {path: "/v1/embeddings", body: `{"model":"m","input":"x"}`, u: answers(200, `{"data":[{"embedding":[1]}]}`, "Content-Type", jsonType), hit: true},
-		"sampled":                {cfg: with(func(l *cache.LLM) { l.AllowNonZeroTemperature = true }), body: warm, u: answers(200, chatJSON, "Content-Type", jsonType), hit: true},
-		"opt in":                 {cfg: with(func(l *cache.LLM) { l.OptIn = "x-cache" }), body: warm, header: []string{"X-Cache", "on"}, u: answers(200, chatJSON, "Content-Type", jsonType), hit: true},
-		"opt in, not allowed":    {body: warm, header: []string{"X-Cache", "on"}, u: answers(200, chatJSON, "Content-Type", jsonType)},
-		"opt out":                {cfg: with(func(l *cache.LLM) { l.OptIn = "x-cache" }), body: chatPlain, header: []string{"X-Cache", "off"}, u: answers(200, chatJSON, "Content-Type", jsonType), detail: "no-store"},
-		"off":                    {cfg: with(func(l *cache.LLM) { l.Off = true }), body: chatPlain, u: answers(200, chatJSON, "Content-Type", jsonType), detail: "off"},
-		"another known member":   {cfg: with(func(l *cache.LLM) { l.Fields = []string{"adapter"} }), body: strings.Replace(chatPlain, "{", `{"adapter":"a",`, 1), u: answers(200, chatJSON, "Content-Type", jsonType), hit: true},
-		"an ignored member":      {cfg: with(func(l *cache.LLM) { l.Ignored = []string{"trace"} }), body: strings.Replace(chatPlain, "{", `{"trace":"a",`, 1), u: answers(200, chatJSON, "Content-Type", jsonType), hit: true},
-		"an error":               {body: chatPlain, u: answers(500, `{"error":{}}`, "Content-Type", jsonType)},
-		"a bad request":          {body: chatPlain, u: answers(400, `{"error":{}}`, "Content-Type", jsonType)},
-		"too many":               {body: chatPlain, u: answers(429, `{"error":{}}`, "Content-Type", jsonType)},
-		"an error with 200":      {body: chatPlain, u: answers(200, `{"error":{}}`, "Content-Type", jsonType)},
-		"filtered":               {body: chatPlain, u: answers(200, strings.Replace(chatJSON, `"stop"`, `"content_filter"`, 1), "Content-Type", jsonType)},
-		"a call of a tool":       {body: chatPlain, u: answers(200, calls, "Content-Type", jsonType)},
-		"a call of a tool, kept": {cfg: with(func(l *cache.LLM) { l.ToolCalls = true }), body: chatPlain, u: answers(200, calls, "Content-Type", jsonType), hit: true},
-		"half an answer":         {body: chatPlain, u: answers(200, chatJSON[:100], "Content-Type", jsonType)},
-		"a wrong length":         {body: chatPlain, u: answers(200, chatJSON, "Content-Type", jsonType, "Content-Length", "7000")},
-		"no type":                {body: chatPlain, u: answers(200, chatJSON)},
-		"packed":                 {body: chatPlain, u: answers(200, chatJSON, "Content-Type", jsonType, "Content-Encoding", "gzip")},
-		"too long":               {cfg: cache.Config{MaxEntry: 100}, body: chatPlain, u: answers(200, chatJSON, "Content-Type", jsonType)},
-		"too long a request":     {cfg: cache.Config{MaxRequest: 50}, body: chatPlain, u: answers(200, chatJSON, "Content-Type", jsonType), detail: "request-too-long"},
+		"temperature 1":            {body: warm, u: responds(200, chatJSON, "Content-Type", jsonType), detail: "temperature"},
+		"no temperature":           {body: `{"model":"m","messages":[]}`, u: responds(200, chatJSON, "Content-Type", jsonType), detail: "temperature"},
+		"embeddings":               {path: "/v1/embeddings", body: `{"model":"m","input":"x"}`, u: responds(200, `{"data":[{"embedding":[1]}]}`, "Content-Type", jsonType), hit: true},
+		"sampled":                  {cfg: with(func(l *cache.LLM) { l.AllowNonZeroTemperature = true }), body: warm, u: responds(200, chatJSON, "Content-Type", jsonType), hit: true},
+		"opt in":                   {cfg: with(func(l *cache.LLM) { l.OptIn = "x-cache" }), body: warm, header: []string{"X-Cache", "on"}, u: responds(200, chatJSON, "Content-Type", jsonType), hit: true},
+		"opt in, not allowed":      {body: warm, header: []string{"X-Cache", "on"}, u: responds(200, chatJSON, "Content-Type", jsonType)},
+		"opt out":                  {cfg: with(func(l *cache.LLM) { l.OptIn = "x-cache" }), body: chatPlain, header: []string{"X-Cache", "off"}, u: responds(200, chatJSON, "Content-Type", jsonType), detail: "no-store"},
+		"off":                      {cfg: with(func(l *cache.LLM) { l.Off = true }), body: chatPlain, u: responds(200, chatJSON, "Content-Type", jsonType), detail: "off"},
+		"another known member":     {cfg: with(func(l *cache.LLM) { l.Fields = []string{"adapter"} }), body: strings.Replace(chatPlain, "{", `{"adapter":"a",`, 1), u: responds(200, chatJSON, "Content-Type", jsonType), hit: true},
+		"an ignored member":        {cfg: with(func(l *cache.LLM) { l.Ignored = []string{"trace"} }), body: strings.Replace(chatPlain, "{", `{"trace":"a",`, 1), u: responds(200, chatJSON, "Content-Type", jsonType), hit: true},
+		"an error":                 {body: chatPlain, u: responds(500, `{"error":{}}`, "Content-Type", jsonType)},
+		"a bad request":            {body: chatPlain, u: responds(400, `{"error":{}}`, "Content-Type", jsonType)},
+		"too many":                 {body: chatPlain, u: responds(429, `{"error":{}}`, "Content-Type", jsonType)},
+		"an error with 200":        {body: chatPlain, u: responds(200, `{"error":{}}`, "Content-Type", jsonType)},
+		"filtered":                 {body: chatPlain, u: responds(200, strings.Replace(chatJSON, `"stop"`, `"content_filter"`, 1), "Content-Type", jsonType)},
+		"a call of a tool":         {body: chatPlain, u: responds(200, calls, "Content-Type", jsonType)},
+		"a call of a tool, stored": {cfg: with(func(l *cache.LLM) { l.ToolCalls = true }), body: chatPlain, u: responds(200, calls, "Content-Type", jsonType), hit: true},
+		"half a response":          {body: chatPlain, u: responds(200, chatJSON[:100], "Content-Type", jsonType)},
+		"a wrong length":           {body: chatPlain, u: responds(200, chatJSON, "Content-Type", jsonType, "Content-Length", "7000")},
+		"no type":                  {body: chatPlain, u: responds(200, chatJSON)},
+		"packed":                   {body: chatPlain, u: responds(200, chatJSON, "Content-Type", jsonType, "Content-Encoding", "gzip")},
+		"too long":                 {cfg: cache.Config{MaxEntry: 100}, body: chatPlain, u: responds(200, chatJSON, "Content-Type", jsonType)},
+		"too long a request":       {cfg: cache.Config{MaxRequest: 50}, body: chatPlain, u: responds(200, chatJSON, "Content-Type", jsonType), detail: "request-too-long"},
 		"a fault": {body: chatPlain, u: &upstream{handle: func(c *gin.Context) {
 			_ = c.Error(http.ErrBodyNotAllowed)
 			c.JSON(200, gin.H{"choices": []gin.H{{"finish_reason": "stop"}}})
 		}}},
-		"a stream":               {body: chatAsked, u: streams(events("a", "b")...), hit: true},
-		"a stream without end":   {body: chatAsked, u: streams(events("a", "b")[:3]...)},
-		"a stream with an error": {body: chatAsked, u: streams(append(events("a")[:2], "data: {\"error\":{}}\n\n")...)},
-		"generic JSON":           {path: "/v1/rerank", cfg: with(func(l *cache.LLM) { l.AllowNonZeroTemperature, l.Fields = true, []string{"documents", "query"} }), body: `{"query":"q","documents":["d"]}`, u: answers(200, `{"results":[]}`, "Content-Type", jsonType), hit: true},
+		"a stream":               {body: chatStream, u: streams(events("a", "b")...), hit: true},
+		"a stream without end":   {body: chatStream, u: streams(events("a", "b")[:3]...)},
+		"a stream with an error": {body: chatStream, u: streams(append(events("a")[:2], "data: {\"error\":{}}\n\n")...)},
+		"generic JSON":           {path: "/v1/rerank", cfg: with(func(l *cache.LLM) { l.AllowNonZeroTemperature, l.Fields = true, []string{"documents", "query"} }), body: `{"query":"q","documents":["d"]}`, u: responds(200, `{"results":[]}`, "Content-Type", jsonType), hit: true},
 	} {
 		r := app(newCache(t, tt.cfg), tt.u.serve)
 		path := chatPath
@@ -191,10 +191,10 @@ func TestWhichAnswersAreKept(t *testing.T) {
 	}
 }
 
-func TestAnAnswerIsFreshForItsTime(t *testing.T) {
+func TestResponseIsFreshForTTL(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		u := answers(200, chatJSON, "Content-Type", jsonType)
+		u := responds(200, chatJSON, "Content-Type", jsonType)
 		r := app(newCache(t, cache.Config{LLM: cache.LLM{TTL: 30 * time.Second}}), u.serve)
 		post(r, chatPlain)
 		time.Sleep(29 * time.Second)
@@ -207,11 +207,11 @@ func TestAnAnswerIsFreshForItsTime(t *testing.T) {
 	})
 }
 
-// One form is made of the other.
+// One form is converted to the other.
 func TestForms(t *testing.T) {
 	t.Parallel()
 	stream := strings.Join(events("Hel", "lo"), "")
-	told := strings.Join(events("Hel", "lo")[:4], "") + usageEvent + "data: [DONE]\n\n"
+	sent := strings.Join(events("Hel", "lo")[:4], "") + usageEvent + "data: [DONE]\n\n"
 	plain := strings.Replace(chatJSON, "%d", "1", 1)
 	bare := strings.Replace(plain, `,"usage":{"total_tokens":9}`, "", 1)
 	for name, tt := range map[string]struct {
@@ -219,17 +219,17 @@ func TestForms(t *testing.T) {
 		first, second string
 		check         func(t *testing.T, body string)
 	}{
-		"a stream as JSON, usage not known": {streams(stream), chatAsked, chatPlain, func(t *testing.T, body string) { t.Helper(); assert.JSONEq(t, bare, body) }},
-		"a stream as JSON":                  {streams(told), usageAsk, chatPlain, func(t *testing.T, body string) { t.Helper(); assert.JSONEq(t, plain, body) }},
-		"a stream without usage":            {streams(told), usageAsk, chatAsked, func(t *testing.T, body string) { t.Helper(); assert.Equal(t, stream, body) }},
-		"a stream with usage":               {streams(told), usageAsk, usageAsk, func(t *testing.T, body string) { t.Helper(); assert.Equal(t, told, body) }},
-		"JSON as a stream": {answers(200, plain, "Content-Type", jsonType), chatPlain, chatAsked, func(t *testing.T, body string) {
+		"a stream as JSON, usage not known": {streams(stream), chatStream, chatPlain, func(t *testing.T, body string) { t.Helper(); assert.JSONEq(t, bare, body) }},
+		"a stream as JSON":                  {streams(sent), usageStream, chatPlain, func(t *testing.T, body string) { t.Helper(); assert.JSONEq(t, plain, body) }},
+		"a stream without usage":            {streams(sent), usageStream, chatStream, func(t *testing.T, body string) { t.Helper(); assert.Equal(t, stream, body) }},
+		"a stream with usage":               {streams(sent), usageStream, usageStream, func(t *testing.T, body string) { t.Helper(); assert.Equal(t, sent, body) }},
+		"JSON as a stream": {responds(200, plain, "Content-Type", jsonType), chatPlain, chatStream, func(t *testing.T, body string) {
 			t.Helper()
 			assert.Contains(t, body, `"content":"Hello"`)
 			assert.True(t, strings.HasSuffix(body, "data: [DONE]\n\n"))
 			assert.NotContains(t, body, "usage")
 		}},
-		"JSON as a stream with usage": {answers(200, plain, "Content-Type", jsonType), chatPlain, usageAsk, func(t *testing.T, body string) { t.Helper(); assert.Contains(t, body, `"usage":{"total_tokens":9}`) }},
+		"JSON as a stream with usage": {responds(200, plain, "Content-Type", jsonType), chatPlain, usageStream, func(t *testing.T, body string) { t.Helper(); assert.Contains(t, body, `"usage":{"total_tokens":9}`) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -248,16 +248,16 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// What can't be said in the other form is fetched.
-func TestFormsThatCannotBeMade(t *testing.T) {
+// A response that cannot be converted is fetched.
+func TestFormsThatCannotBeConverted(t *testing.T) {
 	t.Parallel()
-	u := answers(200, strings.Replace(chatJSON, `"role"`, `"audio":{"a":1},"role"`, 1), "Content-Type", jsonType)
+	u := responds(200, strings.Replace(chatJSON, `"role"`, `"audio":{"a":1},"role"`, 1), "Content-Type", jsonType)
 	r := app(newCache(t, cache.Config{}), u.serve)
 	post(r, chatPlain)
-	w := post(r, chatAsked)
+	w := post(r, chatStream)
 	require.Contains(t, status(w), "fwd=miss")
 	require.EqualValues(t, 2, u.calls.Load())
-	responses := answers(200, `{"status":"completed","output":[]}`, "Content-Type", jsonType)
+	responses := responds(200, `{"status":"completed","output":[]}`, "Content-Type", jsonType)
 	r = app(newCache(t, cache.Config{}), responses.serve)
 	for _, body := range []string{`{"model":"m","input":"x","temperature":0}`, `{"model":"m","input":"x","temperature":0,"stream":true}`} {
 		require.Contains(t, status(do(r, request(http.MethodPost, "/v1/responses", body))), "fwd=miss")

@@ -31,14 +31,14 @@ func newCache(tb testing.TB, cfg cache.Config) *cache.Cache {
 	return c
 }
 
-// app is a Gin application whose every route is behind a cache.
+// app returns a Gin application with a cache before every route.
 func app(c *cache.Cache, handlers ...gin.HandlerFunc) *gin.Engine {
 	r := gin.New()
 	r.Any("/*path", append([]gin.HandlerFunc{c.Middleware()}, handlers...)...)
 	return r
 }
 
-// upstream counts what it is asked.
+// upstream counts the requests.
 type upstream struct {
 	calls  atomic.Int64
 	handle gin.HandlerFunc
@@ -49,9 +49,9 @@ func (u *upstream) serve(c *gin.Context) {
 	u.handle(c)
 }
 
-// answers is an upstream that always answers so. The body may have a %d for the number of
+// responds returns an upstream with one response. The body may have a %d for the number of
 // the call.
-func answers(status int, body string, header ...string) *upstream {
+func responds(status int, body string, header ...string) *upstream {
 	u := &upstream{}
 	u.handle = func(c *gin.Context) {
 		for i := 0; i+1 < len(header); i += 2 {
@@ -68,15 +68,15 @@ func answers(status int, body string, header ...string) *upstream {
 }
 
 const (
-	jsonType  = "application/json"
-	chatPath  = "/v1/chat/completions"
-	chatJSON  = `{"id":"c%d","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"logprobs":null,"finish_reason":"stop"}],"usage":{"total_tokens":9}}`
-	chatPlain = `{"model":"m","temperature":0,"messages":[{"role":"user","content":"Hi"}]}`
-	chatAsked = `{"model":"m","temperature":0,"stream":true,"messages":[{"role":"user","content":"Hi"}]}`
-	usageAsk  = `{"model":"m","temperature":0,"stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`
+	jsonType    = "application/json"
+	chatPath    = "/v1/chat/completions"
+	chatJSON    = `{"id":"c%d","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"logprobs":null,"finish_reason":"stop"}],"usage":{"total_tokens":9}}`
+	chatPlain   = `{"model":"m","temperature":0,"messages":[{"role":"user","content":"Hi"}]}`
+	chatStream  = `{"model":"m","temperature":0,"stream":true,"messages":[{"role":"user","content":"Hi"}]}`
+	usageStream = `{"model":"m","temperature":0,"stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Hi"}]}`
 )
 
-// events are what a model streams, one after another.
+// events returns the events that a model streams.
 func events(words ...string) []string {
 	all := []string{`data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"}
 	for _, w := range words {
@@ -87,7 +87,7 @@ func events(words ...string) []string {
 
 const usageEvent = `data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[],"usage":{"total_tokens":9}}` + "\n\n"
 
-// streams is an upstream that streams events.
+// streams returns an upstream that streams events.
 func streams(all ...string) *upstream {
 	return &upstream{handle: func(c *gin.Context) {
 		c.Header("Content-Type", "text/event-stream")
@@ -98,7 +98,7 @@ func streams(all ...string) *upstream {
 	}}
 }
 
-// request makes a request; the header is in pairs.
+// request returns a request; the header is in pairs.
 func request(method, target, body string, header ...string) *http.Request {
 	var r io.Reader
 	if body != "" {
@@ -158,5 +158,5 @@ func (l *log) of(kind cache.Kind) (out []cache.Event) {
 
 var errDown = errors.Join(cache.ErrUnavailable, errors.New("connection refused"))
 
-// quiet is where a server's complaints go.
+// quiet discards the log of a server.
 func quiet() *stdlog.Logger { return stdlog.New(io.Discard, "", 0) }

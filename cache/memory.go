@@ -1,47 +1,41 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"hash/maphash"
 	"time"
+
+	"github.com/ginfer/ginfer/cache/internal/tinylfu"
 )
 
 // Defaults of a [Memory].
 const (
-	// DefaultEntries is how many entries it holds.
+	// DefaultEntries is the maximum number of entries.
 	DefaultEntries = 100_000
-	// DefaultBytes is how much memory they may take.
+	// DefaultBytes is the maximum memory use.
 	DefaultBytes = 256 << 20
 )
 
-const (
-	maxShards = 16
-	// shardEntries and shardBytes are what a shard should have at least.
-	shardEntries = 512
-	shardBytes   = 8 << 20
-)
-
-// MemoryConfig describes a Memory. Zero means the default.
+// MemoryConfig configures a Memory. The zero value is valid.
 type MemoryConfig struct {
-	// Entries is how many entries are held at most. Default [DefaultEntries].
+	// Entries is the maximum number of entries. Default: [DefaultEntries].
 	Entries int
-	// Bytes is how much memory they may take, about. An entry of more than a half of
-	// what one of up to 16 shards has is not held. Default [DefaultBytes].
+	// Bytes is the approximate maximum memory use. An entry of more than half the bytes
+	// of a shard (there are up to 16) is not stored. Default: [DefaultBytes].
 	Bytes int64
-	// OnEvent is told of every entry that had to make room ([Evicted]). Optional.
+	// OnEvent is called for every entry that is evicted ([Evicted]). Optional.
 	OnEvent func(context.Context, Event)
 }
 
-// Memory is a [Store] for one process, bounded by entries and by bytes. What is asked
-// for often stays: a new entry takes another's place only if it was asked for more
-// often lately (W-TinyLFU), so that neither a scan nor a flood of keys that nobody asks
-// for twice drives the useful ones out. Where what is popular changes all the time plain
-// LRU would do a little better. It is safe for concurrent use.
+// Memory is a [Store] for one process, bounded by entries and by bytes. Its eviction
+// policy is W-TinyLFU: a new entry replaces another only if it was requested more often
+// recently, so that neither a scan nor a flood of keys that are requested once evicts the
+// useful entries. Plain LRU does a little better where popularity changes all the time.
+// It is safe for concurrent use.
 type Memory struct {
 	onEvent func(context.Context, Event)
-	seed    maphash.Seed
-	shards  []*shard
+	entries *tinylfu.Cache[*Entry]
 }
 
 // NewMemory checks cfg and returns an empty Memory. The error joins every fault.
@@ -56,24 +50,12 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
-	if cfg.Entries == 0 {
-		cfg.Entries = DefaultEntries
-	}
-	if cfg.Bytes == 0 {
-		cfg.Bytes = DefaultBytes
-	}
-	n := 1
-	for n < maxShards && cfg.Entries/(2*n) >= shardEntries && cfg.Bytes/int64(2*n) >= shardBytes {
-		n *= 2
-	}
-	m := &Memory{onEvent: cfg.OnEvent, seed: maphash.MakeSeed(), shards: make([]*shard, n)}
-	for i := range m.shards {
-		m.shards[i] = newShard(max(cfg.Entries/n, 1), max(cfg.Bytes/int64(n), 1))
-	}
-	return m, nil
+	cfg.Entries = cmp.Or(cfg.Entries, DefaultEntries)
+	cfg.Bytes = cmp.Or(cfg.Bytes, DefaultBytes)
+	return &Memory{onEvent: cfg.OnEvent, entries: tinylfu.New[*Entry](cfg.Entries, cfg.Bytes)}, nil
 }
 
-// Get implements Store. It never fails but with [ErrNotFound].
+// Get implements Store. Its only error is [ErrNotFound].
 func (m *Memory) Get(_ context.Context, key string) (*Entry, error) {
 	if e := m.get(key, time.Now()); e != nil {
 		return e, nil
@@ -81,10 +63,10 @@ func (m *Memory) Get(_ context.Context, key string) (*Entry, error) {
 	return nil, ErrNotFound
 }
 
-// get is Get without an error; nil if there is none.
+// get returns nil if there is no entry.
 func (m *Memory) get(key string, now time.Time) *Entry {
-	s, h := m.of(key)
-	return s.get(key, h, now)
+	e, _ := m.entries.Get(key, now)
+	return e
 }
 
 // Set implements Store. It never fails.
@@ -93,10 +75,10 @@ func (m *Memory) Set(ctx context.Context, key string, e *Entry) error {
 	if !now.Before(e.ExpiresAt) {
 		return nil
 	}
-	s, h := m.of(key)
-	for _, out := range s.set(key, h, e, now) {
+	item := tinylfu.Item[*Entry]{Key: key, Value: e, Size: e.size() + int64(len(key)), ExpiresAt: e.ExpiresAt}
+	for _, out := range m.entries.Set(item, now) {
 		if m.onEvent != nil {
-			m.onEvent(ctx, Event{Kind: Evicted, Key: out.key, Bytes: out.size})
+			m.onEvent(ctx, Event{Kind: Evicted, Key: out.Key, Bytes: out.Size})
 		}
 	}
 	return nil
@@ -104,31 +86,19 @@ func (m *Memory) Set(ctx context.Context, key string, e *Entry) error {
 
 // Delete implements Store. It never fails.
 func (m *Memory) Delete(_ context.Context, key string) error {
-	s, _ := m.of(key)
-	s.remove(key)
+	m.entries.Delete(key)
 	return nil
 }
 
-// Len is how many entries are held, with those that are past their time and not yet
-// found out.
-func (m *Memory) Len() (n int) {
-	for _, s := range m.shards {
-		entries, _ := s.held()
-		n += entries
-	}
+// Len returns the number of entries. It includes expired ones that were not requested
+// since.
+func (m *Memory) Len() int {
+	n, _ := m.entries.Usage()
 	return n
 }
 
-// Bytes is how much memory they take, about.
-func (m *Memory) Bytes() (n int64) {
-	for _, s := range m.shards {
-		_, bytes := s.held()
-		n += bytes
-	}
-	return n
-}
-
-func (m *Memory) of(key string) (*shard, uint64) {
-	h := maphash.String(m.seed, key)
-	return m.shards[h>>32%uint64(len(m.shards))], h
+// Bytes returns the approximate memory use of the entries.
+func (m *Memory) Bytes() int64 {
+	_, bytes := m.entries.Usage()
+	return bytes
 }

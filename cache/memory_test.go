@@ -71,11 +71,11 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 		assert.Positive(t, m.Len(), "%+v", tt)
 		assert.LessOrEqual(t, len(l.of(cache.Evicted)), sets)
-		assert.GreaterOrEqual(t, len(l.of(cache.Evicted))+m.Len(), sets*9/10, "each that goes is told, but for those past their time or too large")
+		assert.GreaterOrEqual(t, len(l.of(cache.Evicted))+m.Len(), sets*9/10, "each eviction is an event, except of entries that expired or are too large")
 	}
 }
 
-func TestMemoryRefusesWhatIsTooLarge(t *testing.T) {
+func TestMemoryRefusesLargeEntries(t *testing.T) {
 	t.Parallel()
 	m := memory(t, cache.MemoryConfig{Bytes: 10_000})
 	require.NoError(t, m.Set(t.Context(), "a", entry("small")))
@@ -91,7 +91,7 @@ func TestMemoryRefusesWhatIsTooLarge(t *testing.T) {
 	require.Zero(t, m.Bytes())
 }
 
-func TestMemoryForgetsWhatHasEnded(t *testing.T) {
+func TestMemoryEvictsExpiredEntries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := memory(t, cache.MemoryConfig{Entries: 10})
@@ -102,7 +102,7 @@ func TestMemoryForgetsWhatHasEnded(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		for i := range 5 { // however often they were asked for, they are in nobody's way
+		for i := range 5 { // expired entries give way, however popular they were
 			require.NoError(t, m.Set(t.Context(), fmt.Sprint("new", i), entry("x")))
 		}
 		for i := range 5 {
@@ -114,7 +114,7 @@ func TestMemoryForgetsWhatHasEnded(t *testing.T) {
 	})
 }
 
-// hits is the part of a trace that a cache has.
+// hits returns the hit ratio of a trace.
 func hits(trace []string, get func(string) bool) float64 {
 	n := 0
 	for i, key := range trace {
@@ -125,7 +125,7 @@ func hits(trace []string, get func(string) bool) float64 {
 	return float64(n) / float64(len(trace)*4/5)
 }
 
-// zipf08 are keys by Zipf's law, 0.8, every other one of a scan if so told.
+// zipf08 returns keys by Zipf's law, 0.8, optionally every other one of a scan.
 func zipf08(n int, scans bool) []string {
 	const keys = 50_000
 	cdf := make([]float64, keys)
@@ -145,9 +145,9 @@ func zipf08(n int, scans bool) []string {
 	return trace
 }
 
-// The gate: 8 points above LRU at Zipf 0.8 with room for 1 % of the keys; and scans do
-// not change that much.
-func TestMemoryKeepsWhatIsAskedForOften(t *testing.T) {
+// The hit ratio is 8 points above LRU at Zipf 0.8 with room for 1 % of the keys, and 4
+// with scans.
+func TestMemoryHitRatio(t *testing.T) {
 	t.Parallel()
 	const size = 500
 	for name, tt := range map[string]struct {

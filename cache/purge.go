@@ -3,82 +3,82 @@ package cache
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/ginfer/ginfer/cache/internal/cachekey"
 )
 
-// Tag names entries that are purged together.
+// Tag identifies entries that are purged together.
 type Tag string
 
 // Everything is the tag of all entries.
 const Everything Tag = "all"
 
-// ByKey is the tag of one entry and its variants, by the key that events, [Status] and
+// ByKey returns the tag of one entry and its variants, by the key that events, [Status] and
 // Cache-Status show.
 func ByKey(key string) Tag { return Tag("key:" + key) }
 
-// ByModel is the tag of a model's answers, by the name that requests use.
+// ByModel returns the tag of a model's responses, by the name that requests use.
 func ByModel(model string) Tag { return Tag("model:" + model) }
 
-// ByVersion is the tag of what Config.Version named so.
+// ByVersion returns the tag of a version, by what Config.Version returns.
 func ByVersion(version string) Tag { return Tag("version:" + version) }
 
-// ByTenant is the tag of one scope, by what Config.Scope returns. It does not show the
+// ByTenant returns the tag of one scope, by what Config.Scope returns. It does not show the
 // name, which may be a secret.
 func ByTenant(scope string) Tag { return scopeTag(hashScope(scope)) }
 
-func scopeTag(hash [sha256.Size]byte) Tag {
-	return Tag("tenant:" + base64.RawURLEncoding.EncodeToString(hash[:]))
-}
+func hashScope(name string) cachekey.Key { return sha256.Sum256([]byte("scope\x00" + name)) }
 
-// Purge is that a tag became another generation.
+func scopeTag(hash cachekey.Key) Tag { return Tag("tenant:" + hash.String()) }
+
+// Purge is the beginning of another generation of a tag.
 type Purge struct {
 	Tag Tag
-	// Revision orders purges. It is in microseconds since 1970, or a little more.
+	// Revision orders purges. Unit: microseconds since 1970, or a little more.
 	Revision uint64
 }
 
-// Purges is how replicas learn of each other's purges. Package redisstore has one.
+// Purges exchanges purges between replicas. Package redisstore has one.
 type Purges interface {
-	// Purge tells everybody, and returns the revision that it got: higher than any
-	// before it, for all replicas alike.
+	// Purge publishes a purge, and returns its revision: higher than any before it, and the
+	// same for all replicas.
 	Purge(ctx context.Context, tag Tag) (revision uint64, err error)
-	// Since are the purges after a revision that may still matter: of the last
+	// Since returns the purges after a revision that may still matter: of the last
 	// [MaxKeep].
 	Since(ctx context.Context, revision uint64) ([]Purge, error)
-	// Watch calls told with purges as they are made, until ctx ends or the connection
-	// breaks. When it has begun to listen, it calls told once with a zero Purge: some may
-	// have been missed before.
-	Watch(ctx context.Context, told func(Purge)) error
+	// Watch calls observe with purges as they are published, until ctx ends or the
+	// connection breaks. When it has subscribed, it calls observe once with a zero Purge:
+	// earlier ones may have been missed.
+	Watch(ctx context.Context, observe func(Purge)) error
 }
 
 const (
-	// maxTags bounds how many generations are remembered. Beyond it all entries are
-	// purged, which is safe, and what was remembered is forgotten.
+	// maxTags bounds the generations that are remembered. Beyond it all entries are purged,
+	// which is safe, and the generations are forgotten.
 	maxTags = 10_000
-	// purgeTimeout bounds telling the others, and asking them.
+	// purgeTimeout bounds publishing purges, and querying them.
 	purgeTimeout = time.Second
-	// syncTimeout bounds asking them on a request's time.
+	// syncTimeout bounds querying them during a request.
 	syncTimeout = 150 * time.Millisecond
-	// catchUpEvery is how often Run asks for purges that it may have missed.
+	// catchUpEvery is how often Run queries purges that it may have missed.
 	catchUpEvery = 10 * time.Second
-	// watchPause is how long Run waits before it listens again.
+	// watchPause is how long Run waits before it subscribes again.
 	watchPause = time.Second
 )
 
-// generation is how often a tag was purged, in a way: its last revision.
+// generation is the last revision of a tag.
 type generation struct {
 	revision uint64
-	shared   uint64 // the last that Purges gave; lower while the others have not been told
+	shared   uint64 // the last that Purges returned; lower while ours is not published
 }
 
-// generations are the tags that were purged lately. They are a part of every key, so
+// generations are the tags that were purged recently. They are a part of every key, so
 // that a purge makes entries unreachable at once, whatever their number.
 type generations struct {
 	any atomic.Bool // there are some: most of the time there are none
@@ -86,16 +86,16 @@ type generations struct {
 	mu      sync.RWMutex
 	tags    map[Tag]generation
 	all     uint64
-	last    uint64           // the highest revision that Purges told
-	pending map[Tag]struct{} // what the others have not been told
+	last    uint64           // the highest revision from Purges
+	pending map[Tag]struct{} // not published yet
 }
 
-// now is a revision of our own.
+// ownRevision returns a revision without Purges.
 func ownRevision(before uint64) uint64 {
 	return max(uint64(max(time.Now().UnixMicro(), 0)), before+1)
 }
 
-// raise makes a tag another generation, for this process.
+// raise begins another generation of a tag in this process.
 func (g *generations) raise(tag Tag, pending bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -115,14 +115,14 @@ func (g *generations) raise(tag Tag, pending bool) {
 	g.set(tag, one)
 }
 
-// told takes a revision that holds for all replicas. Own says that this is the one that
-// was pending.
-func (g *generations) told(p Purge, own bool) {
+// observe applies a purge that is valid for all replicas. Own: it is the one that was
+// pending.
+func (g *generations) observe(p Purge, own bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.last = max(g.last, p.Revision)
 	if _, pending := g.pending[p.Tag]; pending && !own {
-		return // ours is later, and will have a revision of its own
+		return // ours is later, and will get a revision of its own
 	}
 	delete(g.pending, p.Tag)
 	g.any.Store(true)
@@ -137,7 +137,7 @@ func (g *generations) told(p Purge, own bool) {
 	}
 }
 
-// set notes a generation. The caller holds mu.
+// set sets a generation. The caller holds mu.
 func (g *generations) set(tag Tag, one generation) {
 	if g.tags == nil {
 		g.tags = map[Tag]generation{}
@@ -147,21 +147,21 @@ func (g *generations) set(tag Tag, one generation) {
 		return
 	}
 	old := ownRevision(0) - uint64(MaxKeep/time.Microsecond)
-	for t, one := range g.tags { // what was stored before has ended
+	for t, one := range g.tags { // what was stored before has expired
 		if one.revision < old {
 			delete(g.tags, t)
 		}
 	}
 	if len(g.tags) > maxTags {
-		for _, one := range g.tags { // the same for all replicas that were told the same
+		for _, one := range g.tags { // the same on all replicas that observed the same
 			g.all = max(g.all, one.revision)
 		}
 		clear(g.tags)
 	}
 }
 
-// waiting are the tags that the others have not been told.
-func (g *generations) waiting() (tags []Tag, last uint64) {
+// unpublished returns the tags that other replicas do not know yet.
+func (g *generations) unpublished() (tags []Tag, last uint64) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	for tag := range g.pending {
@@ -170,59 +170,46 @@ func (g *generations) waiting() (tags []Tag, last uint64) {
 	return tags, g.last
 }
 
-// apply makes a base the key of the present generation. It reports whether that is
-// another one.
-func (g *generations) apply(base *[sha256.Size]byte, p *plan) bool {
+// key returns the key of a base in the present generation, and the key to show, which is
+// the same in all generations.
+func (g *generations) key(base *cachekey.Key, r *request) (key, shown string) {
+	shown = base.String()
 	if !g.any.Load() {
-		return false
+		return shown, shown
 	}
 	var revisions [5]uint64
 	g.mu.RLock()
 	revisions[0] = g.all
 	if len(g.tags) > 0 {
-		revisions[1] = g.tags[ByKey(encodeKey(base))].revision
-		revisions[2] = g.tags[ByModel(p.model)].revision
-		revisions[3] = g.tags[ByVersion(p.version)].revision
-		revisions[4] = g.tags[scopeTag(p.scope)].revision
+		revisions[1] = g.tags[ByKey(shown)].revision
+		revisions[2] = g.tags[ByModel(r.model)].revision
+		revisions[3] = g.tags[ByVersion(r.version)].revision
+		revisions[4] = g.tags[scopeTag(r.scope)].revision
 	}
 	g.mu.RUnlock()
 	if revisions == [5]uint64{} {
-		return false
+		return shown, shown
 	}
-	var b [sha256.Size + 5*8]byte
-	copy(b[:], base[:])
-	for i, r := range revisions {
-		binary.BigEndian.PutUint64(b[sha256.Size+8*i:], r)
-	}
-	*base = sha256.Sum256(b[:])
-	return true
-}
-
-// keyLength is how long a key is as a text.
-const keyLength = (sha256.Size*8 + 5) / 6
-
-func encodeKey(base *[sha256.Size]byte) string {
-	var text [keyLength]byte
-	base64.RawURLEncoding.Encode(text[:], base[:])
-	return string(text[:])
+	k := base.With(revisions[:]...)
+	return k.String(), shown
 }
 
 // Purge makes all entries of the tags unreachable, at once in this process, and with
-// Config.Purges soon in all others. An error means that the others do not know yet: Run
-// will tell them, and until then what they have holds for no longer than its time.
+// Config.Purges soon in all others. After an error the others do not know yet: Run will
+// publish the purge, and until then their entries stay valid until they expire.
 func (c *Cache) Purge(ctx context.Context, tags ...Tag) error {
 	var faults []error
 	for _, tag := range tags {
 		c.generations.raise(tag, c.cfg.Purges != nil)
-		c.tell(ctx, Event{Kind: Purged, Tag: tag})
-		if err := c.tellOthers(ctx, tag); err != nil {
+		c.notify(ctx, Event{Kind: Purged, Tag: tag})
+		if err := c.publish(ctx, tag); err != nil {
 			faults = append(faults, fmt.Errorf("purge %s: %w", strconv.Quote(string(tag)), err))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-func (c *Cache) tellOthers(ctx context.Context, tag Tag) error {
+func (c *Cache) publish(ctx context.Context, tag Tag) error {
 	if c.cfg.Purges == nil {
 		return nil
 	}
@@ -230,14 +217,13 @@ func (c *Cache) tellOthers(ctx context.Context, tag Tag) error {
 	defer cancel()
 	revision, err := c.cfg.Purges.Purge(ctx, tag)
 	if err == nil {
-		c.generations.told(Purge{Tag: tag, Revision: revision}, true)
+		c.generations.observe(Purge{Tag: tag, Revision: revision}, true)
 	}
 	return err
 }
 
-// Run listens to the purges of other replicas until ctx ends, and tells them of those
-// that they could not be told before. It returns nil. Without Config.Purges there is
-// nothing to do but wait.
+// Run applies the purges of other replicas until ctx ends, and publishes those that could
+// not be published before. It returns nil. Without Config.Purges it only waits.
 func (c *Cache) Run(ctx context.Context) error {
 	if c.cfg.Purges == nil {
 		<-ctx.Done()
@@ -247,9 +233,9 @@ func (c *Cache) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() {
 		for ctx.Err() == nil {
-			err := c.cfg.Purges.Watch(ctx, func(p Purge) { c.heard(ctx, p) })
+			err := c.cfg.Purges.Watch(ctx, func(p Purge) { c.observe(ctx, p) })
 			if ctx.Err() == nil {
-				c.tell(ctx, Event{Kind: Failed, Err: fmt.Errorf("cache: watching purges: %w", err)})
+				c.notify(ctx, Event{Kind: Failed, Err: fmt.Errorf("cache: watching purges: %w", err)})
 			}
 			pause(ctx, watchPause)
 		}
@@ -263,21 +249,21 @@ func (c *Cache) Run(ctx context.Context) error {
 	return nil
 }
 
-func (c *Cache) heard(ctx context.Context, p Purge) {
+func (c *Cache) observe(ctx context.Context, p Purge) {
 	if p.Tag == "" {
 		c.catchUp(ctx)
 		return
 	}
-	c.generations.told(p, false)
-	c.tell(ctx, Event{Kind: Purged, Tag: p.Tag})
+	c.generations.observe(p, false)
+	c.notify(ctx, Event{Kind: Purged, Tag: p.Tag})
 }
 
-// catchUp tells the others what they do not know, and asks what we do not. It reports
-// whether that is known now.
+// catchUp publishes pending purges and queries missed ones. It reports whether all are
+// known now.
 func (c *Cache) catchUp(ctx context.Context) bool {
-	tags, last := c.generations.waiting()
+	tags, last := c.generations.unpublished()
 	for _, tag := range tags {
-		if c.tellOthers(ctx, tag) != nil {
+		if c.publish(ctx, tag) != nil {
 			return false // later
 		}
 	}
@@ -288,16 +274,16 @@ func (c *Cache) catchUp(ctx context.Context) bool {
 		return false
 	}
 	for _, p := range missed {
-		c.generations.told(p, false)
-		c.tell(ctx, Event{Kind: Purged, Tag: p.Tag})
+		c.generations.observe(p, false)
+		c.notify(ctx, Event{Kind: Purged, Tag: p.Tag})
 	}
 	c.synced.Store(true)
 	return true
 }
 
-// sync asks once for the purges before our time, so that what a store has from then is
-// not taken for valid. It reports whether they are known; until they are, there is only
-// what this process has. One request at a time waits for that.
+// sync queries once the purges from before this process started, so that older entries of
+// a store are not valid by mistake. It reports whether they are known; until then only
+// entries of this process are used. One request at a time waits for that.
 func (c *Cache) sync(ctx context.Context) bool {
 	if c.cfg.Purges == nil || c.synced.Load() {
 		return true
@@ -317,7 +303,7 @@ func (c *Cache) sync(ctx context.Context) bool {
 	return known
 }
 
-// pause waits, or until ctx ends.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -31,16 +31,16 @@ func TestPurge(t *testing.T) {
 		Scope:   func(c *gin.Context) (string, error) { return c.GetHeader("X-Tenant"), nil },
 		Version: func(c *gin.Context) string { return c.GetHeader("X-Version") },
 	})
-	r := app(c, answers(200, chatJSON, "Content-Type", jsonType).serve)
-	who := [][]string{{"a", "v1"}, {"a", "v2"}, {"b", "v1"}}
-	ask := func(model string, i int) bool {
-		return isHit(r, ofModel(model), "X-Tenant", who[i][0], "X-Version", who[i][1])
+	r := app(c, responds(200, chatJSON, "Content-Type", jsonType).serve)
+	callers := [][]string{{"a", "v1"}, {"a", "v2"}, {"b", "v1"}}
+	send := func(model string, i int) bool {
+		return isHit(r, ofModel(model), "X-Tenant", callers[i][0], "X-Version", callers[i][1])
 	}
 	fill := func() {
 		for _, model := range []string{"m", "n"} {
-			for i := range who {
-				ask(model, i)
-				require.True(t, ask(model, i))
+			for i := range callers {
+				send(model, i)
+				require.True(t, send(model, i))
 			}
 		}
 	}
@@ -60,8 +60,8 @@ func TestPurge(t *testing.T) {
 		fill()
 		require.NoError(t, c.Purge(t.Context(), tt.tag), name)
 		for _, model := range []string{"m", "n"} {
-			for i, w := range who {
-				assert.Equal(t, !tt.gone(model, w[0], w[1]), ask(model, i), "%s: %s %v", name, model, w)
+			for i, w := range callers {
+				assert.Equal(t, !tt.gone(model, w[0], w[1]), send(model, i), "%s: %s %v", name, model, w)
 			}
 		}
 	}
@@ -69,8 +69,8 @@ func TestPurge(t *testing.T) {
 	require.NotContains(t, string(cache.ByTenant("secret")), "secret")
 }
 
-// What is being fetched when its model is purged is not kept.
-func TestPurgeWhileAnAnswerIsFetched(t *testing.T) {
+// A response that is being fetched when its model is purged is not used.
+func TestPurgeDuringAFetch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u := &upstream{}
@@ -86,7 +86,7 @@ func TestPurgeWhileAnAnswerIsFetched(t *testing.T) {
 		require.NoError(t, c.Purge(t.Context(), cache.ByModel("m")))
 		wg.Go(func() { post(r, chatPlain) })
 		wg.Wait()
-		require.EqualValues(t, 2, u.calls.Load(), "nobody follows what began before")
+		require.EqualValues(t, 2, u.calls.Load(), "no request follows a flight from before the purge")
 		require.True(t, isHit(r, chatPlain))
 	})
 }
@@ -94,7 +94,7 @@ func TestPurgeWhileAnAnswerIsFetched(t *testing.T) {
 // The variants of an address are purged with it, and with everything.
 func TestPurgeOfVariants(t *testing.T) {
 	t.Parallel()
-	u := answers(200, "%d", "Cache-Control", "max-age=60", "Vary", "Accept")
+	u := responds(200, "%d", "Cache-Control", "max-age=60", "Vary", "Accept")
 	c := newCache(t, cache.Config{})
 	r := app(c, u.serve)
 	for range 2 {
@@ -105,7 +105,7 @@ func TestPurgeOfVariants(t *testing.T) {
 	require.EqualValues(t, 2, u.calls.Load())
 }
 
-// bus is Purges in memory, that may be cut.
+// bus is an in-memory Purges that can be cut.
 type bus struct {
 	mu       sync.Mutex
 	all      []cache.Purge
@@ -122,8 +122,8 @@ func (b *bus) Purge(_ context.Context, tag cache.Tag) (uint64, error) {
 	}
 	p := cache.Purge{Tag: tag, Revision: uint64(time.Now().UnixMicro()) + uint64(len(b.all))}
 	b.all = append(b.all, p)
-	for _, told := range b.watchers {
-		told(p)
+	for _, observe := range b.watchers {
+		observe(p)
 	}
 	return p.Revision, nil
 }
@@ -139,8 +139,8 @@ func (b *bus) Since(_ context.Context, revision uint64) (out []cache.Purge, err 
 	return out, b.err
 }
 
-func (b *bus) Watch(ctx context.Context, told func(cache.Purge)) error {
-	told(cache.Purge{})
+func (b *bus) Watch(ctx context.Context, observe func(cache.Purge)) error {
+	observe(cache.Purge{})
 	b.mu.Lock()
 	if b.err != nil {
 		defer b.mu.Unlock()
@@ -151,7 +151,7 @@ func (b *bus) Watch(ctx context.Context, told func(cache.Purge)) error {
 	}
 	b.n++
 	n := b.n
-	b.watchers[n] = told
+	b.watchers[n] = observe
 	b.mu.Unlock()
 	<-ctx.Done()
 	b.mu.Lock()
@@ -166,11 +166,11 @@ func (b *bus) cut(err error) {
 	b.err = err
 }
 
-// sharing is two replicas with one store, and what runs beside them.
+// sharing is two replicas with one store, and Run of both.
 func sharing(t *testing.T, b *bus) (here, there *cache.Cache, one, two *gin.Engine, stop func()) {
 	t.Helper()
 	f := newFar(t)
-	u := answers(200, chatJSON, "Content-Type", jsonType)
+	u := responds(200, chatJSON, "Content-Type", jsonType)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	start := func() (*cache.Cache, *gin.Engine) {
@@ -184,7 +184,7 @@ func sharing(t *testing.T, b *bus) (here, there *cache.Cache, one, two *gin.Engi
 	return here, there, one, two, func() { cancel(); wg.Wait() }
 }
 
-func TestPurgesReachOthers(t *testing.T) {
+func TestPurgesReachReplicas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		here, there, one, two, stop := sharing(t, &bus{})
@@ -205,7 +205,7 @@ func TestPurgesReachOthers(t *testing.T) {
 	})
 }
 
-// A purge that nobody could be told of holds here, and reaches the others when it can.
+// A purge that could not be published applies here, and is published later.
 func TestPurgesWhileTheBusIsDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestPurgesWhileTheBusIsDown(t *testing.T) {
 		require.ErrorIs(t, err, cache.ErrUnavailable)
 		require.ErrorContains(t, err, "model:m")
 		require.False(t, isHit(one, chatPlain))
-		require.True(t, isHit(two, chatPlain), "it does not know")
+		require.True(t, isHit(two, chatPlain), "it does not know of the purge")
 		b.cut(nil)
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
@@ -228,12 +228,12 @@ func TestPurgesWhileTheBusIsDown(t *testing.T) {
 	})
 }
 
-// A replica that can't find out what was purged uses only what is its own.
-func TestAReplicaThatDoesNotKnow(t *testing.T) {
+// A replica that cannot query the purges uses only its own entries.
+func TestReplicaWithoutPurges(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, b := newFar(t), &bus{}
-		u := answers(200, chatJSON, "Content-Type", jsonType)
+		u := responds(200, chatJSON, "Content-Type", jsonType)
 		start := func() (*cache.Cache, *gin.Engine) {
 			c := newCache(t, cache.Config{Store: tiered(t, cache.TieredConfig{L2: f}), Purges: b, Beta: -1})
 			return c, app(c, u.serve)
@@ -244,8 +244,8 @@ func TestAReplicaThatDoesNotKnow(t *testing.T) {
 		require.NoError(t, here.Purge(t.Context(), cache.ByModel("m")))
 		b.cut(errDown)
 		late, two := start()
-		require.False(t, isHit(two, chatPlain), "what is far may have been purged")
-		require.True(t, isHit(two, chatPlain), "what is near was not")
+		require.False(t, isHit(two, chatPlain), "the entry of L2 may have been purged")
+		require.True(t, isHit(two, chatPlain), "the entry of L1 was not")
 		require.NoError(t, late.Drain(t.Context()))
 		b.cut(nil)
 		time.Sleep(2 * time.Second)
@@ -255,11 +255,11 @@ func TestAReplicaThatDoesNotKnow(t *testing.T) {
 	})
 }
 
-// So many tags that they can't all be remembered purge everything, which is safe.
+// More tags than can be remembered purge everything, which is safe.
 func TestTooManyTags(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, cache.Config{})
-	r := app(c, answers(200, chatJSON, "Content-Type", jsonType).serve)
+	r := app(c, responds(200, chatJSON, "Content-Type", jsonType).serve)
 	post(r, chatPlain)
 	require.NoError(t, c.Purge(t.Context(), cache.ByModel("m")))
 	post(r, chatPlain)
@@ -269,4 +269,46 @@ func TestTooManyTags(t *testing.T) {
 	}
 	require.False(t, isHit(r, chatPlain))
 	require.True(t, isHit(r, chatPlain))
+}
+
+// Without Purges there is nothing to apply: Run waits for the end of its context.
+func TestRunWithoutPurges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		begin := time.Now()
+		require.NoError(t, newCache(t, cache.Config{}).Run(ctx))
+		require.Equal(t, time.Minute, time.Since(begin))
+	})
+}
+
+// A subscription that breaks is an event, and is renewed.
+func TestBrokenSubscription(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, l := &bus{err: errDown}, &log{}
+		c := newCache(t, cache.Config{Purges: b, OnEvent: l.on})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { assert.NoError(t, c.Run(ctx)) })
+		time.Sleep(2500 * time.Millisecond)
+		failed := l.of(cache.Failed)
+		require.Len(t, failed, 3, "at the beginning, and each second")
+		require.ErrorIs(t, failed[0].Err, errDown)
+		require.ErrorIs(t, c.Purge(ctx, "a"), errDown)
+		b.cut(nil)
+		time.Sleep(time.Second)
+		published, err := b.Since(ctx, 0)
+		require.NoError(t, err)
+		require.Len(t, published, 1, "after the next subscription")
+		_, err = b.Purge(ctx, "b")
+		require.NoError(t, err)
+		synctest.Wait()
+		purged := l.of(cache.Purged)
+		require.Equal(t, cache.Tag("b"), purged[len(purged)-1].Tag)
+		require.Len(t, l.of(cache.Failed), 3)
+		cancel()
+		wg.Wait()
+	})
 }

@@ -13,21 +13,21 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// step is one request of a case, after a time, and what comes of it.
+// step is one request of a case, after a pause, and its response.
 type step struct {
 	after  time.Duration
 	method string // default GET
 	target string // default /
 	header []string
-	mark   string // what Cache-Status has
+	mark   string // contained in Cache-Status
 	body   string // the number of the upstream's call
 	code   int    // default 200
-	calls  int64  // so far; 0: not looked at
+	calls  int64  // so far; 0: not checked
 	want   []string
 }
 
-// rfcCase is a case of the conformance table: what the upstream answers, and what a row of
-// requests gets.
+// rfcCase is a case of the conformance table: the response of the upstream, and those to
+// a sequence of requests.
 type rfcCase struct {
 	name  string
 	cfg   cache.Config
@@ -39,7 +39,7 @@ type rfcCase struct {
 
 const sec = time.Second
 
-// httpDate is a date in the bubble's time.
+// httpDate is a date in the time of the bubble.
 func httpDate(ago time.Duration) string { return time.Now().Add(-ago).UTC().Format(http.TimeFormat) }
 
 func heuristic() cache.Config { return cache.Config{HTTP: cache.HTTP{Heuristic: 0.1}} }
@@ -74,7 +74,7 @@ func rfc9111() []rfcCase {
 			{header: []string{"X-A", "2", "X-B", "1"}, body: "3"},
 		}},
 		{name: "4.1 Vary: *", give: []string{"Cache-Control", "max-age=60", "Vary", "*"}, steps: []step{{body: "1"}, {body: "2"}}},
-		{name: "4.1 a packed answer varies", give: []string{"Cache-Control", "max-age=60", "Content-Encoding", "x"}, steps: []step{{header: []string{"Accept-Encoding", "x"}, body: "1"}, {body: "2"}, {header: []string{"Accept-Encoding", "x"}, body: "1"}}},
+		{name: "4.1 an encoded response varies", give: []string{"Cache-Control", "max-age=60", "Content-Encoding", "x"}, steps: []step{{header: []string{"Accept-Encoding", "x"}, body: "1"}, {body: "2"}, {header: []string{"Accept-Encoding", "x"}, body: "1"}}},
 		{name: "4.2 fresh and then not", give: []string{"Cache-Control", "max-age=60"}, steps: []step{{body: "1"}, {after: 59 * sec, body: "1", mark: "hit; ttl=1"}, {after: sec, body: "2", mark: miss}}},
 		{name: "4.2.1 s-maxage before max-age", give: []string{"Cache-Control", "max-age=1, s-maxage=60"}, steps: []step{{body: "1"}, {after: 30 * sec, body: "1"}}},
 		{name: "4.2.1 max-age before Expires", give: []string{"Cache-Control", "max-age=60", "Expires", "0"}, steps: []step{{body: "1"}, {after: 30 * sec, body: "1"}}},
@@ -86,7 +86,7 @@ func rfc9111() []rfcCase {
 		}, steps: []step{{body: "1"}, {after: 59 * sec, body: "1"}, {after: 2 * sec, body: "2"}}},
 		{name: "4.2.1 Expires that is odd has passed", give: []string{"Expires", "0"}, steps: []step{{body: "1"}, {body: "2"}}},
 		{name: "4.2.1 a max-age that is odd", give: []string{"Cache-Control", "max-age=sixty"}, steps: []step{{body: "1"}, {body: "2"}}},
-		{name: "4.2.2 no heuristic unless so told", serve: modified(100 * sec), steps: []step{{body: "1"}, {body: "2"}}},
+		{name: "4.2.2 no heuristic by default", serve: modified(100 * sec), steps: []step{{body: "1"}, {body: "2"}}},
 		{name: "4.2.2 heuristic", cfg: heuristic(), serve: modified(100 * sec), steps: []step{{body: "1"}, {after: 9 * sec, body: "1"}, {after: 2 * sec, body: "2"}}},
 		{name: "4.2.2 no heuristic for a query", cfg: heuristic(), serve: modified(100 * sec), steps: []step{{target: "/?a", body: "1"}, {target: "/?a", body: "2"}}},
 		{name: "4.2.2 404 for a short while", code: 404, steps: []step{{code: 404, body: "1"}, {after: 4 * sec, code: 404, body: "1", mark: hit}, {after: sec, code: 404, body: "2"}}},
@@ -101,7 +101,7 @@ func rfc9111() []rfcCase {
 				c.String(200, "%d", u.calls.Load())
 			}
 		}, steps: []step{{body: "1"}, {after: 9 * sec, body: "1", want: []string{"Age", "59"}}, {after: sec, body: "2"}}},
-		{name: "4.2.4 stale only if so told", give: []string{"Cache-Control", "max-age=10"}, steps: []step{{body: "1"}, {after: 11 * sec, body: "2"}}},
+		{name: "4.2.4 stale only if allowed", give: []string{"Cache-Control", "max-age=10"}, steps: []step{{body: "1"}, {after: 11 * sec, body: "2"}}},
 		{name: "4.3 validation", serve: validated(`"v1"`), steps: []step{{body: "1"}, {after: 11 * sec, body: "1", mark: "fwd=stale; fwd-status=304", calls: 2}, {after: 9 * sec, body: "1", mark: hit}}},
 		{name: "4.3 a new version", serve: validated(`"v1"`, `"v2"`), steps: []step{{body: "1"}, {after: 11 * sec, body: "2", mark: "fwd=stale"}, {after: 9 * sec, body: "2", mark: hit}}},
 		{name: "4.3.2 If-None-Match of the client", give: []string{"Cache-Control", "max-age=60", "ETag", `"a"`}, steps: []step{
@@ -140,7 +140,7 @@ func rfc9111() []rfcCase {
 		{name: "5.2.2.2 must-revalidate forbids stale", give: []string{"Cache-Control", "max-age=10, must-revalidate, stale-while-revalidate=60", "ETag", `"a"`}, steps: []step{{body: "1"}, {after: 11 * sec, header: []string{"Cache-Control", "max-stale"}, body: "2"}}},
 		{name: "5.2.2.10 so does s-maxage", give: []string{"Cache-Control", "s-maxage=10", "ETag", `"a"`}, steps: []step{{body: "1"}, {after: 11 * sec, header: []string{"Cache-Control", "max-stale"}, body: "2"}}},
 		{name: "5.2.2.3 must-understand", give: []string{"Cache-Control", "max-age=60, no-store, must-understand"}, steps: []step{{body: "1"}, {body: "1"}}},
-		{name: "5.2.2.4 no-cache asks each time", serve: validated(`"v1"`), cfg: cache.Config{}, steps: []step{{target: "/no-cache", body: "1"}, {target: "/no-cache", body: "1", mark: "fwd=stale; fwd-status=304", calls: 2}}},
+		{name: "5.2.2.4 no-cache revalidates each time", serve: validated(`"v1"`), cfg: cache.Config{}, steps: []step{{target: "/no-cache", body: "1"}, {target: "/no-cache", body: "1", mark: "fwd=stale; fwd-status=304", calls: 2}}},
 		{name: "5.2.2.4 no-cache without validator", give: []string{"Cache-Control", "no-cache"}, steps: []step{{body: "1"}, {body: "2"}}},
 		{name: "5.2.2.4 no-cache of one field", give: []string{"Cache-Control", `max-age=60, no-cache="x"`}, steps: []step{{body: "1"}, {body: "2"}}},
 		{name: "5.2.2.5 no-store", give: []string{"Cache-Control", "max-age=60, no-store"}, steps: []step{{body: "1"}, {body: "2"}}},
@@ -157,7 +157,7 @@ func rfc9111() []rfcCase {
 	}
 }
 
-// modified answers with a Last-Modified.
+// modified responds with a Last-Modified.
 func modified(ago time.Duration) func(*upstream) gin.HandlerFunc {
 	return func(u *upstream) gin.HandlerFunc {
 		return func(c *gin.Context) {
@@ -167,8 +167,7 @@ func modified(ago time.Duration) func(*upstream) gin.HandlerFunc {
 	}
 }
 
-// validated answers with one version after another, fresh for 10 s, and with 304 to who
-// has it.
+// validated responds with one version after another, fresh for 10 s, or with 304.
 func validated(tags ...string) func(*upstream) gin.HandlerFunc {
 	return func(u *upstream) gin.HandlerFunc {
 		return func(c *gin.Context) {
@@ -199,12 +198,12 @@ func TestRFC9111(t *testing.T) {
 				if tt.serve != nil {
 					u.handle = tt.serve(u)
 				} else {
-					u = answers(orElse(tt.code, 200), "%d", tt.give...)
+					u = responds(orElse(tt.code, 200), "%d", tt.give...)
 				}
 				r := app(newCache(t, tt.cfg), u.serve)
 				for i, s := range tt.steps {
 					time.Sleep(s.after)
-					s.check(t, fmt.Sprint("step ", i+1), s.ask(r), u)
+					s.check(t, fmt.Sprint("step ", i+1), s.send(r), u)
 				}
 			})
 		})
@@ -218,7 +217,7 @@ func orElse(n, def int) int {
 	return n
 }
 
-func (s step) ask(r http.Handler) *httptest.ResponseRecorder {
+func (s step) send(r http.Handler) *httptest.ResponseRecorder {
 	method, target := "GET", "/"
 	if s.method != "" {
 		method = s.method

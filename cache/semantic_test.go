@@ -13,12 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// words is a Semantic to which prompts are alike that have the same words.
+// words is a Semantic that compares the words of prompts.
 type words struct {
 	mu   sync.Mutex
 	keys map[string]string
 	err  error
-	any  bool // finds what is none of the asker's business
+	any  bool // finds entries of other partitions too
 }
 
 func bag(q cache.Query) string {
@@ -49,35 +49,35 @@ func (w *words) Add(_ context.Context, q cache.Query, key string) error {
 
 func TestSemantic(t *testing.T) {
 	t.Parallel()
-	ask := func(text string) string { return strings.Replace(chatPlain, "Hi", text, 1) }
+	send := func(text string) string { return strings.Replace(chatPlain, "Hi", text, 1) }
 	w := &words{}
-	u, l := answers(200, chatJSON, "Content-Type", jsonType), &log{}
+	u, l := responds(200, chatJSON, "Content-Type", jsonType), &log{}
 	c := newCache(t, cache.Config{Semantic: w, OnEvent: l.on})
 	r := app(c, u.serve)
-	post(r, ask("How are you?"))
-	again := post(r, ask("how are you"))
+	post(r, send("How are you?"))
+	again := post(r, send("how are you"))
 	require.Contains(t, status(again), "; hit")
 	require.Contains(t, status(again), "detail=semantic")
 	require.EqualValues(t, 1, u.calls.Load())
-	require.False(t, isHit(r, ask("Who are you?")))
-	require.False(t, isHit(r, ask("HOW are you"), "Authorization", "Bearer bob"), "another scope")
-	require.False(t, isHit(r, strings.Replace(ask("hOw are you"), "{", `{"seed":1,`, 1)), "another parameter")
+	require.False(t, isHit(r, send("Who are you?")))
+	require.False(t, isHit(r, send("HOW are you"), "Authorization", "Bearer bob"), "another scope")
+	require.False(t, isHit(r, strings.Replace(send("hOw are you"), "{", `{"seed":1,`, 1)), "another parameter")
 	require.NoError(t, c.Purge(t.Context(), cache.ByModel("m")))
-	require.False(t, isHit(r, ask("how ARE you")), "purged")
+	require.False(t, isHit(r, send("how ARE you")), "purged")
 
 	w.err = errors.New("the index is down")
-	require.False(t, isHit(r, ask("how are YOU now")))
-	require.True(t, isHit(r, ask("how are YOU now")), "exactly the same is found all the same")
+	require.False(t, isHit(r, send("how are YOU now")))
+	require.True(t, isHit(r, send("how are YOU now")), "the same request is a hit without it")
 	require.Len(t, l.of(cache.Failed), 2)
 }
 
-// Whatever a Semantic finds, it is nobody else's.
-func TestASemanticThatIsWrong(t *testing.T) {
+// Whatever a Semantic finds, the entry is of the same partition.
+func TestSemanticThatIsWrong(t *testing.T) {
 	t.Parallel()
 	w := &words{any: true}
-	r := app(newCache(t, cache.Config{Semantic: w}), answers(200, chatJSON, "Content-Type", jsonType).serve)
+	r := app(newCache(t, cache.Config{Semantic: w}), responds(200, chatJSON, "Content-Type", jsonType).serve)
 	post(r, chatPlain)
-	require.True(t, isHit(r, strings.Replace(chatPlain, "Hi", "Bye", 1)), "it said so")
+	require.True(t, isHit(r, strings.Replace(chatPlain, "Hi", "Bye", 1)), "the Semantic found it")
 	require.False(t, isHit(r, chatPlain, "Authorization", "Bearer bob"))
 	require.False(t, isHit(r, ofModel("n")))
 }

@@ -1,67 +1,66 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/idle"
+	"github.com/ginfer/ginfer/internal/outage"
 )
 
 const (
-	// nearPart is the part of an entry's time, one over it, that a replica's own copy
-	// has: what others changed is seen after that at the latest.
-	nearPart = 10
-	// probeEvery is how often a store that is down is asked whether it is back. No request
-	// waits for that.
-	probeEvery = time.Second
-	// probeKey is what it is asked for.
+	// l1Share is the divisor of an entry's lifetime for its copy in L1: a replica sees the
+	// changes of others after that at the latest.
+	l1Share = 10
+	// probeKey is the key of a probe.
 	probeKey = "is-it-back"
 )
 
-// errFarDown: the far store is known to be down.
-var errFarDown = fmt.Errorf("%w: the far store is down", ErrUnavailable)
+// errL2Down is returned while L2 is known to be down.
+var errL2Down = fmt.Errorf("%w: L2 is down", ErrUnavailable)
 
-// errFills: more is to be written than the far store takes.
-var errFills = errors.New("cache: too many writes under way to the far store")
+// errFills is reported when L2 is too slow for the writes.
+var errFills = errors.New("cache: too many writes to L2 under way")
 
-// TieredConfig describes a Tiered. L2 is required. Zero means the default.
+// TieredConfig configures a Tiered. L2 is required.
 type TieredConfig struct {
-	// L1 is asked first. Default: a [Memory] of its own.
+	// L1 is the store in this process. Default: a [Memory] of its own.
 	L1 *Memory
-	// L2 is what replicas share.
+	// L2 is the store that replicas share.
 	L2 Store
-	// Timeout bounds each call to L2. Default 50 ms, at most 150 ms.
+	// Timeout bounds each call to L2. Default: 50 ms, at most 150 ms.
 	Timeout time.Duration
-	// Fills is how many writes to L2 are under way at most; beyond that an entry stays
-	// near only, but for one whose key was claimed. Default 64.
+	// Fills is the maximum number of concurrent writes to L2. Beyond it an entry is stored
+	// in L1 only, except one whose key was claimed. Default: 64.
 	Fills int
-	// OnEvent is told when L2 goes down and comes back. Optional.
+	// OnEvent is called when L2 goes down and comes back. Optional.
 	OnEvent func(context.Context, Event)
 }
 
-// Tiered is a [Store] of two: one in this process, and one that replicas share. Both are
-// looked in at once; what is found far is kept near, for a tenth of its time at most.
-// Writes to L2 are made beside the request.
+// Tiered is a [Store] of two: L1 in this process, and L2 that replicas share. What is found
+// in L2 is copied to L1, for a tenth of its lifetime at most. Writes to L2 do not delay the
+// request.
 //
-// While L2 does not answer, there is only L1. L2 is down at its first failure, so
-// that no more requests wait for it, and is asked every second whether it is back. It is
-// safe for concurrent use.
+// While L2 is down, only L1 is used. L2 is down from its first failure, so that no more
+// requests wait for it, and is probed every second. It is safe for concurrent use.
 type Tiered struct {
 	cfg TieredConfig
 
+	monitor outage.Monitor // of L2
+	writes  idle.Gate      // to L2
+
 	mu      sync.Mutex
-	down    bool
-	probing bool
-	probe   time.Time         // when to ask again
 	fills   map[string]*fill  // writes under way
-	claimed map[string]string // owners of keys that L2 has given to this process
-	idle    chan struct{}     // closed when the last one ends; nil: nobody waits
+	claimed map[string]string // owners of keys that L2 granted to this process
 }
 
 // fill is a write to L2.
 type fill struct {
-	entry *Entry // the latest; nil: none any more
+	entry *Entry // the latest; nil: it was deleted
 	done  chan struct{}
 }
 
@@ -87,22 +86,22 @@ func NewTiered(cfg TieredConfig) (*Tiered, error) {
 		}
 		cfg.L1 = near
 	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = 50 * time.Millisecond
-	}
-	if cfg.Fills == 0 {
-		cfg.Fills = 64
-	}
-	return &Tiered{cfg: cfg, fills: map[string]*fill{}, claimed: map[string]string{}}, nil
+	cfg.Timeout = cmp.Or(cfg.Timeout, 50*time.Millisecond)
+	cfg.Fills = cmp.Or(cfg.Fills, 64)
+	t := &Tiered{cfg: cfg, fills: map[string]*fill{}, claimed: map[string]string{}}
+	t.monitor.Probe = t.probe
+	t.monitor.OnDown = func(ctx context.Context, err error) { t.notify(ctx, Event{Kind: StoreDown, Err: err}) }
+	t.monitor.OnUp = func(ctx context.Context) { t.notify(ctx, Event{Kind: StoreUp}) }
+	return t, nil
 }
 
-// Get implements Store. A far store that does not answer has nothing.
+// Get implements Store. A failure of L2 is a miss.
 func (t *Tiered) Get(ctx context.Context, key string) (*Entry, error) {
 	now := time.Now()
 	if e := t.cfg.L1.get(key, now); e != nil {
 		return e, nil
 	}
-	if t.isDown(ctx) {
+	if t.monitor.IsDown(ctx) {
 		return nil, ErrNotFound
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
@@ -112,43 +111,43 @@ func (t *Tiered) Get(ctx context.Context, key string) (*Entry, error) {
 	case errors.Is(err, ErrNotFound):
 		return nil, ErrNotFound
 	case err != nil:
-		t.fell(ctx, err)
+		t.monitor.Fail(ctx, err)
 		return nil, ErrNotFound
 	}
-	_ = t.cfg.L1.Set(ctx, key, nearCopy(e, time.Now())) // a Memory does not fail
+	_ = t.cfg.L1.Set(ctx, key, l1Copy(e, time.Now())) // a Memory does not fail
 	return e, nil
 }
 
-// nearCopy is an entry for a part of its time.
-func nearCopy(e *Entry, now time.Time) *Entry {
-	return e.held(now.Add(e.ExpiresAt.Sub(e.ResponseTime) / nearPart))
+// l1Copy returns an entry that expires earlier.
+func l1Copy(e *Entry, now time.Time) *Entry {
+	return e.until(now.Add(e.ExpiresAt.Sub(e.ResponseTime) / l1Share))
 }
 
 // Set implements Store. It does not wait for L2.
 func (t *Tiered) Set(ctx context.Context, key string, e *Entry) error {
-	if t.isDown(ctx) {
-		return t.cfg.L1.Set(ctx, key, e) // for all of its time: there is nothing else
+	if t.monitor.IsDown(ctx) {
+		return t.cfg.L1.Set(ctx, key, e) // for all of its lifetime
 	}
 	t.mu.Lock()
 	f, err := t.fills[key], error(nil)
 	switch {
 	case f != nil:
 		f.entry = e
-	case len(t.fills) >= t.cfg.Fills && t.claimed[key] == "": // others wait for what was claimed
+	case len(t.fills) >= t.cfg.Fills && t.claimed[key] == "": // other replicas wait for what was claimed
 		err = errFills
 	default:
 		f = &fill{entry: e, done: make(chan struct{})}
 		t.fills[key] = f
-		go t.fill(context.WithoutCancel(ctx), key, f)
+		t.writes.Go(func() { t.fill(context.WithoutCancel(ctx), key, f) })
 	}
 	t.mu.Unlock()
 	if err != nil {
 		t.notify(ctx, Event{Kind: Failed, Key: key, Err: err})
 	}
-	return t.cfg.L1.Set(ctx, key, nearCopy(e, time.Now()))
+	return t.cfg.L1.Set(ctx, key, l1Copy(e, time.Now()))
 }
 
-// fill writes what is the latest until it is written.
+// fill writes the latest entry of a key, again if it changes in the meantime.
 func (t *Tiered) fill(ctx context.Context, key string, f *fill) {
 	var written *Entry
 	for {
@@ -157,10 +156,6 @@ func (t *Tiered) fill(ctx context.Context, key string, f *fill) {
 		if e == nil || e == written {
 			delete(t.fills, key)
 			close(f.done)
-			if len(t.fills) == 0 && t.idle != nil {
-				close(t.idle)
-				t.idle = nil
-			}
 			t.mu.Unlock()
 			return
 		}
@@ -174,13 +169,13 @@ func (t *Tiered) write(ctx context.Context, key string, e *Entry) {
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	defer func() {
-		if v := recover(); v != nil { // not on a request's goroutine: it would end the process
-			t.fell(ctx, fmt.Errorf("%w: panic: %v", ErrUnavailable, v))
+		if v := recover(); v != nil { // not a request's goroutine: it would end the process
+			t.monitor.Fail(ctx, fmt.Errorf("%w: panic: %v", ErrUnavailable, v))
 		}
 	}()
 	if err := t.cfg.L2.Set(limited, key, e); err != nil {
-		t.fell(ctx, err)
-		_ = t.cfg.L1.Set(ctx, key, e) // for all of its time
+		t.monitor.Fail(ctx, err)
+		_ = t.cfg.L1.Set(ctx, key, e) // for all of its lifetime
 	}
 }
 
@@ -194,84 +189,32 @@ func (t *Tiered) Delete(ctx context.Context, key string) error {
 	}
 	t.mu.Unlock()
 	if f != nil {
-		<-f.done // it would come after us; its time is bounded
+		<-f.done // it would undo this; its time is bounded
 		_ = t.cfg.L1.Delete(ctx, key)
 	}
-	if t.isDown(ctx) {
-		return errFarDown
+	if t.monitor.IsDown(ctx) {
+		return errL2Down
 	}
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	err := t.cfg.L2.Delete(limited, key)
 	if err != nil {
-		t.fell(ctx, err)
+		t.monitor.Fail(ctx, err)
 	}
 	return err
 }
 
 // Drain waits until no write to L2 is under way, or ctx ends.
-func (t *Tiered) Drain(ctx context.Context) error {
-	t.mu.Lock()
-	if len(t.fills) == 0 {
-		t.mu.Unlock()
-		return nil
-	}
-	if t.idle == nil {
-		t.idle = make(chan struct{})
-	}
-	idle := t.idle
-	t.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (t *Tiered) Drain(ctx context.Context) error { return t.writes.Wait(ctx) }
 
-// isDown reports whether L2 is down, and sees to it that it is asked from time to time.
-func (t *Tiered) isDown(ctx context.Context) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if now := time.Now(); t.down && !t.probing && now.After(t.probe) {
-		t.probing = true
-		go t.ask(context.WithoutCancel(ctx))
-	}
-	return t.down
-}
-
-// fell notes that L2 does not answer. A caller that left says nothing of it.
-func (t *Tiered) fell(ctx context.Context, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	t.mu.Lock()
-	begun := !t.down
-	if begun {
-		t.down, t.probe = true, time.Now().Add(probeEvery)
-	}
-	t.mu.Unlock()
-	if begun {
-		t.notify(ctx, Event{Kind: StoreDown, Err: err})
-	}
-}
-
-// ask tries whether L2 is back. It runs once at a time.
-func (t *Tiered) ask(ctx context.Context) {
-	back := false
-	defer func() {
-		_ = recover() // a store that panics is down
-		t.mu.Lock()
-		t.probing, t.probe, t.down = false, time.Now().Add(probeEvery), !back
-		t.mu.Unlock()
-		if back {
-			t.notify(ctx, Event{Kind: StoreUp})
-		}
-	}()
+// probe brings L2 back if it responds.
+func (t *Tiered) probe(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
 	_, err := t.cfg.L2.Get(limited, probeKey)
-	back = err == nil || errors.Is(err, ErrNotFound)
+	if err == nil || errors.Is(err, ErrNotFound) {
+		t.monitor.Recover(func() bool { return true })
+	}
 }
 
 func (t *Tiered) notify(ctx context.Context, e Event) {
@@ -279,3 +222,55 @@ func (t *Tiered) notify(ctx context.Context, e Event) {
 		t.cfg.OnEvent(ctx, e)
 	}
 }
+
+// Claim implements Claims by L2. If L2 is no Claims, every replica gets the key.
+func (t *Tiered) Claim(ctx context.Context, key, owner string, ttl time.Duration) (bool, error) {
+	claims, ok := t.cfg.L2.(Claims)
+	if !ok {
+		return true, nil
+	}
+	if t.monitor.IsDown(ctx) {
+		return false, errL2Down
+	}
+	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	mine, err := claims.Claim(limited, key, owner, ttl)
+	if err != nil {
+		t.monitor.Fail(ctx, err)
+	}
+	if mine {
+		t.mu.Lock()
+		t.claimed[key] = owner
+		t.mu.Unlock()
+	}
+	return mine, err
+}
+
+// Release implements Claims. It waits until the entry of the key is written.
+func (t *Tiered) Release(ctx context.Context, key, owner string) error {
+	claims, ok := t.cfg.L2.(Claims)
+	if !ok {
+		return nil
+	}
+	t.mu.Lock()
+	f := t.fills[key]
+	if t.claimed[key] == owner {
+		delete(t.claimed, key)
+	}
+	t.mu.Unlock()
+	if f != nil {
+		<-f.done // its time is bounded
+	}
+	if t.monitor.IsDown(ctx) {
+		return nil // the claim expires
+	}
+	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	err := claims.Release(limited, key, owner)
+	if err != nil {
+		t.monitor.Fail(ctx, err)
+	}
+	return err
+}
+
+var _ Claims = (*Tiered)(nil)

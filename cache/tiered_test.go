@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// far is a Memory as if it were far away. It can be slow, down, or panic, and counts.
+// far is a Memory as an L2. It can be slow, down, or panic, and counts calls.
 type far struct {
 	*cache.Memory
 	mu         sync.Mutex
@@ -104,7 +104,7 @@ func TestTieredConfig(t *testing.T) {
 	}
 }
 
-func TestNearIsFilledFromFar(t *testing.T) {
+func TestL1IsFilledFromL2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
@@ -117,9 +117,9 @@ func TestNearIsFilledFromFar(t *testing.T) {
 			require.Equal(t, "1", string(e.Body))
 		}
 		gets, sets := f.counts()
-		require.Equal(t, 1, gets, "the rest is near")
+		require.Equal(t, 1, gets, "the rest is in L1")
 		require.Equal(t, 1, sets)
-		// A tenth of the time later the copies end, and what changed is seen.
+		// After a tenth of the lifetime the copies expire, and changes are visible.
 		require.NoError(t, here.Set(t.Context(), "k", entry("2")))
 		require.NoError(t, here.Drain(t.Context()))
 		e, err := there.Get(t.Context(), "k")
@@ -132,7 +132,7 @@ func TestNearIsFilledFromFar(t *testing.T) {
 	})
 }
 
-func TestFarIsDown(t *testing.T) {
+func TestL2IsDown(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		err    error
@@ -157,12 +157,12 @@ func TestFarIsDown(t *testing.T) {
 				require.ErrorIs(t, s.Delete(t.Context(), "x"), cache.ErrUnavailable)
 				time.Sleep(30 * time.Second)
 				_, err := s.Get(t.Context(), "k")
-				require.NoError(t, err, "near keeps it for all of its time then")
+				require.NoError(t, err, "L1 keeps it for all of its lifetime then")
 				synctest.Wait()
 				f.set(nil, 0, false)
 				require.Empty(t, l.of(cache.StoreUp))
 				time.Sleep(2 * time.Second)
-				_, _ = s.Get(t.Context(), "x") // has it asked
+				_, _ = s.Get(t.Context(), "x") // triggers a probe
 				synctest.Wait()
 				require.Len(t, l.of(cache.StoreUp), 1)
 				require.NoError(t, s.Set(t.Context(), "new", entry("1")))
@@ -174,7 +174,7 @@ func TestFarIsDown(t *testing.T) {
 	}
 }
 
-func TestAFarStoreThatPanics(t *testing.T) {
+func TestL2Panics(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, l := newFar(t), &log{}
@@ -190,8 +190,8 @@ func TestAFarStoreThatPanics(t *testing.T) {
 	})
 }
 
-// What was deleted does not come back by a write that was under way.
-func TestDeleteWhileAWriteIsUnderWay(t *testing.T) {
+// A deleted entry does not come back by a write that was under way.
+func TestDeleteDuringAWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFar(t)
@@ -224,14 +224,14 @@ func TestWritesAreBounded(t *testing.T) {
 		_, err := f.Memory.Get(t.Context(), "c")
 		require.ErrorIs(t, err, cache.ErrNotFound)
 		_, err = s.Get(t.Context(), "c")
-		require.NoError(t, err, "it is near")
+		require.NoError(t, err, "it is in L1")
 		_, sets := f.counts()
 		require.LessOrEqual(t, sets, 3)
 	})
 }
 
-// A caller that left says nothing of the store.
-func TestACallerThatLeft(t *testing.T) {
+// A canceled call does not mark the store as down.
+func TestCanceledCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, l := newFar(t), &log{}
@@ -242,5 +242,54 @@ func TestACallerThatLeft(t *testing.T) {
 		_, err := s.Get(ctx, "k")
 		require.ErrorIs(t, err, cache.ErrNotFound)
 		require.Empty(t, l.of(cache.StoreDown))
+	})
+}
+
+// A panic of L2 in a background write marks it as down, and does not end the process.
+func TestL2PanicsInAWrite(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, f := &log{}, newFar(t)
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+		f.set(nil, 0, true)
+		require.NoError(t, s.Set(t.Context(), "k", entry("v")))
+		require.NoError(t, s.Drain(t.Context()))
+		down := l.of(cache.StoreDown)
+		require.Len(t, down, 1)
+		require.ErrorIs(t, down[0].Err, cache.ErrUnavailable)
+		require.ErrorContains(t, down[0].Err, "panic: far")
+		e, err := s.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.Equal(t, "v", string(e.Body))
+	})
+}
+
+// A failed delete in L2 is an error: the entry is still there for others.
+func TestDeleteWhileL2IsDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, f := &log{}, newFar(t)
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+		require.NoError(t, s.Set(t.Context(), "k", entry("v")))
+		require.NoError(t, s.Drain(t.Context()))
+		f.set(errDown, 0, false)
+		require.ErrorIs(t, s.Delete(t.Context(), "k"), cache.ErrUnavailable, "it fails")
+		require.ErrorIs(t, s.Delete(t.Context(), "k"), cache.ErrUnavailable, "it is down")
+		require.Len(t, l.of(cache.StoreDown), 1)
+		_, err := s.Get(t.Context(), "k")
+		require.ErrorIs(t, err, cache.ErrNotFound, "at least not in L1")
+		time.Sleep(2 * time.Second)
+		_, _ = s.Get(t.Context(), "k") // triggers a probe
+		synctest.Wait()
+		f.set(nil, 0, false)
+		time.Sleep(2 * time.Second)
+		_, _ = s.Get(t.Context(), "k")
+		synctest.Wait()
+		require.Len(t, l.of(cache.StoreUp), 1)
+		_, err = s.Get(t.Context(), "k")
+		require.NoError(t, err)
+		require.NoError(t, s.Delete(t.Context(), "k"))
+		_, err = s.Get(t.Context(), "k")
+		require.ErrorIs(t, err, cache.ErrNotFound)
 	})
 }

@@ -15,14 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// counting is a model's server that counts tokens if it is asked to, as OpenAI's does.
-type counting struct{ calls, asked atomic.Int64 }
+// counting is a server of a model that counts tokens on request, as OpenAI's does.
+type counting struct{ calls, requested atomic.Int64 }
 
 const (
-	plainChunk  = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}]}` + "\n\n"
-	askedChunk  = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}],"usage":null}` + "\n\n"
-	countsChunk = `data: {"id":"c1","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}` + "\n\n"
-	doneChunk   = "data: [DONE]\n\n"
+	plainChunk     = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}]}` + "\n\n"
+	usageNullChunk = `data: {"id":"c1","choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":"stop"}],"usage":null}` + "\n\n"
+	countsChunk    = `data: {"id":"c1","choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}` + "\n\n"
+	doneChunk      = "data: [DONE]\n\n"
 )
 
 func (u *counting) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -30,21 +30,21 @@ func (u *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, _ := io.ReadAll(r.Body)
 	text := plainChunk + doneChunk
 	if strings.Contains(string(b), "include_usage") {
-		u.asked.Add(1)
-		text = askedChunk + countsChunk + doneChunk
+		u.requested.Add(1)
+		text = usageNullChunk + countsChunk + doneChunk
 	}
 	h := http.Header{"Content-Type": {"text/event-stream"}}
 	return &http.Response{StatusCode: http.StatusOK, Header: h, ContentLength: -1, Body: io.NopCloser(strings.NewReader(text))}, nil
 }
 
-// A stream is stored with its usage, whoever asked first: who asks for it gets it, and
-// nobody else does.
+// A stream is stored with its usage, whether or not the first client requested it. Each
+// client gets the usage only if it requested it.
 func TestUsageIsStoredAndStrippedPerClient(t *testing.T) {
 	t.Parallel()
-	const with, without = askedChunk + countsChunk + doneChunk, plainChunk + doneChunk
+	const with, without = usageNullChunk + countsChunk + doneChunk, plainChunk + doneChunk
 	for name, order := range map[string][]string{
-		"nobody asked first": {chatAsked, usageAsk, chatAsked},
-		"who asked first":    {usageAsk, chatAsked, usageAsk},
+		"first without usage": {chatStream, usageStream, chatStream},
+		"first with usage":    {usageStream, chatStream, usageStream},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -71,13 +71,13 @@ func TestUsageIsStoredAndStrippedPerClient(t *testing.T) {
 			})
 			for _, body := range order {
 				want := without
-				if body == usageAsk {
+				if body == usageStream {
 					want = with
 				}
 				assert.Equal(t, want, post(r, body).Body.String())
 			}
 			assert.EqualValues(t, 1, u.calls.Load())
-			assert.EqualValues(t, 1, u.asked.Load())
+			assert.EqualValues(t, 1, u.requested.Load())
 			assert.Equal(t, 1, used)
 		})
 	}

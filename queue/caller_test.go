@@ -6,16 +6,16 @@ import (
 	"testing"
 
 	"github.com/ginfer/ginfer/internal/exchange"
-	"github.com/ginfer/ginfer/queue"
+	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/stretchr/testify/assert"
 )
 
-// Each call of a worker is an exchange of its own, whose caller is the submitter.
+// Each attempt is an exchange of its own. Its caller is the submitter.
 func TestCallsBelongToTheirSubmitter(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	seen, callers := map[*exchange.Exchange]bool{}, map[uint64]bool{}
-	a := quick(t, func(cfg *queue.Config) {
+	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.Handler = http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			x := exchange.From(r.Context())
 			mu.Lock()
@@ -23,7 +23,7 @@ func TestCallsBelongToTheirSubmitter(t *testing.T) {
 			seen[x], callers[x.Caller] = true, true
 		})
 	})
-	a.ended(a.batch(lines(20)))
+	a.Ended(a.Batch(queuetest.Lines(20)))
 	mu.Lock()
 	defer mu.Unlock()
 	assert.Len(t, seen, 20)

@@ -18,19 +18,20 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/embedded"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 )
 
-// childEnv says which child this process is: the test starts itself again, so that a
+// childEnv names the kind of a child process. The test starts itself again, so that a
 // process can be killed.
 const childEnv = "GINFER_QUEUE_CHILD"
 
 var children = map[string]func(){"gateway": gatewayChild, "worker": workerChild, "broker": brokerChild}
 
-// child is a process of ours.
+// child is a child process.
 type child struct {
 	cmd     *exec.Cmd
 	address string
@@ -118,7 +119,7 @@ func must(err error) {
 	}
 }
 
-// poison is how long a request must be to kill the process.
+// poison is the length of a request, in bytes, that kills the process.
 const poison = 1000
 
 // gatewayChild has all in one process.
@@ -140,10 +141,10 @@ func serveChild(connect func(context.Context) (*nats.Conn, error), replicas int)
 		attempts = 20
 	}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	q, err := queue.New(queue.Config{
-		Connect: connect, Replicas: replicas, Owner: byHeader, Lease: 2 * time.Second, Workers: 32, Attempts: attempts,
+	q, routes, err := queuetest.New(queuetest.Setup{Config: queue.Config{
+		Connect: connect, Replicas: replicas, Owner: queuetest.ByHeader, Lease: 2 * time.Second, Workers: 32, Attempts: attempts,
 		Limits: queue.Limits{TenantTasks: 100_000},
-		Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		Transport: queuetest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			r = r.Clone(r.Context())
 			r.URL.Host = upstream
 			if r.ContentLength > poison {
@@ -151,19 +152,16 @@ func serveChild(connect func(context.Context) (*nats.Conn, error), replicas int)
 			}
 			return client.Do(r)
 		}),
-	})
+	}})
 	must(err)
 	go func() { must(q.Run(context.Background())) }()
 	for s, _ := q.Status(context.Background()); !s.Connected; s, _ = q.Status(context.Background()) {
 		<-time.After(10 * time.Millisecond)
 	}
-	r := gin.New()
-	q.Routes(r.Group("/v1"))
-	q.AdminRoutes(r.Group("/admin"))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
 	fmt.Println(l.Addr())
-	must(http.Serve(l, r))
+	must(http.Serve(l, routes))
 }
 
 // brokerChild is a server of a cluster.
@@ -181,7 +179,7 @@ func brokerChild() {
 	select {}
 }
 
-// freeAddresses are n addresses that nobody listens on now.
+// freeAddresses are n addresses without a listener.
 func freeAddresses(t *testing.T, n int) []string {
 	t.Helper()
 	all := make([]string, n)
@@ -216,8 +214,8 @@ func (r *remote) use(c *child) {
 	r.address = c.address
 }
 
-// try sends a request once.
-func (r *remote) try(method, path, body string, header ...string) (int, string, error) {
+// send sends a request once.
+func (r *remote) send(method, path, body string, header ...string) (int, string, error) {
 	r.mu.Lock()
 	address := r.address
 	r.mu.Unlock()
@@ -238,14 +236,14 @@ func (r *remote) try(method, path, body string, header ...string) (int, string, 
 	return res.StatusCode, string(b), err
 }
 
-// errGaveUp: it did not work for a minute.
+// errGaveUp is returned after two minutes without the expected response.
 var errGaveUp = errors.New("gave up")
 
-// insist sends a request until it is answered as it should be, as a client does.
+// insist repeats a request until the response has a status, as a client does.
 func (r *remote) insist(status int, method, path, body string, header ...string) (string, error) {
 	var got string
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
-		code, text, err := r.try(method, path, body, header...)
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
+		code, text, err := r.send(method, path, body, header...)
 		if err == nil && code == status {
 			return text, nil
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/embedded"
 	"github.com/nats-io/nats.go"
@@ -17,7 +18,7 @@ import (
 func TestConfig(t *testing.T) {
 	t.Parallel()
 	good := func() queue.Config {
-		return queue.Config{Connect: queue.URL("nats://127.0.0.1:1"), Owner: byHeader, Handler: echo}
+		return queue.Config{Connect: queue.URL("nats://127.0.0.1:1"), Owner: queuetest.ByHeader, Handler: queuetest.Echo}
 	}
 	tests := []struct {
 		name   string
@@ -35,10 +36,6 @@ func TestConfig(t *testing.T) {
 		{"a file that does not last", func(c *queue.Config) { c.FileTTL = time.Hour }, []string{"shorter than Window"}},
 		{"an endpoint", func(c *queue.Config) { c.Endpoints = []string{"x"} }, []string{`endpoint "x"`}},
 		{"credentials", func(c *queue.Config) { c.Headers = []string{"authorization", "x-api-key"} }, []string{"Authorization", "X-Api-Key"}},
-		{"no secret", func(c *queue.Config) { c.Webhooks = &queue.Webhooks{} }, []string{"Secrets is required"}},
-		{"bad secrets", func(c *queue.Config) {
-			c.Webhooks = &queue.Webhooks{Secrets: []string{"x", "whsec_", "whsec_AAAA"}, Timeout: -1}
-		}, []string{"Secrets[0]", "Secrets[1]", "Secrets[2]", "negative"}},
 	}
 	for _, tt := range tests {
 		cfg := good()
@@ -53,12 +50,12 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// Without a store the answer is 503, and there is one when it comes.
+// Without a store the response is 503, until it is connected.
 func TestStoreIsDown(t *testing.T) {
 	t.Parallel()
-	var seen events
-	cfg := config(startServer(t, embedded.Config{}))
-	cfg.OnEvent = seen.on
+	var seen queuetest.Events
+	cfg := queuetest.Defaults(queuetest.StartServer(t, embedded.Config{}))
+	cfg.OnEvent = seen.On
 	connect, ready := cfg.Connect, make(chan struct{})
 	cfg.Connect = func(ctx context.Context) (*nats.Conn, error) {
 		select {
@@ -68,46 +65,43 @@ func TestStoreIsDown(t *testing.T) {
 			return nil, nats.ErrNoServers
 		}
 	}
-	q, err := queue.New(cfg)
-	require.NoError(t, err)
-	a := &app{tb: t, queue: q, user: "ann", http: router(q)}
-	w := a.do(http.MethodPost, "/v1/jobs", job(1))
+	a := queuetest.NewApp(t, cfg)
+	w := a.Do(http.MethodPost, "/v1/jobs", queuetest.Job(1))
 	assert.Equal(t, http.StatusServiceUnavailable, w.Code, "Run does not run yet")
 	assert.Equal(t, "1", w.Header().Get("Retry-After"))
-	runUntilEnd(t, q.Run)
-	a.eventually("it tells", func() bool { return len(seen.of(queue.StoreDown)) > 0 })
-	_, err = q.Status(t.Context())
+	queuetest.RunUntilEnd(t, a.Queue.Run)
+	a.Eventually("it is reported", func() bool { return len(seen.Of(queue.StoreDown)) > 0 })
+	_, err := a.Queue.Status(t.Context())
 	require.ErrorIs(t, err, queue.ErrUnavailable)
 	close(ready)
-	a.eventually("it comes", func() bool { return len(seen.of(queue.StoreUp)) == 1 })
-	a.eventually("it is used", func() bool { return a.do(http.MethodPost, "/v1/jobs", job(1)).Code == http.StatusAccepted })
-	require.ErrorIs(t, q.Run(t.Context()), queue.ErrRunning)
+	a.Eventually("it comes", func() bool { return len(seen.Of(queue.StoreUp)) == 1 })
+	a.Eventually("it is used", func() bool { return a.Do(http.MethodPost, "/v1/jobs", queuetest.Job(1)).Code == http.StatusAccepted })
+	require.ErrorIs(t, a.Queue.Run(t.Context()), queue.ErrRunning)
 }
 
-// A store that ends under a queue is told of; jobs wait for another.
+// A store that stops under a queue is reported. Jobs are refused.
 func TestStoreEnds(t *testing.T) {
 	t.Parallel()
-	var seen events
+	var seen queuetest.Events
 	dir := t.TempDir()
 	s, err := embedded.New(embedded.Config{Dir: dir, DrainTimeout: time.Millisecond})
 	require.NoError(t, err)
-	stop := runUntilEnd(t, s.Run)
-	cfg := config(s)
-	cfg.OnEvent = seen.on
-	a := start(t, cfg)
+	stop := queuetest.RunUntilEnd(t, s.Run)
+	cfg := queuetest.Defaults(s)
+	cfg.OnEvent = seen.On
+	a := queuetest.Start(t, cfg)
 	stop()
-	a.eventually("it tells", func() bool { return len(seen.of(queue.StoreDown)) > 0 })
-	assert.Equal(t, http.StatusServiceUnavailable, a.do(http.MethodPost, "/v1/jobs", job(1)).Code)
+	a.Eventually("it is reported", func() bool { return len(seen.Of(queue.StoreDown)) > 0 })
+	assert.Equal(t, http.StatusServiceUnavailable, a.Do(http.MethodPost, "/v1/jobs", queuetest.Job(1)).Code)
 }
 
-// A process that is cut off from the store again and again is lost to its tasks. In
-// the end they are given up.
+// Tasks whose processes lose the store again and again are given up in the end.
 func TestLostWorkers(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, embedded.Config{})
-	g := newGate()
+	s := queuetest.StartServer(t, embedded.Config{})
+	g := queuetest.NewGate()
 	conns := make(chan *nats.Conn, 1)
-	cfg := config(s)
+	cfg := queuetest.Defaults(s)
 	cfg.Handler, cfg.Attempts, cfg.Lease, cfg.DrainTimeout = g, 2, 500*time.Millisecond, 10*time.Millisecond
 	cfg.Connect = func(ctx context.Context) (*nats.Conn, error) {
 		nc, err := s.Connect(ctx)
@@ -116,70 +110,70 @@ func TestLostWorkers(t *testing.T) {
 		}
 		return nc, err
 	}
-	front := config(s)
+	front := queuetest.Defaults(s)
 	front.Workers = -1
-	a := start(t, front)
-	id, batch := a.submit(job(1)), a.batch(lines(1))
+	a := queuetest.Start(t, front)
+	id, batch := a.Submit(queuetest.Job(1)), a.Batch(queuetest.Lines(1))
 	for range 2 {
-		q, err := queue.New(cfg)
+		q, _, err := queuetest.New(cfg)
 		require.NoError(t, err)
 		ended := make(chan error, 1)
 		go func() { ended <- q.Run(context.Background()) }()
 		nc := <-conns
-		<-g.began
-		<-g.began
+		<-g.Began
+		<-g.Began
 		nc.Close()
 		require.ErrorIs(t, <-ended, queue.ErrClosed)
 	}
-	start(t, cfg)
-	got := a.done(id)
-	assert.Equal(t, "failed", got.str("status"))
-	assert.Equal(t, "worker_lost", got.code())
-	b := a.ended(batch)
-	assert.Equal(t, [3]int{1, 0, 1}, b.counts())
-	assert.Equal(t, "worker_lost", a.content(b.str("error_file_id"))[0].code())
-	assert.Empty(t, g.began, "the third does not try")
-	a.eventually("they are dead letters", func() bool {
-		letters, _ := a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead?limit=1", "")["data"].([]any)
+	queuetest.Start(t, cfg)
+	got := a.Done(id)
+	assert.Equal(t, "failed", got.Str("status"))
+	assert.Equal(t, "worker_lost", got.Code())
+	b := a.Ended(batch)
+	assert.Equal(t, [3]int{1, 0, 1}, b.Counts())
+	assert.Equal(t, "worker_lost", a.Content(b.Str("error_file_id"))[0].Code())
+	assert.Empty(t, g.Began, "the third makes no attempt")
+	a.Eventually("they are dead letters", func() bool {
+		letters, _ := a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead?limit=1", "")["data"].([]any)
 		return len(letters) == 1
 	})
-	after := a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead?limit=1", "")
-	path := "/admin/queue/dead/" + after.str("last_id")
+	after := a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead?limit=1", "")
+	path := "/admin/queue/dead/" + after.Str("last_id")
 	assert.Equal(t, true, after["has_more"])
-	assert.Equal(t, "invalid_after", a.want(http.StatusBadRequest, http.MethodGet, "/admin/queue/dead?after=x", "").code())
-	assert.Equal(t, true, a.want(http.StatusOK, http.MethodDelete, path, "")["deleted"])
-	assert.Len(t, a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead?after="+after.str("last_id"), "")["data"], 1)
+	assert.Equal(t, "invalid_after", a.Want(http.StatusBadRequest, http.MethodGet, "/admin/queue/dead?after=x", "").Code())
+	assert.Equal(t, true, a.Want(http.StatusOK, http.MethodDelete, path, "")["deleted"])
+	assert.Len(t, a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead?after="+after.Str("last_id"), "")["data"], 1)
 }
 
-// What one queue took, the next carries out: also a batch under way.
+// The next queue carries out what the last one accepted, including a running batch.
 func TestRestart(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, embedded.Config{})
-	g := newGate()
-	cfg := config(s)
+	s := queuetest.StartServer(t, embedded.Config{})
+	g := queuetest.NewGate()
+	cfg := queuetest.Defaults(s)
 	cfg.Handler, cfg.DrainTimeout = g, 50*time.Millisecond
-	a := start(t, cfg)
-	id := a.submit(job(1))
-	batch := a.batch(lines(1500))
-	a.underWay(g, batch)
-	a.stop()
-	assert.Positive(t, g.ended.Load(), "the grace is over")
+	a := queuetest.Start(t, cfg)
+	id := a.Submit(queuetest.Job(1))
+	batch := a.Batch(queuetest.Lines(1500))
+	a.UnderWay(g, batch)
+	a.Stop()
+	assert.Positive(t, g.Ended.Load(), "the grace is over")
 
-	cfg.Handler = echo
-	b := start(t, cfg)
-	assert.Equal(t, "completed", b.done(id).str("status"))
-	assert.Equal(t, [3]int{1500, 1500, 0}, b.ended(batch).counts())
+	cfg.Handler = queuetest.Echo
+	b := queuetest.Start(t, cfg)
+	assert.Equal(t, "completed", b.Done(id).Str("status"))
+	assert.Equal(t, [3]int{1500, 1500, 0}, b.Ended(batch).Counts())
 }
 
-// Several processes carry out what one takes.
+// One process accepts jobs, and another carries them out.
 func TestTakeOnly(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, embedded.Config{})
-	cfg := config(s)
+	s := queuetest.StartServer(t, embedded.Config{})
+	cfg := queuetest.Defaults(s)
 	cfg.Workers = -1
-	front := start(t, cfg)
-	id := front.submit(job(1))
-	assert.Equal(t, "queued", front.want(http.StatusOK, http.MethodGet, "/v1/jobs/"+id+"?wait=100ms", "").str("status"))
-	start(t, config(s))
-	assert.Equal(t, "completed", front.done(id).str("status"), "news comes from the other")
+	front := queuetest.Start(t, cfg)
+	id := front.Submit(queuetest.Job(1))
+	assert.Equal(t, "queued", front.Want(http.StatusOK, http.MethodGet, "/v1/jobs/"+id+"?wait=100ms", "").Str("status"))
+	queuetest.Start(t, queuetest.Defaults(s))
+	assert.Equal(t, "completed", front.Done(id).Str("status"), "news comes from the other")
 }

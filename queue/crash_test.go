@@ -13,12 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// crashJobs is how many jobs there are in a crash test: fewer in a short run, and all
-// with GINFER_QUEUE_FULL.
+// crashJobs is the number of jobs in a crash test: fewer in a short run, and all with
+// GINFER_QUEUE_FULL.
 func crashJobs(usual int) int {
 	switch {
 	case os.Getenv("GINFER_QUEUE_FULL") != "":
@@ -29,10 +30,10 @@ func crashJobs(usual int) int {
 	return usual
 }
 
-// echoed is what the upstream answers.
+// echoed is the response of the upstream.
 const echoed = `{"echo":%s,"usage":{"prompt_tokens":2,"completion_tokens":1}}`
 
-// upstream echoes, and counts how often each request came.
+// upstream echoes requests, and counts how often it received each.
 type upstream struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -54,7 +55,7 @@ func newUpstream(t *testing.T) *upstream {
 	return u
 }
 
-// repeated is how many requests came more than once.
+// repeated returns the number of requests that came more than once, and the most.
 func (u *upstream) repeated() (n, most int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -69,8 +70,8 @@ func (u *upstream) repeated() (n, most int) {
 
 func (u *upstream) address() string { return u.Listener.Addr().String() }
 
-// load submits jobs from several clients, each until it is taken, and calls at when
-// so many were.
+// load submits jobs from several clients, each until it is accepted, and calls at with
+// the number so far.
 func load(t *testing.T, r *remote, n int, at func(submitted int)) []string {
 	t.Helper()
 	ids, faults := make([]string, n), make([]error, 32)
@@ -79,14 +80,14 @@ func load(t *testing.T, r *remote, n int, at func(submitted int)) []string {
 	for client := range faults {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				text, err := r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", job(i), "Idempotency-Key", fmt.Sprint("k", i))
+				text, err := r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", queuetest.Job(i), "Idempotency-Key", fmt.Sprint("k", i))
 				if err != nil {
 					faults[client] = err
 					return
 				}
-				var o object
+				var o queuetest.Object
 				_ = json.Unmarshal([]byte(text), &o)
-				ids[i] = o.str("id")
+				ids[i] = o.Str("id")
 				at(int(taken.Add(1)))
 			}
 		})
@@ -98,16 +99,29 @@ func load(t *testing.T, r *remote, n int, at func(submitted int)) []string {
 	return ids
 }
 
-// drained waits until no task is left, and returns the status.
-func (r *remote) drained(t *testing.T) object {
+// drained waits until no task is left.
+func (r *remote) drained(t *testing.T) {
 	t.Helper()
-	var o object
+	r.status(t, "all tasks are done", func(o queuetest.Object) bool { return o["tasks"].(float64) == 0 })
+}
+
+// status waits until the queue has a status, and returns it.
+func (r *remote) status(t *testing.T, what string, is func(queuetest.Object) bool) queuetest.Object {
+	t.Helper()
+	var o queuetest.Object
 	require.Eventually(t, func() bool {
-		code, text, err := r.try(http.MethodGet, "/admin/queue", "")
+		code, text, err := r.send(http.MethodGet, "/admin/queue", "")
 		o = nil
-		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && o["tasks"].(float64) == 0
-	}, 2*time.Minute, 20*time.Millisecond, "all tasks are done")
+		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && is(o)
+	}, 3*time.Minute, 20*time.Millisecond, what)
 	return o
+}
+
+// results waits until there are n results, one for each job: those of a batch are
+// dropped a little after its end, since its files have them. It returns the status.
+func (r *remote) results(t *testing.T, n int) queuetest.Object {
+	t.Helper()
+	return r.status(t, "one result for each job", func(o queuetest.Object) bool { return int(o["results"].(float64)) == n })
 }
 
 // verify reads the result of every job.
@@ -136,8 +150,8 @@ func verify(t *testing.T, r *remote, ids []string) {
 	assert.Len(t, seen, len(ids), "IDs")
 }
 
-// The process is killed four times while jobs are taken and carried out, and a batch
-// with them. Each has its result in the end, and none has two.
+// The process is killed four times while jobs and a batch are accepted and carried out.
+// In the end each has exactly one result.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	n, up, dir := crashJobs(10_000), newUpstream(t), t.TempDir()
@@ -154,7 +168,7 @@ func TestKill(t *testing.T) {
 	var once [5]sync.Once
 	ids := load(t, r, n, func(submitted int) {
 		if k := submitted * 5 / n; k >= 1 && k <= 4 {
-			once[k].Do(func() { // the other clients go on, and find nobody
+			once[k].Do(func() { // the other clients continue without a gateway
 				c.kill()
 				c = run()
 			})
@@ -168,10 +182,9 @@ func TestKill(t *testing.T) {
 	output := r.output(t, batch)
 	require.Len(t, output, n/5)
 	for i, line := range output {
-		require.Equal(t, fmt.Sprintf("r%d", i), line.str("custom_id"))
+		require.Equal(t, fmt.Sprintf("r%d", i), line.Str("custom_id"))
 	}
-	status := r.drained(t)
-	assert.InDelta(t, n, status["results"], 0.1, "one for each job; the batch's are in its file")
+	status := r.results(t, n)
 	assert.Zero(t, status["dead_letters"])
 	repeated, most := up.repeated()
 	t.Logf("%d of %d requests reached the upstream again, one of them %d times", repeated, n+n/5, most)
@@ -185,60 +198,60 @@ func TestPoison(t *testing.T) {
 	supervise(t, r, "gateway", "DIR="+dir, "UPSTREAM="+up.address(), "ATTEMPTS=3")
 	text, err := r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", `{"url":"/v1/completions","body":{"x":"`+strings.Repeat("x", poison)+`"}}`, "Idempotency-Key", "k")
 	require.NoError(t, err)
-	var o object
+	var o queuetest.Object
 	require.NoError(t, json.Unmarshal([]byte(text), &o))
-	path := "/v1/jobs/" + o.str("id") + "?wait=5s"
-	for o.str("status") == "queued" || o.str("status") == "in_progress" {
+	path := "/v1/jobs/" + o.Str("id") + "?wait=5s"
+	for o.Str("status") == "queued" || o.Str("status") == "in_progress" {
 		text, err = r.insist(http.StatusOK, http.MethodGet, path, "")
 		require.NoError(t, err)
 		o = nil
 		require.NoError(t, json.Unmarshal([]byte(text), &o))
 	}
-	assert.Equal(t, "failed", o.str("status"))
-	assert.Equal(t, "worker_lost", o.code())
+	assert.Equal(t, "failed", o.Str("status"))
+	assert.Equal(t, "worker_lost", o.Code())
 	assert.InDelta(t, 3, o["attempts"], 0.1)
 	text, err = r.insist(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")
 	require.NoError(t, err)
 	assert.Contains(t, text, "begun 3 times")
-	text, err = r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", job(0))
+	text, err = r.insist(http.StatusAccepted, http.MethodPost, "/v1/jobs", queuetest.Job(0))
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal([]byte(text), &o))
-	verify(t, r, []string{o.str("id")})
+	verify(t, r, []string{o.Str("id")})
 }
 
 // newBatch submits a batch of n lines.
 func (r *remote) newBatch(t *testing.T, n int) string {
 	t.Helper()
-	body, kind := form(map[string]string{"purpose": "batch"}, lines(n))
+	body, kind := queuetest.Form(map[string]string{"purpose": "batch"}, queuetest.Lines(n))
 	text, err := r.insist(http.StatusOK, http.MethodPost, "/v1/files", body, "Content-Type", kind)
 	require.NoError(t, err)
-	var file, batch object
+	var file, batch queuetest.Object
 	require.NoError(t, json.Unmarshal([]byte(text), &file))
-	text, err = r.insist(http.StatusOK, http.MethodPost, "/v1/batches", `{"input_file_id":"`+file.str("id")+`","endpoint":"/v1/chat/completions","completion_window":"24h"}`)
+	text, err = r.insist(http.StatusOK, http.MethodPost, "/v1/batches", `{"input_file_id":"`+file.Str("id")+`","endpoint":"/v1/chat/completions","completion_window":"24h"}`)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal([]byte(text), &batch))
-	return batch.str("id")
+	return batch.Str("id")
 }
 
 // output waits for a batch and reads its output.
-func (r *remote) output(t *testing.T, id string) []object {
+func (r *remote) output(t *testing.T, id string) []queuetest.Object {
 	t.Helper()
-	var o object
+	var o queuetest.Object
 	require.Eventually(t, func() bool {
-		code, text, err := r.try(http.MethodGet, "/v1/batches/"+id, "")
+		code, text, err := r.send(http.MethodGet, "/v1/batches/"+id, "")
 		o = nil
-		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && o.str("status") == "completed"
-	}, time.Minute, 50*time.Millisecond, "the batch is completed: %v", o)
-	text, err := r.insist(http.StatusOK, http.MethodGet, "/v1/files/"+o.str("output_file_id")+"/content", "")
+		return err == nil && code == http.StatusOK && json.Unmarshal([]byte(text), &o) == nil && o.Str("status") == "completed"
+	}, 2*time.Minute, 50*time.Millisecond, "the batch is completed: %v", o)
+	text, err := r.insist(http.StatusOK, http.MethodGet, "/v1/files/"+o.Str("output_file_id")+"/content", "")
 	require.NoError(t, err)
-	var all []object
+	var all []queuetest.Object
 	for line := range strings.Lines(text) {
-		var l object
+		var l queuetest.Object
 		require.NoError(t, json.Unmarshal([]byte(line), &l))
 		all = append(all, l)
 	}
-	assert.Equal(t, [3]int{len(all), len(all), 0}, o.counts())
-	assert.Equal(t, [5]int{2 * len(all), 0, len(all), 0, 3 * len(all)}, o.tokens(), "of each line once, however often it was begun")
+	assert.Equal(t, [3]int{len(all), len(all), 0}, o.Counts())
+	assert.Equal(t, [5]int{2 * len(all), 0, len(all), 0, 3 * len(all)}, o.Tokens(), "of each line once, however often it was begun")
 	return all
 }
 
@@ -283,8 +296,7 @@ func TestClusterLosesNode(t *testing.T) {
 		float64(n)/took.Seconds(), time.Since(begin).Round(time.Millisecond), float64(n+n/5)/time.Since(begin).Seconds())
 	verify(t, r, ids)
 	require.Len(t, r.output(t, batch), n/5)
-	status := r.drained(t)
-	assert.InDelta(t, n, status["results"], 0.1)
+	status := r.results(t, n)
 	assert.Zero(t, status["dead_letters"])
 	repeated, most := up.repeated()
 	t.Logf("%d of %d requests reached the upstream again, one of them %d times", repeated, n+n/5, most)

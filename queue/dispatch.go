@@ -2,46 +2,44 @@ package queue
 
 import (
 	"context"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ginfer/ginfer/queue/internal/fair"
 	"github.com/ginfer/ginfer/queue/internal/jet"
-	"github.com/panjf2000/ants/v2"
+	"github.com/ginfer/ginfer/queue/internal/task"
 )
 
 const (
-	// pollEvery is how often all lanes are looked at: news can be lost, and tasks of
-	// a process that died come again without any.
+	// pollEvery is how often all lanes are counted: notifications can be lost, and there
+	// are none when the tasks of a process that died are redelivered.
 	pollEvery = time.Second
-	// spareEvery is how often SpareCapacity is asked when there was none.
+	// spareEvery is how often SpareCapacity is called when there was none.
 	spareEvery = 20 * time.Millisecond
-	// faultPause is how long a lane rests that could not be read.
+	// faultPause is the pause of a lane that could not be read.
 	faultPause = 300 * time.Millisecond
 )
 
-// dispatcher gives tasks to workers, fairly.
+// dispatcher hands the tasks of the lanes to workers, fairly: the picker chooses the
+// lane, and each task that is fetched gets a goroutine.
 type dispatcher struct {
-	q     *Queue
-	store *jet.Store
-	kept  *keeper
-	news  chan struct{}
+	q      *Queue
+	store  *jet.Store
+	leases *jet.Leases
+	news   chan struct{}
 
-	mu      sync.Mutex
-	picker  *fair.Picker
-	busy    int            // workers
-	begun   int            // tasks that have not reached the handler
-	tenants map[string]int // workers by tenant
+	mu       sync.Mutex
+	picker   *fair.Picker
+	busy     int            // workers
+	starting int            // workers that have not reached the handler
+	tenants  map[string]int // workers by tenant
 }
 
-func newDispatcher(q *Queue, store *jet.Store, kept *keeper) *dispatcher {
-	shares, _ := classes()
-	return &dispatcher{q: q, store: store, kept: kept, news: make(chan struct{}, 1), picker: fair.New(shares, q.cfg.Weight), tenants: map[string]int{}}
+func newDispatcher(q *Queue, store *jet.Store, leases *jet.Leases) *dispatcher {
+	return &dispatcher{q: q, store: store, leases: leases, news: make(chan struct{}, 1), picker: fair.New(task.Shares(), q.cfg.Weight), tenants: map[string]int{}}
 }
 
-// run hands out tasks until ctx ends, and waits for those that run. They run under
+// run hands out tasks until ctx ends, and waits for those that run, whose context is
 // work.
 func (d *dispatcher) run(ctx, work context.Context) {
 	var polls sync.WaitGroup
@@ -51,39 +49,31 @@ func (d *dispatcher) run(ctx, work context.Context) {
 		<-ctx.Done()
 		return
 	}
-	pool, err := ants.NewPool(d.q.cfg.Workers, ants.WithDisablePurge(true))
-	if err != nil { // only for options that are not used
-		return
-	}
-	defer pool.Release()
 	var running sync.WaitGroup
 	defer running.Wait()
 	for ctx.Err() == nil {
 		lane, n, wait := d.next(time.Now())
 		if n == 0 {
-			d.rest(ctx, wait)
+			d.wait(ctx, wait)
 			continue
 		}
 		for _, del := range d.fetch(ctx, lane, n) {
-			d.kept.hold(del)
-			running.Add(1)
-			if pool.Submit(func() { defer running.Done(); d.work(work, lane, del) }) != nil {
-				running.Done()
-			}
+			d.leases.Add(del)
+			running.Go(func() { d.work(work, lane, del) })
 		}
 	}
 }
 
-// next is the lane to serve, and how many tasks it may have.
+// next returns the lane whose turn it is, and how many tasks to fetch from it.
 func (d *dispatcher) next(now time.Time) (lane jet.Lane, n int, wait time.Duration) {
 	d.mu.Lock()
-	free, begun := d.q.cfg.Workers-d.busy, d.begun
+	free, starting := d.q.cfg.Workers-d.busy, d.starting
 	d.mu.Unlock()
 	if free <= 0 {
 		return lane, 0, pollEvery
 	}
 	if d.q.cfg.SpareCapacity != nil {
-		if free = min(free, d.q.cfg.SpareCapacity()-begun); free <= 0 {
+		if free = min(free, d.q.cfg.SpareCapacity()-starting); free <= 0 {
 			return lane, 0, spareEvery
 		}
 	}
@@ -96,7 +86,7 @@ func (d *dispatcher) next(now time.Time) (lane jet.Lane, n int, wait time.Durati
 	return lane, min(max(free/(others+1), 1), d.room(lane)), 0
 }
 
-// room is how many more tasks a lane's tenant may have. The caller holds mu.
+// room returns how many more workers a lane's tenant may use. The caller holds mu.
 func (d *dispatcher) room(l jet.Lane) int {
 	if d.q.cfg.TenantWorkers <= 0 {
 		return d.q.cfg.Workers
@@ -104,7 +94,7 @@ func (d *dispatcher) room(l jet.Lane) int {
 	return d.q.cfg.TenantWorkers - d.tenants[l.Tenant]
 }
 
-func (d *dispatcher) rest(ctx context.Context, wait time.Duration) {
+func (d *dispatcher) wait(ctx context.Context, wait time.Duration) {
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
@@ -114,21 +104,21 @@ func (d *dispatcher) rest(ctx context.Context, wait time.Duration) {
 	}
 }
 
-// fetch takes tasks, and counts them as under way.
+// fetch takes tasks from a lane and counts their workers.
 func (d *dispatcher) fetch(ctx context.Context, lane jet.Lane, n int) []*jet.Delivery {
-	asked := time.Now()
-	all, err := d.store.Fetch(ctx, lane, n)
+	start := time.Now()
+	all, err := d.store.Tasks.Fetch(ctx, lane, n)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	switch {
 	case err != nil:
 		d.picker.Pause(lane, time.Now().Add(faultPause))
 	case len(all) == 0:
-		d.picker.Empty(lane, asked)
+		d.picker.Empty(lane, start)
 	}
 	d.picker.Took(lane, len(all))
 	d.busy += len(all)
-	d.begun += len(all)
+	d.starting += len(all)
 	d.tenants[lane.Tenant] += len(all)
 	return all
 }
@@ -140,13 +130,13 @@ func (d *dispatcher) work(ctx context.Context, lane jet.Lane, del *jet.Delivery)
 		if !entered {
 			entered = true
 			d.mu.Lock()
-			d.begun--
+			d.starting--
 			d.mu.Unlock()
 		}
 	}
 	defer func() {
 		enter()
-		d.kept.drop(del)
+		d.leases.Remove(del)
 		d.mu.Lock()
 		d.busy--
 		if d.tenants[lane.Tenant]--; d.tenants[lane.Tenant] == 0 {
@@ -166,15 +156,7 @@ func (d *dispatcher) nudge() {
 	}
 }
 
-// heard is news of a lane.
-func (d *dispatcher) heard(word string) {
-	class, tenant, _ := strings.Cut(word, ".")
-	if n, err := strconv.Atoi(class); err == nil {
-		d.ready(jet.Lane{Class: n, Tenant: tenant}, time.Now())
-	}
-}
-
-// ready says that a lane has tasks from a time on.
+// ready marks a lane as having tasks from a time on.
 func (d *dispatcher) ready(lane jet.Lane, at time.Time) {
 	d.mu.Lock()
 	d.picker.Ready(lane, time.Now(), at)
@@ -182,19 +164,19 @@ func (d *dispatcher) ready(lane jet.Lane, at time.Time) {
 	d.nudge()
 }
 
-// pause lets a lane rest: its tenant is told to come later.
+// pause takes nothing from a lane for a while.
 func (d *dispatcher) pause(lane jet.Lane, wait time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.picker.Pause(lane, time.Now().Add(wait))
 }
 
-// poll looks at all lanes, now and then.
+// poll counts all lanes regularly.
 func (d *dispatcher) poll(ctx context.Context) {
 	t := time.NewTicker(pollEvery)
 	defer t.Stop()
 	for {
-		d.look(ctx)
+		d.count(ctx)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -203,8 +185,8 @@ func (d *dispatcher) poll(ctx context.Context) {
 	}
 }
 
-func (d *dispatcher) look(ctx context.Context) {
-	lanes, err := d.store.Lanes(ctx)
+func (d *dispatcher) count(ctx context.Context) {
+	lanes, err := d.store.Tasks.Lanes(ctx)
 	if ctx.Err() != nil {
 		return
 	}
@@ -213,7 +195,7 @@ func (d *dispatcher) look(ctx context.Context) {
 		return
 	}
 	now, total := time.Now(), uint64(0)
-	d.store.Forget(lanes)
+	d.store.Tasks.Forget(lanes)
 	d.mu.Lock()
 	d.picker.Keep(lanes, now)
 	for lane, n := range lanes {
@@ -223,5 +205,5 @@ func (d *dispatcher) look(ctx context.Context) {
 	running := d.busy
 	d.mu.Unlock()
 	d.nudge()
-	d.q.emit(ctx, Event{Kind: Depth, Line: -1, Tasks: total, Running: running})
+	d.q.Emit(ctx, Event{Kind: Depth, Line: -1, Tasks: total, Running: running})
 }

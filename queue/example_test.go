@@ -11,9 +11,10 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/embedded"
+	"github.com/ginfer/ginfer/queue/jobs"
 )
 
-// A gateway that takes jobs and batches. All is in one process.
+// A gateway that accepts jobs. Everything is in one process.
 func ExampleNew() {
 	dir, err := os.MkdirTemp("", "queue")
 	if err != nil {
@@ -25,8 +26,8 @@ func ExampleNew() {
 		panic(err)
 	}
 	chain := gin.New() // limits, cache, proxy
-	chain.POST("/v1/chat/completions", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"answer": 42}) })
-	jobs, err := queue.New(queue.Config{
+	chain.POST("/v1/chat/completions", func(c *gin.Context) { c.JSON(http.StatusOK, gin.H{"result": 42}) })
+	q, err := queue.New(queue.Config{
 		Connect: store.Connect,
 		Owner:   func(c *gin.Context) (string, error) { return c.GetHeader("X-User"), nil },
 		Handler: chain,
@@ -34,37 +35,41 @@ func ExampleNew() {
 	if err != nil {
 		panic(err)
 	}
+	j, err := jobs.New(jobs.Config{Queue: q})
+	if err != nil {
+		panic(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
 	go func() { ended <- store.Run(ctx) }()
-	go func() { ended <- jobs.Run(ctx) }()
+	go func() { ended <- q.Run(ctx) }()
 
 	r := gin.New()
-	jobs.Routes(r.Group("/v1"))
-	ask := func(method, path, body string) *httptest.ResponseRecorder {
-		q := httptest.NewRequest(method, path, strings.NewReader(body))
-		q.Header.Set("X-User", "ann")
+	j.Routes(r.Group("/v1"))
+	send := func(method, path, body string) *httptest.ResponseRecorder {
+		req := httptest.NewRequest(method, path, strings.NewReader(body))
+		req.Header.Set("X-User", "ann")
 		w := httptest.NewRecorder()
-		r.ServeHTTP(w, q)
+		r.ServeHTTP(w, req)
 		return w
 	}
 	submit := func() *httptest.ResponseRecorder {
-		return ask(http.MethodPost, "/v1/jobs", `{"url":"/v1/chat/completions","body":{"model":"m"}}`)
+		return send(http.MethodPost, "/v1/jobs", `{"url":"/v1/chat/completions","body":{"model":"m"}}`)
 	}
-	taken := submit()
-	for ; taken.Code == http.StatusServiceUnavailable; taken = submit() { // it is still starting
+	accepted := submit()
+	for ; accepted.Code == http.StatusServiceUnavailable; accepted = submit() { // not connected yet
 	}
-	answer := ask(http.MethodGet, taken.Header().Get("Location")+"/result?wait=30s", "")
-	fmt.Println(taken.Code, answer.Code, answer.Body)
+	result := send(http.MethodGet, accepted.Header().Get("Location")+"/result?wait=30s", "")
+	fmt.Println(accepted.Code, result.Code, result.Body)
 
 	cancel()
 	fmt.Println(<-ended, <-ended)
 	// Output:
-	// 202 200 {"answer":42}
+	// 202 200 {"result":42}
 	// <nil> <nil>
 }
 
-// A cluster of NATS servers, and processes that only take jobs.
+// A cluster of NATS servers, and processes that only accept work.
 func ExampleURL() {
 	_, err := queue.New(queue.Config{
 		Connect:  queue.URL("nats://10.0.0.1:4222,nats://10.0.0.2:4222,nats://10.0.0.3:4222"),

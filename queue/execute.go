@@ -3,7 +3,6 @@ package queue
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -16,64 +15,51 @@ import (
 
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/retryafter"
-)
-
-// answer is what a try brought.
-type answer struct {
-	status int
-	header http.Header
-	body   []byte
-	err    error // without an answer
-	took   time.Duration
-}
-
-var (
-	// errCut: the handler ended its answer before it was whole.
-	errCut = errors.New("queue: the answer was cut")
-	// errPanic: the handler panicked.
-	errPanic = errors.New("queue: the handler panicked")
-	// errLong: the answer was longer than Limits.ResultBytes.
-	errLong = errors.New("queue: the answer is too long")
+	"github.com/ginfer/ginfer/queue/internal/task"
 )
 
 // execute carries out a task once.
-func (q *Queue) execute(ctx context.Context, t *task, o *origin, info Info) answer {
+func (q *Queue) execute(ctx context.Context, t *task.Task, info Info) task.Response {
+	o := t.Origin
+	if o == nil {
+		o = &task.Origin{}
+	}
 	ctx = exchange.With(context.WithValue(ctx, contextKey{}, info), &exchange.Exchange{Caller: callerOf(t.Owner)})
 	if q.cfg.Attach != nil {
 		ctx = q.cfg.Attach(ctx, o.Identity)
 	}
 	start := time.Now()
 	r := request(ctx, t, o)
-	var a answer
+	var res task.Response
 	if q.cfg.Handler != nil {
-		a = handle(q.cfg.Handler, r, q.cfg.Limits.ResultBytes)
+		res = handle(q.cfg.Handler, r, q.cfg.Limits.ResultBytes)
 	} else {
-		a = roundTrip(q.cfg.Transport, r, q.cfg.Limits.ResultBytes)
+		res = roundTrip(q.cfg.Transport, r, q.cfg.Limits.ResultBytes)
 	}
-	if a.took = time.Since(start); a.err == nil && ctx.Err() != nil {
-		a.err = context.Cause(ctx) // what a handler says of its own end is no answer
+	if res.Took = time.Since(start); res.Err == nil && ctx.Err() != nil {
+		res.Err = context.Cause(ctx) // a handler whose context ended may respond anything
 	}
-	return a
+	return res
 }
 
-// callers is the seed of the hashes that stand for owners, of this process alone.
+// callers is the seed of the hashes of owners in this process.
 //
 //nolint:gochecknoglobals // a constant
 var callers = maphash.MakeSeed()
 
-// callerOf stands for the submitter: a call belongs to who submitted it, not to the worker.
-// An identity that Attach puts into the context takes its place.
-func callerOf(owner string) uint64 { return max(maphash.String(callers, owner), 1) } // 0 is nobody known
+// callerOf returns the caller of a task: its submitter, not the worker. An identity that
+// Attach puts into the context takes its place.
+func callerOf(owner string) uint64 { return max(maphash.String(callers, owner), 1) } // 0 means unknown
 
-// request makes the request of a task, as a server would have got it.
-func request(ctx context.Context, t *task, o *origin) *http.Request {
-	h := o.Header.Clone() // a batch's is that of all its lines
+// request returns the request of a task as a server would receive it.
+func request(ctx context.Context, t *task.Task, o *task.Origin) *http.Request {
+	h := o.Header.Clone() // the lines of a batch share it
 	if h == nil {
 		h = http.Header{}
 	}
 	h.Set("Content-Type", "application/json")
-	h.Set("X-Request-ID", t.name())
-	h.Set("Idempotency-Key", t.name())
+	h.Set("X-Request-ID", t.Name())
+	h.Set("Idempotency-Key", t.Name())
 	remote := o.Remote
 	if remote == "" {
 		remote = "127.0.0.1:0"
@@ -86,39 +72,39 @@ func request(ctx context.Context, t *task, o *origin) *http.Request {
 	return r.WithContext(ctx)
 }
 
-func handle(h http.Handler, r *http.Request, limit int64) (a answer) {
+func handle(h http.Handler, r *http.Request, limit int64) (res task.Response) {
 	w := &recorder{header: http.Header{}, limit: limit}
 	defer func() {
 		switch p := recover(); p {
 		case nil:
 		case http.ErrAbortHandler:
-			a = answer{err: errCut}
+			res = task.Response{Err: task.ErrIncomplete}
 		default:
-			a = answer{err: fmt.Errorf("%w: %v", errPanic, p)}
+			res = task.Response{Err: fmt.Errorf("%w: %v", task.ErrPanic, p)}
 		}
 	}()
 	h.ServeHTTP(w, r)
-	return w.answer()
+	return w.response()
 }
 
-func roundTrip(rt http.RoundTripper, r *http.Request, limit int64) answer {
+func roundTrip(rt http.RoundTripper, r *http.Request, limit int64) task.Response {
 	r.RequestURI, r.URL.Scheme, r.URL.Host = "", "http", r.Host
 	res, err := rt.RoundTrip(r)
 	if err != nil {
-		return answer{err: err}
+		return task.Response{Err: err}
 	}
 	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	switch {
 	case err != nil:
-		return answer{err: fmt.Errorf("%w: %w", errCut, err)}
+		return task.Response{Err: fmt.Errorf("%w: %w", task.ErrIncomplete, err)}
 	case int64(len(b)) > limit:
-		return answer{err: errLong}
+		return task.Response{Err: task.ErrTooLarge}
 	}
-	return answer{status: res.StatusCode, header: res.Header, body: b}
+	return task.Response{Status: res.StatusCode, Header: res.Header, Body: b}
 }
 
-// recorder keeps an answer.
+// recorder is a ResponseWriter that buffers the response.
 type recorder struct {
 	header, sent http.Header
 	status       int
@@ -127,17 +113,17 @@ type recorder struct {
 	long, cut    bool
 }
 
-// Header is that of the answer.
+// Header implements http.ResponseWriter.
 func (w *recorder) Header() http.Header { return w.header }
 
-// WriteHeader begins the answer.
+// WriteHeader implements http.ResponseWriter.
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status, w.sent = status, w.header.Clone()
 	}
 }
 
-// Write adds to it.
+// Write implements http.ResponseWriter.
 func (w *recorder) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
 	switch {
@@ -145,77 +131,56 @@ func (w *recorder) Write(p []byte) (int, error) {
 		return 0, os.ErrDeadlineExceeded
 	case int64(w.body.Len()+len(p)) > w.limit:
 		w.long = true
-		return 0, errLong
+		return 0, task.ErrTooLarge
 	}
 	return w.body.Write(p)
 }
 
-// Flush does nothing: nobody reads before the end.
+// Flush implements http.Flusher. The body is read only at the end.
 func (w *recorder) Flush() { w.WriteHeader(http.StatusOK) }
 
-// SetWriteDeadline in the past is how a handler cuts an answer (see
-// apierror.Cut).
+// SetWriteDeadline marks the response as incomplete if t has passed: so handlers abort
+// one (see apierror.Cut).
 func (w *recorder) SetWriteDeadline(t time.Time) error {
 	w.cut = !t.IsZero() && t.Before(time.Now())
 	return nil
 }
 
-// SetReadDeadline does nothing: the body is all there.
+// SetReadDeadline does nothing: the request body is in memory.
 func (w *recorder) SetReadDeadline(time.Time) error { return nil }
 
-// EnableFullDuplex does nothing: it is.
+// EnableFullDuplex does nothing: it is always enabled.
 func (w *recorder) EnableFullDuplex() error { return nil }
 
-func (w *recorder) answer() answer {
+func (w *recorder) response() task.Response {
 	switch {
 	case w.cut:
-		return answer{err: errCut}
+		return task.Response{Err: task.ErrIncomplete}
 	case w.long:
-		return answer{err: errLong}
+		return task.Response{Err: task.ErrTooLarge}
 	}
 	w.WriteHeader(http.StatusOK)
 	if n := w.sent.Get("Content-Length"); n != "" && n != strconv.Itoa(w.body.Len()) {
-		return answer{err: fmt.Errorf("%w: %d of %s bytes", errCut, w.body.Len(), n)}
+		return task.Response{Err: fmt.Errorf("%w: %d of %s bytes", task.ErrIncomplete, w.body.Len(), n)}
 	}
-	return answer{status: w.status, header: w.sent, body: w.body.Bytes()}
+	return task.Response{Status: w.status, Header: w.sent, Body: w.body.Bytes()}
 }
 
-// retriable says whether another try may bring something better.
-func (a *answer) retriable() bool {
-	switch {
-	case a.err != nil:
-		return !errors.Is(a.err, errLong)
-	case a.status == http.StatusTooManyRequests: // also when a client should give up: here is time
-		return true
-	case a.header.Get("X-Should-Retry") == "false", a.status == http.StatusNotImplemented:
-		return false
-	}
-	return a.status >= 500 || a.status == http.StatusRequestTimeout || a.status == http.StatusTooEarly || a.header.Get("X-Should-Retry") == "true"
-}
-
-// maxRetryAfter is the longest wait that an answer can ask for.
+// maxRetryAfter is the longest Retry-After that is obeyed.
 const maxRetryAfter = time.Hour
 
-// delay is how long to wait before the next try; asked says that the answer asked.
-func (q *Queue) delay(a *answer, attempt int) (wait time.Duration, asked bool) {
+// delay returns the wait before the next attempt, and whether the response requested
+// it.
+func (q *Queue) delay(res *task.Response, attempt int) (wait time.Duration, requested bool) {
 	wait = q.cfg.Backoff << min(attempt-1, 20)
 	if wait > q.cfg.MaxBackoff || wait <= 0 {
 		wait = q.cfg.MaxBackoff
 	}
 	wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // no secret
-	if a.header != nil {
-		if d, ok := retryafter.Parse(a.header, time.Now()); ok {
+	if res.Header != nil {
+		if d, ok := retryafter.Parse(res.Header, time.Now()); ok {
 			return max(wait, min(d, maxRetryAfter)), true
 		}
 	}
 	return wait, false
-}
-
-func (a *answer) requestID() string {
-	for _, name := range []string{"X-Request-ID", "Request-ID"} {
-		if v := a.header.Get(name); v != "" {
-			return v
-		}
-	}
-	return ""
 }

@@ -7,49 +7,49 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ginfer/ginfer/queue/internal/host"
 	"github.com/ginfer/ginfer/queue/internal/jet"
 	"github.com/nats-io/nats.go"
 )
 
-// Queue takes jobs and batches and carries them out. It is safe for concurrent use.
+// Queue stores tasks and carries them out. It is safe for concurrent use.
 type Queue struct {
-	cfg     Config
-	hooks   *caller
-	waiters *waiters
-	runs    *runs
-	batches *batchCache
+	cfg  Config
+	host *host.Host
+	runs *runs
 
 	running atomic.Bool
-	store   atomic.Pointer[jet.Store]
 	lanes   atomic.Pointer[dispatcher]
 	health  atomic.Int32 // unknown, up, down
 }
 
-// New checks cfg and returns a Queue. The error joins every fault. Until
-// [Queue.Run] has connected, its handlers answer 503.
+// New returns a Queue. The error joins all faults of cfg. Until [Queue.Run] has
+// connected, all handlers respond with 503.
 func New(cfg Config) (*Queue, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
 	cfg.complete()
 	if cfg.ResultTTL < cfg.Window || cfg.FileTTL < cfg.Window {
-		return nil, errors.New("queue: ResultTTL and FileTTL must not be shorter than Window")
+		return nil, errors.New("queue: Config.ResultTTL and FileTTL must not be shorter than Window")
 	}
-	q := &Queue{cfg: cfg, waiters: newWaiters(cfg.Limits.Waiters), runs: newRuns(), batches: newBatchCache()}
-	if w := cfg.Webhooks; w != nil {
-		q.hooks = newCaller(w)
-	}
-	return q, nil
+	return &Queue{cfg: cfg, runs: newRuns(), host: host.New(host.Config{
+		Owner: cfg.Owner, Tenant: cfg.Tenant, Identity: cfg.Identity, Headers: cfg.Headers, Endpoints: cfg.Endpoints,
+		Window: cfg.Window, FileTTL: cfg.FileTTL, ErrorHandler: cfg.ErrorHandler,
+	})}, nil
 }
 
-// ErrRunning: Run runs already.
-var ErrRunning = errors.New("queue: Run runs already")
+// Register adds kinds of work, before [Queue.Run]. Only packages batch and jobs can use
+// it: its types are internal to the queue.
+func (q *Queue) Register(part *host.Part) (*host.Host, error) {
+	if q.running.Load() {
+		return nil, ErrRunning
+	}
+	return q.host, q.host.Register(part)
+}
 
-// ErrClosed: the connection was closed by somebody else.
-var ErrClosed = errors.New("queue: the connection was closed")
-
-// Run connects to the store and carries out what is there, until ctx ends; then it
-// gives tasks a little time to end, and what is left to others. Its error is
+// Run connects to the store and carries out tasks until ctx ends. Then it gives running
+// tasks up to DrainTimeout, and leaves the rest to other processes. The error is
 // [ErrRunning] or [ErrClosed].
 func (q *Queue) Run(ctx context.Context) error {
 	if !q.running.CompareAndSwap(false, true) {
@@ -61,13 +61,13 @@ func (q *Queue) Run(ctx context.Context) error {
 		return nil // ctx ended
 	}
 	defer nc.Close()
-	stop, err := store.Listen(q.heard)
+	stop, err := store.Listen(q.notified)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	q.store.Store(store)
-	defer q.store.Store(nil)
+	q.host.Connected(store)
+	defer q.host.Connected(nil)
 	return q.serve(ctx, nc, store)
 }
 
@@ -75,26 +75,26 @@ func (q *Queue) Run(ctx context.Context) error {
 func (q *Queue) serve(ctx context.Context, nc *nats.Conn, store *jet.Store) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	kept := newKeeper(store.Lease())
-	d := newDispatcher(q, store, kept)
+	leases := store.NewLeases()
+	d := newDispatcher(q, store, leases)
 	q.lanes.Store(d)
 	defer q.lanes.Store(nil)
 
-	// Tasks outlive ctx a little.
+	// Tasks may outlive ctx by DrainTimeout.
 	work, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var tasks, loops sync.WaitGroup
-	loops.Go(func() { kept.run(work) })
+	loops.Go(func() { leases.Run(work) })
 	tasks.Go(func() { d.run(ctx, work) })
-	tasks.Go(func() { q.drive(ctx, store, kept) })
-	if q.hooks != nil {
-		tasks.Go(func() { q.call(ctx, store, kept) })
+	for _, part := range q.host.Parts() {
+		for _, loop := range part.Loops {
+			tasks.Go(func() { loop(ctx, store, leases) })
+		}
 	}
-	tasks.Go(func() { q.clean(ctx, store) })
 	tasks.Go(func() { q.watch(ctx, nc, cancel) })
 	<-ctx.Done()
-	grace := time.AfterFunc(q.cfg.DrainTimeout, end)
-	defer grace.Stop()
+	drain := time.AfterFunc(q.cfg.DrainTimeout, end)
+	defer drain.Stop()
 	tasks.Wait()
 	end()
 	loops.Wait()
@@ -104,7 +104,7 @@ func (q *Queue) serve(ctx context.Context, nc *nats.Conn, store *jet.Store) erro
 	return nil
 }
 
-// connect tries until it works or ctx ends.
+// connect repeats until it succeeds or ctx ends.
 func (q *Queue) connect(ctx context.Context) (*nats.Conn, *jet.Store) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		nc, err := q.cfg.Connect(ctx)
@@ -133,7 +133,7 @@ func (q *Queue) storeConfig() jet.Config {
 	}
 }
 
-// watch ends Run when the connection is gone for good.
+// watch ends Run when the connection is closed for good.
 func (q *Queue) watch(ctx context.Context, nc *nats.Conn, cancel context.CancelCauseFunc) {
 	closed := nc.StatusChanged(nats.CLOSED)
 	defer nc.RemoveStatusListener(closed)
@@ -144,7 +144,7 @@ func (q *Queue) watch(ctx context.Context, nc *nats.Conn, cancel context.CancelC
 	}
 }
 
-// noteHealth tells of a change between up and down.
+// noteHealth reports a change between up and down.
 func (q *Queue) noteHealth(ctx context.Context, err error) {
 	const up, down = 1, 2
 	e, now := Event{Kind: StoreUp, Line: -1}, int32(up)
@@ -152,43 +152,22 @@ func (q *Queue) noteHealth(ctx context.Context, err error) {
 		e.Kind, e.Err, now = StoreDown, err, down
 	}
 	if q.health.Swap(now) != now {
-		q.emit(ctx, e)
+		q.Emit(ctx, e)
 	}
 }
 
-func (q *Queue) emit(ctx context.Context, e Event) {
-	if q.cfg.OnEvent != nil {
-		q.cfg.OnEvent(ctx, e)
-	}
-}
-
-// backend is the store, once there is one.
-func (q *Queue) backend() (*jet.Store, error) {
-	if s := q.store.Load(); s != nil {
-		return s, nil
-	}
-	return nil, unavailable(errors.New("queue: not connected"))
-}
-
-// Words between processes.
-const (
-	wordChanged = "changed"
-	wordStop    = "stop"
-	// laneNews is no ID: a lane has something new.
-	laneNews = "lanes"
-)
-
-// heard is called with what any process notifies.
-func (q *Queue) heard(id, word string) {
-	if id == laneNews {
-		if d := q.lanes.Load(); d != nil {
-			d.heard(word)
+// notified is called with the notifications of all processes.
+func (q *Queue) notified(id, word string) {
+	if id == host.LaneNews {
+		d := q.lanes.Load()
+		if lane, ok := host.ParseLane(word); ok && d != nil {
+			d.ready(lane, time.Now())
 		}
 		return
 	}
-	if word == wordStop {
-		q.batches.drop(id)
+	if word == host.Stop {
+		q.host.Stopped(id)
 		q.runs.stop(id)
 	}
-	q.waiters.wake(id)
+	q.host.Waiters.Wake(id)
 }

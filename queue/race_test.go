@@ -2,5 +2,5 @@
 
 package queue_test
 
-// raced says that the tests run with the race detector; so does then the gateway.
+// raced is set when the tests, and so the gateway, run with the race detector.
 const raced = true

@@ -9,14 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/stretchr/testify/assert"
 )
 
-// What an upstream says once may be otherwise the next time.
+// A response that may be better the next time leads to another attempt.
 func TestRetry(t *testing.T) {
 	t.Parallel()
-	answer := func(status int, header ...string) http.HandlerFunc {
+	respond := func(status int, header ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for i := 0; i < len(header); i += 2 {
 				w.Header().Set(header[i], header[i+1])
@@ -25,49 +26,49 @@ func TestRetry(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		name  string
-		bad   http.HandlerFunc
-		tries int // of 3
+		name     string
+		bad      http.HandlerFunc
+		attempts int // of 3
 	}{
-		{"429", answer(429), 3},
-		{"429 that clients should give up on", answer(429, "X-Should-Retry", "false"), 3},
-		{"500", answer(500), 3},
-		{"503", answer(503, "Retry-After", "0"), 3},
-		{"408", answer(408), 3},
-		{"400 to be repeated", answer(400, "X-Should-Retry", "true"), 3},
-		{"503 not to be repeated", answer(503, "X-Should-Retry", "false"), 1},
-		{"501", answer(501), 1},
-		{"400", answer(400), 1},
-		{"404", answer(404), 1},
+		{"429", respond(429), 3},
+		{"429 that clients should give up on", respond(429, "X-Should-Retry", "false"), 3},
+		{"500", respond(500), 3},
+		{"503", respond(503, "Retry-After", "0"), 3},
+		{"408", respond(408), 3},
+		{"400 to be repeated", respond(400, "X-Should-Retry", "true"), 3},
+		{"503 not to be repeated", respond(503, "X-Should-Retry", "false"), 1},
+		{"501", respond(501), 1},
+		{"400", respond(400), 1},
+		{"404", respond(404), 1},
 		{"a panic", func(http.ResponseWriter, *http.Request) { panic("x") }, 3},
-		{"a broken answer", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 3},
-		{"an answer that is too short", answer(200, "Content-Length", "5"), 3},
-		{"an answer that is cut", func(w http.ResponseWriter, _ *http.Request) {
+		{"an aborted response", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 3},
+		{"a response that is too short", respond(200, "Content-Length", "5"), 3},
+		{"a response that is cut", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "ha")
 			c := http.NewResponseController(w)
 			_ = c.SetWriteDeadline(time.Unix(1, 0))
 		}, 3},
-		{"an answer that is too long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2000)) }, 1},
+		{"a response that is too long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2000)) }, 1},
 		{"one that takes too long", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 3},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var calls atomic.Int64
-			var seen events
-			a := quick(t, func(cfg *queue.Config) {
-				cfg.Attempts, cfg.Timeout, cfg.OnEvent, cfg.Limits.ResultBytes = 3, 200*time.Millisecond, seen.on, 1000
+			var seen queuetest.Events
+			a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
+				cfg.Attempts, cfg.Timeout, cfg.OnEvent, cfg.Limits.ResultBytes = 3, 200*time.Millisecond, seen.On, 1000
 				cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					calls.Add(1)
 					tt.bad(w, r)
 				})
 			})
-			got := a.done(a.submit(job(1)))
-			assert.Equal(t, "failed", got.str("status"))
+			got := a.Done(a.Submit(queuetest.Job(1)))
+			assert.Equal(t, "failed", got.Str("status"))
 			assert.NotNil(t, got["error"])
-			assert.InEpsilon(t, float64(tt.tries), got["attempts"], 0.01)
-			assert.EqualValues(t, tt.tries, calls.Load())
-			assert.Len(t, seen.of(queue.Retried), tt.tries-1)
+			assert.InEpsilon(t, float64(tt.attempts), got["attempts"], 0.01)
+			assert.EqualValues(t, tt.attempts, calls.Load())
+			assert.Len(t, seen.Of(queue.Retried), tt.attempts-1)
 		})
 	}
 }
@@ -76,7 +77,7 @@ func TestRetrySucceeds(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
 	var last atomic.Value
-	a := quick(t, func(cfg *queue.Config) {
+	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			info, _ := queue.FromContext(r.Context())
 			last.Store(info)
@@ -87,8 +88,8 @@ func TestRetrySucceeds(t *testing.T) {
 		})
 	})
 	begin := time.Now()
-	id := a.submit(job(1))
-	assert.Equal(t, "completed", a.done(id).str("status"))
+	id := a.Submit(queuetest.Job(1))
+	assert.Equal(t, "completed", a.Done(id).Str("status"))
 	assert.Greater(t, time.Since(begin), 2*time.Second, "Retry-After is obeyed")
 	assert.Equal(t, queue.Info{ID: id, Line: -1, Tenant: "ann", Attempt: 3, Priority: queue.Normal}, last.Load())
 }
@@ -97,38 +98,38 @@ func TestRetrySucceeds(t *testing.T) {
 func TestDeadLetter(t *testing.T) {
 	t.Parallel()
 	var healthy atomic.Bool
-	var seen events
-	a := quick(t, func(cfg *queue.Config) {
-		cfg.Attempts, cfg.OnEvent = 2, seen.on
+	var seen queuetest.Events
+	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
+		cfg.Attempts, cfg.OnEvent = 2, seen.On
 		cfg.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if !healthy.Load() {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}
 		})
 	})
-	id := a.submit(job(1))
-	assert.Equal(t, "failed", a.done(id).str("status"))
+	id := a.Submit(queuetest.Job(1))
+	assert.Equal(t, "failed", a.Done(id).Str("status"))
 	var letters []any
-	a.eventually("it is a dead letter", func() bool {
-		letters, _ = a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"].([]any)
+	a.Eventually("it is a dead letter", func() bool {
+		letters, _ = a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"].([]any)
 		return len(letters) == 1
 	})
-	l := object(letters[0].(map[string]any))
-	assert.Equal(t, id, l.str("of"))
-	assert.Equal(t, "job", l.str("kind"))
-	assert.Equal(t, "ann", l.str("tenant"))
-	assert.Equal(t, "failed 2 times, at last: status 503", l.str("reason"))
-	a.eventually("it is told", func() bool { return len(seen.of(queue.Dead)) == 1 })
+	l := queuetest.Object(letters[0].(map[string]any))
+	assert.Equal(t, id, l.Str("of"))
+	assert.Equal(t, "job", l.Str("kind"))
+	assert.Equal(t, "ann", l.Str("tenant"))
+	assert.Equal(t, "failed 2 times, at last: status 503", l.Str("reason"))
+	a.Eventually("it is reported", func() bool { return len(seen.Of(queue.Dead)) == 1 })
 
 	healthy.Store(true)
-	path := "/admin/queue/dead/" + l.str("id")
-	assert.Equal(t, id, a.want(http.StatusAccepted, http.MethodPost, path+"/replay", "").str("replayed_as"))
-	assert.Equal(t, "completed", a.done(id).str("status"), "under its own name")
-	assert.Equal(t, http.StatusOK, a.do(http.MethodGet, "/v1/jobs/"+id+"/result", "").Code)
-	a.want(http.StatusNotFound, http.MethodPost, path+"/replay", "")
-	assert.Empty(t, a.want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"])
-	a.want(http.StatusNotFound, http.MethodDelete, path, "")
-	a.want(http.StatusNotFound, http.MethodDelete, "/admin/queue/dead/x", "")
+	path := "/admin/queue/dead/" + l.Str("id")
+	assert.Equal(t, id, a.Want(http.StatusAccepted, http.MethodPost, path+"/replay", "").Str("replayed_as"))
+	assert.Equal(t, "completed", a.Done(id).Str("status"), "under its own name")
+	assert.Equal(t, http.StatusOK, a.Do(http.MethodGet, "/v1/jobs/"+id+"/result", "").Code)
+	a.Want(http.StatusNotFound, http.MethodPost, path+"/replay", "")
+	assert.Empty(t, a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")["data"])
+	a.Want(http.StatusNotFound, http.MethodDelete, path, "")
+	a.Want(http.StatusNotFound, http.MethodDelete, "/admin/queue/dead/x", "")
 }
 
 // A RoundTripper does as well as a handler.
@@ -149,21 +150,17 @@ func TestTransport(t *testing.T) {
 	defer upstream.Close()
 	next := &http.Transport{}
 	defer next.CloseIdleConnections()
-	a := quick(t, func(cfg *queue.Config) {
+	a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
 		cfg.Handler, cfg.Attempts, cfg.Limits.ResultBytes = nil, 2, 1000
-		cfg.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+		cfg.Transport = queuetest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			r = r.Clone(r.Context())
 			r.URL.Host = upstream.Listener.Addr().String()
 			return next.RoundTrip(r)
 		})
 	})
-	good := a.done(a.submit(job(1)))
-	assert.Equal(t, "completed", good.str("status"))
+	good := a.Done(a.Submit(queuetest.Job(1)))
+	assert.Equal(t, "completed", good.Str("status"))
 	assert.Equal(t, "up-1", good["response"].(map[string]any)["request_id"])
-	assert.Equal(t, "response_too_large", a.done(a.submit(job(2))).code())
-	assert.Equal(t, "response_cut", a.done(a.submit(job(3))).code())
+	assert.Equal(t, "response_too_large", a.Done(a.Submit(queuetest.Job(2))).Code())
+	assert.Equal(t, "response_cut", a.Done(a.Submit(queuetest.Job(3))).Code())
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

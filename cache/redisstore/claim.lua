@@ -1,5 +1,5 @@
--- Gives a key to an owner, if nobody else has it.
--- KEYS[1]: the claim. ARGV: the owner, for how long in milliseconds.
+-- Grants a key to an owner, unless another owner has it.
+-- KEYS[1]: the claim. ARGV: the owner, the time to live in milliseconds.
 local owner = redis.call('GET', KEYS[1])
 if owner and owner ~= ARGV[1] then
   return 0

@@ -14,8 +14,8 @@ func ExampleNew() {
 	store, err := redisstore.New(redisstore.Config{Client: client})
 	fmt.Println(err)
 
-	// Nothing connects before the first request. Should Redis be down then, each replica
-	// has its own memory.
+	// Nothing connects before the first request. If Redis is down then, each replica uses
+	// its own memory.
 	tiers, err := cache.NewTiered(cache.TieredConfig{L2: store})
 	fmt.Println(err)
 	_, err = cache.New(cache.Config{Store: tiers, Purges: store})

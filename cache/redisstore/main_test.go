@@ -17,8 +17,8 @@ import (
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
-	logging.Disable() // go-redis tells of every server that is down
-	// go-redis looks for a server that is down until a second after Close.
+	logging.Disable() // go-redis logs every server that is down
+	// go-redis probes a server that is down until a second after Close.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
 }
 
@@ -38,7 +38,7 @@ func newStore(tb testing.TB, cfg redisstore.Config) *redisstore.Store {
 	return s
 }
 
-// patient is a store on a server that answers, be the machine busy or not.
+// patient returns a store with a long timeout, for a busy machine.
 func patient(tb testing.TB, addrs ...string) *redisstore.Store {
 	tb.Helper()
 	o := redisstore.Options(addrs...)
@@ -46,7 +46,7 @@ func patient(tb testing.TB, addrs ...string) *redisstore.Store {
 	return newStore(tb, redisstore.Config{Client: open(tb, o), Timeout: patience})
 }
 
-// hasty is a store as it is used, which gives up after 50 ms.
+// hasty returns a store with the default timeout of 50 ms.
 func hasty(tb testing.TB, addrs ...string) *redisstore.Store {
 	tb.Helper()
 	return newStore(tb, redisstore.Config{Client: open(tb, redisstore.Options(addrs...))})
@@ -64,13 +64,13 @@ func entry(body string) *cache.Entry {
 	return &cache.Entry{Status: 200, Body: []byte(body), RequestTime: now, ResponseTime: now, FreshUntil: now.Add(time.Minute), ExpiresAt: now.Add(time.Minute)}
 }
 
-// awaitAnswer waits until a store answers again.
-func awaitAnswer(tb testing.TB, s *redisstore.Store) {
+// awaitStore waits until a store works again.
+func awaitStore(tb testing.TB, s *redisstore.Store) {
 	tb.Helper()
 	redistest.Await(tb, "the store answers", func() error { return s.Delete(context.Background(), "x") })
 }
 
-// requireDown asks for a quick refusal to answer, again and again.
+// requireDown requires a quick error from each of several calls.
 func requireDown(tb testing.TB, s *redisstore.Store) {
 	tb.Helper()
 	late := 0

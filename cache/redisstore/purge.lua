@@ -1,5 +1,5 @@
--- Raises a tag to a revision above all others, and tells everybody.
--- KEYS[1]: the revisions. ARGV: the tag, how long they matter in microseconds, the channel.
+-- Raises a tag to a revision above all others, and publishes it.
+-- KEYS[1]: the revisions. ARGV: the tag, how long they matter, in microseconds, the channel.
 local now = redis.call('TIME')
 local revision = now[1] * 1000000 + now[2]
 local last = redis.call('ZREVRANGE', KEYS[1], 0, 0, 'WITHSCORES')

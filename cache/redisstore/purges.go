@@ -16,10 +16,10 @@ import (
 //go:embed purge.lua
 var purgeLua string
 
-// aliveEvery is how often the connection of a Watch is tried when nothing comes.
+// aliveEvery is how long the connection of a Watch may be silent before it is checked.
 const aliveEvery = 10 * time.Second
 
-// purges is the key of the revisions, and of the channel that they are told on.
+// purges is the key of the revisions, and the channel on which they are published.
 func (s *Store) purges() string { return s.cfg.Prefix + ":{purges}" }
 
 // Purge implements cache.Purges.
@@ -56,10 +56,10 @@ func (s *Store) Since(ctx context.Context, revision uint64) ([]cache.Purge, erro
 }
 
 // Watch implements cache.Purges.
-func (s *Store) Watch(ctx context.Context, told func(cache.Purge)) error {
+func (s *Store) Watch(ctx context.Context, observe func(cache.Purge)) error {
 	sub := s.cfg.Client.Subscribe(ctx, s.purges())
 	defer func() { _ = sub.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // it does not heed the context's end
+	defer context.AfterFunc(ctx, func() { _ = sub.Close() })() // it ignores the end of the context
 	for {
 		message, err := sub.ReceiveTimeout(ctx, aliveEvery)
 		if ctx.Err() != nil {
@@ -73,17 +73,16 @@ func (s *Store) Watch(ctx context.Context, told func(cache.Purge)) error {
 		}
 		switch m := message.(type) {
 		case *redis.Subscription:
-			told(cache.Purge{})
+			observe(cache.Purge{})
 		case *redis.Message:
 			if p, ok := readPurge(m.Payload); ok {
-				told(p)
+				observe(p)
 			}
 		}
 	}
 }
 
-// alive tries a connection on which nothing came: a server that is frozen says nothing
-// either.
+// alive pings over a silent connection: the server may be frozen.
 func (s *Store) alive(ctx context.Context, sub *redis.PubSub) error {
 	if err := sub.Ping(ctx); err != nil {
 		return err
@@ -97,7 +96,7 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-// readPurge reads what the script told.
+// readPurge parses what the script published.
 func readPurge(payload string) (p cache.Purge, ok bool) {
 	revision, tag, ok := strings.Cut(payload, " ")
 	n, err := strconv.ParseUint(revision, 10, 64)

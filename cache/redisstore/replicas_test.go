@@ -36,7 +36,7 @@ func (r *replica) on(_ context.Context, e cache.Event) {
 	r.events = append(r.events, e)
 }
 
-func (r *replica) told(kind cache.Kind) (n int) {
+func (r *replica) count(kind cache.Kind) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.events {
@@ -47,7 +47,7 @@ func (r *replica) told(kind cache.Kind) (n int) {
 	return n
 }
 
-// newReplica starts one, with all that runs beside it.
+// newReplica starts a replica with its background work.
 func newReplica(t *testing.T, store *redisstore.Store, calls *atomic.Int64) *replica {
 	t.Helper()
 	r := &replica{Engine: gin.New()}
@@ -72,8 +72,8 @@ func newReplica(t *testing.T, store *redisstore.Store, calls *atomic.Int64) *rep
 	return r
 }
 
-// ask returns the number of the model's call that the answer is from.
-func (r *replica) ask(model string, header ...string) (id, mark string) {
+// send returns the number of the model's call that the response is from.
+func (r *replica) send(model string, header ...string) (id, mark string) {
 	req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"`+model+`","temperature":0,"messages":[]}`))
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer alice")
@@ -89,12 +89,12 @@ func (r *replica) ask(model string, header ...string) (id, mark string) {
 	return strings.TrimSuffix(id, "}"), w.Header().Get("Cache-Status")
 }
 
-// fill asks here and waits until it is a hit there.
+// fill sends a request here and waits until it is a hit there.
 func fill(t *testing.T, here, there *replica, model string) (id string) {
 	t.Helper()
-	id, _ = here.ask(model)
+	id, _ = here.send(model)
 	require.NoError(t, here.cache.Drain(context.Background()))
-	got, mark := there.ask(model)
+	got, mark := there.send(model)
 	require.Equal(t, id, got)
 	require.Contains(t, mark, "; hit")
 	return id
@@ -107,64 +107,64 @@ func TestTwoReplicas(t *testing.T) {
 
 	before := fill(t, here, there, "m")
 	require.EqualValues(t, 1, calls.Load())
-	id, _ := there.ask("m")
+	id, _ := there.send("m")
 	require.Equal(t, before, id)
 
 	for name, tag := range map[string]cache.Tag{"the model": cache.ByModel("m"), "everything": cache.Everything} {
 		require.NoError(t, here.cache.Purge(t.Context(), tag), name)
-		id, _ = here.ask("m")
+		id, _ = here.send("m")
 		require.NotEqual(t, before, id, "%s: at once here", name)
 		after := id
 		redistest.Await(t, name+" is purged there", func() error {
-			if id, _ := there.ask("m"); id == before {
+			if id, _ := there.send("m"); id == before {
 				return errors.New("not yet")
 			}
 			return nil
 		})
 		require.NoError(t, here.cache.Drain(context.Background()))
 		redistest.Await(t, "both agree", func() error {
-			a, _ := here.ask("m")
-			b, _ := there.ask("m")
+			a, _ := here.send("m")
+			b, _ := there.send("m")
 			if a != b {
 				return fmt.Errorf("%s and %s", a, b)
 			}
 			return nil
 		})
-		before, _ = here.ask("m")
+		before, _ = here.send("m")
 		_ = after
 	}
 
-	// A version's answers are its own, and are purged alone.
-	v1, _ := here.ask("m", "X-Version", "v1")
-	v2, _ := here.ask("m", "X-Version", "v2")
+	// Versions do not share entries, and are purged alone.
+	v1, _ := here.send("m", "X-Version", "v1")
+	v2, _ := here.send("m", "X-Version", "v2")
 	require.NotEqual(t, v1, v2)
 	require.NoError(t, there.cache.Purge(t.Context(), cache.ByVersion("v1")))
 	redistest.Await(t, "v1 is purged here", func() error {
-		if id, _ := here.ask("m", "X-Version", "v1"); id == v1 {
+		if id, _ := here.send("m", "X-Version", "v1"); id == v1 {
 			return errors.New("not yet")
 		}
 		return nil
 	})
-	id, _ = here.ask("m", "X-Version", "v2")
+	id, _ = here.send("m", "X-Version", "v2")
 	require.Equal(t, v2, id)
 
-	// One that starts later knows what was purged before its time.
+	// A replica that starts later knows the earlier purges.
 	late := newReplica(t, patient(t, server.Addr), &calls)
-	want, _ := here.ask("m")
+	want, _ := here.send("m")
 	require.NoError(t, here.cache.Drain(context.Background()))
-	got, mark := late.ask("m")
+	got, mark := late.send("m")
 	require.Equal(t, want, got)
 	require.Contains(t, mark, "; hit")
 }
 
-// down checks that a replica goes on by itself, without loss to its clients.
+// down checks that a replica works without Redis, without harm to its clients.
 func down(t *testing.T, r *replica) {
 	t.Helper()
 	late := 0
 	for i := range 50 {
 		began := time.Now()
-		id, _ := r.ask(fmt.Sprint("down", i))
-		again, mark := r.ask(fmt.Sprint("down", i))
+		id, _ := r.send(fmt.Sprint("down", i))
+		again, mark := r.send(fmt.Sprint("down", i))
 		if time.Since(began) > 150*time.Millisecond {
 			late++
 		}
@@ -173,7 +173,7 @@ func down(t *testing.T, r *replica) {
 		assert.NotContains(t, id, "status")
 	}
 	require.LessOrEqual(t, late, 3, "a busy machine may delay a few")
-	require.Positive(t, r.told(cache.StoreDown))
+	require.Positive(t, r.count(cache.StoreDown))
 }
 
 func TestRedisGoesDownAndComesBack(t *testing.T) {
@@ -187,23 +187,23 @@ func TestRedisGoesDownAndComesBack(t *testing.T) {
 			here, there := newReplica(t, hasty(t, server.Addr), &calls), newReplica(t, hasty(t, server.Addr), &calls)
 			redistest.Await(t, "they share", func() error {
 				model := fmt.Sprint("m", calls.Load())
-				a, _ := here.ask(model)
+				a, _ := here.send(model)
 				_ = here.cache.Drain(context.Background())
-				if b, _ := there.ask(model); a != b {
+				if b, _ := there.send(model); a != b {
 					return errors.New("not yet")
 				}
 				return nil
 			})
 			do.stop(server)
 			down(t, here)
-			before, _ := here.ask("purged")
+			before, _ := here.send("purged")
 			require.Error(t, here.cache.Purge(t.Context(), cache.ByModel("purged")))
-			id, _ := here.ask("purged")
+			id, _ := here.send("purged")
 			require.NotEqual(t, before, id, "it is purged here all the same")
 			do.start(server)
 			redistest.Await(t, "the store is up", func() error {
-				here.ask(fmt.Sprint("up", calls.Load()))
-				if here.told(cache.StoreUp) == 0 {
+				here.send(fmt.Sprint("up", calls.Load()))
+				if here.count(cache.StoreUp) == 0 {
 					return errors.New("not yet")
 				}
 				return nil

@@ -12,22 +12,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Config describes a Store. Client is required.
+// Config configures a Store. Client is required.
 type Config struct {
-	// Client talks to a server, to Sentinels, or to a cluster. It must heed deadlines:
-	// [Options] has the settings.
+	// Client is the client of a server, of Sentinels, or of a cluster. It must respect
+	// deadlines: [Options] has the settings.
 	Client redis.UniversalClient
-	// Prefix begins every key. Gateways with the same one share their entries. It has no
-	// braces. Default "ginfer".
+	// Prefix is the prefix of every key, without braces. Gateways with the same one share
+	// their entries. Default: "ginfer".
 	Prefix string
-	// Timeout bounds each call. Default 50 ms.
+	// Timeout bounds each call. Default: 50 ms.
 	Timeout time.Duration
-	// MaxBytes is the largest entry that is written, in bytes. Default 2 MiB.
+	// MaxBytes is the largest entry that is stored, in bytes. Default: 2 MiB.
 	MaxBytes int
 }
 
-// Store keeps entries in Redis, tells of purges, and knows who makes which answer. It is a
-// cache.Store, a cache.Purges and a cache.Claims, and safe for concurrent use.
+// Store implements cache.Store, cache.Purges and cache.Claims in Redis. It is safe for
+// concurrent use.
 type Store struct {
 	cfg Config
 }
@@ -38,12 +38,12 @@ var (
 	_ cache.Claims = (*Store)(nil)
 )
 
-// Options returns settings for redis.NewUniversalClient by which a server that is
-// frozen costs a request 50 ms, and not the 5 s of the defaults. Addresses are of a
-// server, of Sentinels (set MasterName), or of several nodes of a cluster (of one
-// with IsClusterMode).
+// Options returns settings for redis.NewUniversalClient with which a frozen server delays a
+// request by 50 ms, instead of the 5 s of the defaults. The addresses are those of a
+// server, of Sentinels (set MasterName), or of several nodes of a cluster (one with
+// IsClusterMode).
 func Options(addrs ...string) *redis.UniversalOptions {
-	const buffer = 16 << 10 // bytes a connection
+	const buffer = 16 << 10 // bytes per connection
 	return redisclient.Options(buffer, addrs...)
 }
 
@@ -64,8 +64,8 @@ func New(cfg Config) (*Store, error) {
 
 func (s *Store) name(key string) string { return s.cfg.Prefix + ":cache:" + key }
 
-// Get implements cache.Store. It asks for how much longer the entry is kept, too, so that
-// the clocks of replicas need not agree.
+// Get implements cache.Store. It also requests the time to live, so that the clocks of
+// replicas need not agree.
 func (s *Store) Get(ctx context.Context, key string) (*cache.Entry, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
@@ -76,7 +76,7 @@ func (s *Store) Get(ctx context.Context, key string) (*cache.Entry, error) {
 		return nil, unavailable(err)
 	}
 	b, err := value.Bytes()
-	if err != nil || left.Val() <= 0 { // it may have ended in between
+	if err != nil || left.Val() <= 0 { // it may have expired in between
 		return nil, cache.ErrNotFound
 	}
 	e := new(cache.Entry)

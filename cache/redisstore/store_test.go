@@ -66,7 +66,7 @@ func TestOnACluster(t *testing.T) {
 	}
 }
 
-// requireMortal asks that every key has a time to live.
+// requireMortal requires that every key has a time to live.
 func requireMortal(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	for key := range strings.SplitSeq(server.MustDo("KEYS", "*"), "\n") {
@@ -76,7 +76,7 @@ func requireMortal(t *testing.T, server *redistest.Server) {
 	}
 }
 
-func TestAnEntryThatIsTooLargeIsNotWritten(t *testing.T) {
+func TestLargeEntriesAreNotStored(t *testing.T) {
 	server := redistest.Start(t)
 	s := newStore(t, redisstore.Config{Client: open(t, redisstore.Options(server.Addr)), MaxBytes: 100, Timeout: patience})
 	require.NoError(t, s.Set(t.Context(), "k", entry(strings.Repeat("x", 100))))
@@ -84,7 +84,7 @@ func TestAnEntryThatIsTooLargeIsNotWritten(t *testing.T) {
 	require.ErrorIs(t, err, cache.ErrNotFound)
 }
 
-func TestWhatAnotherVersionWroteIsNotUnderstood(t *testing.T) {
+func TestEntriesOfAnotherVersion(t *testing.T) {
 	server := redistest.Start(t)
 	s := patient(t, server.Addr)
 	server.MustDo("SET", "ginfer:cache:k", "\xffnonsense", "PX", "60000")
@@ -101,14 +101,13 @@ func TestPrefixes(t *testing.T) {
 	require.ErrorIs(t, err, cache.ErrNotFound)
 }
 
-// The clock of a replica may be wrong: what counts is for how much longer the server
-// keeps an entry.
+// The clock of a replica may be wrong: the time to live on the server counts.
 func TestClocksNeedNotAgree(t *testing.T) {
 	server := redistest.Start(t)
 	s := patient(t, server.Addr)
 	e := entry("1")
 	require.NoError(t, s.Set(t.Context(), "k", e))
-	server.MustDo("PEXPIRE", "ginfer:cache:k", "30000") // half a minute later, so to say
+	server.MustDo("PEXPIRE", "ginfer:cache:k", "30000") // as if half a minute later
 	got, err := s.Get(t.Context(), "k")
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now().Add(30*time.Second), got.FreshUntil, 2*time.Second)
@@ -119,20 +118,20 @@ func TestFailures(t *testing.T) {
 	t.Run("killed and back", func(t *testing.T) {
 		server := redistest.Start(t)
 		s := hasty(t, server.Addr)
-		awaitAnswer(t, s)
+		awaitStore(t, s)
 		server.Kill()
 		requireDown(t, s)
 		server.Restart()
-		awaitAnswer(t, s)
+		awaitStore(t, s)
 	})
 	t.Run("frozen and back", func(t *testing.T) {
 		server := redistest.Start(t)
 		s := hasty(t, server.Addr)
-		awaitAnswer(t, s)
+		awaitStore(t, s)
 		server.Freeze()
 		requireDown(t, s)
 		server.Thaw()
-		awaitAnswer(t, s)
+		awaitStore(t, s)
 	})
 	t.Run("never there", func(t *testing.T) { requireDown(t, hasty(t, "127.0.0.1:1")) })
 	t.Run("watching", func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// RunClaims runs the suite for a cache.Claims, of two replicas that the factory makes.
+// RunClaims runs the suite for a cache.Claims of two replicas, which the factory returns.
 func RunClaims(t *testing.T, factory func(t *testing.T) (here, there cache.Claims)) {
 	t.Helper()
 	claim := func(t *testing.T, c cache.Claims, key, owner string, want bool) {
@@ -18,7 +18,7 @@ func RunClaims(t *testing.T, factory func(t *testing.T) (here, there cache.Claim
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	t.Run("one has it", func(t *testing.T) {
+	t.Run("one owner has it", func(t *testing.T) {
 		here, there := factory(t)
 		claim(t, here, "", "a", true)
 		claim(t, there, "", "b", false)
@@ -26,7 +26,7 @@ func RunClaims(t *testing.T, factory func(t *testing.T) (here, there cache.Claim
 		claim(t, here, "", "a", true)
 		claim(t, there, "another", "b", true)
 	})
-	t.Run("until it is given back", func(t *testing.T) {
+	t.Run("until it is released", func(t *testing.T) {
 		here, there := factory(t)
 		claim(t, here, "", "a", true)
 		require.NoError(t, there.Release(t.Context(), t.Name(), "b"))
@@ -35,7 +35,7 @@ func RunClaims(t *testing.T, factory func(t *testing.T) (here, there cache.Claim
 		require.NoError(t, here.Release(t.Context(), t.Name(), "a"))
 		claim(t, there, "", "b", true)
 	})
-	t.Run("or its time has passed", func(t *testing.T) {
+	t.Run("or it expires", func(t *testing.T) {
 		here, there := factory(t)
 		mine, err := here.Claim(t.Context(), t.Name(), "a", 50*time.Millisecond)
 		require.NoError(t, err)
@@ -45,7 +45,7 @@ func RunClaims(t *testing.T, factory func(t *testing.T) (here, there cache.Claim
 			return err == nil && mine
 		}, patience, 10*time.Millisecond)
 	})
-	t.Run("which begins anew", func(t *testing.T) {
+	t.Run("unless it is renewed", func(t *testing.T) {
 		here, there := factory(t)
 		mine, err := here.Claim(t.Context(), t.Name(), "a", time.Millisecond)
 		require.NoError(t, err)
@@ -54,7 +54,7 @@ func RunClaims(t *testing.T, factory func(t *testing.T) (here, there cache.Claim
 		<-time.After(20 * time.Millisecond)
 		claim(t, there, "", "b", false)
 	})
-	t.Run("a caller that left gets an error", func(t *testing.T) {
+	t.Run("a canceled call returns an error", func(t *testing.T) {
 		here, _ := factory(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

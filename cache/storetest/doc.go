@@ -1,9 +1,9 @@
-// Package storetest says by test what is asked of a cache.Store.
+// Package storetest is a test suite for implementations of cache.Store.
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) cache.Store { return mystore.New(...) })
 //	}
 //
-// It waits for real time to pass, though never long, since a store may go by the clock
-// of a server. [RunPurges] does the same for a cache.Purges.
+// It waits in real time, though never long, since a store may use the clock of a server.
+// [RunPurges] is the suite for cache.Purges, [RunClaims] for cache.Claims.
 package storetest

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// RunPurges runs the suite for a cache.Purges, of two replicas that the factory makes.
+// RunPurges runs the suite for a cache.Purges of two replicas, which the factory returns.
 func RunPurges(t *testing.T, factory func(t *testing.T) (here, there cache.Purges)) {
 	t.Helper()
 	t.Run("revisions rise", func(t *testing.T) {
@@ -28,7 +28,7 @@ func RunPurges(t *testing.T, factory func(t *testing.T) (here, there cache.Purge
 			last = revision
 		}
 	})
-	t.Run("what was missed is told", func(t *testing.T) {
+	t.Run("missed purges are returned", func(t *testing.T) {
 		here, there := factory(t)
 		one, two := cache.ByVersion(t.Name()+"1"), cache.ByVersion(t.Name()+"2")
 		first, err := here.Purge(t.Context(), one)
@@ -50,27 +50,27 @@ func RunPurges(t *testing.T, factory func(t *testing.T) (here, there cache.Purge
 		all, err = there.Since(t.Context(), 0)
 		require.NoError(t, err)
 		i := slices.IndexFunc(all, func(p cache.Purge) bool { return p.Tag == one })
-		require.Equal(t, again, all[i].Revision, "the latest counts")
+		require.Equal(t, again, all[i].Revision, "the latest revision")
 	})
-	t.Run("who listens is told", func(t *testing.T) { watched(t, factory) })
+	t.Run("watchers observe them", func(t *testing.T) { watched(t, factory) })
 }
 
 func watched(t *testing.T, factory func(t *testing.T) (here, there cache.Purges)) {
 	t.Helper()
 	here, there := factory(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	told, done := make(chan cache.Purge, 100), make(chan error)
-	go func() { done <- there.Watch(ctx, func(p cache.Purge) { told <- p }) }()
+	observed, done := make(chan cache.Purge, 100), make(chan error)
+	go func() { done <- there.Watch(ctx, func(p cache.Purge) { observed <- p }) }()
 	next := func() cache.Purge {
 		select {
-		case p := <-told:
+		case p := <-observed:
 			return p
 		case <-time.After(patience):
-			require.Fail(t, "not told")
+			require.Fail(t, "no purge was observed")
 			return cache.Purge{}
 		}
 	}
-	require.Equal(t, cache.Purge{}, next(), "it listens")
+	require.Equal(t, cache.Purge{}, next(), "it is subscribed")
 	for _, tag := range []cache.Tag{cache.Everything, cache.ByModel("a b\nc"), cache.ByTenant("t"), cache.ByKey("k")} {
 		revision, err := here.Purge(t.Context(), tag)
 		require.NoError(t, err)

@@ -16,28 +16,28 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is for what may take a while on a busy machine.
+// patience bounds the waiting on a busy machine.
 const patience = 20 * time.Second
 
-// near is how far times may be off: stores keep milliseconds, and answers travel.
+// near is how much times may differ: stores keep milliseconds, and replies take time.
 const near = 2 * time.Second
 
-// Run runs the suite. Each test gets a store of its own, which may keep entries of
-// others: keys are not used twice.
+// Run runs the suite. Each test gets a store from the factory, which may share its entries
+// with others: no key is used twice.
 func Run(t *testing.T, factory func(t *testing.T) cache.Store) {
 	t.Helper()
 	run := strconv.FormatInt(time.Now().UnixNano(), 10)
 	for name, test := range map[string]func(*suite){
-		"what was set is got":        roundTrip,
-		"what was not set is not":    unknown,
-		"the latest counts":          overwrite,
-		"what was deleted is gone":   deleted,
-		"what has ended is gone":     ended,
-		"what ended before is not":   stillborn,
-		"keys are not mixed up":      oddKeys,
-		"entries may be of any size": sizes,
-		"many at once":               concurrent,
-		"a caller that left":         left,
+		"entries survive a round trip":             roundTrip,
+		"unknown keys":                             unknown,
+		"the latest entry wins":                    overwrite,
+		"deleted entries are gone":                 deleted,
+		"expired entries are gone":                 expired,
+		"entries that have expired are not stored": stillborn,
+		"keys are kept apart":                      oddKeys,
+		"entries may be of any size":               sizes,
+		"concurrent use":                           concurrent,
+		"canceled calls":                           canceled,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(&suite{t: t, store: factory(t), run: run + t.Name()})
@@ -53,7 +53,7 @@ type suite struct {
 
 func (s *suite) key(name string) string { return s.run + name }
 
-// entry is one with every field.
+// entry returns an entry with every field.
 func entry(body string) *cache.Entry {
 	now := time.Now()
 	return &cache.Entry{
@@ -119,7 +119,7 @@ func deleted(s *suite) {
 	require.Equal(s.t, "2", string(s.get("a").Body))
 }
 
-func ended(s *suite) {
+func expired(s *suite) {
 	e := entry("1")
 	e.FreshUntil, e.ExpiresAt = time.Now(), time.Now().Add(50*time.Millisecond)
 	s.set("a", e)
@@ -157,7 +157,7 @@ func sizes(s *suite) {
 	}
 }
 
-// concurrent asks that an entry is always one that was set under its key, and whole.
+// concurrent checks that an entry is always one that was set under its key, and whole.
 func concurrent(s *suite) {
 	var wg sync.WaitGroup
 	errs := make(chan error, 16)
@@ -186,7 +186,7 @@ func (s *suite) touch(key, body string) error {
 	}
 	e, err := s.store.Get(ctx, s.key(key))
 	switch {
-	case errors.Is(err, cache.ErrNotFound): // somebody deleted it
+	case errors.Is(err, cache.ErrNotFound): // another goroutine deleted it
 		return nil
 	case err != nil:
 		return err
@@ -199,8 +199,8 @@ func (s *suite) touch(key, body string) error {
 	return nil
 }
 
-// left asks that a caller that left gets an answer, whichever, and the store is no worse.
-func left(s *suite) {
+// canceled checks that canceled calls return, and that the store works afterwards.
+func canceled(s *suite) {
 	ctx, cancel := context.WithCancel(s.t.Context())
 	cancel()
 	_ = s.store.Set(ctx, s.key("a"), entry("1"))

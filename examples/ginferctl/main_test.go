@@ -17,8 +17,9 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/queue"
+	batchapi "github.com/ginfer/ginfer/queue/batch"
 	"github.com/ginfer/ginfer/queue/embedded"
-	"github.com/panjf2000/ants/v2"
+	jobsapi "github.com/ginfer/ginfer/queue/jobs"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -26,7 +27,6 @@ import (
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
-	ants.Release() // its own pool, which the library does not use
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(), goleak.Cleanup(func(code int) { os.Exit(code) }))
 }
 
@@ -61,6 +61,10 @@ func gateway(t *testing.T) (url string, heal func()) {
 		}),
 	})
 	require.NoError(t, err)
+	batches, err := batchapi.New(batchapi.Config{Queue: q})
+	require.NoError(t, err)
+	singles, err := jobsapi.New(jobsapi.Config{Queue: q})
+	require.NoError(t, err)
 	background(t, q.Run)
 	r := gin.New()
 	r.Use(func(c *gin.Context) {
@@ -68,7 +72,8 @@ func gateway(t *testing.T) (url string, heal func()) {
 			apierror.OpenAI(c, &apierror.Error{Status: http.StatusUnauthorized, Code: "invalid_api_key", Message: "The credential is not valid."})
 		}
 	})
-	q.Routes(r.Group("/v1"))
+	batches.Routes(r.Group("/v1"))
+	singles.Routes(r.Group("/v1"))
 	q.AdminRoutes(r.Group("/admin"))
 	s := httptest.NewServer(r)
 	t.Cleanup(s.Close)

@@ -88,7 +88,7 @@ func TestKeys(t *testing.T) {
 		assert.Equal(t, http.StatusUnauthorized, p.sendChat(client, smallChat, header...).StatusCode, name)
 	}
 	require.NoError(t, os.WriteFile(file, []byte(`{"keys": [{}]}`), 0o600))
-	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "keys refused") }, 15*time.Second, 50*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "keys rejected") }, 15*time.Second, 50*time.Millisecond)
 	assert.Equal(t, http.StatusOK, p.sendChat(client, smallChat, "X-Api-Key", chat).StatusCode, "the previous keys stay valid")
 	for _, secret := range []string{chat, other} {
 		assert.NotContains(t, p.stderr.String(), secret)

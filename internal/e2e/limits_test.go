@@ -168,9 +168,9 @@ func TestGatewaysShareLimits(t *testing.T) {
 
 	server.Kill()
 	require.Eventually(t, func() bool { return status(a) == http.StatusOK }, 5*time.Second, 10*time.Millisecond, "its share")
-	assert.Contains(t, a.stderr.String(), "the store does not answer")
+	assert.Contains(t, a.stderr.String(), "the store does not respond")
 	server.Restart()
-	require.Eventually(t, func() bool { status(a); return strings.Contains(a.stderr.String(), "the store answers again") }, 10*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { status(a); return strings.Contains(a.stderr.String(), "the store responds again") }, 10*time.Second, 100*time.Millisecond)
 	assert.LessOrEqual(t, left(a, "day"), int64(500-300), "a budget outlives a restart")
 
 	server.Freeze()
@@ -180,7 +180,7 @@ func TestGatewaysShareLimits(t *testing.T) {
 	}
 	assert.Less(t, time.Since(begin), 2*time.Second)
 	server.Thaw()
-	require.Eventually(t, func() bool { status(b); return strings.Contains(b.stderr.String(), "the store answers again") }, 10*time.Second, 100*time.Millisecond)
+	require.Eventually(t, func() bool { status(b); return strings.Contains(b.stderr.String(), "the store responds again") }, 10*time.Second, 100*time.Millisecond)
 
 	require.Eventually(t, func() bool { return status(a) == http.StatusTooManyRequests && status(b) == http.StatusTooManyRequests }, 10*time.Second, time.Millisecond)
 	server.MustDo("FLUSHALL")

@@ -28,15 +28,10 @@ import (
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
-	"github.com/panjf2000/ants/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"sigs.k8s.io/yaml"
 )
-
-// Package ants starts goroutines for an unused default pool when it is imported, as the queue
-// does.
-var _ = func() bool { ants.Release(); return true }()
 
 // deployed are the files that the Helm chart packages.
 const deployed = "../../deploy/helm/ginfer-gateway/files"

@@ -17,17 +17,15 @@ import (
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/queue"
+	"github.com/ginfer/ginfer/queue/batch"
 	"github.com/ginfer/ginfer/queue/embedded"
+	"github.com/ginfer/ginfer/queue/jobs"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
-	"github.com/panjf2000/ants/v2"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
-
-// The default pool that ants starts with the program ends here: goleak would report it.
-var _ = func() bool { ants.Release(); return true }()
 
 // runLoop runs a loop until the test ends.
 func runLoop(t *testing.T, run func(context.Context) error) {
@@ -97,12 +95,18 @@ func newQueueGateway(t *testing.T, upstream http.Handler, limit ratelimit.Config
 	change(&cfg)
 	g.queue, err = queue.New(cfg)
 	require.NoError(t, err)
+	batches, err := batch.New(batch.Config{Queue: g.queue})
+	require.NoError(t, err)
+	singles, err := jobs.New(jobs.Config{Queue: g.queue})
+	require.NoError(t, err)
 	runLoop(t, store.Run)
 	runLoop(t, g.queue.Run)
 	require.Eventually(t, func() bool { s, _ := g.queue.Status(t.Context()); return s.Connected }, 10*time.Second, 5*time.Millisecond)
 
 	r := gin.New()
-	g.queue.Routes(r.Group("/v1", authn.Middleware()))
+	v1 := r.Group("/v1", authn.Middleware())
+	batches.Routes(v1)
+	singles.Routes(v1)
 	s := newServer(t, r)
 	g.url = s.URL
 	return g

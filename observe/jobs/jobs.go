@@ -1,13 +1,13 @@
-// Package jobs counts what package queue tells of jobs and batches.
+// Package jobs records metrics and logs of the events of package queue.
 //
 //	watch, err := jobs.New(jobs.Config{MeterProvider: telemetry.MeterProvider(), Logger: logger})
 //	q, err := queue.New(queue.Config{OnEvent: watch.Event, ...})
 //
 // It is a package of its own so that a gateway without a queue does not link its store.
-// The requests that a job makes pass through the gateway's chain, where package observe
-// sees them as any other.
+// The requests of a job pass through the gateway's chain, where package observe records
+// them like any other.
 //
-// What happens on failure: as in package observe, telemetry fails no job.
+// What happens on failure: as in package observe, telemetry never fails a job.
 package jobs
 
 import (
@@ -23,16 +23,16 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// Config describes a Watch. Every field has a default.
+// Config configures a Watch. Every field has a default.
 type Config struct {
-	// MeterProvider makes the instruments. Default otel.GetMeterProvider().
+	// MeterProvider creates the instruments. Default: otel.GetMeterProvider().
 	MeterProvider metric.MeterProvider
-	// Logger gets a line for every dead letter, batch that ended, and change of the
-	// store. Default: none is written.
+	// Logger receives a line for each dead letter, each batch that ended, and each change
+	// of the store. Default: none, nothing is logged.
 	Logger *slog.Logger
 }
 
-// Watch counts. It is safe for concurrent use.
+// Watch records the events of a queue. It is safe for concurrent use.
 type Watch struct {
 	logger  *slog.Logger
 	events  metric.Int64Counter
@@ -43,7 +43,7 @@ type Watch struct {
 	down    metric.Int64Gauge
 }
 
-// The labels. Ids and tenants are none: there may be any number of them.
+// The attributes. IDs and tenants are not among them: their number is unbounded.
 const (
 	keyEvent    = attribute.Key("gateway.queue.event")
 	keyKind     = attribute.Key("gateway.queue.kind")
@@ -51,7 +51,7 @@ const (
 	keyStatus   = attribute.Key("gateway.queue.status")
 )
 
-// New makes the instruments.
+// New returns a Watch.
 func New(cfg Config) (*Watch, error) {
 	if cfg.MeterProvider == nil {
 		cfg.MeterProvider = otel.GetMeterProvider()
@@ -62,17 +62,17 @@ func New(cfg Config) (*Watch, error) {
 	w.events, faults[0] = meter.Int64Counter("gateway.queue.events", metric.WithUnit("{event}"), metric.WithDescription("What happened to jobs, batches and their lines."))
 	w.wait, faults[1] = meter.Float64Histogram("gateway.queue.wait", metric.WithUnit("s"), metric.WithDescription("Time that tasks waited for a worker."),
 		metric.WithExplicitBucketBoundaries(0.1, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400))
-	w.took, faults[2] = meter.Float64Histogram("gateway.queue.task.duration", metric.WithUnit("s"), metric.WithDescription("Time of the last try of a task."),
+	w.took, faults[2] = meter.Float64Histogram("gateway.queue.task.duration", metric.WithUnit("s"), metric.WithDescription("Time of the last attempt of a task."),
 		metric.WithExplicitBucketBoundaries(0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 327.68))
-	w.depth, faults[3] = meter.Int64Gauge("gateway.queue.depth", metric.WithUnit("{task}"), metric.WithDescription("Tasks that are not done."))
+	w.depth, faults[3] = meter.Int64Gauge("gateway.queue.depth", metric.WithUnit("{task}"), metric.WithDescription("Unfinished tasks."))
 	w.running, faults[4] = meter.Int64Gauge("gateway.queue.running", metric.WithUnit("{task}"), metric.WithDescription("Tasks that run in this process."))
-	w.down, faults[5] = meter.Int64Gauge("gateway.queue.store.down", metric.WithDescription("1 while the store does not answer."))
+	w.down, faults[5] = meter.Int64Gauge("gateway.queue.store.down", metric.WithDescription("1 while the store does not respond."))
 	return w, errors.Join(faults[:]...)
 }
 
-// Event fits queue.Config.OnEvent.
+// Event records an event. It is a queue.Config.OnEvent.
 func (w *Watch) Event(ctx context.Context, e queue.Event) {
-	defer func() { _ = recover() }() // telemetry fails no job
+	defer func() { _ = recover() }() // telemetry never fails a job
 	w.log(ctx, &e)
 	switch e.Kind { //nolint:exhaustive // the others are counted alike
 	case queue.Depth:
@@ -95,7 +95,7 @@ func (w *Watch) Event(ctx context.Context, e queue.Event) {
 	w.events.Add(ctx, 1, metric.WithAttributes(keyEvent.String(name(e.Kind)), keyKind.String(kind(&e)), keyPriority.String(e.Priority.String())))
 }
 
-// kind is what it happened to.
+// kind returns the kind of work that an event belongs to.
 func kind(e *queue.Event) string {
 	switch {
 	case !e.Batch:
@@ -117,7 +117,7 @@ func name(k queue.Kind) string {
 	return "other"
 }
 
-// status is the class of a status: "2xx".
+// status returns the class of a status: "2xx".
 func status(code int) string {
 	if code < 100 || code > 599 {
 		return "none"
@@ -125,7 +125,7 @@ func status(code int) string {
 	return strconv.Itoa(code/100) + "xx"
 }
 
-// log writes what an operator may want to act on.
+// log logs the events that an operator may want to act on.
 func (w *Watch) log(ctx context.Context, e *queue.Event) {
 	if w.logger == nil {
 		return
@@ -136,9 +136,9 @@ func (w *Watch) log(ctx context.Context, e *queue.Event) {
 	case e.Kind == queue.Dead:
 		level, text = slog.LevelWarn, "queue: given up"
 	case e.Kind == queue.StoreDown:
-		level, text = slog.LevelError, "queue: the store does not answer"
+		level, text = slog.LevelError, "queue: the store does not respond"
 	case e.Kind == queue.StoreUp:
-		text = "queue: the store answers again"
+		text = "queue: the store responds again"
 	case kind(e) == "batch" && e.Kind != queue.Queued:
 		text = "queue: batch " + name(e.Kind)
 	default:

@@ -20,10 +20,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The pool of workers starts goroutines when it is imported.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// collect are all series as text: name{labels} to value or count.
+// collect returns all series as text: name{labels} to value or count.
 func collect(t *testing.T, reader sdkmetric.Reader) map[string]int64 {
 	t.Helper()
 	var all metricdata.ResourceMetrics
@@ -66,7 +65,7 @@ func TestEvents(t *testing.T) {
 		{Kind: queue.Depth, Tasks: 7, Running: 2},
 		{Kind: queue.StoreDown, Err: errors.New("x")},
 		{Kind: queue.Kind(99), Line: -1, Priority: 2},
-		{Kind: queue.Queued, Priority: 99}, // no such one: nothing happens
+		{Kind: queue.Queued, Priority: 99}, // an unknown priority: nothing is recorded
 	} {
 		w.Event(t.Context(), e)
 	}

@@ -2,6 +2,6 @@
 
 package embedded
 
-// lock does nothing here: that two processes do not share a directory is up to who
-// starts them.
+// lock does nothing on this system: the operator must ensure that two processes do not
+// share a directory.
 func lock(string) (unlock func(), err error) { return func() {}, nil }

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// lock takes a file for this process. The system frees it however the process ends.
+// lock locks a file for this process. The system unlocks it when the process ends.
 func lock(name string) (unlock func(), err error) {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the caller's directory
 	if err != nil {

@@ -17,53 +17,54 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// What a Server can say.
+// The errors of a Server.
 var (
-	// ErrInUse: another process has the directory.
+	// ErrInUse is returned when another process uses the directory.
 	ErrInUse = errors.New("embedded: the directory is in use")
-	// ErrNotReady: the server did not come up in time.
+	// ErrNotReady is returned when the server did not start in time.
 	ErrNotReady = errors.New("embedded: the server is not ready")
 )
 
-// Config describes a Server. Dir is required.
+// Config configures a Server. Dir is required.
 type Config struct {
-	// Dir holds the data. It is made if need be. One process can use it at a time.
+	// Dir is the directory of the data, which is created if necessary. One process can use
+	// it at a time.
 	Dir string
-	// SyncAlways makes each write wait for the disk. Default false: every
+	// SyncAlways syncs each write to disk. Default: false, data is synced every
 	// SyncInterval.
 	SyncAlways bool
-	// SyncInterval is how often data is flushed to the disk. Default 2 minutes.
+	// SyncInterval is the interval at which data is synced to disk. Default: 2 min.
 	SyncInterval time.Duration
-	// MaxBytes bounds the data. Default: three quarters of the free space.
+	// MaxBytes bounds the data in bytes. Default: three quarters of the free space.
 	MaxBytes int64
-	// Listen is an address for clients in other processes, such as "10.0.0.1:4222".
+	// Listen is the address for clients in other processes, such as "10.0.0.1:4222".
 	// Default: none.
 	Listen string
-	// Cluster joins other servers. It needs Listen. Optional.
+	// Cluster joins other servers. It requires Listen. Default: none.
 	Cluster *Cluster
-	// Secret is what clients and other servers must know; the user is "ginfer".
-	// It is required when Listen or Cluster.Listen is not a loopback address.
+	// Secret is the password of clients and other servers; the user is "ginfer". It is
+	// required when Listen or Cluster.Listen is not a loopback address.
 	Secret string
-	// TLS protects what Listen and Cluster take. Optional.
+	// TLS configures TLS for Listen and Cluster. Default: plaintext.
 	TLS *tls.Config
-	// DrainTimeout is how long the end of Run waits for the queue to finish. Default 30 s.
+	// DrainTimeout is how long the end of Run waits for the queue. Default: 30 s.
 	DrainTimeout time.Duration
-	// Logf is told what the server says of errors and warnings. Optional.
+	// Logf is called with the server's errors and warnings. Default: none.
 	Logf func(format string, args ...any)
 }
 
-// Cluster describes the other servers.
+// Cluster configures the other servers.
 type Cluster struct {
-	// Server names this one among the others. Name is the cluster's; default
-	// "ginfer".
+	// Server is the name of this server, which must be unique. Name is that of the
+	// cluster. Default: "ginfer".
 	Server, Name string
 	// Listen is the address for the other servers.
 	Listen string
-	// Peers are the Listen addresses of all of them.
+	// Peers are the Listen addresses of all servers.
 	Peers []string
 }
 
-// user is whom a secret belongs to.
+// user is the user name that belongs to Secret.
 const user = "ginfer"
 
 // Server is a NATS server in this process. It is safe for concurrent use.
@@ -77,8 +78,7 @@ type Server struct {
 	conns []*nats.Conn
 }
 
-// New checks cfg and returns a Server that [Server.Run] starts. The error joins
-// every fault.
+// New returns a Server, which [Server.Run] starts. The error joins all faults of cfg.
 func New(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (s *Server) join(c *Cluster) {
 	}
 }
 
-// readyWithin bounds the start; reading back much data takes its time.
+// readyWithin bounds the start. Recovering a lot of data takes time.
 const readyWithin = 2 * time.Minute
 
 // Run runs the server until ctx ends. It can be called once.
@@ -201,7 +201,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// waitForClients lets the queue end what it does.
+// waitForClients waits until the queue has disconnected.
 func (s *Server) waitForClients() {
 	end := time.NewTimer(s.cfg.DrainTimeout)
 	defer end.Stop()
@@ -227,8 +227,8 @@ func (s *Server) open() bool {
 	return false
 }
 
-// Connect waits until the server runs and returns a connection to it that uses no
-// network. It fits queue.Config.Connect.
+// Connect waits until the server runs and returns an in-process connection. It is a
+// queue.Config.Connect.
 func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
 	select {
 	case <-s.ready:
@@ -249,7 +249,7 @@ func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
 	return c, nil
 }
 
-// Address is where Config.Listen listens, once the server runs; "" without one.
+// Address returns the address of Config.Listen, once the server runs.
 func (s *Server) Address() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -259,7 +259,7 @@ func (s *Server) Address() string {
 	return s.srv.Addr().String()
 }
 
-// logger passes on what is wrong, and nothing else.
+// logger passes on errors and warnings.
 type logger func(format string, args ...any)
 
 func (l logger) Noticef(string, ...any)       {}

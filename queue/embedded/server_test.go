@@ -3,6 +3,10 @@ package embedded_test
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -60,7 +64,7 @@ func TestConfig(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-// What was acknowledged is there when the next server starts.
+// Acknowledged data is there when the next server starts.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -100,7 +104,7 @@ func TestDirectoryIsInUse(t *testing.T) {
 	require.ErrorIs(t, err, embedded.ErrNotReady)
 }
 
-// The server lets its clients end first, but not for ever.
+// The server waits for its clients, up to DrainTimeout.
 func TestGrace(t *testing.T) {
 	t.Parallel()
 	s, stop := run(t, embedded.Config{Dir: t.TempDir(), DrainTimeout: 100 * time.Millisecond})
@@ -112,7 +116,7 @@ func TestGrace(t *testing.T) {
 	assert.GreaterOrEqual(t, time.Since(begin), 100*time.Millisecond)
 }
 
-// With a port others can come in, if they know the secret.
+// With a port, other processes can connect if they have the secret.
 func TestSecret(t *testing.T) {
 	t.Parallel()
 	var warned []string
@@ -125,4 +129,82 @@ func TestSecret(t *testing.T) {
 	remote, err := nats.Connect("nats://"+s.Address(), nats.UserInfo("ginfer", "s3cret"))
 	require.NoError(t, err)
 	remote.Close()
+}
+
+// Three servers form a cluster, which survives the loss of one.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	addresses := make([]string, 6)
+	for i := range addresses {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		addresses[i] = l.Addr().String()
+		require.NoError(t, l.Close())
+	}
+	clients, routes := addresses[:3], addresses[3:]
+	stops := make([]func(), 3)
+	servers := make([]*embedded.Server, 3)
+	for i := range servers {
+		servers[i], stops[i] = run(t, embedded.Config{
+			Dir: t.TempDir(), Listen: clients[i], Secret: "s3cret", DrainTimeout: time.Millisecond,
+			Cluster: &embedded.Cluster{Server: fmt.Sprint("n", i), Listen: routes[i], Peers: routes},
+		})
+	}
+	for _, s := range servers {
+		nc, err := s.Connect(t.Context()) // once it runs
+		require.NoError(t, err)
+		nc.Close()
+	}
+	nc, err := nats.Connect("nats://"+clients[0]+",nats://"+clients[1], nats.UserInfo("ginfer", "s3cret"), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))
+	require.NoError(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: "s", Subjects: []string{"s"}, Replicas: 3})
+		return err == nil
+	}, time.Minute, 20*time.Millisecond, "a leader is elected")
+	publish := func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		_, err := js.Publish(ctx, "s", []byte("x"))
+		return err == nil
+	}
+	require.Eventually(t, publish, time.Minute, 20*time.Millisecond)
+	stops[2]()
+	require.Eventually(t, publish, time.Minute, 20*time.Millisecond, "two of three are enough")
+	assert.Equal(t, clients[0], servers[0].Address())
+}
+
+// Run can be called once, and Connect fails when the server has ended.
+func TestRunOnce(t *testing.T) {
+	t.Parallel()
+	s, stop := run(t, embedded.Config{Dir: t.TempDir()})
+	nc, err := s.Connect(t.Context())
+	require.NoError(t, err)
+	assert.Empty(t, s.Address(), "no port")
+	nc.Close()
+	stop()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err = s.Connect(ctx)
+	require.Error(t, err)
+}
+
+// A directory that can't be used is an error of Run, not a crash.
+func TestDirectory(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	s, err := embedded.New(embedded.Config{Dir: filepath.Join(file, "below")})
+	require.NoError(t, err)
+	require.Error(t, s.Run(t.Context()))
+	nested := filepath.Join(t.TempDir(), "a", "b")
+	s, _ = run(t, embedded.Config{Dir: nested})
+	nc, err := s.Connect(t.Context())
+	require.NoError(t, err)
+	nc.Close()
+	assert.DirExists(t, nested, "it is created")
 }

@@ -1,8 +1,8 @@
-// Package jcs writes JSON in its one canonical form (RFC 8785): two texts that mean
-// the same become the same bytes.
+// Package jcs converts JSON to its canonical form (RFC 8785): equivalent texts become equal
+// bytes.
 //
-// It is strict where parsers differ: a member that appears twice, half a surrogate
-// pair, bytes that are no UTF-8, and a number beyond a double are errors.
+// It is strict where parsers differ: a duplicate member, an unpaired surrogate, invalid
+// UTF-8, and a number out of the range of a double are errors.
 package jcs
 
 import (
@@ -12,54 +12,54 @@ import (
 	"slices"
 )
 
-// MaxDepth is how deeply arrays and objects may be nested.
+// MaxDepth is the maximum nesting of arrays and objects.
 const MaxDepth = 128
 
-// Why a text has no canonical form.
+// Errors of a text that has no canonical form.
 var (
-	// ErrSyntax: it is not JSON.
+	// ErrSyntax is returned for text that is not JSON.
 	ErrSyntax = errors.New("not JSON")
-	// ErrDuplicate: a member appears twice, and parsers differ in which counts.
+	// ErrDuplicate is returned for a duplicate member, which parsers treat differently.
 	ErrDuplicate = errors.New("member appears twice")
-	// ErrDepth: it is nested more deeply than [MaxDepth].
+	// ErrDepth is returned beyond a nesting of [MaxDepth].
 	ErrDepth = errors.New("nested too deeply")
-	// ErrNumber: a number that a double can't hold.
+	// ErrNumber is returned for a number that a double cannot represent.
 	ErrNumber = errors.New("number out of range")
-	// ErrUnicode: a string that is no text.
+	// ErrUnicode is returned for a string that is not valid Unicode.
 	ErrUnicode = errors.New("not Unicode")
 )
 
-// Visitor is shown the members of the outermost object as they come: the name without
-// escapes and the value in canonical form. Those that it does not keep are left out.
-// Both are only good during the call.
+// Visitor chooses the members of the outermost object. Member is called for each, in the
+// order of the text, with the name without escapes and the value in canonical form. Both
+// are valid during the call only.
 type Visitor interface {
 	Member(name, value []byte) (keep bool, err error)
 }
 
-// Canon writes canonical forms. Its zero value is ready; using one again saves
-// allocations. It is not safe for concurrent use.
+// Canon converts texts to canonical form. The zero value is ready; reuse saves allocations.
+// It is not safe for concurrent use.
 type Canon struct {
-	// Exact refuses whole numbers that a double would round, because readers with
-	// long integers tell them apart.
+	// Exact refuses integers that a double would round, because readers with long integers
+	// distinguish them. Default: false.
 	Exact bool
 
 	src     []byte
 	i       int
 	depth   int
 	dst     []byte
-	moved   []byte // where the members of an object are put in order
+	moved   []byte // for sorting the members of an object
 	names   []byte // without escapes, of the objects under way
 	members []member
 }
 
-// member is where a member of an object stands in dst, and its name in names.
+// member is the position of a member of an object in dst, and of its name in names.
 type member struct {
 	name, nameEnd int
 	start, end    int
 	kept          bool
 }
 
-// Value returns the canonical form of a JSON text. It is good until the next call.
+// Value returns the canonical form of a JSON text. It is valid until the next call.
 func (c *Canon) Value(src []byte) ([]byte, error) {
 	c.reset(src)
 	if err := c.value(); err != nil {
@@ -68,8 +68,7 @@ func (c *Canon) Value(src []byte) ([]byte, error) {
 	return c.end()
 }
 
-// Object is [Canon.Value] for a text that must be an object, of which v chooses the
-// members.
+// Object is [Canon.Value] for an object, whose members v chooses.
 func (c *Canon) Object(src []byte, v Visitor) ([]byte, error) {
 	c.reset(src)
 	if c.space(); c.peek() != '{' {
@@ -97,7 +96,7 @@ func (c *Canon) end() ([]byte, error) {
 
 func (c *Canon) syntax() error { return fmt.Errorf("%w: fault at byte %d", ErrSyntax, c.i) }
 
-// peek is the next byte, or 0 at the end.
+// peek returns the next byte, or 0 at the end.
 func (c *Canon) peek() byte {
 	if c.i < len(c.src) {
 		return c.src[c.i]
@@ -162,7 +161,7 @@ func (c *Canon) array() error {
 	}
 }
 
-// next takes the comma before another element, or the end.
+// next consumes the comma before another element, or the end.
 func (c *Canon) next(closing byte, first bool) (done bool, err error) {
 	c.space()
 	switch b := c.peek(); {
@@ -179,7 +178,7 @@ func (c *Canon) next(closing byte, first bool) (done bool, err error) {
 	return false, c.syntax()
 }
 
-// object writes the members as they come, and then puts them in order if they were not.
+// object writes the members in the order of the text, and sorts them if necessary.
 func (c *Canon) object(v Visitor) error {
 	if c.depth++; c.depth > MaxDepth {
 		return ErrDepth
@@ -213,7 +212,7 @@ func (c *Canon) object(v Visitor) error {
 	return nil
 }
 
-// member writes one member, with the comma before it if it is not the first.
+// member writes one member, after a comma if it is not the first.
 func (c *Canon) member(v Visitor, first bool) (kept bool, err error) {
 	before := len(c.dst)
 	if !first {
@@ -250,7 +249,7 @@ func (c *Canon) member(v Visitor, first bool) (kept bool, err error) {
 	return m.kept, nil
 }
 
-// inOrder reports whether the last member belongs after the one before it.
+// inOrder reports whether the last two members are sorted.
 func (c *Canon) inOrder(stack int) bool {
 	n := len(c.members)
 	return n-stack < 2 || c.compare(c.members[n-2], c.members[n-1]) < 0
@@ -260,7 +259,7 @@ func (c *Canon) compare(a, b member) int {
 	return compareUTF16(c.names[a.name:a.nameEnd], c.names[b.name:b.nameEnd])
 }
 
-// sort puts the members that stand in dst from start on in order.
+// sort sorts the members in dst from start on.
 func (c *Canon) sort(start int, members []member) error {
 	slices.SortFunc(members, c.compare)
 	for i := 1; i < len(members); i++ {
@@ -283,9 +282,8 @@ func (c *Canon) sort(start int, members []member) error {
 	return nil
 }
 
-// compareUTF16 compares two texts by their UTF-16 units, as the RFC wants names
-// sorted. In UTF-8 the order is the same, but for what is beyond the basic plane: that
-// comes before U+E000 to U+FFFF.
+// compareUTF16 compares two texts by their UTF-16 units, by which the RFC sorts names. It
+// is the order of UTF-8, except that supplementary characters precede U+E000 to U+FFFF.
 func compareUTF16(a, b []byte) int {
 	n := min(len(a), len(b))
 	i := 0

@@ -128,7 +128,7 @@ func TestExact(t *testing.T) {
 	}
 }
 
-// pick keeps the members that it is told, and notes what it saw.
+// pick keeps the given members, and records all.
 type pick struct {
 	keep map[string]bool
 	seen map[string]string
@@ -171,8 +171,7 @@ func TestMembersAreChosen(t *testing.T) {
 	require.ErrorIs(t, err, jcs.ErrSyntax)
 }
 
-// FuzzValue: what has a canonical form is JSON that means the same, and the form is a
-// fixed point.
+// The canonical form is equivalent JSON, and a fixed point.
 func FuzzValue(f *testing.F) {
 	f.Add([]byte(`{"b":[1.50,"\u20ac\n"],"a":{"y":null,"x":-0}}`))
 	f.Add([]byte(`"\ud83d\ude00 \"quoted\" 日本"`))

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// str writes a string. What needs no escape is copied in runs.
+// str writes a string. Runs without escapes are copied at once.
 func (c *Canon) str() error {
 	c.i++
 	c.dst = append(c.dst, '"')
@@ -39,14 +39,14 @@ const (
 	highs = 0x8080808080808080
 )
 
-// special marks the bytes of a word that can't be copied unseen. It may mark one too
+// special marks the bytes of a word that need a closer look. It may mark one too
 // many, behind another.
 func special(w uint64) uint64 {
 	quote, slash := w^(ones*'"'), w^(ones*'\\')
 	return (w - ones*0x20 | (quote - ones) | (slash - ones) | w) & highs
 }
 
-// plain is how many bytes of a string stand for themselves.
+// plain returns the length of the prefix of a string that needs no escape.
 func plain(b []byte) (int, error) {
 	i := 0
 	for i < len(b) {
@@ -70,7 +70,7 @@ func plain(b []byte) (int, error) {
 	return i, nil
 }
 
-// escape writes what an escape stands for.
+// escape writes the character of an escape.
 func (c *Canon) escape() error {
 	if c.i+1 >= len(c.src) {
 		return c.syntax()
@@ -112,7 +112,7 @@ func (c *Canon) unicode() error {
 	return nil
 }
 
-// hex reads four digits.
+// hex parses four digits.
 func (c *Canon) hex() (rune, bool) {
 	if c.i+4 > len(c.src) {
 		return 0, false
@@ -133,7 +133,7 @@ func (c *Canon) hex() (rune, bool) {
 	return r, true
 }
 
-// short are the control characters that have an escape of one letter.
+// short lists the control characters with a one-letter escape, each with its letter.
 const short = "\bb\tt\nn\ff\rr"
 
 func appendEscaped(dst []byte, r rune) []byte {
@@ -178,7 +178,7 @@ func appendPlain(dst, quoted []byte) []byte {
 	}
 }
 
-// maxSafe is how many digits every whole number may have that a double holds.
+// maxSafe is the number of digits of integers that a double represents exactly.
 const maxSafe = 15
 
 func (c *Canon) number() error {
@@ -204,7 +204,7 @@ func (c *Canon) number() error {
 	return nil
 }
 
-// scanNumber skips a number by the grammar. Whole: without fraction and exponent.
+// scanNumber skips a number. Whole: it has no fraction and no exponent.
 func (c *Canon) scanNumber() (whole, ok bool) {
 	if c.peek() == '-' {
 		c.i++

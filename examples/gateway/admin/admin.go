@@ -10,7 +10,6 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/examples/gateway/live"
 	"github.com/ginfer/ginfer/observe/private"
-	"github.com/ginfer/ginfer/queue"
 )
 
 // Handler serves the private port of a gateway.
@@ -18,7 +17,7 @@ type Handler struct {
 	g *live.Gateway
 
 	mu     sync.Mutex
-	queue  *queue.Queue // that the engine has routes for
+	queue  *live.Queue // that the engine has routes for
 	engine http.Handler
 }
 
@@ -40,7 +39,7 @@ func (h *Handler) routes() http.Handler {
 	return h.engine
 }
 
-func (h *Handler) newEngine(q *queue.Queue) http.Handler {
+func (h *Handler) newEngine(q *live.Queue) http.Handler {
 	r := gin.New()
 	r.UseRawPath = true // the names of rollouts may have slashes
 	r.Use(apierror.Recovery(h.g.LogPanic), h.knownHost, sameOrigin())

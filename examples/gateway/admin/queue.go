@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/examples/gateway/live"
 	"github.com/ginfer/ginfer/queue"
 )
 
@@ -28,13 +29,13 @@ type queueState struct {
 
 // queueView reads the queue for the page, through the handlers of /admin/queue.
 type queueView struct {
-	queue *queue.Queue
+	queue *live.Queue
 	api   *gin.Engine
 	last  queueState
 }
 
 // newQueueView is nil without a queue.
-func newQueueView(q *queue.Queue) *queueView {
+func newQueueView(q *live.Queue) *queueView {
 	if q == nil {
 		return nil
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/proxy"
-	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/ratelimit"
 )
 
@@ -31,7 +30,7 @@ type App struct {
 	Groups    []*Group
 	Upstreams map[string]*Upstream
 	// Queue is nil without one.
-	Queue *queue.Queue
+	Queue *Queue
 
 	cert      *tls.Certificate
 	clientCAs *x509.CertPool // nil: no client certificates

@@ -12,34 +12,63 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/examples/gateway/config"
-	"github.com/ginfer/ginfer/observe/jobs"
+	observejobs "github.com/ginfer/ginfer/observe/jobs"
 	"github.com/ginfer/ginfer/queue"
+	"github.com/ginfer/ginfer/queue/batch"
 	"github.com/ginfer/ginfer/queue/embedded"
+	"github.com/ginfer/ginfer/queue/jobs"
 	"github.com/nats-io/nats.go"
 )
+
+// Queue is the queue with its APIs. It lives as long as the process.
+type Queue struct {
+	*queue.Queue
+
+	batches *batch.API
+	jobs    *jobs.API
+}
+
+// Routes adds the paths of jobs and batches.
+func (q *Queue) Routes(r gin.IRouter) {
+	q.jobs.Routes(r)
+	q.batches.Routes(r)
+}
+
+// AdminRoutes adds the paths for operators.
+func (q *Queue) AdminRoutes(r gin.IRouter) {
+	q.Queue.AdminRoutes(r)
+	q.batches.AdminRoutes(r)
+}
 
 type queueConnect = func(context.Context) (*nats.Conn, error)
 
 // queue builds the queue of the first configuration that has one; it stays until the end.
 func (b *builder) queue() (err error) {
 	cfg := b.Config.Queue
-	if _, running := Previous[*queue.Queue](b.g.keeper, "queue"); cfg == nil && !running {
+	if _, running := Previous[*Queue](b.g.keeper, "queue"); cfg == nil && !running {
 		return nil
 	}
-	b.Queue, err = Keep(b.g.keeper, "queue", []any{cfg}, func() (Part[*queue.Queue], error) {
+	b.Queue, err = Keep(b.g.keeper, "queue", []any{cfg}, func() (Part[*Queue], error) {
 		connect, store, err := b.queueStore(cfg)
 		if err != nil {
-			return Part[*queue.Queue]{}, err
+			return Part[*Queue]{}, err
 		}
 		q, err := b.newQueue(cfg, connect)
 		if err != nil {
-			return Part[*queue.Queue]{}, err
+			return Part[*Queue]{}, err
+		}
+		out := &Queue{Queue: q}
+		if out.batches, err = batch.New(batch.Config{Queue: q}); err != nil {
+			return Part[*Queue]{}, err
+		}
+		if out.jobs, err = newJobs(cfg, q); err != nil {
+			return Part[*Queue]{}, err
 		}
 		loops := []func(context.Context) error{q.Run}
 		if store != nil {
 			loops = append(loops, store.Run)
 		}
-		return Part[*queue.Queue]{Value: q, Run: loops, Pinned: true}, nil
+		return Part[*Queue]{Value: out, Run: loops, Pinned: true}, nil
 	})
 	return err
 }
@@ -60,19 +89,23 @@ func (b *builder) queueStore(cfg *config.Queue) (connect queueConnect, store *em
 }
 
 func (b *builder) newQueue(cfg *config.Queue, connect queueConnect) (*queue.Queue, error) {
-	watch, err := jobs.New(jobs.Config{MeterProvider: b.g.telemetry.OTel.MeterProvider(), Logger: b.g.log})
+	watch, err := observejobs.New(observejobs.Config{MeterProvider: b.g.telemetry.OTel.MeterProvider(), Logger: b.g.log})
 	if err != nil {
 		return nil, err
 	}
-	out := queue.Config{
+	return queue.New(queue.Config{
 		Connect: connect, Replicas: cfg.Replicas, Workers: cfg.Workers, TenantWorkers: cfg.TenantWorkers,
 		Owner: auth.Subject, Tenant: auth.Tenant, Identity: identity, Attach: attach, Headers: []string{"X-Forwarded-For"}, // the gate evaluates it again
 		Handler: http.HandlerFunc(b.g.serveQueued), SpareCapacity: b.g.spare,
 		Window: time.Duration(cfg.Window), ResultTTL: time.Duration(cfg.Keep), FileTTL: time.Duration(cfg.Keep), DeadTTL: time.Duration(cfg.Keep),
 		OnEvent: watch.Event,
-	}
+	})
+}
+
+func newJobs(cfg *config.Queue, q *queue.Queue) (*jobs.API, error) {
+	out := jobs.Config{Queue: q}
 	if w := cfg.Webhooks; w != nil {
-		out.Webhooks = &queue.Webhooks{Hosts: w.Hosts, Networks: prefixes(w.Networks)}
+		out.Webhooks = &jobs.Webhooks{Hosts: w.Hosts, Networks: prefixes(w.Networks)}
 		for _, secret := range w.Secrets {
 			text, err := config.Expand(secret)
 			if err != nil {
@@ -81,7 +114,7 @@ func (b *builder) newQueue(cfg *config.Queue, connect queueConnect) (*queue.Queu
 			out.Webhooks.Secrets = append(out.Webhooks.Secrets, text)
 		}
 	}
-	return queue.New(out)
+	return jobs.New(out)
 }
 
 // identity is what is stored of the submitter of a job. It is not a credential.
@@ -127,7 +160,7 @@ func (g *Gateway) spare() int {
 }
 
 // queuePaths serves the queue's own paths below a group's path, and all others by its chain.
-func queuePaths(q *queue.Queue, path string, observe, gate gin.HandlersChain, chain http.Handler) http.Handler {
+func queuePaths(q *Queue, path string, observe, gate gin.HandlersChain, chain http.Handler) http.Handler {
 	r := gin.New()
 	_ = r.SetTrustedProxies(nil)
 	r.Use(observe...)

@@ -1,6 +1,6 @@
-// Package fair chooses whose turn it is: between classes by their shares, within a
-// class between tenants by their weights. A tenant with many tasks waiting is served
-// as often as one with few.
+// Package fair schedules lanes: between classes by their shares, and within a class
+// between tenants by their weights. A tenant with many waiting tasks is served as often
+// as one with few.
 package fair
 
 import (
@@ -10,7 +10,8 @@ import (
 	"github.com/ginfer/ginfer/queue/internal/jet"
 )
 
-// Picker knows the lanes that may have tasks. It belongs to one goroutine.
+// Picker picks the next of the lanes that may have tasks. It is not safe for concurrent
+// use.
 type Picker struct {
 	shares  []int
 	weight  func(tenant string) int
@@ -19,16 +20,16 @@ type Picker struct {
 	now     []float64 // virtual time of the tenants within each class
 }
 
-// lane is a lane's place among those of its class.
+// lane is the state of a lane.
 type lane struct {
 	used   float64   // virtual time
 	at     time.Time // when it may have tasks
-	paused time.Time
-	heard  time.Time // when it was last said to have tasks
-	due    time.Time // when one that was given back is there again
+	paused time.Time // until when it is paused
+	marked time.Time // when it was last marked as having tasks
+	due    time.Time // when a returned task is ready again
 }
 
-// never is when a lane is asked that is known to be empty.
+// never is the wait of a lane that is known to be empty.
 const never = time.Duration(math.MaxInt64)
 
 // New returns a Picker for as many classes as there are shares. Weight may be nil.
@@ -36,7 +37,7 @@ func New(shares []int, weight func(tenant string) int) *Picker {
 	return &Picker{shares: shares, weight: weight, classes: make([]float64, len(shares)), now: make([]float64, len(shares)), lanes: map[jet.Lane]*lane{}}
 }
 
-// Ready says that a lane has tasks from a time on. It does not end a pause.
+// Ready marks a lane as having tasks from a time on. It does not end a pause.
 func (p *Picker) Ready(l jet.Lane, now, at time.Time) {
 	if l.Class < 0 || l.Class >= len(p.shares) {
 		return
@@ -46,37 +47,36 @@ func (p *Picker) Ready(l jet.Lane, now, at time.Time) {
 		e = &lane{used: p.now[l.Class], at: at}
 		p.lanes[l] = e
 	}
-	e.heard = now
+	e.marked = now
 	if at.After(now) && (!e.due.After(now) || at.Before(e.due)) {
 		e.due = at
 	}
 	if at.Before(e.at) {
 		e.at = at
-		e.used = max(e.used, p.now[l.Class]) // no credit for the time it was empty
+		e.used = max(e.used, p.now[l.Class]) // an empty lane earns no credit
 	}
 }
 
-// Empty says that a lane had no task when it was asked, at a time. What was heard
-// since then counts more.
-func (p *Picker) Empty(l jet.Lane, asked time.Time) {
+// Empty marks a lane as empty at the time of a fetch. A later Ready has precedence.
+func (p *Picker) Empty(l jet.Lane, fetched time.Time) {
 	e, ok := p.lanes[l]
 	switch {
-	case !ok || !e.heard.Before(asked):
-	case e.due.After(asked):
+	case !ok || !e.marked.Before(fetched):
+	case e.due.After(fetched):
 		e.at = e.due
 	default:
-		e.at = asked.Add(never)
+		e.at = fetched.Add(never)
 	}
 }
 
-// Pause lets a lane rest.
+// Pause excludes a lane until a time.
 func (p *Picker) Pause(l jet.Lane, until time.Time) {
 	if e, ok := p.lanes[l]; ok && until.After(e.paused) {
 		e.paused = until
 	}
 }
 
-// Keep forgets lanes that are not among these, unless they are known to have tasks.
+// Keep forgets the lanes that are not in lanes, unless they may have tasks.
 func (p *Picker) Keep(lanes map[jet.Lane]uint64, now time.Time) {
 	for l, e := range p.lanes {
 		if lanes[l] == 0 && e.at.After(now) {
@@ -85,8 +85,8 @@ func (p *Picker) Keep(lanes map[jet.Lane]uint64, now time.Time) {
 	}
 }
 
-// Next is the lane whose turn it is, among those that allow lets through, and how
-// many are ready besides. Without any it says when one will be.
+// Next returns the lane whose turn it is, among those that allow accepts, and how many
+// others are ready. If none is ready it returns the wait for the first.
 func (p *Picker) Next(now time.Time, allow func(jet.Lane) bool) (next jet.Lane, others int, ok bool, wait time.Duration) {
 	var best *lane
 	wait = never
@@ -130,7 +130,7 @@ func (p *Picker) before(a jet.Lane, ea *lane, b jet.Lane, eb *lane) bool {
 	return a.Tenant < b.Tenant
 }
 
-// Took charges a lane for tasks that it got.
+// Took charges a lane for n tasks.
 func (p *Picker) Took(l jet.Lane, n int) {
 	e, ok := p.lanes[l]
 	if !ok {
@@ -144,7 +144,7 @@ func (p *Picker) Took(l jet.Lane, n int) {
 	e.used += float64(n) / float64(weight)
 	least := p.classes[l.Class]
 	p.classes[l.Class] += float64(n) / float64(max(p.shares[l.Class], 1))
-	for i := range p.classes { // an empty class saves nothing up
+	for i := range p.classes { // an empty class earns no credit
 		p.classes[i] = max(p.classes[i], least)
 	}
 }

@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-// ErrForbidden: the gateway does not call there.
+// ErrForbidden is returned for a URL that must not be called.
 var ErrForbidden = errors.New("not an allowed webhook address")
 
-// Guard says where webhooks may go.
+// Guard restricts the addresses of webhooks.
 type Guard struct {
-	// Hosts are allowed: names, or ".example.com" for all below one. Empty: all.
+	// Hosts are the allowed hosts: names, or ".example.com" for all subdomains. Empty
+	// means all.
 	Hosts []string
 	// Networks are allowed although they are not public.
 	Networks []netip.Prefix
@@ -30,7 +31,7 @@ type Guard struct {
 // maxURL is the longest URL, in bytes.
 const maxURL = 2048
 
-// Check reads a URL. What its name stands for is seen when it is called.
+// Check parses a URL. The addresses of its host are checked when it is called.
 func (g *Guard) Check(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || len(text) > maxURL || u.Host == "" || u.User != nil || u.Opaque != "" || u.Fragment != "" {
@@ -54,7 +55,7 @@ func isHost(pattern, host string) bool {
 	return pattern == host || strings.HasPrefix(pattern, ".") && strings.HasSuffix(host, pattern)
 }
 
-// special are networks that netip has no word for and that are not the public's.
+// special are networks that are not public and that netip has no method for.
 func special() []netip.Prefix {
 	return []netip.Prefix{
 		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
@@ -75,7 +76,7 @@ func (g *Guard) allowed(ip netip.Addr) bool {
 }
 
 // Client returns a client that connects only to allowed addresses, whatever a name
-// stands for at that moment, follows no redirects and uses no proxy.
+// resolves to at that moment. It follows no redirects and uses no proxy.
 func (g *Guard) Client(timeout time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: timeout, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		ap, err := netip.ParseAddrPort(address)

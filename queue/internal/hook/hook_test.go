@@ -72,3 +72,72 @@ func TestClient(t *testing.T) {
 	defer func() { _ = res.Body.Close() }()
 	assert.Equal(t, http.StatusFound, res.StatusCode)
 }
+
+// The allow list of hosts compares whole names, without case and final dot.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	g := hook.Guard{Hosts: []string{"hooks.example.com", ".Example.org", "8.8.8.8"}}
+	for url, good := range map[string]bool{
+		"https://hooks.example.com/":       true,
+		"https://HOOKS.EXAMPLE.COM.:8443/": true,
+		"https://a.example.org/":           true,
+		"https://a.b.example.org/":         true,
+		"https://8.8.8.8/":                 true,
+		"https://example.org/":             false,
+		"https://notexample.org/":          false,
+		"https://hooks.example.com.evil/":  false,
+		"https://x.hooks.example.com/":     false,
+		"https://8.8.4.4/":                 false,
+		"https://hooks.example.com@evil/":  false,
+	} {
+		_, err := g.Check(url)
+		assert.Equal(t, good, err == nil, "%s: %v", url, err)
+	}
+	g.Hosts = []string{"127.0.0.1"}
+	_, err := g.Check("https://127.0.0.1/")
+	require.ErrorIs(t, err, hook.ErrForbidden, "a host on the list is not a network")
+}
+
+func TestSchemes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		url   string
+		plain bool
+		good  bool
+	}{
+		{"https://example.com/", false, true},
+		{"https://example.com/", true, true},
+		{"HTTPS://example.com/", false, true},
+		{"http://example.com/", false, false},
+		{"http://example.com/", true, true},
+		{"ftp://example.com/", true, false},
+		{"//example.com/", true, false},
+		{"https:example.com", true, false},
+		{"mailto:a@example.com", true, false},
+	} {
+		g := hook.Guard{PlainHTTP: tt.plain}
+		_, err := g.Check(tt.url)
+		assert.Equal(t, tt.good, err == nil, "%s: %v", tt.url, err)
+	}
+}
+
+// A receiver that knows one of the secrets can verify the message.
+func TestSignWithSeveral(t *testing.T) {
+	t.Parallel()
+	keys := [][]byte{[]byte("the first of them"), []byte("the second of them")}
+	at, body := time.Unix(1_700_000_000, 0), []byte(`{"a":1}`)
+	sign := func(keys ...[]byte) http.Header {
+		h := http.Header{}
+		hook.Sign(h, keys, "msg_1", at, body)
+		return h
+	}
+	both := sign(keys...).Get("Webhook-Signature")
+	assert.Equal(t, sign(keys[0]).Get("Webhook-Signature")+" "+sign(keys[1]).Get("Webhook-Signature"), both)
+	other := http.Header{}
+	hook.Sign(other, keys, "msg_2", at, body)
+	assert.NotEqual(t, both, other.Get("Webhook-Signature"), "the ID is signed")
+	hook.Sign(other, keys, "msg_1", at.Add(time.Second), body)
+	assert.NotEqual(t, both, other.Get("Webhook-Signature"), "the time is signed")
+	hook.Sign(other, keys, "msg_1", at, []byte(`{"a":2}`))
+	assert.NotEqual(t, both, other.Get("Webhook-Signature"), "the body is signed")
+}

@@ -1,5 +1,5 @@
-// Package hook calls webhooks: signed as the Standard Webhooks specification has it
-// (https://www.standardwebhooks.com), and only to where a gateway may call.
+// Package hook signs webhooks as the Standard Webhooks specification defines
+// (https://www.standardwebhooks.com), and restricts the addresses that they may call.
 package hook
 
 import (
@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// secretPrefix begins a secret of the specification.
+// secretPrefix is the prefix of a secret.
 const secretPrefix = "whsec_"
 
-// The specification's bounds of a secret, in bytes.
+// The bounds of a secret in the specification, in bytes.
 const (
 	minSecret = 24
 	maxSecret = 64
 )
 
-// ErrSecret: a secret is not one of the specification.
+// ErrSecret is returned for a secret that does not follow the specification.
 var ErrSecret = errors.New("a webhook secret is whsec_ and 24 to 64 bytes in base64")
 
-// Secret reads a secret.
+// Secret decodes a secret.
 func Secret(text string) ([]byte, error) {
 	encoded, ok := strings.CutPrefix(text, secretPrefix)
 	key, err := base64.StdEncoding.DecodeString(encoded)
@@ -35,8 +35,8 @@ func Secret(text string) ([]byte, error) {
 	return key, nil
 }
 
-// Sign sets the headers of a message. With several keys the receiver may know any of
-// them, so that secrets can be changed.
+// Sign sets the headers of a message, with a signature for each key. The receiver needs
+// any one of them, so that secrets can be rotated.
 func Sign(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
 	stamp := strconv.FormatInt(at.Unix(), 10)
 	signatures := make([]string, len(keys))

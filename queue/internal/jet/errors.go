@@ -5,32 +5,32 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// What a Store can say.
+// The errors of a Store, for errors.Is.
 var (
-	// ErrNotFound: there is no such thing, or no longer.
+	// ErrNotFound is returned when there is no such record, result, file or letter.
 	ErrNotFound = errors.New("not found")
-	// ErrExists: there is one already.
+	// ErrExists is returned when a record or result exists already.
 	ErrExists = errors.New("exists already")
-	// ErrConflict: somebody else changed the record meanwhile.
+	// ErrConflict is returned when the record was changed since it was read.
 	ErrConflict = errors.New("changed meanwhile")
-	// ErrFull: the work queue, or the disk's share, is full.
+	// ErrFull is returned when the work queue or the disk quota is full.
 	ErrFull = errors.New("queue is full")
-	// ErrLaneFull: one lane of it is.
+	// ErrLaneFull is returned when one lane is full.
 	ErrLaneFull = errors.New("lane is full")
-	// ErrUnavailable: the store does not answer. What was asked may have been done.
-	ErrUnavailable = errors.New("store does not answer")
+	// ErrUnavailable is returned when the store does not respond. The call may have
+	// succeeded all the same.
+	ErrUnavailable = errors.New("store does not respond")
 )
 
-// codeStoreFailed is what the server says of a stream at a limit.
+// codeStoreFailed is the server's code for a stream at a limit.
 const codeStoreFailed jetstream.ErrorCode = 10077
 
-// classify puts the meaning in front of a client's error.
+// classify wraps an error of the client with one of this package.
 func classify(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -65,58 +65,15 @@ func classifyAPI(e *jetstream.APIError) error {
 	return nil
 }
 
-// passing says that a call that failed so may well succeed soon: a broker that
-// was killed, an election.
-func passing(err error) bool {
+// temporary reports whether a call that failed with err may soon succeed: after the
+// loss of a broker, or during an election.
+func temporary(err error) bool {
 	if errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrDisconnected) {
 		return true
 	}
 	if e, ok := errors.AsType[jetstream.JetStreamError](err); ok && e.APIError() != nil {
-		return e.APIError().Code == 503 && classifyAPI(e.APIError()) == nil // one that is full has this code too
+		return e.APIError().Code == 503 && classifyAPI(e.APIError()) == nil // a full stream has this code too
 	}
 	return false
-}
-
-const (
-	tries   = 4
-	perTry  = 3 * time.Second
-	between = 150 * time.Millisecond
-)
-
-// again calls a function, which may be called twice, until it works or fails for
-// good. A call shortly after the loss of a broker can time out.
-func (s *Store) again(ctx context.Context, call func(context.Context) error) error {
-	var err error
-	for try := range tries {
-		err = nats.ErrDisconnected // a call would wait in vain
-		if s.nc.IsConnected() {
-			err = once(ctx, call)
-		}
-		if err == nil || !passing(err) || ctx.Err() != nil || try == tries-1 {
-			break
-		}
-		if !Sleep(ctx, between<<try) {
-			break
-		}
-	}
-	return classify(err)
-}
-
-func once(ctx context.Context, call func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, perTry)
-	defer cancel()
-	return call(ctx)
-}
-
-// Sleep waits for d, or until ctx ends: then it is false.
-func Sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

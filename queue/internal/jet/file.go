@@ -15,29 +15,35 @@ import (
 )
 
 // A file is a row of messages, one chunk each, so that it can be read from any
-// place, at any pace, and across the loss of a server. (The object store of the
+// offset, at any pace, and across the loss of a server. (The object store of the
 // client reads through a push consumer: it has no ranges, ends at a deadline, and
 // drops what a slow reader does not take.)
 const (
 	chunkSize = 128 << 10
-	// ahead is how many chunks are on their way at once.
-	ahead = 8
+	// pipelined is the number of chunks that are sent before the first is acknowledged.
+	pipelined = 8
 )
 
-func (s *Store) chunkSubject(name string, n int64) string {
+// Files are the files, and the payloads too large for a message.
+type Files struct {
+	*conn
+	stream jetstream.Stream
+}
+
+func (s *Files) chunkSubject(name string, n int64) string {
 	return s.cfg.Name + ".f." + name + "." + strconv.FormatInt(n, 10)
 }
 
-// Save stores what r yields under a name, in place of what was there. An error of
-// r's is returned as it is, and nothing is left.
-func (s *Store) Save(ctx context.Context, name string, r io.Reader) (size int64, err error) {
+// Save stores the content of r under a name, in place of an older file. It returns an
+// error of r unchanged, and stores nothing then.
+func (s *Files) Save(ctx context.Context, name string, r io.Reader) (size int64, err error) {
 	if err := s.Remove(ctx, name); err != nil {
 		return 0, err
 	}
-	w := chunkWriter{store: s, name: name}
+	w := chunkWriter{files: s, name: name}
 	if size, err = w.copy(ctx, r); err != nil {
 		ctx = context.WithoutCancel(ctx)
-		for len(w.sent) > 0 { // what is on its way must arrive before it can be removed
+		for len(w.sent) > 0 { // chunks in flight must arrive before they can be removed
 			_ = await(ctx, w.sent[0].ack)
 			w.sent = w.sent[1:]
 		}
@@ -47,9 +53,9 @@ func (s *Store) Save(ctx context.Context, name string, r io.Reader) (size int64,
 	return size, nil
 }
 
-// chunkWriter has a few chunks on their way at once.
+// chunkWriter sends a few chunks at once.
 type chunkWriter struct {
-	store *Store
+	files *Files
 	name  string
 	sent  []sentChunk
 	n     int64
@@ -63,8 +69,8 @@ type sentChunk struct {
 func (w *chunkWriter) copy(ctx context.Context, r io.Reader) (size int64, err error) {
 	for {
 		chunk := make([]byte, chunkSize)
-		n, err := io.ReadFull(r, chunk)
-		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		n, err := fill(r, chunk)
+		end := errors.Is(err, io.EOF)
 		if err != nil && !end {
 			return 0, err
 		}
@@ -80,26 +86,37 @@ func (w *chunkWriter) copy(ctx context.Context, r io.Reader) (size int64, err er
 	}
 }
 
+// fill reads until p is full or r ends. Unlike io.ReadFull, it distinguishes the end from
+// an io.ErrUnexpectedEOF of r, which a truncated request body returns.
+func fill(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var more int
+		more, err = r.Read(p[n:])
+		n += more
+	}
+	return n, err
+}
+
 func (w *chunkWriter) send(ctx context.Context, chunk []byte) error {
-	m := &nats.Msg{Subject: w.store.chunkSubject(w.name, w.n), Data: chunk}
-	ack, err := w.store.js.PublishMsgAsync(m)
+	m := &nats.Msg{Subject: w.files.chunkSubject(w.name, w.n), Data: chunk}
+	ack, err := w.files.js.PublishMsgAsync(m)
 	if err != nil {
 		return classify(err)
 	}
 	w.sent = append(w.sent, sentChunk{m, ack})
 	w.n++
-	return w.settle(ctx, ahead)
+	return w.settle(ctx, pipelined)
 }
 
-// settle waits until no more than a few chunks are on their way.
-func (w *chunkWriter) settle(ctx context.Context, most int) error {
-	for len(w.sent) > most {
+// settle waits until at most limit chunks are in flight.
+func (w *chunkWriter) settle(ctx context.Context, limit int) error {
+	for len(w.sent) > limit {
 		first := w.sent[0]
 		w.sent = w.sent[1:]
 		err := await(ctx, first.ack)
 		if errors.Is(err, ErrUnavailable) {
-			err = w.store.again(ctx, func(ctx context.Context) error {
-				_, err := w.store.js.PublishMsg(ctx, first.msg)
+			err = w.files.retry(ctx, func(ctx context.Context) error {
+				_, err := w.files.js.PublishMsg(ctx, first.msg)
 				return err
 			})
 		}
@@ -110,16 +127,16 @@ func (w *chunkWriter) settle(ctx context.Context, most int) error {
 	return nil
 }
 
-// File reads a stored file. Its context is that of Open: use it for one purpose.
+// File reads a stored file, with the context of Open.
 type File struct {
 	next  func() ([]byte, error)
 	chunk []byte
 	left  int64
 }
 
-// Open reads the file of a name and size, from an offset on. A part that is gone is
-// an error of the read.
-func (s *Store) Open(ctx context.Context, name string, size, offset int64) *File {
+// Open reads the file of a name and size from an offset. A missing chunk is an error
+// of Read.
+func (s *Files) Open(ctx context.Context, name string, size, offset int64) *File {
 	n := offset / chunkSize
 	f := &File{left: max(size-offset, 0)}
 	skip := offset % chunkSize
@@ -135,15 +152,15 @@ func (s *Store) Open(ctx context.Context, name string, size, offset int64) *File
 	return f
 }
 
-func (s *Store) chunk(ctx context.Context, name string, n int64) ([]byte, error) {
-	m, err := s.last(ctx, s.files, s.chunkSubject(name, n))
+func (s *Files) chunk(ctx context.Context, name string, n int64) ([]byte, error) {
+	m, err := s.last(ctx, s.stream, s.chunkSubject(name, n))
 	if err != nil {
 		return nil, err
 	}
 	return m.Data, nil
 }
 
-// Read reads some.
+// Read implements io.Reader.
 func (f *File) Read(p []byte) (int, error) {
 	if f.left == 0 {
 		return 0, io.EOF
@@ -163,21 +180,21 @@ func (f *File) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Remove deletes what is stored under a name. It need not exist.
-func (s *Store) Remove(ctx context.Context, name string) error {
-	return s.again(ctx, func(ctx context.Context) error {
-		return s.files.Purge(ctx, jetstream.WithPurgeSubject(s.cfg.Name+".f."+name+".>"))
+// Remove deletes a file. It need not exist.
+func (s *Files) Remove(ctx context.Context, name string) error {
+	return s.retry(ctx, func(ctx context.Context) error {
+		return s.stream.Purge(ctx, jetstream.WithPurgeSubject(s.cfg.Name+".f."+name+".>"))
 	})
 }
 
-// putBlob stores a payload under a new name, which also tells its size.
-func (s *Store) putBlob(ctx context.Context, payload []byte) (string, error) {
+// putBlob stores a payload under a new name, which contains its size.
+func (s *Files) putBlob(ctx context.Context, payload []byte) (string, error) {
 	name := "blob-" + nuid.Next()
 	_, err := s.Save(ctx, name, bytes.NewReader(payload))
 	return name + "/" + strconv.Itoa(len(payload)), err
 }
 
-func (s *Store) getBlob(ctx context.Context, blob string) ([]byte, error) {
+func (s *Files) getBlob(ctx context.Context, blob string) ([]byte, error) {
 	name, digits, _ := strings.Cut(blob, "/")
 	size, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil {
@@ -186,9 +203,9 @@ func (s *Store) getBlob(ctx context.Context, blob string) ([]byte, error) {
 	return io.ReadAll(s.Open(ctx, name, size, 0))
 }
 
-// dropBlob removes a payload that nothing refers to. One that is left lying is
-// removed when files expire.
-func (s *Store) dropBlob(ctx context.Context, blob string) {
+// dropBlob removes a payload that no message refers to. If that fails it expires as
+// files do.
+func (s *Files) dropBlob(ctx context.Context, blob string) {
 	if name, _, ok := strings.Cut(blob, "/"); ok {
 		_ = s.Remove(context.WithoutCancel(ctx), name)
 	}

@@ -58,7 +58,7 @@ func fetch(t *testing.T, s *jet.Store, lane jet.Lane) *jet.Delivery {
 	t.Helper()
 	var d *jet.Delivery
 	require.Eventually(t, func() bool {
-		all, err := s.Fetch(t.Context(), lane, 1)
+		all, err := s.Tasks.Fetch(t.Context(), lane, 1)
 		require.NoError(t, err)
 		if len(all) == 1 {
 			d = all[0]
@@ -82,14 +82,14 @@ func TestLanes(t *testing.T) {
 	lanes := []jet.Lane{ann, {Class: 0, Tenant: "ann"}, {Class: 1, Tenant: "a.b>* \x00ü"}, {Class: 1, Tenant: ""}}
 	for i, l := range lanes {
 		for k := range i + 1 {
-			require.NoError(t, s.Publish(t.Context(), l, fmt.Sprint(i, "-", k), fmt.Append(nil, i)))
+			require.NoError(t, s.Tasks.Publish(t.Context(), l, fmt.Sprint(i, "-", k), fmt.Append(nil, i)))
 		}
 	}
-	got, err := s.Lanes(t.Context())
+	got, err := s.Tasks.Lanes(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, map[jet.Lane]uint64{lanes[0]: 1, lanes[1]: 2, lanes[2]: 3, lanes[3]: 4}, got)
 	for i, l := range lanes {
-		all, err := s.Fetch(t.Context(), l, 10)
+		all, err := s.Tasks.Fetch(t.Context(), l, 10)
 		require.NoError(t, err)
 		require.Len(t, all, i+1)
 		for _, d := range all {
@@ -97,11 +97,11 @@ func TestLanes(t *testing.T) {
 			require.NoError(t, d.AckSync(t.Context()))
 		}
 	}
-	got, err = s.Lanes(t.Context())
+	got, err = s.Tasks.Lanes(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, got)
-	s.Forget(got)
-	none, err := s.Fetch(t.Context(), ann, 1)
+	s.Tasks.Forget(got)
+	none, err := s.Tasks.Fetch(t.Context(), ann, 1)
 	require.NoError(t, err)
 	assert.Empty(t, none)
 }
@@ -111,15 +111,15 @@ func TestFull(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t, t.TempDir())
 	for i := range 4 {
-		require.NoError(t, s.Publish(t.Context(), ann, fmt.Sprint("a", i), nil))
+		require.NoError(t, s.Tasks.Publish(t.Context(), ann, fmt.Sprint("a", i), nil))
 	}
-	require.ErrorIs(t, s.Publish(t.Context(), ann, "a9", nil), jet.ErrLaneFull)
-	n, err := s.PublishAll(t.Context(), jet.Lane{Tenant: "b"}, []jet.Task{{ID: "b0"}, {ID: "b1"}, {ID: "b2"}, {ID: "b3"}, {ID: "b4"}, {ID: "b5"}})
+	require.ErrorIs(t, s.Tasks.Publish(t.Context(), ann, "a9", nil), jet.ErrLaneFull)
+	n, err := s.Tasks.PublishAll(t.Context(), jet.Lane{Tenant: "b"}, []jet.Task{{ID: "b0"}, {ID: "b1"}, {ID: "b2"}, {ID: "b3"}, {ID: "b4"}, {ID: "b5"}})
 	require.ErrorIs(t, err, jet.ErrLaneFull)
 	assert.Equal(t, 4, n, "the first are there")
-	require.NoError(t, s.Publish(t.Context(), jet.Lane{Tenant: "c"}, "c0", nil))
-	require.NoError(t, s.Publish(t.Context(), jet.Lane{Tenant: "c"}, "c1", nil))
-	require.ErrorIs(t, s.Publish(t.Context(), jet.Lane{Tenant: "c"}, "c2", make([]byte, 1<<20)), jet.ErrFull)
+	require.NoError(t, s.Tasks.Publish(t.Context(), jet.Lane{Tenant: "c"}, "c0", nil))
+	require.NoError(t, s.Tasks.Publish(t.Context(), jet.Lane{Tenant: "c"}, "c1", nil))
+	require.ErrorIs(t, s.Tasks.Publish(t.Context(), jet.Lane{Tenant: "c"}, "c2", make([]byte, 1<<20)), jet.ErrFull)
 	u, err := s.Usage(t.Context())
 	require.NoError(t, err)
 	assert.EqualValues(t, 10, u.Tasks)
@@ -131,7 +131,7 @@ func TestLease(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t, t.TempDir())
 	assert.Equal(t, 500*time.Millisecond, s.Lease())
-	require.NoError(t, s.Publish(t.Context(), ann, "1", []byte("x")))
+	require.NoError(t, s.Tasks.Publish(t.Context(), ann, "1", []byte("x")))
 	d := fetch(t, s, ann)
 	begin := time.Now()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -139,7 +139,7 @@ func TestLease(t *testing.T) {
 	for range 12 {
 		<-tick.C
 		require.NoError(t, d.Extend())
-		all, err := s.Fetch(t.Context(), ann, 1)
+		all, err := s.Tasks.Fetch(t.Context(), ann, 1)
 		require.NoError(t, err)
 		require.Empty(t, all, "it is still ours after %v", time.Since(begin))
 	}
@@ -161,25 +161,25 @@ func TestIDsAreForgotten(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s, _, closeAll := open(t, dir)
-	require.NoError(t, s.Publish(t.Context(), ann, "1", nil))
-	require.NoError(t, s.Publish(t.Context(), ann, "1", nil))
+	require.NoError(t, s.Tasks.Publish(t.Context(), ann, "1", nil))
+	require.NoError(t, s.Tasks.Publish(t.Context(), ann, "1", nil))
 	d := fetch(t, s, ann)
-	require.NoError(t, s.Commit(t.Context(), jet.Result{ID: "j", Outcome: "first"}))
+	require.NoError(t, s.Results.Commit(t.Context(), jet.Result{ID: "j", Outcome: "first"}))
 	require.NoError(t, d.AckSync(t.Context()))
-	lanes, err := s.Lanes(t.Context())
+	lanes, err := s.Tasks.Lanes(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, lanes, "twice was once")
 	closeAll()
 
 	s, _, _ = open(t, dir)
-	require.NoError(t, s.Publish(t.Context(), ann, "1", nil))
-	lanes, err = s.Lanes(t.Context())
+	require.NoError(t, s.Tasks.Publish(t.Context(), ann, "1", nil))
+	lanes, err = s.Tasks.Lanes(t.Context())
 	require.NoError(t, err)
 	if len(lanes) == 0 {
 		t.Log("this server remembers")
 	}
-	require.ErrorIs(t, s.Commit(t.Context(), jet.Result{ID: "j", Outcome: "second"}), jet.ErrExists)
-	r, err := s.Result(t.Context(), "j", 0)
+	require.ErrorIs(t, s.Results.Commit(t.Context(), jet.Result{ID: "j", Outcome: "second"}), jet.ErrExists)
+	r, err := s.Results.Get(t.Context(), "j", 0)
 	require.NoError(t, err)
 	assert.Equal(t, "first", r.Outcome)
 }
@@ -194,7 +194,7 @@ func TestCommitOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 8 {
 			wg.Go(func() {
-				err := s.Commit(t.Context(), jet.Result{ID: id, Slot: 3, Outcome: "ok", Value: bytes.Repeat([]byte{byte('a' + i)}, size)})
+				err := s.Results.Commit(t.Context(), jet.Result{ID: id, Slot: 3, Outcome: "ok", Value: bytes.Repeat([]byte{byte('a' + i)}, size)})
 				if err == nil {
 					won.Add(1)
 				} else {
@@ -204,7 +204,7 @@ func TestCommitOnce(t *testing.T) {
 		}
 		wg.Wait()
 		assert.EqualValues(t, 1, won.Load())
-		r, err := s.Result(t.Context(), id, 3)
+		r, err := s.Results.Get(t.Context(), id, 3)
 		require.NoError(t, err)
 		require.Len(t, r.Value, size)
 		assert.Equal(t, strings.Repeat(string(r.Value[:1]), size), string(r.Value))
@@ -213,7 +213,7 @@ func TestCommitOnce(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, u.Results)
 	assert.Less(t, u.FileBytes, uint64(1<<20+10_000), "those that lost left nothing")
-	_, err = s.Result(t.Context(), "j10", 4)
+	_, err = s.Results.Get(t.Context(), "j10", 4)
 	require.ErrorIs(t, err, jet.ErrNotFound)
 }
 
@@ -221,24 +221,24 @@ func TestFollow(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t, t.TempDir())
 	commit := func(id string, slot int) {
-		require.NoError(t, s.Commit(t.Context(), jet.Result{ID: id, Slot: slot, Outcome: "ok", Value: []byte("x")}))
+		require.NoError(t, s.Results.Commit(t.Context(), jet.Result{ID: id, Slot: slot, Outcome: "ok", Value: []byte("x")}))
 	}
 	commit("a", 0)
 	commit("b", 0)
 	got := make(chan jet.Result, 10)
-	stop, err := s.Follow(t.Context(), "a", func(r jet.Result) { got <- r })
+	stop, err := s.Results.Follow(t.Context(), "a", func(r jet.Result) { got <- r })
 	require.NoError(t, err)
 	defer stop()
 	commit("a", 7)
 	assert.Equal(t, jet.Result{ID: "a", Slot: 0, Outcome: "ok", Sequence: 1}, <-got)
 	assert.Equal(t, jet.Result{ID: "a", Slot: 7, Outcome: "ok", Sequence: 3}, <-got)
-	last, err := s.LastResult(t.Context())
+	last, err := s.Results.Last(t.Context())
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, last)
-	require.NoError(t, s.DropResults(t.Context(), "a"))
-	_, err = s.Result(t.Context(), "a", 7)
+	require.NoError(t, s.Results.Drop(t.Context(), "a"))
+	_, err = s.Results.Get(t.Context(), "a", 7)
 	require.ErrorIs(t, err, jet.ErrNotFound)
-	_, err = s.Result(t.Context(), "b", 0)
+	_, err = s.Results.Get(t.Context(), "b", 0)
 	require.NoError(t, err)
 }
 
@@ -249,7 +249,7 @@ func TestBury(t *testing.T) {
 	s, _, _ := open(t, t.TempDir())
 	large := bytes.Repeat([]byte("x"), 1<<20)
 	for i := range 5 {
-		require.NoError(t, s.Publish(t.Context(), ann, strconv.Itoa(i), large))
+		require.NoError(t, s.Tasks.Publish(t.Context(), ann, strconv.Itoa(i), large))
 		var d *jet.Delivery
 		for range 4 {
 			d = fetch(t, s, ann)
@@ -261,42 +261,42 @@ func TestBury(t *testing.T) {
 		require.NoError(t, d.DeadLetter(t.Context(), letter))
 		_ = d.DeadLetter(t.Context(), letter)
 	}
-	all, err := s.Letters(t.Context(), 0, 10)
+	all, err := s.Letters.List(t.Context(), 0, 10)
 	require.NoError(t, err)
 	require.Len(t, all, 3, "the oldest made room")
 	assert.Equal(t, []string{"j2", "j3", "j4"}, []string{all[0].ID, all[1].ID, all[2].ID})
-	l, err := s.Letter(t.Context(), all[0].Number)
+	l, err := s.Letters.Get(t.Context(), all[0].Number)
 	require.NoError(t, err)
 	assert.Equal(t, "line  break: 1", l.Reason)
 	assert.Equal(t, "ann", l.Tenant)
 	assert.Equal(t, 5, l.Attempts)
-	content, err := s.Content(t.Context(), l)
+	content, err := s.Letters.Content(t.Context(), l)
 	require.NoError(t, err)
 	assert.Equal(t, large, content)
-	rest, err := s.Letters(t.Context(), l.Number, 1)
+	rest, err := s.Letters.List(t.Context(), l.Number, 1)
 	require.NoError(t, err)
 	assert.Len(t, rest, 1)
-	require.NoError(t, s.Discard(t.Context(), l))
-	_, err = s.Letter(t.Context(), l.Number)
+	require.NoError(t, s.Letters.Discard(t.Context(), l))
+	_, err = s.Letters.Get(t.Context(), l.Number)
 	require.ErrorIs(t, err, jet.ErrNotFound)
-	lanes, err := s.Lanes(t.Context())
+	lanes, err := s.Tasks.Lanes(t.Context())
 	require.NoError(t, err)
 	assert.Empty(t, lanes)
 }
 
-// A consumer that somebody deleted is made again.
+// A consumer that was deleted is created again.
 func TestLostConsumer(t *testing.T) {
 	t.Parallel()
 	s, js, _ := open(t, t.TempDir())
 	ctx := t.Context()
-	require.NoError(t, s.Publish(ctx, ann, "1", nil))
+	require.NoError(t, s.Tasks.Publish(ctx, ann, "1", nil))
 	require.NoError(t, fetch(t, s, ann).AckSync(ctx))
 	stream, err := js.Stream(ctx, "t_work")
 	require.NoError(t, err)
 	for name := range stream.ConsumerNames(ctx).Name() {
 		require.NoError(t, stream.DeleteConsumer(ctx, name))
 	}
-	require.NoError(t, s.Publish(ctx, ann, "2", nil))
+	require.NoError(t, s.Tasks.Publish(ctx, ann, "2", nil))
 	require.NoError(t, fetch(t, s, ann).AckSync(ctx))
 }
 
@@ -304,17 +304,17 @@ func TestChannels(t *testing.T) {
 	t.Parallel()
 	s, _, _ := open(t, t.TempDir())
 	ctx := t.Context()
-	r, err := s.Receiver(ctx, jet.Hooks)
+	r, err := s.Channels.Receiver(ctx, jet.Hooks)
 	require.NoError(t, err)
 	none, err := r.Next(ctx, 5, 50*time.Millisecond)
 	require.NoError(t, err)
 	assert.Empty(t, none)
-	require.NoError(t, s.Send(ctx, jet.Batches, "ann", "b", nil))
+	require.NoError(t, s.Channels.Send(ctx, jet.Batches, "ann", "b", nil))
 	for _, id := range []string{"1", "2", "2"} {
-		require.NoError(t, s.Send(ctx, jet.Hooks, "ann", id, []byte(id)))
+		require.NoError(t, s.Channels.Send(ctx, jet.Hooks, "ann", id, []byte(id)))
 	}
-	require.NoError(t, s.Send(ctx, jet.Hooks, "bob", "3", []byte("3")))
-	n, err := s.Count(ctx, jet.Hooks, "ann")
+	require.NoError(t, s.Channels.Send(ctx, jet.Hooks, "bob", "3", []byte("3")))
+	n, err := s.Channels.Count(ctx, jet.Hooks, "ann")
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, n)
 	all, err := r.Next(ctx, 5, 5*time.Second)
@@ -323,7 +323,7 @@ func TestChannels(t *testing.T) {
 	for _, d := range all {
 		require.NoError(t, d.AckSync(ctx))
 	}
-	n, err = s.Count(ctx, jet.Hooks, "ann")
+	n, err = s.Channels.Count(ctx, jet.Hooks, "ann")
 	require.NoError(t, err)
 	assert.Zero(t, n)
 }
@@ -339,31 +339,31 @@ func TestListen(t *testing.T) {
 	assert.Equal(t, "job_1 stop", <-got)
 }
 
-// Without its server every call fails soon, and says why.
+// Without its server every call soon fails with ErrUnavailable.
 func TestDown(t *testing.T) {
 	t.Parallel()
 	s, _, closeAll := open(t, t.TempDir())
 	closeAll()
 	ctx := t.Context()
 	begin := time.Now()
-	_, _, err := s.Get(ctx, "a.x")
+	_, _, err := s.Records.Get(ctx, "a.x")
 	require.ErrorIs(t, err, jet.ErrUnavailable)
 	assert.Less(t, time.Since(begin), 5*time.Second)
 	ctx, cancel := context.WithCancel(ctx)
 	cancel()
 	for what, err := range map[string]error{
-		"publish": s.Publish(ctx, ann, "1", nil),
-		"commit":  s.Commit(ctx, jet.Result{ID: "j"}),
-		"send":    s.Send(ctx, jet.Hooks, "a", "1", nil),
-		"remove":  s.Remove(ctx, "f"),
+		"publish": s.Tasks.Publish(ctx, ann, "1", nil),
+		"commit":  s.Results.Commit(ctx, jet.Result{ID: "j"}),
+		"send":    s.Channels.Send(ctx, jet.Hooks, "a", "1", nil),
+		"remove":  s.Files.Remove(ctx, "f"),
 	} {
 		require.Error(t, err, what)
 	}
-	_, err = s.Fetch(ctx, ann, 1)
+	_, err = s.Tasks.Fetch(ctx, ann, 1)
 	require.Error(t, err)
 	_, err = s.Usage(ctx)
 	require.Error(t, err)
-	_, err = s.Follow(ctx, "a", nil)
+	_, err = s.Results.Follow(ctx, "a", nil)
 	require.Error(t, err)
 	_, err = s.Listen(nil)
 	assert.ErrorIs(t, err, jet.ErrUnavailable)

@@ -7,34 +7,39 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// headerOutcome is read without the result.
+// headerOutcome can be read without the value.
 const headerOutcome = "Ginfer-Outcome"
 
-// Result is what became of one task. It is written once.
+// Result is the result of one task. It is written once.
 type Result struct {
-	// ID and Slot name it: a batch and a line, a job and its round.
+	// ID and Slot identify it: a batch and a line, or a job and its round.
 	ID   string
 	Slot int
 	// Outcome is a word of the caller's.
 	Outcome string
-	// Value is the whole of it. [Store.Follow] leaves it out.
+	// Value is the content. [Results.Follow] leaves it out.
 	Value []byte
 	// Sequence orders all results.
 	Sequence uint64
 }
 
-func (s *Store) resultSubject(id string, slot int) string {
+// Results are written once.
+type Results struct {
+	*outbox
+	stream jetstream.Stream
+}
+
+func (s *Results) subject(id string, slot int) string {
 	return s.cfg.Name + ".r." + id + "." + strconv.Itoa(slot)
 }
 
-// Commit writes the result of a task, or returns ErrExists: somebody was first, and
-// this one is discarded.
-func (s *Store) Commit(ctx context.Context, r Result) error {
-	m, err := s.message(ctx, s.resultSubject(r.ID, r.Slot), "", r.Value)
+// Commit writes the result of a task. It returns ErrExists if the task has one, and
+// discards r.
+func (s *Results) Commit(ctx context.Context, r Result) error {
+	m, err := s.message(ctx, s.subject(r.ID, r.Slot), "", r.Value)
 	if err != nil {
 		return err
 	}
@@ -46,23 +51,23 @@ func (s *Store) Commit(ctx context.Context, r Result) error {
 	return err
 }
 
-// Result reads the result of a task.
-func (s *Store) Result(ctx context.Context, id string, slot int) (Result, error) {
-	raw, err := s.last(ctx, s.results, s.resultSubject(id, slot))
+// Get reads the result of a task.
+func (s *Results) Get(ctx context.Context, id string, slot int) (Result, error) {
+	raw, err := s.last(ctx, s.stream, s.subject(id, slot))
 	if err != nil {
 		return Result{}, err
 	}
 	r := Result{ID: id, Slot: slot, Outcome: raw.Header.Get(headerOutcome), Value: raw.Data, Sequence: raw.Sequence}
 	if name := raw.Header.Get(headerBlob); name != "" {
-		r.Value, err = s.getBlob(ctx, name)
+		r.Value, err = s.files.getBlob(ctx, name)
 	}
 	return r, err
 }
 
-// LastResult is the sequence of the newest result of all.
-func (s *Store) LastResult(ctx context.Context) (sequence uint64, err error) {
-	err = s.again(ctx, func(ctx context.Context) error {
-		info, err := s.results.Info(ctx)
+// Last returns the sequence of the newest result.
+func (s *Results) Last(ctx context.Context) (sequence uint64, err error) {
+	err = s.retry(ctx, func(ctx context.Context) error {
+		info, err := s.stream.Info(ctx)
 		if err == nil {
 			sequence = info.State.LastSeq
 		}
@@ -71,14 +76,13 @@ func (s *Store) LastResult(ctx context.Context) (sequence uint64, err error) {
 	return sequence, err
 }
 
-// Follow calls each with the results under an ID, from the first, without their
-// values, and with those to come, until stop is called. It survives a lost
-// connection.
-func (s *Store) Follow(ctx context.Context, id string, each func(Result)) (stop func(), err error) {
+// Follow calls each with the results under an ID, those stored and those to come,
+// without their values, until stop is called. It survives a lost connection.
+func (s *Results) Follow(ctx context.Context, id string, each func(Result)) (stop func(), err error) {
 	prefix := s.cfg.Name + ".r." + id + "."
 	var c jetstream.Consumer
-	err = s.again(ctx, func(ctx context.Context) (err error) {
-		c, err = s.results.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{prefix + ">"}, HeadersOnly: true})
+	err = s.retry(ctx, func(ctx context.Context) (err error) {
+		c, err = s.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{FilterSubjects: []string{prefix + ">"}, HeadersOnly: true})
 		return err
 	})
 	if err != nil {
@@ -101,25 +105,9 @@ func (s *Store) Follow(ctx context.Context, id string, each func(Result)) (stop 
 	}, nil
 }
 
-// DropResults removes all results under an ID.
-func (s *Store) DropResults(ctx context.Context, id string) error {
-	return s.again(ctx, func(ctx context.Context) error {
-		return s.results.Purge(ctx, jetstream.WithPurgeSubject(s.cfg.Name+".r."+id+".>"))
+// Drop removes all results under an ID.
+func (s *Results) Drop(ctx context.Context, id string) error {
+	return s.retry(ctx, func(ctx context.Context) error {
+		return s.stream.Purge(ctx, jetstream.WithPurgeSubject(s.cfg.Name+".r."+id+".>"))
 	})
-}
-
-// Notify tells all processes that something about an ID is new. It may be lost.
-func (s *Store) Notify(id, word string) {
-	_ = s.nc.Publish(s.cfg.Name+".n."+id, []byte(word))
-}
-
-// Listen calls each with what any process notifies, this one too, until stop is
-// called.
-func (s *Store) Listen(each func(id, word string)) (stop func(), err error) {
-	prefix := s.cfg.Name + ".n."
-	sub, err := s.nc.Subscribe(prefix+"*", func(m *nats.Msg) { each(strings.TrimPrefix(m.Subject, prefix), string(m.Data)) })
-	if err != nil {
-		return nil, classify(err)
-	}
-	return func() { _ = sub.Unsubscribe() }, nil
 }

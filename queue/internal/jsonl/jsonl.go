@@ -1,5 +1,5 @@
-// Package jsonl reads the input of a batch: a line for each request, as the OpenAI
-// batch API has them.
+// Package jsonl reads the input of a batch: one request per line, in the format of the
+// OpenAI batch API.
 package jsonl
 
 import (
@@ -18,7 +18,7 @@ import (
 
 // Rules bound a batch.
 type Rules struct {
-	// Endpoint is the only url that lines may have.
+	// Endpoint is the url that all lines must have.
 	Endpoint string
 	// MaxLines and MaxLine bound the number of lines and the bytes of each.
 	MaxLines, MaxLine int
@@ -27,11 +27,11 @@ type Rules struct {
 // Line is one request.
 type Line struct {
 	CustomID, Method, URL string
-	// Body is the request's, as it was given.
+	// Body is the body of the request, unchanged.
 	Body json.RawMessage
 }
 
-// Fault says what is wrong with a line, as the OpenAI API words it.
+// Fault describes an invalid line in the format of the OpenAI API.
 type Fault struct {
 	Code    string  `json:"code"`
 	Message string  `json:"message"`
@@ -42,10 +42,10 @@ type Fault struct {
 // maxCustomID is the longest custom_id in bytes.
 const maxCustomID = 512
 
-// maxModel is the longest name of a model that is told.
+// maxModel is the longest name of a model that is reported, in bytes.
 const maxModel = 256
 
-// maxFaults is how many are listed.
+// maxFaults is the number of faults that are reported.
 const maxFaults = 100
 
 // Reader reads lines that are not blank.
@@ -57,16 +57,17 @@ type Reader struct {
 	buf    []byte
 }
 
-// NewReader returns a Reader. The input begins at an offset, after so many lines, of
-// a larger one.
+// NewReader returns a Reader of the rest of an input, which begins at an offset after a
+// number of lines.
 func NewReader(r io.Reader, maxLine int, offset int64, number int) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, 64<<10), max: maxLine, offset: offset, number: number}
 }
 
-// ErrTooLong: a line is longer than it may be. There is no reading on.
+// ErrTooLong is returned for a line that is too long. The Reader can't continue.
 var ErrTooLong = errors.New("jsonl: line too long")
 
-// Next is the next line, valid until the call after. The error is io.EOF at the end.
+// Next returns the next line, which is valid until the following call. The error is
+// io.EOF at the end.
 func (r *Reader) Next() ([]byte, error) {
 	for {
 		line, err := r.line()
@@ -85,7 +86,7 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
-// line reads up to the end of a line or of the input.
+// line reads to the end of a line or of the input.
 func (r *Reader) line() ([]byte, error) {
 	r.buf = r.buf[:0]
 	r.number++
@@ -106,13 +107,13 @@ func (r *Reader) line() ([]byte, error) {
 	}
 }
 
-// Number is the number of the last line, from 1, blank ones counted.
+// Number is the number of the last line, from 1. Blank lines count.
 func (r *Reader) Number() int { return r.number }
 
-// Offset is where the next line begins.
+// Offset is the offset of the next line.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// Check reads one line.
+// Check parses one line.
 func (rules *Rules) Check(raw []byte) (Line, *Fault) {
 	var l Line
 	if !json.Valid(raw) || raw[0] != '{' {
@@ -133,10 +134,10 @@ func (rules *Rules) Check(raw []byte) (Line, *Fault) {
 		return l, missing("body", err)
 	}
 	l.Body = at.Of(raw)
-	return l, rules.judge(&l)
+	return l, rules.check(&l)
 }
 
-func (rules *Rules) judge(l *Line) *Fault {
+func (rules *Rules) check(l *Line) *Fault {
 	switch {
 	case l.CustomID == "" || len(l.CustomID) > maxCustomID:
 		return fault("invalid_custom_id", "custom_id", fmt.Sprintf("custom_id must have 1 to %d bytes.", maxCustomID))
@@ -150,7 +151,7 @@ func (rules *Rules) judge(l *Line) *Fault {
 	return CheckBody(l.Body)
 }
 
-// CheckBody refuses a request whose answer would be a stream. Body is valid JSON.
+// CheckBody refuses a request for a streaming response. Body must be valid JSON.
 func CheckBody(body []byte) *Fault {
 	at, err := llm.Member(body, "stream")
 	switch {
@@ -169,7 +170,7 @@ func missing(name string, err error) *Fault {
 	if errors.Is(err, llm.ErrNotFound) {
 		return fault("missing_required_parameter", name, "Missing required parameter: '"+name+"'.")
 	}
-	return fault("invalid_type", name, "'"+name+"' is not as it must be: once, and of the right type.")
+	return fault("invalid_type", name, "'"+name+"' must appear once, and have the right type.")
 }
 
 func fault(code, param, message string) *Fault {
@@ -180,11 +181,11 @@ func fault(code, param, message string) *Fault {
 	return f
 }
 
-// Summary is what a whole input is.
+// Summary describes a whole input.
 type Summary struct {
-	// Count is how many requests there are.
+	// Count is the number of requests.
 	Count int
-	// Model is the one that all of them ask for; empty if they differ.
+	// Model is the model of all requests; empty if they differ.
 	Model string
 }
 
@@ -200,8 +201,8 @@ func (s *Summary) add(body []byte) {
 	s.Model = model
 }
 
-// Validate reads all lines. It returns what they are together, and the first faults;
-// err is of the reading.
+// Validate reads all lines. It returns their summary and the first faults. Err is an
+// error of in.
 func (rules *Rules) Validate(in io.Reader) (sum Summary, faults []*Fault, err error) {
 	r := NewReader(in, rules.MaxLine, 0, 0)
 	seen := map[[16]byte]struct{}{}

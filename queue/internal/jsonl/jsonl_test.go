@@ -89,21 +89,21 @@ func TestValidate(t *testing.T) {
 	assert.Equal(t, 100, *faults[99].Line)
 }
 
-// The model is that of all lines, or none is told.
+// The model is that of all lines, or none.
 func TestValidateModel(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 257)
 	for want, bodies := range map[string][]string{
-		"m":                 {`{"model":"m"}`},
-		"m é":               {`{"model":"m \u00e9"}`, `{"model":"m é"}`},
-		" none":             {`{}`},
-		" two":              {`{"model":"a"}`, `{"model":"b"}`},
-		" two, and again":   {`{"model":"a"}`, `{"model":"b"}`, `{"model":"a"}`},
-		" one without":      {`{"model":"a"}`, `{}`},
-		" the first's":      {`{}`, `{"model":"a"}`},
-		" a number":         {`{"model":1}`},
-		" said twice":       {`{"model":"a","model":"a"}`},
-		" too long to tell": {`{"model":"` + long + `"}`},
+		"m":                   {`{"model":"m"}`},
+		"m é":                 {`{"model":"m \u00e9"}`, `{"model":"m é"}`},
+		" none":               {`{}`},
+		" two":                {`{"model":"a"}`, `{"model":"b"}`},
+		" two, and again":     {`{"model":"a"}`, `{"model":"b"}`, `{"model":"a"}`},
+		" one without":        {`{"model":"a"}`, `{}`},
+		" the first's":        {`{}`, `{"model":"a"}`},
+		" a number":           {`{"model":1}`},
+		" said twice":         {`{"model":"a","model":"a"}`},
+		" too long to report": {`{"model":"` + long + `"}`},
 	} {
 		var text strings.Builder
 		for i, body := range bodies {
@@ -207,4 +207,76 @@ func BenchmarkValidate(b *testing.B) {
 			b.Fatal(n, faults, err)
 		}
 	}
+}
+
+// Lines are numbered as an editor does, and the offset leads to the next.
+func TestReader(t *testing.T) {
+	t.Parallel()
+	type read struct {
+		line   string
+		number int
+		offset int64
+	}
+	tests := []struct {
+		name, in string
+		want     []read
+	}{
+		{"nothing", "", nil},
+		{"blank lines", "\n \r\n\t\n", nil},
+		{"one", "a\n", []read{{"a", 1, 2}}},
+		{"no end of line", "a\nb", []read{{"a", 1, 2}, {"b", 2, 3}}},
+		{"CRLF", "a\r\nb\r\n", []read{{"a", 1, 3}, {"b", 2, 6}}},
+		{"blank between", "a\n\n\nb\n", []read{{"a", 1, 2}, {"b", 4, 6}}},
+		{"a mark at the begin", "\xef\xbb\xbfa\n\xef\xbb\xbfb\n", []read{{"a", 1, 5}, {"\xef\xbb\xbfb", 2, 10}}},
+		{"at the bound", strings.Repeat("x", 10) + "\r\n", []read{{strings.Repeat("x", 10), 1, 12}}},
+	}
+	for _, tt := range tests {
+		for _, in := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in))} {
+			r := jsonl.NewReader(in, 10, 0, 0)
+			var got []read
+			for {
+				line, err := r.Next()
+				if err != nil {
+					require.ErrorIs(t, err, io.EOF, tt.name)
+					break
+				}
+				got = append(got, read{string(line), r.Number(), r.Offset()})
+			}
+			assert.Equal(t, tt.want, got, tt.name)
+		}
+	}
+}
+
+// What can't be read is an error, and never the end of the input.
+func TestReaderErrors(t *testing.T) {
+	t.Parallel()
+	r := jsonl.NewReader(strings.NewReader("a\n"+strings.Repeat("x", 11)+"\nb\n"), 10, 0, 0)
+	_, err := r.Next()
+	require.NoError(t, err)
+	_, err = r.Next()
+	require.ErrorIs(t, err, jsonl.ErrTooLong)
+	assert.Equal(t, 2, r.Number())
+	for _, broken := range []error{errors.New("x"), io.ErrUnexpectedEOF} {
+		in := io.MultiReader(strings.NewReader("a\n"), iotest.ErrReader(broken))
+		r = jsonl.NewReader(in, 10, 0, 0)
+		_, err = r.Next()
+		require.NoError(t, err)
+		_, err = r.Next()
+		require.ErrorIs(t, err, broken)
+		_, _, err = rules().Validate(io.MultiReader(strings.NewReader(line("a")+"\n"), iotest.ErrReader(broken)))
+		require.ErrorIs(t, err, broken)
+	}
+}
+
+// The first hundred faults are enough.
+func TestValidateStopsAtHundredFaults(t *testing.T) {
+	t.Parallel()
+	r := rules()
+	r.MaxLines = 1000
+	sum, faults, err := r.Validate(strings.NewReader(line("a") + "\n" + strings.Repeat("{}\n", 500)))
+	require.NoError(t, err)
+	require.Len(t, faults, 100)
+	assert.Equal(t, 2, *faults[0].Line)
+	assert.Equal(t, 101, *faults[99].Line)
+	assert.Equal(t, 101, sum.Count)
 }

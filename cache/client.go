@@ -1,0 +1,193 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/cache/internal/flight"
+	"github.com/ginfer/ginfer/cache/internal/rfc9111"
+	"github.com/ginfer/ginfer/internal/llm"
+)
+
+// client is the side of an exchange that its client sees.
+type client struct {
+	g       *gin.Context
+	w       gin.ResponseWriter // the client's; nil in a refresh
+	ctx     context.Context    //nolint:containedctx // it ends when the client disconnects
+	inner   statusContext      // ctx, as a part of this so that it needs no allocation
+	options *Config
+	head    bool // HEAD
+	http2   bool
+	status  Status    // so far
+	values  [3]string // of the header of a hit
+}
+
+// init takes the client of g, and adds the status to the context of its request.
+func (c *client) init(g *gin.Context, options *Config) {
+	c.g, c.w, c.options = g, g.Writer, options
+	c.inner = statusContext{g.Request.Context(), &c.status}
+	c.ctx = &c.inner
+	g.Request = g.Request.WithContext(c.ctx)
+	c.head, c.http2 = g.Request.Method == http.MethodHead, g.Request.ProtoMajor == 2
+}
+
+// refuse responds with an error.
+func (c *client) refuse(err error) {
+	addCacheStatus(c.w.Header(), c.cacheStatus())
+	c.g.Abort() // whatever the handler does
+	c.options.ErrorHandler(c.g, err)
+}
+
+// cacheStatus is our part of Cache-Status.
+func (c *client) cacheStatus() string {
+	return string(appendStatus(make([]byte, 0, 128), &c.status, c.options))
+}
+
+// sendHead writes a head whose header is set, with our Cache-Status.
+func (c *client) sendHead(status int, cacheStatus string) {
+	addCacheStatus(c.w.Header(), cacheStatus)
+	c.w.WriteHeader(status)
+	c.w.WriteHeaderNow()
+}
+
+// sendOwnHead writes the head of the leader's own response.
+func (c *client) sendOwnHead(own flight.Head, cacheStatus string) {
+	h := c.w.Header()
+	clear(h)
+	maps.Copy(h, own.Header)
+	c.sendHead(own.Status, cacheStatus)
+}
+
+// sendNotModified responds that the client has the response already.
+func (c *client) sendNotModified(header http.Header, cacheStatus string) {
+	maps.Copy(c.w.Header(), rfc9111.NotModifiedHeader(header))
+	c.sendHead(http.StatusNotModified, cacheStatus)
+}
+
+// send responds with a reply. The values that it adds to the header are one text.
+func (c *client) send(a reply) {
+	h := c.w.Header()
+	for name, values := range a.header {
+		h[name] = slices.Clip(values)
+	}
+	b := appendStatus(make([]byte, 0, 160), &c.status, c.options)
+	mark := len(b)
+	b = strconv.AppendInt(b, int64(len(a.body)), 10)
+	length := len(b)
+	b = strconv.AppendInt(b, int64(a.age/time.Second), 10)
+	text := string(b)
+	c.values = [...]string{text[:mark], text[mark:length], text[length:]}
+	if before := h["Cache-Status"]; len(before) > 0 {
+		h["Cache-Status"] = append(slices.Clip(before), c.values[0])
+	} else {
+		h["Cache-Status"] = c.values[0:1:1]
+	}
+	if flight.HasBody(a.status) {
+		h["Content-Length"] = c.values[1:2:2]
+	}
+	h["Age"] = c.values[2:3:3]
+	c.g.Abort()
+	c.w.WriteHeader(a.status)
+	c.w.WriteHeaderNow()
+	if len(a.body) > 0 && flight.HasBody(a.status) && !c.head {
+		_, _ = c.w.Write(a.body) // a client that disconnected needs nothing more
+	}
+}
+
+// play sends the body of a response as it is produced, through a filter that may be nil.
+func (c *client) play(res *flight.Response, r *flight.Reader, filter *llm.Unusaged) error {
+	p := flight.Player{Writer: c.w, HTTP2: c.http2, Timeout: c.options.WriteTimeout}
+	if filter != nil {
+		p.Filter = filter
+	}
+	return p.Play(c.ctx, res, r)
+}
+
+// finish ends a response whose body may not be whole because of err.
+func (c *client) finish(res *flight.Response, err error) {
+	c.g.Abort()
+	switch {
+	case err == nil || c.ctx.Err() != nil:
+	case errors.Is(err, flight.ErrCut), errors.Is(err, flight.ErrShort):
+		apierror.Cut(c.g, nil) // what can be said of it was said
+	case errors.Is(err, flight.ErrPanic) && llm.IsEventStream(c.w.Header().Get("Content-Type")) && isBetweenEvents(res):
+		c.options.ErrorHandler(c.g, unavailable(err))
+		apierror.Cut(c.g, nil)
+	default:
+		apierror.Cut(c.g, err)
+	}
+}
+
+// isBetweenEvents reports whether a stream ends between two events, as far as is known.
+func isBetweenEvents(res *flight.Response) bool {
+	body, ok := res.Buffered()
+	if !ok {
+		return false
+	}
+	var b llm.Splitter
+	b.Write(body)
+	return b.Between()
+}
+
+// unavailable is the error of a client whose leader failed.
+func unavailable(err error) error {
+	return &apierror.Error{
+		Status: http.StatusServiceUnavailable, Code: "upstream_failed", RetryAfter: time.Second,
+		Message: "The request that this one waited for failed.", Err: err,
+	}
+}
+
+// stamp adds Cache-Status to a response that bypasses the cache when its head is written,
+// so that it follows the Cache-Status of the upstream.
+type stamp struct {
+	gin.ResponseWriter
+	client *client
+	done   bool
+}
+
+func (s *stamp) mark() {
+	if !s.done && !s.Written() {
+		addCacheStatus(s.Header(), s.client.cacheStatus())
+	}
+	s.done = true
+}
+
+// Unwrap lets http.ResponseController reach the server's own writer.
+func (s *stamp) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// Write implements http.ResponseWriter.
+func (s *stamp) Write(p []byte) (int, error) {
+	s.mark()
+	return s.ResponseWriter.Write(p)
+}
+
+// WriteString implements io.StringWriter.
+func (s *stamp) WriteString(text string) (int, error) {
+	s.mark()
+	return s.ResponseWriter.WriteString(text)
+}
+
+// WriteHeaderNow implements gin.ResponseWriter.
+func (s *stamp) WriteHeaderNow() {
+	s.mark()
+	s.ResponseWriter.WriteHeaderNow()
+}
+
+// Flush implements http.Flusher.
+func (s *stamp) Flush() {
+	s.mark()
+	s.ResponseWriter.Flush()
+}
+
+// FlushError implements the flush of http.ResponseController.
+func (s *stamp) FlushError() error {
+	s.mark()
+	return http.NewResponseController(s.ResponseWriter).Flush()
+}
