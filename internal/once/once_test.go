@@ -29,7 +29,7 @@ func rules() []rule {
 		{
 			name: "SSE splitter", home: []string{"internal/llm"}, finds: split,
 			allowed: map[string]string{
-				"apierror/render.go": "writes an event",
+				"apierror/render.go":   "writes an event",
 				"queue/jobs/events.go": "writes an event",
 			},
 		},
