@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/cache/internal/flight"
 	"github.com/ginfer/ginfer/cache/internal/rfc9111"
+	attempts "github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -94,10 +95,21 @@ func (c *client) send(a reply) {
 	}
 	h["Age"] = c.values[2:3:3]
 	c.g.Abort()
+	c.markServed(false)
 	c.w.WriteHeader(a.status)
 	c.w.WriteHeaderNow()
+	var err error
 	if len(a.body) > 0 && flight.HasBody(a.status) && !c.head {
-		_, _ = c.w.Write(a.body) // a client that disconnected needs nothing more
+		_, err = c.w.Write(a.body) // a client that disconnected needs nothing more
+	}
+	c.markServed(err == nil)
+}
+
+// markServed tells the limits and the access log that the response needs no attempt, and so costs no
+// tokens, and at its end that it is whole.
+func (c *client) markServed(whole bool) {
+	if x := attempts.From(c.ctx); x != nil {
+		x.Serve(attempts.Served{Finished: whole})
 	}
 }
 
@@ -114,7 +126,9 @@ func (c *client) play(res *flight.Response, r *flight.Reader, filter *llm.Unusag
 func (c *client) finish(res *flight.Response, err error) {
 	c.g.Abort()
 	switch {
-	case err == nil || c.ctx.Err() != nil:
+	case err == nil:
+		c.markServed(true)
+	case c.ctx.Err() != nil:
 	case errors.Is(err, flight.ErrCut), errors.Is(err, flight.ErrShort):
 		apierror.Cut(c.g, nil) // what can be said of it was said
 	case errors.Is(err, flight.ErrPanic) && llm.IsEventStream(c.w.Header().Get("Content-Type")) && isBetweenEvents(res):

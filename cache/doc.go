@@ -25,13 +25,7 @@
 // cookie. Their writer cannot be hijacked, and their context ends when no client is left.
 // A refresh in the background runs the last handler alone; see Config.Background.
 //
-// A hit costs no tokens. Report that to the limit:
-//
-//	OnEvent: func(ctx context.Context, e cache.Event) {
-//		if e.Kind == cache.Hit || e.Kind == cache.Coalesced {
-//			ratelimit.Report(ctx, 0, 0)
-//		}
-//	},
+// A hit, and a coalesced request, costs no tokens: ratelimit.Tokens in front charges nothing.
 //
 // On failure: a request without a known tenant is not cached (closed). While a store is
 // down every lookup is a miss (open), and behind a [Tiered] only one request waits for it,

@@ -17,7 +17,7 @@ func ExampleNew() {
 		LLM:   cache.LLM{TTL: 30 * time.Second},
 		OnEvent: func(_ context.Context, e cache.Event) {
 			if e.Kind == cache.Hit || e.Kind == cache.Coalesced {
-				fmt.Println("costs no tokens") // ratelimit.Report(ctx, 0, 0)
+				fmt.Println("costs no tokens")
 			}
 		},
 	})

@@ -119,6 +119,7 @@ func (fo *follower) live() {
 	if filter != nil {
 		h.Del("Content-Length")
 	}
+	fo.markServed(false)
 	fo.sendHead(head.Status, fo.cacheStatus())
 	err := fo.play(fo.flight.Response, fo.reader, filter)
 	if errors.Is(err, flight.ErrSlow) {

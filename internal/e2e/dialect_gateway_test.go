@@ -126,11 +126,7 @@ func (g *dialectGateway) chain(t *testing.T) (chain gin.HandlersChain, transport
 		chain = append(chain, tokens.Middleware())
 	}
 	if s.cache {
-		c, err := cache.New(cache.Config{Shared: true, LLM: cache.LLM{AllowNonZeroTemperature: true}, OnEvent: func(ctx context.Context, e cache.Event) {
-			if e.Kind == cache.Hit || e.Kind == cache.Coalesced {
-				ratelimit.Report(ctx, 0, 0)
-			}
-		}})
+		c, err := cache.New(cache.Config{Shared: true, LLM: cache.LLM{AllowNonZeroTemperature: true}})
 		require.NoError(t, err)
 		chain = append(chain, c.Middleware())
 	}

@@ -55,7 +55,8 @@ type Exchange struct {
 	room     [2]string // for used, without another allocation
 	onEvent  []func(*Attempt, int64)
 	onEnd    []func(*Attempt, *End)
-	served   *Served
+	served   Served
+	isServed bool
 	observed map[any]bool
 }
 
@@ -162,21 +163,18 @@ func (x *Exchange) OnEnd(f func(a *Attempt, e *End)) {
 	x.onEnd = append(x.onEnd, f)
 }
 
-// Serve records a response for which no attempt was made.
+// Serve records a response for which no attempt was made. The last call counts.
 func (x *Exchange) Serve(s Served) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.served = &s
+	x.served, x.isServed = s, true
 }
 
 // Served returns what Serve recorded.
 func (x *Exchange) Served() (Served, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.served == nil {
-		return Served{}, false
-	}
-	return *x.served, true
+	return x.served, x.isServed
 }
 
 // next counts an attempt.

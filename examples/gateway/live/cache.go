@@ -10,8 +10,6 @@ import (
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/cache/redisstore"
 	"github.com/ginfer/ginfer/examples/gateway/config"
-	"github.com/ginfer/ginfer/observe"
-	"github.com/ginfer/ginfer/ratelimit"
 )
 
 // cacheName is the name of the store in metrics.
@@ -40,7 +38,7 @@ func (b *builder) newResponses() (Part[*responses], error) {
 	if b.Config.CacheStore != nil {
 		bounds = *b.Config.CacheStore
 	}
-	onEvent := cacheEvent(b.g.telemetry.Hooks, cacheName)
+	onEvent := b.g.telemetry.Hooks.Cache(cacheName)
 	l1, err := cache.NewMemory(cache.MemoryConfig{Entries: bounds.Entries, Bytes: bounds.Bytes, OnEvent: onEvent})
 	if err != nil {
 		return Part[*responses]{}, err
@@ -72,7 +70,7 @@ func (s *Stages) Cache() gin.HandlersChain {
 	settings := []any{c, authenticated, s.b.Config.CacheStore, s.b.Config.Redis}
 	made, err := Keep(s.Keeper, "cache "+s.Group.Path, settings, func() (Part[*cache.Cache], error) {
 		cfg := cache.Config{
-			Store: s.b.responses.store, Purges: s.b.responses.purges, Shared: c.Shared, Version: version, OnEvent: cacheEvent(s.Hooks, s.Group.Path),
+			Store: s.b.responses.store, Purges: s.b.responses.purges, Shared: c.Shared, Version: version, OnEvent: s.Hooks.Cache(s.Group.Path),
 			LLM: cache.LLM{
 				TTL: time.Duration(c.TTL), AllowNonZeroTemperature: c.AllowNonZeroTemperature, ToolCalls: c.ToolCalls, OptIn: c.OptIn,
 				StaleWhileRevalidate: time.Duration(c.StaleWhileRevalidate), StaleIfError: time.Duration(c.StaleIfError),
@@ -94,18 +92,6 @@ func (s *Stages) Cache() gin.HandlersChain {
 	}
 	s.out.Cache = made
 	return gin.HandlersChain{made.Middleware()}
-}
-
-// cacheEvent reports hits to the limits, which charge nothing for them, and everything to the
-// observability.
-func cacheEvent(hooks observe.Hooks, name string) func(context.Context, cache.Event) {
-	observed := hooks.Cache(name)
-	return func(ctx context.Context, e cache.Event) {
-		if e.Kind == cache.Hit || e.Kind == cache.Coalesced {
-			ratelimit.Report(ctx, 0, 0)
-		}
-		observed(ctx, e)
-	}
 }
 
 // Purge removes responses of all groups by their tags, here and on the other replicas. It

@@ -1,0 +1,70 @@
+package e2e_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/proxy"
+	"github.com/ginfer/ginfer/ratelimit"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Hits and coalesced requests are charged no tokens, without any wiring: only the request that
+// the upstream served is.
+func TestCachedResponsesCostNoTokens(t *testing.T) {
+	t.Parallel()
+	const concurrent = 5
+	release := make(chan struct{})
+	upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-release
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}`)
+	}))
+	var mu sync.Mutex
+	var costs []int64
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: 1e6, OnEvent: func(_ context.Context, e ratelimit.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind == ratelimit.Settled {
+			costs = append(costs, e.Tokens)
+		}
+	}})
+	require.NoError(t, err)
+	joined := make(chan struct{}, concurrent)
+	responses, err := cache.New(cache.Config{Shared: true, OnEvent: func(_ context.Context, e cache.Event) {
+		if e.Kind == cache.Missed || e.Kind == cache.Coalesced || e.Kind == cache.Hit {
+			joined <- struct{}{}
+		}
+	}})
+	require.NoError(t, err)
+	relay, err := proxy.New(proxy.Config{Transport: toHost{upstream.Listener.Addr().String()}})
+	require.NoError(t, err)
+	engine := gin.New()
+	engine.POST("/v1/chat/completions", tokens.Middleware(), responses.Middleware(), relay.Handler())
+	call := func() {
+		req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"m","temperature":0,"messages":[]}`))
+		req.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		engine.ServeHTTP(w, req)
+		assert.Equal(t, http.StatusOK, w.Code)
+		assert.Contains(t, w.Body.String(), "hi")
+	}
+	var wg sync.WaitGroup
+	for range concurrent {
+		wg.Go(call)
+	}
+	<-joined // the leader; the others follow it, or find its response
+	close(release)
+	wg.Wait()
+	call()
+	assert.ElementsMatch(t, []int64{12, 0, 0, 0, 0, 0}, costs)
+}
