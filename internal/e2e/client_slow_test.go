@@ -111,7 +111,7 @@ func TestUnreadDownload(t *testing.T) {
 	p.dial("GET /v1/files/" + id + "/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + key + "\r\n\r\n")
 	reading := func() bool {
 		_, text := p.admin(http.MethodGet, "/debug/pprof/goroutine?debug=1", "")
-		return strings.Contains(text, "readContent")
+		return strings.Contains(text, "queue/batch.(*files).content")
 	}
 	require.Eventually(t, reading, patience, 10*time.Millisecond)
 	require.Eventually(t, func() bool { return !reading() }, 10*time.Second, 50*time.Millisecond)
