@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // AddKey creates a key with a prefix (usually [DefaultPrefix]) and adds e, with the key's
@@ -30,7 +32,7 @@ func AddKey(file, prefix string, e KeyEntry) (key string, err error) {
 	}
 	key, e.Hash = NewKey(prefix)
 	err = writeKeys(next, file, e)
-	if err = errors.Join(err, next.Close()); err == nil {
+	if err = fault.Join(err, next.Close()); err == nil {
 		err = os.Rename(next.Name(), file)
 	}
 	if err != nil {
@@ -48,7 +50,7 @@ func writeKeys(next *os.File, file string, e KeyEntry) error {
 	}
 	out := json.NewEncoder(next)
 	out.SetIndent("", "  ")
-	return errors.Join(out.Encode(map[string]any{"keys": append(entries, e)}), next.Sync())
+	return fault.Join(out.Encode(map[string]any{"keys": append(entries, e)}), next.Sync())
 }
 
 // readEntries reads a file and sets its permissions on the next one.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Errors of a [Verifier], for errors.Is.
@@ -83,7 +84,7 @@ func New(cfg Config) (*Authenticator, error) {
 	if !isQuotable(cfg.Realm) {
 		faults = append(faults, fmt.Errorf("auth: Config.Realm %q can't be quoted", cfg.Realm))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	if cfg.Realm == "" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -65,7 +66,7 @@ func NewForwarder(cfg ForwardConfig) (*Forwarder, error) {
 	if cfg.Signed != "" && (len(cfg.Secret) < minSecret || cfg.Issuer == "" || cfg.Audience == "") {
 		faults = append(faults, fmt.Errorf("auth: ForwardConfig.Signed needs Issuer, Audience, and a Secret of %d bytes or more", minSecret))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	return f, nil

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 const (
@@ -80,7 +82,7 @@ func NewIntrospection(cfg IntrospectionConfig) (*Introspection, error) {
 	if cfg.CacheSize < 0 {
 		faults = append(faults, errors.New("auth: IntrospectionConfig.CacheSize is negative"))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	cfg.Client = careful(cfg.Client)
@@ -226,7 +228,7 @@ func (v *Introspection) call(ctx context.Context, token string) (*Identity, erro
 		return nil, err
 	}
 	var response map[string]any
-	if err := errors.Join(json.Unmarshal(text, &response), unique(text)); err != nil {
+	if err := fault.Join(json.Unmarshal(text, &response), unique(text)); err != nil {
 		return nil, errors.New("the response is not JSON")
 	}
 	return v.identity(response)

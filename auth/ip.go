@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/ipset"
 )
 
@@ -67,7 +68,7 @@ func NewIPFilter(cfg IPFilterConfig) (*IPFilter, error) {
 		cfg.ErrorHandler = apierror.Abort
 	}
 	f := &IPFilter{cfg: cfg, trusted: trusted}
-	if err := errors.Join(err, f.Set(cfg.Allow, cfg.Deny)); err != nil {
+	if err := fault.Join(err, f.Set(cfg.Allow, cfg.Deny)); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -84,7 +85,7 @@ func (f *IPFilter) Set(allow, deny []string) error {
 	if denyErr != nil {
 		denyErr = fmt.Errorf("auth: IPFilterConfig.Deny: %w", denyErr)
 	}
-	if err := errors.Join(allowErr, denyErr); err != nil {
+	if err := fault.Join(allowErr, denyErr); err != nil {
 		return err
 	}
 	f.lists.Store(&ipLists{a, d})

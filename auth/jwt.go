@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -118,7 +119,7 @@ func (cfg *JWTConfig) check() error {
 	if cfg.CacheSize < 0 {
 		faults = append(faults, errors.New("auth: JWTConfig.CacheSize is negative"))
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 // Verify implements Verifier.

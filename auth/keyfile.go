@@ -9,6 +9,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // KeyEntry is one key of a key file. Hash and Subject are required.
@@ -68,7 +70,7 @@ func parseKeyFile(text []byte) (*keyFile, error) {
 			f.keys[h] = newCaller(e.identity())
 		}
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -86,7 +88,7 @@ func parseEntry(raw []byte) (e KeyEntry, h tokenHash, err error) {
 		}
 	}
 	h, err = parseHash(e.Hash)
-	return e, h, errors.Join(err, e.check())
+	return e, h, fault.Join(err, e.check())
 }
 
 func parseHash(text string) (h tokenHash, err error) {

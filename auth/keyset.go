@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/jwk"
 )
 
@@ -132,7 +133,7 @@ func (cfg *KeySetConfig) check() error {
 			faults = append(faults, fmt.Errorf("auth: KeySetConfig.%s is negative", d.field))
 		}
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 // Generation returns a number that changes whenever the keys do.

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // maxWeight bounds Endpoint.Weight.
@@ -29,7 +31,7 @@ type Endpoint struct {
 func (e Endpoint) node(transport http.RoundTripper) (*node, error) {
 	u, err := parseBase(e.URL)
 	if e.Weight < 0 || e.Weight > maxWeight {
-		err = errors.Join(err, fmt.Errorf("weight %d is not within 1 and %d", e.Weight, maxWeight))
+		err = fault.Join(err, fmt.Errorf("weight %d is not within 1 and %d", e.Weight, maxWeight))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("balance: endpoint %q: %w", e.label(), err)
@@ -88,7 +90,7 @@ func nodes(endpoints []Endpoint, transport http.RoundTripper) ([]*node, error) {
 		seen[n.name] = true
 		list = append(list, n)
 	}
-	return list, errors.Join(faults...)
+	return list, fault.Join(faults...)
 }
 
 // outbound returns req with the node's address. The query and the path's spelling are kept.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	bodies "github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/hash"
 	"github.com/ginfer/ginfer/internal/llm"
 )
@@ -110,7 +111,7 @@ func (h hashPolicy) check() error {
 	if h.LoadBound > 0 && h.LoadBound < 1.01 || math.IsNaN(h.LoadBound) {
 		faults = append(faults, fmt.Errorf("balance: HashConfig.LoadBound %v must be at least 1.01", h.LoadBound))
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 // Picker implements Policy.

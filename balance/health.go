@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 const (
@@ -57,7 +58,7 @@ func (h *Health) resolve() error {
 	if h.Interval < 0 || h.Timeout < 0 || h.Healthy < 0 || h.Unhealthy < 0 {
 		faults = append(faults, errors.New("balance: Health: only Path can be turned off"))
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 func (h *Health) on() bool { return h.Path != "-" || h.Check != nil }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ginfer/ginfer/internal/cooldown"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // ErrNoEndpoint is returned when the pool has no usable endpoint. It is wrapped in an
@@ -65,12 +66,12 @@ type set struct {
 
 // New returns a Pool. It returns an error that joins all faults of cfg.
 func New(cfg Config) (*Pool, error) {
-	err := errors.Join(cfg.Health.resolve(), cfg.Outlier.resolve(), cfg.SlowStart.check(), checkPolicy(cfg.Policy))
+	err := fault.Join(cfg.Health.resolve(), cfg.Outlier.resolve(), cfg.SlowStart.check(), checkPolicy(cfg.Policy))
 	if cfg.PanicThreshold == 0 {
 		cfg.PanicThreshold = 0.5
 	}
 	if cfg.PanicThreshold > 1 {
-		err = errors.Join(err, errors.New("balance: Config.PanicThreshold is more than 1"))
+		err = fault.Join(err, errors.New("balance: Config.PanicThreshold is more than 1"))
 	}
 	if cfg.Policy == nil {
 		cfg.Policy = LeastRequest()
@@ -79,7 +80,7 @@ func New(cfg Config) (*Pool, error) {
 		cfg.Transport = defaultTransport()
 	}
 	list, nodeErr := nodes(cfg.Endpoints, cfg.Transport)
-	if err = errors.Join(err, nodeErr); err != nil {
+	if err = fault.Join(err, nodeErr); err != nil {
 		return nil, err
 	}
 	p := &Pool{cfg: cfg, notify: notifier(cfg.OnEvent)}

@@ -9,6 +9,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/cooldown"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // RoundTrip sends req to an endpoint. It avoids endpoints that earlier attempts of the same
@@ -79,10 +80,10 @@ func (s *search) run() (*http.Response, error) {
 		s.avoid.refused = append(s.avoid.refused, n)
 	}
 	if err == nil && s.avoid.cooling != nil && s.pool.pick(s.req, s.a, &avoidance{}) != nil {
-		return nil, &apierror.Error{Status: http.StatusTooManyRequests, Code: "cooling_down", Message: "The upstream servers asked this caller to wait.", RetryAfter: time.Second, Err: errors.Join(ErrCoolingDown, &exchange.NotSentError{})}
+		return nil, &apierror.Error{Status: http.StatusTooManyRequests, Code: "cooling_down", Message: "The upstream servers asked this caller to wait.", RetryAfter: time.Second, Err: fault.Join(ErrCoolingDown, &exchange.NotSentError{})}
 	}
 	if err == nil {
-		return nil, &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: errors.Join(ErrNoEndpoint, &exchange.NotSentError{})}
+		return nil, &apierror.Error{Status: http.StatusServiceUnavailable, Code: "no_endpoint", Message: "No upstream server is available.", RetryAfter: time.Second, Err: fault.Join(ErrNoEndpoint, &exchange.NotSentError{})}
 	}
 	return s.lastResort(err)
 }

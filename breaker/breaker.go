@@ -15,6 +15,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/cooldown"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Errors of a rejected request. The response is 503 with Retry-After.
@@ -65,7 +66,7 @@ const overflow = "*"
 func New(cfg Config) (*Group, error) {
 	err := cfg.Settings.complete()
 	if cfg.MaxCircuits < 0 {
-		err = errors.Join(err, fmt.Errorf("breaker: Config.MaxCircuits: %d is negative", cfg.MaxCircuits))
+		err = fault.Join(err, fmt.Errorf("breaker: Config.MaxCircuits: %d is negative", cfg.MaxCircuits))
 	}
 	if err != nil {
 		return nil, err
@@ -203,7 +204,7 @@ func (g *Group) Close() {
 func refusal(err error, wait, avoid time.Duration) error {
 	e := &apierror.Error{
 		Status: http.StatusServiceUnavailable, Code: "circuit_open", Message: "The service is not available now.",
-		RetryAfter: max(wait, time.Millisecond), Err: errors.Join(err, &exchange.NotSentError{Cooldown: avoid}),
+		RetryAfter: max(wait, time.Millisecond), Err: fault.Join(err, &exchange.NotSentError{Cooldown: avoid}),
 	}
 	if errors.Is(err, ErrFull) {
 		e.Code, e.Message = "overloaded", "The service is busy."

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -147,7 +148,7 @@ func (x *passage) run() {
 		ctx, cancel := context.WithCancelCause(x.c.Request.Context())
 		x.cancel = cancel
 		x.c.Request = x.c.Request.WithContext(ctx)
-		w.timer = time.AfterFunc(x.cfg.Timeout, func() { cancel(errors.Join(ErrTimeout, exchange.ErrTimeout)) })
+		w.timer = time.AfterFunc(x.cfg.Timeout, func() { cancel(fault.Join(ErrTimeout, exchange.ErrTimeout)) })
 	}
 	panicked := true
 	defer func() {

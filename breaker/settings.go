@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Settings configures when circuits open and how they close. They may change while a group
@@ -95,7 +97,7 @@ func (s *Settings) complete() error {
 	if s.Successes < 0 || !(s.Trickle <= 1000) {
 		faults = append(faults, errors.New("breaker: Settings: Successes can't be off, and Trickle is 1000 at most"))
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 // interval returns the time between requests that are admitted one by one.

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache/internal/cachekey"
 	"github.com/ginfer/ginfer/cache/internal/flight"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/idle"
 )
 
@@ -95,7 +95,7 @@ func (c *Cache) Drain(ctx context.Context) error {
 		err = fmt.Errorf("cache: refreshes are under way: %w", err)
 	}
 	if t, ok := c.cfg.Store.(*Tiered); ok {
-		err = errors.Join(err, t.Drain(ctx))
+		err = fault.Join(err, t.Drain(ctx))
 	}
 	return err
 }

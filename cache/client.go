@@ -73,7 +73,7 @@ func (c *client) sendNotModified(header http.Header, cacheStatus string) {
 }
 
 // send responds with a reply. The values that it adds to the header are one text.
-func (c *client) send(a reply) {
+func (c *client) send(a reply) (err error) {
 	h := c.w.Header()
 	for name, values := range a.header {
 		h[name] = slices.Clip(values)
@@ -95,14 +95,18 @@ func (c *client) send(a reply) {
 	}
 	h["Age"] = c.values[2:3:3]
 	c.g.Abort()
-	c.markServed(false)
 	c.w.WriteHeader(a.status)
 	c.w.WriteHeaderNow()
-	var err error
 	if len(a.body) > 0 && flight.HasBody(a.status) && !c.head {
-		_, err = c.w.Write(a.body) // a client that disconnected needs nothing more
+		_, err = c.w.Write(a.body)
 	}
-	c.markServed(err == nil)
+	return err
+}
+
+// serveReply responds with a reply that needs no attempt for this request.
+func (c *client) serveReply(a reply) {
+	c.markServed(false)
+	c.markServed(c.send(a) == nil) // a client that disconnected needs nothing more
 }
 
 // markServed tells the limits and the access log that the response needs no attempt, and so costs no
@@ -126,9 +130,7 @@ func (c *client) play(res *flight.Response, r *flight.Reader, filter *llm.Unusag
 func (c *client) finish(res *flight.Response, err error) {
 	c.g.Abort()
 	switch {
-	case err == nil:
-		c.markServed(true)
-	case c.ctx.Err() != nil:
+	case err == nil || c.ctx.Err() != nil:
 	case errors.Is(err, flight.ErrCut), errors.Is(err, flight.ErrShort):
 		apierror.Cut(c.g, nil) // what can be said of it was said
 	case errors.Is(err, flight.ErrPanic) && llm.IsEventStream(c.w.Header().Get("Content-Type")) && isBetweenEvents(res):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // MaxKeep is the longest time that anything is kept, and so how long a purge must be
@@ -199,7 +200,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return cfg, err
 	}
 	if cfg.Store == nil {
@@ -215,7 +216,7 @@ func (cfg Config) withDefaults() (Config, error) {
 func (l *LLM) resolve() error {
 	l.TTL = cmp.Or(l.TTL, DefaultTTL)
 	l.OptIn = http.CanonicalHeaderKey(l.OptIn)
-	return errors.Join(
+	return fault.Join(
 		duration("LLM.TTL", l.TTL, 1, MaxKeep),
 		duration("LLM.StaleWhileRevalidate", l.StaleWhileRevalidate, 0, MaxKeep-l.TTL),
 		duration("LLM.StaleIfError", l.StaleIfError, 0, MaxKeep-l.TTL),
@@ -231,7 +232,7 @@ func (h *HTTP) resolve() error {
 	if h.Heuristic < 0 || h.Heuristic > 1 {
 		err = fmt.Errorf("cache: Config.HTTP.Heuristic %v is not between 0 and 1", h.Heuristic)
 	}
-	return errors.Join(err,
+	return fault.Join(err,
 		duration("HTTP.MaxTTL", h.MaxTTL, 1, MaxKeep),
 		duration("HTTP.NegativeTTL", h.NegativeTTL, 0, 10*time.Second),
 		duration("HTTP.KeepStale", h.KeepStale, 0, MaxKeep),

@@ -26,6 +26,7 @@
 // A refresh in the background runs the last handler alone; see Config.Background.
 //
 // A hit, and a coalesced request, costs no tokens: ratelimit.Tokens in front charges nothing.
+// A refresh in the background is charged to the caller whose request began it.
 //
 // On failure: a request without a known tenant is not cached (closed). While a store is
 // down every lookup is a miss (open), and behind a [Tiered] only one request waits for it,

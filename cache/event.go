@@ -13,9 +13,8 @@ type Kind int
 
 // The kinds of Event.
 const (
-	// Hit: a request is served from the cache. It costs the upstream nothing: report it to
-	// a limit on tokens (ratelimit.Report with 0 and 0). The event precedes the response
-	// and has the context of the request.
+	// Hit: a request is served from the cache. The event precedes the response and has the
+	// context of the request.
 	Hit Kind = iota
 	// Coalesced: a request is served with the response of a concurrent one. It costs the
 	// upstream nothing either. The event comes as for Hit.

@@ -99,7 +99,7 @@ func (x *exchange) hit(e *Entry, now time.Time) bool {
 	a, ok := x.policy.render(&x.request, e, now)
 	if ok {
 		x.notifyHit(e, now)
-		x.send(a)
+		x.serveReply(a)
 	}
 	return ok
 }

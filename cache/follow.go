@@ -125,6 +125,7 @@ func (fo *follower) live() {
 	if errors.Is(err, flight.ErrSlow) {
 		fo.notify(fo.ctx, fo.event(Dropped))
 	}
+	fo.markServed(err == nil)
 	fo.finish(fo.flight.Response, err)
 }
 
@@ -159,7 +160,7 @@ func (fo *follower) convert() next {
 		return goAlone
 	}
 	fo.collapse()
-	fo.send(a)
+	fo.serveReply(a)
 	return done
 }
 

@@ -99,7 +99,7 @@ func (l *lead) lookup() (stale *Entry, done, moved bool) {
 	l.resolveStored(e, false)
 	l.flights.Remove(l.flight)
 	l.notifyHit(e, now)
-	l.send(a)
+	l.serveReply(a)
 	if v.refresh {
 		l.refresh(e)
 	}
@@ -327,7 +327,7 @@ func (l *lead) respondReplaced() {
 		return
 	}
 	if a, ok := l.policy.render(&l.request, s.entry, now); ok {
-		l.send(a)
+		_ = l.send(a) // a client that disconnected needs nothing more
 		return
 	}
 	l.finish(l.flight.Response, flight.ErrCut)

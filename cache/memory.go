@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/cache/internal/tinylfu"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Defaults of a [Memory].
@@ -47,7 +48,7 @@ func NewMemory(cfg MemoryConfig) (*Memory, error) {
 	if cfg.Bytes < 0 {
 		faults = append(faults, errors.New("cache: MemoryConfig.Bytes is negative"))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	cfg.Entries = cmp.Or(cfg.Entries, DefaultEntries)

@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/cache/internal/cachekey"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Tag identifies entries that are purged together.
@@ -206,7 +206,7 @@ func (c *Cache) Purge(ctx context.Context, tags ...Tag) error {
 			faults = append(faults, fmt.Errorf("purge %s: %w", strconv.Quote(string(tag)), err))
 		}
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 func (c *Cache) publish(ctx context.Context, tag Tag) error {

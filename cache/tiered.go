@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/idle"
 	"github.com/ginfer/ginfer/internal/outage"
 )
@@ -76,7 +77,7 @@ func NewTiered(cfg TieredConfig) (*Tiered, error) {
 	if cfg.Fills < 0 {
 		faults = append(faults, errors.New("cache: TieredConfig.Fills is negative"))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	if cfg.L1 == nil {

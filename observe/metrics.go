@@ -1,12 +1,11 @@
 package observe
 
 import (
-	"errors"
-
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/routing/rollout"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
@@ -189,4 +188,4 @@ func (k *maker) part(name, about string) metric.Float64ObservableGauge {
 	return g
 }
 
-func (k *maker) err() error { return errors.Join(k.faults...) }
+func (k *maker) err() error { return fault.Join(k.faults...) }

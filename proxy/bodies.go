@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // DefaultBodyLimit is the default of BodiesConfig.Limit, in bytes.
@@ -39,7 +40,7 @@ func NewBodies(cfg BodiesConfig) (*Bodies, error) {
 	if !(cfg.Share >= 0 && cfg.Share <= 1) {
 		faults = append(faults, errors.New("proxy: BodiesConfig.Share must be from 0 to 1"))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	return &Bodies{body.New(body.Config{Limit: cfg.Limit, Budget: cfg.Budget, Share: cfg.Share})}, nil

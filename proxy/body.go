@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // errStopped is returned to a transport that reads a body after the handler has returned.
@@ -125,8 +126,8 @@ func uploadError(err error) error {
 	}
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		e := *apierror.From(err)
-		e.Err = errors.Join(ErrBody, err)
+		e.Err = fault.Join(ErrBody, err)
 		return &e
 	}
-	return refusal(status, code, message, errors.Join(ErrBody, err))
+	return refusal(status, code, message, fault.Join(ErrBody, err))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/urlpath"
 )
 
@@ -77,7 +78,7 @@ func (x *call) prepare() error {
 		if r.Context().Err() != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, body.ErrBudget) {
 			return clientError(r.Context())
 		}
-		return errors.Join(ErrBody, err)
+		return fault.Join(ErrBody, err)
 	}
 	x.held = held
 	if !held.Whole {

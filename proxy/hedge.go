@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -45,7 +45,7 @@ func (h *Hedge) resolve() (*Hedge, error) {
 			faults = append(faults, fmt.Errorf("proxy: Hedge.%s: %v is not above 0 and at most 1", f.name, f.value))
 		}
 	}
-	return &out, errors.Join(faults...)
+	return &out, fault.Join(faults...)
 }
 
 // race is a slow attempt and the hedge beside it.

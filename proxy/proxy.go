@@ -14,6 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Config configures a Proxy. Only Transport is required.
@@ -94,7 +95,7 @@ func New(cfg Config) (*Proxy, error) {
 	retry, retryErr := cfg.Retry.resolve()
 	timeouts, timeoutErr := cfg.Timeouts.limits()
 	hedge, hedgeErr := cfg.Hedge.resolve()
-	err := errors.Join(hedgeErr, checkTransport(cfg), checkTarget(cfg.Target), checkVia(cfg.Via), retryErr, timeoutErr)
+	err := fault.Join(hedgeErr, checkTransport(cfg), checkTarget(cfg.Target), checkVia(cfg.Via), retryErr, timeoutErr)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -318,7 +319,7 @@ func (x *delivery) clientFault(err error) error {
 	if errors.Is(err, http.ErrContentLength) || errors.Is(err, http.ErrBodyNotAllowed) {
 		return upstreamError(err)
 	}
-	return refusal(apierror.StatusClientClosed, "client_closed_request", "The client closed the request.", errors.Join(ErrClientClosed, err))
+	return refusal(apierror.StatusClientClosed, "client_closed_request", "The client closed the request.", fault.Join(ErrClientClosed, err))
 }
 
 // sendTrailers relays the trailers.

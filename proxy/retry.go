@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/retryafter"
 )
 
@@ -93,7 +94,7 @@ func (r Retry) resolve() (retryPolicy, error) {
 			faults = append(faults, fmt.Errorf("proxy: Retry.Statuses: %d is not an error status", s))
 		}
 	}
-	return p, errors.Join(faults...)
+	return p, fault.Join(faults...)
 }
 
 // wait returns the pause before the attempt after number n.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // reusing sends requests by an http.Transport. A server may close an idle connection just as it is
@@ -39,7 +40,7 @@ func (t reusing) RoundTrip(req *http.Request) (*http.Response, error) {
 	again := req.WithContext(req.Context())
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
-			return nil, errors.Join(exchange.ErrStale, err)
+			return nil, fault.Join(exchange.ErrStale, err)
 		}
 		if again.Body, err = req.GetBody(); err != nil {
 			return nil, err

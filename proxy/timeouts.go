@@ -2,9 +2,10 @@ package proxy
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Timeouts bounds the parts of an exchange. Zero values select the defaults, negative ones mean no
@@ -77,5 +78,5 @@ func (t Timeouts) resolve() (Timeouts, error) {
 			faults = append(faults, fmt.Errorf("proxy: Timeouts.%s: %v is below a millisecond; is a unit missing?", f.name, f.d))
 		}
 	}
-	return t, errors.Join(faults...)
+	return t, fault.Join(faults...)
 }

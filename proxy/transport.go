@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/h1"
 )
 
@@ -98,7 +99,7 @@ func NewTransport(cfg TransportConfig) (*Transport, error) {
 func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 	tlsConfig, tlsErr := cfg.tls()
 	protocols, protoErr := cfg.protocols()
-	if err := errors.Join(tlsErr, protoErr); err != nil {
+	if err := fault.Join(tlsErr, protoErr); err != nil {
 		return nil, err
 	}
 	connect := cmp.Or(cfg.ConnectTimeout, 5*time.Second)
@@ -174,7 +175,7 @@ func (cfg TransportConfig) tls() (*tls.Config, error) {
 			return &pair, err
 		}
 	}
-	return c, errors.Join(faults...)
+	return c, fault.Join(faults...)
 }
 
 func readPool(file string) (*x509.CertPool, error) {

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/idle"
 )
 
@@ -38,7 +38,7 @@ func (x *delivery) tunnel() {
 	}
 	client, err := x.hijack()
 	if err != nil {
-		x.settle(errors.Join(ErrClientClosed, err))
+		x.settle(fault.Join(ErrClientClosed, err))
 		_ = x.c.Error(err)
 		return
 	}
@@ -74,7 +74,7 @@ func (x *delivery) hijack() (*client, error) {
 	}
 	_ = conn.SetDeadline(time.Time{})
 	head := http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}
-	if err = errors.Join(head.Write(rw), rw.Flush()); err != nil {
+	if err = fault.Join(head.Write(rw), rw.Flush()); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("proxy: send 101: %w", err)
 	}

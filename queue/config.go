@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue/internal/jet"
 	"github.com/ginfer/ginfer/queue/internal/task"
 	"github.com/nats-io/nats.go"
@@ -160,7 +161,7 @@ func (cfg *Config) check() error {
 		add(name == "Cookie" || name == "Proxy-Authorization" || exchange.IsCredential(name), "Config.Headers: "+name+" is a credential and can't be stored")
 	}
 	add(cfg.Limits.negative(), "a bound in Config.Limits is negative")
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 func (l *Limits) negative() bool {

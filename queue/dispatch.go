@@ -135,6 +135,10 @@ func (d *dispatcher) work(ctx context.Context, lane jet.Lane, del *jet.Delivery)
 		}
 	}
 	defer func() {
+		if recover() != nil { // in an OnEvent: another attempt begins later
+			_ = del.Nak(d.q.cfg.Backoff)
+			d.ready(lane, time.Now().Add(d.q.cfg.Backoff))
+		}
 		enter()
 		d.leases.Remove(del)
 		d.mu.Lock()

@@ -18,28 +18,36 @@ import (
 	"github.com/ginfer/ginfer/queue/internal/task"
 )
 
-// execute carries out a task once.
-func (q *Queue) execute(ctx context.Context, t *task.Task, info Info) task.Response {
+// execute carries out a task once. A panic of the application's code fails the attempt.
+func (q *Queue) execute(ctx context.Context, t *task.Task, info Info) (res task.Response) {
 	o := t.Origin
 	if o == nil {
 		o = &task.Origin{}
 	}
 	ctx = exchange.With(context.WithValue(ctx, contextKey{}, info), &exchange.Exchange{Caller: callerOf(t.Owner)})
+	start := time.Now()
+	defer func() {
+		switch p := recover(); p {
+		case nil:
+		case http.ErrAbortHandler:
+			res = task.Response{Err: task.ErrIncomplete}
+		default:
+			res = task.Response{Err: fmt.Errorf("%w: %v", task.ErrPanic, p)}
+		}
+		if res.Took = time.Since(start); res.Err == nil && ctx.Err() != nil {
+			res.Err = context.Cause(ctx) // a handler whose context ended may respond anything
+		}
+	}()
 	if q.cfg.Attach != nil {
 		ctx = q.cfg.Attach(ctx, o.Identity)
 	}
-	start := time.Now()
 	r := request(ctx, t, o)
-	var res task.Response
-	if q.cfg.Handler != nil {
-		res = handle(q.cfg.Handler, r, q.cfg.Limits.ResultBytes)
-	} else {
-		res = roundTrip(q.cfg.Transport, r, q.cfg.Limits.ResultBytes)
+	if q.cfg.Handler == nil {
+		return roundTrip(q.cfg.Transport, r, q.cfg.Limits.ResultBytes)
 	}
-	if res.Took = time.Since(start); res.Err == nil && ctx.Err() != nil {
-		res.Err = context.Cause(ctx) // a handler whose context ended may respond anything
-	}
-	return res
+	w := &recorder{header: http.Header{}, limit: q.cfg.Limits.ResultBytes}
+	q.cfg.Handler.ServeHTTP(w, r)
+	return w.response()
 }
 
 // callers is the seed of the hashes of owners in this process.
@@ -70,21 +78,6 @@ func request(ctx context.Context, t *task.Task, o *task.Origin) *http.Request {
 	}
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(t.Body)), nil }
 	return r.WithContext(ctx)
-}
-
-func handle(h http.Handler, r *http.Request, limit int64) (res task.Response) {
-	w := &recorder{header: http.Header{}, limit: limit}
-	defer func() {
-		switch p := recover(); p {
-		case nil:
-		case http.ErrAbortHandler:
-			res = task.Response{Err: task.ErrIncomplete}
-		default:
-			res = task.Response{Err: fmt.Errorf("%w: %v", task.ErrPanic, p)}
-		}
-	}()
-	h.ServeHTTP(w, r)
-	return w.response()
 }
 
 func roundTrip(rt http.RoundTripper, r *http.Request, limit int64) task.Response {

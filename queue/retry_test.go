@@ -1,6 +1,7 @@
 package queue_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/stretchr/testify/assert"
@@ -163,4 +165,43 @@ func TestTransport(t *testing.T) {
 	assert.Equal(t, "up-1", good["response"].(map[string]any)["request_id"])
 	assert.Equal(t, "response_too_large", a.Done(a.Submit(queuetest.Job(2))).Code())
 	assert.Equal(t, "response_cut", a.Done(a.Submit(queuetest.Job(3))).Code())
+}
+
+// A panic of the application's code costs an attempt of one task, never the process.
+func TestPanicsFailTheAttemptOnly(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(cfg *queuetest.Setup, once func()){
+		"Transport": func(cfg *queuetest.Setup, once func()) {
+			cfg.Handler = nil
+			cfg.Transport = queuetest.RoundTripper(func(*http.Request) (*http.Response, error) {
+				once()
+				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}, nil
+			})
+		},
+		"Attach": func(cfg *queuetest.Setup, once func()) {
+			cfg.Identity = func(*gin.Context) ([]byte, error) { return []byte("ann"), nil }
+			cfg.Attach = func(ctx context.Context, _ []byte) context.Context { once(); return ctx }
+		},
+		"OnEvent": func(cfg *queuetest.Setup, once func()) {
+			cfg.OnEvent = func(_ context.Context, e queue.Event) {
+				if e.Kind == queue.Started {
+					once()
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int64
+			a := queuetest.Quick(t, func(cfg *queuetest.Setup) {
+				change(cfg, func() {
+					if calls.Add(1) == 1 {
+						panic("x")
+					}
+				})
+			})
+			assert.Equal(t, "completed", a.Done(a.Submit(queuetest.Job(1))).Str("status"))
+			assert.EqualValues(t, 2, calls.Load())
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // ErrOverloaded is returned when the concurrency limit is reached. Its status is 503.
@@ -72,7 +73,7 @@ func NewAdaptive(cfg AdaptiveConfig) (*Adaptive, error) {
 	if cfg.Headroom < 0 {
 		faults = append(faults, fmt.Errorf("ratelimit: AdaptiveConfig.Headroom: %d is negative", cfg.Headroom))
 	}
-	if err := errors.Join(append(faults, cfg.Wait.complete())...); err != nil {
+	if err := fault.Join(append(faults, cfg.Wait.complete())...); err != nil {
 		return nil, err
 	}
 	if cfg.ErrorHandler == nil {

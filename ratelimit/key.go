@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 var (
@@ -100,5 +101,5 @@ func Join(keys ...func(*gin.Context) (string, error)) func(*gin.Context) (string
 var escape = strings.NewReplacer(",", `\,`, `\`, `\\`) //nolint:gochecknoglobals // never changes
 
 func noKey(message string, err error) error {
-	return &apierror.Error{Status: http.StatusBadRequest, Code: "no_limit_key", Message: message, Err: errors.Join(ErrNoKey, err)}
+	return &apierror.Error{Status: http.StatusBadRequest, Code: "no_limit_key", Message: message, Err: fault.Join(ErrNoKey, err)}
 }

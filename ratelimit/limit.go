@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Period is the period of a budget. Periods begin at midnight UTC, months on the first.
@@ -106,7 +107,7 @@ func compile(several []Limit, one Limit, def defaults) ([]*limit, error) {
 		}
 		out[i] = &limit{Limit: l, headers: newHeaders(&l)}
 	}
-	return out, errors.Join(faults...)
+	return out, fault.Join(faults...)
 }
 
 func (l *Limit) faults() (faults []string) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // ErrLimited is returned when a limit is reached. Its status is 429.
@@ -66,9 +67,9 @@ func New(cfg Config) (*Limiter, error) {
 	one := Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}
 	limits, err := compile(cfg.Limits, one, defaults{config: "Config", name: "requests", seconds: 1})
 	if cfg.Shadow && cfg.Wait.Max > 0 {
-		err = errors.Join(err, errors.New("ratelimit: Config.Shadow and Config.Wait exclude each other"))
+		err = fault.Join(err, errors.New("ratelimit: Config.Shadow and Config.Wait exclude each other"))
 	}
-	if err := errors.Join(err, cfg.Wait.complete()); err != nil {
+	if err := fault.Join(err, cfg.Wait.complete()); err != nil {
 		return nil, err
 	}
 	store, err := orMemory(cfg.Store)
@@ -207,7 +208,7 @@ func (l *limit) refuse(c *Charge, unit string) error {
 // unavailable returns the error of a request that can't be checked.
 func unavailable(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*apierror.Error](err); ok || ctx.Err() != nil {
-		return errors.Join(err, ctx.Err())
+		return fault.Join(err, ctx.Err())
 	}
 	return &apierror.Error{Status: http.StatusServiceUnavailable, Code: "limits_unavailable", Message: "Limits can't be checked now.", RetryAfter: time.Second, Err: err}
 }

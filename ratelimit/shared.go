@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/outage"
 )
 
@@ -74,7 +75,7 @@ func NewShared(cfg SharedConfig) (*Shared, error) {
 	if cfg.Replicas < 0 || cfg.FailureMode == LocalShare && cfg.Replicas == 0 {
 		faults = append(faults, errors.New("ratelimit: SharedConfig.Replicas is required: how many gateways use the store"))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	local, err := NewMemory(MemoryConfig{})

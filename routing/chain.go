@@ -1,12 +1,13 @@
 package routing
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // target returns the destination of a route.
@@ -152,5 +153,5 @@ func (t *Table) checkUpstreams(upstreams map[string]http.RoundTripper) error {
 			need(i, at, target.Upstream)
 		}
 	}
-	return errors.Join(f...)
+	return fault.Join(f...)
 }

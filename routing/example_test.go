@@ -50,8 +50,7 @@ func ExampleParseTable() {
 	fmt.Println(err)
 	// Output:
 	// routes[0].wieght: unknown field
-	// routes[1].version: a name is needed
-	// routes[1].weight: -1 is not within 0 and 1e+09
+	// routes[1].version: a name is needed; routes[1].weight: -1 is not within 0 and 1e+09
 }
 
 func ExampleCapabilities() {

@@ -10,6 +10,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 const (
@@ -35,7 +37,7 @@ func ParseTable(text []byte) (Table, error) {
 		"routes": list(&p, &t.Routes, p.route),
 	})
 	if len(p.faults) > 0 {
-		return Table{}, errors.Join(p.faults...)
+		return Table{}, fault.Join(p.faults...)
 	}
 	return t, t.check()
 }

@@ -1,11 +1,11 @@
 package routing
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/routing/rollout"
 )
 
@@ -76,7 +76,7 @@ func (t *Table) checkRollouts(rollouts []*rollout.Rollout) error {
 			faults = append(faults, &FaultError{Reason: fmt.Sprintf("rollout %q: %s", name, reason)})
 		}
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 // unfit returns the reasons why a rollout can't divide its two routes. The taken routes

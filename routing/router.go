@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/urlpath"
 	"github.com/ginfer/ginfer/routing/rollout"
 )
@@ -120,7 +121,7 @@ func New(cfg Config) (*Router, error) {
 			return nil, fmt.Errorf("routing: Config.Upstreams[%q] is nil", name)
 		}
 	}
-	if err := errors.Join(cfg.checkNames(), cfg.Mirror.check()); err != nil {
+	if err := fault.Join(cfg.checkNames(), cfg.Mirror.check()); err != nil {
 		return nil, err
 	}
 	if cfg.ErrorHandler == nil {
@@ -153,7 +154,7 @@ func (cfg *Config) checkNames() error {
 			faults = append(faults, fmt.Errorf("routing: Config.%s: %q is not a name", f.field, f.name))
 		}
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 // SetTable replaces the table for new requests; those in flight keep their decision. A table
@@ -175,7 +176,7 @@ func (r *Router) install(t Table) error {
 	if err := t.check(); err != nil {
 		return err
 	}
-	if err := errors.Join(t.checkUpstreams(r.cfg.Upstreams), t.checkRollouts(r.cfg.Rollouts)); err != nil {
+	if err := fault.Join(t.checkUpstreams(r.cfg.Upstreams), t.checkRollouts(r.cfg.Rollouts)); err != nil {
 		return err
 	}
 	r.mu.Lock()

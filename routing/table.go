@@ -2,11 +2,12 @@ package routing
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Bounds of a table.
@@ -131,7 +132,7 @@ func (t *Table) check() error {
 	}
 	if len(t.Routes) > maxRoutes {
 		f.add("routes", "%d are more than %d", len(t.Routes), maxRoutes)
-		return errors.Join(f...)
+		return fault.Join(f...)
 	}
 	for i := range t.Routes {
 		f.route(fmt.Sprintf("routes[%d]", i), &t.Routes[i])
@@ -139,7 +140,7 @@ func (t *Table) check() error {
 	f.conflicts(t)
 	f.ambiguous(t)
 	f.weights(t)
-	return errors.Join(f...)
+	return fault.Join(f...)
 }
 
 func (f *faults) route(at string, r *Route) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -62,7 +63,7 @@ func NewDialects(dialects ...Dialect) (*Dialects, error) {
 			Finish: d.Finish, Done: d.Done, Error: d.Error, Terminal: slices.Clone(d.Terminal), OwesEnd: d.OwesEnd,
 		}))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -93,7 +94,7 @@ func (d *Dialect) check() error {
 			faults = append(faults, fmt.Errorf("place %q must be members joined by dots, as choices[].text", place))
 		}
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 // isPlace reports whether each part of a place is a name, optionally followed by []. The first

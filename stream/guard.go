@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -248,7 +249,7 @@ func (g *guard) explain(err error) error {
 		return err
 	}
 	g.cut = true
-	g.err = errors.Join(ErrSlowClient, err)
+	g.err = fault.Join(ErrSlowClient, err)
 	g.cancel(g.err)
 	return g.err
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // tick is called by the timer. It does what is due and resets the timer; writes do not touch
@@ -111,7 +112,7 @@ func (g *guard) end(reason error) {
 	case errors.Is(reason, ErrDraining):
 		e.Status, e.Code, e.Message = http.StatusServiceUnavailable, "shutting_down", "The server is shutting down."
 	case errors.Is(reason, ErrIdle):
-		cause = errors.Join(e, exchange.ErrTimeout) // the upstream's fault, not the client's
+		cause = fault.Join(e, exchange.ErrTimeout) // the upstream's fault, not the client's
 	}
 	g.err = cause
 	if !g.packed && g.between.Between() {

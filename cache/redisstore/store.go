@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/redisclient"
 	"github.com/redis/go-redis/v9"
 )
@@ -51,7 +52,7 @@ func Options(addrs ...string) *redis.UniversalOptions {
 func New(cfg Config) (*Store, error) {
 	_, err := redisclient.Check(cfg.Client, cfg.Prefix, cfg.Timeout)
 	if cfg.MaxBytes < 0 {
-		err = errors.Join(err, errors.New("redisstore: Config.MaxBytes is negative"))
+		err = fault.Join(err, errors.New("redisstore: Config.MaxBytes is negative"))
 	}
 	if err != nil {
 		return nil, err

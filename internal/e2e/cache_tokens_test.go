@@ -18,17 +18,42 @@ import (
 )
 
 // Hits and coalesced requests are charged no tokens, without any wiring: only the request that
-// the upstream served is.
+// the upstream, or the application's own handler, served is.
 func TestCachedResponsesCostNoTokens(t *testing.T) {
 	t.Parallel()
+	const usage = `"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}`
+	const json = `{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],` + usage + `}`
+	const stream = `data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n\n" + `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n" +
+		`data: {"choices":[],` + usage + `}` + "\n\ndata: [DONE]\n\n"
+	for name, tt := range map[string]struct {
+		own        bool // a handler without a proxy
+		fields     string
+		kind, text string
+	}{
+		"JSON of an upstream":     {false, "", "application/json", json},
+		"a stream of an upstream": {false, `,"stream":true,"stream_options":{"include_usage":true}`, "text/event-stream", stream},
+		"JSON of a handler":       {true, "", "application/json", json},
+		"a stream of a handler":   {true, `,"stream":true,"stream_options":{"include_usage":true}`, "text/event-stream", stream},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			costs := cachedCosts(t, tt.own, tt.fields, tt.kind, tt.text)
+			assert.ElementsMatch(t, []int64{12, 0, 0, 0, 0, 0}, costs)
+		})
+	}
+}
+
+func cachedCosts(t *testing.T, own bool, fields, kind, text string) []int64 {
+	t.Helper()
 	const concurrent = 5
 	release := make(chan struct{})
-	upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	model := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-release
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}`)
-	}))
+		w.Header().Set("Content-Type", kind)
+		_, _ = io.WriteString(w, text)
+	})
+	upstream := newServer(t, model)
 	var mu sync.Mutex
 	var costs []int64
 	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: 1e6, OnEvent: func(_ context.Context, e ratelimit.Event) {
@@ -49,9 +74,13 @@ func TestCachedResponsesCostNoTokens(t *testing.T) {
 	relay, err := proxy.New(proxy.Config{Transport: toHost{upstream.Listener.Addr().String()}})
 	require.NoError(t, err)
 	engine := gin.New()
-	engine.POST("/v1/chat/completions", tokens.Middleware(), responses.Middleware(), relay.Handler())
+	last := relay.Handler()
+	if own {
+		last = gin.WrapH(model)
+	}
+	engine.POST("/v1/chat/completions", tokens.Middleware(), responses.Middleware(), last)
 	call := func() {
-		req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"m","temperature":0,"messages":[]}`))
+		req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"m","temperature":0,"messages":[]`+fields+`}`))
 		req.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
 		engine.ServeHTTP(w, req)
@@ -66,5 +95,5 @@ func TestCachedResponsesCostNoTokens(t *testing.T) {
 	close(release)
 	wg.Wait()
 	call()
-	assert.ElementsMatch(t, []int64{12, 0, 0, 0, 0, 0}, costs)
+	return costs
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/gaissmai/bart"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // Set is an immutable set of addresses, safe for concurrent use.
@@ -28,7 +29,7 @@ func Parse(ranges []string) (*Set, error) {
 		}
 		s.table.Insert(p)
 	}
-	return s, errors.Join(faults...)
+	return s, fault.Join(faults...)
 }
 
 func parse(text string) (netip.Prefix, error) {

@@ -7,6 +7,8 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/url"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // maxFormValue is the longest field of a form that is read, in bytes.
@@ -27,7 +29,7 @@ func (q *Request) readForm(contentType string, body []byte) {
 		err = q.parts(multipart.NewReader(bytes.NewReader(body), params["boundary"]))
 	}
 	if err != nil && q.ModelFault == nil {
-		q.ModelFault = errors.Join(ErrSyntax, err)
+		q.ModelFault = fault.Join(ErrSyntax, err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
@@ -38,7 +39,7 @@ func Check(client redis.UniversalClient, prefix string, timeout time.Duration) (
 	if timeout < 0 {
 		faults = append(faults, errors.New("redisstore: Config.Timeout is negative"))
 	}
-	return cluster, errors.Join(faults...)
+	return cluster, fault.Join(faults...)
 }
 
 func checkClient(client redis.UniversalClient) (cluster bool, err error) {

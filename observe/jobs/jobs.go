@@ -12,10 +12,10 @@ package jobs
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strconv"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/observe/internal/plain"
 	"github.com/ginfer/ginfer/queue"
 	"go.opentelemetry.io/otel"
@@ -67,7 +67,7 @@ func New(cfg Config) (*Watch, error) {
 	w.depth, faults[3] = meter.Int64Gauge("gateway.queue.depth", metric.WithUnit("{task}"), metric.WithDescription("Unfinished tasks."))
 	w.running, faults[4] = meter.Int64Gauge("gateway.queue.running", metric.WithUnit("{task}"), metric.WithDescription("Tasks that run in this process."))
 	w.down, faults[5] = meter.Int64Gauge("gateway.queue.store.down", metric.WithDescription("1 while the store does not respond."))
-	return w, errors.Join(faults[:]...)
+	return w, fault.Join(faults[:]...)
 }
 
 // Event records an event. It is a queue.Config.OnEvent.

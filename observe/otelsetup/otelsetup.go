@@ -32,13 +32,13 @@ package otelsetup
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -90,8 +90,8 @@ func Start(ctx context.Context, cfg Config) (*Telemetry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(t.startMetrics(ctx, cfg, about), t.startTraces(ctx, about)); err != nil {
-		return nil, errors.Join(err, t.Shutdown(ctx))
+	if err := fault.Join(t.startMetrics(ctx, cfg, about), t.startTraces(ctx, about)); err != nil {
+		return nil, fault.Join(err, t.Shutdown(ctx))
 	}
 	return t, nil
 }
@@ -196,7 +196,7 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 			wg.Go(func() { faults[i] = stop(ctx) })
 		}
 		wg.Wait()
-		t.ended = errors.Join(faults...)
+		t.ended = fault.Join(faults...)
 	})
 	return t.ended
 }

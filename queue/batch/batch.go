@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/internal/host"
 	"github.com/ginfer/ginfer/queue/internal/task"
@@ -44,7 +45,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.OpenBatches < 0 || cfg.Files < 0 || cfg.FileBytes < 0 || cfg.FileLines < 0 || cfg.LineBytes < 0 {
 		faults = append(faults, errors.New("batch: a bound in Config is negative"))
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := fault.Join(faults...); err != nil {
 		return nil, err
 	}
 	cfg.OpenBatches = cmp.Or(cfg.OpenBatches, 50)

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue/internal/host"
 	"github.com/ginfer/ginfer/queue/internal/jet"
 	"github.com/ginfer/ginfer/queue/internal/jsonl"
@@ -86,7 +87,7 @@ func (f *feeder) loop(ctx context.Context, news <-chan struct{}) error {
 		case <-end.C:
 			return nil
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), f.save(context.WithoutCancel(ctx)))
+			return fault.Join(ctx.Err(), f.save(context.WithoutCancel(ctx)))
 		}
 		if err != nil {
 			return err

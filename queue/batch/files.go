@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue/internal/api"
 	"github.com/ginfer/ginfer/queue/internal/host"
 	"github.com/ginfer/ginfer/queue/internal/jet"
@@ -125,7 +126,7 @@ func (f *files) delete(c *gin.Context) error {
 
 // dropFile removes the content first, so that it can be repeated while there is a record.
 func dropFile(ctx context.Context, store *jet.Store, rec *fileRecord) error {
-	return errors.Join(store.Files.Remove(ctx, rec.ID), store.Records.Delete(ctx, rec.key()))
+	return fault.Join(store.Files.Remove(ctx, rec.ID), store.Records.Delete(ctx, rec.key()))
 }
 
 func (f *files) list(c *gin.Context) error {

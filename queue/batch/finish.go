@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/internal/api"
 	"github.com/ginfer/ginfer/queue/internal/host"
@@ -108,7 +109,7 @@ func (w *writer) write(ctx context.Context) (err error) {
 	if err != nil && !errors.Is(err, jet.ErrNotFound) {
 		return err
 	}
-	defer func() { err = errors.Join(err, w.output.close(err), w.errors.close(err)) }()
+	defer func() { err = fault.Join(err, w.output.close(err), w.errors.close(err)) }()
 	for first := 0; first < w.rec.Total; first += writeChunk {
 		results, err := w.results(ctx, first, min(writeChunk, w.rec.Total-first))
 		if err != nil {
@@ -164,7 +165,7 @@ func (w *writer) results(ctx context.Context, first, n int) ([]jet.Result, error
 		})
 	}
 	wg.Wait()
-	return all, errors.Join(faults...)
+	return all, fault.Join(faults...)
 }
 
 func (w *writer) line(ctx context.Context, customID string, r jet.Result) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/internal/api"
 	"github.com/ginfer/ginfer/queue/internal/jet"
@@ -83,7 +84,7 @@ func formFault(err error) error {
 	if _, ok := errors.AsType[*apierror.Error](err); ok || errors.As(err, &long) || errors.Is(err, jet.ErrUnavailable) || errors.Is(err, jet.ErrFull) {
 		return err
 	}
-	return &apierror.Error{Status: http.StatusBadRequest, Code: "invalid_form", Message: "The form could not be read.", Err: errors.Join(queue.ErrInvalid, err)}
+	return &apierror.Error{Status: http.StatusBadRequest, Code: "invalid_form", Message: "The form could not be read.", Err: fault.Join(queue.ErrInvalid, err)}
 }
 
 func (f *files) readPart(ctx context.Context, store *jet.Store, part *multipart.Part, u *upload) (err error) {

@@ -3,9 +3,10 @@
 package embedded
 
 import (
-	"errors"
 	"os"
 	"syscall"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // lock locks a file for this process. The system unlocks it when the process ends.
@@ -15,7 +16,7 @@ func lock(name string) (unlock func(), err error) {
 		return nil, err
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(ErrInUse, err, f.Close())
+		return nil, fault.Join(ErrInUse, err, f.Close())
 	}
 	return func() { _ = f.Close() }, nil
 }

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
@@ -122,7 +123,7 @@ func (cfg *Config) check() error {
 		}
 		faults = append(faults, cfg.checkAddress("Cluster.Listen", c.Listen))
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 func (cfg *Config) checkAddress(field, address string) error {

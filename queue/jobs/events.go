@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // heartbeat is the interval of comments that keep an idle connection open.
@@ -59,10 +60,10 @@ func (w *eventWriter) event(rec *record) (done bool, err error) {
 
 func (w *eventWriter) write(text string) error {
 	if _, err := w.c.Writer.WriteString(text); err != nil {
-		return errors.Join(errDisconnected, err)
+		return fault.Join(errDisconnected, err)
 	}
 	if err := http.NewResponseController(w.c.Writer).Flush(); err != nil {
-		return errors.Join(errDisconnected, err)
+		return fault.Join(errDisconnected, err)
 	}
 	return nil
 }

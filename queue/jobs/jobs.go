@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/internal/host"
 	"github.com/ginfer/ginfer/queue/internal/task"
@@ -41,7 +42,7 @@ func New(cfg Config) (*API, error) {
 	if cfg.BodyBytes < 0 || cfg.Waiters < 0 {
 		faults = append(faults, errors.New("jobs: Config.BodyBytes and Waiters must not be negative"))
 	}
-	if err := errors.Join(append(faults, cfg.Webhooks.check())...); err != nil {
+	if err := fault.Join(append(faults, cfg.Webhooks.check())...); err != nil {
 		return nil, err
 	}
 	cfg.BodyBytes = cmp.Or(cfg.BodyBytes, 1<<20)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue/internal/hook"
 )
 
@@ -54,7 +55,7 @@ func (w *Webhooks) check() error {
 	if w.Timeout < 0 || w.Attempts < 0 || w.Backoff < 0 || w.Concurrency < 0 {
 		faults = append(faults, errors.New("jobs: a bound in Webhooks is negative"))
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 func (w *Webhooks) complete() *Webhooks {

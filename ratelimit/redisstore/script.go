@@ -2,11 +2,11 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -36,7 +36,7 @@ func (s *Store) run(ctx context.Context, script *redis.Script, calls []call, num
 		}
 		faults = append(faults, err)
 	}
-	return errors.Join(faults...)
+	return fault.Join(faults...)
 }
 
 // group groups the calls by command: all in one, but on a cluster only those with the same

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/redisclient"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/redis/go-redis/v9"
@@ -61,7 +62,7 @@ func Options(addrs ...string) *redis.UniversalOptions {
 func New(cfg Config) (*Store, error) {
 	cluster, err := redisclient.Check(cfg.Client, cfg.Prefix, cfg.Timeout)
 	if cfg.Expiry < 0 {
-		err = errors.Join(err, errors.New("redisstore: Config.Expiry is negative"))
+		err = fault.Join(err, errors.New("redisstore: Config.Expiry is negative"))
 	}
 	if err != nil {
 		return nil, err

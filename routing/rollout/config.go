@@ -3,12 +3,12 @@ package rollout
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/routing/rollout/internal/trial"
 )
 
@@ -69,27 +69,27 @@ type Config struct {
 
 func (cfg *Config) check() error {
 	var faults []error
-	fault := func(wrong bool, format string, args ...any) {
+	add := func(wrong bool, format string, args ...any) {
 		if wrong {
 			faults = append(faults, fmt.Errorf("rollout: Config."+format, args...))
 		}
 	}
-	fault(cfg.Stable == "" || cfg.Canary == "" || cfg.Stable == cfg.Canary, "Stable and Canary are required, and must differ")
-	fault(len(cfg.Steps) > maxSteps, "Steps: %d are more than %d", len(cfg.Steps), maxSteps)
+	add(cfg.Stable == "" || cfg.Canary == "" || cfg.Stable == cfg.Canary, "Stable and Canary are required, and must differ")
+	add(len(cfg.Steps) > maxSteps, "Steps: %d are more than %d", len(cfg.Steps), maxSteps)
 	before := 0.0
 	for i, share := range cfg.Steps {
-		fault(!(share > before && share <= 1), "Steps[%d]: %v is not above the one before and within 0 and 1", i, share)
+		add(!(share > before && share <= 1), "Steps[%d]: %v is not above the one before and within 0 and 1", i, share)
 		before = share
 	}
 	for _, f := range [...]struct {
 		name     string
 		v, least float64
 	}{{"Risk", cfg.Risk, 0}, {"Margin", cfg.Margin, 1}, {"Tolerance", cfg.Tolerance, 0}, {"Slow", cfg.Slow, 1}} {
-		fault(f.v != 0 && !(f.v > f.least && f.v <= math.MaxFloat64), "%s: %v is not a number above %v", f.name, f.v, f.least)
+		add(f.v != 0 && !(f.v > f.least && f.v <= math.MaxFloat64), "%s: %v is not a number above %v", f.name, f.v, f.least)
 	}
-	fault(cfg.Risk > 0.5 || cfg.Tolerance > 1, "Risk is at most 0.5, and Tolerance at most 1")
-	fault(cfg.Dwell < 0 || cfg.Interval < 0 || cfg.Replicas < 0, "Dwell, Interval and Replicas must not be negative")
-	return errors.Join(faults...)
+	add(cfg.Risk > 0.5 || cfg.Tolerance > 1, "Risk is at most 0.5, and Tolerance at most 1")
+	add(cfg.Dwell < 0 || cfg.Interval < 0 || cfg.Replicas < 0, "Dwell, Interval and Replicas must not be negative")
+	return fault.Join(faults...)
 }
 
 func (cfg *Config) setDefaults() {

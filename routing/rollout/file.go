@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/ginfer/ginfer/internal/fault"
 )
 
 // NewFileStore returns a Store in a folder, with one file per rollout. Use it for a single
@@ -85,5 +87,5 @@ func writeFile(name string, text []byte) error {
 		return err
 	}
 	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
+	return fault.Join(err, f.Sync(), f.Close())
 }

@@ -95,9 +95,9 @@ func (g *Gateway) Apply(ctx context.Context, src config.Source, expected string)
 	if err := g.startTelemetry(); err != nil { //nolint:contextcheck // it lives as long as the process
 		return err
 	}
+	defer g.keeper.Discard()       // unless it was committed
 	next, err := g.build(src, cfg) //nolint:contextcheck // requests bring their own
 	if err != nil {
-		g.keeper.Discard()
 		return err
 	}
 	for _, name := range src.Renamed() {

@@ -54,7 +54,7 @@ type kept struct {
 	loops  sync.WaitGroup
 }
 
-// Keep returns the part of this name that is in force if it was built from the same settings;
+// Keep returns the part of this name and type that is in force if it was built from the same settings;
 // otherwise it builds one. Settings are compared as JSON and must include those of the parts
 // that this one uses.
 func Keep[T any](k *Keeper, name string, settings []any, build func() (Part[T], error)) (T, error) {
@@ -63,15 +63,15 @@ func Keep[T any](k *Keeper, name string, settings []any, build func() (Part[T], 
 		var none T
 		return none, err
 	}
-	if p := find(k.next, name); p != nil {
-		return p.Value.(T), nil //nolint:forcetypeassert // a name has one type
+	if p := find[T](k.next, name); p != nil {
+		return p.Value.(T), nil //nolint:forcetypeassert // as found
 	}
-	if p := find(k.parts, name); p != nil && (p.key == string(key) || p.Pinned) {
+	if p := find[T](k.parts, name); p != nil && (p.key == string(key) || p.Pinned) {
 		if p.key != string(key) {
 			k.log.Warn("a change needs a restart", "part", name)
 		}
 		k.next = append(k.next, p)
-		return p.Value.(T), nil //nolint:forcetypeassert // a name has one type
+		return p.Value.(T), nil //nolint:forcetypeassert // as found
 	}
 	p, err := build()
 	if err != nil {
@@ -83,15 +83,19 @@ func Keep[T any](k *Keeper, name string, settings []any, build func() (Part[T], 
 
 // Previous returns the part of this name that is in force, for a new one to take over from.
 func Previous[T any](k *Keeper, name string) (value T, ok bool) {
-	if p := find(k.parts, name); p != nil {
+	if p := find[T](k.parts, name); p != nil {
 		value, ok = p.Value.(T)
 	}
 	return value, ok
 }
 
-func find(parts []*kept, name string) *kept {
-	if i := slices.IndexFunc(parts, func(p *kept) bool { return p.name == name }); i >= 0 {
-		return parts[i]
+// find returns the part of this name and type. Names of users, such as those of rollouts, can't
+// collide with those of other types.
+func find[T any](parts []*kept, name string) *kept {
+	for _, p := range parts {
+		if _, ok := p.Value.(T); ok && p.name == name {
+			return p
+		}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
 	"github.com/ginfer/ginfer/examples/gateway/live"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -133,4 +134,30 @@ func TestKeeperErrors(t *testing.T) {
 	_, err = live.Keep(k, "a", []any{func() {}}, func() (live.Part[int], error) { return live.Part[int]{}, nil })
 	require.ErrorContains(t, err, "json")
 	k.Close()
+}
+
+// Parts of users' names, such as rollouts, do not collide with parts of another type.
+func TestPartsOfOneNameAndTwoTypes(t *testing.T) {
+	t.Parallel()
+	k := live.NewKeeper(slog.New(slog.DiscardHandler))
+	for range 2 { // also when both are in force
+		text, err := live.Keep(k, "store", nil, func() (live.Part[string], error) { return live.Part[string]{Value: "a"}, nil })
+		require.NoError(t, err)
+		number, err := live.Keep(k, "store", nil, func() (live.Part[int], error) { return live.Part[int]{Value: 7}, nil })
+		require.NoError(t, err)
+		assert.Equal(t, "a", text)
+		assert.Equal(t, 7, number)
+		k.Commit(t.Context(), func() {})
+	}
+	_, ok := live.Previous[bool](k, "store")
+	assert.False(t, ok)
+	k.Close()
+}
+
+func TestARolloutMayBeNamedStore(t *testing.T) {
+	t.Parallel()
+	_, err := gatewaytest.Load(t, gatewaytest.Write(t, "my.json", `{`+gatewaytest.UpstreamA+`, "rollout_dir": "`+t.TempDir()+`", "groups": [{"path": "/", "routing": {
+		"table": {"routes": [{"model": "m", "version": "v1", "upstream": "a", "weight": 90}, {"model": "m", "version": "v2", "upstream": "a", "weight": 10}]},
+		"rollouts": [{"name": "store", "model": "m", "stable": "v1", "canary": "v2"}]}}]}`))
+	require.NoError(t, err)
 }

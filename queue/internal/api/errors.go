@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/queue/internal/jet"
 )
 
@@ -33,9 +34,9 @@ func Error(err error) error {
 	}
 	switch {
 	case errors.Is(err, jet.ErrLaneFull):
-		return &apierror.Error{Status: http.StatusTooManyRequests, Code: "tenant_queue_full", Message: "You have too many requests waiting.", RetryAfter: fullRetryAfter, Err: errors.Join(ErrFull, err)}
+		return &apierror.Error{Status: http.StatusTooManyRequests, Code: "tenant_queue_full", Message: "You have too many requests waiting.", RetryAfter: fullRetryAfter, Err: fault.Join(ErrFull, err)}
 	case errors.Is(err, jet.ErrFull):
-		return &apierror.Error{Status: http.StatusTooManyRequests, Code: "queue_full", Message: "The queue is full.", RetryAfter: fullRetryAfter, Err: errors.Join(ErrFull, err)}
+		return &apierror.Error{Status: http.StatusTooManyRequests, Code: "queue_full", Message: "The queue is full.", RetryAfter: fullRetryAfter, Err: fault.Join(ErrFull, err)}
 	case errors.Is(err, jet.ErrNotFound):
 		return NotFound("There is no such object.", err)
 	case errors.Is(err, jet.ErrUnavailable), errors.Is(err, jet.ErrConflict):
@@ -46,12 +47,12 @@ func Error(err error) error {
 
 // Unavailable is a 503.
 func Unavailable(err error) error {
-	return &apierror.Error{Status: http.StatusServiceUnavailable, Code: "queue_unavailable", Message: "The queue can't be reached now.", RetryAfter: time.Second, Err: errors.Join(ErrUnavailable, err)}
+	return &apierror.Error{Status: http.StatusServiceUnavailable, Code: "queue_unavailable", Message: "The queue can't be reached now.", RetryAfter: time.Second, Err: fault.Join(ErrUnavailable, err)}
 }
 
 // NotFound is a 404.
 func NotFound(message string, err error) error {
-	return &apierror.Error{Status: http.StatusNotFound, Code: "not_found", Message: message, Err: errors.Join(ErrNotFound, err)}
+	return &apierror.Error{Status: http.StatusNotFound, Code: "not_found", Message: message, Err: fault.Join(ErrNotFound, err)}
 }
 
 // Invalid is a 400.

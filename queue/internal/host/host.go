@@ -119,6 +119,9 @@ func (h *Host) Replay(ctx context.Context, store *jet.Store, l *jet.Letter, cont
 	if replay, ok := h.all.Replay[l.Kind]; ok {
 		return replay(ctx, store, l, content)
 	}
+	if l.Kind == "" { // it could not be read when it was made
+		return "", api.WrongState("dead_letter_unreadable", "The dead letter can't be read.")
+	}
 	return "", unsupported()
 }
 

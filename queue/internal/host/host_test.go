@@ -68,6 +68,8 @@ func TestParts(t *testing.T) {
 	require.ErrorIs(t, err, host.ErrUnknownKind)
 	_, err = h.Replay(ctx, nil, &jet.Letter{Kind: task.Line}, nil)
 	require.ErrorIs(t, err, api.ErrState)
+	_, err = h.Replay(ctx, nil, &jet.Letter{}, nil)
+	assert.Equal(t, "dead_letter_unreadable", apierror.From(err).Code)
 	_, err = h.Adopt(ctx, nil, &jet.Letter{Kind: task.Line}, &task.Task{})
 	require.ErrorIs(t, err, api.ErrState)
 

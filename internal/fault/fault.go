@@ -1,0 +1,40 @@
+// Package fault joins errors into one whose text is a single line, for logs and terminals.
+package fault
+
+import "strings"
+
+// Join is errors.Join with a text of one line: the texts of the errors, separated by "; ". It
+// drops nil errors and returns nil if nothing is left. A single error is returned as it is.
+func Join(errs ...error) error {
+	var list []error
+	for _, err := range errs {
+		switch err := err.(type) { //nolint:errorlint // only what was joined here is flattened
+		case nil:
+		case *joined:
+			list = append(list, err.errs...)
+		default:
+			list = append(list, err)
+		}
+	}
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	return &joined{list}
+}
+
+type joined struct{ errs []error }
+
+// Error implements error.
+func (j *joined) Error() string {
+	texts := make([]string, len(j.errs))
+	for i, err := range j.errs {
+		texts[i] = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap lets errors.Is and errors.As see every error.
+func (j *joined) Unwrap() []error { return j.errs }
