@@ -210,7 +210,7 @@ func TestMalformedTask(t *testing.T) {
 	list := a.Want(http.StatusOK, http.MethodGet, "/admin/queue/dead", "")
 	l := queuetest.Object(list["data"].([]any)[0].(map[string]any))
 	assert.Equal(t, "ann", l.Str("tenant"))
-	assert.Equal(t, "dead_letter_unsupported", a.Want(http.StatusConflict, http.MethodPost, "/admin/queue/dead/"+l.Str("id")+"/replay", "").Code())
+	assert.Equal(t, "dead_letter_unreadable", a.Want(http.StatusConflict, http.MethodPost, "/admin/queue/dead/"+l.Str("id")+"/replay", "").Code())
 	assert.Equal(t, "completed", a.Done(a.Submit(queuetest.Job(1))).Str("status"), "the lane continues")
 }
 
