@@ -281,6 +281,13 @@ func (g *dialectGateway) state(upstream string) breaker.State {
 	return state
 }
 
+// reaches returns the state of the circuit of an upstream, once it is the wanted one: hystrix
+// counts on goroutines of its own.
+func (g *dialectGateway) reaches(upstream string, want breaker.State) breaker.State {
+	assert.Eventually(new(silent), func() bool { return g.state(upstream) == want }, 5*time.Second, 5*time.Millisecond)
+	return g.state(upstream)
+}
+
 // inFlight lists what is in flight anywhere.
 func (g *dialectGateway) inFlight() []string {
 	return inFlight(slices.Collect(maps.Values(g.circuits)), g.pools)

@@ -70,7 +70,7 @@ func TestDialectReasonReachesTheClient(t *testing.T) {
 			for range dialectRepeats - 1 {
 				g.send(t, tt.dialectRequest)
 			}
-			assert.Equal(v, tt.state, g.state("a"))
+			assert.Equal(v, tt.state, g.reaches("a", tt.state))
 			assert.Zero(v, g.charged())
 		})
 	}
