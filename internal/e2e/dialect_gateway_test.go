@@ -25,6 +25,7 @@ import (
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -284,7 +285,7 @@ func (g *dialectGateway) state(upstream string) breaker.State {
 // reaches returns the state of the circuit of an upstream, once it is the wanted one: hystrix
 // counts on goroutines of its own.
 func (g *dialectGateway) reaches(upstream string, want breaker.State) breaker.State {
-	assert.Eventually(new(silent), func() bool { return g.state(upstream) == want }, 5*time.Second, 5*time.Millisecond)
+	assert.Eventually(new(discardT), func() bool { return g.state(upstream) == want }, 5*time.Second, 5*time.Millisecond)
 	return g.state(upstream)
 }
 

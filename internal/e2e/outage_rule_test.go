@@ -92,7 +92,7 @@ func (p pattern) play(t *testing.T) (open bool, err error) {
 		}
 	}
 	is := func() bool { return isOpen(g) }
-	if assert.Eventually(new(discardT), is, 200*time.Millisecond, 5*time.Millisecond) {
+	if assert.Eventually(new(discardT), is, time.Second, 5*time.Millisecond) {
 		return true, nil
 	}
 	*turn = '.'
@@ -129,7 +129,7 @@ func TestOutageRuleAtTheEnd(t *testing.T) {
 	}
 	var problems []string
 	is := func() bool { return isOpen(g) }
-	if !assert.Eventually(new(discardT), is, 200*time.Millisecond, 5*time.Millisecond) {
+	if !assert.Eventually(new(discardT), is, time.Second, 5*time.Millisecond) {
 		problems = append(problems, "six of ten have failed, and the circuit is closed")
 	}
 	expectNone(t, problems)
