@@ -13,7 +13,8 @@
 // routing.Config.
 //
 // Put it first in the chain, before everything that is expensive. The credential's headers
-// stay on the request: the proxy's Rewrite decides what is sent upstream.
+// stay on the request: the proxy's Rewrite decides what is sent upstream. Without one the
+// caller's key reaches the upstream.
 //
 // What happens on failure: a request without a credential, with an invalid one, or with one
 // that can't be checked now is refused (fail closed), with 401 or 503. Clients never learn

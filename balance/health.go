@@ -118,7 +118,7 @@ func (p *Pool) checkAll(ctx context.Context) {
 }
 
 func (p *Pool) check(ctx context.Context, n *node) error {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Health.Timeout)
+	ctx, cancel := context.WithTimeout(exchange.With(ctx, &exchange.Exchange{Shadow: true}), p.cfg.Health.Timeout) // no evidence for a circuit
 	defer cancel()
 	if f := p.cfg.Health.Check; f != nil {
 		return f(ctx, Endpoint{Name: n.name, URL: n.url.String(), Weight: int(n.weight.Load()), Transport: n.transport})

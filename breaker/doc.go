@@ -27,9 +27,12 @@
 // A failure is what the endpoint is to blame for: errors of the connection, status 500 and
 // above, responses that break off, and error events of its own fault. A client disconnect,
 // status 4xx, a spent quota, an error of unknown kind within a stream, a panic of the gateway
-// and a shadow request count neither way. Without a pool above, a 429 with Retry-After starts a
+// a shadow request and an active health check count neither way. Without a pool above, a 429 with Retry-After starts a
 // cooldown for the same credential and model. Exchanges that began before a change of state
 // don't count for the new one.
+//
+// Behind a pool with the default Outlier, five failures in a row eject an endpoint before its
+// circuit has seen ten exchanges. Set Outlier.Consecutive to -1 to let the circuit decide.
 //
 // What happens on failure: a rejected request fails at once with 503 and Retry-After (closed),
 // before anything was sent, so that another endpoint can be used.

@@ -39,7 +39,7 @@ type Retry struct {
 	// wait.
 	MaxRetryAfter time.Duration
 	// BudgetRatio and BudgetReserve limit all extra attempts over ten seconds: retries,
-	// fallbacks and hedges. BudgetRatio is a number per request, BudgetReserve one per second;
+	// fallbacks and hedges. BudgetRatio is a number per request, at most 1, BudgetReserve one per second;
 	// the larger result applies. Default: 0.2 and 1. Source: Finagle's RetryBudget.
 	BudgetRatio, BudgetReserve float64
 }

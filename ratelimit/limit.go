@@ -34,8 +34,9 @@ type Limit struct {
 	Key func(*gin.Context) (string, error)
 	// Rate is the refill rate per second, as in Per(100, time.Minute).
 	Rate Rate
-	// Burst is the size of the bucket. Default: the refill of one second, of ten seconds
-	// in a Tokens; at least 1.
+	// Burst is the size of the bucket: how many pass at once after a pause. Set it to 100 to
+	// let the 100 of Per(100, time.Minute) come together. Default: the refill of one second,
+	// of ten seconds in a Tokens; at least 1.
 	Burst int64
 	// Budget is the number of requests or tokens per Period.
 	Budget int64

@@ -42,7 +42,8 @@ type TokensConfig struct {
 // reserves it. A stream that exceeds its reservation is debited while it flows. At the end
 // Tokens settles the usage of all attempts: the rest of the reservation returns, also after a
 // failure or a client disconnect, and an excess stays as debt. Calls that generate nothing,
-// as those that count tokens, cost nothing.
+// as those that count tokens, cost nothing. Without a stream.Meter behind it, streams of
+// OpenAI's API are charged by an estimate, unless their client asks for the usage.
 //
 // A request that costs more than Burst needs a full bucket, so that a small limit does not
 // refuse it for ever. A Tokens is safe for concurrent use.

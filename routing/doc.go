@@ -39,6 +39,12 @@
 // that need more: tools, a response that fits a JSON schema, images, a longer context. If no
 // version has what is needed, the first one is called, as its own error is the most precise.
 //
+// Fallbacks are extra attempts: they count against proxy.Retry.Attempts and its budget, which
+// allows a fifth of the requests by default. When a whole version is down, the others get its
+// error until circuits open; raise Retry.BudgetRatio to 1 where that matters. Give each version
+// a balance.Pool of its own: in a pool that two versions share, the failures of one eject an
+// endpoint for both.
+//
 //	{"routes": [
 //	  {"model": "small", "version": "llama-8b", "capabilities": {"tools": true, "context": 8192}, "fallback": ["gpt-mini"]},
 //	  {"model": "mini", "version": "gpt-mini", "upstream": "openai"}

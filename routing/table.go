@@ -51,7 +51,8 @@ type Route struct {
 	// status 429, or 500 and above. A name means the version of the same model, else of a
 	// route for several models that include it, else of another model, which is then
 	// called by its own name; else an upstream. Retries of the proxy at other endpoints of
-	// a version come first. A fallback permits sending the request twice, also a POST.
+	// a version come first. A fallback permits sending the request twice, also a POST. It is
+	// an extra attempt, within proxy.Retry.Attempts and its budget.
 	// Default: none.
 	Fallback []string `json:"fallback,omitempty"`
 	// FallbackAfter is the limit on the time until the response begins, as "20s", after

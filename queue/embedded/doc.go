@@ -3,8 +3,8 @@
 //
 //	server, err := embedded.New(embedded.Config{Dir: "/var/lib/gateway/queue"})
 //	q, err := queue.New(queue.Config{Connect: server.Connect, ...})
-//	go server.Run(ctx)
-//	go q.Run(ctx)
+//	group.Go(func() error { return server.Run(ctx) }) // ErrInUse and the like are seen here
+//	group.Go(func() error { return q.Run(ctx) })
 //
 // By default it has no port: only this process reaches it. Everything is in files below
 // Dir, which belongs to one process at a time. With Listen other processes can use it.

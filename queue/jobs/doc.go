@@ -5,10 +5,16 @@
 //	j.Routes(r.Group("/v1", authn.Middleware()))
 //	go q.Run(ctx)
 //
-// A POST to /jobs is accepted with 202 and a Location. The job can be polled, waited for
-// (?wait=30s), followed as server-sent events, and cancelled; a signed webhook can report
-// its end. An Idempotency-Key makes a repeated submission the same job. Streams are
-// refused.
+// A POST to /jobs is accepted with 202 and a Location:
+//
+//	{"url": "/v1/chat/completions", "body": {...}, "priority": "low", "expires_in": 3600,
+//	 "metadata": {"team": "a"}, "webhook": {"url": "https://example.com/done"}}
+//
+// Only url and body are required; method is POST. GET /jobs/ID is the status (?wait=30s waits
+// for the end), /jobs/ID/result the response of the model, /jobs/ID/events the status as
+// server-sent events; POST /jobs/ID/cancel cancels the job, and GET /jobs lists those of the
+// caller. A signed webhook can report the end. An Idempotency-Key makes a repeated submission
+// the same job. Streams are refused.
 //
 // # In the chain
 //

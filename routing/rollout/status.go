@@ -20,7 +20,8 @@ const (
 	Held
 	// RolledBack: the canary gets no requests.
 	RolledBack
-	// Done: the canary keeps the share of the last step, until RollBack.
+	// Done: the last step was reached, which has no Dwell. The canary keeps its share until
+	// RollBack; nothing is measured any more, and nothing rolls it back by itself.
 	Done
 )
 
