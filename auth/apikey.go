@@ -42,15 +42,7 @@ type APIKeysConfig struct {
 	// verifier. Default: [DefaultPrefix].
 	Prefix string
 	// OnEvent is called by Run after the file was reloaded. Default: none.
-	OnEvent func(context.Context, KeyFileEvent)
-}
-
-// KeyFileEvent describes a reload of the key file.
-type KeyFileEvent struct {
-	// Keys is the number of keys now in use.
-	Keys int
-	// Err is the reason why the previous keys stay in use; nil after a success.
-	Err error
+	OnEvent func(context.Context, KeysEvent)
 }
 
 // APIKeys is a [Verifier] of API keys in Authorization: Bearer (as OpenAI's clients send
@@ -219,6 +211,6 @@ func (k *APIKeys) Run(ctx context.Context) error {
 
 func (k *APIKeys) notify(ctx context.Context, err error) {
 	if k.cfg.OnEvent != nil {
-		k.cfg.OnEvent(ctx, KeyFileEvent{Keys: len(k.file.Load().keys), Err: err})
+		k.cfg.OnEvent(ctx, KeysEvent{Keys: len(k.file.Load().keys), Err: err})
 	}
 }

@@ -165,8 +165,8 @@ func TestKeyFileReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		key, hash := auth.NewKey("gk_")
 		file := keyFile(t, `{"keys":[]}`)
-		var events []auth.KeyFileEvent
-		k, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: func(_ context.Context, e auth.KeyFileEvent) { events = append(events, e) }})
+		var events []auth.KeysEvent
+		k, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: func(_ context.Context, e auth.KeysEvent) { events = append(events, e) }})
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -185,7 +185,7 @@ func TestKeyFileReload(t *testing.T) {
 		cancel()
 		require.NoError(t, <-done)
 		require.Len(t, events, 2, "one event for each change")
-		assert.Equal(t, auth.KeyFileEvent{Keys: 1}, events[0])
+		assert.Equal(t, auth.KeysEvent{Keys: 1}, events[0])
 		assert.Error(t, events[1].Err)
 	})
 }

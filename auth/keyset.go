@@ -49,11 +49,12 @@ type KeySetConfig struct {
 	// MaxStale is how long keys are used while fetches fail. Default: 24 h.
 	MaxStale time.Duration
 	// OnEvent is called after every fetch. Default: none.
-	OnEvent func(context.Context, KeySetEvent)
+	OnEvent func(context.Context, KeysEvent)
 }
 
-// KeySetEvent describes a fetch.
-type KeySetEvent struct {
+// KeysEvent describes an update of keys: a fetch of a [KeySet], or a reload of the file of an
+// [APIKeys].
+type KeysEvent struct {
 	// Keys is the number of keys now in use.
 	Keys int
 	// Err is the reason why the previous keys stay in use; nil after a success.
@@ -317,7 +318,7 @@ func (k *KeySet) load(ctx context.Context) error {
 		err = k.install(text)
 	}
 	if k.cfg.OnEvent != nil && ctx.Err() == nil {
-		e := KeySetEvent{Err: err}
+		e := KeysEvent{Err: err}
 		if s := k.keys.Load(); s != nil {
 			e.Keys = len(s.list)
 		}

@@ -173,7 +173,7 @@ func TestKeySetRedirects(t *testing.T) {
 						return 302, tt.location, ""
 					}
 					return 200, "", text
-				})}, OnEvent: func(_ context.Context, e auth.KeySetEvent) {
+				})}, OnEvent: func(_ context.Context, e auth.KeysEvent) {
 					if e.Err != nil {
 						assert.NotContains(t, e.Err.Error(), "hidden")
 					}
@@ -214,7 +214,7 @@ func TestKeySetForgedDiscovery(t *testing.T) {
 				var last atomic.Pointer[error]
 				k, err := auth.NewKeySet(auth.KeySetConfig{
 					Issuer:  "https://op.example",
-					OnEvent: func(_ context.Context, e auth.KeySetEvent) { last.Store(&e.Err) },
+					OnEvent: func(_ context.Context, e auth.KeysEvent) { last.Store(&e.Err) },
 					Client: &http.Client{Transport: responses(func(r *http.Request) (int, string, string) {
 						if strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration") {
 							return 200, "", tt.document

@@ -90,23 +90,17 @@ func (h Hooks) Auth(ctx context.Context, e auth.Event) {
 // Address is an auth.IPFilterConfig.OnEvent.
 func (h Hooks) Address(ctx context.Context, _ auth.IPEvent) { h.Metrics.address(ctx) }
 
-// KeySet returns an auth.KeySetConfig.OnEvent for the named issuer.
-func (h Hooks) KeySet(name string) func(context.Context, auth.KeySetEvent) {
-	return func(ctx context.Context, e auth.KeySetEvent) { h.keys(ctx, name, e.Keys, e.Err) }
-}
-
-// KeyFile is an auth.APIKeysConfig.OnEvent.
-func (h Hooks) KeyFile(ctx context.Context, e auth.KeyFileEvent) {
-	h.keys(ctx, "file", e.Keys, e.Err)
-}
-
-func (h Hooks) keys(ctx context.Context, source string, n int, err error) {
-	h.Metrics.keysUpdated(ctx, source, err)
-	if err != nil {
-		h.log(ctx, slog.LevelError, "keys rejected; the previous keys stay in use", "source", source, err, slog.Int("keys", n))
-		return
+// Keys returns an OnEvent of auth.KeySetConfig and auth.APIKeysConfig for the named source, such
+// as the issuer or "file".
+func (h Hooks) Keys(source string) func(context.Context, auth.KeysEvent) {
+	return func(ctx context.Context, e auth.KeysEvent) {
+		h.Metrics.keysUpdated(ctx, source, e.Err)
+		if e.Err != nil {
+			h.log(ctx, slog.LevelError, "keys rejected; the previous keys stay in use", "source", source, e.Err, slog.Int("keys", e.Keys))
+			return
+		}
+		h.log(ctx, slog.LevelInfo, "keys updated", "source", source, nil, slog.Int("keys", e.Keys))
 	}
-	h.log(ctx, slog.LevelInfo, "keys updated", "source", source, nil, slog.Int("keys", n))
 }
 
 // Limit returns an OnEvent of ratelimit's Config, TokensConfig, AdaptiveConfig and

@@ -35,13 +35,13 @@ func TestHooksLog(t *testing.T) {
 			h.Routing(ctx, routing.Event{Kind: routing.Swapped})
 		}, "INFO", "routing table swapped", nil},
 		"keys fetched": {func(ctx context.Context, h observe.Hooks) {
-			h.KeySet("op")(ctx, auth.KeySetEvent{Keys: 2})
+			h.Keys("op")(ctx, auth.KeysEvent{Keys: 2})
 		}, "INFO", "keys updated", fields{"source": "op", "keys": 2.0}},
 		"keys rejected": {func(ctx context.Context, h observe.Hooks) {
-			h.KeySet("op")(ctx, auth.KeySetEvent{Keys: 2, Err: down})
+			h.Keys("op")(ctx, auth.KeysEvent{Keys: 2, Err: down})
 		}, "ERROR", "keys rejected; the previous keys stay in use", fields{"source": "op", "keys": 2.0, "error": "dial tcp: refused"}},
 		"key file": {func(ctx context.Context, h observe.Hooks) {
-			h.KeyFile(ctx, auth.KeyFileEvent{Keys: 3})
+			h.Keys("file")(ctx, auth.KeysEvent{Keys: 3})
 		}, "INFO", "keys updated", fields{"source": "file", "keys": 3.0}},
 		"limits, store down": {func(ctx context.Context, h observe.Hooks) {
 			h.Limit("chat")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: down})
@@ -128,7 +128,7 @@ func TestHooksLogger(t *testing.T) {
 	quiet.Routing(t.Context(), routing.Event{Kind: routing.Swapped})
 	quiet.Breaker("pool")(t.Context(), breaker.Event{Circuit: "a:1", To: breaker.Open})
 	assert.Empty(t, out.String())
-	quiet.KeyFile(t.Context(), auth.KeyFileEvent{Err: errors.New("syntax")})
+	quiet.Keys("file")(t.Context(), auth.KeysEvent{Err: errors.New("syntax")})
 	assert.Equal(t, "syntax", out.one(t)["error"])
 
 	broken := observe.Hooks{Logger: slog.New(panicHandler{})}

@@ -93,7 +93,7 @@ func TestNoForgedChanges(t *testing.T) {
 		out := new(lines)
 		h := observe.Hooks{Logger: newRaw(out)}
 		h.Limit(text)(t.Context(), ratelimit.Event{Kind: ratelimit.StoreDown, Err: errors.New(text)})
-		h.KeySet(text)(t.Context(), auth.KeySetEvent{Err: errors.New(text)})
+		h.Keys(text)(t.Context(), auth.KeysEvent{Err: errors.New(text)})
 		assert.Equal(t, 2, strings.Count(out.String(), "\n"), "%q", text)
 		assert.NotContains(t, out.String(), "\x1b")
 	}

@@ -192,8 +192,8 @@ func TestMetricsOfEvents(t *testing.T) {
 			h.Auth(ctx, auth.Event{})
 			h.Auth(ctx, auth.Event{Err: &apierror.Error{Status: 401, Code: "invalid_token"}})
 			h.Address(ctx, auth.IPEvent{})
-			h.KeySet("op")(ctx, auth.KeySetEvent{Keys: 2})
-			h.KeyFile(ctx, auth.KeyFileEvent{Err: errors.New("x")})
+			h.Keys("op")(ctx, auth.KeysEvent{Keys: 2})
+			h.Keys("file")(ctx, auth.KeysEvent{Err: errors.New("x")})
 		}, map[string]float64{
 			"gateway.auth.requests{gateway.auth.method=jwt}":                              1,
 			"gateway.auth.requests{gateway.auth.method=anonymous}":                        1,

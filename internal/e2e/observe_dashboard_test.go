@@ -251,7 +251,7 @@ func (o *observed) produceAllMetrics(t *testing.T) {
 
 	down := errors.New("down")
 	o.hooks.Address(ctx, auth.IPEvent{})
-	o.hooks.KeySet("op")(ctx, auth.KeySetEvent{Err: down})
+	o.hooks.Keys("op")(ctx, auth.KeysEvent{Err: down})
 	o.hooks.Limit("requests")(ctx, ratelimit.Event{Kind: ratelimit.Allowed, Wait: time.Second})
 	o.hooks.Limit("requests")(ctx, ratelimit.Event{Kind: ratelimit.Changed, Concurrency: 3})
 	o.hooks.Limit("store")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: down})

@@ -244,7 +244,7 @@ func (o *observed) stages(t *testing.T, w *watch) gin.HandlersChain {
 	key, err := auth.AddKey(file, auth.DefaultPrefix, auth.KeyEntry{Subject: "alice", Tenant: "acme"})
 	require.NoError(t, err)
 	o.key = key
-	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: w.hooks.KeyFile})
+	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: w.hooks.Keys("file")})
 	require.NoError(t, err)
 	authn, err := auth.New(auth.Config{Verifiers: []auth.Verifier{keys}, OnEvent: w.hooks.Auth})
 	require.NoError(t, err)

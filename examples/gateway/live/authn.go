@@ -76,7 +76,7 @@ func (a *authn) keys(file string, hooks observe.Hooks, faults *config.Faults) {
 	if file == "" {
 		return
 	}
-	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: hooks.KeyFile})
+	keys, err := auth.NewAPIKeys(auth.APIKeysConfig{File: file, OnEvent: hooks.Keys("file")})
 	a.add(keys, err, "auth.keys", faults)
 	if err == nil {
 		a.loops = append(a.loops, keys.Run)
@@ -118,7 +118,7 @@ func orList(list []string, def ...string) []string {
 
 // keySet fetches an issuer's public keys.
 func keySet(cfg *config.JWT, hooks observe.Hooks) (*auth.KeySet, error) {
-	from := auth.KeySetConfig{URL: cfg.JWKS, File: cfg.KeyFile, OnEvent: hooks.KeySet(cfg.Issuer)}
+	from := auth.KeySetConfig{URL: cfg.JWKS, File: cfg.KeyFile, OnEvent: hooks.Keys(cfg.Issuer)}
 	if from.URL == "" && from.File == "" {
 		from.Issuer = cfg.Issuer
 	}
