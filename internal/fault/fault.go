@@ -4,7 +4,8 @@ package fault
 import "strings"
 
 // Join is errors.Join with a text of one line: the texts of the errors, separated by "; ". It
-// drops nil errors and returns nil if nothing is left. A single error is returned as it is.
+// drops nil errors and returns nil if nothing is left. Its Unwrap returns the errors, those of
+// joined ones in their place.
 func Join(errs ...error) error {
 	var list []error
 	for _, err := range errs {
@@ -16,11 +17,8 @@ func Join(errs ...error) error {
 			list = append(list, err)
 		}
 	}
-	switch len(list) {
-	case 0:
+	if len(list) == 0 {
 		return nil
-	case 1:
-		return list[0]
 	}
 	return &joined{list}
 }

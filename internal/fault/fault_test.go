@@ -25,7 +25,10 @@ func TestJoin(t *testing.T) {
 	}
 	require.NoError(t, fault.Join(nil, nil))
 	require.NoError(t, fault.Join())
-	assert.Equal(t, a, fault.Join(a), "a single error stays as it is")
+	all, ok := fault.Join(fault.Join(a), fault.Join(b, a)).(interface{ Unwrap() []error })
+	require.True(t, ok, "as of errors.Join")
+	assert.Equal(t, []error{a, b, a}, all.Unwrap())
+	assert.Implements(t, (*interface{ Unwrap() []error })(nil), fault.Join(a), "a single one too")
 	err := fault.Join(a, fault.Join(b, fmt.Errorf("c: %w", io.EOF)))
 	for _, one := range []error{a, b, io.EOF} {
 		require.ErrorIs(t, err, one)
