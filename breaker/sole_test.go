@@ -47,10 +47,7 @@ func TestOnlyEndpointComesBackAtOnce(t *testing.T) {
 			at40(time.Second)
 			u.set(refused)
 			at40(away)
-			for i := 0; i < 20 && !opens(t, g); i++ { // hystrix counts on goroutines of its own, in real time
-				at40(time.Second)
-			}
-			require.True(t, opens(t, g))
+			require.True(t, opensWith(t, g, func() { at40(time.Second) }))
 			before := u.count()
 			at40(5 * time.Second)
 			assert.InDelta(t, 10, u.count()-before, 1, "a trickle")
