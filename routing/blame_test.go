@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 // errs responds with an error in JSON.
-func errs(status int, body string) upstream {
+func errs(status int, body string) routetest.Upstream {
 	return func(*http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {"application/json"}, "X-Own": {"1"}}
 		return &http.Response{StatusCode: status, Header: h, ContentLength: -1, Body: io.NopCloser(strings.NewReader(body))}, nil
@@ -60,16 +61,16 @@ func TestContextErrorLeadsToMoreRoom(t *testing.T) {
 			var called, events []string
 			ups := map[string]http.RoundTripper{}
 			for _, v := range []string{"a", "b", "c"} {
-				ups[v] = upstream(func(r *http.Request) (*http.Response, error) {
+				ups[v] = routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 					called = append(called, v)
 					if v == "a" {
 						return errs(400, tt.error)(r)
 					}
-					return serves(v, 200)(r)
+					return routetest.Serves(v, 200)(r)
 				})
 			}
-			r := newRouter(t, routing.Config{Upstreams: ups, Table: table(t, chainOf(tt.abc)), OnEvent: collect(&events)})
-			got, err := roundTrip(t, r, post(needsNothing))
+			r := routetest.New(t, routing.Config{Upstreams: ups, Table: routetest.Table(t, chainOf(tt.abc)), OnEvent: collect(&events)})
+			got, err := roundTrip(t, r, routetest.Post(needsNothing))
 			require.NoError(t, err)
 			assert.Equal(t, tt.called, strings.Join(called, " "))
 			assert.Equal(t, tt.events, strings.Join(events, " "))
@@ -110,7 +111,7 @@ func chainOf(capabilities [3]string) string {
 func TestFallbackByCredential(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		a        upstream
+		a        routetest.Upstream
 		operator bool
 		fell     bool
 	}{
@@ -137,15 +138,15 @@ func TestFallbackByCredential(t *testing.T) {
 			ends := 0
 			x := &exchange.Exchange{Known: true, Credentials: "sk-client\x00", Limits: exchange.Limits{Prefetch: true}}
 			x.OnEnd(func(*exchange.Attempt, *exchange.End) { ends++ })
-			r := newRouter(t, routing.Config{
-				Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`),
-				Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": serves("b", 200)},
+			r := routetest.New(t, routing.Config{
+				Table:     routetest.Table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`),
+				Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": routetest.Serves("b", 200)},
 			})
 			key := "sk-client"
 			if tt.operator {
 				key = "sk-operator"
 			}
-			a, req := x.Begin(post(`{"model":"m"}`, "Authorization", key))
+			a, req := x.Begin(routetest.Post(`{"model":"m"}`, "Authorization", key))
 			got, err := roundTrip(t, r, req)
 			require.NoError(t, err)
 			assert.Equal(t, tt.fell, got.version == "b", got)
@@ -159,11 +160,11 @@ func TestFallbackByCredential(t *testing.T) {
 // The last version's response reaches the client unchanged.
 func TestLastResponseIsItsOwn(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{
-		Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`),
-		Upstreams: map[string]http.RoundTripper{"a": serves("a", 503), "b": errs(429, noQuota)},
+	r := routetest.New(t, routing.Config{
+		Table:     routetest.Table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`),
+		Upstreams: map[string]http.RoundTripper{"a": routetest.Serves("a", 503), "b": errs(429, noQuota)},
 	})
-	got := relayed(t, r, post(`{"model":"m"}`))
+	got := relayed(t, r, routetest.Post(`{"model":"m"}`))
 	assert.Equal(t, result{429, "b", noQuota}, got.result)
 	assert.Equal(t, "1", got.Get("X-Own"))
 }
@@ -172,21 +173,21 @@ func TestLastResponseIsItsOwn(t *testing.T) {
 func TestRefusalLeavesNoPatience(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		r := newRouter(t, routing.Config{
-			Table: table(t, `{"routes":[{"version":"a","fallback":["b"],"fallback_after":"5s"}]}`),
+		r := routetest.New(t, routing.Config{
+			Table: routetest.Table(t, `{"routes":[{"version":"a","fallback":["b"],"fallback_after":"5s"}]}`),
 			Upstreams: map[string]http.RoundTripper{
-				"a": upstream(func(r *http.Request) (*http.Response, error) {
+				"a": routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 					exchange.Current(r.Context()).Use("of a")
 					return nil, &exchange.NotSentError{}
 				}),
-				"b": upstream(func(r *http.Request) (*http.Response, error) {
+				"b": routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 					if err := context.Cause(r.Context()); err != nil {
 						return nil, err
 					}
 					assert.Empty(t, exchange.Current(r.Context()).Endpoint())
 					select {
 					case <-time.After(time.Minute):
-						return serves("b", 200)(r)
+						return routetest.Serves("b", 200)(r)
 					case <-r.Context().Done():
 						return nil, context.Cause(r.Context())
 					}
@@ -208,20 +209,20 @@ func TestFallbackEventHasTheCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
 		for name, tt := range map[string]struct {
-			a      upstream
+			a      routetest.Upstream
 			status int
 			err    error
 		}{
 			"an error": {fails(broken), 0, broken},
-			"a status": {serves("a", 503), 503, nil},
-			"too slow": {upstream(hangs), 0, exchange.ErrTimeout},
+			"a status": {routetest.Serves("a", 503), 503, nil},
+			"too slow": {routetest.Upstream(hangs), 0, exchange.ErrTimeout},
 			"not sent": {fails(&exchange.NotSentError{}), 0, &exchange.NotSentError{}},
 			"empty":    {errs(200, ""), 200, exchange.ErrEmpty},
 		} {
 			var reported []routing.Event
-			r := newRouter(t, routing.Config{
-				Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"],"fallback_after":"5s"},{"version":"b"}]}`),
-				Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": serves("b", 200)},
+			r := routetest.New(t, routing.Config{
+				Table:     routetest.Table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"],"fallback_after":"5s"},{"version":"b"}]}`),
+				Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": routetest.Serves("b", 200)},
 				OnEvent: func(_ context.Context, e routing.Event) {
 					if e.Kind == routing.FellBack {
 						reported = append(reported, e)
@@ -229,7 +230,7 @@ func TestFallbackEventHasTheCause(t *testing.T) {
 				},
 			})
 			x := &exchange.Exchange{Limits: exchange.Limits{Prefetch: true}}
-			_, req := x.Begin(post(`{"model":"m"}`))
+			_, req := x.Begin(routetest.Post(`{"model":"m"}`))
 			_, err := roundTrip(t, r, req)
 			require.NoError(t, err, name)
 			require.Len(t, reported, 1, name)

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -33,12 +34,12 @@ func walked(t *testing.T, capabilities [3]string, failing string, req *http.Requ
 	var a, e []string
 	upstreams := make(map[string]http.RoundTripper)
 	for _, name := range []string{"a", "b", "c"} {
-		upstreams[name] = upstream(func(r *http.Request) (*http.Response, error) {
+		upstreams[name] = routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 			a = append(a, name)
 			if strings.Contains(failing, name) {
-				return serves(name, 503)(r)
+				return routetest.Serves(name, 503)(r)
 			}
-			return serves(name, 200)(r)
+			return routetest.Serves(name, 200)(r)
 		})
 	}
 	text := `{"routes":[{"model":"m","version":"a","fallback":["b","c"]%s},{"model":"n","version":"b"%s},{"model":"o","version":"c"%s}]}`
@@ -49,8 +50,8 @@ func walked(t *testing.T, capabilities [3]string, failing string, req *http.Requ
 		}
 		said = append(said, c)
 	}
-	r := newRouter(t, routing.Config{
-		Table: table(t, fmt.Sprintf(text, said...)), Upstreams: upstreams,
+	r := routetest.New(t, routing.Config{
+		Table: routetest.Table(t, fmt.Sprintf(text, said...)), Upstreams: upstreams,
 		OnEvent: func(_ context.Context, ev routing.Event) {
 			switch ev.Kind {
 			case routing.Skipped:
@@ -96,7 +97,7 @@ func TestCapabilities(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			called, events := walked(t, tt.abc, tt.failing, post(tt.body))
+			called, events := walked(t, tt.abc, tt.failing, routetest.Post(tt.body))
 			assert.Equal(t, tt.called, called)
 			assert.Equal(t, tt.events, events)
 		})
@@ -107,7 +108,7 @@ func TestCapabilities(t *testing.T) {
 func TestContext(t *testing.T) {
 	t.Parallel()
 	text := func(more string, letters int) *http.Request {
-		return post(`{"model":"m"` + more + `,"prompt":"` + strings.Repeat("x", letters) + `"}`)
+		return routetest.Post(`{"model":"m"` + more + `,"prompt":"` + strings.Repeat("x", letters) + `"}`)
 	}
 	for name, tt := range map[string]struct {
 		req    *http.Request
@@ -119,7 +120,7 @@ func TestContext(t *testing.T) {
 		"with more output": {text(`,"max_tokens":51`, 200), "b"},
 		"several choices":  {text(`,"max_tokens":50,"n":9`, 200), "a"},
 		"no bound":         {text("", 801), "c"},
-		"an image":         {post(needsVision), "c"},
+		"an image":         {routetest.Post(needsVision), "c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -132,19 +133,19 @@ func TestContext(t *testing.T) {
 // A body of an unknown kind, or one that streams through, has no needs.
 func TestNeedsOfUnknownBodies(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","capabilities":{"context":1},"fallback":["b"]}]}`), Upstreams: upstreams("a", "b")})
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","capabilities":{"context":1},"fallback":["b"]}]}`), Upstreams: routetest.Upstreams("a", "b")})
 	broken := needsTools[:len(needsTools)-1]
 	for _, body := range []string{"", strings.Repeat("x", 1000), broken, `["tools"]`} {
-		req := decided(t, r, post(""))
+		req := routetest.Decided(t, r, routetest.Post(""))
 		bodies.Set(req, []byte(body))
 		got, err := sent(r, req)
 		require.NoError(t, err)
 		assert.Equal(t, result{200, "a", "a:" + body}, got.result, body)
 	}
 	// as a stream: the table names no model, so the body was not read
-	assert.Equal(t, "a", relayed(t, r, post(needsTools)).version)
+	assert.Equal(t, "a", relayed(t, r, routetest.Post(needsTools)).version)
 
-	req := decided(t, r, post(""))
+	req := routetest.Decided(t, r, routetest.Post(""))
 	bodies.Set(req, []byte(needsTools))
 	got, err := sent(r, req)
 	require.NoError(t, err)
@@ -156,9 +157,9 @@ func TestNeedsOnce(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	skipped := 0
-	r := newRouter(t, routing.Config{
-		Table:     table(t, `{"routes":[{"model":"m","version":"a","capabilities":{},"fallback":["b"]}]}`),
-		Upstreams: map[string]http.RoundTripper{"a": serves("a", 200), "b": serves("b", 503)},
+	r := routetest.New(t, routing.Config{
+		Table:     routetest.Table(t, `{"routes":[{"model":"m","version":"a","capabilities":{},"fallback":["b"]}]}`),
+		Upstreams: map[string]http.RoundTripper{"a": routetest.Serves("a", 200), "b": routetest.Serves("b", 503)},
 		OnEvent: func(_ context.Context, e routing.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -167,7 +168,7 @@ func TestNeedsOnce(t *testing.T) {
 			}
 		},
 	})
-	req := decided(t, r, post(needsTools))
+	req := routetest.Decided(t, r, routetest.Post(needsTools))
 	x := new(exchange.Exchange)
 	var wg sync.WaitGroup
 	for range 3 { // concurrent attempts, as hedges are
@@ -189,17 +190,17 @@ func TestNeedsOnce(t *testing.T) {
 
 // The cost of a request after the decision, with and without capabilities.
 func BenchmarkWalk(b *testing.B) {
-	good := upstream(func(*http.Request) (*http.Response, error) {
+	good := routetest.Upstream(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody}, nil
 	})
 	for name, capabilities := range map[string]string{"undeclared": "", "declared": `,"capabilities":{"tools":true}`} {
 		b.Run(name, func(b *testing.B) {
-			r := newRouter(b, routing.Config{
-				Table:     table(b, `{"routes":[{"model":"m","version":"a","fallback":["b"]`+capabilities+`},{"model":"m","version":"b","conditions":{"path":"/x"}}]}`),
+			r := routetest.New(b, routing.Config{
+				Table:     routetest.Table(b, `{"routes":[{"model":"m","version":"a","fallback":["b"]`+capabilities+`},{"model":"m","version":"b","conditions":{"path":"/x"}}]}`),
 				Upstreams: map[string]http.RoundTripper{"a": good, "b": good},
 			})
 			middleware, transport := r.Middleware(), r.Transport()
-			req := post(`{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("word ", 200) + `"}]}`)
+			req := routetest.Post(`{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("word ", 200) + `"}]}`)
 			c, _ := gin.CreateTestContext(httptest.NewRecorder())
 			b.ReportAllocs()
 			for b.Loop() {

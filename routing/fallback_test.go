@@ -12,17 +12,18 @@ import (
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-func fails(err error) upstream {
+func fails(err error) routetest.Upstream {
 	return func(*http.Request) (*http.Response, error) { return nil, err }
 }
 
 // spare fails, and reports how many other endpoints it has.
-func spare(others int, err error) upstream {
+func spare(others int, err error) routetest.Upstream {
 	return func(r *http.Request) (*http.Response, error) {
 		exchange.Current(r.Context()).SetOthers(others)
 		return nil, err
@@ -36,14 +37,14 @@ func TestFallbackWithinTheProxysRules(t *testing.T) {
 	broken := errors.New("broken")
 	refused := &apierror.Error{Status: 503, Err: errors.Join(errors.New("open"), &exchange.NotSentError{})}
 	tests := map[string]struct {
-		a               upstream
+		a               routetest.Upstream
 		repeats, budget bool
 		hedge           bool
 		fell            bool
 		spent           int
 	}{
 		"final":                           {a: fails(broken), budget: true, fell: true, spent: 1},
-		"503":                             {a: serves("a", 503), budget: true, fell: true, spent: 1},
+		"503":                             {a: routetest.Serves("a", 503), budget: true, fell: true, spent: 1},
 		"retry at another":                {a: spare(1, broken), repeats: true, budget: true},
 		"others, but no retry":            {a: spare(1, broken), budget: true, fell: true, spent: 1},
 		"retry at the same":               {a: spare(0, broken), repeats: true, budget: true, fell: true, spent: 1},
@@ -71,7 +72,7 @@ func TestFallbackWithinTheProxysRules(t *testing.T) {
 			if tt.hedge {
 				begin = x.BeginHedge
 			}
-			r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": serves("b", 200)}})
+			r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": routetest.Serves("b", 200)}})
 			_, req := begin(httptest.NewRequest(http.MethodGet, "/", nil))
 			got, _ := roundTrip(t, r, req)
 			assert.Equal(t, tt.fell, got.body == "b:")
@@ -102,18 +103,18 @@ func TestFallbackNames(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sent := func(name string) upstream {
+			sent := func(name string) routetest.Upstream {
 				return func(r *http.Request) (*http.Response, error) {
-					res, err := serves(name, 200)(r)
+					res, err := routetest.Serves(name, 200)(r)
 					res.Header.Set("X-Model", "the upstream's own")
 					return res, err
 				}
 			}
-			r := newRouter(t, routing.Config{
-				Table:     table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},`+tt.routes+`]}`),
-				Upstreams: map[string]http.RoundTripper{"a": serves("a", 500), "b": sent("b"), "c": sent("c")},
+			r := routetest.New(t, routing.Config{
+				Table:     routetest.Table(t, `{"routes":[{"model":"m","version":"a","fallback":["b"]},`+tt.routes+`]}`),
+				Upstreams: map[string]http.RoundTripper{"a": routetest.Serves("a", 500), "b": sent("b"), "c": sent("c")},
 			})
-			res := relayed(t, r, post(`{"model":"m"}`))
+			res := relayed(t, r, routetest.Post(`{"model":"m"}`))
 			assert.Equal(t, tt.want[:2]+`{"model":"`+tt.want[2:]+`"}`, res.body)
 			assert.Equal(t, tt.want[2:], res.Get("X-Model"))
 			assert.Equal(t, "b", res.Get("X-Model-Version"))
@@ -126,51 +127,51 @@ func TestFallbackNames(t *testing.T) {
 func TestResponseHeaders(t *testing.T) {
 	t.Parallel()
 	const text = `{"routes":[{"model":"m","version":"a","upstream_model":"org/M","fallback":["b"]},{"version":"b"}]}`
-	own := upstream(func(r *http.Request) (*http.Response, error) {
-		res, err := serves("x", 200)(r)
+	own := routetest.Upstream(func(r *http.Request) (*http.Response, error) {
+		res, err := routetest.Serves("x", 200)(r)
 		res.Header = http.Header{"X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}, "My-Model": {"u"}}
 		return res, err
 	})
-	bare := upstream(func(*http.Request) (*http.Response, error) {
+	bare := routetest.Upstream(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("x"))}, nil
 	})
 	tests := map[string]struct {
 		cfg  routing.Config
-		a    upstream
+		a    routetest.Upstream
 		body string
 		want http.Header
 	}{
 		"first":            {body: `{"model":"m"}`, a: own, want: http.Header{"X-Model": {"org/M"}, "X-Model-Version": {"a"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"no header at all": {body: `{"model":"m"}`, a: bare, want: http.Header{"X-Model": {"org/M"}, "X-Model-Version": {"a"}}},
-		"fallback":         {body: `{"model":"m"}`, a: serves("a", 500), want: http.Header{"X-Model": {"m"}, "X-Model-Version": {"b"}, "X-Fallback-From": {"a"}, "Server": {"s"}, "My-Model": {"u"}}},
+		"fallback":         {body: `{"model":"m"}`, a: routetest.Serves("a", 500), want: http.Header{"X-Model": {"m"}, "X-Model-Version": {"b"}, "X-Fallback-From": {"a"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"the request's":    {body: `{"model":"other/é"}`, want: http.Header{"X-Model": {"other/é"}, "X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"no model":         {body: `hello`, want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"no name":          {body: `{"model":"a\r\nSet-Cookie: b"}`, want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"a long name":      {body: fmt.Sprintf(`{"model":"%0257d"}`, 1), want: http.Header{"X-Model-Version": {"b"}, "Server": {"s"}, "My-Model": {"u"}}},
 		"other names": {
 			cfg:  routing.Config{ModelHeader: "My-Model", VersionHeader: "My-Version", FallbackHeader: "My-From"},
-			body: `{"model":"m"}`, a: serves("a", 500),
+			body: `{"model":"m"}`, a: routetest.Serves("a", 500),
 			want: http.Header{"My-Model": {"m"}, "My-Version": {"b"}, "My-From": {"a"}, "X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}},
 		},
 		"none": {
 			cfg:  routing.Config{ModelHeader: "-", VersionHeader: "-", FallbackHeader: "-"},
-			body: `{"model":"m"}`, a: serves("a", 500),
+			body: `{"model":"m"}`, a: routetest.Serves("a", 500),
 			want: http.Header{"X-Model": {"u", "v"}, "X-Model-Version": {"u"}, "X-Fallback-From": {"u"}, "Server": {"s"}, "My-Model": {"u"}},
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tt.cfg.Table = table(t, text)
+			tt.cfg.Table = routetest.Table(t, text)
 			tt.cfg.Upstreams = map[string]http.RoundTripper{"a": tt.a, "b": own}
 			if tt.a == nil {
 				tt.cfg.Upstreams["a"] = own
 			}
-			req := post(tt.body)
+			req := routetest.Post(tt.body)
 			if tt.body == "hello" {
 				req.Header.Set("Content-Type", "text/plain")
 			}
-			assert.Equal(t, tt.want, relayed(t, newRouter(t, tt.cfg), req).Header)
+			assert.Equal(t, tt.want, relayed(t, routetest.New(t, tt.cfg), req).Header)
 		})
 	}
 }
@@ -178,8 +179,8 @@ func TestResponseHeaders(t *testing.T) {
 // A body that can't be replayed ends the walk with its error.
 func TestFallbackWithoutABody(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": serves("a", 503), "b": serves("b", 200)}})
-	req := decided(t, r, post("x"))
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": routetest.Serves("a", 503), "b": routetest.Serves("b", 200)}})
+	req := routetest.Decided(t, r, routetest.Post("x"))
 	req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
 	_, err := r.Transport().RoundTrip(req) //nolint:bodyclose // there is none
 	require.ErrorContains(t, err, "gone")
@@ -189,12 +190,12 @@ func TestFallbackWithoutABody(t *testing.T) {
 func TestClientDisconnect(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
-		"a": upstream(func(r *http.Request) (*http.Response, error) {
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
+		"a": routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 			cancel()
-			return serves("a", 503)(r)
+			return routetest.Serves("a", 503)(r)
 		}),
-		"b": serves("b", 200),
+		"b": routetest.Serves("b", 200),
 	}})
 	got, err := roundTrip(t, r, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 
 	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -28,13 +29,13 @@ type mirrored struct {
 	events []routing.Event
 }
 
-func newMirrored(t *testing.T, mirror string, cfg routing.MirrorConfig, respond upstream) *mirrored {
+func newMirrored(t *testing.T, mirror string, cfg routing.MirrorConfig, respond routetest.Upstream) *mirrored {
 	t.Helper()
 	m := new(mirrored)
-	m.Router = newRouter(t, routing.Config{
-		Table:  table(t, `{"routes":[{"model":"m","version":"old","mirror":`+mirror+`},{"model":"x","version":"new","upstream_model":"m-next"}]}`),
+	m.Router = routetest.New(t, routing.Config{
+		Table:  routetest.Table(t, `{"routes":[{"model":"m","version":"old","mirror":`+mirror+`},{"model":"x","version":"new","upstream_model":"m-next"}]}`),
 		Mirror: cfg,
-		Upstreams: map[string]http.RoundTripper{"old": serves("old", http.StatusOK), "new": upstream(func(r *http.Request) (*http.Response, error) {
+		Upstreams: map[string]http.RoundTripper{"old": routetest.Serves("old", http.StatusOK), "new": routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 			body, _ := io.ReadAll(r.Body)
 			m.mu.Lock()
 			m.copies, m.bodies = append(m.copies, r), append(m.bodies, string(body))
@@ -55,7 +56,7 @@ func newMirrored(t *testing.T, mirror string, cfg routing.MirrorConfig, respond 
 // held returns a request whose body is in memory, as behind a proxy.
 func held(t *testing.T, m *mirrored, body string, headers ...string) *http.Request {
 	t.Helper()
-	req := decided(t, m.Router, post(body, headers...))
+	req := routetest.Decided(t, m.Router, routetest.Post(body, headers...))
 	bodies.Set(req, []byte(body))
 	return req
 }
@@ -75,7 +76,7 @@ const hello = `{"model":"m","messages":[{"role":"user","content":"hi"}]}`
 
 func TestMirror(t *testing.T) {
 	t.Parallel()
-	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, serves("new", http.StatusServiceUnavailable))
+	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, routetest.Serves("new", http.StatusServiceUnavailable))
 	req := held(t, m, hello, "Idempotency-Key", "k", "X-Other", "o")
 	x := new(exchange.Exchange)
 	_, out := x.Begin(req)
@@ -107,7 +108,7 @@ func TestMirror(t *testing.T) {
 
 func TestMirrorCopiesNot(t *testing.T) {
 	t.Parallel()
-	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, serves("new", http.StatusOK))
+	m := newMirrored(t, `{"version":"new"}`, routing.MirrorConfig{}, routetest.Serves("new", http.StatusOK))
 	for name, req := range map[string]*http.Request{
 		"tools":              held(t, m, `{"model":"m","messages":[],"tools":[{"type":"function","function":{"name":"f"}}]}`),
 		"a long body":        held(t, m, `{"model":"m","messages":[],"x":"`+strings.Repeat("x", 300<<10)+`"}`),
@@ -122,7 +123,7 @@ func TestMirrorCopiesNot(t *testing.T) {
 		_, err := sent(m.Router, req)
 		require.NoError(t, err, name)
 	}
-	streaming := decided(t, m.Router, post(hello))
+	streaming := routetest.Decided(t, m.Router, routetest.Post(hello))
 	streaming.Body = io.NopCloser(strings.NewReader(hello))
 	_, err := sent(m.Router, streaming)
 	require.NoError(t, err)
@@ -135,7 +136,7 @@ func TestMirrorCopiesNot(t *testing.T) {
 
 func TestMirrorShare(t *testing.T) {
 	t.Parallel()
-	m := newMirrored(t, `{"version":"new","share":0.25}`, routing.MirrorConfig{Concurrent: 1000}, serves("new", http.StatusOK))
+	m := newMirrored(t, `{"version":"new","share":0.25}`, routing.MirrorConfig{Concurrent: 1000}, routetest.Serves("new", http.StatusOK))
 	for range 1000 {
 		_, err := sent(m.Router, held(t, m, hello))
 		require.NoError(t, err)
@@ -176,7 +177,7 @@ func TestMirrorHangs(t *testing.T) {
 // The outcome of a copy is that of its stream. A panic ends only the copy.
 func TestMirrorOutcomes(t *testing.T) {
 	t.Parallel()
-	streams := func(text string) upstream {
+	streams := func(text string) routetest.Upstream {
 		return func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: io.NopCloser(strings.NewReader(text))}, nil
 		}
@@ -184,7 +185,7 @@ func TestMirrorOutcomes(t *testing.T) {
 	token := `data: {"choices":[{"index":0,"delta":{"content":"a"}}]}` + "\n\n"
 	refused := errors.New("refused")
 	for name, c := range map[string]struct {
-		respond upstream
+		respond routetest.Upstream
 		want    error
 		text    string
 	}{
@@ -221,9 +222,9 @@ func TestMirrorFaults(t *testing.T) {
 		require.ErrorContains(t, err, want)
 	}
 	_, err := routing.New(routing.Config{
-		Table: table(t, `{"routes":[{"version":"old","mirror":{"version":"newer"}}]}`), Upstreams: upstreams("old"),
+		Table: routetest.Table(t, `{"routes":[{"version":"old","mirror":{"version":"newer"}}]}`), Upstreams: routetest.Upstreams("old"),
 	})
 	require.ErrorContains(t, err, `routes[0].mirror.version: there is no upstream "newer"`)
-	_, err = routing.New(routing.Config{Table: table(t, `{"routes":[{"version":"old"}]}`), Upstreams: upstreams("old"), Mirror: routing.MirrorConfig{Concurrent: -1}})
+	_, err = routing.New(routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"old"}]}`), Upstreams: routetest.Upstreams("old"), Mirror: routing.MirrorConfig{Concurrent: -1}})
 	require.ErrorContains(t, err, "Config.Mirror")
 }

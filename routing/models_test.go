@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -26,7 +27,7 @@ func askModels(t *testing.T, cfg routing.Config, method, path string, header ...
 	t.Helper()
 	e := gin.New()
 	passed := false
-	e.Any("/*path", newRouter(t, cfg).Middleware(), func(*gin.Context) { passed = true })
+	e.Any("/*path", routetest.New(t, cfg).Middleware(), func(*gin.Context) { passed = true })
 	req := httptest.NewRequest(method, path, nil)
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
@@ -39,7 +40,7 @@ func askModels(t *testing.T, cfg routing.Config, method, path string, header ...
 func TestModelList(t *testing.T) {
 	t.Parallel()
 	cfg := routing.Config{
-		Table: table(t, models), Upstreams: upstreams("l1", "l2", "s", "b", "x", "p"),
+		Table: routetest.Table(t, models), Upstreams: routetest.Upstreams("l1", "l2", "s", "b", "x", "p"),
 		Usable: func(_ context.Context, model string) bool { return model != "secret" },
 	}
 	tests := []struct {
@@ -95,21 +96,21 @@ func TestModelList(t *testing.T) {
 // With a route for any model the upstream serves the list.
 func TestModelListOfAnUpstream(t *testing.T) {
 	t.Parallel()
-	_, passed := askModels(t, routing.Config{Table: table(t, `{"routes":[{"model":"m","version":"a"},{"version":"b"}]}`), Upstreams: upstreams("a", "b")}, http.MethodGet, "/v1/models")
+	_, passed := askModels(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"model":"m","version":"a"},{"version":"b"}]}`), Upstreams: routetest.Upstreams("a", "b")}, http.MethodGet, "/v1/models")
 	assert.True(t, passed)
 }
 
 // Without a usable model the list is empty, but a list.
 func TestModelListEmpty(t *testing.T) {
 	t.Parallel()
-	w, _ := askModels(t, routing.Config{Table: table(t, `{"routes":[{"model":"gpt-*","version":"a"}]}`), Upstreams: upstreams("a")}, http.MethodGet, "/v1/models")
+	w, _ := askModels(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"model":"gpt-*","version":"a"}]}`), Upstreams: routetest.Upstreams("a")}, http.MethodGet, "/v1/models")
 	assert.JSONEq(t, `{"object":"list","data":[],"has_more":false}`, w.Body.String())
 }
 
 // A table without model names serves no list, whatever the path.
 func TestModelListOfATableWithoutModels(t *testing.T) {
 	t.Parallel()
-	cfg := routing.Config{Table: table(t, `{"routes":[{"version":"a","conditions":{"path":"/cars/*"}}]}`), Upstreams: upstreams("a")}
+	cfg := routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","conditions":{"path":"/cars/*"}}]}`), Upstreams: routetest.Upstreams("a")}
 	for _, path := range []string{"/shop/models", "/shop/models/t"} {
 		w, passed := askModels(t, cfg, http.MethodGet, path)
 		assert.False(t, passed)
@@ -123,9 +124,9 @@ func TestModelListWhileTheTableChanges(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/v1/models", "/v1/models/b"} {
 		var r *routing.Router
-		long := table(t, `{"routes":[{"model":"a","version":"x"},{"model":"b","version":"x"},{"model":"b","version":"x","conditions":{"headers":{"h":"1"}}}]}`)
-		short := table(t, `{"routes":[{"model":"c","version":"x"}]}`)
-		r = newRouter(t, routing.Config{Table: long, Upstreams: upstreams("x"), Usable: func(context.Context, string) bool {
+		long := routetest.Table(t, `{"routes":[{"model":"a","version":"x"},{"model":"b","version":"x"},{"model":"b","version":"x","conditions":{"headers":{"h":"1"}}}]}`)
+		short := routetest.Table(t, `{"routes":[{"model":"c","version":"x"}]}`)
+		r = routetest.New(t, routing.Config{Table: long, Upstreams: routetest.Upstreams("x"), Usable: func(context.Context, string) bool {
 			assert.NoError(t, r.SetTable(short)) //nolint:contextcheck // it takes none
 			return path == "/v1/models"
 		}})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -19,7 +20,7 @@ func TestSlowJSONHasNoFallback(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const text = `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`
-		slow := upstream(func(*http.Request) (*http.Response, error) {
+		slow := routetest.Upstream(func(*http.Request) (*http.Response, error) {
 			r, w := io.Pipe()
 			go func() {
 				for _, s := range []string{"\n", "\n", "\n", "\n", `{"a":1}`} {
@@ -33,9 +34,9 @@ func TestSlowJSONHasNoFallback(t *testing.T) {
 			h := http.Header{"Content-Type": {"application/json"}}
 			return &http.Response{StatusCode: http.StatusOK, Header: h, ContentLength: -1, Body: r}, nil
 		})
-		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": serves("b", 200)}})
+		r := routetest.New(t, routing.Config{Table: routetest.Table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": routetest.Serves("b", 200)}})
 		x := &exchange.Exchange{Limits: exchange.Limits{Prefetch: true, FirstByte: 10 * time.Second}}
-		_, req := x.Begin(post(`{"model":"m"}`))
+		_, req := x.Begin(routetest.Post(`{"model":"m"}`))
 		got, err := roundTrip(t, r, req)
 		require.NoError(t, err)
 		assert.Equal(t, "\n\n\n\n{\"a\":1}", got.body)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -31,15 +32,15 @@ func TestPrefetchOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const text = `{"routes":[{"model":"m","version":"a","fallback":["b"]},{"version":"b"}]}`
-		silent := upstream(func(r *http.Request) (*http.Response, error) {
+		silent := routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 			h := http.Header{"Content-Type": {"text/event-stream"}}
 			return &http.Response{StatusCode: http.StatusOK, Header: h, ContentLength: -1, Body: endless{r.Context()}}, nil
 		})
-		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": silent, "b": serves("b", 200)}})
+		r := routetest.New(t, routing.Config{Table: routetest.Table(t, text), Upstreams: map[string]http.RoundTripper{"a": silent, "b": routetest.Serves("b", 200)}})
 		x := &exchange.Exchange{Limits: exchange.Limits{Prefetch: true, Hold: time.Second, FirstByte: time.Minute}}
-		a, req := x.Begin(post(`{"model":"m"}`))
+		a, req := x.Begin(routetest.Post(`{"model":"m"}`))
 		start := time.Now()
-		out := decided(t, r, req)
+		out := routetest.Decided(t, r, req)
 		res, err := r.Transport().RoundTrip(out)
 		require.NoError(t, err)
 		a.Latest().Prefetch()

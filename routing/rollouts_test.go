@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/stretchr/testify/require"
@@ -25,10 +26,10 @@ func newRollout(t *testing.T) *rollout.Rollout {
 func TestRolloutDividesWeights(t *testing.T) {
 	t.Parallel()
 	r := newRollout(t)
-	router := newRouter(t, routing.Config{Table: table(t, rolloutTable), StickyHeader: "User", Rollouts: []*rollout.Rollout{r}, Upstreams: upstreams("old", "new")})
+	router := routetest.New(t, routing.Config{Table: routetest.Table(t, rolloutTable), StickyHeader: "User", Rollouts: []*rollout.Rollout{r}, Upstreams: routetest.Upstreams("old", "new")})
 	canary := func() (users int) {
 		for i := range 1000 {
-			got := relayed(t, router, post(`{"model":"m"}`, "User", strconv.Itoa(i)))
+			got := relayed(t, router, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i)))
 			if got.version == "new" {
 				users++
 			}
@@ -42,7 +43,7 @@ func TestRolloutDividesWeights(t *testing.T) {
 	require.InDelta(t, 500, canary(), 50)
 	require.NoError(t, r.RollBack(t.Context()))
 	require.Zero(t, canary())
-	require.Equal(t, "new", relayed(t, router, post(`{"model":"m"}`, "Beta", "1")).version, "conditions still apply")
+	require.Equal(t, "new", relayed(t, router, routetest.Post(`{"model":"m"}`, "Beta", "1")).version, "conditions still apply")
 	require.InDelta(t, 90, *router.Table().Routes[1].Weight, 0, "the table keeps its own weights")
 }
 
@@ -58,11 +59,11 @@ func TestRolloutFaults(t *testing.T) {
 		"twice": {`{"routes":[{"model":"m","version":"old","weight":1},{"model":"m","version":"new","weight":1},
 			{"model":"m","version":"new","weight":1,"conditions":{"tags":["x"]}}]}`, `both give "new" a weight`},
 	} {
-		_, err := routing.New(routing.Config{Table: table(t, c.table), Upstreams: upstreams("old", "new", "third"), Rollouts: []*rollout.Rollout{newRollout(t)}})
+		_, err := routing.New(routing.Config{Table: routetest.Table(t, c.table), Upstreams: routetest.Upstreams("old", "new", "third"), Rollouts: []*rollout.Rollout{newRollout(t)}})
 		require.ErrorContains(t, err, c.want, name)
 	}
 	one := newRollout(t)
-	_, err := routing.New(routing.Config{Table: table(t, rolloutTable), Upstreams: upstreams("old", "new"), Rollouts: []*rollout.Rollout{one, one, nil}})
+	_, err := routing.New(routing.Config{Table: routetest.Table(t, rolloutTable), Upstreams: routetest.Upstreams("old", "new"), Rollouts: []*rollout.Rollout{one, one, nil}})
 	require.ErrorContains(t, err, "also in rollout")
 	require.ErrorContains(t, err, "Rollouts[2] is nil")
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	bodies "github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -38,33 +39,33 @@ func TestConditions(t *testing.T) {
 		request          *http.Request
 		met              bool
 	}{
-		{"header", `{"headers":{"beta-user":"true"}}`, post("", "Beta-User", "true"), true},
-		{"header differs", `{"headers":{"beta-user":"true"}}`, post("", "Beta-User", "TRUE"), false},
-		{"header absent", `{"headers":{"beta-user":"*"}}`, post(""), false},
-		{"header present", `{"headers":{"beta-user":"*"}}`, post("", "Beta-User", "x"), true},
-		{"header's second value", `{"headers":{"beta-user":"true"}}`, post("", "Beta-User", "x", "Beta-User", "true"), true},
-		{"all of them", `{"headers":{"a":"1","b":"2"}}`, post("", "a", "1"), false},
-		{"host", `{"headers":{"host":"example.com"}}`, post(""), true},
-		{"other host", `{"headers":{"Host":"example.org"}}`, post(""), false},
-		{"path", `{"path":"/v1/chat/completions"}`, post(""), true},
-		{"path's beginning", `{"path":"/v1/*"}`, post(""), true},
-		{"other path", `{"path":"/v2/*"}`, post(""), false},
+		{"header", `{"headers":{"beta-user":"true"}}`, routetest.Post("", "Beta-User", "true"), true},
+		{"header differs", `{"headers":{"beta-user":"true"}}`, routetest.Post("", "Beta-User", "TRUE"), false},
+		{"header absent", `{"headers":{"beta-user":"*"}}`, routetest.Post(""), false},
+		{"header present", `{"headers":{"beta-user":"*"}}`, routetest.Post("", "Beta-User", "x"), true},
+		{"header's second value", `{"headers":{"beta-user":"true"}}`, routetest.Post("", "Beta-User", "x", "Beta-User", "true"), true},
+		{"all of them", `{"headers":{"a":"1","b":"2"}}`, routetest.Post("", "a", "1"), false},
+		{"host", `{"headers":{"host":"example.com"}}`, routetest.Post(""), true},
+		{"other host", `{"headers":{"Host":"example.org"}}`, routetest.Post(""), false},
+		{"path", `{"path":"/v1/chat/completions"}`, routetest.Post(""), true},
+		{"path's beginning", `{"path":"/v1/*"}`, routetest.Post(""), true},
+		{"other path", `{"path":"/v2/*"}`, routetest.Post(""), false},
 		{"double slashes", `{"path":"/v1/x"}`, httptest.NewRequest(http.MethodGet, "//v1///x", nil), true},
 		{"escaped path", `{"path":"/v1/x"}`, httptest.NewRequest(http.MethodGet, "/v1/%78", nil), true},
-		{"method", `{"methods":["GET","POST"]}`, post(""), true},
-		{"other method", `{"methods":["GET"]}`, post(""), false},
-		{"cookie", `{"cookies":{"lab":"on"}}`, post("", "Cookie", "x=y; lab=on"), true},
-		{"other cookie", `{"cookies":{"lab":"on"}}`, post("", "Cookie", "lab=off"), false},
-		{"tags", `{"tags":["staff","eu"]}`, withTags(post(""), "eu", "x", "staff"), true},
-		{"one tag of two", `{"tags":["staff","eu"]}`, withTags(post(""), "eu"), false},
-		{"tags are not headers", `{"tags":["staff"]}`, post("", "Tags", "staff"), false},
-		{"device", `{"devices":["mobile","tablet"]}`, post("", "Sec-CH-UA-Mobile", "?1"), true},
-		{"other device", `{"devices":["mobile"]}`, post("", "User-Agent", "curl/8"), false},
+		{"method", `{"methods":["GET","POST"]}`, routetest.Post(""), true},
+		{"other method", `{"methods":["GET"]}`, routetest.Post(""), false},
+		{"cookie", `{"cookies":{"lab":"on"}}`, routetest.Post("", "Cookie", "x=y; lab=on"), true},
+		{"other cookie", `{"cookies":{"lab":"on"}}`, routetest.Post("", "Cookie", "lab=off"), false},
+		{"tags", `{"tags":["staff","eu"]}`, withTags(routetest.Post(""), "eu", "x", "staff"), true},
+		{"one tag of two", `{"tags":["staff","eu"]}`, withTags(routetest.Post(""), "eu"), false},
+		{"tags are not headers", `{"tags":["staff"]}`, routetest.Post("", "Tags", "staff"), false},
+		{"device", `{"devices":["mobile","tablet"]}`, routetest.Post("", "Sec-CH-UA-Mobile", "?1"), true},
+		{"other device", `{"devices":["mobile"]}`, routetest.Post("", "User-Agent", "curl/8"), false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","conditions":`+tt.conditions+`},`+other), Upstreams: upstreams("a", "b"), Tags: tagsOf})
+			r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","conditions":`+tt.conditions+`},`+other), Upstreams: routetest.Upstreams("a", "b"), Tags: tagsOf})
 			d, _ := decide(r, tt.request)
 			assert.Equal(t, map[bool]string{true: "a", false: "b"}[tt.met], d.Version)
 		})
@@ -106,18 +107,18 @@ func TestDevice(t *testing.T) {
 
 func TestOrder(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[
 		{"model":"special","version":"s"},
 		{"version":"rest"},
 		{"version":"a","weight":1,"conditions":{"headers":{"x":"1"}}},
 		{"version":"b","weight":0,"conditions":{"headers":{"x":"1"}}},
 		{"version":"first","conditions":{"headers":{"y":"1"}}},
-		{"version":"second","conditions":{"headers":{"y":"1"}}}]}`), Upstreams: upstreams("rest", "a", "b", "first", "second", "s")})
+		{"version":"second","conditions":{"headers":{"y":"1"}}}]}`), Upstreams: routetest.Upstreams("rest", "a", "b", "first", "second", "s")})
 	for want, req := range map[string]*http.Request{
-		"rest":  post(`{"model":"m"}`),
-		"s":     post(`{"model":"special"}`),
-		"a":     post(`{"model":"m"}`, "x", "1"),
-		"first": post(`{"model":"m"}`, "x", "1", "y", "1"),
+		"rest":  routetest.Post(`{"model":"m"}`),
+		"s":     routetest.Post(`{"model":"special"}`),
+		"a":     routetest.Post(`{"model":"m"}`, "x", "1"),
+		"first": routetest.Post(`{"model":"m"}`, "x", "1", "y", "1"),
 	} {
 		d, w := decide(r, req)
 		assert.Equal(t, want, d.Version)
@@ -129,13 +130,13 @@ func TestOrder(t *testing.T) {
 // A route with a weight and conditions takes only requests that meet them.
 func TestConditionedWeight(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{StickyHeader: "X-User-Id", Table: table(t, `{"routes":[
-		{"version":"v1.2","weight":90,"conditions":{"headers":{"beta-user":"true"}}},{"version":"v1.3","weight":10}]}`), Upstreams: upstreams("v1.2", "v1.3")})
+	r := routetest.New(t, routing.Config{StickyHeader: "X-User-Id", Table: routetest.Table(t, `{"routes":[
+		{"version":"v1.2","weight":90,"conditions":{"headers":{"beta-user":"true"}}},{"version":"v1.3","weight":10}]}`), Upstreams: routetest.Upstreams("v1.2", "v1.3")})
 	counts := map[string]int{}
 	for i := range 2000 {
-		d, _ := decide(r, post("", "X-User-Id", strconv.Itoa(i)))
+		d, _ := decide(r, routetest.Post("", "X-User-Id", strconv.Itoa(i)))
 		assert.Equal(t, "v1.3", d.Version)
-		d, _ = decide(r, post("", "X-User-Id", strconv.Itoa(i), "beta-user", "true"))
+		d, _ = decide(r, routetest.Post("", "X-User-Id", strconv.Itoa(i), "beta-user", "true"))
 		counts[d.Version]++
 	}
 	assert.InDelta(t, 1800, counts["v1.2"], 60)
@@ -143,7 +144,7 @@ func TestConditionedWeight(t *testing.T) {
 
 func TestModels(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"model":"demo","version":"a"},{"model":"gpt-*","version":"b"}]}`), Upstreams: upstreams("a", "b")})
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"model":"demo","version":"a"},{"model":"gpt-*","version":"b"}]}`), Upstreams: routetest.Upstreams("a", "b")})
 	tests := []struct {
 		name, body, contentType string
 		version                 string
@@ -176,7 +177,7 @@ func TestModels(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			req := post(tt.body)
+			req := routetest.Post(tt.body)
 			req.Header.Set("Content-Type", tt.contentType)
 			ctx, end := bodies.With(req.Context(), bodies.New(bodies.Config{Limit: 100}))
 			defer end()
@@ -192,7 +193,7 @@ func TestModels(t *testing.T) {
 
 func TestBadPath(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a"}]}`), Upstreams: upstreams("a")})
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a"}]}`), Upstreams: routetest.Upstreams("a")})
 	for _, path := range []string{"/a/../b", "/a/%2e%2e/b", "/a/..;/b", `/a\b`, "/a%0ab"} {
 		req := httptest.NewRequest(http.MethodGet, "/", nil)
 		require.NoError(t, setPath(req, path))
@@ -212,15 +213,15 @@ func setPath(r *http.Request, path string) (err error) {
 // 10,000 users at 90/10 are split within 1 %, and each keeps its version.
 func TestSticky(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, exampleTable), Upstreams: upstreams("v1.2", "v1.3"), StickyHeader: "X-User-Id"})
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, exampleTable), Upstreams: routetest.Upstreams("v1.2", "v1.3"), StickyHeader: "X-User-Id"})
 	counts := map[string]int{}
 	for i := range 10_000 {
-		d, _ := decide(r, post(`{"model":"demo"}`, "X-User-Id", fmt.Sprintf("user-%d", i)))
-		again, _ := decide(r, post(`{"model":"demo"}`, "X-User-Id", fmt.Sprintf("user-%d", i)))
+		d, _ := decide(r, routetest.Post(`{"model":"demo"}`, "X-User-Id", fmt.Sprintf("user-%d", i)))
+		again, _ := decide(r, routetest.Post(`{"model":"demo"}`, "X-User-Id", fmt.Sprintf("user-%d", i)))
 		require.Equal(t, d.Version, again.Version)
 		counts[d.Version]++
 		if i < 100 {
-			beta, _ := decide(r, post(`{"model":"demo"}`, "X-User-Id", fmt.Sprintf("user-%d", i), "beta-user", "true"))
+			beta, _ := decide(r, routetest.Post(`{"model":"demo"}`, "X-User-Id", fmt.Sprintf("user-%d", i), "beta-user", "true"))
 			require.Equal(t, "v1.3", beta.Version)
 		}
 	}
@@ -232,8 +233,8 @@ func TestSticky(t *testing.T) {
 func TestStickyKey(t *testing.T) {
 	t.Parallel()
 	type subjectKey struct{}
-	r := newRouter(t, routing.Config{
-		Table: table(t, `{"routes":[{"version":"a","weight":1},{"version":"b","weight":1}]}`), Upstreams: upstreams("a", "b"), StickyHeader: "X-User-Id",
+	r := routetest.New(t, routing.Config{
+		Table: routetest.Table(t, `{"routes":[{"version":"a","weight":1},{"version":"b","weight":1}]}`), Upstreams: routetest.Upstreams("a", "b"), StickyHeader: "X-User-Id",
 		Subject: func(ctx context.Context) (string, bool) { s, ok := ctx.Value(subjectKey{}).(string); return s, ok },
 	})
 	as := func(req *http.Request, subject string) *http.Request {
@@ -242,28 +243,28 @@ func TestStickyKey(t *testing.T) {
 	differs := 0
 	for i := range 200 {
 		name := strconv.Itoa(i)
-		byHeader, w := decide(r, as(post("", "X-User-Id", name), "a user"))
+		byHeader, w := decide(r, as(routetest.Post("", "X-User-Id", name), "a user"))
 		assert.Empty(t, w.Header().Get("Set-Cookie"))
-		bySubject, w := decide(r, as(post(""), name))
+		bySubject, w := decide(r, as(routetest.Post(""), name))
 		assert.Empty(t, w.Header().Get("Set-Cookie"))
 		if byHeader.Version != bySubject.Version {
 			differs++
 		}
-		anonymous, w := decide(r, post(""))
+		anonymous, w := decide(r, routetest.Post(""))
 		cookie := w.Result().Cookies()[0]
 		assert.True(t, cookie.HttpOnly)
 		assert.Equal(t, "ginfer_id", cookie.Name)
-		again, w := decide(r, post("", "Cookie", cookie.Name+"="+cookie.Value))
+		again, w := decide(r, routetest.Post("", "Cookie", cookie.Name+"="+cookie.Value))
 		assert.Equal(t, anonymous.Version, again.Version)
 		assert.Empty(t, w.Header().Get("Set-Cookie"))
 	}
 	assert.InDelta(t, 100, differs, 40)
-	_, w := decide(r, post("", "Cookie", "ginfer_id=forged!"))
+	_, w := decide(r, routetest.Post("", "Cookie", "ginfer_id=forged!"))
 	assert.NotEmpty(t, w.Header().Get("Set-Cookie"), "a cookie of another form is replaced")
-	off := newRouter(t, routing.Config{Cookie: "-", VersionHeader: "-", Table: r.Table(), Upstreams: upstreams("a", "b")})
-	first, w := decide(off, post(""))
+	off := routetest.New(t, routing.Config{Cookie: "-", VersionHeader: "-", Table: r.Table(), Upstreams: routetest.Upstreams("a", "b")})
+	first, w := decide(off, routetest.Post(""))
 	assert.Empty(t, w.Header())
-	second, _ := decide(off, post(""))
+	second, _ := decide(off, routetest.Post(""))
 	assert.Equal(t, first.Version, second.Version)
 }
 
@@ -271,11 +272,11 @@ func TestStickyKey(t *testing.T) {
 func TestRamp(t *testing.T) {
 	t.Parallel()
 	versions := func(salt, model string, canary int) map[string]string {
-		tab := table(t, fmt.Sprintf(`{"salt":%q,"routes":[{"model":%q,"version":"a","weight":%d},{"model":%q,"version":"b","weight":%d}]}`, salt, model, 100-canary, model, canary))
-		r := newRouter(t, routing.Config{Table: tab, Upstreams: upstreams("a", "b"), StickyHeader: "u"})
+		tab := routetest.Table(t, fmt.Sprintf(`{"salt":%q,"routes":[{"model":%q,"version":"a","weight":%d},{"model":%q,"version":"b","weight":%d}]}`, salt, model, 100-canary, model, canary))
+		r := routetest.New(t, routing.Config{Table: tab, Upstreams: routetest.Upstreams("a", "b"), StickyHeader: "u"})
 		out := map[string]string{}
 		for i := range 1000 {
-			d, _ := decide(r, post(fmt.Sprintf(`{"model":%q}`, model), "u", strconv.Itoa(i)))
+			d, _ := decide(r, routetest.Post(fmt.Sprintf(`{"model":%q}`, model), "u", strconv.Itoa(i)))
 			out[strconv.Itoa(i)] = d.Version
 		}
 		return out
@@ -308,8 +309,8 @@ func TestRamp(t *testing.T) {
 // During a hundred swaps under load every request has a decision of one of the tables.
 func TestSwapUnderLoad(t *testing.T) {
 	t.Parallel()
-	tables := []routing.Table{table(t, exampleTable), table(t, `{"routes":[{"model":"demo","version":"v1.2","weight":50},{"model":"demo","version":"v1.3","weight":50}]}`)}
-	r := newRouter(t, routing.Config{Table: tables[0], Upstreams: upstreams("v1.2", "v1.3"), StickyHeader: "X-User-Id"})
+	tables := []routing.Table{routetest.Table(t, exampleTable), routetest.Table(t, `{"routes":[{"model":"demo","version":"v1.2","weight":50},{"model":"demo","version":"v1.3","weight":50}]}`)}
+	r := routetest.New(t, routing.Config{Table: tables[0], Upstreams: routetest.Upstreams("v1.2", "v1.3"), StickyHeader: "X-User-Id"})
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range 4 {
@@ -320,7 +321,7 @@ func TestSwapUnderLoad(t *testing.T) {
 					return
 				default:
 				}
-				d, w := decide(r, post(`{"model":"demo"}`, "X-User-Id", fmt.Sprint(i, n%50)))
+				d, w := decide(r, routetest.Post(`{"model":"demo"}`, "X-User-Id", fmt.Sprint(i, n%50)))
 				if w.Code != http.StatusOK || d.Version == "" {
 					t.Errorf("lost: %d", w.Code)
 					return
@@ -336,9 +337,9 @@ func TestSwapUnderLoad(t *testing.T) {
 }
 
 func BenchmarkDecide(b *testing.B) {
-	r := newRouter(b, routing.Config{Table: table(b, exampleTable), Upstreams: upstreams("v1.2", "v1.3"), StickyHeader: "X-User-Id"})
+	r := routetest.New(b, routing.Config{Table: routetest.Table(b, exampleTable), Upstreams: routetest.Upstreams("v1.2", "v1.3"), StickyHeader: "X-User-Id"})
 	h := r.Middleware()
-	req := post(`{"model":"demo","messages":[{"role":"user","content":"`+strings.Repeat("word ", 200)+`"}]}`, "X-User-Id", "alice")
+	req := routetest.Post(`{"model":"demo","messages":[{"role":"user","content":"`+strings.Repeat("word ", 200)+`"}]}`, "X-User-Id", "alice")
 	c, _ := gin.CreateTestContext(httptest.NewRecorder())
 	b.ReportAllocs()
 	for b.Loop() {

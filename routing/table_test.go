@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,7 +19,7 @@ import (
 // The table of the requirements is parsed unchanged.
 func TestParseTable(t *testing.T) {
 	t.Parallel()
-	got := table(t, `{
+	got := routetest.Table(t, `{
   "routes": [
     {"version": "v1.2", "weight": 90, "conditions": {"headers": {"beta-user": "true"}}},
     {"version": "v1.3", "weight": 10}
@@ -30,7 +31,7 @@ func TestParseTable(t *testing.T) {
 		{Version: "v1.3", Weight: &ten},
 	}}, got)
 
-	got = table(t, `{"salt": "s", "routes": [{"model": "m*", "version": "v", "upstream": "u", "upstream_model": "n", "fallback": ["w"],
+	got = routetest.Table(t, `{"salt": "s", "routes": [{"model": "m*", "version": "v", "upstream": "u", "upstream_model": "n", "fallback": ["w"],
 		"capabilities": {"tools": true, "json_schema": true, "vision": false, "context": 32768},
 		"conditions": {"path": "/v1/*", "methods": ["POST"], "headers": {"a": "b"}, "cookies": {"c": "d"}, "tags": ["e"], "devices": ["mobile"]}},
 		{"version": "w"}]}`)
@@ -43,7 +44,7 @@ func TestParseTable(t *testing.T) {
 		},
 	}, got.Routes[0])
 	assert.Nil(t, got.Routes[1].Capabilities)
-	got = table(t, `{"routes": [{"version": "v", "capabilities": {}}]}`)
+	got = routetest.Table(t, `{"routes": [{"version": "v", "capabilities": {}}]}`)
 	assert.Equal(t, &routing.Capabilities{}, got.Routes[0].Capabilities, "no capabilities differ from undeclared ones")
 }
 
@@ -114,7 +115,7 @@ func TestParseTableFaults(t *testing.T) {
 func TestNewFaults(t *testing.T) {
 	t.Parallel()
 	nan := math.NaN()
-	known := upstreams("a", "b")
+	known := routetest.Upstreams("a", "b")
 	one := routing.Table{Routes: []routing.Route{{Version: "a"}}}
 	tests := map[string]struct {
 		cfg  routing.Config
@@ -165,16 +166,16 @@ func TestGoodTables(t *testing.T) {
 func TestSetTable(t *testing.T) {
 	t.Parallel()
 	var swaps int
-	r := newRouter(t, routing.Config{
-		Table: table(t, `{"routes":[{"version":"a"}]}`), Upstreams: upstreams("a", "b"),
+	r := routetest.New(t, routing.Config{
+		Table: routetest.Table(t, `{"routes":[{"version":"a"}]}`), Upstreams: routetest.Upstreams("a", "b"),
 		OnEvent: countSwaps(&swaps),
 	})
-	bad := table(t, `{"routes":[{"version":"zzz"}]}`)
+	bad := routetest.Table(t, `{"routes":[{"version":"zzz"}]}`)
 	require.ErrorContains(t, r.SetTable(bad), "zzz")
-	d, _ := decide(r, post("{}"))
+	d, _ := decide(r, routetest.Post("{}"))
 	assert.Equal(t, "a", d.Version, "the one before stays")
-	require.NoError(t, r.SetTable(table(t, `{"routes":[{"version":"b"}]}`)))
-	d, _ = decide(r, post("{}"))
+	require.NoError(t, r.SetTable(routetest.Table(t, `{"routes":[{"version":"b"}]}`)))
+	d, _ = decide(r, routetest.Post("{}"))
 	assert.Equal(t, "b", d.Version)
 	assert.Equal(t, "b", r.Table().Routes[0].Version)
 	assert.Equal(t, 1, swaps)
@@ -198,7 +199,7 @@ func FuzzParseTable(f *testing.F) {
 			t.Fatalf("a table that was read is refused: %v", err)
 		}
 		for i := range 5 {
-			decide(router, post(fmt.Sprintf(`{"model":%q}`, tab.Routes[0].Model), "X-User-Id", strconv.Itoa(i)))
+			decide(router, routetest.Post(fmt.Sprintf(`{"model":%q}`, tab.Routes[0].Model), "X-User-Id", strconv.Itoa(i)))
 		}
 		again := throughJSON(t, tab)
 		for i := range tab.Routes {
@@ -209,14 +210,14 @@ func FuzzParseTable(f *testing.F) {
 
 // named returns all upstreams that a table may mean.
 func named(tab routing.Table) map[string]http.RoundTripper {
-	all := map[string]http.RoundTripper{"x": serves("x", 200)}
+	all := map[string]http.RoundTripper{"x": routetest.Serves("x", 200)}
 	for i := range tab.Routes {
 		r := &tab.Routes[i]
 		for _, name := range append([]string{r.Version, r.Upstream}, r.Fallback...) {
-			all[name] = serves(name, 200)
+			all[name] = routetest.Serves(name, 200)
 		}
 		if r.Mirror != nil {
-			all[r.Mirror.Version] = serves("mirror", 200)
+			all[r.Mirror.Version] = routetest.Serves("mirror", 200)
 		}
 	}
 	return all

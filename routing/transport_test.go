@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,10 +21,10 @@ import (
 
 func TestDispatch(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[
 		{"model":"a","version":"v1","upstream":"u1","upstream_model":"org/Real-\"1\""},
 		{"model":"b","version":"v2","upstream":"u2"},
-		{"version":"v3","upstream":"u3","upstream_model":"x"}]}`), Upstreams: upstreams("u1", "u2", "u3")})
+		{"version":"v3","upstream":"u3","upstream_model":"x"}]}`), Upstreams: routetest.Upstreams("u1", "u2", "u3")})
 	for body, want := range map[string]string{
 		`{ "stream":true, "model" : "a", "n": 1.0 }`: `u1:{ "stream":true, "model" : "org/Real-\"1\"", "n": 1.0 }`,
 		`{"model":"b"}`: `u2:{"model":"b"}`,
@@ -31,7 +32,7 @@ func TestDispatch(t *testing.T) {
 		` { }`:          `u3: {"model":"x"}`,
 		`{"model":"c"}`: `u3:{"model":"x"}`,
 	} {
-		req := post(body)
+		req := routetest.Post(body)
 		got, err := roundTrip(t, r, req)
 		require.NoError(t, err)
 		assert.Equal(t, result{http.StatusOK, "v" + want[1:2], want}, got)
@@ -42,39 +43,39 @@ func TestFallback(t *testing.T) {
 	t.Parallel()
 	const chain = `{"routes":[{"model":"m","version":"a","upstream_model":"ma","fallback":["b","c"]},{"model":"n","version":"b","upstream_model":"mb"}]}`
 	tests := map[string]struct {
-		a, b   upstream
+		a, b   routetest.Upstream
 		want   string
 		status int
 		err    string
 	}{
-		"good":              {serves("a", 200), serves("b", 200), `a:{"model":"ma"}`, 200, ""},
-		"client's fault":    {serves("a", 400), serves("b", 200), `a:{"model":"ma"}`, 400, ""},
-		"error":             {fails(errors.New("broken")), serves("b", 200), `b:{"model":"mb"}`, 200, ""},
-		"500":               {serves("a", 500), serves("b", 200), `b:{"model":"mb"}`, 200, ""},
-		"429":               {serves("a", 429), serves("b", 200), `b:{"model":"mb"}`, 200, ""},
-		"two fail":          {serves("a", 503), fails(errors.New("broken")), `c:{"model":"m"}`, 200, ""},
-		"not by a 404 of b": {serves("a", 503), serves("b", 404), `b:{"model":"mb"}`, 404, ""},
+		"good":              {routetest.Serves("a", 200), routetest.Serves("b", 200), `a:{"model":"ma"}`, 200, ""},
+		"client's fault":    {routetest.Serves("a", 400), routetest.Serves("b", 200), `a:{"model":"ma"}`, 400, ""},
+		"error":             {fails(errors.New("broken")), routetest.Serves("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"500":               {routetest.Serves("a", 500), routetest.Serves("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"429":               {routetest.Serves("a", 429), routetest.Serves("b", 200), `b:{"model":"mb"}`, 200, ""},
+		"two fail":          {routetest.Serves("a", 503), fails(errors.New("broken")), `c:{"model":"m"}`, 200, ""},
+		"not by a 404 of b": {routetest.Serves("a", 503), routetest.Serves("b", 404), `b:{"model":"mb"}`, 404, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var fell []string
-			r := newRouter(t, routing.Config{
-				Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": tt.b, "c": serves("c", 200)},
+			r := routetest.New(t, routing.Config{
+				Table: routetest.Table(t, chain), Upstreams: map[string]http.RoundTripper{"a": tt.a, "b": tt.b, "c": routetest.Serves("c", 200)},
 				OnEvent: func(_ context.Context, e routing.Event) {
 					if e.Kind == routing.FellBack {
 						fell = append(fell, e.From+">"+e.Version)
 					}
 				},
 			})
-			got, err := roundTrip(t, r, post(`{"model":"m"}`))
+			got, err := roundTrip(t, r, routetest.Post(`{"model":"m"}`))
 			require.NoError(t, err)
 			assert.Equal(t, result{tt.status, tt.want[:1], tt.want}, got)
 			assert.Equal(t, []string{"a>b", "b>c"}[:strings.Index("abc", got.version)], append([]string{}, fell...))
 		})
 	}
-	r := newRouter(t, routing.Config{Table: table(t, chain), Upstreams: map[string]http.RoundTripper{"a": serves("a", 500), "b": serves("b", 500), "c": fails(errors.New("last"))}})
-	_, err := roundTrip(t, r, post(`{"model":"m"}`))
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, chain), Upstreams: map[string]http.RoundTripper{"a": routetest.Serves("a", 500), "b": routetest.Serves("b", 500), "c": fails(errors.New("last"))}})
+	_, err := roundTrip(t, r, routetest.Post(`{"model":"m"}`))
 	assert.ErrorContains(t, err, "last")
 }
 
@@ -83,12 +84,12 @@ func TestFallbackAfter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var cause error
-		hangs := upstream(func(r *http.Request) (*http.Response, error) {
+		hangs := routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			cause = context.Cause(r.Context())
 			return nil, r.Context().Err()
 		})
-		slow := upstream(func(r *http.Request) (*http.Response, error) {
+		slow := routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func(p []byte) (int, error) {
 				time.Sleep(time.Hour)
 				if err := r.Context().Err(); err != nil {
@@ -98,7 +99,7 @@ func TestFallbackAfter(t *testing.T) {
 			}))}, nil
 		})
 		const text = `{"routes":[{"version":"a","fallback":["b"],"fallback_after":"20s"}]}`
-		r := newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": hangs, "b": serves("b", 200)}})
+		r := routetest.New(t, routing.Config{Table: routetest.Table(t, text), Upstreams: map[string]http.RoundTripper{"a": hangs, "b": routetest.Serves("b", 200)}})
 		start := time.Now()
 		got, err := roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
 		require.NoError(t, err)
@@ -106,13 +107,13 @@ func TestFallbackAfter(t *testing.T) {
 		assert.Equal(t, 20*time.Second, time.Since(start))
 		require.ErrorIs(t, cause, exchange.ErrTimeout, "the balancer counts it as a failure")
 
-		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": serves("b", 200)}})
+		r = routetest.New(t, routing.Config{Table: routetest.Table(t, text), Upstreams: map[string]http.RoundTripper{"a": slow, "b": routetest.Serves("b", 200)}})
 		got, err = roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
 		require.NoError(t, err)
 		assert.Equal(t, "late", got.body)
 
 		deaf := &closeSpy{Reader: strings.NewReader("too late")}
-		r = newRouter(t, routing.Config{Table: table(t, text), Upstreams: map[string]http.RoundTripper{"b": serves("b", 200), "a": upstream(func(*http.Request) (*http.Response, error) {
+		r = routetest.New(t, routing.Config{Table: routetest.Table(t, text), Upstreams: map[string]http.RoundTripper{"b": routetest.Serves("b", 200), "a": routetest.Upstream(func(*http.Request) (*http.Response, error) {
 			time.Sleep(time.Minute) // ignores its context
 			return &http.Response{StatusCode: http.StatusOK, Body: deaf}, nil
 		})}})
@@ -131,9 +132,9 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 func TestNoTryAfterAFallback(t *testing.T) {
 	t.Parallel()
 	x := new(exchange.Exchange)
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
-		"a": serves("a", 503),
-		"b": upstream(func(*http.Request) (*http.Response, error) {
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{
+		"a": routetest.Serves("a", 503),
+		"b": routetest.Upstream(func(*http.Request) (*http.Response, error) {
 			return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
 		}),
 	}})
@@ -147,11 +148,11 @@ func TestNoTryAfterAFallback(t *testing.T) {
 func TestFallbackDoesNotReadOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		stalls := upstream(func(r *http.Request) (*http.Response, error) {
+		stalls := routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 			h := http.Header{"Content-Type": {"application/json"}}
 			return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: h, ContentLength: 10, Body: endless{r.Context()}}, nil
 		})
-		r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": stalls, "b": serves("b", 200)}})
+		r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`), Upstreams: map[string]http.RoundTripper{"a": stalls, "b": routetest.Serves("b", 200)}})
 		start := time.Now()
 		got, err := roundTrip(t, r, httptest.NewRequest(http.MethodPost, "/", nil))
 		require.NoError(t, err)
@@ -164,11 +165,11 @@ func TestFallbackDoesNotReadOn(t *testing.T) {
 func TestRenameDropsDigests(t *testing.T) {
 	t.Parallel()
 	var got http.Header
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","upstream_model":"real"}]}`), Upstreams: map[string]http.RoundTripper{"a": upstream(func(r *http.Request) (*http.Response, error) {
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","upstream_model":"real"}]}`), Upstreams: map[string]http.RoundTripper{"a": routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 		got = r.Header
-		return serves("a", 200)(r)
+		return routetest.Serves("a", 200)(r)
 	})}})
-	req := post(`{"model":"x"}`, "Content-Digest", "sha-256=:abc:", "Digest", "x", "X-Kept", "1")
+	req := routetest.Post(`{"model":"x"}`, "Content-Digest", "sha-256=:abc:", "Digest", "x", "X-Kept", "1")
 	_, err := roundTrip(t, r, req)
 	require.NoError(t, err)
 	assert.Equal(t, http.Header{"Content-Type": {"application/json"}, "X-Kept": {"1"}}, got)
@@ -177,10 +178,10 @@ func TestRenameDropsDigests(t *testing.T) {
 
 func TestNoFallback(t *testing.T) {
 	t.Parallel()
-	table := table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`)
-	r := newRouter(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": serves("a", 503), "b": serves("b", 200)}})
+	table := routetest.Table(t, `{"routes":[{"version":"a","fallback":["b"]}]}`)
+	r := routetest.New(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": routetest.Serves("a", 503), "b": routetest.Serves("b", 200)}})
 	// a body that can't be replayed
-	req := post("once")
+	req := routetest.Post("once")
 	req.ContentLength = -1
 	got, err := roundTrip(t, r, req)
 	require.NoError(t, err)
@@ -188,10 +189,10 @@ func TestNoFallback(t *testing.T) {
 
 	// a client disconnect
 	ctx, cancel := context.WithCancel(t.Context())
-	gone := newRouter(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": upstream(func(*http.Request) (*http.Response, error) {
+	gone := routetest.New(t, routing.Config{Table: table, Upstreams: map[string]http.RoundTripper{"a": routetest.Upstream(func(*http.Request) (*http.Response, error) {
 		cancel()
 		return nil, context.Canceled
-	}), "b": serves("b", 200)}})
+	}), "b": routetest.Serves("b", 200)}})
 	_, err = roundTrip(t, gone, httptest.NewRequest(http.MethodGet, "/", nil).WithContext(ctx))
 	assert.ErrorIs(t, err, context.Canceled)
 }
@@ -199,8 +200,8 @@ func TestNoFallback(t *testing.T) {
 // A layer between middleware and transport replaced the body.
 func TestRenameNeedsTheBody(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a","upstream_model":"real"}]}`), Upstreams: upstreams("a")})
-	req := decided(t, r, post(`{"model":"x"}`))
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a","upstream_model":"real"}]}`), Upstreams: routetest.Upstreams("a")})
+	req := routetest.Decided(t, r, routetest.Post(`{"model":"x"}`))
 	body := &closeSpy{Reader: strings.NewReader("x")}
 	req.Body = body
 	_, err := sent(r, req)
@@ -210,7 +211,7 @@ func TestRenameNeedsTheBody(t *testing.T) {
 
 func TestNoDecision(t *testing.T) {
 	t.Parallel()
-	r := newRouter(t, routing.Config{Table: table(t, `{"routes":[{"version":"a"}]}`), Upstreams: upstreams("a")})
+	r := routetest.New(t, routing.Config{Table: routetest.Table(t, `{"routes":[{"version":"a"}]}`), Upstreams: routetest.Upstreams("a")})
 	body := &closeSpy{Reader: strings.NewReader("x")}
 	req := httptest.NewRequest(http.MethodPost, "/", nil)
 	req.Body = body

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/stretchr/testify/require"
@@ -18,16 +19,16 @@ import (
 func BenchmarkRollout(b *testing.B) {
 	for _, with := range []bool{false, true} {
 		b.Run("rollout="+strconv.FormatBool(with), func(b *testing.B) {
-			up := upstream(func(*http.Request) (*http.Response, error) {
+			up := routetest.Upstream(func(*http.Request) (*http.Response, error) {
 				return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("x"))}, nil
 			})
-			cfg := routing.Config{Table: table(b, rolloutTable), StickyHeader: "User", Upstreams: map[string]http.RoundTripper{"old": up, "new": up}}
+			cfg := routing.Config{Table: routetest.Table(b, rolloutTable), StickyHeader: "User", Upstreams: map[string]http.RoundTripper{"old": up, "new": up}}
 			if with {
 				r, err := rollout.New(rollout.Config{Model: "m", Stable: "old", Canary: "new", Steps: []float64{0.1, 1}})
 				require.NoError(b, err)
 				cfg.Rollouts = []*rollout.Rollout{r}
 			}
-			router := newRouter(b, cfg)
+			router := routetest.New(b, cfg)
 			e := gin.New()
 			transport := router.Transport()
 			e.NoRoute(router.Middleware(), func(c *gin.Context) {
@@ -39,7 +40,7 @@ func BenchmarkRollout(b *testing.B) {
 			})
 			requests := make([]*http.Request, 4096)
 			for i := range requests {
-				requests[i] = post("", "User", strconv.Itoa(i))
+				requests[i] = routetest.Post("", "User", strconv.Itoa(i))
 			}
 			const body = `{"model":"m"}`
 			b.ReportAllocs()

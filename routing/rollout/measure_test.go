@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/stretchr/testify/assert"
@@ -21,13 +22,13 @@ func TestClientsDisconnectFromASlowCanary(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := startRelease(t, rollout.Config{Steps: []float64{0.2, 1}})
-		r.canary = upstream(func(req *http.Request) (*http.Response, error) {
+		r.canary = routetest.Upstream(func(req *http.Request) (*http.Response, error) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
 		})
 		for i := range 500 {
 			ctx, cancel := context.WithCancel(t.Context())
-			req := decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i)).WithContext(ctx))
+			req := routetest.Decided(t, r.router, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i)).WithContext(ctx))
 			stop := time.AfterFunc(5*time.Second, cancel)
 			_, _ = sent(r.router, req)
 			stop.Stop()
@@ -42,7 +43,7 @@ func TestClientsDisconnectFromASlowCanary(t *testing.T) {
 func TestUpgradeClosedWhileRead(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-	r.old = upstream(func(*http.Request) (*http.Response, error) {
+	r.old = routetest.Upstream(func(*http.Request) (*http.Response, error) {
 		in, out := io.Pipe()
 		return &http.Response{StatusCode: http.StatusSwitchingProtocols, Header: http.Header{}, Body: struct {
 			io.ReadCloser
@@ -51,7 +52,7 @@ func TestUpgradeClosedWhileRead(t *testing.T) {
 	})
 	r.canary = r.old
 	for i := range 50 {
-		res, err := r.router.Transport().RoundTrip(decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i))))
+		res, err := r.router.Transport().RoundTrip(routetest.Decided(t, r.router, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i))))
 		require.NoError(t, err)
 		var wg sync.WaitGroup
 		wg.Go(func() { _, _ = io.Copy(io.Discard, res.Body) })
@@ -67,10 +68,10 @@ func TestUpgradeClosedWhileRead(t *testing.T) {
 func TestCanaryPanics(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-	r.old = serves("old", 200)
-	r.canary = upstream(func(*http.Request) (*http.Response, error) { panic(http.ErrAbortHandler) })
+	r.old = routetest.Serves("old", 200)
+	r.canary = routetest.Upstream(func(*http.Request) (*http.Response, error) { panic(http.ErrAbortHandler) })
 	for i := range 100 {
-		req := decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i)))
+		req := routetest.Decided(t, r.router, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i)))
 		func() {
 			defer func() { _ = recover() }()
 			_, _ = sent(r.router, req)
@@ -83,7 +84,7 @@ func TestCanaryPanics(t *testing.T) {
 func TestJudgeAfterRollback(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-	req := decided(t, r.router, post(`{"model":"m"}`, "User", "u"))
+	req := routetest.Decided(t, r.router, routetest.Post(`{"model":"m"}`, "User", "u"))
 	require.True(t, rollout.Judge(req.Context(), true))
 	require.NoError(t, r.RollBack(t.Context()))
 	require.False(t, rollout.Judge(req.Context(), true))
@@ -115,15 +116,15 @@ func TestStatusIsACopy(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, rollout.Config{Steps: []float64{0.3, 0.6, 1}, Store: newMemory(), Interval: time.Millisecond, Dwell: time.Millisecond, MinKeys: 20})
-	r.old, r.canary = serves("old", 200), serves("new", 200)
-	other := newRouter(t, routing.Config{Table: table(t, rolloutTable), StickyHeader: "User", Rollouts: []*rollout.Rollout{r.Rollout}, Upstreams: upstreams("old", "new")})
+	r.old, r.canary = routetest.Serves("old", 200), routetest.Serves("new", 200)
+	other := routetest.New(t, routing.Config{Table: routetest.Table(t, rolloutTable), StickyHeader: "User", Rollouts: []*rollout.Rollout{r.Rollout}, Upstreams: routetest.Upstreams("old", "new")})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- r.Run(ctx) }()
 	require.Eventually(t, func() bool { return r.Status().Share > 0 }, 10*time.Second, time.Millisecond)
 	send := func(g, i int) {
 		router := [...]*routing.Router{r.router, other}[i%2]
-		req := decided(t, router, post(`{"model":"m"}`, "User", strconv.Itoa(i*8+g)))
+		req := routetest.Decided(t, router, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i*8+g)))
 		_, _ = sent(router, req)
 		rollout.Judge(req.Context(), i%5 > 0)
 	}
@@ -132,7 +133,7 @@ func TestConcurrentUse(t *testing.T) {
 		case g == 0 && i == 75:
 			_ = r.RollBack(ctx)
 		case g == 1 && i%20 == 0:
-			if err := r.router.SetTable(table(t, rolloutTable)); err != nil { //nolint:contextcheck // it has none
+			if err := r.router.SetTable(routetest.Table(t, rolloutTable)); err != nil { //nolint:contextcheck // it has none
 				t.Error(err)
 			}
 		case g == 2 && i%20 == 0:
@@ -154,7 +155,7 @@ func TestConcurrentUse(t *testing.T) {
 	_ = r.RollBack(ctx)
 	for i := range 50 {
 		assert.Equal(t, "old", r.ask(strconv.Itoa(i)))
-		version, err := sent(other, decided(t, other, post(`{"model":"m"}`, "User", strconv.Itoa(i))))
+		version, err := sent(other, routetest.Decided(t, other, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i))))
 		require.NoError(t, err)
 		assert.Equal(t, "old", version)
 	}
@@ -167,7 +168,7 @@ func TestSampleOutsideAProxy(t *testing.T) {
 	t.Parallel()
 	r := newRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
 	s := r.Step().Sample(1, true)
-	res, err := s.RoundTrip(post(`{"model":"m"}`), serves("new", http.StatusInternalServerError))
+	res, err := s.RoundTrip(routetest.Post(`{"model":"m"}`), routetest.Serves("new", http.StatusInternalServerError))
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, 1, r.Status().Checks[0].CanaryBad)

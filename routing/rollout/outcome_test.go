@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/routing/rollout"
@@ -46,7 +47,7 @@ func (*script) Close() error { return nil }
 
 // responds returns the same response to every request.
 func responds(status int, kind string, every time.Duration, err error, parts ...string) http.RoundTripper {
-	return upstream(func(r *http.Request) (*http.Response, error) {
+	return routetest.Upstream(func(r *http.Request) (*http.Response, error) {
 		if r.Body != nil {
 			_, _ = io.Copy(io.Discard, r.Body)
 		}
@@ -82,19 +83,19 @@ func TestOutcomes(t *testing.T) {
 		"JSON":                         {canary: responds(200, jsonType, second, io.EOF, `{"a":1}`), want: "good"},
 		"JSON that is cut":             {canary: responds(200, jsonType, second, io.EOF, `{"a":`), want: "bad"},
 		"nothing":                      {canary: responds(204, "", 0, io.EOF), want: "good"},
-		"nothing at all": {canary: upstream(func(*http.Request) (*http.Response, error) {
+		"nothing at all": {canary: routetest.Upstream(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusNoContent, Header: http.Header{}}, nil
 		}), want: "good"},
-		"HEAD": {canary: upstream(func(*http.Request) (*http.Response, error) {
+		"HEAD": {canary: routetest.Upstream(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: 9, Body: http.NoBody}, nil
 		}), method: http.MethodHead, want: "good"},
 		"a refusal":                     {canary: responds(400, jsonType, 0, io.EOF, `{}`), want: "bad"},
-		"hangs":                         {canary: upstream(hangs), want: "bad"},
-		"hangs beyond its patience":     {canary: upstream(hangs), patience: `,"fallback_after":"5s"`, want: "bad"},
-		"hangs, the client disconnects": {canary: upstream(hangs), leave: 100 * time.Millisecond, want: "nothing"},
-		"hangs, the client has waited":  {canary: upstream(hangs), leave: 20 * second, want: "slow"},
-		"hangs, X-Request-Timeout":      {canary: upstream(hangs), headers: []string{"X-Request-Timeout", "20"}, want: "slow"},
-		"hangs, too short a timeout":    {canary: upstream(hangs), headers: []string{"X-Request-Timeout", "0.1"}, want: "nothing"},
+		"hangs":                         {canary: routetest.Upstream(hangs), want: "bad"},
+		"hangs beyond its patience":     {canary: routetest.Upstream(hangs), patience: `,"fallback_after":"5s"`, want: "bad"},
+		"hangs, the client disconnects": {canary: routetest.Upstream(hangs), leave: 100 * time.Millisecond, want: "nothing"},
+		"hangs, the client has waited":  {canary: routetest.Upstream(hangs), leave: 20 * second, want: "slow"},
+		"hangs, X-Request-Timeout":      {canary: routetest.Upstream(hangs), headers: []string{"X-Request-Timeout", "20"}, want: "slow"},
+		"hangs, too short a timeout":    {canary: routetest.Upstream(hangs), headers: []string{"X-Request-Timeout", "0.1"}, want: "nothing"},
 		"504 of too short a timeout":    {canary: responds(504, "", 0, io.EOF), headers: []string{"X-Request-Timeout", "20"}, want: "nothing"},
 		"disconnect in the middle":      {canary: responds(200, stream, 3*second, io.EOF, token, token, token), leave: 5 * second, want: "slow"},
 		"fails, and falls back":         {canary: responds(503, "", 0, io.EOF), patience: `,"fallback_after":"5s"`, want: "bad"},
@@ -134,7 +135,7 @@ func newRelay(t *testing.T, canary http.RoundTripper, patience string) *relay {
 	r, err := rollout.New(rollout.Config{Stable: "old", Canary: "new", Steps: []float64{0.5, 1}})
 	require.NoError(t, err)
 	text := `{"routes":[{"version":"old","weight":1},{"version":"new","weight":1,"fallback":["old"]` + patience + `}]}`
-	router := newRouter(t, routing.Config{Table: table(t, text), StickyHeader: "User", Rollouts: []*rollout.Rollout{r}, Upstreams: map[string]http.RoundTripper{
+	router := routetest.New(t, routing.Config{Table: routetest.Table(t, text), StickyHeader: "User", Rollouts: []*rollout.Rollout{r}, Upstreams: map[string]http.RoundTripper{
 		"old": responds(200, "text/event-stream", time.Second/2, io.EOF, token, "data: [DONE]\n\n"), "new": canary,
 	}})
 	p, err := proxy.New(proxy.Config{Transport: router.Transport()})
@@ -145,7 +146,7 @@ func newRelay(t *testing.T, canary http.RoundTripper, patience string) *relay {
 }
 
 func (g *relay) version() string {
-	d, _ := routing.FromContext(decided(g.t, g.router, post(`{}`, "User", strconv.Itoa(g.user))).Context())
+	d, _ := routing.FromContext(routetest.Decided(g.t, g.router, routetest.Post(`{}`, "User", strconv.Itoa(g.user))).Context())
 	return d.Version
 }
 
@@ -156,7 +157,7 @@ func (g *relay) send(method string, leave time.Duration, headers ...string) {
 	if leave > 0 {
 		defer time.AfterFunc(leave, cancel).Stop()
 	}
-	req := post(`{"model":"m","stream":true}`, append(headers, "User", strconv.Itoa(g.user))...)
+	req := routetest.Post(`{"model":"m","stream":true}`, append(headers, "User", strconv.Itoa(g.user))...)
 	if req.Method = method; method == http.MethodHead {
 		req.Body, req.ContentLength = http.NoBody, 0
 	}

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/stretchr/testify/require"
@@ -55,7 +56,7 @@ func startRelease(t *testing.T, cfg rollout.Config) *release {
 
 func newRelease(t *testing.T, cfg rollout.Config) *release {
 	t.Helper()
-	r := &release{t: t, seen: map[string]string{}, old: after(100*time.Millisecond, serves("old", 200)), canary: after(100*time.Millisecond, serves("new", 200))}
+	r := &release{t: t, seen: map[string]string{}, old: after(100*time.Millisecond, routetest.Serves("old", 200)), canary: after(100*time.Millisecond, routetest.Serves("new", 200))}
 	cfg.Model, cfg.Stable, cfg.Canary = "m", "old", "new"
 	cfg.OnEvent = func(_ context.Context, e rollout.Event) {
 		r.mu.Lock()
@@ -69,15 +70,15 @@ func newRelease(t *testing.T, cfg rollout.Config) *release {
 	var err error
 	r.Rollout, err = rollout.New(cfg)
 	require.NoError(t, err)
-	r.router = newRouter(t, routing.Config{Table: table(t, rolloutTable), StickyHeader: "User", Rollouts: []*rollout.Rollout{r.Rollout}, Upstreams: map[string]http.RoundTripper{
-		"old": upstream(func(req *http.Request) (*http.Response, error) { return r.old.RoundTrip(req) }),
-		"new": upstream(func(req *http.Request) (*http.Response, error) { return r.canary.RoundTrip(req) }),
+	r.router = routetest.New(t, routing.Config{Table: routetest.Table(t, rolloutTable), StickyHeader: "User", Rollouts: []*rollout.Rollout{r.Rollout}, Upstreams: map[string]http.RoundTripper{
+		"old": routetest.Upstream(func(req *http.Request) (*http.Response, error) { return r.old.RoundTrip(req) }),
+		"new": routetest.Upstream(func(req *http.Request) (*http.Response, error) { return r.canary.RoundTrip(req) }),
 	}})
 	return r
 }
 
 func after(d time.Duration, next http.RoundTripper) http.RoundTripper {
-	return upstream(func(req *http.Request) (*http.Response, error) {
+	return routetest.Upstream(func(req *http.Request) (*http.Response, error) {
 		time.Sleep(d)
 		return next.RoundTrip(req)
 	})
@@ -85,7 +86,7 @@ func after(d time.Duration, next http.RoundTripper) http.RoundTripper {
 
 // breaks responds with a body that ends in an error.
 func breaks(err error) http.RoundTripper {
-	return upstream(func(*http.Request) (*http.Response, error) {
+	return routetest.Upstream(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(io.MultiReader(strings.NewReader("x"), failingReader{err}))}, nil
 	})
 }
@@ -96,7 +97,7 @@ func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
 
 // ask sends a user's request and returns the version of its decision.
 func (r *release) ask(user string, headers ...string) string {
-	req := decided(r.t, r.router, post(`{"model":"m"}`, append(headers, "User", user)...))
+	req := routetest.Decided(r.t, r.router, routetest.Post(`{"model":"m"}`, append(headers, "User", user)...))
 	d, _ := routing.FromContext(req.Context())
 	_, _ = sent(r.router, req)
 	return d.Version
@@ -159,23 +160,23 @@ func TestBadVersion(t *testing.T) {
 	t.Parallel()
 	failsEvery := func(n int, bad http.RoundTripper) http.RoundTripper {
 		requests := 0
-		return after(100*time.Millisecond, upstream(func(req *http.Request) (*http.Response, error) {
+		return after(100*time.Millisecond, routetest.Upstream(func(req *http.Request) (*http.Response, error) {
 			if requests++; requests%n == 0 {
 				return bad.RoundTrip(req)
 			}
-			return serves("new", 200).RoundTrip(req)
+			return routetest.Serves("new", 200).RoundTrip(req)
 		}))
 	}
 	for name, c := range map[string]struct {
 		canary http.RoundTripper
 		reason string
 	}{
-		"refuses connections":  {upstream(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }), "failures: 4 of 4 users"},
-		"not found":            {serves("new", 404), "failures: 4 of 4 users"},
-		"fails now and then":   {failsEvery(5, serves("new", 503)), "failures: "},
+		"refuses connections":  {routetest.Upstream(func(*http.Request) (*http.Response, error) { return nil, errors.New("refused") }), "failures: 4 of 4 users"},
+		"not found":            {routetest.Serves("new", 404), "failures: 4 of 4 users"},
+		"fails now and then":   {failsEvery(5, routetest.Serves("new", 503)), "failures: "},
 		"breaks off":           {failsEvery(5, breaks(io.ErrUnexpectedEOF)), "failures: "},
-		"refuses what old can": {failsEvery(4, serves("new", 400)), "failures: "},
-		"is slow":              {after(time.Second, serves("new", 200)), "latency: "},
+		"refuses what old can": {failsEvery(4, routetest.Serves("new", 400)), "failures: "},
+		"is slow":              {after(time.Second, routetest.Serves("new", 200)), "latency: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -206,7 +207,7 @@ func TestNoEvidence(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := startRelease(t, rollout.Config{Steps: []float64{0.05, 1}})
 			r.serve(1000)
-			r.old, r.canary = after(time.Second, serves("old", 503)), after(time.Second, serves("new", 503))
+			r.old, r.canary = after(time.Second, routetest.Serves("old", 503)), after(time.Second, routetest.Serves("new", 503))
 			r.serve(1000)
 			require.Empty(t, r.reported())
 		})
@@ -215,13 +216,13 @@ func TestNoEvidence(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-			r.canary = upstream(func(req *http.Request) (*http.Response, error) {
+			r.canary = routetest.Upstream(func(req *http.Request) (*http.Response, error) {
 				<-req.Context().Done()
 				return nil, req.Context().Err()
 			})
 			for i := range 200 {
 				ctx, cancel := context.WithCancel(t.Context())
-				req := decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i)).WithContext(ctx))
+				req := routetest.Decided(t, r.router, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i)).WithContext(ctx))
 				time.AfterFunc(90*time.Millisecond, cancel) // not so late that it is slow
 				_, _ = sent(r.router, req)
 			}
@@ -235,7 +236,7 @@ func TestNoEvidence(t *testing.T) {
 			r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
 			for i := range 200 {
 				ctx, cancel := context.WithCancel(t.Context())
-				res, err := r.router.Transport().RoundTrip(decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i)).WithContext(ctx)))
+				res, err := r.router.Transport().RoundTrip(routetest.Decided(t, r.router, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i)).WithContext(ctx)))
 				require.NoError(t, err)
 				_, _ = io.Copy(io.Discard, res.Body)
 				cancel()
@@ -250,7 +251,7 @@ func TestNoEvidence(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			r := startRelease(t, rollout.Config{Steps: []float64{0.05, 1}})
-			r.canary = serves("new", 500)
+			r.canary = routetest.Serves("new", 500)
 			for i := range 200 {
 				r.ask(strconv.Itoa(i), "Beta", "1")
 			}
@@ -261,7 +262,7 @@ func TestNoEvidence(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-			r.old, r.canary = serves("old", 422), serves("new", 422)
+			r.old, r.canary = routetest.Serves("old", 422), routetest.Serves("new", 422)
 			user := 0
 			for r.ask(strconv.Itoa(user)) != "new" {
 				user++
@@ -279,7 +280,7 @@ func TestSingleUser(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := startRelease(t, rollout.Config{Steps: []float64{0.5, 1}})
-		r.canary = serves("new", 500)
+		r.canary = routetest.Serves("new", 500)
 		user := 0
 		for r.ask(strconv.Itoa(user)) != "new" {
 			user++
@@ -328,7 +329,7 @@ func TestJudge(t *testing.T) {
 		for i := range 500 {
 			user := strconv.Itoa(i)
 			version := r.ask(user)
-			later := decided(t, r.router, post(`{"model":"m","good":false}`, "User", user))
+			later := routetest.Decided(t, r.router, routetest.Post(`{"model":"m","good":false}`, "User", user))
 			if rollout.Judge(later.Context(), version == "old" || i%2 == 0) {
 				judged++
 			}
@@ -336,7 +337,7 @@ func TestJudge(t *testing.T) {
 		require.Positive(t, judged)
 		require.Equal(t, []string{"rolled_back 0"}, r.reported())
 		require.Contains(t, r.Status().Reason, "quality: ")
-		require.False(t, rollout.Judge(decided(t, r.router, post(`{"model":"m"}`, "Beta", "1")).Context(), true))
+		require.False(t, rollout.Judge(routetest.Decided(t, r.router, routetest.Post(`{"model":"m"}`, "Beta", "1")).Context(), true))
 		require.False(t, rollout.Judge(t.Context(), true))
 	})
 }
@@ -348,7 +349,7 @@ func TestAwaitQuality(t *testing.T) {
 		r.serve(8000)
 		require.Empty(t, r.reported())
 		for i := range 1000 {
-			rollout.Judge(decided(t, r.router, post(`{"model":"m"}`, "User", strconv.Itoa(i))).Context(), true)
+			rollout.Judge(routetest.Decided(t, r.router, routetest.Post(`{"model":"m"}`, "User", strconv.Itoa(i))).Context(), true)
 		}
 		time.Sleep(time.Minute)
 		require.Equal(t, []string{"running 1", "done 1"}, r.reported())

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/testkit/routetest"
 	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/routing/rollout/storetest"
 	"github.com/stretchr/testify/require"
@@ -120,7 +121,7 @@ func TestReplicas(t *testing.T) {
 
 		s.set(errors.New("down"))
 		require.NoError(t, b.Promote(t.Context()))
-		b.canary = serves("new", 500)
+		b.canary = routetest.Serves("new", 500)
 		require.NoError(t, a.RollBack(t.Context()))
 		time.Sleep(30 * time.Second)
 		require.Contains(t, a.reported(), "error")
