@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/testkit/recorded"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -78,27 +79,16 @@ func refused(*http.Request) (*http.Response, error) { return nil, errors.New("co
 func group(tb testing.TB, s breaker.Settings) (*breaker.Group, *events) {
 	tb.Helper()
 	seen := new(events)
-	g, err := breaker.New(breaker.Config{Settings: s, OnEvent: seen.on})
+	g, err := breaker.New(breaker.Config{Settings: s, OnEvent: seen.On})
 	require.NoError(tb, err)
 	tb.Cleanup(g.Close)
 	return g, seen
 }
 
-type events struct {
-	mu  sync.Mutex
-	all []breaker.Event
-}
-
-func (e *events) on(_ context.Context, one breaker.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.all = append(e.all, one)
-}
+type events struct{ recorded.Events[breaker.Event] }
 
 func (e *events) reasons() (out []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, one := range e.all {
+	for _, one := range e.All() {
 		out = append(out, one.Reason)
 	}
 	return out

@@ -85,7 +85,7 @@ func TestRefreshTimeout(t *testing.T) {
 			c.Header("Cache-Control", "max-age=10, stale-while-revalidate=60")
 			c.String(http.StatusOK, "%d", u.calls.Load())
 		}
-		c := newCache(t, cache.Config{RefreshTimeout: 5 * time.Second, OnEvent: l.on})
+		c := newCache(t, cache.Config{RefreshTimeout: 5 * time.Second, OnEvent: l.On})
 		r := app(c, u.serve)
 		get(r, "/")
 		time.Sleep(15 * time.Second)
@@ -108,7 +108,7 @@ func TestBackgroundHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u, l := responds(200, chatJSON, "Content-Type", jsonType), &log{}
 		c := newCache(t, cache.Config{
-			OnEvent: l.on, Beta: -1, LLM: cache.LLM{TTL: 10 * time.Second, StaleWhileRevalidate: time.Minute},
+			OnEvent: l.On, Beta: -1, LLM: cache.LLM{TTL: 10 * time.Second, StaleWhileRevalidate: time.Minute},
 			Background: func(c *gin.Context) {
 				s, ok := cache.FromContext(c.Request.Context())
 				require.True(t, ok)
@@ -137,7 +137,7 @@ func TestKeyOfARefreshAfterAPurge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		u, l := fetched(), &log{}
-		c := newCache(t, cache.Config{OnEvent: l.on})
+		c := newCache(t, cache.Config{OnEvent: l.On})
 		r := app(c, u.serve)
 		require.NoError(t, c.Purge(t.Context(), cache.Everything))
 		get(r, "/")

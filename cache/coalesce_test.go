@@ -109,7 +109,7 @@ func thousand(t *testing.T, body, want string, handle gin.HandlerFunc) {
 		handle(c)
 	}}
 	r := gin.New()
-	r.POST(chatPath, here.front, newCache(t, cache.Config{OnEvent: l.on}).Middleware(), u.serve)
+	r.POST(chatPath, here.front, newCache(t, cache.Config{OnEvent: l.On}).Middleware(), u.serve)
 	s := serve(t, r)
 	together(n, func(int) {
 		code, got, err := whole(t, s, body)

@@ -48,7 +48,7 @@ func TestConditionalRequestsAreCoalesced(t *testing.T) {
 		for _, leads := range []bool{true, false} { // the conditional request
 			synctest.Test(t, func(t *testing.T) {
 				u, l := tagged(tt.size, tt.header...), &log{}
-				r := app(newCache(t, cache.Config{OnEvent: l.on}), u.serve)
+				r := app(newCache(t, cache.Config{OnEvent: l.On}), u.serve)
 				var full, conditional *httptest.ResponseRecorder
 				var wg sync.WaitGroup
 				start := func(conditionally bool) {

@@ -62,7 +62,7 @@ func TestBypass(t *testing.T) {
 		"another JSON": {"POST", nil, "ginfer; fwd=bypass; detail=not-json"},
 	} {
 		l := &log{}
-		r := app(newCache(t, cache.Config{OnEvent: l.on}), responds(200, "ok", "Cache-Status", "origin; hit").serve)
+		r := app(newCache(t, cache.Config{OnEvent: l.On}), responds(200, "ok", "Cache-Status", "origin; hit").serve)
 		w := do(r, request(tt.method, "/x", "x", tt.header...))
 		require.Equal(t, "ok", w.Body.String(), name)
 		require.Equal(t, []string{"origin; hit", tt.mark}, w.Header()["Cache-Status"], "%s: ours comes last", name)
@@ -151,7 +151,7 @@ func TestStoreFailure(t *testing.T) {
 	f, l := newFar(t), &log{}
 	f.set(errDown, 0, false)
 	u := responds(200, chatJSON, "Content-Type", jsonType)
-	r := app(newCache(t, cache.Config{Store: f, OnEvent: l.on}), u.serve)
+	r := app(newCache(t, cache.Config{Store: f, OnEvent: l.On}), u.serve)
 	for range 2 {
 		require.Equal(t, 200, post(r, chatPlain).Code)
 	}

@@ -25,7 +25,7 @@ func TestStaleWhileRevalidate(t *testing.T) {
 			c.Header("Cache-Control", "max-age=10, stale-while-revalidate=20")
 			c.String(200, "%d", u.calls.Load())
 		}
-		c := newCache(t, cache.Config{OnEvent: l.on, Beta: -1})
+		c := newCache(t, cache.Config{OnEvent: l.On, Beta: -1})
 		r := app(c, u.serve)
 		require.Equal(t, "1", get(r, "/").Body.String())
 		time.Sleep(15 * sec)

@@ -16,7 +16,7 @@ import (
 func TestSecondRequestIsAHit(t *testing.T) {
 	t.Parallel()
 	u, l := responds(200, chatJSON, "Content-Type", jsonType, "X-Request-Id", "leader", "Set-Cookie", "a=b"), &log{}
-	r := app(newCache(t, cache.Config{OnEvent: l.on}), u.serve)
+	r := app(newCache(t, cache.Config{OnEvent: l.On}), u.serve)
 	first := post(r, chatPlain)
 	require.Equal(t, 200, first.Code)
 	require.Equal(t, "ginfer; fwd=miss; ttl=59; stored", status(first))

@@ -9,12 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache"
+	"github.com/ginfer/ginfer/internal/testkit/recorded"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
@@ -134,26 +134,10 @@ func get(h http.Handler, target string, header ...string) *httptest.ResponseReco
 func status(w *httptest.ResponseRecorder) string { return w.Header().Get("Cache-Status") }
 
 // log collects events.
-type log struct {
-	mu  sync.Mutex
-	all []cache.Event
-}
+type log struct{ recorded.Events[cache.Event] }
 
-func (l *log) on(_ context.Context, e cache.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, e)
-}
-
-func (l *log) of(kind cache.Kind) (out []cache.Event) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range l.all {
-		if e.Kind == kind {
-			out = append(out, e)
-		}
-	}
-	return out
+func (l *log) of(kind cache.Kind) []cache.Event {
+	return l.Where(func(one cache.Event) bool { return one.Kind == kind })
 }
 
 var errDown = errors.Join(cache.ErrUnavailable, errors.New("connection refused"))

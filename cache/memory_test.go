@@ -50,7 +50,7 @@ func TestMemoryIsBounded(t *testing.T) {
 		bytes   int64
 	}{{1, 0}, {10, 0}, {1000, 0}, {20_000, 0}, {0, 10_000}, {0, 1 << 20}, {100, 1 << 20}} {
 		l := &log{}
-		m := memory(t, cache.MemoryConfig{Entries: tt.entries, Bytes: tt.bytes, OnEvent: l.on})
+		m := memory(t, cache.MemoryConfig{Entries: tt.entries, Bytes: tt.bytes, OnEvent: l.On})
 		rnd := rand.New(rand.NewPCG(1, 2))
 		sets := 0
 		for i := range 20_000 {

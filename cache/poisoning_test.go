@@ -216,7 +216,7 @@ func TestKeysAreUnambiguous(t *testing.T) {
 	t.Parallel()
 	keys := map[string]string{}
 	l := &log{}
-	r := app(newCache(t, cache.Config{OnEvent: l.on, KeyHeaders: []string{"X-A", "X-B"}, Shared: true, Version: func(c *gin.Context) string { return c.GetHeader("X-V") }}), mirror().serve)
+	r := app(newCache(t, cache.Config{OnEvent: l.On, KeyHeaders: []string{"X-A", "X-B"}, Shared: true, Version: func(c *gin.Context) string { return c.GetHeader("X-V") }}), mirror().serve)
 	for _, tt := range [][]string{
 		{"/a"}, {"/a?b"}, {"/a%3Fb"}, {"/a", "X-A", "b"}, {"/a", "X-B", "b"}, {"/a", "X-A", "X-B"}, {"/a", "X-A", "b", "X-B", ""}, {"/aX-A"}, {"/a", "X-V", "b"}, {"/a", "X-V", "bX-A"}, {"/a", "X-V", "X-A"}, {"/a?", "X-V", ""},
 	} {

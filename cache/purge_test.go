@@ -27,7 +27,7 @@ func TestPurge(t *testing.T) {
 	t.Parallel()
 	l := &log{}
 	c := newCache(t, cache.Config{
-		OnEvent: l.on, ShowKey: true,
+		OnEvent: l.On, ShowKey: true,
 		Scope:   func(c *gin.Context) (string, error) { return c.GetHeader("X-Tenant"), nil },
 		Version: func(c *gin.Context) string { return c.GetHeader("X-Version") },
 	})
@@ -288,7 +288,7 @@ func TestBrokenSubscription(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b, l := &bus{err: errDown}, &log{}
-		c := newCache(t, cache.Config{Purges: b, OnEvent: l.on})
+		c := newCache(t, cache.Config{Purges: b, OnEvent: l.On})
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { assert.NoError(t, c.Run(ctx)) })

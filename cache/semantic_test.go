@@ -52,7 +52,7 @@ func TestSemantic(t *testing.T) {
 	send := func(text string) string { return strings.Replace(chatPlain, "Hi", text, 1) }
 	w := &words{}
 	u, l := responds(200, chatJSON, "Content-Type", jsonType), &log{}
-	c := newCache(t, cache.Config{Semantic: w, OnEvent: l.on})
+	c := newCache(t, cache.Config{Semantic: w, OnEvent: l.On})
 	r := app(c, u.serve)
 	post(r, send("How are you?"))
 	again := post(r, send("how are you"))

@@ -84,7 +84,7 @@ func TestWhatConcurrentRequestsShare(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l, u := &log{}, delayed(tt.u)
-				tt.cfg.OnEvent = l.on
+				tt.cfg.OnEvent = l.On
 				r := app(newCache(t, tt.cfg), u.serve)
 				for i, w := range concurrently(r, tt.requests...) {
 					assert.Equal(t, tt.codes[i], w.Code, i)

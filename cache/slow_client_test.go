@@ -46,7 +46,7 @@ func TestDroppedClients(t *testing.T) {
 						c.Writer.Flush()
 					}
 				}}
-				r := app(newCache(t, cache.Config{MaxLag: 1000, OnEvent: l.on}), u.serve)
+				r := app(newCache(t, cache.Config{MaxLag: 1000, OnEvent: l.On}), u.serve)
 				slow := &slowWriter{httptest.NewRecorder(), 10 * time.Second}
 				fast := httptest.NewRecorder()
 				writers := []http.ResponseWriter{fast, slow}

@@ -127,7 +127,7 @@ func TestStoreErrorsAreEvents(t *testing.T) {
 	errDelete := errors.Join(cache.ErrUnavailable, errors.New("no delete"))
 	s, l := newRemote(t), &log{}
 	s.deleteErr, s.failing = errDelete, errDown
-	r := app(newCache(t, cache.Config{Store: s, OnEvent: l.on}), responds(200, "%d", "Cache-Control", "max-age=60").serve)
+	r := app(newCache(t, cache.Config{Store: s, OnEvent: l.On}), responds(200, "%d", "Cache-Control", "max-age=60").serve)
 	require.Equal(t, "1", get(r, "/").Body.String())
 	failed := l.of(cache.Failed)
 	require.Len(t, failed, 1)

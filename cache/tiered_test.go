@@ -143,7 +143,7 @@ func TestL2IsDown(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				f, l := newFar(t), &log{}
-				s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+				s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.On})
 				f.set(tt.err, tt.slow, tt.panics)
 				start := time.Now()
 				for range 100 {
@@ -178,7 +178,7 @@ func TestL2Panics(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, l := newFar(t), &log{}
-		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.On})
 		f.set(nil, 0, true)
 		require.NoError(t, s.Set(t.Context(), "k", entry("1")))
 		require.NoError(t, s.Drain(t.Context()))
@@ -211,7 +211,7 @@ func TestWritesAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, l := newFar(t), &log{}
-		s := tiered(t, cache.TieredConfig{L2: f, Fills: 2, OnEvent: l.on})
+		s := tiered(t, cache.TieredConfig{L2: f, Fills: 2, OnEvent: l.On})
 		f.set(nil, 10*time.Millisecond, false)
 		for _, key := range []string{"a", "b", "c", "a"} {
 			require.NoError(t, s.Set(t.Context(), key, entry(key)))
@@ -235,7 +235,7 @@ func TestCanceledCall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f, l := newFar(t), &log{}
-		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.On})
 		f.set(nil, time.Second, false)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -250,7 +250,7 @@ func TestL2PanicsInAWrite(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l, f := &log{}, newFar(t)
-		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.On})
 		f.set(nil, 0, true)
 		require.NoError(t, s.Set(t.Context(), "k", entry("v")))
 		require.NoError(t, s.Drain(t.Context()))
@@ -269,7 +269,7 @@ func TestDeleteWhileL2IsDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l, f := &log{}, newFar(t)
-		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.on})
+		s := tiered(t, cache.TieredConfig{L2: f, OnEvent: l.On})
 		require.NoError(t, s.Set(t.Context(), "k", entry("v")))
 		require.NoError(t, s.Drain(t.Context()))
 		f.set(errDown, 0, false)

@@ -100,7 +100,7 @@ func TestAdaptiveFollows(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		seen := new(events)
-		a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 50, Min: 5, Max: 100, OnEvent: seen.on})
+		a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 50, Min: 5, Max: 100, OnEvent: seen.On})
 		prefill := 100 * time.Millisecond
 		h := serve(a.Middleware(), func(c *gin.Context) {
 			time.Sleep(prefill)
@@ -160,7 +160,7 @@ func TestAdaptiveRefuses(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		seen := new(events)
-		a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 3, Min: 3, Max: 3, OnEvent: seen.on})
+		a := adaptive(t, ratelimit.AdaptiveConfig{Initial: 3, Min: 3, Max: 3, OnEvent: seen.On})
 		h := serve(a.Middleware(), func(c *gin.Context) { time.Sleep(time.Second); c.Status(200) })
 		start := time.Now()
 		assert.Equal(t, map[int]int{200: 3, 503: 7}, count(h, "", 10))

@@ -143,7 +143,7 @@ func TestTokensOfAttempts(t *testing.T) {
 			t.Parallel()
 			s, seen := newShared(t), new(events)
 			limit := ratelimit.Limit{Name: "tpm", Key: byUser, Rate: 0.0001, Burst: 1000}
-			h := serve2(tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{limit}, Store: s.Memory, OnEvent: seen.on}).Middleware(), tt.handler)
+			h := serve2(tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{limit}, Store: s.Memory, OnEvent: seen.On}).Middleware(), tt.handler)
 			path, body := tt.path, tt.body
 			if path == "" {
 				path = chat
@@ -165,7 +165,7 @@ func TestTokensOfFreeCalls(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/v1/messages/count_tokens", "/v1/moderations", "/tokenize", "/v1beta/models/g:countTokens"} {
 		seen := new(events)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1, OnEvent: seen.on}).Middleware(),
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1, OnEvent: seen.On}).Middleware(),
 			attempting(all, gives(200, "application/json", `{"input_tokens":2095}`)))
 		for range 3 {
 			assert.Equal(t, http.StatusOK, postTo(t.Context(), h, path, question).Code, path)
@@ -178,7 +178,7 @@ func TestTokensOfFreeCalls(t *testing.T) {
 func TestTokensOfAMirroredRequest(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
-	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1, OnEvent: seen.on}).Middleware(), asJSON(200, response))
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1, OnEvent: seen.On}).Middleware(), asJSON(200, response))
 	ctx := exchange.With(t.Context(), &exchange.Exchange{Shadow: true})
 	for range 3 {
 		assert.Equal(t, http.StatusOK, post(ctx, h, question).Code)
@@ -190,7 +190,7 @@ func TestTokensOfAMirroredRequest(t *testing.T) {
 func TestTokensOfEarlierAttempts(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
-	limit := tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, OnEvent: seen.on}).Middleware()
+	limit := tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, OnEvent: seen.On}).Middleware()
 	h := serve2(limit, asJSON(200, response))
 	x := new(exchange.Exchange)
 	x.Begin(httptest.NewRequest(http.MethodPost, "/", nil))
@@ -212,7 +212,7 @@ func TestTokensOfMedia(t *testing.T) {
 		"an unknown form": {"/x", "application/octet-stream", data},
 	} {
 		seen := new(events)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 1e7, OnEvent: seen.on}).Middleware(), asJSON(200, response))
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 1e7, OnEvent: seen.On}).Middleware(), asJSON(200, response))
 		r := httptest.NewRequest(http.MethodPost, c.path, strings.NewReader(c.body))
 		r.Header.Set("X-User", "a")
 		r.Header.Set("Content-Type", c.kind)

@@ -227,7 +227,7 @@ var zero float64
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
-	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 1, OnEvent: seen.on}).Middleware())
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Burst: 1, OnEvent: seen.On}).Middleware())
 	count(h, "a", 3)
 	assert.Len(t, seen.of(ratelimit.Allowed), 1)
 	refused := seen.of(ratelimit.Refused)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/testkit/recorded"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -129,25 +130,11 @@ var errDown = errors.Join(ratelimit.ErrUnavailable, errors.New("connection refus
 
 // events records events.
 type events struct {
-	mu  sync.Mutex
-	all []ratelimit.Event
+	recorded.Events[ratelimit.Event]
 }
 
-func (e *events) on(_ context.Context, one ratelimit.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.all = append(e.all, one)
-}
-
-func (e *events) of(kind ratelimit.Kind) (out []ratelimit.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, one := range e.all {
-		if one.Kind == kind {
-			out = append(out, one)
-		}
-	}
-	return out
+func (e *events) of(kind ratelimit.Kind) []ratelimit.Event {
+	return e.Where(func(one ratelimit.Event) bool { return one.Kind == kind })
 }
 
 // over returns a Shared over a store.

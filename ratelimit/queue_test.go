@@ -59,7 +59,7 @@ func TestWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		seen := new(events)
-		h := app(limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 10, Burst: 1, Wait: ratelimit.Wait{Max: 950 * time.Millisecond}, OnEvent: seen.on}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: ratelimit.Global, Rate: 10, Burst: 1, Wait: ratelimit.Wait{Max: 950 * time.Millisecond}, OnEvent: seen.On}).Middleware())
 		start := time.Now()
 		assert.Equal(t, map[int]int{200: 10, 429: 90}, count(h, "", 100), "one at once, nine within a second; the rest would wait too long")
 		assert.Equal(t, 900*time.Millisecond, time.Since(start).Round(time.Millisecond))

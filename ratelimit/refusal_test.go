@@ -73,7 +73,7 @@ func TestEventsOfRefusals(t *testing.T) {
 	t.Parallel()
 	s, seen := newShared(t), new(events)
 	s.set(errDown)
-	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{FailureMode: ratelimit.FailClosed, OnEvent: seen.on}), OnEvent: seen.on}).Middleware())
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{FailureMode: ratelimit.FailClosed, OnEvent: seen.On}), OnEvent: seen.On}).Middleware())
 	require.Equal(t, 503, get(h, "a").Code)
 	require.Equal(t, 400, get(h, "").Code)
 	assert.Len(t, seen.of(ratelimit.Refused), 2)

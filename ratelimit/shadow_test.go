@@ -35,10 +35,10 @@ func TestShadow(t *testing.T) {
 			t.Parallel()
 			for unit, chain := range map[string]func(*events) gin.HandlerFunc{
 				"requests": func(seen *events) gin.HandlerFunc {
-					return limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Lease: -1, Shadow: true, OnEvent: seen.on}).Middleware()
+					return limiter(t, ratelimit.Config{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Lease: -1, Shadow: true, OnEvent: seen.On}).Middleware()
 				},
 				"tokens": func(seen *events) gin.HandlerFunc {
-					return tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Shadow: true, OnEvent: seen.on}).Middleware()
+					return tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{{Name: "try", Key: tt.key, Rate: 0.001, Burst: 1}}, Store: tt.store, Shadow: true, OnEvent: seen.On}).Middleware()
 				},
 			} {
 				seen := &events{}
@@ -78,7 +78,7 @@ func TestReportReachesAll(t *testing.T) {
 	t.Parallel()
 	outer, inner := &events{}, &events{}
 	one := func(seen *events) gin.HandlerFunc {
-		return tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: 1000, OnEvent: seen.on}).Middleware()
+		return tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: 1000, OnEvent: seen.On}).Middleware()
 	}
 	h := app(one(outer), one(inner), func(c *gin.Context) {
 		ratelimit.Report(c.Request.Context(), 7, 8)

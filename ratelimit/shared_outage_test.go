@@ -102,7 +102,7 @@ func TestSettleDuringRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := &slowToSettle{shared: newShared(t)}, new(events)
 		ends := make(chan chan struct{}, 2)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on}).Middleware(),
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.On}), OnEvent: seen.On}).Middleware(),
 			func(c *gin.Context) {
 				if c.Query("wait") != "" {
 					end := make(chan struct{})
@@ -143,7 +143,7 @@ func TestLateProbe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := &slowToSettle{shared: newShared(t)}, new(events)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on}).Middleware(),
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.On}), OnEvent: seen.On}).Middleware(),
 			func(c *gin.Context) { time.Sleep(time.Second); asJSON(200, response)(c) })
 		go post(t.Context(), h, question)
 		time.Sleep(time.Millisecond)
@@ -170,7 +170,7 @@ func TestRetryAfterOfLeases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := newShared(t), new(events)
-		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 100, Burst: 100, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on}).Middleware())
+		h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 100, Burst: 100, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.On}), OnEvent: seen.On}).Middleware())
 		require.NoError(t, s.Settle(t.Context(), []ratelimit.Settlement{{Bucket: ratelimit.Bucket{Limit: "requests", Key: "a", Rate: 100, Burst: 100}, Spent: 100}}))
 		require.Equal(t, 429, get(h, "a").Code)
 		time.Sleep(seen.of(ratelimit.Refused)[0].Wait)
@@ -225,7 +225,7 @@ func TestSpentInOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := newShared(t), new(events)
 		h := serve2(tokens(t, ratelimit.TokensConfig{
-			Limits: []ratelimit.Limit{{Key: byUser, Budget: 10_000, Period: ratelimit.Month}}, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on,
+			Limits: []ratelimit.Limit{{Key: byUser, Budget: 10_000, Period: ratelimit.Month}}, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.On}), OnEvent: seen.On,
 		}).Middleware(), asJSON(200, response))
 		s.set(errDown)
 		for range 100 {

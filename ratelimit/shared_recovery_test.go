@@ -20,7 +20,7 @@ func TestRecoveryUnderLoad(t *testing.T) {
 		s.delay.Store(int64(time.Millisecond)) // a round trip
 		h := app(limiter(t, ratelimit.Config{
 			Limits: []ratelimit.Limit{{Key: byUser, Budget: 1 << 30, Period: ratelimit.Month}}, Lease: -1,
-			Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}),
+			Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.On}),
 		}).Middleware())
 		s.set(errDown)
 		for i := range 40_000 { // 4000 in a second

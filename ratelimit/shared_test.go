@@ -112,7 +112,7 @@ func TestStoreDown(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, seen := newShared(t), new(events)
 			h := app(limiter(t, ratelimit.Config{
-				Key: byUser, Rate: 1, Burst: 40, Store: over(t, s, ratelimit.SharedConfig{Replicas: 4, OnEvent: seen.on}), OnEvent: seen.on,
+				Key: byUser, Rate: 1, Burst: 40, Store: over(t, s, ratelimit.SharedConfig{Replicas: 4, OnEvent: seen.On}), OnEvent: seen.On,
 				Lease: lease,
 			}).Middleware())
 			assert.Equal(t, 10, count(h, "a", 10)[200])
@@ -167,7 +167,7 @@ func TestDisconnectIsNotDown(t *testing.T) {
 	t.Parallel()
 	s, seen := newShared(t), new(events)
 	s.set(context.Canceled)
-	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.on}), OnEvent: seen.on, Lease: -1}).Middleware())
+	h := app(limiter(t, ratelimit.Config{Key: byUser, Rate: 1, Store: over(t, s, ratelimit.SharedConfig{Replicas: 1, OnEvent: seen.On}), OnEvent: seen.On, Lease: -1}).Middleware())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.Equal(t, 499, getIn(ctx, h, "a").Code)

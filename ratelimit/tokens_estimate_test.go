@@ -61,7 +61,7 @@ func TestLengthOverflow(t *testing.T) {
 	b := ratelimit.Bucket{Limit: "tokens", Key: "a", Rate: 0.0001, Burst: 1 << 30}
 	bodies, err := proxy.NewBodies(proxy.BodiesConfig{Limit: 8000})
 	require.NoError(t, err)
-	h := serve2(bodies.Middleware(), tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: ratelimit.Rate(b.Rate), Burst: b.Burst, Store: s.Memory, OnEvent: seen.on}).Middleware(), func(c *gin.Context) {
+	h := serve2(bodies.Middleware(), tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: ratelimit.Rate(b.Rate), Burst: b.Burst, Store: s.Memory, OnEvent: seen.On}).Middleware(), func(c *gin.Context) {
 		if c.Request.ContentLength < 1000 {
 			asJSON(200, `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":1000,"completion_tokens":20}}`)(c)
 			return
@@ -82,7 +82,7 @@ func TestLengthOverflow(t *testing.T) {
 func TestTinyPrompts(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
-	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1000, Burst: 1e6, OnEvent: seen.on}).Middleware(),
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1000, Burst: 1e6, OnEvent: seen.On}).Middleware(),
 		asJSON(200, `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":27,"completion_tokens":20}}`))
 	const form = `{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"%s"}]}`
 	for range 100 {
@@ -96,7 +96,7 @@ func TestTinyPrompts(t *testing.T) {
 func TestManyChoices(t *testing.T) {
 	t.Parallel()
 	seen := new(events)
-	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1000, Burst: 1e9, OnEvent: seen.on}).Middleware(),
+	h := serve2(tokens(t, ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1000, Burst: 1e9, OnEvent: seen.On}).Middleware(),
 		asJSON(200, `{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":5,"completion_tokens":12800}}`))
 	for range 100 {
 		post(t.Context(), h, `{"model":"m","n":1000000000,"messages":[]}`)

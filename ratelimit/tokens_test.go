@@ -106,7 +106,7 @@ func TestTokensSettle(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s, seen := newShared(t), new(events)
 			limit := ratelimit.Limit{Name: "tpm", Key: byUser, Rate: 0.0001, Burst: 1000}
-			h := serve2(tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{limit}, Store: s.Memory, OnEvent: seen.on}).Middleware(), tt.handler)
+			h := serve2(tokens(t, ratelimit.TokensConfig{Limits: []ratelimit.Limit{limit}, Store: s.Memory, OnEvent: seen.On}).Middleware(), tt.handler)
 			ctx := t.Context()
 			if tt.cancel > 0 {
 				leaving, cancel := context.WithCancel(ctx)
@@ -197,7 +197,7 @@ func TestTokensLearn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		seen := new(events)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1e9, Burst: 1e12, OnEvent: seen.on}).Middleware(), asJSON(200, response))
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1e9, Burst: 1e12, OnEvent: seen.On}).Middleware(), asJSON(200, response))
 		body := `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("x", 388) + `"}]}`
 		for range 200 {
 			post(t.Context(), h, body)
@@ -232,7 +232,7 @@ func TestTokensLongBody(t *testing.T) {
 	seen := new(events)
 	bodies, err := proxy.NewBodies(proxy.BodiesConfig{Limit: 100})
 	require.NoError(t, err)
-	h := serve2(bodies.Middleware(), tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 1e6, OnEvent: seen.on}).Middleware(), func(c *gin.Context) {
+	h := serve2(bodies.Middleware(), tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 1, Burst: 1e6, OnEvent: seen.On}).Middleware(), func(c *gin.Context) {
 		b, _ := io.ReadAll(c.Request.Body)
 		c.Data(200, "text/plain", []byte(strconv.Itoa(len(b))))
 	})
@@ -272,7 +272,7 @@ func TestTokensCost(t *testing.T) {
 			{Name: "day", Key: byUser, Budget: 1000, Period: ratelimit.Day},
 			{Name: "tpm", Key: byUser, Rate: 1, Burst: 1000},
 		},
-		Cost: func(in, out int64) int64 { return in + 3*out }, OnEvent: seen.on,
+		Cost: func(in, out int64) int64 { return in + 3*out }, OnEvent: seen.On,
 	}).Middleware(), asJSON(200, response))
 	w := post(t.Context(), h, question)
 	assert.EqualValues(t, inputTokens+300, seen.of(ratelimit.Allowed)[0].Tokens)
@@ -285,7 +285,7 @@ func TestTokensStoreDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, seen := newShared(t), new(events)
-		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 2, OnEvent: seen.on}), OnEvent: seen.on}).Middleware(),
+		h := serve2(tokens(t, ratelimit.TokensConfig{Key: byUser, Rate: 0.0001, Burst: 1000, Store: over(t, s, ratelimit.SharedConfig{Replicas: 2, OnEvent: seen.On}), OnEvent: seen.On}).Middleware(),
 			func(c *gin.Context) { time.Sleep(time.Second); asJSON(200, response)(c) })
 		done := make(chan struct{})
 		go func() { defer close(done); assert.Equal(t, 200, post(t.Context(), h, question).Code) }()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/testkit/recorded"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/batch"
 	"github.com/ginfer/ginfer/queue/embedded"
@@ -279,28 +280,11 @@ func (a *App) Content(id string) []Object {
 }
 
 // Events records events.
-type Events struct {
-	mu  sync.Mutex
-	all []queue.Event
-}
-
-// On is an OnEvent.
-func (e *Events) On(_ context.Context, one queue.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.all = append(e.all, one)
-}
+type Events struct{ recorded.Events[queue.Event] }
 
 // Of returns the events of a kind.
-func (e *Events) Of(kind queue.Kind) (out []queue.Event) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, one := range e.all {
-		if one.Kind == kind {
-			out = append(out, one)
-		}
-	}
-	return out
+func (e *Events) Of(kind queue.Kind) []queue.Event {
+	return e.Where(func(one queue.Event) bool { return one.Kind == kind })
 }
 
 // Gate is a handler that waits until Open, or until its request ends.
