@@ -164,13 +164,19 @@ func isLibrary(path string) bool {
 // library parses the files of the library.
 func library(t *testing.T) (*token.FileSet, map[string]*ast.File) {
 	t.Helper()
+	return parse(t, isLibrary)
+}
+
+// parse parses the Go files, without tests, in the directories for which in returns true.
+func parse(t *testing.T, in func(dir string) bool) (*token.FileSet, map[string]*ast.File) {
+	t.Helper()
 	root := os.DirFS(filepath.Join("..", ".."))
 	files, parsed := token.NewFileSet(), map[string]*ast.File{}
 	require.NoError(t, fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && !isLibrary(name):
+		case d.IsDir() && !in(name):
 			return fs.SkipDir
 		case d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go"):
 			return nil

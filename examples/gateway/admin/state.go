@@ -66,12 +66,12 @@ func (h *Handler) postPurge(c *gin.Context) {
 		}
 	}
 	if len(tags) == 0 {
-		apierror.Abort(c, &apierror.Error{Status: http.StatusBadRequest, Code: "nothing_to_purge", Message: "Say what: ?model=, version=, tenant= or key=."})
+		apierror.Abort(c, &apierror.Error{Status: http.StatusBadRequest, Code: "nothing_to_purge", Message: "Name what to purge: ?model=, version=, tenant= or key=."})
 		return
 	}
 	groups, err := h.g.Current().Purge(c.Request.Context(), tags...)
 	if err != nil {
-		apierror.Abort(c, &apierror.Error{Status: http.StatusBadGateway, Code: "purge_not_told", Message: "Purged here; the other replicas follow when the store is back.", Err: err})
+		apierror.Abort(c, &apierror.Error{Status: http.StatusBadGateway, Code: "purge_pending", Message: "Purged here; the other replicas follow when the store is back.", Err: err})
 		return
 	}
 	c.JSON(http.StatusOK, gin.H{"groups": groups, "tags": tags})
