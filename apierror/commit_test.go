@@ -55,7 +55,7 @@ func assertCut(t *testing.T, proto string, err error) {
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	case "HTTP/2.0":
 		require.ErrorContains(t, err, "stream error")
-	default: // crypto/tls ends a connection whose write timed out with an unreadable alert
+	default: // crypto/tls ends a connection after a write timeout with an unreadable alert
 		require.Error(t, err)
 	}
 }

@@ -84,7 +84,7 @@ func From(err error) *Error {
 }
 
 // known returns ErrUnknown for a nil error, and for one with a nil *Error in its chain,
-// whose methods would panic.
+// as its methods would panic.
 func known(err error) error {
 	if e, ok := errors.AsType[*Error](err); err == nil || ok && e == nil {
 		return ErrUnknown

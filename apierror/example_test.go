@@ -11,7 +11,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// show runs a request whose handler aborts, and prints the response.
+// show runs an aborting handler, and prints the response.
 func show(abort func(*gin.Context, error)) {
 	r := gin.New()
 	r.GET("/", func(c *gin.Context) {

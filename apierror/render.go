@@ -111,7 +111,7 @@ func apiOf(r *http.Request) llm.API {
 	return llm.Of(r.Method, r.URL.Path)
 }
 
-// streamAPI returns the API whose error event fits a stream of contentType, or
+// streamAPI returns the API for the error event of a stream of contentType, or
 // [llm.Unknown] if the stream has another framing than the API's.
 func streamAPI(r *http.Request, contentType string) llm.API {
 	api := apiOf(r)

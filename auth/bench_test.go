@@ -26,7 +26,7 @@ func serve(r *http.Request, handlers ...gin.HandlerFunc) func() {
 	return func() { e.ServeHTTP(w, r) }
 }
 
-// verifiedRequests are requests whose credential is cached, with its verifier.
+// verifiedRequests are requests with a cached credential, and its verifier.
 func verifiedRequests(tb testing.TB) map[string]struct {
 	v auth.Verifier
 	r *http.Request

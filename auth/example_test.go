@@ -45,7 +45,7 @@ func token(key any, method jwt.SigningMethod, subject string) string {
 	return text
 }
 
-// must ends an example whose configuration is wrong.
+// must ends an example with a wrong configuration.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

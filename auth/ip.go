@@ -28,7 +28,7 @@ type IPFilterConfig struct {
 	Allow []string
 	// Deny are the ranges that are refused, even if Allow contains them. Default: none.
 	Deny []string
-	// TrustedProxies are the ranges of peers whose X-Forwarded-For is trusted. Default:
+	// TrustedProxies are the ranges of peers with a trusted X-Forwarded-For. Default:
 	// none; the peer is the client.
 	TrustedProxies []string
 	// AllowLocal lets in peers without an IP address, such as those on a Unix socket,

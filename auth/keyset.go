@@ -31,7 +31,7 @@ const (
 type KeySetConfig struct {
 	// URL is the address of a JWK set. It must be https, except on a loopback address.
 	URL string
-	// Issuer is an OpenID provider whose discovery document names the URL.
+	// Issuer is an OpenID provider with the URL in its discovery document.
 	Issuer string
 	// File is a file with a JWK set, or with PEM public keys and certificates. NewKeySet
 	// reads it.

@@ -192,7 +192,7 @@ type conn struct {
 
 func (c *conn) Write(p []byte) (int, error) { return c.written.Write(p) }
 
-// halfCloser is a conn whose directions end separately, as in TCP.
+// halfCloser is a conn with directions that end separately, as in TCP.
 type halfCloser struct{ *conn }
 
 func (h halfCloser) CloseWrite() error {

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// clinic is an endpoint whose health a test sets.
+// clinic is an endpoint with health set by a test.
 type clinic struct {
 	unhealthy atomic.Bool
 	checks    atomic.Int64
@@ -200,7 +200,7 @@ func TestHealthOff(t *testing.T) {
 	}
 }
 
-// TestRunEndsWithItsContext: even during a check, whose result is then ignored.
+// TestRunEndsWithItsContext: even during a check. Its result is then ignored.
 func TestRunEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

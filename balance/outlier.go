@@ -12,7 +12,7 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 )
 
-// Outlier configures passive health checks, which eject endpoints whose live requests fail:
+// Outlier configures passive health checks, which eject endpoints when live requests fail:
 // Envoy's outlier detection, with its defaults. Consecutive failures eject at once; the other
 // two rules are applied by each sweep of [Pool.Run]. An ejection ends by the clock, whether or
 // not Run runs. Zero values select the defaults, negative ones disable.

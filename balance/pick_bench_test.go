@@ -94,7 +94,7 @@ func BenchmarkStream(b *testing.B) {
 	}
 }
 
-// ready is a stream whose events are all available.
+// ready is a stream with all events available.
 type ready struct{ left int }
 
 func (r *ready) Read(p []byte) (int, error) {

@@ -5,7 +5,7 @@ import "net/http"
 // Policy is a load balancing policy. Use one of [LeastRequest], [TokenRate], [RoundRobin],
 // [Hash] and [PrefixAffinity], or implement your own.
 type Policy interface {
-	// Picker returns a picker for the endpoints, whose indexes stay the same for the picker's
+	// Picker returns a picker for the endpoints, which keep their indexes for the picker's
 	// life. It is called again when the set or a weight changes.
 	Picker(endpoints []EndpointInfo) Picker
 }

@@ -30,7 +30,7 @@ type Config struct {
 	PreserveHost bool
 	// Health configures the active checks of [Pool.Run]. Default: see [Health].
 	Health Health
-	// Outlier configures the ejection of endpoints whose live requests fail. Default: see
+	// Outlier configures the ejection of endpoints when live requests fail. Default: see
 	// [Outlier].
 	Outlier Outlier
 	// SlowStart reduces the share of new and recovered endpoints at first. Default: off.

@@ -52,7 +52,7 @@ func model(c *gin.Context) {
 }
 
 // BenchmarkCacheHit measures a hit: of a POST to a model, of a long one, of a GET, and of a
-// GET with gin-cache, whose key is the URL alone. "nothing" is Gin with an empty handler.
+// GET with gin-cache, keyed by the URL alone. "nothing" is Gin with an empty handler.
 func BenchmarkCacheHit(b *testing.B) {
 	gin.SetMode(gin.ReleaseMode)
 	ours := posts(cache.Middleware(cache.Config{Beta: -1, LLM: cache.LLM{TTL: time.Hour}}), model)

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// own is without hystrix's rates, whose clock a bubble can't replace.
+// own is without hystrix's rates: a bubble can't replace their clock.
 var own = breaker.Settings{FailurePercent: -1, Consecutive: 10}
 
 // A total outage opens after ten failures. Recovery is a ramp if others can serve; it fails by

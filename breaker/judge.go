@@ -47,7 +47,7 @@ func (c *circuit) failing(now time.Time) bool {
 	return s.FailurePercent > 0 && int(t.All) >= s.Volume && t.Reaches(s.FailurePercent)
 }
 
-// judgeRoute opens a route whose exchanges fail while those of others do not.
+// judgeRoute opens a route if its exchanges fail while those of others do not.
 func (c *circuit) judgeRoute(r *route, now time.Time) {
 	if r == nil || r.state != Closed || c.state != Closed || c.settings.FailurePercent <= 0 {
 		return

@@ -75,7 +75,7 @@ var (
 
 func refused(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
 
-// group makes a group whose circuits are released after the test.
+// group makes a group. Its circuits are released after the test.
 func group(tb testing.TB, s breaker.Settings) (*breaker.Group, *events) {
 	tb.Helper()
 	seen := new(events)

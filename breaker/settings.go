@@ -45,7 +45,7 @@ type Settings struct {
 	// circuit admits, if a balance.Pool reports that there is none. The first success begins
 	// the recovery. Default: 2.
 	Trickle float64
-	// Successes is the number of successes that close a recovering circuit whose requests have
+	// Successes is the number of successes that close a recovering circuit if its requests have
 	// no other endpoint. Before the first one Trickle requests per second pass, after it all
 	// do. Default: 3.
 	Successes int

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fetched is an upstream whose responses are fresh for 10 s and stale for a minute more.
+// fetched is an upstream with responses fresh for 10 s and stale for a minute more.
 // It takes a second.
 func fetched() *upstream {
 	u := &upstream{}

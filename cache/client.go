@@ -51,7 +51,7 @@ func (c *client) cacheStatus() string {
 	return string(appendStatus(make([]byte, 0, 128), &c.status, c.options))
 }
 
-// sendHead writes a head whose header is set, with our Cache-Status.
+// sendHead adds our Cache-Status to the header and writes the head.
 func (c *client) sendHead(status int, cacheStatus string) {
 	addCacheStatus(c.w.Header(), cacheStatus)
 	c.w.WriteHeader(status)
@@ -126,7 +126,7 @@ func (c *client) play(res *flight.Response, r *flight.Reader, filter *llm.Unusag
 	return p.Play(c.ctx, res, r)
 }
 
-// finish ends a response whose body may not be whole because of err.
+// finish ends a response with a body that err may have cut short.
 func (c *client) finish(res *flight.Response, err error) {
 	c.g.Abort()
 	switch {
@@ -152,7 +152,7 @@ func isBetweenEvents(res *flight.Response) bool {
 	return b.Between()
 }
 
-// unavailable is the error of a client whose leader failed.
+// unavailable is the error of a client with a failed leader.
 func unavailable(err error) error {
 	return &apierror.Error{
 		Status: http.StatusServiceUnavailable, Code: "upstream_failed", RetryAfter: time.Second,

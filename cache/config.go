@@ -70,7 +70,7 @@ type Config struct {
 	// MaxLag is how far a client of a shared stream may be behind while others are not, in
 	// bytes; beyond it the client is dropped. Default: 1 MiB.
 	MaxLag int64
-	// WriteTimeout bounds one write to a client whose response is recorded at the same
+	// WriteTimeout bounds one write to a client of a response that is recorded at the same
 	// time, or is another's. Default: 10 s. Negative: no bound.
 	WriteTimeout time.Duration
 	// Beta is how early entries are refreshed before they are stale, so that not all
@@ -109,7 +109,7 @@ type LLM struct {
 	// StaleWhileRevalidate and StaleIfError are how long a stale response may be used
 	// during a refresh, and instead of an error. Default: 0, not at all.
 	StaleWhileRevalidate, StaleIfError time.Duration
-	// AllowNonZeroTemperature also stores responses to requests whose temperature is not 0:
+	// AllowNonZeroTemperature also stores responses to requests with a non-zero temperature:
 	// all callers of a scope get the same one. Default: false.
 	AllowNonZeroTemperature bool
 	// ToolCalls also stores responses that call a tool. Default: false.

@@ -19,14 +19,14 @@
 // [Tiered]. [Cache.Purge] makes the entries of a model, a version, a tenant or a key
 // unreachable at once, and [Cache.Run] applies the purges of other replicas.
 //
-// In the chain it comes after auth, routing and limits, on whose decisions it depends, and
+// In the chain it comes after auth, routing and limits, as it needs their decisions, and
 // before stream.Middleware and the proxy. The handlers after it run for one request on
 // behalf of many: their response must not depend on what only this client has, such as a
 // cookie. Their writer cannot be hijacked, and their context ends when no client is left.
 // A refresh in the background runs the last handler alone; see Config.Background.
 //
 // A hit, and a coalesced request, costs no tokens: ratelimit.Tokens in front charges nothing.
-// A refresh in the background is charged to the caller whose request began it.
+// A refresh in the background is charged to the caller that began it.
 //
 // On failure: a request without a known tenant is not cached (closed). While a store is
 // down every lookup is a miss (open), and behind a [Tiered] only one request waits for it,

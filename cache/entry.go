@@ -216,7 +216,7 @@ func (r *decoder) uvarint() uint64 {
 
 func (r *decoder) number() int { return int(min(r.uvarint(), math.MaxInt32)) }
 
-// count decodes the length of a list, whose elements have at least one byte each.
+// count decodes the length of a list of elements with at least one byte each.
 func (r *decoder) count() int {
 	n := r.number()
 	if n > len(r.b) {

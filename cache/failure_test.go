@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// failing is an upstream whose first calls fail as given. Each takes a second.
+// failing is an upstream that fails its first calls as given. Each takes a second.
 func failing(fail ...func(c *gin.Context)) *upstream {
 	u := &upstream{}
 	u.handle = func(c *gin.Context) {

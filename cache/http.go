@@ -14,7 +14,7 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// unsharedFor is how long requests of a key whose response may not be shared are not
+// unsharedFor is how long requests of a key with an unshareable response are not
 // coalesced: until then none waits for another's response in vain.
 const unsharedFor = 10 * time.Second
 

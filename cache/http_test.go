@@ -143,7 +143,7 @@ func TestFailedRefresh(t *testing.T) {
 	}
 }
 
-// A thousand requests whose response may not be shared do not wait for each other.
+// A thousand requests with an unshareable response do not wait for each other.
 func TestPrivateResponsesAreNotCoalesced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

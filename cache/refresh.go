@@ -94,7 +94,7 @@ func (l *lead) fetch(handler gin.HandlerFunc) {
 	l.notify(l.ctx, event)
 }
 
-// recovered calls a handler whose panic would end the process, and returns the panic.
+// recovered calls a handler and returns its panic, which would end the process.
 func recovered(handler gin.HandlerFunc, g *gin.Context) (value any) {
 	defer func() { value = recover() }()
 	handler(g)

@@ -36,7 +36,7 @@ type TieredConfig struct {
 	// Timeout bounds each call to L2. Default: 50 ms, at most 150 ms.
 	Timeout time.Duration
 	// Fills is the maximum number of concurrent writes to L2. Beyond it an entry is stored
-	// in L1 only, except one whose key was claimed. Default: 64.
+	// in L1 only, except one with a claimed key. Default: 64.
 	Fills int
 	// OnEvent is called when L2 goes down and comes back. Optional.
 	OnEvent func(context.Context, Event)

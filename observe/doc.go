@@ -21,7 +21,7 @@
 // are recorded, and they carry its trace as an exemplar.
 //
 // The first of them puts a record of the request into its context. The events of the
-// packages reach it through [Hooks], whose methods are OnEvent functions. [Route] names the
+// packages reach it through [Hooks]: its methods are OnEvent functions. [Route] names the
 // route where Gin has no template for the path.
 //
 // # What is written

@@ -37,7 +37,7 @@ type MetricsConfig struct {
 }
 
 // Metrics is a middleware that records OpenTelemetry metrics of requests. Use it with a
-// [Hooks], whose methods count the events of the packages. It is safe for concurrent use.
+// [Hooks]: its methods count the events of the packages. It is safe for concurrent use.
 type Metrics struct {
 	cfg    MetricsConfig
 	in     instruments

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newRouter returns a router of the model m, whose version v1 falls back to v2.
+// newRouter returns a router of the model m, in which v1 falls back to v2.
 func newRouter(t *testing.T, h observe.Hooks, v1, v2 http.RoundTripper) *routing.Router {
 	t.Helper()
 	table, err := routing.ParseTable([]byte(`{"routes": [
@@ -124,7 +124,7 @@ func TestMetricsOfVersions(t *testing.T) {
 	assert.Equal(t, "vllm", line["gateway.upstream"])
 }
 
-// usage is an upstream whose meter reports to hooks.
+// usage is an upstream with a meter for hooks.
 type usage struct{ hooks observe.Hooks }
 
 func (u usage) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -40,7 +40,7 @@ func (t traced) RoundTrip(req *http.Request) (*http.Response, error) {
 	a, out := exchange.Start(out)
 	s.request(req, a)
 	res, err := a.Call(out, t.next, s.follow)
-	if exchange.IsRefused(err) { // no attempt whose end would end the span
+	if exchange.IsRefused(err) { // no attempt will end the span
 		s.failed(err)
 		s.End()
 	}

@@ -10,8 +10,8 @@ const budgetSlots = 10
 
 // budget limits extra attempts to a share of the requests in a sliding window, or to a reserve
 // if there are few, so that retries can't multiply an outage: the upstream receives at most
-// 1+ratio times the traffic. It follows Finagle's RetryBudget (20 % in 10 s), whose reserve is
-// added to the share.
+// 1+ratio times the traffic. It follows Finagle's RetryBudget (20 % in 10 s), which adds its
+// reserve to the share.
 type budget struct {
 	mu       sync.Mutex
 	ratio    float64

@@ -177,7 +177,7 @@ func (x *call) fail(err error) {
 	x.p.cfg.ErrorHandler(x.c, err)
 }
 
-// giveUpConnection makes the server close an HTTP/1 connection whose upload was not read to its
+// giveUpConnection makes the server close an HTTP/1 connection with an upload not read to its
 // end: what follows is no request.
 func (x *call) giveUpConnection() {
 	if x.upload != nil && !x.upload.ended.Load() && x.c.Request.ProtoMajor == 1 {

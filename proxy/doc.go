@@ -17,7 +17,7 @@
 // first, within the limit and the budget of [Bodies], so that they can be sent again; longer
 // ones are streamed. WebSocket upgrades pass; see [Proxy.Drain].
 //
-// Each attempt gets one verdict when it ends: its outcome, who is to blame, and whether another
+// Each attempt gets one verdict when it ends: its outcome, the blame, and whether another
 // attempt may do better. The verdict follows the response's content in the format of its API. For
 // that the response to a request with a body is buffered until a stream has content or JSON is
 // complete, so that a 200 which turns into an error, silence or nothing can be retried as well.
@@ -34,7 +34,7 @@
 //   - the client's body breaks off: 400 or 408, and the connection is closed, so that what follows
 //     on it is never taken for a request.
 //
-// A stream whose first content is late can be overtaken by a second attempt ([Hedge]). A client
+// A stream with late first content can be overtaken by a second attempt ([Hedge]). A client
 // limits its wait by X-Request-Timeout or Grpc-Timeout; an attempt that can't respond in time
 // is not started.
 //

@@ -41,7 +41,7 @@ func refusal(status int, code, message string, err error) error {
 	return &apierror.Error{Status: status, Code: code, Message: message, Err: err}
 }
 
-// upstreamError wraps the transport's error, whose text is not sent to the client.
+// upstreamError wraps the transport's error. Its text is not sent to the client.
 func upstreamError(err error) error {
 	if _, own := errors.AsType[*apierror.Error](err); own {
 		return err

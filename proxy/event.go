@@ -103,8 +103,8 @@ func (x *call) attempted(a *exchange.Attempt, end *exchange.End) {
 	x.mu.Unlock()
 }
 
-// report reports the attempts that have ended. Relayed is the one whose response went to the
-// client; nil: none.
+// report reports the attempts that have ended. Relayed is the one relayed to the client;
+// nil: none.
 func (x *call) report(relayed *exchange.Attempt) {
 	x.mu.Lock()
 	list := x.ended

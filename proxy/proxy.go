@@ -55,8 +55,8 @@ type Config struct {
 	// Default: see [Timeouts].
 	Timeouts Timeouts
 
-	// TrustedProxies are the peers whose Forwarded and X-Forwarded-* headers are kept and
-	// extended. Those of all other peers are replaced. Default: none.
+	// TrustedProxies are the peers with Forwarded and X-Forwarded-* headers to keep and
+	// extend. Those of all other peers are replaced. Default: none.
 	TrustedProxies []netip.Prefix
 
 	// AllowUnderscores passes header names with underscores. Many servers read X_User_Id as

@@ -159,7 +159,7 @@ func (e *ending) takesEvent() bool {
 	return e.events && e.between.Between() || e.lines && e.last == '\n'
 }
 
-// finish ends an exchange whose response was sent completely.
+// finish ends an exchange with a completely sent response.
 func (x *delivery) finish() {
 	x.c.Writer.WriteHeaderNow() // for an empty response; gin would replace its Content-Type
 	_ = x.res.Body.Close()      // ends a body without an end of its own, as of HEAD
@@ -248,7 +248,7 @@ func (x *delivery) readEnded(err error) error {
 	return x.explain(v, err)
 }
 
-// readTooSlowly ends an exchange whose time has passed while the gateway waited for a slow
+// readTooSlowly ends an exchange that ran out of time while the gateway waited for a slow
 // client. The attempt is canceled, it has not failed.
 func (x *delivery) readTooSlowly(now time.Time) error {
 	if x.bytes == 0 || !x.deadline.passed(now) {

@@ -16,7 +16,7 @@ import (
 )
 
 // reusing sends requests by an http.Transport. A server may close an idle connection just as it is
-// reused: that is no failure. A request whose body can be sent again is sent once more on a new
+// reused: that is no failure. A request with a replayable body is sent once more on a new
 // connection, whatever its method; any other returns [exchange.ErrStale].
 type reusing struct {
 	*http.Transport

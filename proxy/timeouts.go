@@ -31,7 +31,7 @@ type Timeouts struct {
 	// Idle bounds each wait for the next bytes of a response, including comments and white
 	// space. Time spent on a slow client does not count. Default: 5 min.
 	Idle time.Duration
-	// Stall replaces Idle for an event stream whose pace is known: the limit is ten times its
+	// Stall replaces Idle for an event stream with a known pace: the limit is ten times its
 	// median pause, at least Stall and at most Idle. It applies while text flows: not to
 	// requests with tools, nor during a search or a code execution, nor after a part of the
 	// content is complete. Default: 1 min; negative: Idle only.

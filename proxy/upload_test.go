@@ -118,7 +118,7 @@ func talk(t *testing.T, r *rig) {
 // smuggled must never be served: it follows a body that broke.
 const smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
-// brokenBodies are requests whose body can't be read to its end, each followed by bytes that
+// brokenBodies are requests with a body unreadable to its end, each followed by bytes that
 // look like another request.
 func brokenBodies() map[string]string {
 	const chunked = "POST /first HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -346,7 +346,7 @@ func TestSlowClient(t *testing.T) {
 	}
 }
 
-// dripInto writes a request whose body comes in pieces.
+// dripInto writes a request with a body in pieces.
 func dripInto(conn net.Conn, length, piece int, pause time.Duration) {
 	_, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n", length)
 	for n := 0; n < length && err == nil; n += piece {

@@ -135,7 +135,7 @@ func reason(res *task.Response, attempts int) string {
 	return fmt.Sprintf("failed %d times, at last: status %d", attempts, res.Status)
 }
 
-// giveUp ends a task whose attempts never ended.
+// giveUp ends a task after attempts without an end.
 func (a *attempt) giveUp(ctx context.Context) error {
 	ended := &task.Error{Code: "worker_lost", Message: fmt.Sprintf("The request was begun %d times and never came to an end.", a.number-1)}
 	if err := a.state.End(ctx, &task.Response{Err: ended}, a.number-1); err != nil {

@@ -95,7 +95,7 @@ func TestStoreEnds(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, a.Do(http.MethodPost, "/v1/jobs", queuetest.Job(1)).Code)
 }
 
-// Tasks whose processes lose the store again and again are given up in the end.
+// Tasks are given up in the end if their processes lose the store repeatedly.
 func TestLostWorkers(t *testing.T) {
 	t.Parallel()
 	s := queuetest.StartServer(t, embedded.Config{})

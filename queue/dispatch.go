@@ -39,8 +39,7 @@ func newDispatcher(q *Queue, store *jet.Store, leases *jet.Leases) *dispatcher {
 	return &dispatcher{q: q, store: store, leases: leases, news: make(chan struct{}, 1), picker: fair.New(task.Shares(), q.cfg.Weight), tenants: map[string]int{}}
 }
 
-// run hands out tasks until ctx ends, and waits for those that run, whose context is
-// work.
+// run hands out tasks until ctx ends, and waits for those that run with context work.
 func (d *dispatcher) run(ctx, work context.Context) {
 	var polls sync.WaitGroup
 	defer polls.Wait()
@@ -64,7 +63,7 @@ func (d *dispatcher) run(ctx, work context.Context) {
 	}
 }
 
-// next returns the lane whose turn it is, and how many tasks to fetch from it.
+// next returns the next lane, and how many tasks to fetch from it.
 func (d *dispatcher) next(now time.Time) (lane jet.Lane, n int, wait time.Duration) {
 	d.mu.Lock()
 	free, starting := d.q.cfg.Workers-d.busy, d.starting

@@ -35,7 +35,7 @@ func (q *Queue) execute(ctx context.Context, t *task.Task, info Info) (res task.
 			res = task.Response{Err: fmt.Errorf("%w: %v", task.ErrPanic, p)}
 		}
 		if res.Took = time.Since(start); res.Err == nil && ctx.Err() != nil {
-			res.Err = context.Cause(ctx) // a handler whose context ended may respond anything
+			res.Err = context.Cause(ctx) // a handler with an ended context may respond anything
 		}
 	}()
 	if q.cfg.Attach != nil {

@@ -129,7 +129,7 @@ func TestAdaptiveFollows(t *testing.T) {
 	})
 }
 
-// Responses whose time does not depend on the load are no samples.
+// Responses that take the same time under any load are no samples.
 func TestAdaptiveIgnores(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {

@@ -13,7 +13,7 @@
 // calls that generate nothing, cost nothing. An [Adaptive] limits concurrency by the time to
 // the first token. Each is a Gin middleware.
 //
-// In the chain they come after auth, whose [auth.Subject] and [auth.Tenant] are keys, and
+// In the chain they come after auth, for the keys [auth.Subject] and [auth.Tenant], and
 // before everything that is expensive.
 //
 // A new limit can run in shadow mode first (Config.Shadow, a dry run): it reports the

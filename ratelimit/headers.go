@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// cachedStates is the number of remaining counts whose headers are cached.
+// cachedStates is the number of remaining counts with cached headers.
 const cachedStates = 1024
 
 // headers are the response headers of a limit: RateLimit-Policy and RateLimit as in

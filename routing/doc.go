@@ -23,8 +23,8 @@
 //
 // Of the routes for its model a request takes:
 //
-//  1. the first route with conditions and no weight whose conditions it meets;
-//  2. else one of the routes with a weight whose conditions, if any, it meets. A hash of
+//  1. the first route with conditions that it meets, and no weight;
+//  2. else one of the routes with a weight and without unmet conditions. A hash of
 //     the user selects it: a user always gets the same version, and no user loses a
 //     version when its weight is raised;
 //  3. else the first route with neither.
@@ -50,7 +50,7 @@
 //	  {"model": "mini", "version": "gpt-mini", "upstream": "openai"}
 //	]}
 //
-// A route may have a [Mirror], which gets copies of its requests (shadow traffic) and whose
+// A route may have a [Mirror], which gets copies of its requests (shadow traffic). Its
 // responses are discarded. Package rollout raises a version's weight step by step while
 // measurements show that it is no worse.
 //

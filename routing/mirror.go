@@ -16,7 +16,7 @@ import (
 	"github.com/ginfer/ginfer/internal/idle"
 )
 
-// ShadowHeader is the header that is "1" on requests to a mirror, whose response is
+// ShadowHeader is the header that is "1" on requests to a mirror. Its response is
 // discarded.
 const ShadowHeader = "X-Shadow"
 
@@ -125,7 +125,7 @@ func (r *Router) Drain(ctx context.Context) error {
 }
 
 // mirror sends a copy of a request to its route's mirror. It does not copy bodies that
-// stream through, or requests with tools, whose calls may have effects.
+// stream through, or requests with tools: their calls may have effects.
 func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextcheck // the copy outlives the request
 	to := d.mirror
 	if to == nil || isRepeat(req.Context()) || to.share < 1 && rand.Float64() >= to.share { //nolint:gosec // no secret
@@ -165,7 +165,7 @@ func isRepeat(ctx context.Context) bool {
 }
 
 // shadowOf returns the copy of a request. It shares nothing of the request's context, neither
-// the exchange nor the caller, who would be charged for it.
+// the exchange nor the caller, which would be charged for it.
 func shadowOf(ctx context.Context, req *http.Request, from, to string) *http.Request {
 	out := req.Clone(ctx)
 	out.Header.Set(ShadowHeader, "1")

@@ -53,7 +53,7 @@ func newMirrored(t *testing.T, mirror string, cfg routing.MirrorConfig, respond 
 	return m
 }
 
-// held returns a request whose body is in memory, as behind a proxy.
+// held returns a request with its body in memory, as behind a proxy.
 func held(t *testing.T, m *mirrored, body string, headers ...string) *http.Request {
 	t.Helper()
 	req := routetest.Decided(t, m.Router, routetest.Post(body, headers...))

@@ -27,7 +27,7 @@ func (e endless) Read([]byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// A response whose prefetch in one layer timed out is not prefetched again by the next layer.
+// After a prefetch timed out in one layer, the next one does not prefetch the response again.
 func TestPrefetchOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

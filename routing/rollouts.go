@@ -15,7 +15,7 @@ type arm struct {
 	canary bool
 }
 
-// sample returns the sample of a request whose user was drawn, or nil when no rollout
+// sample returns the sample of a request with a drawn user, or nil when no rollout
 // measures it.
 func (a arm) sample(drawn uint64) *rollout.Sample {
 	if a.step == nil || drawn == 0 {
@@ -61,7 +61,7 @@ func divide(s *rollout.Step, entries []*entry) {
 	stable.arm, canary.arm = arm{s, false}, arm{s, true}
 }
 
-// checkRollouts reports rollouts whose two routes differ by more than chance, or do not
+// checkRollouts reports rollouts with two routes that differ by more than chance, or do not
 // exist.
 func (t *Table) checkRollouts(rollouts []*rollout.Rollout) error {
 	var faults []error

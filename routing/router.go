@@ -225,8 +225,8 @@ func TargetFrom(ctx context.Context) (Target, bool) {
 
 // Middleware returns the handler that makes the decision. When every route is for a model,
 // it also serves the list of models, GET …/models and GET …/models/NAME, in the formats of
-// OpenAI and Anthropic at once. The list has the models that are [Config.Usable] and whose
-// routes have conditions, apart from path and method, that the caller meets.
+// OpenAI and Anthropic at once. The list has the models that are [Config.Usable] and have
+// routes with conditions, apart from path and method, that the caller meets.
 func (r *Router) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		d, err := r.decide(c)

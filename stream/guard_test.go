@@ -45,7 +45,7 @@ func get(t *testing.T, srv *httptest.Server) (string, error) {
 	return string(body), err
 }
 
-// HTTP/2 resets a stream whose write deadline passes, even if nothing is written: in silence
+// HTTP/2 resets a stream at its write deadline, even if nothing is written: in silence
 // there must be no deadline.
 func TestSilenceIsNoSlowWrite(t *testing.T) {
 	t.Parallel()

@@ -110,8 +110,8 @@ type record struct {
 
 type recordKey struct{}
 
-// With returns a context whose requests keep their bodies within b, and a function that must
-// be called when the request ends.
+// With returns a context that keeps the bodies of its requests within b, and a function to call
+// when the request ends.
 func With(ctx context.Context, b *Bodies) (out context.Context, end func()) {
 	r := &record{bodies: b}
 	return context.WithValue(ctx, recordKey{}, r), r.end

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// post returns a request in progress whose body announces length bytes.
+// post returns a request in progress that announces a body of length bytes.
 func post(r io.Reader, length int64) *gin.Context {
 	c, _ := gin.CreateTestContext(httptest.NewRecorder())
 	c.Request = httptest.NewRequest(http.MethodPost, "/", r)

@@ -69,7 +69,7 @@ func TestGuard(t *testing.T) {
 	})
 }
 
-// pipes is a listener whose connections are in memory and in synctest's time.
+// pipes is a listener with connections in memory and in synctest's time.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}

@@ -55,7 +55,7 @@ func (h *head) isForm() bool {
 	return strings.HasPrefix(t, "multipart/") || t == "application/x-www-form-urlencoded"
 }
 
-// Release marks the end of a request whose body was held by [HoldFor].
+// Release marks the end of a request with a body held by [HoldFor].
 func (h *Held) Release() {
 	if h.owned {
 		h.rec.end()

@@ -214,7 +214,7 @@ func formModel(h *Held, q *llm.Request) llm.Span {
 	}
 }
 
-// patched is a stream whose beginning has patches.
+// patched is a stream with patches at its beginning.
 type patched struct {
 	*content
 	source io.ReadCloser

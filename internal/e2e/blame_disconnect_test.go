@@ -67,7 +67,7 @@ func disconnects() (list []clientCase) {
 
 const streamBody = `{"model":"m","stream":true}`
 
-// slowClients are clients whose timeout is too short, or that do not read.
+// slowClients are clients with too short a timeout, or that do not read.
 func slowClients() []clientCase {
 	hasten := func(name, value, body string) func(*wire, *upstreamSignal) int {
 		return func(w *wire, _ *upstreamSignal) int {

@@ -135,7 +135,7 @@ func (b *browser) click(selector string) {
 	b.do(chromedp.Click(selector, chromedp.NodeVisible))
 }
 
-// press clicks twice, as buttons require whose action can't be undone easily.
+// press clicks twice, as buttons of actions that are hard to undo require.
 func (b *browser) press(selector string) {
 	b.t.Helper()
 	b.click(selector)

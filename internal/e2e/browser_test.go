@@ -141,8 +141,8 @@ func TestBrowserPage(t *testing.T) {
 	b.until(`feed.dataset.state !== "live"`)
 }
 
-// makeBatch submits a batch of 40 lines, one bad and ten late, and a job whose webhook is not
-// allowed: a dead letter.
+// makeBatch submits a batch of 40 lines, one bad and ten late, and a job with a forbidden
+// webhook: a dead letter.
 func makeBatch(t *testing.T, p *process) *openai.Batch {
 	t.Helper()
 	prompts := make([]string, 40)

@@ -23,7 +23,7 @@ import (
 // Some of its models cut their streams.
 type clientUpstream struct {
 	*httptest.Server
-	disconnected atomic.Int64 // requests whose client disconnected
+	disconnected atomic.Int64 // requests with a disconnected client
 }
 
 func newClientUpstream(t *testing.T) *clientUpstream {

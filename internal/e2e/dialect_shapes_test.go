@@ -82,7 +82,7 @@ func dataEvents(data ...string) string {
 	return "data: " + strings.Join(data, "\n\ndata: ") + "\n\n"
 }
 
-// typedOf writes events whose name is the type in their data, the first member.
+// typedOf writes events named after the type in their data, the first member.
 func typedOf(data ...string) string {
 	var b strings.Builder
 	for _, d := range data {

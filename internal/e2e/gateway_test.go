@@ -32,7 +32,7 @@ func okUpstream(t *testing.T) *httptest.Server {
 	return s
 }
 
-// heldStreams is an upstream whose streams wait after their first event.
+// heldStreams is an upstream with streams that wait after their first event.
 func heldStreams(t *testing.T) (s *httptest.Server, begun *atomic.Int64, release func()) {
 	t.Helper()
 	gate := make(chan struct{})

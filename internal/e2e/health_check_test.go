@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A server whose health checks succeed while its requests fail: the checks pass the circuit's
+// A server's health checks succeed while its requests fail: the checks pass the circuit's
 // transport, and are no reason to keep it closed.
 func TestHealthChecksKeepNoCircuitClosed(t *testing.T) {
 	t.Parallel()

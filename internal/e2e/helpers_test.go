@@ -30,7 +30,7 @@ func newServer(tb testing.TB, h http.Handler) *httptest.Server {
 	return s
 }
 
-// newQuietServer is newServer for a server whose errors are not logged.
+// newQuietServer is newServer for a server that logs no errors.
 func newQuietServer(tb testing.TB, h http.Handler) *httptest.Server {
 	tb.Helper()
 	s := httptest.NewUnstartedServer(h)

@@ -135,7 +135,7 @@ func TestOutageRuleAtTheEnd(t *testing.T) {
 	expectNone(t, problems)
 }
 
-// scriptedTransport is an endpoint whose next response is that of a pattern.
+// scriptedTransport is an endpoint with the next response given by a pattern.
 type scriptedTransport struct{ turn *byte }
 
 // RoundTrip implements http.RoundTripper.

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withoutHystrix disables hystrix's rates, whose clock does not work in a bubble: consecutive
+// withoutHystrix disables hystrix's rates: their clock does not work in a bubble. Consecutive
 // failures open the circuit.
 var withoutHystrix = breaker.Settings{FailurePercent: -1, Consecutive: 10}
 

@@ -134,7 +134,7 @@ func measureSchedulerDelay() func() time.Duration {
 	}
 }
 
-// tokensAt measures how four replicas share a token limit whose minute is three seconds.
+// tokensAt measures how four replicas share a token limit with a minute of three seconds.
 func tokensAt(tb testing.TB, overload float64) (utilisation, worst, allowed float64) {
 	tb.Helper()
 	const minute, perMinute, burst, replicas = 3 * time.Second, 30_000, 5_000, 4

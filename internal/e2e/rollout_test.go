@@ -174,7 +174,7 @@ func withoutChecks(r rolloutRow) rolloutRow {
 	return r
 }
 
-// A version whose streams are cut after their first token is rolled back, although each began
+// A version with streams cut after their first token is rolled back, although each began
 // with status 200, and stays so after a restart until an operator acts.
 func TestRolloutRollsBack(t *testing.T) {
 	old, canary := newThreeTokenModel(t), newThreeTokenModel(t)

@@ -59,7 +59,7 @@ func scenes(p *process) (all []scene) {
 			case "tools":
 				s.Extra = map[string]any{"tools": []any{tool}}
 			}
-			if model != "unmarked" || api != "responses" { // whose last event is the response
+			if model != "unmarked" || api != "responses" { // its last event is the response
 				all = append(all, s)
 			}
 		}

@@ -27,7 +27,7 @@ type body struct {
 	ahead   prefetched
 	fetched atomic.Pointer[prefetched] // what was read ahead; nil: nothing is left of it
 	filter  *filtering                 // nil: events pass as they come
-	pauses  *gaps                      // of a stream whose pauses are limited by its pace
+	pauses  *gaps                      // of a stream with pauses limited by its pace
 	once    sync.Once
 	closed  atomic.Bool
 }

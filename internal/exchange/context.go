@@ -28,8 +28,8 @@ func KeepsUsage(ctx context.Context) bool { return ctx.Value(usageKey{}) != nil 
 
 type alternativeKey struct{}
 
-// WithAlternative marks a request that can go to another upstream, so that a pool whose endpoints
-// are all cooling down refuses it rather than sending it.
+// WithAlternative marks a request that can go to another upstream, so that a pool with all
+// endpoints cooling down refuses it rather than sending it.
 func WithAlternative(ctx context.Context) context.Context {
 	return context.WithValue(ctx, alternativeKey{}, true)
 }

@@ -67,7 +67,7 @@ func (a *Attempt) leave(failed bool) {
 }
 
 // release cancels the contexts of an attempt that has ended and of those before it, except one
-// within whose Do another layer may still repeat it.
+// that another layer may still repeat within its Do.
 func (a *Attempt) release() {
 	for ; a != nil; a = a.last {
 		a.mu.Lock()

@@ -31,7 +31,7 @@ var (
 	ErrClosed = errors.New("closed before its end")
 )
 
-// StatusError is the error of an attempt whose response has a status of 400 or above.
+// StatusError is the error of an attempt with a response status of 400 or above.
 type StatusError struct{ Status int }
 
 func (e *StatusError) Error() string { return fmt.Sprintf("status %d", e.Status) }

@@ -197,7 +197,7 @@ type Limits struct {
 	Prefetch bool
 	Hold     time.Duration
 	// Idle bounds each wait for the next bytes: Opening that of a stream without content so
-	// far, Stall that of a stream whose pace is known.
+	// far, Stall that of a stream with a known pace.
 	Idle, Opening, Stall time.Duration
 	// Deadline is when the attempt must have ended; zero: no limit.
 	Deadline time.Time

@@ -93,7 +93,7 @@ func grpcStatus(h http.Header) int {
 const lateShare = 10
 
 // isLate reports whether the client's own deadline is near or has passed, for an attempt that
-// began at start and whose request gives its server the limit own; 0: none.
+// began at start and gives its server the limit own; 0: none.
 func (l *Limits) isLate(start time.Time, own time.Duration, now time.Time) bool {
 	if own > 0 && now.Sub(start) >= own-own/lateShare {
 		return true

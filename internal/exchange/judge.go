@@ -11,7 +11,7 @@ import (
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
-// judge decides the outcome of an attempt, who is to blame for it, and whether another attempt
+// judge decides the outcome of an attempt, the blame for it, and whether another attempt
 // may do better. No other code decides that.
 func judge(f *facts) Verdict {
 	switch {

@@ -156,7 +156,7 @@ func (r *record) Header() http.Header {
 	return r.header
 }
 
-// IsStream reports whether the response is a stream whose events are scanned.
+// IsStream reports whether the response is a stream with scanned events.
 func (r *record) IsStream() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

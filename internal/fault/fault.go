@@ -1,4 +1,4 @@
-// Package fault joins errors into one whose text is a single line, for logs and terminals.
+// Package fault joins errors into one with a single line of text, for logs and terminals.
 package fault
 
 import "strings"

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// typedOf writes events whose name is their type.
+// typedOf writes events named after their type.
 func typedOf(all ...string) string {
 	var b strings.Builder
 	for _, one := range all {

@@ -28,7 +28,7 @@ func sse(data ...string) string {
 	return "data: " + strings.Join(data, "\n\ndata: ") + "\n\n"
 }
 
-// typed writes events whose name is their type, such as Anthropic's and those of the
+// typed writes events named after their type, such as Anthropic's and those of the
 // Responses API.
 func typed(data ...string) string {
 	var b strings.Builder

@@ -47,7 +47,7 @@ type interpreter struct {
 	finish     Finish
 	choices    [2]uint64 // begun, finished
 	failed     bool
-	remote     bool  // it is of JSON-RPC, whose errors are responses
+	remote     bool  // it is of JSON-RPC, where errors are responses
 	recognized bool  // an event of a known kind passed
 	content    bool  // content passed
 	faulty     bool  // an error passed, including one of JSON-RPC

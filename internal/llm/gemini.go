@@ -1,6 +1,6 @@
 package llm
 
-// gemini is Google's generateContent and streamGenerateContent, whose stream is server-sent
+// gemini is Google's generateContent and streamGenerateContent, which streams server-sent
 // events (alt=sse) or one JSON array.
 //
 //nolint:gochecknoglobals // a constant

@@ -100,7 +100,7 @@ func (l *lexer) write(p []byte) []byte {
 	return p
 }
 
-// after ends a value whose last byte is before end.
+// after ends a value with its last byte before end.
 func (l *lexer) after(end int) {
 	l.state = afterValue
 	if l.values != nil && l.depth == 1 {

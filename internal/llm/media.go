@@ -49,7 +49,7 @@ func IsStream(h http.Header) bool {
 	return f == eventStream || f == jsonLines
 }
 
-// IsGRPC reports whether a Content-Type is that of gRPC, whose messages flow in both
+// IsGRPC reports whether a Content-Type is that of gRPC, with messages in both
 // directions at once.
 func IsGRPC(contentType string) bool {
 	return strings.HasPrefix(MediaType(contentType), "application/grpc")

@@ -1,6 +1,6 @@
 package llm
 
-// ollama is its native /api/chat and /api/generate, whose stream is JSON Lines.
+// ollama is its native /api/chat and /api/generate, which stream JSON Lines.
 //
 //nolint:gochecknoglobals // a constant
 var ollama = dialect{

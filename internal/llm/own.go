@@ -61,7 +61,7 @@ func fieldsOf(r role, places []string) (out fields) {
 type dialectsKey struct{}
 
 // WithDialects returns a context with dialects for its requests, in addition to the known
-// APIs. The first whose path matches is used.
+// APIs. The first with a matching path is used.
 func WithDialects(ctx context.Context, list []*Dialect) context.Context {
 	return context.WithValue(ctx, dialectsKey{}, list)
 }
@@ -72,7 +72,7 @@ func DialectsOf(ctx context.Context) []*Dialect {
 	return list
 }
 
-// Identify is like [Of] for a request whose context may have dialects. If one matches, the
+// Identify is like [Of], plus the dialects in the request's context. If one matches, the
 // API is [Own].
 func Identify(r *http.Request) (API, *Dialect) {
 	path := ""

@@ -163,8 +163,8 @@ func (s *Scanner) Finished() bool {
 	return s.Terminal() || s.choices[1] != 0 && s.choices[0]&^s.choices[1] == 0
 }
 
-// Cut reports whether the response, which has ended, is incomplete: a stream with content
-// whose API requires a finish, or incomplete JSON.
+// Cut reports whether the ended response is incomplete: a stream with content but not the
+// finish its API requires, or incomplete JSON.
 func (s *Scanner) Cut() bool {
 	if s.form == jsonBody {
 		return s.json.state != complete && s.json.state != broken && s.json.state != beforeRoot

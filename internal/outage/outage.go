@@ -46,7 +46,7 @@ func (m *Monitor) IsDown(ctx context.Context) bool {
 	return m.down
 }
 
-// Fail takes the store down after a call that failed. A call whose ctx has ended proves
+// Fail takes the store down after a call that failed. A call with an ended ctx proves
 // nothing about the store and changes nothing.
 func (m *Monitor) Fail(ctx context.Context, err error) {
 	if ctx.Err() == nil && m.fall() {

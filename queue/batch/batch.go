@@ -36,7 +36,7 @@ type API struct {
 	cache *cache
 }
 
-// New returns an API whose batches run in cfg.Queue. The error joins all faults of cfg.
+// New returns an API that runs batches in cfg.Queue. The error joins all faults of cfg.
 func New(cfg Config) (*API, error) {
 	var faults []error
 	if cfg.Queue == nil {

@@ -1,5 +1,5 @@
-// Package batch serves the files and batches of the OpenAI API, whose requests a queue
-// carries out later. The OpenAI SDKs can use it.
+// Package batch serves the files and batches of the OpenAI API. A queue carries out
+// their requests later. The OpenAI SDKs can use it.
 //
 //	q, err := queue.New(queue.Config{...})
 //	b, err := batch.New(batch.Config{Queue: q})
@@ -23,7 +23,7 @@
 // # What happens on failure
 //
 // A batch that was accepted is stored and will end, even after kill -9. A line may be
-// begun more than once, but has one result. A batch whose window is over, or whose input
-// was deleted, ends with the results it has. Without the store every request is refused
+// begun more than once, but has one result. A batch past its window, or with a deleted
+// input, ends with the results it has. Without the store every request is refused
 // with 503.
 package batch

@@ -152,8 +152,8 @@ func createFile(ctx context.Context, store *jet.Store, rec *fileRecord) error {
 // cleanEvery is how often expired files are removed.
 const cleanEvery = time.Hour
 
-// clean is the host.Loop that removes files whose expires_after is shorter than the TTL
-// of the store.
+// clean is the host.Loop that removes files with an expires_after below the TTL of the
+// store.
 func clean(ctx context.Context, store *jet.Store, _ *jet.Leases) {
 	t := time.NewTicker(cleanEvery)
 	defer t.Stop()

@@ -33,7 +33,7 @@ type API struct {
 	waiting atomic.Int64
 }
 
-// New returns an API whose jobs run in cfg.Queue. The error joins all faults of cfg.
+// New returns an API that runs jobs in cfg.Queue. The error joins all faults of cfg.
 func New(cfg Config) (*API, error) {
 	var faults []error
 	if cfg.Queue == nil {

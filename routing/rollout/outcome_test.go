@@ -150,7 +150,7 @@ func (g *relay) version() string {
 	return d.Version
 }
 
-// send sends a request of the user, whose client disconnects after leave.
+// send sends a request of the user. The client disconnects after leave.
 func (g *relay) send(method string, leave time.Duration, headers ...string) {
 	ctx, cancel := context.WithCancel(g.t.Context())
 	defer cancel()

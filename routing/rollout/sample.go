@@ -10,7 +10,7 @@ import (
 	"github.com/ginfer/ginfer/routing/rollout/internal/trial"
 )
 
-// Sample is one request of a user who was assigned to one of the two versions by chance. A
+// Sample is one request of a user assigned to one of the two versions by chance. A
 // router makes it, and the rollout learns from its outcome.
 type Sample struct {
 	step   *Step

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// memory is a Store whose content can be edited.
+// memory is a Store with editable content.
 type memory struct {
 	mu    sync.Mutex
 	saved map[string]rollout.Progress
@@ -214,7 +214,7 @@ func TestPauseWinsOverAdvance(t *testing.T) {
 	})
 }
 
-// A save whose response was lost does not undo a later change.
+// A save with a lost response does not undo a later change.
 func TestSaveWithALostResponse(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

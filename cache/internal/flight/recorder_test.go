@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newClient returns the writer of a client whose header has values of earlier handlers.
+// newClient returns the writer of a client with header values of earlier handlers.
 func newClient(pairs ...string) gin.ResponseWriter {
 	g, _ := gin.CreateTestContext(httptest.NewRecorder())
 	for i := 0; i+1 < len(pairs); i += 2 {

@@ -11,9 +11,9 @@ import (
 var (
 	// ErrCut is the end of a response that a handler aborted.
 	ErrCut = errors.New("cache: the response was cut")
-	// ErrShort is the end of a response whose length differs from its Content-Length.
+	// ErrShort ends a response that differs in length from its Content-Length.
 	ErrShort = errors.New("cache: the length of the response differs from its Content-Length")
-	// ErrPanic is the end of a response whose handler panicked.
+	// ErrPanic ends a response after a panic of its handler.
 	ErrPanic = errors.New("cache: a handler panicked")
 	// ErrSlow is returned to a client that is too far behind the other clients.
 	ErrSlow = errors.New("cache: the client reads too slowly")

@@ -68,7 +68,7 @@ func (c *Canon) Value(src []byte) ([]byte, error) {
 	return c.end()
 }
 
-// Object is [Canon.Value] for an object, whose members v chooses.
+// Object is [Canon.Value] for an object with members that v chooses.
 func (c *Canon) Object(src []byte, v Visitor) ([]byte, error) {
 	c.reset(src)
 	if c.space(); c.peek() != '{' {

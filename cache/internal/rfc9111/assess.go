@@ -24,7 +24,7 @@ type Rules struct {
 	KeepStale time.Duration
 	// MaxKeep bounds the time that anything is kept.
 	MaxKeep time.Duration
-	// StripCookies allows responses with Set-Cookie, whose cookies the caller removes.
+	// StripCookies allows responses with Set-Cookie; the caller removes the cookies.
 	StripCookies bool
 }
 

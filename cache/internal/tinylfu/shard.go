@@ -93,7 +93,7 @@ func (s *shard[V]) find(key string) (*segment[V], *Item[V]) {
 	return nil, nil
 }
 
-// promote moves an item to the protected segment, whose oldest items fall back to
+// promote moves an item to the protected segment. Its oldest items fall back to
 // probation when there are too many.
 func (s *shard[V]) promote(it *Item[V]) {
 	s.probation.remove(it)

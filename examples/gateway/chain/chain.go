@@ -33,7 +33,7 @@ func observe(s *live.Stages) gin.HandlersChain {
 	)
 }
 
-// gate decides who is admitted. Then the queue's own paths branch off: /files, /batches and
+// gate decides on admission. Then the queue's own paths branch off: /files, /batches and
 // /jobs. Requests that the queue sends later pass the gate too, with the identity of their
 // submitter.
 func gate(s *live.Stages) gin.HandlersChain {
@@ -71,7 +71,7 @@ func behind(l *live.Layers) http.RoundTripper {
 		l.Meter(),       // usage and tokens
 		l.Headers(),     // the upstream's own headers, such as its API key
 		l.Endpoints(),   // selects an endpoint
-		l.Breakers(),    // refuses an endpoint whose circuit is open
+		l.Breakers(),    // refuses an endpoint with an open circuit
 		l.Connections(), // sends the request
 	)
 }

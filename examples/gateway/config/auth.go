@@ -5,7 +5,7 @@ package config
 type Auth struct {
 	// Keys is a file of API keys, made by "gateway key". It is reloaded when it changes.
 	Keys string `json:"keys,omitempty"`
-	// JWT are the issuers whose signed tokens are accepted.
+	// JWT are the accepted issuers of signed tokens.
 	JWT []JWT `json:"jwt,omitempty"`
 	// Introspection queries a server about all other tokens (RFC 7662).
 	Introspection *Introspection `json:"introspection,omitempty"`

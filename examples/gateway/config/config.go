@@ -17,7 +17,7 @@ type Config struct {
 	Log Log `json:"log,omitzero"`
 	// Memory configures the garbage collector and the budget of request bodies.
 	Memory Memory `json:"memory,omitzero"`
-	// TrustedProxies are the CIDR ranges whose X-Forwarded-* headers are trusted. Default: none.
+	// TrustedProxies are the CIDR ranges with trusted X-Forwarded-* headers. Default: none.
 	TrustedProxies []string `json:"trusted_proxies,omitempty"`
 	// Upstreams are pools of servers by name. Default: the two versions of the demo model,
 	// which run inside the gateway, as "v1.2" and "v1.3".

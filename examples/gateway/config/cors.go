@@ -42,7 +42,7 @@ func (k *checker) cors(path string, c *CORS) {
 	}
 }
 
-// isOrigin reports whether a text is an origin as browsers send it, whose first label may be
+// isOrigin reports whether a text is an origin as browsers send it. Its first label may be
 // "*". A "*" elsewhere would allow https://app.example.com.evil.example.
 func isOrigin(origin string) bool {
 	u, err := url.Parse(strings.Replace(origin, "://*.", "://", 1))

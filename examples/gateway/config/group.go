@@ -105,7 +105,7 @@ type Proxy struct {
 	// RetryPosts also retries POST requests that an upstream may have begun to process,
 	// which is right for inference and wrong for orders. Default: false.
 	RetryPosts bool `json:"retry_posts,omitempty"`
-	// Hedge starts a second attempt beside one whose first token is late. Default: off.
+	// Hedge starts a second attempt beside one with a late first token. Default: off.
 	Hedge *Hedge `json:"hedge,omitempty"`
 	// Connect bounds the time to connect. Default: 5s; "off".
 	Connect Duration `json:"connect,omitempty"`

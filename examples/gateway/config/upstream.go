@@ -5,8 +5,8 @@ type Upstream struct {
 	// Endpoints are the servers.
 	Endpoints []Endpoint `json:"endpoints"`
 	// Policy is least_request (default); token_rate, which measures how fast the streams of each
-	// server get their tokens; prefix_affinity, which keeps the turns of a chat on the server whose
-	// prefix cache has it; round_robin; or hash.
+	// server get their tokens; prefix_affinity, which keeps the turns of a chat on the server that
+	// cached its prefix; round_robin; or hash.
 	Policy string `json:"policy,omitempty"`
 	// Hash configures the key of the policy hash.
 	Hash *Hash `json:"hash,omitempty"`

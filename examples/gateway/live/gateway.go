@@ -53,7 +53,7 @@ type Status struct {
 func (s Status) Tag() string { return `"` + s.Revision + `"` }
 
 // New returns a Gateway that reads its configuration from a file, "" for the one built in, and
-// whose stages have the given order. Call Load before serving.
+// runs its stages in the given order. Call Load before serving.
 func New(log *slog.Logger, file string, order Order) *Gateway {
 	return &Gateway{log: log, file: file, order: order, token: newToken(), keeper: NewKeeper(log)}
 }

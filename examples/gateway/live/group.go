@@ -21,7 +21,7 @@ type Order struct {
 	Outside func(*Stages, http.Handler) http.Handler
 	// Observe are the first handlers of every request.
 	Observe func(*Stages) gin.HandlersChain
-	// Gate are the handlers that decide who is admitted.
+	// Gate are the handlers that decide on admission.
 	Gate func(*Stages) gin.HandlersChain
 	// Inside are the handlers of admitted requests; the last one responds.
 	Inside func(*Stages) gin.HandlersChain

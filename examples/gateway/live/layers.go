@@ -88,7 +88,7 @@ func (l *Layers) Endpoints() Layer {
 	}
 }
 
-// Breakers refuses attempts to endpoints whose circuit is open.
+// Breakers refuses attempts to endpoints with an open circuit.
 func (l *Layers) Breakers() Layer {
 	if l.Config.Breaker.Off {
 		return nil

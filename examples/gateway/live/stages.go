@@ -28,7 +28,7 @@ type Stages struct {
 
 	b      *builder
 	out    *Group
-	queued bool // the stages are for requests of the queue, whose caller is known
+	queued bool // the stages are for requests of the queue, with a known caller
 	err    error
 }
 

@@ -29,7 +29,7 @@ type Telemetry struct {
 
 	access     *observe.AccessLog
 	meter      *stream.Meter // requests usage and counts tokens
-	plainMeter *stream.Meter // the same, for upstreams whose requests stay as they are
+	plainMeter *stream.Meter // the same, for upstreams with unchanged requests
 }
 
 // startTelemetry sets up OpenTelemetry, once. The environment configures its exporters, such as

@@ -80,7 +80,7 @@ func (w *watch) follow(watcher *fsnotify.Watcher) (added bool) {
 	return added
 }
 
-// files are those whose change means a reload.
+// files are those that cause a reload on change.
 func (w *watch) files() []string {
 	var files []string
 	if file := w.g.File(); file != "" {

@@ -1,4 +1,4 @@
-// Package need skips tests whose tools are not installed.
+// Package need skips tests when their tools are missing.
 package need
 
 import (

@@ -173,7 +173,7 @@ type Object map[string]any
 // Str returns a string member.
 func (o Object) Str(name string) string { s, _ := o[name].(string); return s }
 
-// Want sends a request whose response must have a status, and decodes the response.
+// Want sends a request, requires the status, and decodes the response.
 func (a *App) Want(status int, method, path, body string, header ...string) Object {
 	a.tb.Helper()
 	w := a.Do(method, path, body, header...)

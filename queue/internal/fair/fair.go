@@ -85,8 +85,8 @@ func (p *Picker) Keep(lanes map[jet.Lane]uint64, now time.Time) {
 	}
 }
 
-// Next returns the lane whose turn it is, among those that allow accepts, and how many
-// others are ready. If none is ready it returns the wait for the first.
+// Next returns the next lane among those that allow accepts, and how many others are
+// ready. If none is ready it returns the wait for the first.
 func (p *Picker) Next(now time.Time, allow func(jet.Lane) bool) (next jet.Lane, others int, ok bool, wait time.Duration) {
 	var best *lane
 	wait = never

@@ -48,7 +48,7 @@ type Loop func(ctx context.Context, store *jet.Store, leases *jet.Leases)
 // a result.
 type Opener func(ctx context.Context, store *jet.Store, t *task.Task, redelivered bool) (Run, error)
 
-// ErrNotNeeded is returned for a task whose result is not needed any more.
+// ErrNotNeeded is returned when a task's result is not needed any more.
 var ErrNotNeeded = errors.New("queue: the result is not needed")
 
 // Run is the state of one task while a worker has it.
@@ -103,7 +103,7 @@ func (h *Host) Register(p *Part) error {
 // Parts returns the registered parts.
 func (h *Host) Parts() []*Part { return h.parts }
 
-// ErrUnknownKind is returned for a task whose package is not used in this process.
+// ErrUnknownKind is returned for a task of a package not used in this process.
 var ErrUnknownKind = errors.New("queue: unknown kind of task")
 
 // Open opens a task.

@@ -71,7 +71,7 @@ func oneLine(text string) string {
 	return string(b)
 }
 
-// List returns up to limit dead letters whose numbers are greater than after.
+// List returns up to limit dead letters with numbers greater than after.
 func (s *Letters) List(ctx context.Context, after uint64, limit int) ([]Letter, error) {
 	var all []Letter
 	for len(all) < limit {

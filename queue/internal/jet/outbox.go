@@ -13,7 +13,7 @@ import (
 // headerBlob names the file with a message's payload.
 const headerBlob = "Ginfer-Blob"
 
-// outbox publishes messages whose payload may be too large for one.
+// outbox publishes payloads that may be too large for one message.
 type outbox struct {
 	*conn
 	files *Files

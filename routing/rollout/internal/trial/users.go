@@ -17,7 +17,7 @@ type user struct {
 // and so on, chosen by hash and therefore at random.
 type userSet struct {
 	users map[uint64]user
-	mask  uint64 // users whose hash has one of these bits are left out
+	mask  uint64 // users with one of these bits in the hash are left out
 }
 
 // includes reports whether a user belongs to the kept part.
