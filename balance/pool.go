@@ -122,10 +122,10 @@ func (p *Pool) pick(req *http.Request, a *exchange.Attempt, avoid *avoidance) *n
 		avoid = nil
 	}
 	n, others := p.choose(req, avoid)
+	a.SetOthers(max(others, 0)) // before Use: a hedge reads them as soon as there is an endpoint
 	if n != nil {
 		a.Use(n.name)
 	}
-	a.SetOthers(max(others, 0))
 	return n
 }
 

@@ -53,6 +53,8 @@ type race struct {
 	x     *call
 	first *attempt
 	timer *time.Timer
+	after time.Duration // when the first one is slow
+	over  chan struct{} // closed when the first one has ended
 	done  chan struct{} // closed when the hedge has ended, or was not started
 
 	mu     sync.Mutex
@@ -70,10 +72,10 @@ func (x *call) make(t *attempt) (*attempt, *http.Response, error) {
 		res, err := x.roundTrip(t)
 		return t, res, err
 	}
-	r := &race{x: x, first: t, done: make(chan struct{})}
+	r := &race{x: x, first: t, after: after, over: make(chan struct{}), done: make(chan struct{})}
 	x.race = r
 	r.timer = time.AfterFunc(after, r.hedge)
-	res, err := x.roundTrip(t)
+	res, err := r.runFirst()
 	if r.timer.Stop() {
 		x.race = nil
 		return t, res, err
@@ -90,6 +92,28 @@ func (x *call) hedgeAfter(t *attempt) (time.Duration, bool) {
 	return x.pace().quantile(t.Began(), h.Quantile)
 }
 
+// runFirst makes the first attempt.
+func (r *race) runFirst() (*http.Response, error) {
+	defer close(r.over)
+	return r.x.roundTrip(r.first)
+}
+
+// hasOthers reports whether the first attempt has left other endpoints. It waits until that one
+// has chosen its endpoint, because on a busy machine it may not have when it is already slow.
+func (r *race) hasOthers() bool {
+	for wait := r.after; r.first.Others() == 0; wait *= 2 {
+		if r.first.Endpoint() != "" {
+			return false
+		}
+		select {
+		case <-r.over:
+			return false
+		case <-time.After(wait):
+		}
+	}
+	return true
+}
+
 // hedge makes the second attempt, on a goroutine of its own.
 func (r *race) hedge() {
 	defer close(r.done)
@@ -98,9 +122,12 @@ func (r *race) hedge() {
 			r.panic = fmt.Sprintf("proxy: a hedge panicked: %v\n%s", v, debug.Stack())
 		}
 	}()
+	if !r.hasOthers() {
+		return
+	}
 	now := time.Now()
 	// A final exchange has used several versions: a hedge must not go back to the first.
-	if r.first.Others() == 0 || r.x.x.Final() || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.x.Spend() {
+	if r.x.x.Final() || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.x.Spend() {
 		return
 	}
 	t := r.x.beginHedge()

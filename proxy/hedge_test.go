@@ -118,6 +118,31 @@ func TestHedgeWins(t *testing.T) {
 	})
 }
 
+// A first attempt that is slow before it has chosen its endpoint is hedged too: a goroutine may
+// wait for a processor longer than a fast upstream takes to respond.
+func TestHedgeOfALateChoice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, ev := &fleet{delay: usual, others: 1}, newEvents()
+		cfg := hedged(f, ev)
+		cfg.Transport = transport(func(req *http.Request) (*http.Response, error) {
+			if n, _ := req.Context().Value(exchangeKey{}).(int); n == 1 && exchange.Current(req.Context()).Number() == 1 {
+				time.Sleep(time.Second)
+			}
+			return f.RoundTrip(req)
+		})
+		p := newProxy(t, cfg)
+		warm(t, p, 30)
+		start := time.Now()
+		w := serve(p, first(t))
+		assert.Equal(t, whole, w.Body.String())
+		assert.Less(t, time.Since(start), 3*time.Second)
+		attempts := ev.attempts()[30:]
+		require.Len(t, attempts, 2)
+		assert.True(t, attempts[1].Hedge)
+	})
+}
+
 // A first attempt that responds after all is kept, and the hedge is canceled.
 func TestHedgeLoses(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/balance"
@@ -62,21 +63,27 @@ func TestHedgeLosersAreCounted(t *testing.T) {
 		require.Equal(t, helloEvents, string(body), "without the usage, which was not requested")
 	}
 	sent := 0
-	for ; sent < 40; sent++ {
-		ask()
-	}
-	slow.Store(true)
-	count := func() int {
+	attempts := func() int { // all that were made: a request is settled when its attempts have ended
+		require.Eventually(t, func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(settled) == sent
+		}, 10*time.Second, time.Millisecond)
 		mu.Lock()
 		defer mu.Unlock()
 		return len(used)
 	}
-	for two := false; !two; sent++ { // until one request has two attempts
-		before := count()
+	for ; sent < 40; sent++ {
 		ask()
-		two = count() > before+1
 	}
-	gateway.Close() // the last request has been settled
+	slow.Store(true)
+	for two := false; !two; { // until one request has two attempts
+		before := attempts()
+		ask()
+		sent++
+		two = attempts() > before+1
+	}
+	gateway.Close()
 	mu.Lock()
 	defer mu.Unlock()
 	require.Len(t, settled, sent)
