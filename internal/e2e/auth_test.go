@@ -57,6 +57,7 @@ const smallChat = `{"model":"small-1","messages":[{"role":"user","content":"hi"}
 // Keys that the command made are valid at once, without a restart. What they do not permit
 // is refused. Upstreams receive the configured headers and no credential.
 func TestKeys(t *testing.T) {
+	t.Parallel()
 	upstream := echoUpstream(t)
 	file := filepath.Join(t.TempDir(), "keys.json")
 	chat := newKey(t, "-file", file, "-subject", "alice", "-tenant", "acme", "-scopes", "chat,batch", "-models", "small-*")

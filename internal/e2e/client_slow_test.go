@@ -41,6 +41,7 @@ func startWithWriteTimeout(t *testing.T) (p *process, key string) {
 // A client that never sends the announced body is disconnected, even when no handler reads
 // the body: net/http reads it before it sends a refusal.
 func TestUnsentBody(t *testing.T) {
+	t.Parallel()
 	p, key := startWithWriteTimeout(t)
 	const form = "Content-Type: multipart/form-data; boundary=b\r\n"
 	begun := time.Now()
@@ -68,6 +69,7 @@ func TestUnsentBody(t *testing.T) {
 
 // A client that never opens its HTTP/2 windows is disconnected, authenticated or not.
 func TestClosedHTTP2Windows(t *testing.T) {
+	t.Parallel()
 	upstream := echoUpstream(t)
 	p := start(t, fmt.Sprintf(`{"public": {"address": "127.0.0.1:0", "h2c": true}, "private": {"address": "127.0.0.1:0"},
 		"upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a"}]}`, upstream.URL))
@@ -97,6 +99,7 @@ func TestClosedHTTP2Windows(t *testing.T) {
 
 // A client that does not read a file is disconnected.
 func TestUnreadDownload(t *testing.T) {
+	t.Parallel()
 	p, key := startWithWriteTimeout(t)
 	client := newClient(t, 1)
 	form := "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x\"\r\n\r\n" +
