@@ -52,7 +52,7 @@ func TestSilenceIsNoSlowWrite(t *testing.T) {
 	for _, contentType := range []string{"text/event-stream", "application/json"} {
 		t.Run(contentType, func(t *testing.T) {
 			t.Parallel()
-			s, err := stream.New(stream.Config{WriteTimeout: 100 * time.Millisecond, Heartbeat: 130 * time.Millisecond})
+			s, err := stream.New(stream.Config{WriteTimeout: 500 * time.Millisecond, Heartbeat: 650 * time.Millisecond})
 			require.NoError(t, err)
 			srv := start(t, true, s.Middleware(), func(c *gin.Context) {
 				c.Header("Content-Type", contentType)
