@@ -58,7 +58,7 @@ func TestSilenceIsNoSlowWrite(t *testing.T) {
 				c.Header("Content-Type", contentType)
 				_, _ = c.Writer.WriteString("data: a\n\n")
 				c.Writer.Flush()
-				_ = pause(c, 500*time.Millisecond)
+				_ = pause(c, 1600*time.Millisecond)
 				_, _ = c.Writer.WriteString("data: b\n\n")
 			})
 			body, err := get(t, srv)
