@@ -101,17 +101,15 @@ func (r *race) runFirst() (*http.Response, error) {
 // hasOthers reports whether the first attempt has left other endpoints. It waits until that one
 // has chosen its endpoint, because on a busy machine it may not have when it is already slow.
 func (r *race) hasOthers() bool {
-	for wait := r.after; r.first.Others() == 0; wait *= 2 {
-		if r.first.Endpoint() != "" {
-			return false
-		}
+	// The endpoint is asked first: the number of others is recorded before it.
+	for wait := r.after; r.first.Endpoint() == "" && r.first.Others() == 0; wait *= 2 {
 		select {
 		case <-r.over:
 			return false
 		case <-time.After(wait):
 		}
 	}
-	return true
+	return r.first.Others() > 0
 }
 
 // hedge makes the second attempt, on a goroutine of its own.
