@@ -24,6 +24,10 @@ test-bare: ## run all tests as on a machine with Go only
 nightly: ## run the outage tests with their long cases
 	GINFER_NIGHTLY=1 go test -count=1 -timeout 30m -run 'Outage' ./internal/e2e
 
+.PHONY: neighbours
+neighbours: ## run the tests beside other software that take minutes
+	GINFER_NEIGHBOURS=1 go test -count=1 -timeout 60m -run Neighbour ./...
+
 .PHONY: tools
 tools: ## install linter and formatter at the versions in .ci/tools/go.mod
 	cd .ci/tools && GOBIN=$(GOBIN) go install tool

@@ -17,3 +17,12 @@ func Missing(tb testing.TB, variable, format string, args ...any) {
 	}
 	tb.Skip(reason)
 }
+
+// Minutes skips a test that takes minutes, unless GINFER_NEIGHBOURS is 1 as in `make
+// neighbours`.
+func Minutes(tb testing.TB) {
+	tb.Helper()
+	if os.Getenv("GINFER_NEIGHBOURS") != "1" {
+		tb.Skip("takes minutes: run by make neighbours")
+	}
+}
