@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/time/rate"
 )
 
 // shards is the number of locks of a Memory, one bit each in a uint64.
@@ -55,15 +54,6 @@ func (b *Bucket) id() id {
 		out.ends = b.Ends.Unix()
 	}
 	return out
-}
-
-// bucket is a rate.Limiter that allows debt and refunds. The shard's lock guards it, so that
-// its times never run backwards: an earlier time would mint tokens.
-type bucket struct {
-	limiter *rate.Limiter
-	rate    float64
-	burst   int64
-	ends    time.Time
 }
 
 // NewMemory checks cfg and returns an empty Memory.
@@ -111,7 +101,7 @@ func (m *Memory) Take(_ context.Context, charges []Charge) error {
 	for i := range charges {
 		c := &charges[i]
 		b := m.sized(&c.Bucket, now)
-		level := b.limiter.TokensAt(now)
+		level := b.level(now)
 		c.Granted, c.Wait = 0, 0
 		if level < c.need() {
 			refused, c.Wait = true, c.until(now, level, c.need())
@@ -160,7 +150,7 @@ func (m *Memory) set(want *Bucket, level float64) {
 	defer m.unlock(set)
 	now := time.Now()
 	b := m.sized(want, now)
-	b.add(now, int64(math.Floor(level-b.limiter.TokensAt(now)))) // rounded down to whole tokens
+	b.add(now, int64(math.Floor(level-b.level(now)))) // rounded down to whole tokens
 }
 
 func (m *Memory) index(b *Bucket) uint64 { return maphash.String(m.seed, b.Key) % shards }
@@ -245,34 +235,4 @@ func (s *shard) shared(want *Bucket, key id, now time.Time) *bucket {
 		s.overflow[key] = b
 	}
 	return b
-}
-
-func newBucket(want *Bucket) *bucket {
-	return &bucket{limiter: rate.NewLimiter(rate.Limit(want.Rate), int(want.Burst)), rate: want.Rate, burst: want.Burst, ends: want.Ends}
-}
-
-// full reports whether an eviction of the bucket changes nothing.
-func (b *bucket) full(now time.Time) bool {
-	return !b.ends.IsZero() && !now.Before(b.ends) || b.limiter.TokensAt(now) >= float64(b.burst)
-}
-
-func (b *bucket) resize(want *Bucket, now time.Time) {
-	level := b.limiter.TokensAt(now) + float64(want.Burst-b.burst)
-	b.rate, b.burst = want.Rate, want.Burst
-	b.limiter.SetLimitAt(now, rate.Limit(b.rate))
-	b.limiter.SetBurstAt(now, int(b.burst))
-	if !b.ends.IsZero() {
-		b.add(now, int64(level-b.limiter.TokensAt(now))) // a budget keeps what was spent
-	}
-}
-
-// add adds n tokens, or takes them regardless of the level.
-func (b *bucket) add(now time.Time, n int64) {
-	if n >= -b.burst {
-		b.limiter.ReserveN(now, int(-n))
-		return
-	}
-	b.limiter.SetBurstAt(now, int(-n)) // ReserveN takes no more than a burst
-	b.limiter.ReserveN(now, int(-n))
-	b.limiter.SetBurstAt(now, int(b.burst))
 }

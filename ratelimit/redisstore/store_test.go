@@ -58,7 +58,7 @@ func TestTimeToLive(t *testing.T) {
 		c := tt.charge
 		c.Limit, c.Key = "ttl", name
 		take(t, s, c)
-		ms, err := strconv.Atoi(server.MustDo("PTTL", s.Name(c.Bucket)))
+		ms, err := strconv.ParseInt(server.MustDo("PTTL", s.Name(c.Bucket)), 10, 64)
 		require.NoError(t, err)
 		require.InDelta(t, tt.want.Seconds(), float64(ms)/1000, 30, name)
 	}

@@ -114,7 +114,7 @@ func settleOldSize(s *suite) {
 }
 
 func big(s *suite) {
-	const most = 1 << 50 // that a ratelimit.Limit allows
+	const most int64 = 1 << 50 // that a ratelimit.Limit allows
 	b := ratelimit.Bucket{Limit: "a", Key: s.run, Burst: most}
 	require.True(s.t, s.granted(b, 1))
 	got := s.take(reserve(b, most-3))[0]
