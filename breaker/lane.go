@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -72,7 +73,7 @@ func (c *circuit) ramp(l *lane, now time.Time) time.Duration {
 	since := now.Sub(l.stepped)
 	switch {
 	case !l.stumbled && since >= s.Sleep: // no traffic, or no result yet
-		l.advance(now, int(since/s.Sleep))
+		l.advance(now, int(min(since/s.Sleep, math.MaxInt16)))
 	case l.passed && since >= s.Step:
 		l.advance(now, 1)
 	case since >= s.Sleep:

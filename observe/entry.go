@@ -144,6 +144,6 @@ func isWhole(c *gin.Context) bool {
 			return served.Finished
 		}
 	}
-	length, err := strconv.Atoi(c.Writer.Header().Get("Content-Length"))
-	return err == nil && c.Writer.Size() == length
+	length, err := strconv.ParseInt(c.Writer.Header().Get("Content-Length"), 10, 64)
+	return err == nil && c.Writer.Size() == int(length) // gin counts in int, which wraps where it is short
 }

@@ -3,6 +3,7 @@
 package chatter
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -52,7 +53,7 @@ func (l *Load) Run(handlers []http.Handler, perSecond float64, d time.Duration) 
 		wg.Go(func() { ask(handlers[i%len(handlers)], in, out) })
 	}
 	wg.Wait()
-	slices.SortFunc(l.all, func(a, b used) int { return int(a.at - b.at) })
+	slices.SortFunc(l.all, func(a, b used) int { return cmp.Compare(a.at, b.at) })
 }
 
 func (l *Load) size(mean float64) int {
