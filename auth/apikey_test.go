@@ -266,12 +266,14 @@ func TestRequireModelElsewhere(t *testing.T) {
 		"an upgrade, both":           {"GET", "/v1/realtime?model=small-1&model=big-1", ``, [2]string{"Upgrade", "websocket"}, 400},
 		"an upgrade without a model": {"GET", "/v1/realtime", ``, [2]string{"Upgrade", "websocket"}, 400},
 		"a list":                     {"GET", "/v1/models", ``, [2]string{}, 200},
+		"a list, offering h2c":       {"GET", "/v1/models", ``, [2]string{"Upgrade", "h2c"}, 200},
 		"another in the query":       {"POST", "/v1/chat/completions?model=big-1", `{"model":"small-1"}`, [2]string{}, 403},
 		"unknown encoding":           {"POST", "/v1/chat/completions", `xyz`, [2]string{"Content-Encoding", "br"}, 415},
 		"gRPC":                       {"POST", "/v1/chat/completions", `xyz`, [2]string{"Content-Type", "application/grpc"}, 400},
 	} {
 		r := httptest.NewRequest(tt.method, tt.url, strings.NewReader(tt.body))
 		if tt.header[0] != "" {
+			r.Header.Set("Connection", tt.header[0]) // for Upgrade
 			r.Header.Set(tt.header[0], tt.header[1])
 		}
 		_, w := through(as(r, &auth.Identity{Subject: "a", Models: []string{"small-*"}}), auth.RequireModel(auth.RequireModelConfig{}))

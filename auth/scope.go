@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/upgrade"
 )
 
 // Require returns a handler that admits callers with all of the scopes. It panics without
@@ -135,7 +136,7 @@ func modelsOf(c *gin.Context, held *body.Held) ([]string, error) {
 }
 
 func needsNoModel(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Upgrade") == ""
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && !upgrade.Requested(r)
 }
 
 func unclear(err error) error {

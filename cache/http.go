@@ -12,6 +12,7 @@ import (
 	"github.com/ginfer/ginfer/cache/internal/recent"
 	"github.com/ginfer/ginfer/cache/internal/rfc9111"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/upgrade"
 )
 
 // unsharedFor is how long requests of a key with an unshareable response are not
@@ -48,7 +49,7 @@ func (x *exchange) planHTTP(b *cachekey.Builder) (reason string, err error) {
 	req := x.incoming
 	h := req.Header
 	switch {
-	case upgrades(req):
+	case upgrade.Requested(req):
 		return "upgrade", nil
 	case req.ContentLength != 0 || len(req.TransferEncoding) > 0:
 		return "body", nil // the key does not include it

@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/cache/internal/cachekey"
 	"github.com/ginfer/ginfer/cache/internal/flight"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/upgrade"
 )
 
 const (
@@ -44,7 +45,7 @@ func (x *exchange) planIdempotency(b *cachekey.Builder) (reason string, err erro
 	if !ok {
 		return "", refusal(http.StatusBadRequest, "idempotency_key_invalid", "The Idempotency-Key is not one text of up to 255 visible characters.")
 	}
-	if upgrades(req) {
+	if upgrade.Requested(req) {
 		return "upgrade", nil
 	}
 	x.policy, x.api = x.idempotency, llm.Of(req.Method, req.URL.Path)

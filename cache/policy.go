@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/cache/internal/rfc9111"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/upgrade"
 )
 
 // policy is a set of rules for requests. Its text is its name. The exchange does what a
@@ -133,14 +134,10 @@ func (x *exchange) plan() (reason string, err error) {
 		return "off", nil
 	case !isJSON(x.incoming.Header.Get("Content-Type")) || x.incoming.Header.Get("Content-Encoding") != "":
 		return "not-json", nil
-	case upgrades(x.incoming):
+	case upgrade.Requested(x.incoming):
 		return "upgrade", nil
 	}
 	return x.planLLM(b)
-}
-
-func upgrades(req *http.Request) bool {
-	return len(req.Header["Upgrade"]) > 0 || strings.EqualFold(req.Header.Get("Connection"), "upgrade")
 }
 
 func isJSON(contentType string) bool {

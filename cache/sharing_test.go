@@ -171,10 +171,36 @@ func TestUpgrades(t *testing.T) {
 	t.Parallel()
 	r := app(newCache(t, cache.Config{Idempotency: cache.Idempotency{On: true}}), responds(200, "{}").serve)
 	for name, req := range map[string]*http.Request{
-		"http":        request(http.MethodGet, "/", "", "Upgrade", "websocket"),
-		"llm":         request(http.MethodPost, chatPath, chatPlain, "Connection", "upgrade"),
-		"idempotency": request(http.MethodPost, chatPath, chatPlain, "Upgrade", "websocket", "Idempotency-Key", "k"),
+		"http":        request(http.MethodGet, "/", "", "Connection", "Upgrade", "Upgrade", "websocket"),
+		"llm":         request(http.MethodPost, chatPath, chatPlain, "Connection", "keep-alive, Upgrade", "Upgrade", "WebSocket"),
+		"idempotency": request(http.MethodPost, chatPath, chatPlain, "Connection", "upgrade", "Upgrade", "websocket", "Idempotency-Key", "k"),
 	} {
 		assert.Equal(t, "ginfer; fwd=bypass; detail=upgrade", status(do(r, req)), name)
+	}
+}
+
+// An offer of another protocol, as Java's HttpClient makes with every request, changes nothing.
+func TestOffersAreIgnored(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string][]string{
+		"h2c":              {"Connection", "Upgrade, HTTP2-Settings", "Upgrade", "h2c", "HTTP2-Settings", "AAEAAEAAAAIAAAAB"},
+		"TLS":              {"Connection", "Upgrade", "Upgrade", "TLS/1.2"},
+		"Connection alone": {"Connection", "upgrade"},
+		"Upgrade alone":    {"Upgrade", "websocket"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := app(newCache(t, cache.Config{Idempotency: cache.Idempotency{On: true}}), responds(200, chatJSON, "Content-Type", jsonType, "Cache-Control", "max-age=60").serve)
+			for kind, ask := range map[string]func() *http.Request{
+				"http": func() *http.Request { return request(http.MethodGet, "/", "", header...) },
+				"llm":  func() *http.Request { return request(http.MethodPost, chatPath, chatPlain, header...) },
+				"idempotency": func() *http.Request {
+					return request(http.MethodPost, "/orders", "{}", append(header, "Idempotency-Key", "k")...)
+				},
+			} {
+				assert.Contains(t, status(do(r, ask())), "miss", kind)
+				assert.Contains(t, status(do(r, ask())), "ginfer; hit", kind)
+			}
+		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/upgrade"
 	"github.com/ginfer/ginfer/internal/urlpath"
 )
 
@@ -22,12 +23,12 @@ type call struct {
 	start    time.Time
 	timeouts *limits
 
-	x       *exchange.Exchange
-	out     *http.Request // sent by every attempt
-	held    *body.Held
-	upload  *upload // nil if the body is whole
-	upgrade string  // the requested protocol
-	early   early   // relays 1xx
+	x        *exchange.Exchange
+	out      *http.Request // sent by every attempt
+	held     *body.Held
+	upload   *upload // nil if the body is whole
+	upgrades bool    // the client wants to switch to WebSocket
+	early    early   // relays 1xx
 
 	deadline deadline
 	class    string // latency class
@@ -53,9 +54,9 @@ func (p *Proxy) refuse(r *http.Request) error {
 		return refusal(http.StatusMethodNotAllowed, "method_not_allowed", "The method "+r.Method+" is not supported.", nil)
 	case seenBefore(r.Header, p.cfg.Via):
 		return refusal(http.StatusLoopDetected, "loop_detected", "The request has passed this gateway before.", ErrLoop)
-	case wantsUpgrade(r.Header) && r.ProtoMajor != 1:
+	case upgrade.Requested(r) && r.ProtoMajor != 1:
 		return refusal(http.StatusNotImplemented, "upgrade_not_supported", "A protocol upgrade needs HTTP/1.1.", ErrUpgrade)
-	case wantsUpgrade(r.Header) && r.ContentLength != 0: // else the body's end and the other protocol's begin are ambiguous
+	case upgrade.Requested(r) && r.ContentLength != 0: // else the body's end and the other protocol's begin are ambiguous
 		return refusal(http.StatusNotImplemented, "upgrade_not_supported", "A protocol upgrade can't have a body.", ErrUpgrade)
 	}
 	part := exchange.Fault(r)
@@ -68,7 +69,7 @@ func (p *Proxy) refuse(r *http.Request) error {
 // prepare reads the body if it is short enough, and builds the request that every attempt sends.
 func (x *call) prepare() error {
 	r := x.c.Request
-	x.upgrade = upgradeType(r)
+	x.upgrades = upgrade.Requested(r)
 	if err := x.deadline.set(r, x.start, x.timeouts); err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ var (
 	ErrClientClosed = errors.New("proxy: client closed the request")
 	// ErrLoop is returned when the request has passed this gateway before. The response is 508.
 	ErrLoop = errors.New("proxy: request loop")
-	// ErrUpgrade is returned for a protocol upgrade that is not possible. The response is 501.
+	// ErrUpgrade is returned for an upgrade to WebSocket that is not possible: with a body, or over
+	// HTTP/2. The response is 501.
 	ErrUpgrade = errors.New("proxy: upgrade not possible")
 	// ErrBody is returned when the client's body broke off or could not be read.
 	ErrBody = errors.New("proxy: request body failed")

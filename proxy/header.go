@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/ginfer/ginfer/internal/upgrade"
 )
 
 // isHop reports whether a header, by its canonical name, belongs to one connection (RFC 9110
@@ -32,26 +34,18 @@ func isRequestOnly(name string) bool {
 
 // listed returns the header names that Connection lists.
 func listed(h http.Header) []string {
-	var names []string
-	for _, v := range h["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			if name = strings.TrimSpace(name); name != "" {
-				names = append(names, http.CanonicalHeaderKey(name))
-			}
-		}
+	names := upgrade.Tokens(h["Connection"])
+	for i, name := range names {
+		names[i] = http.CanonicalHeaderKey(name)
 	}
 	return names
-}
-
-func wantsUpgrade(h http.Header) bool {
-	return len(h["Upgrade"]) > 0 && slices.Contains(listed(h), "Upgrade")
 }
 
 // outbound builds the request that every attempt sends, without its body.
 func (x *call) outbound() *http.Request {
 	in := x.c.Request
 	out := &http.Request{
-		Method: in.Method, URL: x.p.target(in.URL), Host: in.Host, Header: x.p.outHeader(in, x.upgrade),
+		Method: in.Method, URL: x.p.target(in.URL), Host: in.Host, Header: x.p.outHeader(in, x.upgrades),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
 	if x.p.cfg.Target != nil {
@@ -104,7 +98,7 @@ func (p *Proxy) outTrailer(in http.Header, upload bool) http.Header {
 	return nil
 }
 
-func (p *Proxy) outHeader(in *http.Request, upgrade string) http.Header {
+func (p *Proxy) outHeader(in *http.Request, upgrades bool) http.Header {
 	own := new([5]string) // one allocation for the values that this hop adds
 	h := make(http.Header, len(in.Header)+len(own))
 	drop := listed(in.Header)
@@ -123,8 +117,8 @@ func (p *Proxy) outHeader(in *http.Request, upgrade string) http.Header {
 	if _, ok := h["User-Agent"]; !ok {
 		h["User-Agent"] = nil // keeps the transport from adding its own
 	}
-	if upgrade != "" {
-		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{upgrade}
+	if upgrades {
+		h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{upgrade.WebSocket}
 	}
 	p.forward(h, in, own[1:])
 	own[0] = p.addVia(in)

@@ -86,7 +86,7 @@ func (x *call) make(t *attempt) (*attempt, *http.Response, error) {
 // hedgeAfter returns the time after which t is slow; false: t is not hedged.
 func (x *call) hedgeAfter(t *attempt) (time.Duration, bool) {
 	h := x.p.hedge
-	if h == nil || t.Number() > 1 || x.upload != nil || x.upgrade != "" || !x.p.retry.repeat(x.c.Request) || !x.wantsStream() {
+	if h == nil || t.Number() > 1 || x.upload != nil || x.upgrades || !x.p.retry.repeat(x.c.Request) || !x.wantsStream() {
 		return 0, false
 	}
 	return x.pace().quantile(t.Began(), h.Quantile)

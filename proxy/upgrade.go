@@ -14,24 +14,16 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/idle"
+	"github.com/ginfer/ginfer/internal/upgrade"
 )
-
-// upgradeType returns the protocol that the client may switch to. Only WebSocket passes:
-// "Upgrade: h2c" would bypass every stage that inspects requests.
-func upgradeType(r *http.Request) string {
-	if r.ProtoMajor != 1 || !wantsUpgrade(r.Header) || !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-		return ""
-	}
-	return "websocket"
-}
 
 // tunnel joins the client's and the upstream's connection after a 101.
 func (x *delivery) tunnel() {
 	res := x.res
 	defer func() { _ = res.Body.Close() }()
 	upstream, ok := res.Body.(io.ReadWriteCloser)
-	if !ok || x.upgrade == "" || !strings.EqualFold(res.Header.Get("Upgrade"), x.upgrade) {
-		err := upstreamError(fmt.Errorf("switched to %q, requested %q", res.Header.Get("Upgrade"), x.upgrade))
+	if !ok || !x.upgrades || !strings.EqualFold(res.Header.Get("Upgrade"), upgrade.WebSocket) {
+		err := upstreamError(fmt.Errorf("switched to %q, WebSocket requested: %v", res.Header.Get("Upgrade"), x.upgrades))
 		x.attempt.Latest().Note(exchange.Verdict{Outcome: exchange.Failure, Blame: exchange.Endpoint, Err: err})
 		x.fail(err)
 		return
@@ -65,7 +57,7 @@ func (x *delivery) hijack() (*client, error) {
 	h := x.c.Writer.Header()
 	copyHeader(h, x.res.Header)
 	h.Set("Connection", "Upgrade")
-	h.Set("Upgrade", x.upgrade)
+	h.Set("Upgrade", upgrade.WebSocket)
 	x.committed = true
 	x.c.Writer.WriteHeader(http.StatusSwitchingProtocols) // for later readers of the writer's status
 	conn, rw, err := http.NewResponseController(x.c.Writer).Hijack()

@@ -151,19 +151,33 @@ func TestUpgradeWithBody(t *testing.T) {
 	}
 }
 
-// TestOnlyWebSocketIsPassedOn: no other upgrade is requested upstream.
-func TestOnlyWebSocketIsPassedOn(t *testing.T) {
+// TestOffersAreIgnored: no other upgrade is requested upstream, or changes what happens to a
+// request and its body.
+func TestOffersAreIgnored(t *testing.T) {
 	t.Parallel()
 	r := setup{upstream: func(w http.ResponseWriter, r *http.Request) {
 		assert.Empty(t, r.Header["Upgrade"])
 		assert.Empty(t, r.Header["Connection"])
 		assert.Empty(t, r.Header["Http2-Settings"])
-		_, _ = io.WriteString(w, "plain")
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, "plain"+string(body))
 	}}.start(t)
 	conn, in := r.dial(t)
-	_, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n\r\n")
-	require.NoError(t, err)
-	require.Equal(t, "plain", readResponse(t, in))
+	for _, offer := range []string{
+		"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n",
+		"Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n", "Connection: upgrade\r\nUpgrade: TLS/1.3, HTTP/2.0, IRC/6.9\r\n",
+		"Connection: upgrade\r\n", "Upgrade: websocket\r\n", "Connection: upgrade\r\nUpgrade:\r\n", "Connection: keep-alive\r\nUpgrade: h2c\r\n",
+	} {
+		for framing, want := range map[string]string{
+			"GET / HTTP/1.1\r\nHost: a\r\n" + offer + "\r\n":                                                      "plain",
+			"POST / HTTP/1.1\r\nHost: a\r\n" + offer + "Content-Length: 5\r\n\r\nhello":                           "plainhello",
+			"PUT / HTTP/1.1\r\nHost: a\r\n" + offer + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n": "plainhello",
+		} {
+			_, err := io.WriteString(conn, framing)
+			require.NoError(t, err)
+			require.Equal(t, want, readResponse(t, in), "%q", offer)
+		}
+	}
 }
 
 // TestUpgradeNeedsHTTP1: on HTTP/2 there is no connection to take over; gin's writer would panic.
