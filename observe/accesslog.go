@@ -1,12 +1,14 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,10 @@ type AccessLogConfig struct {
 	// OwnIDs ignores the request IDs of clients. Default: false; a valid X-Request-Id (1 to
 	// 128 letters, digits, and -_.:+/=) is kept.
 	OwnIDs bool
+	// IDHeader is the response header with the gateway's ID of the request. X-Request-Id has it
+	// too, unless the upstream sends one of its own, which stays. Default:
+	// X-Gateway-Request-Id.
+	IDHeader string
 	// Attrs returns attributes to add to a line. They are written verbatim. Default: none.
 	Attrs func(*gin.Context) []slog.Attr
 }
@@ -60,6 +66,7 @@ func NewAccessLog(cfg AccessLogConfig) (*AccessLog, error) {
 	if cfg.Subject == nil {
 		cfg.Subject = func(id *auth.Identity) string { return id.Subject }
 	}
+	cfg.IDHeader = http.CanonicalHeaderKey(cmp.Or(cfg.IDHeader, defaultIDHeader))
 	return &AccessLog{cfg: cfg}, nil
 }
 
@@ -89,7 +96,7 @@ func (l *AccessLog) Middleware() gin.HandlerFunc {
 			r.entry.path = plain.Clean(c.Request.URL.Path, plain.Text)
 		}
 		r.mu.Unlock()
-		r.writer.wrap(c, id, strings.HasSuffix(c.Request.URL.Path, "/messages"))
+		r.writer.wrap(c, id, l.cfg.IDHeader, strings.HasSuffix(c.Request.URL.Path, "/messages"))
 		returned := false
 		defer func() { l.end(c, r, returned) }()
 		c.Next()

@@ -12,11 +12,15 @@ import (
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
-// Headers of a request's ID, in canonical form. Anthropic's clients read the second.
+// Headers of a request's ID, in canonical form. Anthropic's clients read the second. In a
+// response they are the upstream's, if it sends them: its support needs them.
 const (
 	headerRequestID   = "X-Request-Id"
 	headerAnthropicID = "Request-Id"
 )
+
+// defaultIDHeader is the default of AccessLogConfig.IDHeader, in canonical form.
+const defaultIDHeader = "X-Gateway-Request-Id"
 
 // RequestID returns the ID of the request in ctx, or "" without an [AccessLog]. Use it to
 // correlate your own logs.

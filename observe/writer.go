@@ -8,11 +8,11 @@ import (
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
-// writer sets the request's ID in the response last, in place of the upstream's, and
-// records the time of the first byte.
+// writer sets the request's ID in the response last, beside the upstream's, and records the time of the first byte.
 type writer struct {
 	gin.ResponseWriter
 	id        [1]string
+	header    string // of the gateway's ID
 	anthropic bool
 	begun     bool
 	upstream  string    // the upstream's request ID
@@ -20,8 +20,8 @@ type writer struct {
 }
 
 // wrap replaces the writer of c by w.
-func (w *writer) wrap(c *gin.Context, id string, anthropic bool) {
-	w.ResponseWriter, w.id[0], w.anthropic = c.Writer, id, anthropic
+func (w *writer) wrap(c *gin.Context, id, header string, anthropic bool) {
+	w.ResponseWriter, w.id[0], w.header, w.anthropic = c.Writer, id, header, anthropic
 	w.sign(c.Writer.Header())
 	c.Writer = w
 }
@@ -70,16 +70,20 @@ func (w *writer) begin() {
 	}
 }
 
+// sign sets the gateway's ID, also as the request's ID where the upstream sent none.
 func (w *writer) sign(h http.Header) {
-	if sent := h[headerRequestID]; len(sent) == 1 && sent[0] != w.id[0] {
+	h[w.header] = w.id[:]
+	w.signAs(h, headerRequestID)
+	if w.anthropic {
+		w.signAs(h, headerAnthropicID)
+	}
+}
+
+func (w *writer) signAs(h http.Header, name string) {
+	switch sent := h[name]; {
+	case len(sent) == 0:
+		h[name] = w.id[:]
+	case sent[0] != w.id[0]:
 		w.upstream = plain.Clean(sent[0], plain.Word)
 	}
-	h[headerRequestID] = w.id[:]
-	if !w.anthropic {
-		return
-	}
-	if sent := h[headerAnthropicID]; len(sent) == 1 && sent[0] != w.id[0] {
-		w.upstream = plain.Clean(sent[0], plain.Word)
-	}
-	h[headerAnthropicID] = w.id[:]
 }

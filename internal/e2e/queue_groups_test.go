@@ -70,7 +70,7 @@ func TestProviderFilesAreUnreachable(t *testing.T) {
 	key := newKey(t, "-file", file, "-subject", "alice", "-scopes", "gold")
 	p := startTwoQueues(t, file)
 	client := newClient(t, 1)
-	for _, path := range []string{"/v1//files", "//v1/files", "/v1;x/files", "/v1/files;x", "/v1/;/batches", "/v1/%2Ffiles"} {
+	for _, path := range []string{"/v1//files", "//v1/files", "/v1;x/files", "/v1/files;x", "/v1/;/batches", "/v1/%2Ffiles", "/v1/FILES", "/v1/files.", "/v1/batches%20/x", "/v1/%EF%BD%86iles", "/v1/%2566iles"} {
 		code, text := p.sendWithKey(client, http.MethodGet, path, key, "")
 		assert.Equal(t, http.StatusNotFound, code, path)
 		assert.NotContains(t, text, "choices", path)

@@ -60,19 +60,19 @@ func Main(m *testing.M) {
 }
 
 // Write writes text into a file of a new directory.
-func Write(t *testing.T, name, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), name)
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) //nolint:gosec // in a directory of the test
+func Write(tb testing.TB, name, text string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), name)
+	require.NoError(tb, os.WriteFile(path, []byte(text), 0o600)) //nolint:gosec // in a directory of the test
 	return path
 }
 
 // Load returns a gateway of a configuration file, "" for the one built in.
-func Load(t *testing.T, path string) (*live.Gateway, error) {
-	t.Helper()
+func Load(tb testing.TB, path string) (*live.Gateway, error) {
+	tb.Helper()
 	g := live.New(slog.New(slog.DiscardHandler), path, chain.Order())
-	t.Cleanup(g.Close)
-	return g, g.Load(t.Context())
+	tb.Cleanup(g.Close)
+	return g, g.Load(tb.Context())
 }
 
 // LoadText returns a gateway of a configuration.

@@ -5,9 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -132,33 +130,6 @@ func nowhere(c *gin.Context) {
 
 // longest is how long requests may continue to use what a reload has replaced.
 const longest = time.Hour
-
-// pathParameters are what servlet containers remove before they resolve a path.
-var pathParameters = regexp.MustCompile(`;[^/]*`)
-
-// plain normalizes a path: double slashes become one, path parameters are removed.
-func plain(path string) string {
-	if strings.Contains(path, ";") {
-		path = pathParameters.ReplaceAllString(path, "")
-	}
-	for strings.Contains(path, "//") {
-		path = strings.ReplaceAll(path, "//", "/")
-	}
-	return path
-}
-
-// Find returns the group with the longest path that matches the normalized path, so that an
-// upstream which normalizes paths can't be reached through another group; nil: none.
-func (a *App) Find(path string) *Group {
-	path = plain(path)
-	for _, group := range a.Groups {
-		prefix := strings.TrimSuffix(group.Config.Path, "/")
-		if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || rest[0] == '/') {
-			return group
-		}
-	}
-	return nil
-}
 
 // PoolStates returns the state of every endpoint, by upstream.
 func (a *App) PoolStates() map[string][]balance.Status {

@@ -24,7 +24,7 @@ func (s *Stages) CORS(next http.Handler) http.Handler {
 	return cors.New(cors.Options{
 		AllowedOrigins: c.Origins, AllowedMethods: methods, AllowedHeaders: []string{"*"}, AllowCredentials: c.Credentials, MaxAge: int(age.Seconds()),
 		ExposedHeaders: []string{
-			"X-Request-Id", "X-Model", "X-Model-Version", "X-Fallback-From", "Cache-Status", "Retry-After", "Retry-After-Ms", "X-Should-Retry", "Ratelimit", "Ratelimit-Policy",
+			"X-Request-Id", "X-Gateway-Request-Id", "X-Model", "X-Model-Version", "X-Fallback-From", "Cache-Status", "Retry-After", "Retry-After-Ms", "X-Should-Retry", "Ratelimit", "Ratelimit-Policy",
 			"X-Ratelimit-Limit-Requests", "X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests",
 			"X-Ratelimit-Limit-Tokens", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
 		},

@@ -9,3 +9,6 @@ import (
 func (g *Gateway) NewBuckets(cfg *config.Redis) (Part[ratelimit.Store], error) {
 	return (&builder{g: g}).newBuckets(cfg)
 }
+
+// CutPrefix removes a group's prefix from a URL.
+var CutPrefix = cutPrefix

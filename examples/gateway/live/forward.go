@@ -59,7 +59,7 @@ func (s *Stages) rewrite() func(*gin.Context, *http.Request) {
 			forward.Rewrite(c, out)
 		}
 		if cfg.Proxy.StripPrefix {
-			stripPrefix(out, strings.TrimSuffix(cfg.Path, "/"))
+			cutPrefix(out.URL, strings.TrimSuffix(cfg.Path, "/"))
 		}
 	}
 }
@@ -75,19 +75,6 @@ func hedge(cfg *config.Hedge) *proxy.Hedge {
 func version(c *gin.Context) string {
 	d, _ := routing.FromContext(c.Request.Context())
 	return d.Version
-}
-
-// stripPrefix removes the group's path, in both of its spellings.
-func stripPrefix(out *http.Request, prefix string) {
-	u := out.URL
-	if rest, ok := strings.CutPrefix(u.Path, prefix); ok {
-		u.Path = "/" + strings.TrimPrefix(rest, "/")
-		if raw, ok := strings.CutPrefix(u.RawPath, prefix); ok {
-			u.RawPath = "/" + strings.TrimPrefix(raw, "/")
-		} else {
-			u.RawPath = ""
-		}
-	}
 }
 
 // hideCredential removes the caller's credential from a request to an upstream.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache"
@@ -43,6 +44,8 @@ type Group struct {
 	// Rollouts are those of its table.
 	Rollouts []*Rollout
 
+	prefix  string          // its path, without a slash at the end
+	folded  string          // the prefix, as fold returns it
 	router  *routing.Router // nil: the stage is off
 	handler http.Handler
 	inner   http.Handler // for requests of the queue; nil: it has none here
@@ -58,7 +61,8 @@ func (g *Group) Concurrent() (inflight, limit int) {
 
 // group builds a group in the order of its stages.
 func (b *builder) group(cfg *config.Group) (*Group, error) {
-	out := &Group{Config: cfg}
+	prefix := strings.TrimSuffix(cfg.Path, "/")
+	out := &Group{Config: cfg, prefix: prefix, folded: strings.TrimSuffix(fold(prefix), "/")}
 	s := &Stages{Group: cfg, Keeper: b.g.keeper, Hooks: b.g.telemetry.Hooks, b: b, out: out}
 	order := b.g.order
 	observe, gate, inside := order.Observe(s), order.Gate(s), order.Inside(s)

@@ -166,10 +166,11 @@ func queuePaths(q *Queue, path string, observe, gate gin.HandlersChain, chain ht
 	r.Use(observe...)
 	r.NoRoute(append(gate, nowhere)...)
 	q.Routes(r.Group(path, gate...))
-	prefix := strings.TrimSuffix(path, "/")
+	prefix := strings.TrimSuffix(fold(path), "/")
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		// What an upstream may resolve to such a path is one as well.
-		first, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(plain(req.URL.Path), prefix), "/"), "/")
+		rest, _ := below(fold(req.URL.Path), prefix)
+		first, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
 		if first == "files" || first == "batches" || first == "jobs" {
 			r.ServeHTTP(w, req)
 			return
