@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/ipset"
+	"github.com/ginfer/ginfer/internal/unixsock"
 )
 
 // maxHops is the largest number of X-Forwarded-For entries that are read.
@@ -28,11 +30,12 @@ type IPFilterConfig struct {
 	Allow []string
 	// Deny are the ranges that are refused, even if Allow contains them. Default: none.
 	Deny []string
-	// TrustedProxies are the ranges of peers with a trusted X-Forwarded-For. Default:
-	// none; the peer is the client.
+	// TrustedProxies are the ranges of peers with a trusted X-Forwarded-For; "unix" are the
+	// peers on a Unix socket. Default: none; the peer is the client.
 	TrustedProxies []string
 	// AllowLocal lets in peers without an IP address, such as those on a Unix socket,
-	// regardless of the lists and X-Forwarded-For. Default: false.
+	// regardless of the lists, and of X-Forwarded-For unless TrustedProxies has "unix".
+	// Default: false.
 	AllowLocal bool
 	// ErrorHandler responds to refused requests. Default: [apierror.Abort].
 	ErrorHandler func(*gin.Context, error)
@@ -53,6 +56,7 @@ type IPEvent struct {
 type IPFilter struct {
 	cfg     IPFilterConfig
 	trusted *ipset.Set
+	unix    bool // peers on a Unix socket are trusted
 	lists   atomic.Pointer[ipLists]
 }
 
@@ -60,14 +64,15 @@ type ipLists struct{ allow, deny *ipset.Set }
 
 // NewIPFilter checks cfg and returns an IPFilter. The error joins every fault.
 func NewIPFilter(cfg IPFilterConfig) (*IPFilter, error) {
-	trusted, err := ipset.Parse(cfg.TrustedProxies)
+	isUnix := func(s string) bool { return s == unixsock.Name }
+	trusted, err := ipset.Parse(slices.DeleteFunc(slices.Clone(cfg.TrustedProxies), isUnix))
 	if err != nil {
 		err = fmt.Errorf("auth: IPFilterConfig.TrustedProxies: %w", err)
 	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
 	}
-	f := &IPFilter{cfg: cfg, trusted: trusted}
+	f := &IPFilter{cfg: cfg, trusted: trusted, unix: slices.ContainsFunc(cfg.TrustedProxies, isUnix)}
 	if err := fault.Join(err, f.Set(cfg.Allow, cfg.Deny)); err != nil {
 		return nil, err
 	}
@@ -97,7 +102,7 @@ func (f *IPFilter) Set(allow, deny []string) error {
 func (f *IPFilter) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		addr, err := f.ClientIP(c.Request)
-		if err == nil && f.allowed(addr) || err != nil && f.cfg.AllowLocal && isLocal(c.Request.RemoteAddr) {
+		if err == nil && f.allowed(addr) || f.cfg.AllowLocal && (errors.Is(err, unixsock.ErrPeer) || err != nil && c.Request.RemoteAddr == "") {
 			return
 		}
 		if err == nil {
@@ -115,28 +120,26 @@ func (f *IPFilter) allowed(addr netip.Addr) bool {
 	return !lists.deny.Contains(addr) && (lists.allow.Len() == 0 || lists.allow.Contains(addr))
 }
 
-// isLocal reports whether a peer address is not an IP address, as on a Unix socket.
-func isLocal(remote string) bool {
-	_, err := netip.ParseAddrPort(remote)
-	return err != nil && (remote == "" || remote == "@" || strings.HasPrefix(remote, "/"))
-}
-
 // ClientIP returns the client's address: the peer's, or, behind trusted proxies, the last
 // entry of X-Forwarded-For that is not one of them. No other header counts. An IPv4-mapped
 // address (::ffff:192.0.2.1) is returned as IPv4; those of translators (64:ff9b::/96) stay
 // IPv6. An entry that must be read and is not an address is [ErrAddress]: a trusted proxy
-// wrote it or passed it on, so nothing before it can be trusted.
+// wrote it or passed it on, so nothing before it can be trusted. So is a peer on a Unix socket
+// that is the client itself.
 func (f *IPFilter) ClientIP(r *http.Request) (netip.Addr, error) {
+	list := strings.Join(r.Header["X-Forwarded-For"], ",")
+	more := strings.TrimSpace(list) != ""
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	if err != nil && unixsock.IsPeer(r) && !(f.unix && more) {
+		return netip.Addr{}, fmt.Errorf("%w: %w", ErrAddress, unixsock.ErrPeer)
+	}
+	if err != nil && !unixsock.IsPeer(r) {
 		return netip.Addr{}, fmt.Errorf("%w: the peer has no IP address", ErrAddress)
 	}
 	addr := peer.Addr().Unmap().WithZone("")
-	if !f.trusted.Contains(addr) {
+	if err == nil && !f.trusted.Contains(addr) {
 		return addr, nil
 	}
-	list := strings.Join(r.Header["X-Forwarded-For"], ",")
-	more := strings.TrimSpace(list) != ""
 	for hops := 1; more; hops++ {
 		if hops > maxHops {
 			return netip.Addr{}, fmt.Errorf("%w: more than %d hops", ErrAddress, maxHops)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/unixsock"
 )
 
 // maxWeight bounds Endpoint.Weight.
@@ -18,8 +19,9 @@ const maxWeight = 1000
 type Endpoint struct {
 	// Name identifies the endpoint in events, status and changes. Default: its URL.
 	Name string
-	// URL is the base URL, as https://host:port/path; the path is prefixed to that of each
-	// request. Required.
+	// URL is the base URL, as https://host:port/path, or unix:/run/vllm.sock:/path for a server
+	// on a Unix socket, which needs a Transport of proxy.NewTransport. The path is prefixed to
+	// that of each request. Required.
 	URL string
 	// Weight is the relative share of requests, from 1 to 1000. Default: 1.
 	Weight int
@@ -36,7 +38,7 @@ func (e Endpoint) node(transport http.RoundTripper) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("balance: endpoint %q: %w", e.label(), err)
 	}
-	n := &node{name: cmp.Or(e.Name, e.URL), url: u, base: strings.TrimSuffix(u.EscapedPath(), "/"), transport: e.Transport}
+	n := &node{name: cmp.Or(e.Name, e.URL), url: u, address: e.URL, base: strings.TrimSuffix(u.EscapedPath(), "/"), transport: e.Transport}
 	// Decoded after the cut, so that a path that ends in %2F loses nothing.
 	if n.basePath, err = url.PathUnescape(n.base); err != nil {
 		return nil, fmt.Errorf("balance: endpoint %q: %w", e.label(), err)
@@ -56,6 +58,13 @@ func (e Endpoint) label() string {
 // parseBase parses an endpoint's URL. Its errors don't repeat the URL, which may contain a
 // password by mistake.
 func parseBase(raw string) (*url.URL, error) {
+	if strings.HasPrefix(raw, unixsock.Scheme+":") {
+		u, err := unixsock.Parse(raw)
+		if err != nil {
+			return nil, fmt.Errorf("URL: %w", err)
+		}
+		return u, nil
+	}
 	u, err := url.Parse(raw)
 	var fault *url.Error
 	switch {
@@ -64,7 +73,7 @@ func parseBase(raw string) (*url.URL, error) {
 	case err != nil:
 		return nil, fmt.Errorf("URL: %w", err)
 	case u.Scheme != "http" && u.Scheme != "https":
-		return u, errors.New("URL: the scheme must be http or https")
+		return u, errors.New("URL: the scheme must be http, https or unix")
 	case u.Host == "":
 		return u, errors.New("URL: no host")
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
@@ -105,6 +114,8 @@ func (n *node) outbound(req *http.Request, keepHost bool) *http.Request {
 	}
 	out.URL = &u
 	switch {
+	case !keepHost && unixsock.IsHost(u.Host):
+		out.Host = "localhost"
 	case !keepHost:
 		out.Host = ""
 	case out.Host == "": // net/http then uses the URL's

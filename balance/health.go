@@ -121,13 +121,13 @@ func (p *Pool) check(ctx context.Context, n *node) error {
 	ctx, cancel := context.WithTimeout(exchange.With(ctx, &exchange.Exchange{Shadow: true}), p.cfg.Health.Timeout) // no evidence for a circuit
 	defer cancel()
 	if f := p.cfg.Health.Check; f != nil {
-		return f(ctx, Endpoint{Name: n.name, URL: n.url.String(), Weight: int(n.weight.Load()), Transport: n.transport})
+		return f(ctx, Endpoint{Name: n.name, URL: n.address, Weight: int(n.weight.Load()), Transport: n.transport})
 	}
-	url := n.url.Scheme + "://" + n.url.Host + n.base + p.cfg.Health.Path
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.cfg.Health.Path, nil)
 	if err != nil {
 		return fmt.Errorf("balance: check %s: %w", n.name, err)
 	}
+	req = n.outbound(req, false)
 	req.Header.Set("User-Agent", "ginfer-health-check")
 	res, err := n.transport.RoundTrip(req)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 type node struct {
 	name      string
 	url       *url.URL
+	address   string // its URL, as configured
 	base      string // the path prefix, as spelled in the URL
 	basePath  string // the same, decoded
 	transport http.RoundTripper
@@ -131,7 +132,7 @@ type Status struct {
 
 func (n *node) status(now int64) Status {
 	s := Status{
-		Name: n.name, URL: n.url.String(), Weight: int(n.weight.Load()), Healthy: !n.unhealthy.Load(), Draining: n.draining.Load(),
+		Name: n.name, URL: n.address, Weight: int(n.weight.Load()), Healthy: !n.unhealthy.Load(), Draining: n.draining.Load(),
 		Inflight: n.inflight.Load(), Requests: n.requests.Load(), Failures: n.failures.Load(), Success: n.success.value(now), Slowness: n.pace.slowness(),
 	}
 	if until := n.ejected.Load(); until > now {

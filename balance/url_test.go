@@ -105,7 +105,8 @@ func TestEndpointFaults(t *testing.T) {
 	}{
 		"no URL":        {balance.Endpoint{Name: "a"}, []string{`"a"`, "scheme"}},
 		"no scheme":     {balance.Endpoint{URL: "10.0.0.1:8000"}, []string{"10.0.0.1:8000", "URL"}},
-		"other scheme":  {balance.Endpoint{URL: "unix:///x"}, []string{"unix:///x", "scheme"}},
+		"other scheme":  {balance.Endpoint{URL: "ws://x"}, []string{"ws://x", "scheme"}},
+		"no socket":     {balance.Endpoint{URL: "unix:x"}, []string{"unix:x", "absolute"}},
 		"no host":       {balance.Endpoint{URL: "http:///x"}, []string{"no host"}},
 		"query":         {balance.Endpoint{URL: "http://h/?a=1"}, []string{"only scheme, host and path"}},
 		"fragment":      {balance.Endpoint{URL: "http://h/#x"}, []string{"only scheme, host and path"}},

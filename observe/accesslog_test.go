@@ -288,8 +288,8 @@ func TestRequestID(t *testing.T) {
 	assert.Empty(t, observe.RequestID(t.Context()))
 }
 
-// The gateway's ID replaces the upstream's, however the header is written.
-func TestResponseHasOwnRequestID(t *testing.T) {
+// The upstream's ID stays, with the gateway's beside it, however the header is written.
+func TestResponseHasBothRequestIDs(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(gin.ResponseWriter){
 		"Write":          func(w gin.ResponseWriter) { _, _ = w.Write([]byte("x")) },
@@ -303,13 +303,19 @@ func TestResponseHasOwnRequestID(t *testing.T) {
 			access, out := newAccessLog(t, observe.AccessLogConfig{})
 			req := httptest.NewRequest(http.MethodPost, "/v1/messages", http.NoBody)
 			req.Header.Set("X-Request-ID", "ours")
+			refused := ask(req.Clone(t.Context()), access.Middleware(), func(c *gin.Context) { write(c.Writer) })
+			for _, name := range []string{"X-Request-ID", "Request-ID", "X-Gateway-Request-ID"} {
+				assert.Equal(t, []string{"ours"}, refused.Result().Header.Values(name))
+			}
+			out.one(t)
 			w := ask(req, access.Middleware(), func(c *gin.Context) {
 				c.Writer.Header()["X-Request-Id"] = []string{"theirs"}
 				c.Writer.Header()["Request-Id"] = []string{"theirs"}
 				write(c.Writer)
 			})
-			assert.Equal(t, []string{"ours"}, w.Result().Header.Values("X-Request-ID"))
-			assert.Equal(t, []string{"ours"}, w.Result().Header.Values("Request-Id"))
+			assert.Equal(t, []string{"theirs"}, w.Result().Header.Values("X-Request-ID"))
+			assert.Equal(t, []string{"theirs"}, w.Result().Header.Values("Request-Id"))
+			assert.Equal(t, []string{"ours"}, w.Result().Header.Values("X-Gateway-Request-ID"))
 			assert.Equal(t, "theirs", out.one(t)["gateway.upstream.request.id"])
 		})
 	}

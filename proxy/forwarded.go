@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/ginfer/ginfer/internal/unixsock"
 )
 
 // isForwarding reports whether a header identifies the client. Only this gateway and the
@@ -19,7 +21,8 @@ func isForwarding(name string) bool {
 }
 
 // forward sets X-Forwarded-For, -Host and -Proto and Forwarded (RFC 7239). Those of a trusted
-// peer are kept and extended. The four values are stored in room.
+// peer are kept and extended. The four values are stored in room. A peer without an address is
+// "unknown" in Forwarded; X-Forwarded-For has no such word.
 func (p *Proxy) forward(h http.Header, in *http.Request, room []string) {
 	peer := remoteIP(in.RemoteAddr)
 	proto := "http"
@@ -27,7 +30,10 @@ func (p *Proxy) forward(h http.Header, in *http.Request, room []string) {
 		proto = "https"
 	}
 	xff, host, forwarded := peer, in.Host, element(peer, in.Host, proto)
-	if p.trusts(peer) {
+	if peer == unknown {
+		xff = ""
+	}
+	if p.trusts(in, peer) {
 		for name, values := range in.Header {
 			if isForwarding(name) {
 				h[name] = slices.Clip(values)
@@ -39,13 +45,18 @@ func (p *Proxy) forward(h http.Header, in *http.Request, room []string) {
 		forwarded = appendTo(in.Header["Forwarded"], forwarded)
 	}
 	room[0], room[1], room[2], room[3] = xff, host, proto, forwarded
-	h["X-Forwarded-For"] = room[0:1:1]
+	if xff != "" {
+		h["X-Forwarded-For"] = room[0:1:1]
+	}
 	h["X-Forwarded-Host"] = room[1:2:2]
 	h["X-Forwarded-Proto"] = room[2:3:3]
 	h["Forwarded"] = room[3:4:4]
 }
 
-func (p *Proxy) trusts(peer string) bool {
+func (p *Proxy) trusts(in *http.Request, peer string) bool {
+	if p.cfg.TrustUnix && unixsock.IsPeer(in) {
+		return true
+	}
 	if len(p.cfg.TrustedProxies) == 0 {
 		return false
 	}
@@ -65,19 +76,21 @@ func (p *Proxy) trusts(peer string) bool {
 // client returns the client's address: the peer's, or the one that a trusted peer forwards.
 func (p *Proxy) client(in *http.Request) string {
 	peer := remoteIP(in.RemoteAddr)
-	if said := in.Header["X-Forwarded-For"]; len(said) > 0 && p.trusts(peer) {
+	if said := in.Header["X-Forwarded-For"]; len(said) > 0 && p.trusts(in, peer) {
 		hops := strings.Split(said[len(said)-1], ",")
 		return strings.TrimSpace(hops[len(hops)-1])
 	}
 	return peer
 }
 
-// remoteIP returns the peer's address without the port; "unknown" (RFC 7239 §6.2) if there is
-// none, as on a Unix socket.
+// unknown is a peer without an address (RFC 7239 §6.2), as on a Unix socket.
+const unknown = "unknown"
+
+// remoteIP returns the peer's address without the port, or unknown.
 func remoteIP(addr string) string {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil || host == "" {
-		return "unknown"
+		return unknown
 	}
 	return host
 }
@@ -111,6 +124,9 @@ func writeQuoted(b *strings.Builder, s string) {
 }
 
 func appendTo(before []string, v string) string {
+	if v == "" {
+		return strings.Join(before, ", ")
+	}
 	if len(before) == 0 {
 		return v
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ginfer/ginfer/internal/unixsock"
 	"github.com/ginfer/ginfer/internal/upgrade"
 )
 
@@ -50,6 +51,9 @@ func (x *call) outbound() *http.Request {
 	}
 	if x.p.cfg.Target != nil {
 		out.Host = ""
+	}
+	if unixsock.IsHost(out.URL.Host) {
+		out.Host = "localhost"
 	}
 	if x.upload != nil {
 		out.ContentLength = in.ContentLength

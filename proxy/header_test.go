@@ -127,7 +127,7 @@ func TestForwarding(t *testing.T) {
 		"a stranger":        {"192.0.2.9:1", false, replaced("192.0.2.9", "192.0.2.9", "http")},
 		"over TLS":          {"192.0.2.9:1", true, replaced("192.0.2.9", "192.0.2.9", "https")},
 		"IPv6":              {"[2001:db8::1]:1", false, replaced("2001:db8::1", `"[2001:db8::1]"`, "http")},
-		"a Unix socket":     {"@", false, replaced("unknown", "unknown", "http")},
+		"a Unix socket":     {"@", false, replaced("", "unknown", "http")},
 		"a trusted proxy":   {"10.0.0.7:1", false, kept},
 		"trusted, mapped":   {"[::ffff:10.0.0.7]:1", false, mapped},
 		"outside the range": {"11.0.0.7:1", false, replaced("11.0.0.7", "11.0.0.7", "http")},

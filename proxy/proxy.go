@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/unixsock"
 )
 
 // Config configures a Proxy. Only Transport is required.
@@ -23,8 +24,9 @@ type Config struct {
 	// [NewTransport]. Required.
 	Transport http.RoundTripper
 
-	// Target is the server that receives all requests, as https://host/base. Its path is
-	// prefixed to the request's. Default: nil, the Transport chooses the address, as
+	// Target is the server that receives all requests, as https://host/base, or
+	// unix:/run/vllm.sock:/base for one on a Unix socket, which needs the Transport of
+	// [NewTransport]. Its path is prefixed to the request's. Default: nil, the Transport chooses the address, as
 	// balance.Pool does, and receives the client's Host.
 	Target *url.URL
 
@@ -58,6 +60,9 @@ type Config struct {
 	// TrustedProxies are the peers with Forwarded and X-Forwarded-* headers to keep and
 	// extend. Those of all other peers are replaced. Default: none.
 	TrustedProxies []netip.Prefix
+
+	// TrustUnix trusts peers on a Unix socket as well. Default: false.
+	TrustUnix bool
 
 	// AllowUnderscores passes header names with underscores. Many servers read X_User_Id as
 	// X-User-Id. Default: false, they are removed.
@@ -98,6 +103,9 @@ func New(cfg Config) (*Proxy, error) {
 	err := fault.Join(hedgeErr, checkTransport(cfg), checkTarget(cfg.Target), checkVia(cfg.Via), retryErr, timeoutErr)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Target != nil && cfg.Target.Scheme == unixsock.Scheme {
+		cfg.Target, _ = socket(cfg.Target) // checked
 	}
 	if cfg.MaxBody == 0 {
 		cfg.MaxBody = math.MaxInt64
@@ -186,9 +194,19 @@ func checkTransport(cfg Config) error {
 	return nil
 }
 
+// socket returns the HTTP URL for a Target on a Unix socket.
+func socket(u *url.URL) (*url.URL, error) {
+	return unixsock.Parse(unixsock.Scheme + ":" + u.Opaque + u.Path)
+}
+
 func checkTarget(u *url.URL) error {
 	switch {
 	case u == nil:
+		return nil
+	case u.Scheme == unixsock.Scheme:
+		if _, err := socket(u); err != nil {
+			return fmt.Errorf("proxy: Config.Target %q: %w", u.Redacted(), err)
+		}
 		return nil
 	case u.Scheme != "http" && u.Scheme != "https":
 		return fmt.Errorf("proxy: Config.Target %q: the scheme must be http or https", u.Redacted())

@@ -15,6 +15,7 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/h1"
+	"github.com/ginfer/ginfer/internal/unixsock"
 )
 
 // TransportConfig configures connections to upstreams. The zero value suits HTTP/1.1, and
@@ -109,7 +110,7 @@ func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 	}
 	dialer := &net.Dialer{Timeout: max(connect, 0), KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
 	return &http.Transport{
-		DialContext:            dial(dialer),
+		DialContext:            unixsock.Dial(dial(dialer)),
 		TLSClientConfig:        tlsConfig,
 		TLSHandshakeTimeout:    max(connect, 0),
 		Protocols:              protocols,

@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/unixsock"
 )
 
 var (
@@ -27,15 +28,20 @@ const maxKey = 512
 func Global(*gin.Context) (string, error) { return "*", nil }
 
 // ByIP is a key function that returns the peer's IPv4 address, or the /64 of its IPv6
-// address. Behind a reverse proxy, where that proxy is the peer, use [ByAddr] instead.
+// address; for all peers on Unix sockets "unix". Behind a reverse proxy, where that proxy is the
+// peer, use [ByAddr] instead.
 func ByIP(c *gin.Context) (string, error) { return byPeer(c) }
 
 // ByAddr is ByIP for the address that a function returns, as auth.IPFilter.ClientIP, which
-// uses X-Forwarded-For from trusted proxies only. Do not use Gin's ClientIP, which trusts
+// uses X-Forwarded-For from trusted proxies only. Clients on a Unix socket that is no trusted
+// proxy have one key together, "unix". Do not use Gin's ClientIP, which trusts
 // every peer by default.
 func ByAddr(of func(*http.Request) (netip.Addr, error)) func(*gin.Context) (string, error) {
 	return func(c *gin.Context) (string, error) {
 		addr, err := of(c.Request)
+		if errors.Is(err, unixsock.ErrPeer) {
+			return unixsock.Name, nil
+		}
 		if err != nil {
 			return "", noKey("The client's address is unknown.", err)
 		}
@@ -45,6 +51,9 @@ func ByAddr(of func(*http.Request) (netip.Addr, error)) func(*gin.Context) (stri
 
 func byPeer(c *gin.Context) (string, error) {
 	peer, err := netip.ParseAddrPort(c.Request.RemoteAddr)
+	if err != nil && unixsock.IsPeer(c.Request) {
+		return unixsock.Name, nil
+	}
 	if err != nil {
 		return "", noKey("The client's address is unknown.", nil)
 	}

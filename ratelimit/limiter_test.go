@@ -130,7 +130,8 @@ func TestKeys(t *testing.T) {
 		"IPv6":                  {ratelimit.ByIP, request("[2001:db8:1:2:3::1]:80", nil), "2001:db8:1:2::/64"},
 		"IPv6 with a zone":      {ratelimit.ByIP, request("[fe80::1%eth0]:80", nil), "fe80::/64"},
 		"forwarded for another": {ratelimit.ByIP, request("192.0.2.1:80", http.Header{"X-Forwarded-For": {"9.9.9.9"}}), "192.0.2.1"},
-		"no address":            {ratelimit.ByIP, request("@", nil), ""},
+		"no address":            {ratelimit.ByIP, request("nonsense", nil), ""},
+		"a Unix socket":         {ratelimit.ByIP, request("@", nil), "unix"},
 		"a given address": {
 			ratelimit.ByAddr(func(*http.Request) (netip.Addr, error) { return netip.MustParseAddr("2001:db8::1"), nil }),
 			request("", nil), "2001:db8::/64",

@@ -178,21 +178,22 @@ func TestObserveCanceled(t *testing.T) {
 	assert.Contains(t, o.page(t), "active (0)")
 }
 
-// The upstream receives the request id, and its own id does not reach the client.
+// The upstream receives the request id; the client receives it beside the upstream's own.
 func TestObserveRequestID(t *testing.T) {
 	t.Parallel()
 	o := newObserved(t, observe.TracingConfig{})
 	res := o.send(t.Context(), t, "mine", jsonChat)
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
-	assert.Equal(t, []string{"mine"}, res.Header.Values("X-Request-ID"))
+	assert.Equal(t, []string{"upstream-id"}, res.Header.Values("X-Request-ID"))
+	assert.Equal(t, []string{"mine"}, res.Header.Values("X-Gateway-Request-ID"))
 	_, ids := o.models["v1.2"].seen()
 	assert.Equal(t, []string{"mine"}, ids)
 
 	res = o.send(t.Context(), t, "forged id", jsonChat)
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
-	made := res.Header.Get("X-Request-ID")
+	made := res.Header.Get("X-Gateway-Request-ID")
 	assert.Len(t, made, 36)
 	_, ids = o.models["v1.2"].seen()
 	assert.Equal(t, []string{"mine", made}, ids)

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
-	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -19,11 +16,11 @@ type checker struct{ Faults }
 // check finds the faults that are visible without building anything, and fills in defaults.
 func (c *Config) check() *Faults {
 	k := new(checker)
-	c.Public.Address = k.address("public.address", c.Public.Address, "127.0.0.1:8080")
-	c.Private.Address = k.address("private.address", c.Private.Address, "127.0.0.1:9090")
+	c.Public.Address = k.listener("public", c.Public.Address, c.Public.SocketMode, "127.0.0.1:8080")
+	c.Private.Address = k.listener("private", c.Private.Address, c.Private.SocketMode, "127.0.0.1:9090")
 	for i, cidr := range c.TrustedProxies {
-		if _, err := netip.ParsePrefix(cidr); err != nil {
-			k.Add(fmt.Sprintf("trusted_proxies[%d]", i), "%q is not a CIDR range such as 10.0.0.0/8", cidr)
+		if !isTrusted(cidr) {
+			k.Add(fmt.Sprintf("trusted_proxies[%d]", i), "%q is not a CIDR range such as 10.0.0.0/8, or unix", cidr)
 		}
 	}
 	if m := c.Memory; m.LimitPercent < -1 || m.LimitPercent > 100 || m.GOGC < -1 || m.BodyBudget < 0 || !(m.BodyShare >= 0 && m.BodyShare <= 1) {
@@ -60,25 +57,14 @@ func (c *Config) upstreamNames() []string {
 	return slices.Sorted(maps.Keys(c.Upstreams))
 }
 
-func (k *checker) address(path, v, def string) string {
-	if v == "" {
-		return def
-	}
-	if _, _, err := net.SplitHostPort(v); err != nil {
-		k.Add(path, "%q is not host:port", v)
-	}
-	return v
-}
-
 func (k *checker) upstream(path string, u Upstream) {
 	if len(u.Endpoints) == 0 {
 		k.Add(path+".endpoints", "at least one is needed")
 	}
 	for i, e := range u.Endpoints {
 		at := fmt.Sprintf("%s.endpoints[%d]", path, i)
-		v, err := url.Parse(e.URL)
-		if err != nil || v.Scheme != "http" && v.Scheme != "https" || v.Host == "" || v.RawQuery != "" || v.User != nil {
-			k.Add(at+".url", "%q is not a base URL such as http://127.0.0.1:8000", e.URL)
+		if !isEndpoint(e.URL) {
+			k.Add(at+".url", "%q is not a base URL such as http://127.0.0.1:8000 or unix:/run/vllm.sock", e.URL)
 		}
 		if e.Weight < 0 {
 			k.Add(at+".weight", "must not be negative")

@@ -17,7 +17,8 @@ type Config struct {
 	Log Log `json:"log,omitzero"`
 	// Memory configures the garbage collector and the budget of request bodies.
 	Memory Memory `json:"memory,omitzero"`
-	// TrustedProxies are the CIDR ranges with trusted X-Forwarded-* headers. Default: none.
+	// TrustedProxies are the CIDR ranges with trusted X-Forwarded-* headers; "unix" are the peers on
+	// a Unix socket. Default: none.
 	TrustedProxies []string `json:"trusted_proxies,omitempty"`
 	// Upstreams are pools of servers by name. Default: the two versions of the demo model,
 	// which run inside the gateway, as "v1.2" and "v1.3".
@@ -41,8 +42,11 @@ type Config struct {
 
 // Public is the listener for clients.
 type Public struct {
-	// Address is the address to listen on. Default: 127.0.0.1:8080.
+	// Address is the address to listen on, or "unix:/run/gateway.sock" for a Unix socket.
+	// Default: 127.0.0.1:8080.
 	Address string `json:"address,omitempty"`
+	// SocketMode are the permissions of a Unix socket, in octal. Default: 0660.
+	SocketMode string `json:"socket_mode,omitempty"`
 	// TLS, when set, serves HTTPS and HTTP/2. The files are reloaded when they change.
 	TLS *TLS `json:"tls,omitempty"`
 	// H2C also accepts HTTP/2 without TLS, from a load balancer that speaks it. Default: false.
@@ -80,8 +84,11 @@ func (t *TLS) Files() []string {
 
 // Private is the listener for operators.
 type Private struct {
-	// Address is the address to listen on. Default: 127.0.0.1:9090.
+	// Address is the address to listen on, or "unix:/run/admin.sock" for a Unix socket.
+	// Default: 127.0.0.1:9090.
 	Address string `json:"address,omitempty"`
+	// SocketMode are the permissions of a Unix socket, in octal. Default: 0660.
+	SocketMode string `json:"socket_mode,omitempty"`
 	// TLS, when set, serves HTTPS. With client_ca, clients need a certificate signed by it.
 	TLS *TLS `json:"tls,omitempty"`
 	// Hosts are names that requests may use. Addresses, names without a dot, and cluster names
@@ -111,6 +118,9 @@ type Log struct {
 	Slow Duration `json:"slow,omitempty"`
 	// Pseudonyms is a key that replaces callers' names by pseudonyms: "${LOG_KEY}". Default: names are logged.
 	Pseudonyms string `json:"pseudonyms,omitempty"`
+	// IDHeader is the response header with the gateway's ID of the request. X-Request-Id has it too,
+	// unless the upstream sends its own. Default: X-Gateway-Request-Id.
+	IDHeader string `json:"id_header,omitempty"`
 	// Path also logs paths, which may be personal data. Default: false.
 	Path bool `json:"path,omitempty"`
 }

@@ -33,7 +33,8 @@ type Upstream struct {
 
 // Endpoint is one server.
 type Endpoint struct {
-	// URL is its base: https://host:port/path.
+	// URL is its base: https://host:port/path, or unix:/run/vllm.sock for a Unix socket, with a
+	// path unix:/run/vllm.sock:/v1.
 	URL string `json:"url"`
 	// Weight is its share. Default: 1.
 	Weight int `json:"weight,omitempty"`

@@ -3,6 +3,7 @@ package live
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ func (s *Stages) Proxy(transport http.RoundTripper) gin.HandlersChain {
 		Transport:      transport,
 		MaxBody:        min(c.MaxBody, 0),
 		TrustedProxies: prefixes(s.b.Config.TrustedProxies),
+		TrustUnix:      slices.Contains(s.b.Config.TrustedProxies, config.PeersOnSockets),
 		Retry:          proxy.Retry{Attempts: c.Attempts, Repeat: repeat},
 		Timeouts: proxy.Timeouts{
 			Connect: time.Duration(c.Connect), FirstByte: time.Duration(c.FirstByte),
@@ -85,9 +87,11 @@ func hideCredential(out *http.Request) {
 }
 
 func prefixes(cidrs []string) []netip.Prefix {
-	out := make([]netip.Prefix, len(cidrs))
-	for i, cidr := range cidrs {
-		out[i] = netip.MustParsePrefix(cidr) // checked when the configuration was read
+	var out []netip.Prefix
+	for _, cidr := range cidrs {
+		if cidr != config.PeersOnSockets {
+			out = append(out, netip.MustParsePrefix(cidr)) // checked when the configuration was read
+		}
 	}
 	return out
 }

@@ -70,7 +70,7 @@ func (g *Gateway) startTelemetry() error {
 
 // write configures the access log, from the next App on.
 func (t *Telemetry) write(cfg config.Log, logger *slog.Logger) error {
-	access := observe.AccessLogConfig{Logger: logger, Sample: cfg.Sample, Slow: time.Duration(cfg.Slow), Path: cfg.Path}
+	access := observe.AccessLogConfig{Logger: logger, Sample: cfg.Sample, Slow: time.Duration(cfg.Slow), Path: cfg.Path, IDHeader: cfg.IDHeader}
 	if cfg.Pseudonyms != "" {
 		key, err := config.Expand(cfg.Pseudonyms)
 		if err != nil {

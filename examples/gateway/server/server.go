@@ -32,7 +32,13 @@ type port struct {
 	scheme   string
 }
 
-func (p *port) url() string { return p.scheme + "://" + p.listener.Addr().String() }
+// url returns the port's address, or the arguments of curl for a Unix socket.
+func (p *port) url() string {
+	if at := p.listener.Addr(); at.Network() == "unix" {
+		return "--unix-socket " + at.String() + " " + p.scheme + "://localhost"
+	}
+	return p.scheme + "://" + p.listener.Addr().String()
+}
 
 // Listen opens both ports of a gateway that has loaded its configuration.
 func Listen(g *live.Gateway, admin http.Handler) (*Server, error) {
@@ -41,12 +47,12 @@ func Listen(g *live.Gateway, admin http.Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	private, err := newPort("private.address", cfg.Private.Address)
+	private, err := newPort("private.address", cfg.Private.Address, cfg.Private.SocketMode)
 	if err != nil {
 		_ = public.listener.Close()
 		return nil, err
 	}
-	private.server = &http.Server{Handler: admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: errorLog(g)}
+	private.server = &http.Server{Handler: admin, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, ErrorLog: errorLog(g), HTTP2: &http.HTTP2Config{MaxReadFrameSize: 16 << 10}}
 	if files := cfg.Private.TLS; files != nil {
 		if _, err := privateTLS(files); err != nil {
 			return nil, errors.Join(fmt.Errorf("private.tls: %w", err), public.listener.Close(), private.listener.Close())
@@ -71,8 +77,8 @@ func privateTLS(files *config.TLS) (*tls.Config, error) {
 	return cfg, err
 }
 
-func newPort(field, address string) (*port, error) {
-	ln, err := net.Listen("tcp", address) //nolint:noctx // at start there is nothing to cancel it
+func newPort(field, address, mode string) (*port, error) {
+	ln, err := listen(address, mode)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}
@@ -82,7 +88,7 @@ func newPort(field, address string) (*port, error) {
 // publicPort sets the limits that keep slow and greedy clients from taking
 // the server down; a request body has its own (see package proxy).
 func publicPort(g *live.Gateway, cfg *config.Public) (*port, error) {
-	p, err := newPort("public.address", cfg.Address)
+	p, err := newPort("public.address", cfg.Address, cfg.SocketMode)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +107,7 @@ func publicPort(g *live.Gateway, cfg *config.Public) (*port, error) {
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          cmp.Or(cfg.MaxStreams, 100),
 			MaxReceiveBufferPerStream:     64 << 10,
+			MaxReadFrameSize:              16 << 10,
 			MaxReceiveBufferPerConnection: 1 << 20,
 			SendPingTimeout:               30 * time.Second,
 			PingTimeout:                   15 * time.Second,
