@@ -21,8 +21,10 @@ test-bare: ## run all tests as on a machine with Go only
 	.ci/test-bare
 
 .PHONY: nightly
-nightly: ## run the outage tests with their long cases
+nightly: ## run the outage tests with their long cases, and all tests with 32 bits
 	GINFER_NIGHTLY=1 go test -count=1 -timeout 30m -run 'Outage' ./internal/e2e
+	.ci/platforms -all
+	GOARCH=386 CGO_ENABLED=0 go test -vet=off -timeout 30m ./...
 
 .PHONY: neighbours
 neighbours: ## run the tests beside other software that take minutes
@@ -65,6 +67,10 @@ fmt: ## format the code
 .PHONY: vet
 vet: ## go vet
 	go vet ./...
+
+.PHONY: platforms
+platforms: ## compile for 32 bits, ARM, macOS and Windows
+	.ci/platforms
 
 .PHONY: tidy
 tidy: ## check that go.mod and go.sum are up to date

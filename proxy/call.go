@@ -63,7 +63,7 @@ func (p *Proxy) refuse(r *http.Request) error {
 	if part != "" && (part != "host" || p.cfg.Target == nil) { // with a target, the client's host is not sent
 		return refusal(http.StatusBadRequest, "bad_request", "The request's "+part+" is not valid.", nil)
 	}
-	return urlpath.Check(r.URL)
+	return urlpath.CheckRelay(r.URL)
 }
 
 // prepare reads the body if it is short enough, and builds the request that every attempt sends.

@@ -9,11 +9,24 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 )
 
-// Check returns an *apierror.Error with status 400 and code "bad_path" if the decoded path
-// has a "." or ".." segment, a backslash, or a control character. A gateway decides by the
-// path as sent; an upstream that resolves such a path would serve another one (the class of
-// CVE-2022-2880, traefik 2025-66490, oauth2-proxy 2025-54576).
+// Check is CheckRelay for a gateway that decides by the path: it refuses all control characters,
+// which some servers remove.
 func Check(u *url.URL) error {
+	if err := CheckRelay(u); err != nil {
+		return err
+	}
+	if suspicious(u.Path) && strings.ContainsFunc(u.Path, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return refuse("a control character")
+	}
+	return nil
+}
+
+// CheckRelay returns an *apierror.Error with status 400 and code "bad_path" if the decoded path
+// has a "." or ".." segment, a backslash, or a NUL. A gateway decides by the path as sent; an
+// upstream that resolves such a path would serve another one (the class of CVE-2022-2880,
+// traefik 2025-66490, oauth2-proxy 2025-54576). Other control characters pass, encoded, as
+// with nginx, Envoy and Caddy.
+func CheckRelay(u *url.URL) error {
 	path := u.Path
 	if !suspicious(path) {
 		return nil
@@ -27,10 +40,8 @@ func Check(u *url.URL) error {
 	if strings.Contains(path, `\`) {
 		return refuse("a backslash")
 	}
-	for i := range len(path) {
-		if path[i] < ' ' || path[i] == 0x7f {
-			return refuse("a control character")
-		}
+	if strings.Contains(path, "\x00") {
+		return refuse("a control character")
 	}
 	return nil
 }
