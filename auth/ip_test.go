@@ -146,3 +146,39 @@ func BenchmarkIPFilter(b *testing.B) {
 		}
 	}
 }
+
+// Peers on a Unix socket are trusted by the word "unix".
+func TestTrustedUnixPeers(t *testing.T) {
+	t.Parallel()
+	trusting := newIPFilter(t, auth.IPFilterConfig{TrustedProxies: []string{"unix", "10.0.0.0/8"}, Deny: []string{"192.0.2.66"}, AllowLocal: true})
+	for name, tt := range map[string]struct {
+		peer, forwarded, want string
+		status                int
+	}{
+		"its client":              {"@", "198.51.100.1", "198.51.100.1", 200},
+		"through another proxy":   {"@", "198.51.100.1, 10.0.0.1", "198.51.100.1", 200},
+		"a forged entry":          {"@", "192.0.2.1, 198.51.100.1", "198.51.100.1", 200},
+		"a client that is denied": {"@", "192.0.2.66", "192.0.2.66", 403},
+		"an entry not an address": {"/run/nginx.sock", "unknown", "", 403},
+		"nothing forwarded":       {"@", "", "", 200},
+		"no Unix peer":            {"nonsense", "198.51.100.1", "", 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := from(tt.peer)
+			if tt.forwarded != "" {
+				r.Header.Set("X-Forwarded-For", tt.forwarded)
+			}
+			addr, err := trusting.ClientIP(r)
+			if tt.want == "" {
+				require.ErrorIs(t, err, auth.ErrAddress)
+			} else {
+				require.Equal(t, tt.want, addr.String())
+			}
+			_, w := through(r, trusting.Middleware())
+			require.Equal(t, tt.status, w.Code)
+		})
+	}
+	_, err := newIPFilter(t, auth.IPFilterConfig{TrustedProxies: []string{"10.0.0.0/8"}}).ClientIP(from("@", "198.51.100.1"))
+	require.ErrorIs(t, err, auth.ErrAddress)
+}

@@ -70,7 +70,8 @@ func TestAccessLogFields(t *testing.T) {
 			"duration_ms": 30.0, "wait_ms": 3.0, "first_byte_ms": 15.0, "first_token_ms": 15.0, "per_token_ms": 1.0,
 			"http.request.body.size": 37.0, "http.response.body.size": 5.0,
 		}, got)
-		assert.Equal(t, []string{"id-1"}, w.Header().Values("X-Request-ID"))
+		assert.Equal(t, []string{"upstream-id"}, w.Header().Values("X-Request-ID"))
+		assert.Equal(t, []string{"id-1"}, w.Header().Values("X-Gateway-Request-ID"))
 	})
 }
 
@@ -303,11 +304,6 @@ func TestResponseHasBothRequestIDs(t *testing.T) {
 			access, out := newAccessLog(t, observe.AccessLogConfig{})
 			req := httptest.NewRequest(http.MethodPost, "/v1/messages", http.NoBody)
 			req.Header.Set("X-Request-ID", "ours")
-			refused := ask(req.Clone(t.Context()), access.Middleware(), func(c *gin.Context) { write(c.Writer) })
-			for _, name := range []string{"X-Request-ID", "Request-ID", "X-Gateway-Request-ID"} {
-				assert.Equal(t, []string{"ours"}, refused.Result().Header.Values(name))
-			}
-			out.one(t)
 			w := ask(req, access.Middleware(), func(c *gin.Context) {
 				c.Writer.Header()["X-Request-Id"] = []string{"theirs"}
 				c.Writer.Header()["Request-Id"] = []string{"theirs"}
@@ -317,6 +313,10 @@ func TestResponseHasBothRequestIDs(t *testing.T) {
 			assert.Equal(t, []string{"theirs"}, w.Result().Header.Values("Request-Id"))
 			assert.Equal(t, []string{"ours"}, w.Result().Header.Values("X-Gateway-Request-ID"))
 			assert.Equal(t, "theirs", out.one(t)["gateway.upstream.request.id"])
+			refused := ask(req.Clone(t.Context()), access.Middleware(), func(c *gin.Context) { write(c.Writer) }) // without an upstream
+			for _, name := range []string{"X-Request-ID", "Request-ID", "X-Gateway-Request-ID"} {
+				assert.Equal(t, []string{"ours"}, refused.Result().Header.Values(name))
+			}
 		})
 	}
 }
