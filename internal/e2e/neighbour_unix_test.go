@@ -185,7 +185,7 @@ func TestNeighbourJavaOffersH2C(t *testing.T) {
 		_, _ = io.WriteString(w, `{"id":"1","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}`)
 	}))
 	p := start(t, fmt.Sprintf(`{%s, "upstreams": {"model": {"endpoints": [{"url": %q}]}},
-		"groups": [{"path": "/v1", "stages": ["cache", "stream"], "cache": {}, "upstream": "model"}]}`, ports, model.URL))
+		"groups": [{"path": "/v1", "stages": ["cache", "stream"], "cache": {"shared": true}, "upstream": "model"}]}`, ports, model.URL))
 	file := filepath.Join(t.TempDir(), "Ask.java")
 	require.NoError(t, os.WriteFile(file, []byte(javaClient), 0o600))
 	out, err := exec.Command(java, "-XX:TieredStopAtLevel=1", file, p.public+"/v1/chat/completions", `{"model":"m","temperature":0,"messages":[{"role":"user","content":"x"}]}`).CombinedOutput()
