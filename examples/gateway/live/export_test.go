@@ -1,6 +1,8 @@
 package live
 
 import (
+	"net/url"
+
 	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/ratelimit"
 )
@@ -11,4 +13,4 @@ func (g *Gateway) NewBuckets(cfg *config.Redis) (Part[ratelimit.Store], error) {
 }
 
 // CutPrefix removes a group's prefix from a URL.
-var CutPrefix = cutPrefix
+func CutPrefix(u *url.URL, prefix string) { cutPrefix(u, prefix) }
