@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/connect"
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/h1"
@@ -32,9 +35,23 @@ type TransportConfig struct {
 	// MaxPerHost bounds the connections per server; further requests wait. Default: 0 or
 	// negative, no limit.
 	MaxPerHost int
-	// IdleTimeout is the time after which an idle connection is closed. Default: 55 s, below
-	// the 60 s of many servers.
+	// IdleTimeout is the time after which an idle connection is closed; negative: never. A shorter
+	// one that a server announces (Keep-Alive: timeout=N) is respected for plain HTTP/1.1. Set it
+	// below the server's, so that no request meets a connection that is being closed. Default: 4 s,
+	// below the 5 s of uvicorn and Node.js.
 	IdleTimeout time.Duration
+	// MaxAge is the time after which a connection gets no further requests; its responses in
+	// progress continue. Each connection has a random part of it, from half to all. New
+	// connections find servers that are new behind the same address. Default: 5 min; negative:
+	// unlimited.
+	MaxAge time.Duration
+	// MaxRequests is the number of requests after which a connection gets no further ones. Each
+	// connection has a random part of it, from half to all. Default: 10,000; negative: unlimited.
+	MaxRequests int
+	// Proxy is the URL of a forward proxy for all requests (http, https, socks5 or socks5h, with
+	// optional credentials), or "none". Default: "", the environment's HTTP_PROXY, HTTPS_PROXY and
+	// NO_PROXY (see http.ProxyFromEnvironment), which never applies to loopback addresses.
+	Proxy string
 	// MaxHeaderBytes bounds the head of a response, in bytes. Default: 256 KiB, also if
 	// negative: there is always a limit.
 	MaxHeaderBytes int64
@@ -49,16 +66,20 @@ type TransportConfig struct {
 }
 
 // Transport is an http.RoundTripper for upstreams, made by [NewTransport]. It is safe for
-// concurrent use. Short requests over plain HTTP/1.1 are written and read on the calling
+// concurrent use. It keeps the defaults of http.DefaultTransport for proxies and timeouts. Short requests over plain HTTP/1.1 are written and read on the calling
 // goroutine; of an httptrace they call Got1xxResponse only. All others go through an
 // http.Transport.
 //
-// A server may close an idle connection just as it is reused. A request that ends this way,
+// Connections spread over all addresses of a name. While a name is in use it is looked up every
+// 10 s: new addresses get their part of the connections at once.
+//
+// Connections that a server has closed are discarded within a second. A server may also close one
+// just as it is reused. A request that ends this way,
 // before a byte of the response, is sent once more, whatever its method, if its body is in
 // memory. Otherwise it returns an error that does not count against the upstream.
 type Transport struct {
 	short *h1.Transport // nil: not used
-	rest  reusing
+	rest  *connect.Transport
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -86,11 +107,11 @@ func NewTransport(cfg TransportConfig) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transport{rest: newReusing(rest)}
+	t := &Transport{rest: connect.NewTransport(rest)}
 	// A limit on all connections needs a single pool.
 	if rest.Protocols.HTTP1() && rest.MaxConnsPerHost == 0 {
 		t.short = h1.New(h1.Config{
-			Dial: rest.DialContext, Rest: t.rest, MaxIdle: rest.MaxIdleConnsPerHost,
+			Dial: rest.DialContext, Rest: t.rest, Proxy: rest.Proxy, MaxIdle: rest.MaxIdleConnsPerHost,
 			IdleTimeout: rest.IdleConnTimeout, MaxHeader: rest.MaxResponseHeaderBytes,
 		})
 	}
@@ -100,39 +121,69 @@ func NewTransport(cfg TransportConfig) (*Transport, error) {
 func newHTTPTransport(cfg TransportConfig) (*http.Transport, error) {
 	tlsConfig, tlsErr := cfg.tls()
 	protocols, protoErr := cfg.protocols()
-	if err := fault.Join(tlsErr, protoErr); err != nil {
+	forward, proxyErr := cfg.proxy()
+	if err := fault.Join(tlsErr, protoErr, proxyErr); err != nil {
 		return nil, err
 	}
-	connect := cmp.Or(cfg.ConnectTimeout, 5*time.Second)
 	maxHeader := cfg.MaxHeaderBytes
 	if maxHeader <= 0 {
 		maxHeader = 256 << 10
 	}
-	dialer := &net.Dialer{Timeout: max(connect, 0), KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4}}
 	return &http.Transport{
-		DialContext:            unixsock.Dial(dial(dialer)),
+		Proxy:                  unixsock.Proxy(forward),
+		DialContext:            unixsock.Dial(cfg.dial()),
 		TLSClientConfig:        tlsConfig,
-		TLSHandshakeTimeout:    max(connect, 0),
+		TLSHandshakeTimeout:    cfg.connectTimeout(),
+		ForceAttemptHTTP2:      protocols.HTTP2(),
 		Protocols:              protocols,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
 		MaxIdleConnsPerHost:    cmp.Or(cfg.MaxIdlePerHost, 512),
 		MaxConnsPerHost:        max(cfg.MaxPerHost, 0),
-		IdleConnTimeout:        max(cmp.Or(cfg.IdleTimeout, 55*time.Second), 0),
+		IdleConnTimeout:        max(cmp.Or(cfg.IdleTimeout, connect.IdleTimeout), 0),
+		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: maxHeader,
 		DisableCompression:     true, // the client's Accept-Encoding goes upstream as it is
 	}, nil
 }
 
-// dial applies the connect timeout of the exchange.
-func dial(d *net.Dialer) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+func (cfg TransportConfig) connectTimeout() time.Duration {
+	return max(cmp.Or(cfg.ConnectTimeout, 5*time.Second), 0)
+}
+
+// dial opens connections within the connect timeout of the exchange.
+func (cfg TransportConfig) dial() func(ctx context.Context, network, address string) (net.Conn, error) {
+	d := &connect.Dialer{
+		Dialer: net.Dialer{
+			Timeout:         cfg.connectTimeout(),
+			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 4},
+		},
+		Lifetime: connect.Lifetime{
+			MaxAge:      max(cmp.Or(cfg.MaxAge, connect.MaxAge), 0),
+			MaxRequests: max(cmp.Or(cfg.MaxRequests, connect.MaxRequests), 0),
+		},
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		if limit := exchange.Current(ctx).ConnectTimeout(); limit > 0 {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, limit)
 			defer cancel()
 		}
-		return d.DialContext(ctx, network, addr)
+		return d.DialContext(ctx, network, address)
 	}
+}
+
+func (cfg TransportConfig) proxy() (func(*http.Request) (*url.URL, error), error) {
+	switch cfg.Proxy {
+	case "":
+		return http.ProxyFromEnvironment, nil
+	case "none":
+		return nil, nil //nolint:nilnil // http.Transport's way to use no proxy
+	}
+	u, err := url.Parse(cfg.Proxy)
+	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return nil, errors.New("proxy: TransportConfig.Proxy: must be \"none\" or an http, https, socks5 or socks5h URL with a host") // without the credentials
+	}
+	return http.ProxyURL(u), nil
 }
 
 func (cfg TransportConfig) protocols() (*http.Protocols, error) {

@@ -11,7 +11,11 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/connect"
 )
 
 var (
@@ -34,6 +38,7 @@ type conn struct {
 	net.Conn
 
 	look      look // for silent
+	life      *connect.Conn
 	host      *host
 	in        *bufio.Reader
 	left      int64 // bytes that may still be read
@@ -41,10 +46,11 @@ type conn struct {
 	used      bool
 	broken    bool // not all of a request was written
 	idleSince time.Time
+	idleLimit time.Duration // 0: none
 }
 
 func newConn(nc net.Conn, h *host) *conn {
-	c := &conn{Conn: nc, host: h}
+	c := &conn{Conn: nc, host: h, life: connect.Of(nc), idleLimit: h.cfg.IdleTimeout}
 	c.in = bufio.NewReader(c)
 	c.look.at(nc)
 	return c
@@ -65,9 +71,32 @@ func (c *conn) Read(p []byte) (int, error) {
 
 func (c *conn) close() { _ = c.Close() }
 
+// isUsable reports whether an idle connection can be used: it is open and silent, and within its
+// bounds of time.
+func (c *conn) isUsable() bool {
+	return (c.idleLimit <= 0 || time.Since(c.idleSince) < c.idleLimit) && !c.life.IsOld() && c.silent()
+}
+
+// learn shortens the idle timeout to what the server announces, as many do: Keep-Alive: timeout=N,
+// in seconds.
+func (c *conn) learn(h http.Header) {
+	for _, param := range strings.Split(h.Get("Keep-Alive"), ",") {
+		name, value, _ := strings.Cut(param, "=")
+		n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 31)
+		if err != nil || !strings.EqualFold(strings.TrimSpace(name), "timeout") {
+			continue
+		}
+		limit := max(time.Duration(n)*time.Second*4/5, time.Millisecond) // the response was on its way
+		if c.idleLimit <= 0 || limit < c.idleLimit {
+			c.idleLimit = limit
+		}
+	}
+}
+
 // exchange sends a request and reads the head of its response. The connection is reused or
 // closed at the end of the response's body, or closed after an error.
 func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error) {
+	last := c.life.Begin()
 	stop := context.AfterFunc(req.Context(), func() { _ = c.SetDeadline(past) })
 	res, err := c.roundTrip(req, body)
 	if err != nil {
@@ -79,7 +108,10 @@ func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error
 		return nil, err
 	}
 	c.used = true
-	b := &response{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close && !c.broken}
+	if res.Header["Keep-Alive"] != nil {
+		c.learn(res.Header)
+	}
+	b := &response{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close && !c.broken && !last}
 	if res.Body == http.NoBody || res.ContentLength == 0 || req.Method == http.MethodHead {
 		b.end(true)
 		return res, nil

@@ -1,9 +1,13 @@
 package h1
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
+
+// sweepEvery is how often idle connections are examined.
+const sweepEvery = time.Second
 
 // host keeps the idle connections to one address, the latest last.
 type host struct {
@@ -29,10 +33,10 @@ func (h *host) pop() *conn {
 	return c
 }
 
-// unused returns an idle connection that is still open and silent, or nil.
+// unused returns an idle connection that can be used, or nil.
 func (h *host) unused() *conn {
 	for c := h.pop(); c != nil; c = h.pop() {
-		if c.silent() {
+		if c.isUsable() {
 			return c
 		}
 		c.close()
@@ -50,30 +54,28 @@ func (h *host) put(c *conn) {
 	}
 	c.idleSince = time.Now()
 	h.idle = append(h.idle, c)
-	if h.cfg.IdleTimeout <= 0 {
-		return
-	}
 	switch {
 	case h.timer == nil:
-		h.timer = time.AfterFunc(h.cfg.IdleTimeout, h.sweep)
+		h.timer = time.AfterFunc(sweepEvery, h.sweep)
 	case len(h.idle) == 1:
-		h.timer.Reset(h.cfg.IdleTimeout)
+		h.timer.Reset(sweepEvery)
 	}
 }
 
-// sweep closes the connections that have been idle for too long: the first ones.
+// sweep closes the idle connections that can't be used any more: a server that has closed one waits
+// for our end of it.
 func (h *host) sweep() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	now := time.Now()
-	n := 0
-	for n < len(h.idle) && now.Sub(h.idle[n].idleSince) >= h.cfg.IdleTimeout {
-		h.idle[n].close()
-		n++
-	}
-	h.idle = append(h.idle[:0], h.idle[n:]...)
+	h.idle = slices.DeleteFunc(h.idle, func(c *conn) bool {
+		if c.isUsable() {
+			return false
+		}
+		c.close()
+		return true
+	})
 	if len(h.idle) > 0 {
-		h.timer.Reset(h.cfg.IdleTimeout - now.Sub(h.idle[0].idleSince))
+		h.timer.Reset(sweepEvery)
 	}
 }
 

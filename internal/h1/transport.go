@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -17,15 +18,18 @@ import (
 // write.
 const maxBody = 32 << 10
 
-// Config configures a Transport. All fields are required.
+// Config configures a Transport. All fields but Proxy are required.
 type Config struct {
-	// Dial opens a connection.
+	// Dial opens a connection. One of package connect is not used beyond its Lifetime.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Proxy returns the forward proxy of a request, which then goes to Rest. Nil: there is none.
+	Proxy func(*http.Request) (*url.URL, error)
 	// Rest handles the requests that this package does not.
 	Rest http.RoundTripper
 	// MaxIdle is the number of idle connections that are kept per server.
 	MaxIdle int
-	// IdleTimeout is the time after which an idle connection is closed; 0: never.
+	// IdleTimeout is the time after which an idle connection is closed, unless the server announced
+	// a shorter one; 0: never.
 	IdleTimeout time.Duration
 	// MaxHeader bounds the head of a response with all 1xx before it, in bytes.
 	MaxHeader int64
@@ -84,6 +88,11 @@ func (t *Transport) takes(req *http.Request) (parts [][]byte, ok bool) {
 	}
 	for _, name := range [...]string{"Connection", "Upgrade", "Transfer-Encoding", "Expect"} {
 		if _, ok := req.Header[name]; ok {
+			return nil, false
+		}
+	}
+	if t.cfg.Proxy != nil {
+		if forward, err := t.cfg.Proxy(req); forward != nil || err != nil {
 			return nil, false
 		}
 	}

@@ -61,6 +61,19 @@ func Dial(next func(ctx context.Context, network, address string) (net.Conn, err
 	}
 }
 
+// Proxy returns next, the proxy function of an http.Transport, with no proxy for sockets.
+func Proxy(next func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	if next == nil {
+		return nil
+	}
+	return func(r *http.Request) (*url.URL, error) {
+		if IsHost(r.URL.Host) {
+			return nil, nil //nolint:nilnil // no proxy
+		}
+		return next(r)
+	}
+}
+
 // IsPeer reports whether a request came over a Unix socket. The address of such a peer has no
 // IP address: it is "@", a path, or on some platforms empty.
 func IsPeer(r *http.Request) bool {
