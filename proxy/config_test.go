@@ -95,6 +95,8 @@ func TestTransportFaults(t *testing.T) {
 		"only a key":  {proxy.TransportConfig{KeyFile: empty}, []string{"CertFile and KeyFile go together"}},
 		"bad pair":    {proxy.TransportConfig{CertFile: empty, KeyFile: empty}, []string{"TransportConfig.CertFile, KeyFile"}},
 		"no pair":     {proxy.TransportConfig{CertFile: missing, KeyFile: missing}, []string{"TransportConfig.CertFile, KeyFile", "no such file"}},
+		"proxy":       {proxy.TransportConfig{Proxy: "ftp://user:secret@host"}, []string{"TransportConfig.Proxy"}},
+		"no host":     {proxy.TransportConfig{Proxy: "localhost:3128"}, []string{"TransportConfig.Proxy"}},
 		"all":         {proxy.TransportConfig{Protocol: "x", CAFile: missing, CertFile: empty}, []string{"Protocol", "CAFile", "go together"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,10 +117,9 @@ func TestTransportDefaults(t *testing.T) {
 	require.Equal(t, 512, tr.MaxIdleConnsPerHost)
 	require.Zero(t, tr.MaxIdleConns)
 	require.Zero(t, tr.MaxConnsPerHost)
-	require.Equal(t, 55*time.Second, tr.IdleConnTimeout)
+	require.Equal(t, 4*time.Second, tr.IdleConnTimeout)
 	require.EqualValues(t, 256<<10, tr.MaxResponseHeaderBytes)
 	require.True(t, tr.DisableCompression)
-	require.Nil(t, tr.Proxy, "the environment does not select a proxy")
 	require.EqualValues(t, tls.VersionTLS12, tr.TLSClientConfig.MinVersion)
 
 	made, err := proxy.NewTransport(proxy.TransportConfig{MaxPerHost: -1, IdleTimeout: -1, ConnectTimeout: -1, MaxHeaderBytes: 1 << 10, MaxIdlePerHost: 7})

@@ -3,13 +3,10 @@ package proxy_test
 import (
 	"cmp"
 	"context"
-	"encoding/pem"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,20 +52,6 @@ func forgetful(tb testing.TB, secure, two bool, idle time.Duration, drops bool) 
 	return s, &dropped
 }
 
-// trusting is a transport that trusts a test server's certificate.
-func trusting(tb testing.TB, s *httptest.Server, protocol string) *proxy.Transport {
-	tb.Helper()
-	cfg := proxy.TransportConfig{Protocol: protocol}
-	if cert := s.Certificate(); cert != nil {
-		cfg.CAFile = filepath.Join(tb.TempDir(), "ca.pem")
-		require.NoError(tb, os.WriteFile(cfg.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600))
-	}
-	tr, err := proxy.NewTransport(cfg)
-	require.NoError(tb, err)
-	tb.Cleanup(tr.CloseIdleConnections)
-	return tr
-}
-
 // Servers close idle connections, some just as one is reused: no request fails for that, the proxy
 // retries none, and no circuit counts it.
 func TestReusedConnections(t *testing.T) {
@@ -99,7 +82,7 @@ func TestReusedConnections(t *testing.T) {
 			t.Cleanup(circuits.Close)
 			var repeated atomic.Int64
 			r := setup{config: proxy.Config{
-				Target: parse(t, up.URL), Transport: circuits.Transport(trusting(t, up, tt.protocol)),
+				Target: parse(t, up.URL), Transport: circuits.Transport(trusting(t, up, proxy.TransportConfig{Protocol: tt.protocol})),
 				OnEvent: func(_ context.Context, e proxy.Event) {
 					if e.Outcome != proxy.Success || e.Attempt != 1 {
 						repeated.Add(1)
@@ -163,7 +146,7 @@ func TestReusedConnectionOfUpload(t *testing.T) {
 			circuits, err := breaker.New(breaker.Config{Settings: breaker.Settings{Consecutive: 1}})
 			require.NoError(t, err)
 			t.Cleanup(circuits.Close)
-			r := setup{config: proxy.Config{Target: parse(t, up.URL), Transport: circuits.Transport(trusting(t, up, tt.protocol)), MaxBody: 8}}.start(t)
+			r := setup{config: proxy.Config{Target: parse(t, up.URL), Transport: circuits.Transport(trusting(t, up, proxy.TransportConfig{Protocol: tt.protocol})), MaxBody: 8}}.start(t)
 			long := strings.Repeat("a", 64<<10)
 			assert.True(t, isPosted(r, long))
 			assert.False(t, isPosted(r, long))
