@@ -1,8 +1,9 @@
 package proxy_test
 
 import (
-	"cmp"
+	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -21,29 +22,38 @@ import (
 
 type nthKey struct{}
 
-// forgetful is a server that closes connections which clients still use.
-func forgetful(tb testing.TB, secure, two bool, idle time.Duration, drops bool) (*httptest.Server, *atomic.Int64) {
+// forgetful configures a server that closes connections which clients still use.
+type forgetful struct {
+	secure, two bool
+	idle        time.Duration // closes idle connections
+	drops       bool          // closes instead of every second response of a connection
+	resets      bool          // by a RST
+	says        bool          // announces the end of every third connection
+}
+
+// start starts the server, and returns the number of responses that it did not give.
+func (f forgetful) start(tb testing.TB) (*httptest.Server, *atomic.Int64) {
 	tb.Helper()
-	var dropped atomic.Int64
+	var dropped, all atomic.Int64
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		if n, _ := r.Context().Value(nthKey{}).(*atomic.Int64); drops && n.Add(1)%2 == 0 {
+		if n, _ := r.Context().Value(nthKey{}).(*atomic.Int64); f.drops && n.Add(1)%2 == 0 {
 			dropped.Add(1)
-			c, _, err := http.NewResponseController(w).Hijack()
-			if err == nil {
-				_ = c.Close()
-			}
+			f.drop(w)
 			return
+		}
+		if f.says && all.Add(1)%3 == 0 {
+			w.Header().Set("Connection", "close") // HTTP/2: GOAWAY
 		}
 		_, _ = io.WriteString(w, "ok")
 	}))
-	s.Config.IdleTimeout = idle
+	s.Config.IdleTimeout = f.idle
 	s.Config.ErrorLog = quiet()
 	s.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
 		return context.WithValue(ctx, nthKey{}, new(atomic.Int64))
 	}
-	s.EnableHTTP2 = two
-	if secure {
+	s.EnableHTTP2 = f.two
+	if f.secure {
 		s.StartTLS()
 	} else {
 		s.Start()
@@ -52,31 +62,48 @@ func forgetful(tb testing.TB, secure, two bool, idle time.Duration, drops bool) 
 	return s, &dropped
 }
 
+func (f forgetful) drop(w http.ResponseWriter) {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	raw := c
+	if secure, ok := c.(interface{ NetConn() net.Conn }); ok && f.resets {
+		raw = secure.NetConn()
+	}
+	if tcp, ok := raw.(*net.TCPConn); ok && f.resets {
+		_ = tcp.SetLinger(0)
+	}
+	_ = raw.Close()
+}
+
 // Servers close idle connections, some just as one is reused: no request fails for that, the proxy
 // retries none, and no circuit counts it.
 func TestReusedConnections(t *testing.T) {
 	t.Parallel()
+	const idle = 50 * time.Millisecond
 	short, long := `{"model":"m"}`, strings.Repeat("a", 100<<10)
 	for name, tt := range map[string]struct {
-		secure, two, drops bool
-		protocol, body     string
-		posts              int
+		forgetful
+		protocol, body string
+		posts          int
 	}{
-		"idle for 50 ms":                   {body: short, posts: 2000},
-		"idle for 50 ms, long":             {body: long},
-		"idle for 50 ms, TLS":              {body: short, secure: true, protocol: "http1"},
-		"idle for 50 ms, HTTP/2":           {body: short, secure: true, two: true, protocol: "http2"},
-		"drops every second request":       {body: short, drops: true, posts: 2000},
-		"drops every second request, long": {body: long, drops: true},
-		"drops every second request, TLS":  {body: short, drops: true, secure: true, protocol: "http1"},
+		"idle for 50 ms":                    {forgetful{idle: idle}, "", short, 2000},
+		"idle for 50 ms, long":              {forgetful{idle: idle}, "", long, 400},
+		"idle for 50 ms, TLS":               {forgetful{idle: idle, secure: true}, "http1", short, 400},
+		"idle for 50 ms, HTTP/2":            {forgetful{idle: idle, secure: true, two: true}, "http2", short, 400},
+		"drops every second request":        {forgetful{drops: true}, "", short, 2000},
+		"drops every second request, long":  {forgetful{drops: true}, "", long, 400},
+		"drops every second request, TLS":   {forgetful{drops: true, secure: true}, "http1", short, 2000},
+		"resets every second request":       {forgetful{drops: true, resets: true}, "", short, 400},
+		"resets every second request, long": {forgetful{drops: true, resets: true}, "", long, 400},
+		"resets every second request, TLS":  {forgetful{drops: true, resets: true, secure: true}, "http1", short, 400},
+		"drops some and announces some":     {forgetful{drops: true, says: true}, "", short, 400},
+		"sends GOAWAY":                      {forgetful{secure: true, two: true, says: true}, "http2", short, 2000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			idle, pause := 50*time.Millisecond, time.Duration(0)
-			if tt.drops {
-				idle = 0
-			}
-			up, dropped := forgetful(t, tt.secure, tt.two, idle, tt.drops)
+			up, dropped := tt.start(t)
 			circuits, err := breaker.New(breaker.Config{})
 			require.NoError(t, err)
 			t.Cleanup(circuits.Close)
@@ -89,10 +116,7 @@ func TestReusedConnections(t *testing.T) {
 					}
 				},
 			}}.start(t)
-			if !tt.drops {
-				pause = idle
-			}
-			failed := postOften(r, tt.body, cmp.Or(tt.posts, 400), pause)
+			failed := postOften(r, tt.body, tt.posts, tt.idle)
 			assert.Zero(t, failed)
 			assert.Zero(t, repeated.Load())
 			assert.Equal(t, tt.drops, dropped.Load() > 40)
@@ -142,7 +166,7 @@ func TestReusedConnectionOfUpload(t *testing.T) {
 	}{"plain": {}, "TLS": {true, "http1"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			up, _ := forgetful(t, tt.secure, false, 0, true)
+			up, _ := forgetful{secure: tt.secure, drops: true}.start(t)
 			circuits, err := breaker.New(breaker.Config{Settings: breaker.Settings{Consecutive: 1}})
 			require.NoError(t, err)
 			t.Cleanup(circuits.Close)
@@ -153,5 +177,56 @@ func TestReusedConnectionOfUpload(t *testing.T) {
 			assert.True(t, isPosted(r, long))
 			assert.Equal(t, breaker.Closed, circuits.Status()[0].State)
 		})
+	}
+}
+
+// A request is not sent again after a byte of its response, nor after its failure on a new
+// connection.
+func TestBegunResponsesAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		half string
+		want int64
+	}{
+		"no byte":           {"", 3}, // once more, which fails too
+		"part of a status":  {"HTTP/1.", 2},
+		"part of a header":  {"HTTP/1.1 200 OK\r\nContent-Le", 2},
+		"part of a body":    {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", 2},
+		"informational one": {"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 2},
+	} {
+		for size, body := range map[string]string{"short": "{}", "long": strings.Repeat("a", 100<<10)} {
+			t.Run(name+", "+size, func(t *testing.T) {
+				t.Parallel()
+				var requests atomic.Int64
+				up := rawServer(t, func(conn net.Conn, req *http.Request) {
+					in := bufio.NewReader(conn)
+					for ; ; req, _ = http.ReadRequest(in) {
+						if req == nil {
+							return
+						}
+						_, _ = io.Copy(io.Discard, req.Body)
+						if requests.Add(1) > 1 {
+							_, _ = io.WriteString(conn, tt.half)
+							return
+						}
+						_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+					}
+				})
+				tr := newTransport(t, false)
+				post := func() error {
+					req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, up.String(), strings.NewReader(body))
+					require.NoError(t, err)
+					res, err := tr.RoundTrip(req)
+					if err != nil {
+						return err
+					}
+					_, err = io.ReadAll(res.Body)
+					return errors.Join(err, res.Body.Close())
+				}
+				require.NoError(t, post())
+				require.Error(t, post())
+				assert.Equal(t, tt.want, requests.Load())
+			})
+		}
 	}
 }
