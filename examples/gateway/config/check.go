@@ -71,6 +71,8 @@ func (k *checker) upstream(path string, u Upstream) {
 		}
 	}
 	k.oneOf(path+".protocol", u.Protocol, "", "http1", "http2", "h2c")
+	k.forwardProxy(path+".proxy", u.Proxy)
+	k.connections(path+".connections", u.Connections)
 	k.policy(path, u)
 	k.breaker(path+".breaker", u.Breaker)
 	if u.Health != nil && u.Health.Path != "" && !strings.HasPrefix(u.Health.Path, "/") {
@@ -80,6 +82,33 @@ func (k *checker) upstream(path string, u Upstream) {
 		if _, err := Expand(u.Headers[name]); err != nil {
 			k.Add(path+".headers."+name, "%v", err)
 		}
+	}
+}
+
+func (k *checker) forwardProxy(path, v string) {
+	if v == "" || v == "none" {
+		return
+	}
+	v, err := Expand(v)
+	if err != nil {
+		k.Add(path, "%v", err)
+		return
+	}
+	u, err := url.Parse(v)
+	if err != nil || u.Host == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		k.Add(path, `must be none or a URL such as http://proxy:3128`) // without its credentials
+	}
+}
+
+func (k *checker) connections(path string, c Connections) {
+	if c.MaxRequests < -1 {
+		k.Add(path+".max_requests", "must be -1 (unlimited) or more")
+	}
+	if c.MaxIdle < -1 {
+		k.Add(path+".max_idle", "must be -1 (none) or more")
+	}
+	if c.Max < 0 {
+		k.Add(path+".max", "must not be negative")
 	}
 }
 

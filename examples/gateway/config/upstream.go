@@ -22,6 +22,12 @@ type Upstream struct {
 	CAFile   string `json:"ca_file,omitempty"`
 	CertFile string `json:"cert_file,omitempty"`
 	KeyFile  string `json:"key_file,omitempty"`
+	// Proxy is the URL of a forward proxy for the endpoints (http, https, socks5 or socks5h), or none;
+	// ${NAME} expands to an environment variable: "http://user:${PASSWORD}@proxy:3128". Default: the
+	// environment's HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+	Proxy string `json:"proxy,omitempty"`
+	// Connections bounds how long connections to the endpoints are kept and used.
+	Connections Connections `json:"connections,omitzero"`
 	// Headers are set on every request to this pool, replacing the client's.
 	// ${NAME} expands to an environment variable: {"Authorization": "Bearer ${OPENAI_API_KEY}"}.
 	Headers map[string]string `json:"headers,omitempty"`
@@ -29,6 +35,22 @@ type Upstream struct {
 	// request for usage to completions, and removes the usage again for clients that did not request it;
 	// if an upstream refuses the addition, the request is repeated without it. Default: false.
 	NoInject bool `json:"no_inject,omitempty"`
+}
+
+// Connections bounds how long connections to the endpoints of an upstream are kept and used.
+type Connections struct {
+	// Idle is the time after which an idle connection is closed. Keep it below the servers' own. Default: 4s.
+	Idle Duration `json:"idle,omitempty"`
+	// MaxAge is the time after which a connection gets no further requests; each has a random part of
+	// it, from half to all. Default: 5m.
+	MaxAge Duration `json:"max_age,omitempty"`
+	// MaxRequests is the number of requests after which a connection gets no further ones; each has a
+	// random part of it, from half to all. Default: 10000; -1: unlimited.
+	MaxRequests int `json:"max_requests,omitempty"`
+	// MaxIdle is the number of idle connections kept per endpoint. Default: 512; -1: none.
+	MaxIdle int `json:"max_idle,omitempty"`
+	// Max bounds the connections per endpoint; further requests wait. Default: 0, no limit.
+	Max int `json:"max,omitempty"`
 }
 
 // Endpoint is one server.

@@ -106,8 +106,11 @@ func (l *Layers) Breakers() Layer {
 
 // Connections sends attempts to their endpoint.
 func (l *Layers) Connections() Layer {
-	u := l.Config
-	transport, err := proxy.NewTransport(proxy.TransportConfig{Protocol: u.Protocol, CAFile: u.CAFile, CertFile: u.CertFile, KeyFile: u.KeyFile})
+	cfg, err := connections(l.Config)
+	if err != nil {
+		l.Fail(err)
+	}
+	transport, err := proxy.NewTransport(cfg)
 	if err != nil {
 		l.Fail(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/balance"
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/examples/gateway/config"
+	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 )
 
@@ -158,4 +159,18 @@ func expandHeaders(headers map[string]string) (map[string]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// connections configures the transport to the endpoints of an upstream.
+func connections(u *config.Upstream) (proxy.TransportConfig, error) {
+	forward, err := config.Expand(u.Proxy)
+	if err != nil {
+		return proxy.TransportConfig{}, fmt.Errorf("proxy: %w", err)
+	}
+	c := u.Connections
+	return proxy.TransportConfig{
+		Protocol: u.Protocol, CAFile: u.CAFile, CertFile: u.CertFile, KeyFile: u.KeyFile, Proxy: forward,
+		IdleTimeout: time.Duration(c.Idle), MaxAge: time.Duration(c.MaxAge), MaxRequests: c.MaxRequests,
+		MaxIdlePerHost: c.MaxIdle, MaxPerHost: c.Max,
+	}, nil
 }
