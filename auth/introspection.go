@@ -222,6 +222,7 @@ func (v *Introspection) call(ctx context.Context, token string) (*Identity, erro
 		return nil, errors.New("not a URL")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header["Idempotency-Key"] = nil // not sent: http.Transport then repeats it if an idle connection was just closed
 	req.SetBasicAuth(url.QueryEscape(v.cfg.ClientID), url.QueryEscape(v.cfg.ClientSecret))
 	text, err := document(v.cfg.Client, req)
 	if err != nil {

@@ -3,10 +3,14 @@ package auth_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -168,4 +172,29 @@ func TestIntrospectionDown(t *testing.T) {
 	assert.Equal(t, "1", w.Header().Get("Retry-After"))
 	assert.Empty(t, w.Header().Get("WWW-Authenticate"))
 	assert.NotContains(t, w.Body.String(), "refused")
+}
+
+// A server that closes connections as they are reused makes no token unknown.
+func TestIntrospectionOnClosedConnections(t *testing.T) {
+	t.Parallel()
+	type nth struct{}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(nth{}).(*atomic.Int64).Add(1)%2 == 0 {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = io.WriteString(w, `{"active":true,"sub":"`+r.PostFormValue("token")+`"}`)
+	}))
+	s.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, nth{}, new(atomic.Int64))
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	v, err := auth.NewIntrospection(auth.IntrospectionConfig{URL: s.URL, ClientID: "c", ClientSecret: "s3cret", Client: s.Client()})
+	require.NoError(t, err)
+	for i := range 20 {
+		token := "t" + strconv.Itoa(i)
+		id, err := v.Verify(bearer(t.Context(), token))
+		require.NoError(t, err)
+		assert.Equal(t, token, id.Subject)
+	}
 }

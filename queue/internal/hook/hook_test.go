@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,19 @@ func TestClient(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
 	assert.Equal(t, http.StatusFound, res.StatusCode)
+}
+
+// What http.DefaultTransport sets, the client's transport sets too, but for the proxy: behind one, no
+// address could be checked.
+func TestNoDefaultIsLost(t *testing.T) {
+	t.Parallel()
+	want := reflect.ValueOf(http.DefaultTransport).Elem()
+	got := reflect.ValueOf((&hook.Guard{}).Client(time.Second).Transport).Elem()
+	for _, field := range reflect.VisibleFields(want.Type()) {
+		if field.IsExported() && !want.FieldByIndex(field.Index).IsZero() {
+			assert.Equal(t, field.Name == "Proxy", got.FieldByIndex(field.Index).IsZero(), field.Name)
+		}
+	}
 }
 
 // The allow list of hosts compares whole names, without case and final dot.
