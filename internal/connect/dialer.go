@@ -3,6 +3,7 @@ package connect
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -46,11 +47,13 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	nc, at, err := d.race(ctx, network, port, n.arrange(addrs))
+	order := n.arrange(addrs)
+	nc, at, err := d.race(ctx, network, port, order)
+	p := n.settle(order[0], at, errors.Is(ctx.Err(), context.Canceled))
 	if err != nil {
 		return nil, err
 	}
-	return d.wrap(nc, n, n.at(at)), nil
+	return d.wrap(nc, n, p), nil
 }
 
 func isAddress(host string) bool {

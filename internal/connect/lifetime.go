@@ -60,7 +60,6 @@ func (l Lifetime) wrap(nc net.Conn, n *name, p *place) net.Conn {
 	if l.MaxRequests > 0 {
 		c.limit = max(part(int64(l.MaxRequests)), 1)
 	}
-	n.opened(p)
 	return c
 }
 

@@ -13,8 +13,7 @@ const (
 	lookupEvery = 10 * time.Second
 	// lookupTimeout bounds such a look-up.
 	lookupTimeout = 5 * time.Second
-	// restFor is the time for which an address is not tried first again when it has no connection:
-	// it may be unreachable.
+	// restFor is the time for which an address that did not answer is not tried first again.
 	restFor = 10 * time.Second
 	// recently is the time for which an address without connections still counts as tried. It
 	// bounds the turnover where there are more addresses than connections.
@@ -35,12 +34,14 @@ type name struct {
 
 // place is one address of a name.
 type place struct {
-	live  int // connections
-	tried time.Time
+	live   int // connections, with those being opened
+	tried  time.Time
+	failed time.Time // did not answer
 }
 
 // arrange returns the addresses in the order in which to try them: of the first one's family, as the
-// resolver prefers it, the one with the fewest connections; then the others.
+// resolver prefers it, the one with the fewest connections; then the others. The first one is
+// counted as connected until settle.
 func (n *name) arrange(addrs []netip.Addr) []netip.Addr {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -51,23 +52,54 @@ func (n *name) arrange(addrs []netip.Addr) []netip.Addr {
 		}
 	}
 	first := addrs[best]
-	n.place(first).tried = now
+	p := n.place(first)
+	p.tried = now
+	p.live++
 	order := append(make([]netip.Addr, 0, len(addrs)), first)
 	return append(append(order, addrs[:best]...), addrs[best+1:]...)
 }
 
+// settle counts the connection for the address that it was made to, which it returns. The zero
+// address is none.
+func (n *name) settle(first, made netip.Addr, canceled bool) *place {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.place(first)
+	if made == first {
+		return p
+	}
+	p.live--
+	if !canceled {
+		p.failed = time.Now()
+	}
+	if !made.IsValid() {
+		return nil
+	}
+	p = n.place(made)
+	p.live++
+	return p
+}
+
+// closed counts a connection less.
+func (n *name) closed(p *place) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.live--
+}
+
 // before reports whether p should get the next connection rather than q.
 func (p *place) before(q *place, now time.Time) bool {
-	switch rests := p.rests(now); {
-	case rests != q.rests(now):
-		return !rests
+	switch failed := now.Sub(p.failed) < restFor; {
+	case failed != (now.Sub(q.failed) < restFor):
+		return !failed
 	case p.live != q.live:
 		return p.live < q.live
 	}
 	return p.tried.Before(q.tried)
 }
-
-func (p *place) rests(now time.Time) bool { return p.live == 0 && now.Sub(p.tried) < restFor }
 
 // place returns the place of an address. The caller holds n.mu.
 func (n *name) place(a netip.Addr) *place {
@@ -77,25 +109,6 @@ func (n *name) place(a netip.Addr) *place {
 		n.places[a] = p
 	}
 	return p
-}
-
-// at returns the place of an address.
-func (n *name) at(a netip.Addr) *place {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.place(a)
-}
-
-func (n *name) opened(p *place) { n.add(p, 1) }
-func (n *name) closed(p *place) { n.add(p, -1) }
-
-func (n *name) add(p *place, count int) {
-	if n == nil {
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	p.live += count
 }
 
 // sheds reports whether a connection to p must end so that a new address gets one. It looks the name

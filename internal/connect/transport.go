@@ -89,10 +89,13 @@ func (u *use) got(info httptrace.GotConnInfo) {
 	}
 }
 
+// Windows has these instead of ECONNABORTED and ECONNRESET. Others do not use them.
+const wsaConnAborted, wsaConnReset = syscall.Errno(10053), syscall.Errno(10054)
+
 // closings are the errors of a closed connection.
 //
 //nolint:gochecknoglobals // a constant
-var closings = [...]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed}
+var closings = [...]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, net.ErrClosed, wsaConnAborted, wsaConnReset}
 
 // isStale reports whether a request failed because a reused connection ended before a byte of the
 // response.
