@@ -38,6 +38,10 @@
 // limits its wait by X-Request-Timeout or Grpc-Timeout; an attempt that can't respond in time
 // is not started.
 //
+// The transport of [NewTransport] replaces connections by age and number of requests, follows host
+// names, uses the environment's forward proxy, and sends a request once more if its idle connection
+// was just closed: see [TransportConfig].
+//
 // A RoundTripper of your own, in Config.Transport or below it, may override the verdict on its
 // attempt with [Report].
 //
