@@ -57,7 +57,7 @@ func TestForwardProxy(t *testing.T) {
 			assert.Equal(t, http.StatusTeapot, res.StatusCode)
 			require.NoError(t, res.Body.Close())
 		} else {
-			assert.ErrorContains(t, err, "teapot") // of the CONNECT
+			require.ErrorContains(t, err, "teapot") // of the CONNECT
 		}
 		got := <-seen
 		assert.Contains(t, got.URL.Host, "model.invalid")

@@ -198,35 +198,37 @@ func TestBegunResponsesAreNotRepeated(t *testing.T) {
 			t.Run(name+", "+size, func(t *testing.T) {
 				t.Parallel()
 				var requests atomic.Int64
-				up := rawServer(t, func(conn net.Conn, req *http.Request) {
-					in := bufio.NewReader(conn)
-					for ; ; req, _ = http.ReadRequest(in) {
-						if req == nil {
-							return
-						}
-						_, _ = io.Copy(io.Discard, req.Body)
-						if requests.Add(1) > 1 {
-							_, _ = io.WriteString(conn, tt.half)
-							return
-						}
-						_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-					}
-				})
+				up := rawServer(t, func(conn net.Conn, req *http.Request) { halve(conn, req, &requests, tt.half) })
 				tr := newTransport(t, false)
-				post := func() error {
-					req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, up.String(), strings.NewReader(body))
-					require.NoError(t, err)
-					res, err := tr.RoundTrip(req)
-					if err != nil {
-						return err
-					}
-					_, err = io.ReadAll(res.Body)
-					return errors.Join(err, res.Body.Close())
-				}
-				require.NoError(t, post())
-				require.Error(t, post())
+				require.NoError(t, postTo(t, tr, up.String(), body))
+				require.Error(t, postTo(t, tr, up.String(), body))
 				assert.Equal(t, tt.want, requests.Load())
 			})
 		}
 	}
+}
+
+// halve responds to the first of all requests, and to others in part before it closes.
+func halve(conn net.Conn, req *http.Request, requests *atomic.Int64, half string) {
+	in := bufio.NewReader(conn)
+	for ; req != nil; req, _ = http.ReadRequest(in) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		if requests.Add(1) > 1 {
+			_, _ = io.WriteString(conn, half)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	}
+}
+
+func postTo(tb testing.TB, rt http.RoundTripper, url, body string) error {
+	tb.Helper()
+	req, err := http.NewRequestWithContext(tb.Context(), http.MethodPost, url, strings.NewReader(body))
+	require.NoError(tb, err)
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	_, err = io.ReadAll(res.Body)
+	return errors.Join(err, res.Body.Close())
 }

@@ -80,7 +80,7 @@ func (c *conn) isUsable() bool {
 // learn shortens the idle timeout to what the server announces, as many do: Keep-Alive: timeout=N,
 // in seconds.
 func (c *conn) learn(h http.Header) {
-	for _, param := range strings.Split(h.Get("Keep-Alive"), ",") {
+	for _, param := range strings.SplitSeq(h.Get("Keep-Alive"), ",") {
 		name, value, _ := strings.Cut(param, "=")
 		n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 31)
 		if err != nil || !strings.EqualFold(strings.TrimSpace(name), "timeout") {
@@ -96,7 +96,7 @@ func (c *conn) learn(h http.Header) {
 // exchange sends a request and reads the head of its response. The connection is reused or
 // closed at the end of the response's body, or closed after an error.
 func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error) {
-	last := c.life.Begin()
+	last := c.life.Begin() //nolint:contextcheck // a look-up of the name outlives the request
 	stop := context.AfterFunc(req.Context(), func() { _ = c.SetDeadline(past) })
 	res, err := c.roundTrip(req, body)
 	if err != nil {
