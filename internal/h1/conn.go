@@ -80,7 +80,7 @@ func (c *conn) isUsable() bool {
 // learn shortens the idle timeout to what the server announces, as many do: Keep-Alive: timeout=N,
 // in seconds.
 func (c *conn) learn(h http.Header) {
-	for _, param := range strings.SplitSeq(h.Get("Keep-Alive"), ",") {
+	for param := range strings.SplitSeq(h.Get("Keep-Alive"), ",") {
 		name, value, _ := strings.Cut(param, "=")
 		n, err := strconv.ParseUint(strings.TrimSpace(value), 10, 31)
 		if err != nil || !strings.EqualFold(strings.TrimSpace(name), "timeout") {
