@@ -66,17 +66,17 @@ type TransportConfig struct {
 }
 
 // Transport is an http.RoundTripper for upstreams, made by [NewTransport]. It is safe for
-// concurrent use. It keeps the defaults of http.DefaultTransport for proxies and timeouts. Short requests over plain HTTP/1.1 are written and read on the calling
-// goroutine; of an httptrace they call Got1xxResponse only. All others go through an
-// http.Transport.
+// concurrent use. It keeps the defaults of http.DefaultTransport for proxies and timeouts.
+// Short requests over plain HTTP/1.1 are written and read on the calling goroutine; of an
+// httptrace they call Got1xxResponse only. All others go through an http.Transport.
 //
 // Connections spread over all addresses of a name. While a name is in use it is looked up every
 // 10 s: new addresses get their part of the connections at once.
 //
-// Connections that a server has closed are discarded within a second. A server may also close one
-// just as it is reused. A request that ends this way,
-// before a byte of the response, is sent once more, whatever its method, if its body is in
-// memory. Otherwise it returns an error that does not count against the upstream.
+// Connections that a server has closed are discarded within a second. A server may also close
+// one just as it is reused. A request that ends this way, before a byte of the response, is sent
+// once more, whatever its method, if its body is in memory. Otherwise it returns an error that
+// does not count against the upstream.
 type Transport struct {
 	short *h1.Transport // nil: not used
 	rest  *connect.Transport
