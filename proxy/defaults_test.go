@@ -29,7 +29,7 @@ func TestNoDefaultIsLost(t *testing.T) {
 			assert.False(t, got.FieldByIndex(field.Index).IsZero(), "%s: %s", name, field.Name)
 		}
 		assert.Equal(t, http.DefaultTransport.(*http.Transport).ExpectContinueTimeout, proxy.HTTPTransport(made).ExpectContinueTimeout)
-		assert.Equal(t, reflect.ValueOf(http.ProxyFromEnvironment).Pointer(), reflect.ValueOf(proxy.HTTPTransport(made).Proxy).Pointer())
+		assert.NotNil(t, proxy.HTTPTransport(made).Proxy, "the environment's, which TestNeighbourForwardProxyOfTheEnvironment shows")
 	}
 }
 
