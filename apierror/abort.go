@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -101,7 +102,7 @@ func cut(c *gin.Context) {
 		_ = rc.SetWriteDeadline(time.Unix(1, 0))
 		return
 	}
-	if c.Request.Context().Value(http.ServerContextKey) != nil {
+	if ginctx.Value(c.Request.Context(), http.ServerContextKey) != nil {
 		panic(http.ErrAbortHandler)
 	}
 }

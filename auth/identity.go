@@ -14,6 +14,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 // Identity is the verified caller of a request. It is shared: do not modify it.
@@ -87,7 +88,7 @@ type contextKey = body.IdentityKey
 func (c *caller) BodyKey() uint64 { return body.Caller(c.Issuer, c.Subject) }
 
 func callerOf(ctx context.Context) (*caller, bool) {
-	c, ok := ctx.Value(contextKey{}).(*caller)
+	c, ok := ginctx.Value(ctx, contextKey{}).(*caller)
 	return c, ok
 }
 
@@ -113,7 +114,8 @@ func (c *caller) on(r *http.Request) *http.Request {
 	return r.WithContext(ctx)
 }
 
-// FromContext returns the identity that the middleware stored in ctx.
+// FromContext returns the identity that the middleware stored in ctx, which may be a
+// *gin.Context.
 func FromContext(ctx context.Context) (*Identity, bool) {
 	c, ok := callerOf(ctx)
 	if !ok {
@@ -123,8 +125,9 @@ func FromContext(ctx context.Context) (*Identity, bool) {
 }
 
 // NewContext returns a context with an identity. Use it in tests and in middlewares that
-// identify callers in other ways.
+// identify callers in other ways. For a *gin.Context it derives the context of its request.
 func NewContext(ctx context.Context, id *Identity) context.Context {
+	ctx = ginctx.Of(ctx)
 	c := newCaller(id)
 	if x := exchange.From(ctx); x != nil && x.Attempts() == 0 {
 		x.Caller = c.hash()

@@ -12,6 +12,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -78,7 +79,7 @@ type reasonKey struct{}
 // Reason returns the error for which a fallback runs. It wraps [ErrOpen], [ErrFull],
 // [ErrCoolingDown], [ErrTimeout] or [ErrFailed].
 func Reason(ctx context.Context) error {
-	err, _ := ctx.Value(reasonKey{}).(error)
+	err, _ := ginctx.Value(ctx, reasonKey{}).(error)
 	return err
 }
 

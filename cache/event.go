@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 // Kind is the kind of an Event.
@@ -155,7 +157,7 @@ func (c *statusContext) Value(key any) any {
 // FromContext returns what the cache did with a request, if it passed a cache. During the
 // request it returns what is known so far.
 func FromContext(ctx context.Context) (Status, bool) {
-	if s, ok := ctx.Value(statusKey{}).(*Status); ok {
+	if s, ok := ginctx.Value(ctx, statusKey{}).(*Status); ok {
 		return *s, true
 	}
 	return Status{}, false

@@ -10,12 +10,15 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache/internal/flight"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 // backgroundKey marks the context of a refresh: no client waits for it.
 type backgroundKey struct{}
 
-func isBackground(g *gin.Context) bool { return g.Request.Context().Value(backgroundKey{}) != nil }
+func isBackground(g *gin.Context) bool {
+	return ginctx.Value(g.Request.Context(), backgroundKey{}) != nil
+}
 
 // refreshEarly reports whether to refresh an entry that is still fresh, so that requests
 // do not all find it stale at once. The probability grows with the time that the entry

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/idle"
 	"github.com/ginfer/ginfer/internal/outage"
 )
@@ -139,7 +140,7 @@ func (t *Tiered) Set(ctx context.Context, key string, e *Entry) error {
 	default:
 		f = &fill{entry: e, done: make(chan struct{})}
 		t.fills[key] = f
-		t.writes.Go(func() { t.fill(context.WithoutCancel(ctx), key, f) })
+		t.writes.Go(func() { t.fill(context.WithoutCancel(ginctx.Of(ctx)), key, f) })
 	}
 	t.mu.Unlock()
 	if err != nil {

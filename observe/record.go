@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -28,7 +29,7 @@ type recordKey struct{}
 
 // recordOf returns the record in ctx, or nil. Its methods may be called on nil.
 func recordOf(ctx context.Context) *record {
-	r, _ := ctx.Value(recordKey{}).(*record)
+	r, _ := ginctx.Value(ctx, recordKey{}).(*record)
 	return r
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/observe/internal/plain"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
@@ -184,7 +185,7 @@ func (t *Tracing) recording(ctx context.Context) trace.Span {
 	if t == nil {
 		return nil
 	}
-	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+	if span := trace.SpanFromContext(ginctx.Of(ctx)); span.IsRecording() {
 		return span
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/observe/internal/plain"
 	"github.com/ginfer/ginfer/routing"
 	"go.opentelemetry.io/otel/codes"
@@ -27,10 +28,11 @@ type traced struct {
 
 // RoundTrip implements http.RoundTripper.
 func (t traced) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx := ginctx.Of(req.Context())
 	if t.off {
-		return t.next.RoundTrip(t.outbound(req.Context(), req, trace.SpanContextFromContext(req.Context())))
+		return t.next.RoundTrip(t.outbound(ctx, req, trace.SpanContextFromContext(ctx)))
 	}
-	with, span := t.tracer.Start(req.Context(), method(req.Method), clientSpan...)
+	with, span := t.tracer.Start(ctx, method(req.Method), clientSpan...)
 	out := t.outbound(with, req, span.SpanContext())
 	if !span.IsRecording() {
 		span.End()

@@ -3,6 +3,8 @@ package queue
 import (
 	"context"
 	"time"
+
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 // Kind is the kind of an [Event].
@@ -93,6 +95,6 @@ type Info struct {
 // FromContext returns the task that a request belongs to, if it comes from a queue.
 // Handlers can prefer live traffic by it.
 func FromContext(ctx context.Context) (Info, bool) {
-	i, ok := ctx.Value(contextKey{}).(Info)
+	i, ok := ginctx.Value(ctx, contextKey{}).(Info)
 	return i, ok
 }

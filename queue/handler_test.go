@@ -272,5 +272,20 @@ func TestFromContext(t *testing.T) {
 	t.Parallel()
 	_, ok := queue.FromContext(t.Context())
 	assert.False(t, ok, "a live request")
+	found := make(chan bool, 2)
+	r := gin.New()
+	r.NoRoute(func(c *gin.Context) {
+		ctx, cancel := context.WithCancel(c)
+		defer cancel()
+		for _, ctx := range []context.Context{c, ctx} {
+			info, ok := queue.FromContext(ctx)
+			found <- ok && info.Tenant == "ann"
+		}
+		c.JSON(http.StatusOK, gin.H{})
+	})
+	a := queuetest.Quick(t, func(cfg *queuetest.Setup) { cfg.Handler = r })
+	a.Submit(queuetest.Job(1))
+	assert.True(t, <-found, "a *gin.Context")
+	assert.True(t, <-found, "a context derived from one")
 	assert.Equal(t, "normal high low", strings.Join([]string{queue.Normal.String(), queue.High.String(), queue.Low.String()}, " "))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -29,7 +30,7 @@ type reservationKey struct{}
 // Several reports add up, and replace every other measurement. The signature fits the meter
 // of package stream. Report is safe for concurrent use, also after the request has ended.
 func Report(ctx context.Context, input, output int64) {
-	if r, ok := ctx.Value(reservationKey{}).(*reservation); ok {
+	if r, ok := ginctx.Value(ctx, reservationKey{}).(*reservation); ok {
 		for ; r != nil; r = r.outer {
 			r.report(ctx, input, output)
 		}

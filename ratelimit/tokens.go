@@ -8,6 +8,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -89,7 +90,7 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 		}
 		inner := c.Writer
 		w := &meter{ResponseWriter: inner, reservation: r}
-		r.outer, _ = c.Request.Context().Value(reservationKey{}).(*reservation)
+		r.outer, _ = ginctx.Value(c.Request.Context(), reservationKey{}).(*reservation)
 		req := r.watch(c.Request)
 		ctx := context.WithValue(req.Context(), reservationKey{}, r)
 		c.Writer, c.Request = w, req.WithContext(ctx)

@@ -14,6 +14,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/urlpath"
 	"github.com/ginfer/ginfer/routing/rollout"
 )
@@ -204,7 +205,7 @@ type contextKey struct{}
 
 // FromContext returns the decision of the middleware.
 func FromContext(ctx context.Context) (Decision, bool) {
-	d, ok := ctx.Value(contextKey{}).(*Decision)
+	d, ok := ginctx.Value(ctx, contextKey{}).(*Decision)
 	if !ok {
 		return Decision{}, false
 	}
@@ -216,7 +217,7 @@ type targetKey struct{}
 // TargetFrom returns the target of a request to an upstream: the selected version or a
 // fallback. The context has it below the Transport only.
 func TargetFrom(ctx context.Context) (Target, bool) {
-	t, ok := ctx.Value(targetKey{}).(*Target)
+	t, ok := ginctx.Value(ctx, targetKey{}).(*Target)
 	if !ok {
 		return Target{}, false
 	}

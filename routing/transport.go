@@ -9,6 +9,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 // Transport returns the RoundTripper that sends a request to the upstream of its decision.
@@ -19,7 +20,7 @@ type transport struct{ router *Router }
 
 // RoundTrip implements http.RoundTripper.
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	d, ok := req.Context().Value(contextKey{}).(*Decision)
+	d, ok := ginctx.Value(req.Context(), contextKey{}).(*Decision)
 	if !ok {
 		closeBody(req)
 		return nil, &apierror.Error{Status: http.StatusInternalServerError, Code: "no_decision", Message: "The gateway did not select a model version.", Err: ErrNoDecision}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -322,7 +323,7 @@ func (g *guard) resetReason() error {
 
 // serverDeadline returns the deadline that the server itself would have set.
 func serverDeadline(ctx context.Context) time.Time {
-	if s, ok := ctx.Value(http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
+	if s, ok := ginctx.Value(ctx, http.ServerContextKey).(*http.Server); ok && s.WriteTimeout > 0 {
 		return time.Now().Add(s.WriteTimeout)
 	}
 	return time.Time{}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 const (
@@ -119,7 +120,7 @@ func With(ctx context.Context, b *Bodies) (out context.Context, end func()) {
 
 // From returns the limits that apply in a context: the process's default unless With set others.
 func From(ctx context.Context) *Bodies {
-	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+	if r, ok := ginctx.Value(ctx, recordKey{}).(*record); ok {
 		return r.bodies
 	}
 	return standard()
@@ -129,7 +130,7 @@ func From(ctx context.Context) *Bodies {
 // context unless its owner ends it.
 func recordOf(req *http.Request, owned bool) (r *record, isNew bool) {
 	ctx := req.Context()
-	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+	if r, ok := ginctx.Value(ctx, recordKey{}).(*record); ok {
 		r.by(req)
 		return r, false
 	}
@@ -168,7 +169,7 @@ func (r *record) by(req *http.Request) {
 	if r.caller.known {
 		return
 	}
-	if id, ok := req.Context().Value(IdentityKey{}).(Identity); ok {
+	if id, ok := ginctx.Value(req.Context(), IdentityKey{}).(Identity); ok {
 		r.become(caller{id.BodyKey(), true})
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -36,7 +37,7 @@ type attemptKey struct{}
 
 // Current returns the attempt in ctx, or nil.
 func Current(ctx context.Context) *Attempt {
-	a, _ := ctx.Value(attemptKey{}).(*Attempt)
+	a, _ := ginctx.Value(ctx, attemptKey{}).(*Attempt)
 	return a
 }
 

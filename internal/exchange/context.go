@@ -2,6 +2,8 @@ package exchange
 
 import (
 	"context"
+
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 type lastResortKey struct{}
@@ -13,7 +15,7 @@ func WithLastResort(ctx context.Context) context.Context {
 
 // IsLastResort reports whether ctx was marked by [WithLastResort].
 func IsLastResort(ctx context.Context) bool {
-	last, _ := ctx.Value(lastResortKey{}).(bool)
+	last, _ := ginctx.Value(ctx, lastResortKey{}).(bool)
 	return last
 }
 
@@ -24,7 +26,7 @@ type usageKey struct{}
 func KeepUsage(ctx context.Context) context.Context { return context.WithValue(ctx, usageKey{}, true) }
 
 // KeepsUsage reports whether ctx was marked by [KeepUsage].
-func KeepsUsage(ctx context.Context) bool { return ctx.Value(usageKey{}) != nil }
+func KeepsUsage(ctx context.Context) bool { return ginctx.Value(ctx, usageKey{}) != nil }
 
 type alternativeKey struct{}
 
@@ -36,6 +38,6 @@ func WithAlternative(ctx context.Context) context.Context {
 
 // HasAlternative reports whether ctx was marked by [WithAlternative].
 func HasAlternative(ctx context.Context) bool {
-	has, _ := ctx.Value(alternativeKey{}).(bool)
+	has, _ := ginctx.Value(ctx, alternativeKey{}).(bool)
 	return has
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -93,7 +94,7 @@ func From(ctx context.Context) *Exchange {
 	if a := Current(ctx); a != nil {
 		return a.x
 	}
-	x, _ := ctx.Value(exchangeKey{}).(*Exchange)
+	x, _ := ginctx.Value(ctx, exchangeKey{}).(*Exchange)
 	return x
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -15,7 +16,7 @@ func Start(req *http.Request) (*Attempt, *http.Request) {
 	a := Current(req.Context())
 	switch {
 	case a == nil:
-		x, _ := req.Context().Value(exchangeKey{}).(*Exchange)
+		x, _ := ginctx.Value(req.Context(), exchangeKey{}).(*Exchange)
 		if x == nil {
 			x = new(Exchange)
 		}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 // Dialect is an API that the application describes. It is immutable.
@@ -68,7 +70,7 @@ func WithDialects(ctx context.Context, list []*Dialect) context.Context {
 
 // DialectsOf returns the dialects of [WithDialects].
 func DialectsOf(ctx context.Context) []*Dialect {
-	list, _ := ctx.Value(dialectsKey{}).([]*Dialect)
+	list, _ := ginctx.Value(ctx, dialectsKey{}).([]*Dialect)
 	return list
 }
 

@@ -1,6 +1,10 @@
 package llm
 
-import "context"
+import (
+	"context"
+
+	"github.com/ginfer/ginfer/internal/ginctx"
+)
 
 // Place is the position at which a stream broke off, for the terminal event of its API.
 type Place struct {
@@ -25,6 +29,6 @@ func WithPlace(ctx context.Context, p Place) context.Context {
 
 // PlaceOf returns the position of [WithPlace].
 func PlaceOf(ctx context.Context) Place {
-	p, _ := ctx.Value(placeKey{}).(Place)
+	p, _ := ginctx.Value(ctx, placeKey{}).(Place)
 	return p
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/routing/rollout/internal/trial"
 )
 
@@ -26,7 +27,7 @@ type contextKey struct{}
 
 // NewContext returns a context in which [Judge] finds the sample.
 func (s *Sample) NewContext(ctx context.Context) context.Context {
-	return context.WithValue(ctx, contextKey{}, s)
+	return context.WithValue(ginctx.Of(ctx), contextKey{}, s)
 }
 
 // Judge reports to the rollout of a request whether its response was good. The context is
@@ -35,7 +36,7 @@ func (s *Sample) NewContext(ctx context.Context) context.Context {
 // the verdict counts. It does not when no rollout measures the request, or after the step
 // at which the request was assigned.
 func Judge(ctx context.Context, good bool) bool {
-	s, ok := ctx.Value(contextKey{}).(*Sample)
+	s, ok := ginctx.Value(ctx, contextKey{}).(*Sample)
 	return ok && s.add(ctx, trial.Finding{Check: trial.Quality, Bad: !good})
 }
 
