@@ -50,9 +50,9 @@ func NewBodies(cfg BodiesConfig) (*Bodies, error) {
 // reads a body.
 func (b *Bodies) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
-		ctx, end := body.With(c.Request.Context(), b.bodies)
+		r, end := body.Track(c.Request, b.bodies)
 		defer end()
-		c.Request = c.Request.WithContext(ctx)
+		c.Request = r
 		c.Next()
 	}
 }

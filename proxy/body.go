@@ -124,7 +124,8 @@ func uploadError(err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		status, code, message = http.StatusRequestTimeout, "request_timeout", "The request body did not arrive in time."
 	}
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	if tooLarge || errors.Is(err, body.ErrConsumed) {
 		e := *apierror.From(err)
 		e.Err = fault.Join(ErrBody, err)
 		return &e

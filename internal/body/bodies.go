@@ -100,7 +100,8 @@ type caller struct {
 
 // record counts the memory of one request.
 type record struct {
-	bodies *Bodies
+	bodies  *Bodies
+	tracked *tracked // the server's body; nil: what others read is not known
 
 	mu     sync.Mutex
 	caller caller
@@ -116,6 +117,26 @@ type recordKey struct{}
 func With(ctx context.Context, b *Bodies) (out context.Context, end func()) {
 	r := &record{bodies: b}
 	return context.WithValue(ctx, recordKey{}, r), r.end
+}
+
+// Track returns a request within b, and a function to call when it ends. What other handlers read
+// of its body is known from then on.
+func Track(req *http.Request, b *Bodies) (out *http.Request, end func()) {
+	ctx, end := With(req.Context(), b)
+	out = req.WithContext(ctx)
+	if isEmpty(req) {
+		return out, end
+	}
+	r, _ := recordOf(out, true)
+	if before, ok := ginctx.Value(req.Context(), recordKey{}).(*record); ok && before.tracked != nil {
+		r.tracked = before.tracked
+		return out, end
+	}
+	if _, held := req.Body.(holder); !held {
+		r.tracked = &tracked{ReadCloser: req.Body}
+		out.Body = r.tracked
+	}
+	return out, end
 }
 
 // From returns the limits that apply in a context: the process's default unless With set others.

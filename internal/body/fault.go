@@ -16,7 +16,7 @@ var (
 	// ErrBudget is returned when the budget has no room for another body.
 	ErrBudget = errors.New("body: the budget of held bodies is spent")
 	// ErrConsumed is returned when a handler has read the body without keeping it.
-	ErrConsumed = errors.New("body: read by another handler, which did not keep it")
+	ErrConsumed = errors.New("body: read by another handler, which did not keep it (gin's ShouldBindBodyWith does)")
 	// ErrTooLarge is returned when the body is beyond the limit.
 	ErrTooLarge = errors.New("body: larger than what is held")
 	// ErrEncoding is returned for an unknown Content-Encoding.

@@ -31,9 +31,7 @@ func HoldUpTo(c *gin.Context, limit int64) (*Held, error) { return holdIn(c, lim
 func HoldFor(c *gin.Context, limit int64) (*Held, error) { return holdIn(c, limit, true) }
 
 func holdIn(c *gin.Context, limit int64, owned bool) (*Held, error) {
-	kept, _ := c.Get(gin.BodyBytesKey)
-	consumed, _ := kept.([]byte)
-	h, err := hold(c.Writer, c.Request, limit, consumed, owned)
+	h, err := hold(c, limit, owned)
 	if err != nil {
 		c.Header("Connection", "close")
 	}
@@ -43,58 +41,70 @@ func holdIn(c *gin.Context, limit int64, owned bool) (*Held, error) {
 // holder is a body that gives access to its Held.
 type holder interface{ Held() *Held }
 
-func hold(w http.ResponseWriter, r *http.Request, own int64, consumed []byte, owned bool) (*Held, error) {
+func hold(c *gin.Context, own int64, owned bool) (*Held, error) {
+	r := c.Request
 	if b, ok := r.Body.(holder); ok {
 		return b.Held(), nil
 	}
-	if r.Body == nil || r.Body == http.NoBody {
+	isNone := r.Body == nil || r.Body == http.NoBody
+	if isNone && r.ContentLength <= 0 {
 		return &Held{Whole: true, head: headOf(r)}, nil
 	}
+	if isNone {
+		r.Body = http.NoBody
+	}
 	rec, isNew := recordOf(r, owned)
+	src := sourceOf(c, rec)
 	limit := min(rec.bodies.limit, own)
 	h := &Held{head: headOf(r), rec: rec, owned: owned && isNew, limit: rec.bodies.limit, encoding: encodingOf(r.Header)}
 	switch {
 	case own < 0, own < rec.bodies.limit && r.ContentLength > own:
-		return h, nil // a later stage may hold it
+		if owned { // else a later stage may hold it
+			r.Body = &stream{h, src.stream(r, 0), r.Body}
+		}
+		return h, nil
 	case llm.IsGRPC(r.Header.Get("Content-Type")):
 		h.flows = true
 		r.Body = &stream{h, r.Body, r.Body}
 		return h, nil
 	}
-	g := newGuarded(w, r.Body)
-	b, ended, err := readUpTo(g, r.ContentLength, limit+1, rec)
-	if err == nil && ended && len(b) == 0 && (r.ContentLength > 0 || len(consumed) > 0) {
-		b, err = replace(consumed)
+	if err := h.fill(c, &src, limit); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// fill reads the body, up to one byte more than limit.
+func (h *Held) fill(c *gin.Context, src *source, limit int64) error {
+	r := c.Request
+	g := newGuarded(c.Writer, r.Body)
+	b, ended, err := readUpTo(g, r.ContentLength, limit+1, h.rec)
+	consumed := src.consumed(int64(len(b)), ended, err)
+	if consumed || err != nil {
+		h.rec.give(int64(cap(b)))
+	}
+	if consumed {
+		b, err = src.replace()
 	}
 	if err != nil {
 		drain(g, r, err)
-		rec.give(int64(cap(b)))
 		h.Release()
-		return nil, readFault(err)
+		return readFault(err)
 	}
-	if r.ContentLength >= 0 && int64(len(b)) > r.ContentLength {
-		r.ContentLength = -1
-		r.Header.Del("Content-Length")
+	if int64(len(b)) > r.ContentLength {
+		forgetLength(r)
 	}
 	h.raw = b
 	if int64(len(b)) > limit {
 		g.until(time.Time{}) // readers of the rest set deadlines of their own
-		r.Body = &stream{h, io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
+		r.Body = &stream{h, io.MultiReader(bytes.NewReader(b), src.stream(r, len(b))), r.Body}
 		h.begin()
-		return h, nil
+		return nil
 	}
 	h.Whole = true
 	h.own.read(h.plain())
 	r.Body = &h.own
-	return h, nil
-}
-
-// replace returns gin's copy of a body that a handler has read.
-func replace(consumed []byte) ([]byte, error) {
-	if len(consumed) == 0 {
-		return nil, ErrConsumed
-	}
-	return consumed, nil
+	return nil
 }
 
 // stream is a body too long to hold: its beginning, then the rest.
