@@ -21,6 +21,9 @@ const (
 	maxDocument = 1 << 20
 	// fetchTimeout bounds a fetch, with any client.
 	fetchTimeout = 5 * time.Second
+	// accept names the media types of documents (RFC 7517 §8.5.2, OpenID Connect Discovery 1.0
+	// §4.2, RFC 7662 §2.2). The parsers decide, whatever type the response has.
+	accept = "application/json, application/jwk-set+json, */*;q=0.5"
 	// maxRedirects is the largest number of redirects followed.
 	maxRedirects = 3
 )
@@ -68,7 +71,7 @@ func fetch(ctx context.Context, client *http.Client, address string) ([]byte, er
 func document(client *http.Client, req *http.Request) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(req.Context(), fetchTimeout)
 	defer cancel()
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", accept)
 	res, err := client.Do(req.WithContext(ctx))
 	if err != nil {
 		if failed, ok := errors.AsType[*url.Error](err); ok {
@@ -87,8 +90,11 @@ func document(client *http.Client, req *http.Request) ([]byte, error) {
 	if len(text) > maxDocument {
 		return nil, fmt.Errorf("more than %d bytes", maxDocument)
 	}
-	return text, nil
+	return withoutMark(text), nil
 }
+
+// withoutMark removes a byte order mark, which parsers of JSON may ignore (RFC 8259 §8.1).
+func withoutMark(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) }
 
 // discover returns the address of an OpenID provider's keys (OpenID Connect Discovery 1.0
 // §4).

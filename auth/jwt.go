@@ -59,7 +59,8 @@ type JWTConfig struct {
 	CacheSize int
 	// Claims returns the identity of a token's claims. An error counts as [ErrInvalid]
 	// unless it is [ErrUnavailable]. Default: "sub", "iss", "exp", "tenant", "scope" (RFC
-	// 8693 §4.2) or "scp", "tags", and "models".
+	// 8693 §4.2) or "scp", "tags", and "models". One that is null
+	// counts as absent, but for "models" and times.
 	Claims func(claims map[string]any) (*Identity, error)
 }
 

@@ -88,8 +88,8 @@ func checkClaims(token string, claims map[string]any) error {
 
 // timeOf parses a time claim (NumericDate, RFC 7519 §2).
 func timeOf(claims map[string]any, name string) (t time.Time, has bool, err error) {
-	v, ok := claims[name]
-	if !ok {
+	v := claims[name]
+	if v == nil {
 		return t, false, nil
 	}
 	seconds, ok := v.(float64)
@@ -149,8 +149,12 @@ func fold(r rune) rune {
 	return least
 }
 
-// identityOf reads the default claims.
+// identityOf reads the default claims. One that is null counts as absent, but for "models": what
+// limits the caller must be legible.
 func identityOf(claims map[string]any) (*Identity, error) {
+	if v, ok := claims["models"]; ok && v == nil {
+		return nil, errors.New(`"models" is null`)
+	}
 	id := &Identity{}
 	var err error
 	for _, c := range [...]struct {
@@ -173,8 +177,8 @@ func identityOf(claims map[string]any) (*Identity, error) {
 }
 
 func stringOf(claims map[string]any, name string) (string, error) {
-	v, ok := claims[name]
-	if !ok {
+	v := claims[name]
+	if v == nil {
 		return "", nil
 	}
 	s, ok := v.(string)
@@ -186,11 +190,9 @@ func stringOf(claims map[string]any, name string) (string, error) {
 
 // list reads a list of strings, or the words of one string.
 func list(claims map[string]any, name string, into *[]string) error {
-	claim, ok := claims[name]
-	if !ok {
+	switch v := claims[name].(type) {
+	case nil:
 		return nil
-	}
-	switch v := claim.(type) {
 	case string:
 		*into = strings.Fields(v)
 		return nil

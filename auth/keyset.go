@@ -329,7 +329,8 @@ func (k *KeySet) load(ctx context.Context) error {
 
 func (k *KeySet) read(ctx context.Context) ([]byte, error) {
 	if k.cfg.File != "" {
-		return os.ReadFile(k.cfg.File)
+		text, err := os.ReadFile(k.cfg.File)
+		return withoutMark(text), err
 	}
 	address := k.cfg.URL
 	if k.cfg.Issuer != "" {
