@@ -68,16 +68,14 @@ func (c *client) sendOwnHead(own flight.Head, cacheStatus string) {
 
 // sendNotModified responds that the client has the response already.
 func (c *client) sendNotModified(header http.Header, cacheStatus string) {
-	maps.Copy(c.w.Header(), rfc9111.NotModifiedHeader(header))
+	attempts.MergeHeader(c.w.Header(), rfc9111.NotModifiedHeader(header), nil)
 	c.sendHead(http.StatusNotModified, cacheStatus)
 }
 
 // send responds with a reply. The values that it adds to the header are one text.
 func (c *client) send(a reply) (err error) {
 	h := c.w.Header()
-	for name, values := range a.header {
-		h[name] = slices.Clip(values)
-	}
+	attempts.MergeHeader(h, a.header, nil)
 	b := appendStatus(make([]byte, 0, 160), &c.status, c.options)
 	mark := len(b)
 	b = strconv.AppendInt(b, int64(len(a.body)), 10)

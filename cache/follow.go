@@ -2,10 +2,10 @@ package cache
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/ginfer/ginfer/cache/internal/flight"
+	attempts "github.com/ginfer/ginfer/internal/exchange"
 )
 
 // next is what a request does after it followed a flight.
@@ -112,9 +112,7 @@ func (fo *follower) live() {
 		return
 	}
 	h := fo.w.Header()
-	for name, values := range head.Header {
-		h[name] = slices.Clip(values)
-	}
+	attempts.MergeHeader(h, head.Header, nil)
 	filter := fo.usageFilter(head.Header)
 	if filter != nil {
 		h.Del("Content-Length")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/unixsock"
 	"github.com/ginfer/ginfer/internal/upgrade"
 )
@@ -130,25 +131,21 @@ func (p *Proxy) outHeader(in *http.Request, upgrades bool) http.Header {
 	return h
 }
 
-// copyHeader replaces the headers that middlewares have set by the upstream's. List headers are
-// joined, and the gateway's own rate limit headers stay.
+// copyHeader adds the upstream's headers to those that middlewares have set, by the rules of
+// [exchange.MergeHeader]. The gateway's own rate limit headers stay.
 func copyHeader(dst, src http.Header) {
 	drop := listed(src)
-	for name, values := range src {
+	exchange.MergeHeader(dst, src, func(name string) bool {
 		switch {
 		case isHop(name):
-		case isJoined(name):
-			dst[name] = append(dst[name], values...)
-		case isLimit(name) && (has(dst, name) || slices.Contains(drop, name)):
-		default:
-			dst[name] = values
+			return true
+		case exchange.IsJoined(name):
+			return false
+		case isLimit(name) && has(dst, name):
+			return true
 		}
-	}
-	for _, name := range drop {
-		if !isJoined(name) && !isLimit(name) {
-			delete(dst, name)
-		}
-	}
+		return len(drop) > 0 && slices.Contains(drop, name)
+	})
 }
 
 // isLimit reports whether a header describes a rate limit. A client reads one per name, and the
@@ -160,14 +157,6 @@ func isLimit(name string) bool {
 func has(h http.Header, name string) bool {
 	_, ok := h[name]
 	return ok
-}
-
-func isJoined(name string) bool {
-	switch name {
-	case "Set-Cookie", "Vary", "Link", "Server-Timing", "Via", "Cache-Status":
-		return true
-	}
-	return false
 }
 
 // addVia appends this hop to the request's Via (RFC 9110 §7.6.3).

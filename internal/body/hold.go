@@ -46,12 +46,11 @@ func hold(c *gin.Context, own int64, owned bool) (*Held, error) {
 	if b, ok := r.Body.(holder); ok {
 		return b.Held(), nil
 	}
-	isNone := r.Body == nil || r.Body == http.NoBody
-	if isNone && r.ContentLength <= 0 {
-		return &Held{Whole: true, head: headOf(r)}, nil
-	}
-	if isNone {
-		r.Body = http.NoBody
+	if isEmpty(r) {
+		if r.ContentLength == 0 {
+			return &Held{Whole: true, head: headOf(r)}, nil
+		}
+		r.Body = http.NoBody // a handler has removed the body
 	}
 	rec, isNew := recordOf(r, owned)
 	src := sourceOf(c, rec)
