@@ -105,7 +105,7 @@ func (a *Authenticator) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
 		caller, err := a.identify(c.Request)
-		if a.cfg.OnEvent != nil {
+		if a.cfg.OnEvent != nil && !isRepeat(c.Request, caller) {
 			e := Event{Err: err, Duration: time.Since(start)}
 			if caller != nil {
 				e.Identity = caller.Identity
@@ -120,6 +120,12 @@ func (a *Authenticator) Middleware() gin.HandlerFunc {
 			c.Request = caller.on(c.Request)
 		}
 	}
+}
+
+// isRepeat reports whether an earlier pass has identified the same caller.
+func isRepeat(r *http.Request, found *caller) bool {
+	before, ok := callerOf(r.Context())
+	return ok && found != nil && before.subject == found.subject && before.Method == found.Method
 }
 
 // Middleware returns the handler of an Authenticator that New makes of cfg. It panics if

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache/internal/cachekey"
 	"github.com/ginfer/ginfer/cache/internal/flight"
+	attempts "github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/idle"
 )
@@ -111,6 +112,11 @@ func (c *Cache) handle(g *gin.Context) {
 		g.Next()
 		return
 	}
+	var isFirst bool
+	if g.Request, isFirst = attempts.Enter(g.Request, c); !isFirst {
+		return
+	}
+	defer attempts.Leave(g.Request, c)
 	x := &exchange{Cache: c, request: request{start: time.Now()}}
 	x.init(g, &c.cfg)
 	x.incoming = g.Request

@@ -88,7 +88,10 @@ func Pseudonyms(key []byte) (func(*auth.Identity) string, error) {
 // the recovery from panics.
 func (l *AccessLog) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
-		r := begin(c)
+		r, isFirst := begin(c, l)
+		if !isFirst {
+			return
+		}
 		id := requestID(c.Request, l.cfg.OwnIDs)
 		r.mu.Lock()
 		r.entry.id = id

@@ -73,7 +73,11 @@ func NewLive(cfg LiveConfig) (*Live, error) {
 // access log.
 func (l *Live) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
-		f := &flight{record: begin(c)}
+		r, isFirst := begin(c, l)
+		if !isFirst {
+			return
+		}
+		f := &flight{record: r}
 		l.mu.Lock()
 		f.before, f.after = l.flights.before, &l.flights
 		f.before.after, f.after.before = f, f

@@ -84,7 +84,10 @@ func (m *Metrics) Close() error {
 // tracing, and before everything else.
 func (m *Metrics) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
-		r := begin(c)
+		r, isFirst := begin(c, m)
+		if !isFirst {
+			return
+		}
 		e := &r.entry // method and scheme do not change
 		active := m.sets.of(labels{{keyMethod, e.method}, {keyScheme, e.scheme()}})
 		m.in.active.Add(c.Request.Context(), 1, active)

@@ -64,7 +64,10 @@ func NewRecent(cfg RecentConfig) (*Recent, error) {
 // Middleware returns the handler that keeps requests. Put it next to the access log.
 func (rt *Recent) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
-		r := begin(c)
+		r, isFirst := begin(c, rt)
+		if !isFirst {
+			return
+		}
 		rt.mu.Lock()
 		rt.active[r] = struct{}{}
 		rt.mu.Unlock()

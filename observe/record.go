@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,10 @@ type record struct {
 
 	tokens atomic.Int64 // events of the response with text, except the first
 
-	mu    sync.Mutex
-	entry entry // guarded by mu
+	mu     sync.Mutex
+	entry  entry // guarded by mu
+	passed []any // in room; the middlewares that the request has passed; guarded by mu
+	room   [5]any
 }
 
 type recordKey struct{}
@@ -33,18 +36,32 @@ func recordOf(ctx context.Context) *record {
 	return r
 }
 
-// begin returns the request's record, which it creates if needed.
-func begin(c *gin.Context) *record {
-	r := recordOf(c.Request.Context())
+// begin returns the request's record, which it creates if needed, and reports whether the
+// request has not passed the middleware before: one that is routed again (HandleContext), or has
+// the middleware on a group and a route, is recorded once.
+func begin(c *gin.Context, middleware any) (r *record, isFirst bool) {
+	r = recordOf(c.Request.Context())
 	if r == nil {
 		r = newRecord(c)
 		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), recordKey{}, r))
 	}
-	return r
+	return r, r.pass(middleware)
+}
+
+// pass records that the request passes a middleware, and reports whether it is the first time.
+func (r *record) pass(middleware any) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if slices.Contains(r.passed, middleware) {
+		return false
+	}
+	r.passed = append(r.passed, middleware)
+	return true
 }
 
 func newRecord(c *gin.Context) *record {
 	r := new(record)
+	r.passed = r.room[:0]
 	e := &r.entry
 	e.start = time.Now()
 	e.method = method(c.Request.Method)
@@ -54,6 +71,7 @@ func newRecord(c *gin.Context) *record {
 	e.minor = c.Request.ProtoMinor
 	e.tls = c.Request.TLS != nil
 	e.bytesIn = c.Request.ContentLength
+	r.traced(trace.SpanContextFromContext(c.Request.Context())) // of a middleware in front
 	return r
 }
 

@@ -68,7 +68,8 @@ const (
 )
 
 // Middleware returns the handler that creates the span of a request. Put it after the
-// access log, or first.
+// access log, or first. Behind another tracing middleware, such as otelgin or otelhttp, its span
+// is internal and a child of theirs, which decides on trust and sampling.
 func (t *Tracing) Middleware() gin.HandlerFunc {
 	if t.off {
 		return t.pass
@@ -79,6 +80,9 @@ func (t *Tracing) Middleware() gin.HandlerFunc {
 		if r == nil {
 			r = newRecord(c)
 			ctx = context.WithValue(ctx, recordKey{}, r)
+		}
+		if !r.pass(t) {
+			return
 		}
 		e := &r.entry // its method does not change
 		ctx, opts := t.parent(ctx, c.Request, e.method)
@@ -99,16 +103,19 @@ func (t *Tracing) Middleware() gin.HandlerFunc {
 // pass creates no span, but propagates the client's trace to the upstream.
 func (t *Tracing) pass(c *gin.Context) {
 	ctx, _ := t.parent(c.Request.Context(), c.Request, "")
-	if ctx != c.Request.Context() {
+	if trace.SpanContextFromContext(ctx).IsValid() {
 		c.Request = c.Request.WithContext(ctx)
 		recordOf(ctx).traced(trace.SpanContextFromContext(ctx))
 	}
 }
 
-// parent returns the context and the options of a request's span: a child of the client's
-// span, or one linked to it.
+// parent returns the context and the options of a request's span: a child of the span that a
+// middleware in front has begun, else of the client's, or one linked to the client's.
 func (t *Tracing) parent(ctx context.Context, r *http.Request, method string) (context.Context, []trace.SpanStartOption) {
 	opts := t.starts[method]
+	if local := trace.SpanContextFromContext(ctx); local.IsValid() && !local.IsRemote() {
+		return ctx, append(slices.Clip(opts), trace.WithSpanKind(trace.SpanKindInternal)) // the server's span is the other one
+	}
 	carrier := propagation.HeaderCarrier(r.Header)
 	one := len(r.Header[headerParent]) == 1 // by the standard, several are invalid
 	if !one && !t.cfg.Baggage {

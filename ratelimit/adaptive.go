@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
 )
 
@@ -99,6 +100,11 @@ func (a *Adaptive) Inflight() int {
 // Middleware returns the handler that lets requests in or refuses them.
 func (a *Adaptive) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
+		var isFirst bool
+		if c.Request, isFirst = exchange.Enter(c.Request, a); !isFirst {
+			return
+		}
+		defer exchange.Leave(c.Request, a)
 		if err := a.enter(c); err != nil {
 			c.Abort() // whatever ErrorHandler does
 			a.notify(c.Request.Context(), Event{Kind: Refused, Limit: "concurrency", Wait: time.Second, Err: err})

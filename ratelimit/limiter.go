@@ -12,6 +12,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
 )
 
@@ -106,10 +107,16 @@ func Middleware(cfg Config) gin.HandlerFunc {
 	return l.Middleware()
 }
 
-// Middleware returns the handler that lets requests in or refuses them.
+// Middleware returns the handler that lets requests in or refuses them. A request that passes it
+// twice, on a group and a route or after gin's HandleContext, is charged once.
 func (l *Limiter) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
+		var isFirst bool
+		if c.Request, isFirst = exchange.Enter(c.Request, l); !isFirst {
+			return
+		}
 		if err := l.handle(c); err != nil {
+			exchange.Leave(c.Request, l)
 			c.Abort() // whatever ErrorHandler does
 			l.cfg.ErrorHandler(c, err)
 		}

@@ -79,6 +79,11 @@ func NewTokens(cfg TokensConfig) (*Tokens, error) {
 // after it have returned. Requests without a body, or that generate nothing, cost nothing.
 func (t *Tokens) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
+		var isFirst bool
+		if c.Request, isFirst = exchange.Enter(c.Request, t); !isFirst {
+			return
+		}
+		defer exchange.Leave(c.Request, t)
 		r, err := t.reserve(c)
 		if err != nil {
 			c.Abort() // whatever ErrorHandler does
@@ -86,6 +91,7 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 			return
 		}
 		if r == nil {
+			c.Next()
 			return
 		}
 		inner := c.Writer

@@ -59,6 +59,8 @@ type Exchange struct {
 	served   Served
 	isServed bool
 	observed map[any]bool
+	passed   []any // the middlewares of Enter
+	roomFor  [4]any
 }
 
 // Served describes a response for which no attempt was made, such as a cache hit.
