@@ -42,6 +42,7 @@ type reservation struct {
 	call
 	tokens        *Tokens
 	outer         *reservation // of an earlier Tokens in the chain; nil: none
+	writer        *meter       // nil until the handlers run
 	request       *llm.Request
 	exchange      *exchange.Exchange
 	before        int   // attempts made before it

@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
@@ -81,6 +82,7 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		var isFirst bool
 		if c.Request, isFirst = exchange.Enter(c.Request, t); !isFirst {
+			t.again(c)
 			return
 		}
 		defer exchange.Leave(c.Request, t)
@@ -99,6 +101,7 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 		r.outer, _ = ginctx.Value(c.Request.Context(), reservationKey{}).(*reservation)
 		req := r.watch(c.Request)
 		ctx := context.WithValue(req.Context(), reservationKey{}, r)
+		r.writer = w
 		c.Writer, c.Request = w, req.WithContext(ctx)
 		defer r.keepAlive()()
 		defer func() { // also when a handler panics
@@ -109,6 +112,21 @@ func (t *Tokens) Middleware() gin.HandlerFunc {
 		}()
 		t.notify(ctx, Event{Kind: Allowed, Tokens: r.reserved})
 		c.Next()
+	}
+}
+
+// again restores the meter of a request that is routed again: HandleContext resets gin's writer.
+func (t *Tokens) again(c *gin.Context) {
+	if fmt.Sprintf("%T", c.Writer) != "*gin.responseWriter" { // the meter is in place
+		return
+	}
+	r, _ := ginctx.Value(c.Request.Context(), reservationKey{}).(*reservation)
+	for ; r != nil; r = r.outer {
+		if r.tokens == t {
+			r.writer.ResponseWriter = c.Writer
+			c.Writer = r.writer
+			return
+		}
 	}
 }
 
