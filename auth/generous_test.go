@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -70,7 +71,7 @@ func TestDocumentsOfAnyMediaType(t *testing.T) {
 					require.NoError(t, <-fetched)
 					keys, err := k.Keys(t.Context(), "a", "ES256")
 					cancel()
-					<-done
+					_ = <-done // how Run ends has a test of its own
 					require.NoError(t, err)
 					assert.Len(t, keys, 1)
 				}
@@ -107,9 +108,7 @@ func TestClaimsOfAnyForm(t *testing.T) {
 		c := claims()
 		delete(c, "tenant")
 		delete(c, "scope")
-		for k, v := range tt.set {
-			c[k] = v
-		}
+		maps.Copy(c, tt.set)
 		id, err := v.Verify(bearer(t.Context(), s.token(t, "RS256", c, map[string]any{"kid": nil})))
 		require.NoError(t, err, name)
 		assert.Equal(t, tt.scopes, id.Scopes, name)
@@ -120,9 +119,7 @@ func TestClaimsOfAnyForm(t *testing.T) {
 		"tenant a number": {"tenant": 1}, "aud a number": {"aud": 1}, "scope an object": {"scope": gin.H{}},
 	} {
 		c := claims()
-		for k, v := range set {
-			c[k] = v
-		}
+		maps.Copy(c, set)
 		_, err := v.Verify(bearer(t.Context(), s.token(t, "RS256", c, nil)))
 		require.Error(t, err, "%s: what identifies or limits a caller must be there", name)
 	}

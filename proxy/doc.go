@@ -13,7 +13,11 @@
 //
 // Responses are relayed as they arrive: each event of a stream at once, bodies and their
 // encoding byte for byte, with trailers and 1xx responses. Rate limit headers of the gateway
-// (RateLimit, x-ratelimit-*) stay; all others are the upstream's. Request bodies are read
+// (RateLimit, x-ratelimit-*) stay. So do headers for browsers that the application has set before,
+// on a cached response too: all of Access-Control-* as one, Cross-Origin-*, Strict-Transport-Security,
+// X-Frame-Options, Content-Security-Policy, X-Content-Type-Options, Referrer-Policy,
+// Permissions-Policy and their older forms. Values of Vary, Set-Cookie, Link, Server-Timing, Via and
+// Cache-Status are joined. All others are the upstream's. Request bodies are read
 // first, within the limit and the budget of [Bodies], so that they can be sent again; longer
 // ones are streamed. WebSocket upgrades pass; see [Proxy.Drain].
 //

@@ -125,7 +125,7 @@ func inspect(b io.Reader) (native bool, inMemory int64) {
 	}
 	switch t := v.Type(); {
 	case t.PkgPath() == "io" && v.Kind() == reflect.Struct && v.NumField() == 1: // of io.NopCloser
-		if held, ok := v.Field(0).Interface().(interface{ Len() int }); ok {
+		if held, ok := reflect.TypeAssert[interface{ Len() int }](v.Field(0)); ok {
 			return false, int64(held.Len())
 		}
 	case t.PkgPath() == "net/http" && t.Name() == "maxBytesReader":

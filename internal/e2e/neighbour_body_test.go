@@ -128,7 +128,7 @@ func touches() map[string]struct {
 
 // A body that a middleware in front has read or decoded reaches the upstream as it is meant, or is
 // refused with the cause: never empty, never in part, and never the client's or upstream's fault.
-func TestNeighbourBody(t *testing.T) {
+func TestNeighbourBody(t *testing.T) { //nolint:gocognit // a table
 	t.Parallel()
 	first, err := proxy.NewBodies(proxy.BodiesConfig{Limit: 64 << 10})
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ import (
 )
 
 // Behind another tracing middleware our span is its child, and the log has the trace.
-func TestNeighbourTracing(t *testing.T) {
+func TestNeighbourTracing(t *testing.T) { //nolint:gocognit // a table
 	t.Parallel()
 	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for name, outer := range map[string]func(http.Handler, *gin.Engine, trace.TracerProvider) http.Handler{

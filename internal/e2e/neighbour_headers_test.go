@@ -84,7 +84,7 @@ const appOrigin = "https://app.example.com"
 
 // What the application says on CORS and security stands over the upstream's, through the proxy,
 // the cache and coalescing; what it says nothing of passes.
-func TestNeighbourHeaders(t *testing.T) {
+func TestNeighbourHeaders(t *testing.T) { //nolint:gocognit // a table
 	t.Parallel()
 	origins := cors.New(cors.Config{AllowOrigins: []string{appOrigin}, AllowMethods: []string{"POST", "GET"}, ExposeHeaders: []string{"X-Request-Id"}})
 	security := secure.New(secure.Config{
