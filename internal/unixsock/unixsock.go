@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 // Scheme is the scheme of a socket's URL.
@@ -80,6 +82,6 @@ func IsPeer(r *http.Request) bool {
 	if strings.HasPrefix(r.RemoteAddr, "@") || strings.HasPrefix(r.RemoteAddr, "/") {
 		return true
 	}
-	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	local, _ := ginctx.Value(r.Context(), http.LocalAddrContextKey).(net.Addr)
 	return r.RemoteAddr == "" && local != nil && local.Network() == "unix"
 }
