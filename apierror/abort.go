@@ -2,20 +2,14 @@ package apierror
 
 import (
 	"errors"
-	"net/http"
-	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // ErrUnknown is recorded when a handler is called with a nil error or a nil *Error.
 var ErrUnknown = errors.New("apierror: no error given")
-
-// cutGrace bounds the last flush before a cut. The client should receive what was relayed,
-// but one that does not read must not block the handler.
-const cutGrace = time.Second
 
 // Abort responds with an RFC 9457 problem that has an OpenAI "error" member, or with the
 // error of the API that the request calls where that has another form: Anthropic's
@@ -69,8 +63,12 @@ func takesEvent(c *gin.Context, s shape) bool {
 // A nil err records nothing.
 //
 // It sets a write deadline in the past. Panicking with http.ErrAbortHandler is not enough:
-// gin.Recovery swallows it, and the response would look complete. Only if the writer does
-// not support deadlines does it panic with that value, and only below a net/http server.
+// gin.Recovery swallows it, and the response would look complete. An HTTP/1.0 response without
+// a length has no end but the connection's: its connection is reset. Where another middleware's
+// writer hides the connection, Cut does not return: it ends the goroutine as runtime.Goexit does,
+// which net/http treats as a panic and no recovery handler can stop. Deferred functions run, with
+// nothing to recover. Below http.TimeoutHandler, which sends the response later, it announces
+// more bytes than there are. Without a server it does nothing more, for tests.
 func Cut(c *gin.Context, err error) {
 	if err != nil {
 		_ = record(c, err)
@@ -95,14 +93,4 @@ func render(c *gin.Context, e *Error, s shape) {
 	_, _ = c.Writer.Write(s.body(e))
 }
 
-func cut(c *gin.Context) {
-	rc := http.NewResponseController(c.Writer)
-	if rc.SetWriteDeadline(time.Now().Add(cutGrace)) == nil {
-		_ = rc.Flush()
-		_ = rc.SetWriteDeadline(time.Unix(1, 0))
-		return
-	}
-	if ginctx.Value(c.Request.Context(), http.ServerContextKey) != nil {
-		panic(http.ErrAbortHandler)
-	}
-}
+func cut(c *gin.Context) { reach.Of(c.Request.Context(), c.Writer).Cut(c.Request) }

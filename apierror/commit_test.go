@@ -14,6 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/testkit/writers"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -172,25 +173,27 @@ func TestCutBelowGinRecovery(t *testing.T) {
 	})
 }
 
-// hiding is a middleware's writer without access to the writer below.
-type hiding struct{ gin.ResponseWriter }
-
-func hide(c *gin.Context) { c.Writer = hiding{c.Writer} }
-
-func TestCutWithoutDeadlines(t *testing.T) {
+// A response breaks behind every writer of another middleware, whatever it hides, and whatever
+// recovery handler stands before it.
+func TestCutBehindOtherWriters(t *testing.T) {
 	t.Parallel()
-	overAll(t, "events", func(t *testing.T, proto string) {
-		t.Helper()
-		got := get(t, proto, apierror.Recovery(nil), hide, func(c *gin.Context) {
-			c.Header("Content-Type", "text/event-stream")
-			_, _ = c.Writer.WriteString("data: a\n\n")
-			c.Writer.Flush() // a panic drops what is buffered
-			assert.PanicsWithError(t, http.ErrAbortHandler.Error(), func() { apierror.Cut(c, errors.New("x")) })
-			apierror.Cut(c, errors.New("x"))
+	swallowing := gin.CustomRecoveryWithWriter(io.Discard, func(*gin.Context, any) {})
+	for name, hide := range map[string]gin.HandlerFunc{"embedding": writers.Embedding, "unwrapping": writers.Unwrapping, "opaque": writers.Opaque} {
+		overAll(t, "events", func(t *testing.T, proto string) {
+			t.Helper()
+			ended := make(chan struct{})
+			got := get(t, proto, swallowing, apierror.Recovery(nil), hide, func(c *gin.Context) {
+				defer close(ended)
+				c.Header("Content-Type", "text/event-stream")
+				_, _ = c.Writer.WriteString("data: a\n\n")
+				apierror.Cut(c, errors.New("x"))
+				apierror.Cut(c, errors.New("x"))
+			})
+			<-ended
+			assert.Equal(t, "data: a\n\n", got.body, name)
+			assertCut(t, proto, got.err)
 		})
-		assert.Equal(t, "data: a\n\n", got.body)
-		assertCut(t, proto, got.err)
-	})
+	}
 }
 
 // In a test without a server nothing would recover from a panic.

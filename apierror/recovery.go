@@ -13,9 +13,10 @@ import (
 var ErrPanic = errors.New("panic in a handler")
 
 // Recovery returns a handler that responds with a 500 when a later handler panics, and cuts
-// a response under way. Use it instead of gin.Recovery: it passes http.ErrAbortHandler on
-// to the server, which then breaks the connection, so that a partial response never looks
-// complete; and it does not print the request's headers, with their keys and cookies.
+// a response under way. Use it instead of gin.Recovery: it breaks the connection after
+// http.ErrAbortHandler, as [Cut] does, and passes that value on, so that a partial response never
+// looks complete, even if gin.Recovery comes before it; and it does not print the request's headers,
+// with their keys and cookies.
 // OnPanic, if not nil, is called with the value and the stack.
 func Recovery(onPanic func(c *gin.Context, value any, stack []byte)) gin.HandlerFunc {
 	return func(c *gin.Context) {
@@ -25,6 +26,7 @@ func Recovery(onPanic func(c *gin.Context, value any, stack []byte)) gin.Handler
 				return
 			}
 			if value == http.ErrAbortHandler { //nolint:errorlint // net/http compares the value itself
+				cut(c)
 				panic(value)
 			}
 			if onPanic != nil {

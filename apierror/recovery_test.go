@@ -2,12 +2,14 @@ package apierror_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
+	"github.com/ginfer/ginfer/internal/testkit/writers"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -94,6 +96,37 @@ func TestRecoveryLetsAbortHandlerThrough(t *testing.T) {
 		assert.Equal(t, "half", got.body)
 		assertCut(t, proto, got.err)
 	})
+}
+
+// Before it gin.Recovery swallows the signal, but the response is broken by then.
+func TestRecoveryBelowGinRecovery(t *testing.T) {
+	t.Parallel()
+	for name, hide := range map[string]gin.HandlerFunc{"nothing": func(*gin.Context) {}, "embedding": writers.Embedding, "opaque": writers.Opaque} {
+		overAll(t, name, func(t *testing.T, proto string) {
+			t.Helper()
+			got := get(t, proto, gin.RecoveryWithWriter(io.Discard), hide, apierror.Recovery(nil), func(c *gin.Context) {
+				_, _ = c.Writer.WriteString("half")
+				panic(http.ErrAbortHandler)
+			})
+			assert.Equal(t, "half", got.body)
+			assertCut(t, proto, got.err)
+		})
+	}
+}
+
+func TestRecoveryBelowGinRecoveryBeforeCommit(t *testing.T) {
+	t.Parallel()
+	for name, hide := range map[string]gin.HandlerFunc{"nothing": func(*gin.Context) {}, "opaque": writers.Opaque} {
+		e := gin.New()
+		e.GET("/", gin.RecoveryWithWriter(io.Discard), hide, apierror.Recovery(nil), func(*gin.Context) { panic(http.ErrAbortHandler) })
+		srv := httptest.NewServer(e)
+		res, err := srv.Client().Get(srv.URL)
+		srv.Close()
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		require.Error(t, err, name)
+	}
 }
 
 func TestRecoveryWithoutPanic(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // guard is the response writer of handlers behind a circuit. It does not buffer. It discards a
@@ -136,8 +137,11 @@ func (w *guard) SetWriteDeadline(t time.Time) error {
 	if w.held {
 		return nil
 	}
-	return http.NewResponseController(w.ResponseWriter).SetWriteDeadline(t)
+	return reach.Of(w.passage.outer.Context(), w.ResponseWriter).SetWriteDeadline(t)
 }
+
+// Discards reports whether the response is discarded: the connection is the fallback's.
+func (w *guard) Discards() bool { return w.held }
 
 // Status implements gin.ResponseWriter.
 func (w *guard) Status() int { return w.status() }

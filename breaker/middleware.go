@@ -14,6 +14,7 @@ import (
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 var (
@@ -145,6 +146,9 @@ func (x *passage) run() {
 	}
 	x.c.Writer, x.errors = w, len(x.c.Errors)
 	x.follow()
+	if x.cfg.Fallback != nil {
+		x.c.Request = x.c.Request.WithContext(reach.Keep(x.c.Request.Context(), w))
+	}
 	if x.cfg.Timeout > 0 {
 		ctx, cancel := context.WithCancelCause(x.c.Request.Context())
 		x.cancel = cancel
@@ -164,14 +168,15 @@ func (x *passage) run() {
 	silent := timedOut && !w.decided // and its status means nothing
 	w.decide()                       // also when nothing was written
 	x.permit.end(x.outcome(w, silent), exchange.Counted)
-	if x.c.Writer == w { // else another writer must stay: see stream.Streams
+	replaced := w.held || silent
+	if x.c.Writer == w || replaced { // else another writer must stay: see stream.Streams
 		x.c.Writer = inner
 	}
 	if x.cancel != nil {
 		x.cancel(nil)
 		x.c.Request = x.outer
 	}
-	if (w.held || silent) && x.outer.Context().Err() == nil {
+	if replaced && x.outer.Context().Err() == nil {
 		w.restore()
 		x.cfg.refuse(x.c, failureReason(timedOut))
 	}

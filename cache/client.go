@@ -15,6 +15,7 @@ import (
 	"github.com/ginfer/ginfer/cache/internal/rfc9111"
 	attempts "github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // client is the side of an exchange that its client sees.
@@ -117,7 +118,7 @@ func (c *client) markServed(whole bool) {
 
 // play sends the body of a response as it is produced, through a filter that may be nil.
 func (c *client) play(res *flight.Response, r *flight.Reader, filter *llm.Unusaged) error {
-	p := flight.Player{Writer: c.w, HTTP2: c.http2, Timeout: c.options.WriteTimeout}
+	p := flight.Player{Writer: c.w, Conn: reach.Of(c.ctx, c.w), HTTP2: c.http2, Timeout: c.options.WriteTimeout}
 	if filter != nil {
 		p.Filter = filter
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ginfer/ginfer/cache/internal/rfc9111"
 	attempts "github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // holdBytes is how much of a response that is no stream is held back until it is whole.
@@ -127,7 +128,7 @@ func (l *lead) produce(stale *Entry) {
 
 func (l *lead) newRecorder() *flight.Recorder {
 	return flight.NewRecorder(flight.RecorderConfig{
-		Response: l.flight.Response, Reader: l.reader, Client: l.w, Leader: l,
+		Response: l.flight.Response, Reader: l.reader, Client: l.w, Conn: reach.Of(l.ctx, l.w), Leader: l,
 		Hold: int(min(holdBytes, l.cfg.MaxEntry, l.cfg.MaxLag/2)),
 	})
 }
@@ -136,7 +137,7 @@ func (l *lead) newRecorder() *flight.Recorder {
 // disconnects.
 func (l *lead) runChain() {
 	panicked := true
-	l.g.Writer, l.g.Request = l.rec, l.policy.outgoing(&l.request, l.stale).WithContext(l.upstream(l.flight.Context()))
+	l.g.Writer, l.g.Request = l.rec, l.policy.outgoing(&l.request, l.stale).WithContext(reach.Keep(l.upstream(l.flight.Context()), l.rec))
 	defer func() {
 		if panicked { // it continues to the recovery, with its stack
 			_ = l.rec.Close(true)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/ginctx"
+	"github.com/ginfer/ginfer/internal/reach"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -43,7 +44,7 @@ func begin(c *gin.Context, middleware any) (r *record, isFirst bool) {
 	r = recordOf(c.Request.Context())
 	if r == nil {
 		r = newRecord(c)
-		c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), recordKey{}, r))
+		c.Request = c.Request.WithContext(r.with(c.Request.Context(), c.Writer))
 	}
 	return r, r.pass(middleware)
 }
@@ -57,6 +58,12 @@ func (r *record) pass(middleware any) bool {
 	}
 	r.passed = append(r.passed, middleware)
 	return true
+}
+
+// with returns a context that carries the record, and the writer for handlers behind a middleware
+// that hides it.
+func (r *record) with(ctx context.Context, w http.ResponseWriter) context.Context {
+	return reach.Keep(context.WithValue(ctx, recordKey{}, r), w)
 }
 
 func newRecord(c *gin.Context) *record {

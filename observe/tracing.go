@@ -79,7 +79,7 @@ func (t *Tracing) Middleware() gin.HandlerFunc {
 		r := recordOf(ctx)
 		if r == nil {
 			r = newRecord(c)
-			ctx = context.WithValue(ctx, recordKey{}, r)
+			ctx = r.with(ctx, c.Writer)
 		}
 		if !r.pass(t) {
 			return

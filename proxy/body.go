@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/fault"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // errStopped is returned to a transport that reads a body after the handler has returned.
@@ -26,7 +27,7 @@ var errStopped = errors.New("proxy: the exchange is over")
 type upload struct {
 	held *body.Held
 	body io.Reader
-	conn *http.ResponseController
+	conn reach.Conn
 	// next returns the deadline of the next byte.
 	next func(n int64) time.Time
 	// progress is called after each read that returned bytes.
@@ -44,7 +45,7 @@ type upload struct {
 // must keep the minimum rate of [body.Deadline].
 func newUpload(c *gin.Context, held *body.Held, duplex bool, idle time.Duration) *upload {
 	start := time.Now()
-	u := &upload{held: held, body: c.Request.Body, conn: http.NewResponseController(c.Writer)}
+	u := &upload{held: held, body: c.Request.Body, conn: reach.Of(c.Request.Context(), c.Writer)}
 	u.next = func(n int64) time.Time { return body.Deadline(start, n) }
 	if duplex {
 		u.next = func(int64) time.Time {

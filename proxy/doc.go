@@ -33,7 +33,8 @@
 //     the last response if that describes the error, else 502, or 504 after a timeout (see
 //     [Timeouts]). An upstream's error about the operator's credential is hidden behind a 502;
 //   - the response has begun: it is cut, so that the client never sees a clean end. In an event
-//     stream, between two events, an error event is sent first;
+//     stream, between two events, an error event is sent first. This does not depend on other
+//     middlewares; see [apierror.Cut];
 //   - the client disconnects: the upstream request is canceled, and no endpoint is to blame;
 //   - the client's body breaks off: 400 or 408, and the connection is closed, so that what follows
 //     on it is never taken for a request.

@@ -61,7 +61,7 @@ func (x *call) outbound() *http.Request {
 	}
 	out.Trailer = x.p.outTrailer(in.Trailer, x.upload != nil)
 	if in.ProtoAtLeast(1, 1) {
-		x.early.start(x.c.Writer)
+		x.early.start(x.c)
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // early relays 1xx responses (RFC 9110 §15.2), which gin's writer can't: it only records the
@@ -17,12 +18,15 @@ import (
 type early struct {
 	mu    sync.Mutex
 	over  bool
-	w     http.ResponseWriter // gin's is unwrapped
+	w     http.ResponseWriter // the server's own
 	trace httptrace.ClientTrace
 }
 
-func (e *early) start(w gin.ResponseWriter) {
-	e.w = w
+func (e *early) start(c *gin.Context) {
+	e.w = reach.Of(c.Request.Context(), c.Writer).Server()
+	if _, ok := e.w.(gin.ResponseWriter); ok { // it takes a 1xx for the final status
+		return
+	}
 	e.trace.Got1xxResponse = e.relay
 }
 
@@ -39,7 +43,7 @@ func (e *early) relay(code int, header textproto.MIMEHeader) error {
 	saved := maps.Clone(h)
 	clear(h)
 	copyHeader(h, http.Header(header))
-	unwrap(e.w).WriteHeader(code)
+	e.w.WriteHeader(code)
 	clear(h)
 	maps.Copy(h, saved)
 	return nil
@@ -51,15 +55,4 @@ func (e *early) stop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.over = true
-}
-
-// unwrap returns the server's own writer.
-func unwrap(w http.ResponseWriter) http.ResponseWriter {
-	for {
-		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			return w
-		}
-		w = u.Unwrap()
-	}
 }

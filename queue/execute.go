@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/reach"
 	"github.com/ginfer/ginfer/internal/retryafter"
 	"github.com/ginfer/ginfer/queue/internal/task"
 )
@@ -46,7 +47,7 @@ func (q *Queue) execute(ctx context.Context, t *task.Task, info Info) (res task.
 		return roundTrip(q.cfg.Transport, r, q.cfg.Limits.ResultBytes)
 	}
 	w := &recorder{header: http.Header{}, limit: q.cfg.Limits.ResultBytes}
-	q.cfg.Handler.ServeHTTP(w, r)
+	q.cfg.Handler.ServeHTTP(w, r.WithContext(reach.Keep(ctx, w)))
 	return w.response()
 }
 

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/testkit/queuetest"
+	"github.com/ginfer/ginfer/internal/testkit/writers"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/stretchr/testify/assert"
 )
@@ -50,6 +52,8 @@ func TestRetry(t *testing.T) {
 			c := http.NewResponseController(w)
 			_ = c.SetWriteDeadline(time.Unix(1, 0))
 		}, 3},
+		{"a response that is cut behind a writer", cutBehind(writers.Embedding), 3},
+		{"a response that is cut behind an opaque writer", cutBehind(writers.Opaque), 3},
 		{"a response that is too long", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 2000)) }, 1},
 		{"one that takes too long", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 3},
 	}
@@ -73,6 +77,17 @@ func TestRetry(t *testing.T) {
 			assert.Len(t, seen.Of(queue.Retried), tt.attempts-1)
 		})
 	}
+}
+
+// cutBehind returns a handler whose response breaks off behind another middleware's writer.
+func cutBehind(hide gin.HandlerFunc) http.HandlerFunc {
+	e := gin.New()
+	e.Use(gin.RecoveryWithWriter(io.Discard), hide)
+	e.NoRoute(func(c *gin.Context) {
+		c.String(http.StatusOK, "ha")
+		apierror.Cut(c, nil)
+	})
+	return e.ServeHTTP
 }
 
 func TestRetrySucceeds(t *testing.T) {

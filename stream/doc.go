@@ -34,6 +34,12 @@
 // takes it for complete. An unfinished event is only cut. The meter fails
 // open: it never fails a request.
 //
+// A compressing middleware may stand before this one: events, heartbeats and errors are flushed
+// through it. Deadlines need a way to the connection: response writers between have an Unwrap
+// method or embed the one below. For others, put this middleware or one of package observe before
+// them; without, a client that does not read is bounded by http.Server.WriteTimeout alone, and a
+// warning is logged once. Below http.TimeoutHandler, which buffers, nothing is streamed.
+//
 // To read the code, start at Middleware in middleware.go, then guard.go (the writes) and limits.go
 // (the timer). The meter is in meter.go and tally.go.
 //

@@ -16,6 +16,7 @@ import (
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // heartbeat is the shortest comment. No blank line follows it: some decoders dispatch an event
@@ -35,8 +36,10 @@ type guard struct {
 	streams *Streams
 	req     *http.Request // the inbound request
 	cancel  context.CancelCauseFunc
+	conn    reach.Conn // of ResponseWriter
 	h2      bool
-	plain   bool // clients of this API don't support comments
+	plain   bool     // clients of this API don't support comments
+	packing []string // the encoding of an outer middleware, which compresses what is written here
 
 	life sync.Mutex // guards done; taken alone
 	done bool       // the handler has returned: the writer belongs to the server again
@@ -49,6 +52,7 @@ type guard struct {
 	between llm.Splitter
 	timer   *time.Timer
 	cut     bool      // no more can be written
+	taken   bool      // the connection was hijacked
 	broken  bool      // it was cut before the handler returned
 	limit   time.Time // the handler's write deadline
 	due     time.Time // the deadline of the current write
@@ -150,7 +154,7 @@ func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	g.deadline(time.Time{})
 	conn, rw, err := g.ResponseWriter.Hijack()
 	if err == nil {
-		g.begun, g.cut = true, true
+		g.begun, g.cut, g.taken = true, true, true
 	}
 	return conn, rw, err
 }
@@ -160,12 +164,15 @@ func (g *guard) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func (g *guard) SetWriteDeadline(t time.Time) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.cut {
+	switch {
+	case g.taken:
 		return nil
+	case g.cut:
+		return g.conn.SetWriteDeadline(past)
 	}
 	g.limit = t
 	g.cut = !t.IsZero() && !t.After(time.Now())
-	return http.NewResponseController(g.ResponseWriter).SetWriteDeadline(t)
+	return g.conn.SetWriteDeadline(t)
 }
 
 // ready prepares a write. The caller holds mu.
@@ -209,10 +216,8 @@ func (g *guard) nextDeadline() time.Time {
 	return t
 }
 
-// deadline sets a write deadline if the connection supports it; test recorders don't.
-func (g *guard) deadline(t time.Time) {
-	_ = http.NewResponseController(g.ResponseWriter).SetWriteDeadline(t)
-}
+// deadline sets a write deadline if the connection can be reached; test recorders have none.
+func (g *guard) deadline(t time.Time) { _ = g.conn.SetWriteDeadline(t) }
 
 // begin classifies the response when its head is written.
 func (g *guard) begin() {
@@ -222,7 +227,7 @@ func (g *guard) begin() {
 	if !g.stream {
 		return
 	}
-	g.packed = h.Get("Content-Encoding") != "" || h.Get("Content-Length") != ""
+	g.packed = isOwn(h["Content-Encoding"], g.packing) || h.Get("Content-Length") != ""
 	g.start = time.Now()
 	g.lastEvent, g.lastWrite = g.start, g.start
 	if !g.streams.enter(g) {
@@ -232,6 +237,12 @@ func (g *guard) begin() {
 	if wait := g.untilDue(g.start); wait >= 0 {
 		g.timer = time.AfterFunc(wait, g.tick)
 	}
+}
+
+// isOwn reports whether a handler set the encoding. That of an outer middleware, which was there
+// before, is still the same slice.
+func isOwn(encoding, before []string) bool {
+	return len(encoding) > 0 && (len(before) == 0 || &encoding[0] != &before[0])
 }
 
 func (g *guard) wrote(p []byte) {
@@ -288,8 +299,12 @@ func (g *guard) finish(ctx context.Context, panicked bool) {
 		_ = g.explain(g.resetReason()) // there is no later write
 	}
 	g.broken = g.cut
+	ended := g.cut && !g.taken && (g.err != nil || panicked) // by the guard, not by the handler
 	g.cut = true
 	g.mu.Unlock()
+	if ended {
+		defer g.conn.Cut(g.req) // last, since it may not return
+	}
 	if !g.stream {
 		return
 	}
@@ -307,15 +322,7 @@ func (g *guard) resetReason() error {
 	if !g.limit.IsZero() && time.Now().After(g.limit) {
 		return nil
 	}
-	var w http.ResponseWriter = g.ResponseWriter
-	for {
-		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
-		}
-		w = outer.Unwrap()
-	}
-	if f, ok := w.(interface{ FlushError() error }); ok {
+	if f, ok := g.conn.Server().(interface{ FlushError() error }); ok {
 		return f.FlushError()
 	}
 	return nil

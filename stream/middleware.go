@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/idle"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // Reasons why a stream was ended.
@@ -81,7 +82,8 @@ func (s *Streams) Middleware() gin.HandlerFunc {
 		inner := c.Writer
 		ctx, cancel := context.WithCancelCause(c.Request.Context())
 		g := &guard{ResponseWriter: inner, streams: s, req: c.Request, cancel: cancel, h2: c.Request.ProtoMajor == 2, plain: knowsNoComments(c.Request.URL.Path)}
-		c.Request = c.Request.WithContext(ctx)
+		g.conn, g.packing = reach.Of(ctx, inner), inner.Header()["Content-Encoding"]
+		c.Request = c.Request.WithContext(reach.Keep(ctx, g))
 		c.Writer = g
 		s.requests.Add()
 		defer s.requests.Done()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/reach"
 )
 
 // A client must deliver its body within grace plus one second for each minRate bytes (the
@@ -27,18 +28,14 @@ func Deadline(start time.Time, n int64) time.Time {
 // the server does not wait for the rest of the body either.
 type guarded struct {
 	r     io.Reader
-	conn  http.ResponseController
+	conn  reach.Conn
 	known bool // there is a connection
 	start time.Time
 	n     int64
 }
 
-func newGuarded(w http.ResponseWriter, body io.Reader) *guarded {
-	g := &guarded{r: body, start: time.Now(), known: w != nil}
-	if g.known {
-		g.conn = *http.NewResponseController(w)
-	}
-	return g
+func newGuarded(r *http.Request, w http.ResponseWriter) *guarded {
+	return &guarded{r: r.Body, start: time.Now(), known: w != nil, conn: reach.Of(r.Context(), w)}
 }
 
 // Guarded returns the request's body with the read deadlines of [Hold], for callers that
@@ -47,7 +44,7 @@ func Guarded(c *gin.Context) io.ReadCloser {
 	return struct {
 		io.Reader
 		io.Closer
-	}{newGuarded(c.Writer, c.Request.Body), c.Request.Body}
+	}{newGuarded(c.Request, c.Writer), c.Request.Body}
 }
 
 // Read implements io.Reader.

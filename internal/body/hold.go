@@ -76,7 +76,7 @@ func hold(c *gin.Context, own int64, owned bool) (*Held, error) {
 // fill reads the body, up to one byte more than limit.
 func (h *Held) fill(c *gin.Context, src *source, limit int64) error {
 	r := c.Request
-	g := newGuarded(c.Writer, r.Body)
+	g := newGuarded(r, c.Writer)
 	b, ended, err := readUpTo(g, r.ContentLength, limit+1, h.rec)
 	consumed := src.consumed(int64(len(b)), ended, err)
 	if consumed || err != nil {
@@ -177,7 +177,7 @@ func Drain(c *gin.Context) {
 	if s, ok := r.Body.(*stream); !ok || s.held.flows {
 		return
 	}
-	g := newGuarded(c.Writer, r.Body)
+	g := newGuarded(r, c.Writer)
 	g.drain()
 	c.Header("Connection", "close")
 }

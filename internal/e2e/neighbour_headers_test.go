@@ -63,8 +63,8 @@ func behindApp(t *testing.T, first ...gin.HandlerFunc) string {
 	return newServer(t, r).URL
 }
 
-// fetch returns the header of a response to a page of origin; "": not a page.
-func fetch(t *testing.T, method, address, origin, body string) http.Header {
+// fetchHeader returns the header of a response to a page of origin; "": not a page.
+func fetchHeader(t *testing.T, method, address, origin, body string) http.Header {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
 	require.NoError(t, err)
@@ -100,9 +100,9 @@ func TestNeighbourHeaders(t *testing.T) { //nolint:gocognit // a table
 	chat := `{"model":"m","temperature":0,"messages":[{"role":"user","content":"hi"}]}`
 	for name, send := range map[string]func(address, origin string) http.Header{
 		"a model": func(address, origin string) http.Header {
-			return fetch(t, http.MethodPost, address+"/v1/chat/completions", origin, chat)
+			return fetchHeader(t, http.MethodPost, address+"/v1/chat/completions", origin, chat)
 		},
-		"a resource": func(address, origin string) http.Header { return fetch(t, http.MethodGet, address+"/x", origin, "") },
+		"a resource": func(address, origin string) http.Header { return fetchHeader(t, http.MethodGet, address+"/x", origin, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

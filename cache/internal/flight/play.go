@@ -18,10 +18,26 @@ type Filter interface {
 	End() []byte
 }
 
+// Conn controls the connection of a client.
+type Conn interface {
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
+	Flush() error
+}
+
+func connOf(c Conn, w http.ResponseWriter) Conn {
+	if c == nil {
+		return http.NewResponseController(w)
+	}
+	return c
+}
+
 // Player sends a response to one client.
 type Player struct {
 	// Writer is the client's. Its head was written already.
 	Writer http.ResponseWriter
+	// Conn is the client's connection. Default: what http.ResponseController reaches.
+	Conn Conn
 	// HTTP2 reports the protocol of the client.
 	HTTP2 bool
 	// Timeout bounds each write. Negative: no bound.
@@ -34,7 +50,7 @@ type Player struct {
 // the reader. It returns nil at the end, or why the client did not get all of it.
 func (p *Player) Play(ctx context.Context, res *Response, r *Reader) error {
 	defer r.Leave()
-	control := http.NewResponseController(p.Writer)
+	control := connOf(p.Conn, p.Writer)
 	for {
 		part := r.Next()
 		switch {
@@ -63,7 +79,7 @@ func (p *Player) Play(ctx context.Context, res *Response, r *Reader) error {
 	}
 }
 
-func (p *Player) write(control *http.ResponseController, b []byte) error {
+func (p *Player) write(control Conn, b []byte) error {
 	if p.Filter != nil {
 		b = p.Filter.Add(b)
 	}
@@ -90,7 +106,7 @@ func (p *Player) end(res *Response, err error) error {
 
 // deadline bounds a write. HTTP/2 resets a stream at its deadline even in silence, so the
 // deadline is removed after the write.
-func (p *Player) deadline(control *http.ResponseController, after bool) {
+func (p *Player) deadline(control Conn, after bool) {
 	switch {
 	case p.Timeout < 0:
 	case !after:

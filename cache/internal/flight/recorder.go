@@ -46,6 +46,8 @@ type RecorderConfig struct {
 	// Client is the writer of the leader's client, with the header so far. Nil: there is
 	// none.
 	Client gin.ResponseWriter
+	// Conn is the connection of Client. Default: what http.ResponseController reaches.
+	Conn Conn
 	// Leader decides about the response.
 	Leader Leader
 	// Hold is how many bytes of a response that is no stream are held back until it is
@@ -169,7 +171,7 @@ func (rec *Recorder) SetReadDeadline(t time.Time) error {
 	if rec.cfg.Client == nil {
 		return http.ErrNotSupported
 	}
-	return http.NewResponseController(rec.cfg.Client).SetReadDeadline(t)
+	return connOf(rec.cfg.Conn, rec.cfg.Client).SetReadDeadline(t)
 }
 
 // Status implements gin.ResponseWriter.
