@@ -74,26 +74,31 @@ type HashConfig struct {
 	// each. Default: 2048, which keeps the fullest of five endpoints within 8 % of the mean for
 	// 5,000 keys.
 	VirtualNodes int
-	// LoadBound is the multiple of the mean load beyond which an endpoint's keys overflow to
-	// the next one in the key's own order (Mirrokni, Thorup, Zadimoghaddam 2018). Default:
-	// 1.25; negative: no bound.
+	// LoadBound is the multiple of the mean load, plus three requests, beyond which an
+	// endpoint's keys overflow to the next one in the key's own order (Mirrokni, Thorup,
+	// Zadimoghaddam 2018). Use 1.25 or more where any endpoint can serve any key. Default: 0,
+	// or negative: no bound; a key leaves its endpoint only while that is not usable.
 	LoadBound float64
 	// Seed varies the assignment; all replicas of a gateway need the same seed. Default: 0.
 	Seed uint64
 }
 
+// loadFloor is the number of requests that are allowed above the bound: at a mean load of a few
+// requests a multiple of it is less than chance brings together.
+const loadFloor = 3
+
 // Hash returns a policy that sends requests with the same key to the same endpoint, as long as
-// it is usable and not overloaded.
+// it is usable and within HashConfig.LoadBound. During a slow start an endpoint gets a growing
+// part of its keys.
 func Hash(cfg HashConfig) Policy {
-	cfg.LoadBound = cmp.Or(cfg.LoadBound, 1.25)
 	cfg.VirtualNodes = cmp.Or(cfg.VirtualNodes, 2048)
 	return hashPolicy{cfg}
 }
 
 // PrefixAffinity returns a policy that keeps the turns of a conversation together, by
-// [ByPrefix], up to twice the mean load. Use it for servers with a prefix cache, which is worth
-// more than an even load.
-func PrefixAffinity() Policy { return Hash(HashConfig{Key: ByPrefix(), LoadBound: 2}) }
+// [ByPrefix], up to 1.25 times the mean load and three requests. Use it for servers with a
+// prefix cache, which is worth more than an even load.
+func PrefixAffinity() Policy { return Hash(HashConfig{Key: ByPrefix(), LoadBound: 1.25}) }
 
 type hashPolicy struct{ HashConfig }
 
@@ -145,18 +150,27 @@ func (p *hashPicker) Pick(req *http.Request, c Candidates) int {
 	if !ok {
 		return leastRequest{}.Pick(req, c)
 	}
-	if i := p.order.find(hash.String(p.Seed, key), c, p.bound(c)); i >= 0 {
+	h := hash.String(p.Seed, key)
+	if i := p.order.find(h, c, fit{perWeight: p.perWeight(c), part: part(h)}); i >= 0 {
 		return i
 	}
 	return leastRequest{}.Pick(req, c)
 }
 
-// fit is the bound on load: ⌈c · (in-flight + 1) · w / Σw⌉.
-type fit struct{ perWeight float64 }
+// fit is what a key asks of an endpoint: a load within ⌈c · (in-flight + 1) · w / Σw⌉ +
+// loadFloor, and during its slow start a share that includes the key.
+type fit struct {
+	perWeight float64
+	part      float64 // of the key, in [0, 1)
+}
 
-func (p *hashPicker) bound(c Candidates) fit {
-	if p.LoadBound < 0 {
-		return fit{math.Inf(1)}
+// part places a key within the shares of slow starts.
+func part(key uint64) float64 { return float64(hash.Mix(key)>>11) / (1 << 53) }
+
+// perWeight returns the bound per weight, without the floor.
+func (p *hashPicker) perWeight(c Candidates) float64 {
+	if p.LoadBound <= 0 {
+		return math.Inf(1)
 	}
 	load, weight := int64(1), c.view.total
 	for i := range c.view.in {
@@ -167,7 +181,7 @@ func (p *hashPicker) bound(c Candidates) fit {
 		}
 		load += e.node.inflight.Load()
 	}
-	return fit{p.LoadBound * float64(load) / weight}
+	return p.LoadBound * float64(load) / weight
 }
 
 func (f fit) accepts(c Candidates, i int) bool {
@@ -176,5 +190,8 @@ func (f fit) accepts(c Candidates, i int) bool {
 
 // takes omits the ⌈⌉: a whole number is below ⌈x⌉ exactly if it is below x.
 func (f fit) takes(c Candidates, n *node, weight float64) bool {
-	return float64(n.inflight.Load()) < f.perWeight*weight && !c.avoided(n)
+	if c.view.ramping && f.part >= weight/float64(n.weight.Load()) {
+		return false
+	}
+	return float64(n.inflight.Load()-loadFloor) < f.perWeight*weight && !c.avoided(n)
 }

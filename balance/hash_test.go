@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ginfer/ginfer/balance"
 	bodies "github.com/ginfer/ginfer/internal/body"
@@ -125,14 +127,14 @@ func TestWithoutKeyTheLoadDecides(t *testing.T) {
 	}
 }
 
-// TestLoadBound: one key's streams stay together up to the bound, then overflow; without a
-// bound they stay.
+// TestLoadBound: without a bound a key's streams stay together; with one they stay together up
+// to ⌈bound · mean⌉ + 3, then overflow.
 func TestLoadBound(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		bound float64
 		most  int
-	}{"default": {0, 13}, "two": {2, 20}, "none": {-1, 40}}
+	}{"default": {0, 40}, "1.25": {1.25, 16}, "two": {2, 23}, "none": {-1, 40}}
 	for name, tt := range tests {
 		for algorithm, a := range algorithms {
 			t.Run(name+" "+algorithm, func(t *testing.T) {
@@ -150,6 +152,58 @@ func TestLoadBound(t *testing.T) {
 				require.EqualValues(t, tt.most, most)
 			})
 		}
+	}
+}
+
+// TestLowLoadMovesNoKey: up to the floor the bound does not act, whatever the keys.
+func TestLowLoadMovesNoKey(t *testing.T) {
+	t.Parallel()
+	for name, bound := range map[string]float64{"default": 0, "1.01": 1.01, "1.25": 1.25} {
+		for algorithm, a := range algorithms {
+			t.Run(name+" "+algorithm, func(t *testing.T) {
+				t.Parallel()
+				policy := balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: a, LoadBound: bound})
+				home := assign(t, newPool(t, balance.Config{Endpoints: endpoints(5), Transport: named(fine), Policy: policy}), 200)
+				for i := range 50 {
+					p := newPool(t, balance.Config{Endpoints: endpoints(5), Transport: named(fine), Policy: policy})
+					for j := range 4 {
+						key := fmt.Sprint("user-", 4*i+j)
+						res, err := p.RoundTrip(request(t, key))
+						require.NoError(t, err)
+						t.Cleanup(func() { _ = res.Body.Close() })
+						require.Equal(t, home[key], res.Header.Get("X-Host"))
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestSlowStartOfKeys: a new endpoint gets a growing part of its keys, and each key moves once.
+func TestSlowStartOfKeys(t *testing.T) {
+	t.Parallel()
+	for name, a := range algorithms {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := newPool(t, balance.Config{Endpoints: endpoints(4), SlowStart: balance.SlowStart{Window: 10 * time.Second}, Transport: named(fine), Policy: balance.Hash(balance.HashConfig{Key: balance.ByHeader("X-Key"), Algorithm: a})})
+				require.NoError(t, p.Add(endpoints(5)[4]))
+				before := map[string]string{}
+				for _, want := range []float64{.1, .5, 1} {
+					moved := 0.0
+					now := assign(t, p, 5000)
+					for key, host := range now {
+						if host == "e04" {
+							moved++
+						}
+						require.True(t, before[key] != "e04" || host == "e04", "a key that moved stays")
+					}
+					require.InDelta(t, want, moved/1000, .1*want+.02)
+					before = now
+					advance(5 * time.Second)
+				}
+			})
+		})
 	}
 }
 

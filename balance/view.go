@@ -11,6 +11,7 @@ type view struct {
 	weight  []float64
 	in      []candidate // the usable ones, side by side for the policies' loops
 	total   float64     // of their weights
+	ramping bool        // a weight is reduced by a slow start
 	expires int64       // unix ns; 0: out of date
 }
 
@@ -79,6 +80,7 @@ func (v *view) rampedWeight(n *node, now int64, slow SlowStart) float64 {
 		n.started.CompareAndSwap(started, 0)
 		return float64(n.weight.Load())
 	}
+	v.ramping = true
 	v.until(now+int64(slowStartStep), now)
 	return float64(n.weight.Load()) * share
 }

@@ -76,6 +76,7 @@ func TestBadConfig(t *testing.T) {
 		"policy":             {gatewaytest.WithUpstream(`, "policy": "random"`), `upstreams.a.policy: "random" is unknown; known: least_request, token_rate, prefix_affinity, round_robin, hash`},
 		"hash without key":   {gatewaytest.WithUpstream(`, "policy": "hash"`), `upstreams.a.hash: "policy": "hash" and "hash" go together`},
 		"hash with two keys": {gatewaytest.WithUpstream(`, "policy": "hash", "hash": {"header": "a", "body": "b"}`), `upstreams.a.hash: exactly one of header, body and subject`},
+		"hash load bound":    {gatewaytest.WithUpstream(`, "policy": "hash", "hash": {"header": "a", "load_bound": 1}`), `upstreams.a.hash.load_bound: 1 must be at least 1.01`},
 		"cors":               {gatewaytest.WithGroup(`, "cors": {"origins": []}`), `groups[0].cors.origins: at least one is needed`},
 		"cors path":          {gatewaytest.WithGroup(`, "cors": {"origins": ["https://a.example/"]}`), `groups[0].cors.origins[0]: "https://a.example/" is not an origin`},
 		"cors in a name":     {gatewaytest.WithGroup(`, "cors": {"origins": ["https://a*.example"]}`), `groups[0].cors.origins[0]: "https://a*.example" is not an origin`},

@@ -120,6 +120,9 @@ func (k *checker) policy(path string, u Upstream) {
 	}
 	if h := u.Hash; h != nil {
 		k.oneOf(path+".hash.algorithm", h.Algorithm, "", "ring", "rendezvous", "maglev")
+		if h.LoadBound != 0 && h.LoadBound < 1.01 {
+			k.Add(path+".hash.load_bound", "%v must be at least 1.01; without it there is no bound", h.LoadBound)
+		}
 		keys := 0
 		for _, given := range []bool{h.Header != "", h.Body != "", h.Subject} {
 			if given {

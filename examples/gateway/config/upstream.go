@@ -72,6 +72,9 @@ type Hash struct {
 	Subject bool `json:"subject,omitempty"`
 	// Algorithm is ring (default), rendezvous or maglev.
 	Algorithm string `json:"algorithm,omitempty"`
+	// LoadBound is the multiple of the mean load, plus three requests, beyond which a server's keys go
+	// to the next one, such as 1.25. Default: 0, no bound: a key leaves only a server that is not usable.
+	LoadBound float64 `json:"load_bound,omitempty"`
 }
 
 // Breaker configures when the circuit of an endpoint opens, and how it closes. Volume, FailurePercent

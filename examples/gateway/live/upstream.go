@@ -104,7 +104,7 @@ func policy(cfg *config.Upstream) balance.Policy {
 			key = balance.ByContext(auth.SubjectOf)
 		}
 		algorithm := map[string]balance.Algorithm{"rendezvous": balance.Rendezvous, "maglev": balance.Maglev}[cfg.Hash.Algorithm]
-		return balance.Hash(balance.HashConfig{Key: key, Algorithm: algorithm})
+		return balance.Hash(balance.HashConfig{Key: key, Algorithm: algorithm, LoadBound: cfg.Hash.LoadBound})
 	default:
 		return balance.LeastRequest()
 	}
