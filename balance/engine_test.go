@@ -1,8 +1,8 @@
 package balance_test
 
 import (
+	"context"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -11,7 +11,7 @@ import (
 )
 
 // engine is a model server with continuous batching: it reads prompts one after the other, at
-// prefill tokens per second, writes up to 32 responses at once, and each of n responses gets a
+// prefillRate tokens per second, writes up to 32 responses at once, and each of n responses gets a
 // token every (1 + 3n/32)/50 s divided by its speed. It caches the part of a conversation that
 // it read.
 type engine struct {
@@ -22,6 +22,8 @@ type engine struct {
 
 	mu      sync.Mutex
 	running int
+	most    int       // running and waiting at once
+	waiting int
 	stalled time.Time // until then it is at a twentieth of its speed
 }
 
@@ -35,21 +37,29 @@ func newEngine(speed float64, cached int) *engine {
 	return &engine{speed: speed, slots: make(chan struct{}, engineSlots), reading: make(chan struct{}, 1), cache: prefixes{room: cached}}
 }
 
-// pace returns the time per token now.
-func (e *engine) pace() time.Duration {
+// now returns the engine's speed, and the number of responses that it writes.
+func (e *engine) now() (speed float64, running int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	speed := e.speed
+	speed = e.speed
 	if time.Now().Before(e.stalled) {
 		speed /= 20
 	}
-	return time.Duration(float64(time.Second) / tokenRate * (1 + 3*float64(e.running)/engineSlots) / speed)
+	return speed, e.running
 }
 
-func (e *engine) run(n int) {
+// pace returns the time per token now.
+func (e *engine) pace() time.Duration {
+	speed, running := e.now()
+	return time.Duration(float64(time.Second) / tokenRate * (1 + 3*float64(running)/engineSlots) / speed)
+}
+
+func (e *engine) count(running, waiting int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.running += n
+	e.running += running
+	e.waiting += waiting
+	e.most = max(e.most, e.running+e.waiting)
 }
 
 // stall makes the engine slow for d, like a garbage collection or a neighbor.
@@ -59,25 +69,78 @@ func (e *engine) stall(d time.Duration) {
 	e.stalled = time.Now().Add(d)
 }
 
+// stalling halts the engine for 3 s about once a minute.
+func (e *engine) stalling(r *rand.Rand, done chan struct{}) {
+	for {
+		select {
+		case <-time.After(time.Duration(r.ExpFloat64() * float64(time.Minute))):
+			e.stall(time.Duration(r.ExpFloat64() * float64(3*time.Second)))
+		case <-done:
+			return
+		}
+	}
+}
+
 // serve responds to a question with a stream, after its first token is ready.
-func (e *engine) serve(q *question) (*http.Response, error) {
-	e.slots <- struct{}{}
-	e.run(1)
-	if q.prompt > 0 {
-		e.reading <- struct{}{}
-		left := e.cache.missing(q)
-		<-time.After(time.Duration(float64(left) / prefillRate / e.speed * float64(time.Second)))
-		q.hit = 1 - float64(left)/float64(q.prompt)
-		<-e.reading
+func (e *engine) serve(ctx context.Context, q *question) (*http.Response, error) {
+	if err := e.enter(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.read(ctx, q); err != nil {
+		e.leave()
+		return nil, err
 	}
 	res := response(http.StatusOK, "")
 	res.Header.Set("Content-Type", "text/event-stream")
-	res.Body, res.ContentLength = &tokens{engine: e, left: q.output}, -1
+	res.Body, res.ContentLength = &tokens{ctx: ctx, engine: e, left: q.output}, -1
 	return res, nil
+}
+
+func (e *engine) enter(ctx context.Context) error {
+	e.count(0, 1)
+	defer e.count(0, -1)
+	select {
+	case e.slots <- struct{}{}:
+		e.count(1, 0)
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (e *engine) leave() {
+	e.count(-1, 0)
+	<-e.slots
+}
+
+// read takes the time that the part of a prompt takes which is not cached.
+func (e *engine) read(ctx context.Context, q *question) error {
+	if q.prompt == 0 {
+		return nil
+	}
+	select {
+	case e.reading <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-e.reading }()
+	missing := e.cache.missing(q)
+	q.hit = 1 - float64(missing)/float64(q.prompt)
+	const chunk = 256
+	for left := missing; left > 0; left -= chunk {
+		speed, _ := e.now()
+		select {
+		case <-time.After(time.Duration(float64(min(left, chunk)) / prefillRate / speed * float64(time.Second))):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // tokens is a stream's body: an event each time that a token is due.
 type tokens struct {
+	ctx    context.Context //nolint:containedctx // a body that ends with its request
 	engine *engine
 	left   int
 	once   sync.Once
@@ -89,27 +152,18 @@ func (b *tokens) Read(p []byte) (int, error) {
 	if b.left == 0 {
 		return 0, io.EOF
 	}
-	<-time.After(b.engine.pace())
+	select {
+	case <-time.After(b.engine.pace()):
+	case <-b.ctx.Done():
+		return 0, b.ctx.Err()
+	}
 	b.left--
 	return copy(p, tokenEvent), nil
 }
 
 func (b *tokens) Close() error {
-	b.once.Do(func() {
-		b.engine.run(-1)
-		<-b.engine.slots
-	})
+	b.once.Do(b.engine.leave)
 	return nil
-}
-
-// question is a turn of a conversation. Its prompt is the system prompt, the earlier turns, and
-// the new part.
-type question struct {
-	system, conversation string
-	shared               int // tokens of the system prompt
-	prompt, output       int // tokens
-	hit                  float64
-	first                time.Duration
 }
 
 // prefixes is an engine's cache, the latest used last.
@@ -147,9 +201,4 @@ func (p *prefixes) use(name string, tokens int) (had int) {
 	}
 	p.list = append(p.list, prefix{name, max(tokens, had)})
 	return had
-}
-
-// logNormal draws with a mean and a sigma of the logarithm of 1.
-func logNormal(r *rand.Rand, mean float64) int {
-	return max(1, int(math.Exp(r.NormFloat64())*mean/math.Exp(0.5)))
 }

@@ -2,6 +2,7 @@ package balance_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,214 +14,188 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/balance"
 	bodies "github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/require"
 )
 
 // full plays all scenes, and with more requests: GINFER_SIMULATION=full.
 var full = os.Getenv("GINFER_SIMULATION") == "full"
 
-// contender is a policy with a name.
-type contender struct {
-	name   string
-	policy func() balance.Policy
-}
-
-// capacity is the number of responses of 100 tokens that the engines can write per second.
-const capacity = 51.2
+// capacity is the number of responses of 100 tokens that an engine can write per second.
+const capacity = 3.2
 
 // scene is a set of engines behind gateways, and their clients.
 type scene struct {
-	gateways int
 	policy   func() balance.Policy
+	hedge    bool // second attempts at another engine, by the proxy
+	engines  int  // default: 16
+	gateways int
 	rate     float64 // requests per second
+	requests int     // default: 3,000, or 8,000 of the full simulation
+	bursts   bool
 	cache    int     // tokens that an engine caches
 	stalls   bool    // each engine is slow for 3 s per minute, on average
+	failing  float64 // the part of requests that every engine fails
 	ask      func(r *rand.Rand) *question
 }
 
-// result is the outcome of a scene: seconds until the first token, and the share of prompts
-// that engines had cached.
+// result is the outcome of a scene.
 type result struct {
-	first []float64
-	hit   float64
+	ttft  []float64 // seconds until the first token of a response that did not fail, sorted
+	hit   float64   // the part of prompts that engines had cached
+	most  int       // requests in progress at one engine
+	extra float64   // attempts beyond the first, by request
 }
 
-func (r result) at(share float64) float64 { return r.first[int(share*float64(len(r.first)-1))] }
+func (r result) at(share float64) float64 { return r.ttft[int(share*float64(len(r.ttft)-1))] }
 
 func (r result) String() string {
-	return fmt.Sprintf("p50 %5.2f  p90 %5.2f  p99 %6.2f  p99.9 %6.2f  hit %.2f", r.at(.5), r.at(.9), r.at(.99), r.at(.999), r.hit)
+	return fmt.Sprintf("p50 %5.2f  p99 %6.2f  p99.9 %6.2f  hit %.2f  most %3d  extra %.3f", r.at(.5), r.at(.99), r.at(.999), r.hit, r.most, r.extra)
 }
 
 // play runs a scene in virtual time.
 func (s scene) play(t *testing.T) (out result) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(1, 2))
-		engines := map[string]*engine{}
-		list := endpoints(16)
-		for i, e := range list {
-			engines[e.Name+".test"] = newEngine([]float64{1, .8, .6}[i%3], s.cache)
-		}
-		serve := transport(func(req *http.Request) (*http.Response, error) {
-			q, _ := req.Context().Value(questionKey{}).(*question)
-			return engines[req.URL.Hostname()].serve(q)
-		})
-		pools := make([]*balance.Pool, s.gateways)
-		for i := range pools {
-			pools[i] = newPool(t, balance.Config{Endpoints: list, Policy: s.policy(), Transport: serve})
-		}
-		done := make(chan struct{})
-		var stalls sync.WaitGroup
-		if s.stalls {
-			for _, e := range engines {
-				seed := r.Uint64()
-				stalls.Go(func() { e.stalling(rand.New(rand.NewPCG(seed, 3)), done) })
-			}
-		}
-		requests := 3000
+	if s.requests == 0 {
+		s.requests = 3000
 		if full {
-			requests = 8000
+			s.requests = 8000
 		}
-		questions := make([]*question, requests)
-		var users sync.WaitGroup
-		for i := range questions {
-			<-time.After(time.Duration(r.ExpFloat64() / s.rate * float64(time.Second)))
-			q, p := s.ask(r), pools[r.IntN(len(pools))]
-			questions[i] = q
-			users.Go(func() { q.put(t, p) })
-		}
-		users.Wait()
-		close(done)
-		stalls.Wait()
-		for _, q := range questions[len(questions)/5:] { // caches are warm, queues at their length
-			out.first = append(out.first, q.first.Seconds())
-			out.hit += q.hit / float64(len(questions)-len(questions)/5)
-		}
-		slices.Sort(out.first)
-	})
+	}
+	if s.engines == 0 {
+		s.engines = 16
+	}
+	synctest.Test(t, func(t *testing.T) { out = s.run(t) })
 	return out
 }
 
-func (e *engine) stalling(r *rand.Rand, done chan struct{}) {
-	for {
-		select {
-		case <-time.After(time.Duration(r.ExpFloat64() * float64(time.Minute))):
-			e.stall(time.Duration(r.ExpFloat64() * float64(3*time.Second)))
-		case <-done:
-			return
+func (s scene) run(t *testing.T) result {
+	t.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	engines, gateways, attempts := s.start(t)
+	done := make(chan struct{})
+	var stalls, users sync.WaitGroup
+	if s.stalls {
+		for _, e := range engines {
+			seed := r.Uint64()
+			stalls.Go(func() { e.stalling(rand.New(rand.NewPCG(seed, 3)), done) })
 		}
+	}
+	questions, start := make([]*question, s.requests), time.Now()
+	for i := range questions {
+		<-time.After(arrivals(r, s.rate, s.bursts, time.Since(start)))
+		q, g := s.ask(r), gateways[r.IntN(len(gateways))]
+		q.failed = r.Float64() < s.failing
+		questions[i] = q
+		users.Go(func() { q.send(t, g) })
+	}
+	users.Wait()
+	close(done)
+	stalls.Wait()
+	out := result{extra: float64(attempts())/float64(len(questions)) - 1}
+	for _, e := range engines {
+		out.most = max(out.most, e.most)
+	}
+	warm := questions[len(questions)/5:] // caches are warm, queues at their length
+	for _, q := range warm {
+		out.hit += q.hit / float64(len(warm))
+		if !q.failed {
+			out.ttft = append(out.ttft, q.ttft.Seconds())
+		}
+	}
+	slices.Sort(out.ttft)
+	return out
+}
+
+// start returns the engines, and gateways before them: pools, or proxies with pools.
+func (s scene) start(t *testing.T) (engines []*engine, gateways []http.RoundTripper, attempts func() int64) {
+	t.Helper()
+	list, byHost := endpoints(s.engines), map[string]*engine{}
+	for i, e := range list {
+		made := newEngine([]float64{1, .8, .6}[i%3], s.cache)
+		engines, byHost[e.Name+".test"] = append(engines, made), made
+	}
+	serve := transport(func(req *http.Request) (*http.Response, error) {
+		q, _ := req.Context().Value(questionKey{}).(*question)
+		if q.failed {
+			return response(http.StatusInternalServerError, ""), nil
+		}
+		return byHost[req.URL.Hostname()].serve(req.Context(), q)
+	})
+	var pools []*balance.Pool
+	for range s.gateways {
+		p := newPool(t, balance.Config{Endpoints: list, Policy: s.policy(), Transport: serve, Outlier: balance.Outlier{MaxEjected: -1}})
+		pools = append(pools, p)
+		if !s.hedge {
+			gateways = append(gateways, p)
+			continue
+		}
+		g, err := proxy.New(proxy.Config{Transport: p, Hedge: &proxy.Hedge{}, Retry: proxy.Retry{Repeat: proxy.Always}})
+		require.NoError(t, err)
+		gateways = append(gateways, proxied{g})
+	}
+	return engines, gateways, func() (n int64) {
+		for _, p := range pools {
+			for _, e := range p.Status() {
+				n += e.Requests
+			}
+		}
+		return n
 	}
 }
 
 type questionKey struct{}
 
-// put sends the question and reads the response.
-func (q *question) put(t *testing.T, p *balance.Pool) {
+// send sends the question and reads the response.
+func (q *question) send(t *testing.T, gateway http.RoundTripper) {
 	t.Helper()
-	begin := time.Now()
-	res, err := p.RoundTrip(q.request(t))
+	q.start = time.Now()
+	res, err := gateway.RoundTrip(q.request(t))
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	buf := make([]byte, 512)
-	for {
-		n, err := res.Body.Read(buf)
-		if n > 0 && q.first == 0 {
-			q.first = time.Since(begin)
-		}
-		if err == io.EOF {
-			break
-		}
-	}
-	require.NoError(t, res.Body.Close())
+	_, err = io.Copy(&clock{q: q}, res.Body)
+	require.NoError(t, errors.Join(err, res.Body.Close()))
 }
 
 func (q *question) request(t *testing.T) *http.Request {
 	t.Helper()
-	body := fmt.Sprintf(`{"model":"m","stream":true,"messages":[{"role":"system","content":%q},{"role":"user","content":%q}]}`, q.system, q.conversation)
+	body := fmt.Sprintf(`{"model":"m","stream":true,"messages":[{"role":"system","content":%q},{"role":"user","content":%q}]}`, q.system, q.first)
 	req, err := http.NewRequestWithContext(context.WithValue(t.Context(), questionKey{}, q), http.MethodPost, "http://any/v1/chat/completions", http.NoBody)
 	require.NoError(t, err)
 	bodies.Set(req, []byte(body))
 	return req
 }
 
-// The next token comes sooner from faster streams: with the policy that detects these, the
-// slowest first tokens come many times sooner, although eight gateways don't coordinate and
-// endpoints stall.
-func TestTokenRateInSimulation(t *testing.T) {
-	policies := []contender{{"least request", balance.LeastRequest}, {"cadence", balance.TokenRate}}
-	loads, gateways := []float64{.8}, []int{8}
-	if full {
-		policies = append(policies, contender{"round robin", balance.RoundRobin})
-		loads, gateways = []float64{.6, .8}, []int{1, 8}
-	}
-	ask := func(r *rand.Rand) *question { return &question{output: logNormal(r, 100)} }
-	for _, load := range loads {
-		for _, m := range gateways {
-			p99 := map[string]float64{}
-			for _, p := range policies {
-				r := scene{gateways: m, policy: p.policy, rate: load * capacity, stalls: true, ask: ask}.play(t)
-				t.Logf("load %.1f, %d gateways, %-13s %v", load, m, p.name, r)
-				p99[p.name] = r.at(.99)
-			}
-			require.Less(t, 2*p99["cadence"], p99["least request"]+.1)
-		}
-	}
+// clock is the client: it notes the time of its first byte.
+type clock struct {
+	q      *question
+	header http.Header
 }
 
-// Turns of a conversation at the endpoint of the earlier ones leave it less to read.
-func TestPrefixAffinityInSimulation(t *testing.T) {
-	policies := []contender{{"least request", balance.LeastRequest}, {"conversations", balance.PrefixAffinity}}
-	gateways := []int{4}
-	if full {
-		policies = append(policies, contender{"round robin", balance.RoundRobin}, contender{"cadence", balance.TokenRate})
-		for _, bound := range []float64{1.25, 1.5, 3, -1} {
-			policies = append(policies, contender{fmt.Sprint("bound ", bound), func() balance.Policy {
-				return balance.Hash(balance.HashConfig{Key: balance.ByPrefix(), LoadBound: bound})
-			}})
-		}
-		gateways = []int{1, 4}
+func (c *clock) Write(p []byte) (int, error) {
+	if c.q.ttft == 0 {
+		c.q.ttft = time.Since(c.q.start)
 	}
-	for _, m := range gateways {
-		results := map[string]result{}
-		for _, p := range policies {
-			r := scene{gateways: m, policy: p.policy, rate: 24, cache: 200_000, ask: chats()}.play(t)
-			t.Logf("%d gateways, %-13s %v", m, p.name, r)
-			results[p.name] = r
-		}
-		least, kept := results["least request"], results["conversations"]
-		require.Greater(t, kept.hit, 1.5*least.hit)
-		require.Less(t, kept.at(.5), least.at(.5))
-	}
+	return len(p), nil
 }
 
-// chats are conversations in progress: 300 system prompts, some far more common, and turns that
-// each repeat all earlier ones.
-func chats() func(*rand.Rand) *question {
-	type chat struct {
-		name, system string
-		shared, said int
-		turns        int
-	}
-	var open []*chat
-	n := 0
-	return func(r *rand.Rand) *question {
-		for len(open) < 400 {
-			n++
-			s := int(rand.NewZipf(r, 1.1, 1, 299).Uint64())
-			open = append(open, &chat{name: fmt.Sprint("chat ", n), system: fmt.Sprint("system ", s), shared: 500 + s*37%2000, turns: 1 + r.IntN(10)})
-		}
-		i := r.IntN(len(open))
-		c := open[i]
-		c.said += logNormal(r, 150)
-		q := &question{system: c.system, conversation: c.name, shared: c.shared, prompt: c.shared + c.said, output: logNormal(r, 100)}
-		c.said += q.output
-		if c.turns--; c.turns == 0 {
-			open = append(open[:i], open[i+1:]...)
-		}
-		return q
-	}
+func (c *clock) Header() http.Header { return c.header }
+func (*clock) WriteHeader(int)       {}
+func (*clock) Flush()                {}
+
+// proxied is a gateway's proxy, which writes to the client itself.
+type proxied struct{ *proxy.Proxy }
+
+func (p proxied) RoundTrip(req *http.Request) (*http.Response, error) {
+	q, _ := req.Context().Value(questionKey{}).(*question)
+	req.Header.Set("Content-Type", "application/json")
+	c, _ := gin.CreateTestContext(&clock{q: q, header: http.Header{}})
+	c.Request = req
+	p.Handler()(c)
+	return response(c.Writer.Status(), ""), nil
 }
