@@ -41,7 +41,7 @@ func TestLeastRequestPrefersTheIdle(t *testing.T) {
 }
 
 func TestLeastRequestSpreadsTies(t *testing.T) {
-	for _, n := range []int{4, 100} {
+	for _, n := range []int{4, 100, 300} {
 		p := newPool(t, balance.Config{Endpoints: endpoints(n), Transport: named(fine)})
 		got := map[string]int{}
 		for range 200 * n {

@@ -59,7 +59,7 @@ func TestTokenRateInSimulation(t *testing.T) {
 				"harsh":         {ask: harsh},
 				"harsh, bursts": {ask: harsh, bursts: true},
 			} {
-				s.gateways, s.rate, s.stalls = m, load*capacity*16*.8, true
+				s.gateways, s.rate, s.stalls = m, load*capacity*16, true
 				compare(t, fmt.Sprintf("%s, load %.1f, %d gateways:", name, load, m), s, policies)
 			}
 		}
@@ -77,7 +77,7 @@ func TestPrefixAffinityInSimulation(t *testing.T) {
 func TestFailingAlikeInSimulation(t *testing.T) {
 	for _, failing := range []float64{0, .3, .9} {
 		for _, load := range []float64{.6, .8} {
-		compare(t, fmt.Sprint("failing ", failing, load), scene{gateways: 1, rate: load * capacity * 16 * .8 / (1 - failing), ask: harsh, failing: failing}, []contender{{name: "least request", policy: balance.LeastRequest}, {name: "token rate", policy: balance.TokenRate}})
+		compare(t, fmt.Sprint("failing ", failing, load), scene{gateways: 1, rate: load * capacity * 16 / (1 - failing), ask: harsh, failing: failing}, []contender{{name: "least request", policy: balance.LeastRequest}, {name: "token rate", policy: balance.TokenRate}})
 		}
 	}
 }
