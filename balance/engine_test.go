@@ -22,7 +22,7 @@ type engine struct {
 
 	mu      sync.Mutex
 	running int
-	most    int       // running and waiting at once
+	most    int // running and waiting at once
 	waiting int
 	stalled time.Time // until then it is at a twentieth of its speed
 }

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"time"
 )
 
 // scanLimit is the number of endpoints up to which all are compared. A full scan chooses better
@@ -19,8 +20,9 @@ const draws = 8
 //
 //	(in-flight + 1) / (weight · success²)
 //
-// where success is the recent share of exchanges that the endpoint did not fail. Without that
-// factor an endpoint that fails at once looks idle and attracts traffic (a black hole). It
+// where success is the recent share of exchanges that the endpoint did not fail, relative to
+// the others. It is 1 unless the endpoint fails significantly more often than they do. Without
+// that factor an endpoint that fails at once looks idle and attracts traffic (a black hole). It
 // compares up to 256 endpoints, beyond that eight at random.
 func LeastRequest() Policy { return leastRequest{} }
 
@@ -72,16 +74,19 @@ func sample(c Candidates, paced bool) int {
 	return best
 }
 
-// cost skips success while there is no recent failure, which is nearly always: that saves a
-// division and the clock.
+// cost skips success while the endpoint does not fail more than the others, which is nearly
+// always: that saves a division and the clock.
 func (e *candidate) cost(now *int64, paced bool) float64 {
 	v := float64(e.node.inflight.Load()+1) * e.inverse
 	if paced {
 		v *= e.node.pace.slowness()
 	}
-	if e.node.success.clean() {
+	if e.node.success.isNormal() {
 		return v
 	}
-	s := e.node.recent(now)
+	if *now == 0 {
+		*now = time.Now().UnixNano()
+	}
+	s := e.node.success.relative(*now)
 	return v / (s * s)
 }

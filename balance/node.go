@@ -21,7 +21,7 @@ type node struct {
 	inflight atomic.Int64
 	requests atomic.Int64
 	failures atomic.Int64
-	success  ewma
+	success  success
 	pace     pace
 
 	draining     atomic.Bool
@@ -52,8 +52,9 @@ type ewma struct {
 }
 
 const (
-	// successStep is the weight of one failure or success.
-	successStep = 0.1
+	// successStep is the weight of one success, and failureWeight how much more a failure has.
+	successStep   = 0.1
+	failureWeight = 3
 	// successMemory is the time in which a bad record decays to 1/e.
 	successMemory = 10 * time.Second
 	// lowestSuccess keeps costs finite.
@@ -94,7 +95,7 @@ func (e *ewma) add(now int64, ok bool) {
 	if ok {
 		bad -= successStep * bad
 	} else {
-		bad += successStep * (1 - bad) * 3
+		bad += successStep * (1 - bad) * failureWeight
 	}
 	if bad < 1e-3 {
 		bad = 0

@@ -77,9 +77,10 @@ type outcome struct {
 // count records the outcome of one attempt.
 func (p *Pool) count(n *node, o outcome) {
 	now := time.Now()
-	n.success.add(now.UnixNano(), o.ok)
+	n.success.record(now, o.ok)
 	if !o.ok {
 		n.failures.Add(1)
+		p.set.Load().compareSuccess(now)
 	}
 	if n.outlier.add(now, o, n.ejected.Load() > now.UnixNano(), p.cfg.Outlier.Consecutive) {
 		p.eject(n, now)

@@ -65,6 +65,7 @@ type set struct {
 	picker Picker
 	view   atomic.Pointer[view]
 	paces  paces
+	judged atomic.Int64 // when the success rates were last compared, unix ns
 }
 
 // New returns a Pool. It returns an error that joins all faults of cfg.

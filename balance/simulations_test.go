@@ -77,7 +77,7 @@ func TestPrefixAffinityInSimulation(t *testing.T) {
 func TestFailingAlikeInSimulation(t *testing.T) {
 	for _, failing := range []float64{0, .3, .9} {
 		for _, load := range []float64{.6, .8} {
-		compare(t, fmt.Sprint("failing ", failing, load), scene{gateways: 1, rate: load * capacity * 16 / (1 - failing), ask: harsh, failing: failing}, []contender{{name: "least request", policy: balance.LeastRequest}, {name: "token rate", policy: balance.TokenRate}})
+			compare(t, fmt.Sprint("failing ", failing, load), scene{gateways: 1, rate: load * capacity * 16 / (1 - failing), ask: harsh, failing: failing}, []contender{{name: "least request", policy: balance.LeastRequest}, {name: "token rate", policy: balance.TokenRate}})
 		}
 	}
 }
