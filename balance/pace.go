@@ -18,9 +18,10 @@ const (
 	paceMemory = 500 * time.Millisecond
 	// paceEvery is the maximum age of the factors that picks compare.
 	paceEvery = 50 * time.Millisecond
-	// pacePrior is the number of seconds of a stream at the mean rate that every endpoint is
-	// credited with: an endpoint without streams has only that, and a single gap says little.
-	pacePrior = 0.25
+	// pacePrior and eventPrior are the seconds of a stream at the mean rate that every endpoint
+	// is credited with, and the most events in these: an endpoint without streams has only that,
+	// and a single gap says little.
+	pacePrior, eventPrior = 0.25, 3
 	// fastest bounds how much faster than the mean an endpoint may look: what a slow client
 	// left in a connection's buffer is read at any speed.
 	fastest = 4
@@ -46,6 +47,7 @@ type pace struct {
 	faded   int64 // when both were last reduced
 	blocked int64 // streams that are being read now
 	since   int64 // the sum of the times at which these reads began
+	slow    slow
 
 	factor atomic.Uint64 // float64: how many times slower than the mean; for picks
 }
@@ -140,7 +142,8 @@ func (s seen) factor(mean float64) float64 {
 	if mean < faintest {
 		return factor
 	}
-	return factor * max(mean*(s.seconds+pacePrior)/(s.events+mean*pacePrior), 1/float64(fastest))
+	prior := min(pacePrior, eventPrior/mean)
+	return factor * max(mean*(s.seconds+prior)/(s.events+mean*prior), 1/float64(fastest))
 }
 
 // slowness returns the factor for picks.
@@ -150,9 +153,6 @@ func (p *pace) slowness() float64 {
 	}
 	return 1
 }
-
-// paces is the time at which the endpoints of a set were last compared.
-type paces struct{ last atomic.Int64 }
 
 // compare updates the factors if they are older than paceEvery.
 func (s *set) compare(now int64) {
@@ -167,9 +167,13 @@ func (s *set) compare(now int64) {
 		events += list[i].events
 		seconds += list[i].seconds
 	}
-	mean := events / max(seconds, 1e-9)
+	mean, requests := events/max(seconds, 1e-9), s.requests()
 	for i, n := range s.nodes {
-		n.pace.factor.Store(math.Float64bits(list[i].factor(mean)))
+		factor, isDue := n.pace.remember(list[i], mean, requests)
+		n.pace.factor.Store(math.Float64bits(factor))
+		if isDue {
+			s.paces.due.Store(int64(i) + 1)
+		}
 	}
 }
 

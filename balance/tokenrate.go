@@ -22,10 +22,13 @@ type tokenRate struct{}
 
 func (tokenRate) Picker([]EndpointInfo) Picker { return tokenRate{} }
 
-func (tokenRate) Pick(_ *http.Request, c Candidates) int {
+func (tokenRate) Pick(req *http.Request, c Candidates) int {
 	if c.now == 0 {
 		c.now = time.Now().UnixNano()
 	}
 	c.set.compare(c.now)
+	if i := c.set.probe(req, c); i >= 0 {
+		return i
+	}
 	return lowest(c, true)
 }

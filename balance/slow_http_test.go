@@ -1,0 +1,165 @@
+package balance_test
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginfer/ginfer/balance"
+	"github.com/ginfer/ginfer/internal/testkit/need"
+	"github.com/stretchr/testify/assert"
+)
+
+// streaming is a model server over HTTP: 10 tokens, the first after 4 times the pace.
+func streaming(pace func() time.Duration) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		rc := http.NewResponseController(w)
+		for i := range 10 {
+			wait := pace()
+			if i == 0 {
+				wait *= 4
+			}
+			select {
+			case <-time.After(wait):
+			case <-r.Context().Done():
+				return
+			}
+			_, _ = io.WriteString(w, tokenEvent)
+			_ = rc.Flush()
+		}
+		_, _ = io.WriteString(w, "data: [DONE]\n\n")
+	}
+}
+
+// closed makes clients send requests one after the other until there were total, and returns
+// the requests per endpoint and the times until the first token, sorted.
+func closed(t *testing.T, p *balance.Pool, clients, total int) (got map[string]int, ttft []time.Duration) {
+	t.Helper()
+	before := map[string]int64{}
+	for _, s := range p.Status() {
+		before[s.Name] = s.Requests
+	}
+	var mu sync.Mutex
+	var left atomic.Int64
+	left.Store(int64(total))
+	each(clients, func(int) {
+		for left.Add(-1) >= 0 {
+			start := time.Now()
+			res, err := p.RoundTrip(streamRequest(t, streamed))
+			if !assert.NoError(t, err) {
+				return
+			}
+			_, err = io.ReadFull(res.Body, make([]byte, 1))
+			assert.NoError(t, err)
+			mu.Lock()
+			ttft = append(ttft, time.Since(start))
+			mu.Unlock()
+			_, err = io.Copy(io.Discard, res.Body)
+			assert.NoError(t, err)
+			assert.NoError(t, res.Body.Close())
+		}
+	})
+	got = map[string]int{}
+	for _, s := range p.Status() {
+		got[s.Name] = int(s.Requests - before[s.Name])
+	}
+	slices.Sort(ttft)
+	return got, ttft
+}
+
+// Of four servers over HTTP one is 30 times slower. It gets next to nothing while the others
+// have room: at most 0.5 % of the requests, of which some find out whether it has recovered.
+// When it has, it gets its share again.
+func TestNeighbourSlowServer(t *testing.T) {
+	t.Parallel()
+	for _, clients := range []int{4, 8, 16} {
+		t.Run(strconv.Itoa(clients), func(t *testing.T) {
+			t.Parallel()
+			if clients < 16 {
+				need.Minutes(t)
+			}
+			var fast atomic.Bool
+			list := servers(t, 4, func(i int) http.HandlerFunc {
+				return streaming(func() time.Duration {
+					if i == 0 && !fast.Load() {
+						return 120 * time.Millisecond
+					}
+					return 4 * time.Millisecond
+				})
+			})
+			p := httpPool(t, balance.Config{Endpoints: list, Policy: balance.TokenRate()})
+			got, ttft := closed(t, p, clients, 2000)
+			t.Logf("%v, p50 %v p99 %v p99.5 %v", got, at(ttft, .5), at(ttft, .99), at(ttft, .995))
+			assert.LessOrEqual(t, got["0"], 10)
+			assert.Greater(t, min(got["1"], got["2"], got["3"]), 400, "the others share the load")
+
+			fast.Store(true)
+			rediscovered, total := 0, 0
+			for range 20 {
+				got, _ = closed(t, p, clients, 250)
+				if total += 250; got["0"] > 40 {
+					rediscovered++
+				}
+				if rediscovered == 2 {
+					break
+				}
+			}
+			t.Logf("%d requests later: %v", total, got)
+			assert.Equal(t, 2, rediscovered)
+		})
+	}
+}
+
+// The same in virtual time, for any number of clients and servers.
+func TestASlowEndpointGetsNextToNothing(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		clients, endpoints int
+		pace               time.Duration
+	}{
+		"one client":      {1, 4, 5 * time.Millisecond},
+		"few":             {4, 4, 5 * time.Millisecond},
+		"some":            {16, 4, 20 * time.Millisecond},
+		"many":            {48, 4, 50 * time.Millisecond},
+		"a large pool":    {48, 20, 20 * time.Millisecond},
+		"two endpoints":   {4, 2, 20 * time.Millisecond},
+		"slow everywhere": {8, 4, 200 * time.Millisecond},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				fast := false
+				p := newPool(t, balance.Config{Endpoints: endpoints(tt.endpoints), Policy: balance.TokenRate(), Outlier: balance.Outlier{MaxEjected: -1}, Transport: transport(func(req *http.Request) (*http.Response, error) {
+					b := beating{first: 4 * tt.pace, every: tt.pace, left: 10, event: tokenEvent, ctx: req.Context()}
+					if req.URL.Hostname() == "e00.test" && !fast {
+						b.first, b.every = 30*b.first, 30*b.every
+					}
+					res := response(http.StatusOK, "")
+					res.Header.Set("Content-Type", "text/event-stream")
+					res.Body, res.ContentLength = &b, -1
+					return res, nil
+				})})
+				got, _ := closed(t, p, tt.clients, 2000)
+				unknown := 2 * tt.clients / tt.endpoints // until there are tokens
+				assert.LessOrEqual(t, got["e00"], 10+unknown)
+				assert.Positive(t, got["e00"], "it is tried")
+				fast = true
+				closed(t, p, tt.clients, 3000)
+				got, _ = closed(t, p, tt.clients, 400*tt.endpoints)
+				assert.InDelta(t, 400, got["e00"], 200, "%v", got)
+			})
+		})
+	}
+}
+
+func at(sorted []time.Duration, share float64) time.Duration {
+	return sorted[int(share*float64(len(sorted)-1))]
+}
