@@ -62,3 +62,36 @@ func (b *budget) advance(now time.Time) {
 	}
 	b.slot = max(b.slot, slot)
 }
+
+// hedgeWindow is the number of requests whose share of hedges can be saved up. It is a number,
+// not a time: at a few requests per second the share of some seconds is spent on single
+// stragglers before a server halts.
+const hedgeWindow = 600
+
+// hedgeBudget limits hedges to a share of the requests: each adds its share, up to that of
+// hedgeWindow requests.
+type hedgeBudget struct {
+	mu            sync.Mutex
+	ratio         float64
+	saved, earned float64 // of the latest hedgeWindow requests
+}
+
+// request counts a first attempt.
+func (b *hedgeBudget) request() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	most := max(b.ratio*hedgeWindow, 1)
+	b.saved, b.earned = min(b.saved+b.ratio, most), min(b.earned+b.ratio, most)
+}
+
+// spend takes one hedge from the budget and reports whether it had one. The later the attempt,
+// in multiples of the time after which it is slow, the less is kept for later ones.
+func (b *hedgeBudget) spend(lateness float64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.saved < max(1, b.earned/(1+lateness)) {
+		return false
+	}
+	b.saved--
+	return true
+}

@@ -126,7 +126,7 @@ func (x *call) share() {
 func (x *call) run() (*http.Response, error) {
 	x.p.budget.request(x.start)
 	if x.p.hedges != nil {
-		x.p.hedges.request(x.start)
+		x.p.hedges.request()
 	}
 	x.class = x.p.class(x.c) // once: a hedge's goroutine must not use gin.Context
 	if !x.hasTime(x.start) {

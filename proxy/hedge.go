@@ -22,7 +22,9 @@ var ErrBeaten = exchange.ErrBeaten
 // must satisfy [Retry].Repeat, and another endpoint must be available. A hedge also counts
 // against the budget for extra attempts. Source: Dean and Barroso, The Tail at Scale, 2013.
 type Hedge struct {
-	// Ratio is the number of hedges allowed per request, above 0 and up to 1. Default: 0.05.
+	// Ratio is the number of hedges allowed per request, above 0 and up to 1. Unused ones are
+	// saved up, to those of 600 requests; the fewer are left, the later an attempt must be.
+	// Default: 0.05.
 	Ratio float64
 	// Quantile determines when an attempt is slow: beyond this quantile, above 0 and up to 1,
 	// of the times to first content in the last one to two minutes, in the same class. Hedging
@@ -112,6 +114,19 @@ func (r *race) hasOthers() bool {
 	return r.first.Others() > 0
 }
 
+// spend takes the hedge from the budget. While that is low it waits until the first attempt is
+// far slower: of those there are few, unless a server halts.
+func (r *race) spend() bool {
+	for late := 1; !r.x.p.hedges.spend(float64(late)); late *= 2 {
+		select {
+		case <-r.over:
+			return false
+		case <-time.After(time.Duration(late) * r.after):
+		}
+	}
+	return true
+}
+
 // hedge makes the second attempt, on a goroutine of its own.
 func (r *race) hedge() {
 	defer close(r.done)
@@ -123,9 +138,8 @@ func (r *race) hedge() {
 	if !r.hasOthers() {
 		return
 	}
-	now := time.Now()
 	// A final exchange has used several versions: a hedge must not go back to the first.
-	if r.x.x.Final() || !r.x.hasTime(now) || !r.x.p.hedges.spend(now) || !r.x.x.Spend() {
+	if r.x.x.Final() || !r.spend() || !r.x.hasTime(time.Now()) || !r.x.x.Spend() {
 		return
 	}
 	t := r.x.beginHedge()

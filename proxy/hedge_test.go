@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +203,49 @@ func TestNotHedged(t *testing.T) {
 				}
 				serve(p, req)
 				assert.Len(t, f.at, c.warm+1)
+			})
+		})
+	}
+}
+
+// At five requests per second single stragglers leave hedges for the time when a server halts,
+// and over all there are no more hedges than allowed.
+func TestHedgesAreLeftWhenAServerHalts(t *testing.T) {
+	t.Parallel()
+	for name, stragglers := range map[string]int{"few": 50, "as many as hedges": 20, "more than hedges": 12} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				const usually, halted = 900, 24
+				f := &fleet{others: 1, delay: func(n, attempt int) time.Duration {
+					switch {
+					case attempt > 1:
+						return 100 * time.Millisecond
+					case n > usually && n%3 == 0:
+						return time.Minute
+					case n%stragglers == 0:
+						return 400 * time.Millisecond
+					}
+					return 100 * time.Millisecond
+				}}
+				ev := newEvents()
+				p := newProxy(t, proxy.Config{Transport: f, Hedge: &proxy.Hedge{}, Retry: proxy.Retry{Repeat: proxy.Always}, OnEvent: ev.on})
+				var late atomic.Int64
+				var clients sync.WaitGroup
+				for n := 1; n <= usually+halted; n++ {
+					<-time.After(200 * time.Millisecond)
+					r := chatRequest(t, true)
+					clients.Go(func() {
+						start := time.Now()
+						serve(p, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, n)))
+						if n > usually && time.Since(start) > 10*time.Second {
+							late.Add(1)
+						}
+					})
+				}
+				clients.Wait()
+				assert.Zero(t, late.Load())
+				assert.LessOrEqual(t, len(f.at)-usually-halted, (usually+halted)/20)
 			})
 		})
 	}

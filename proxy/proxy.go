@@ -87,8 +87,8 @@ type Proxy struct {
 	via      [2]string // this hop in Via, for requests over HTTP/1.1 and HTTP/2
 	retry    retryPolicy
 	hedge    *Hedge
-	budget   *budget // of all extra attempts
-	hedges   *budget // of hedges; nil: hedging is off
+	budget   *budget      // of all extra attempts
+	hedges   *hedgeBudget // nil: hedging is off
 	paces    paces
 	timeouts atomic.Pointer[limits]
 	buffers  buffers
@@ -122,7 +122,7 @@ func New(cfg Config) (*Proxy, error) {
 		retry: retry, budget: newBudget(retry.ratio, retry.reserve, now), hedge: hedge, paces: newPaces(),
 	}
 	if hedge != nil {
-		p.hedges = newBudget(hedge.Ratio, 0, now)
+		p.hedges = &hedgeBudget{ratio: hedge.Ratio}
 	}
 	p.timeouts.Store(&timeouts)
 	return p, nil
