@@ -83,6 +83,9 @@ type HashConfig struct {
 	Seed uint64
 }
 
+// defaultNodes is the default of HashConfig.VirtualNodes.
+const defaultNodes = 2048
+
 // loadFloor is the number of requests that are allowed above the bound: at a mean load of a few
 // requests a multiple of it is less than chance brings together.
 const loadFloor = 3
@@ -91,16 +94,22 @@ const loadFloor = 3
 // it is usable and within HashConfig.LoadBound. During a slow start an endpoint gets a growing
 // part of its keys.
 func Hash(cfg HashConfig) Policy {
-	cfg.VirtualNodes = cmp.Or(cfg.VirtualNodes, 2048)
-	return hashPolicy{cfg}
+	cfg.VirtualNodes = cmp.Or(cfg.VirtualNodes, defaultNodes)
+	return hashPolicy{HashConfig: cfg}
 }
 
 // PrefixAffinity returns a policy that keeps the turns of a conversation together, by
 // [ByPrefix], up to 1.25 times the mean load and three requests. Use it for servers with a
-// prefix cache, which is worth more than an even load.
-func PrefixAffinity() Policy { return Hash(HashConfig{Key: ByPrefix(), LoadBound: 1.25}) }
+// prefix cache, which is worth more than an even load. A prefix that many conversations share
+// uses as many endpoints as its part of the load needs: each caches it after one request.
+func PrefixAffinity() Policy {
+	return hashPolicy{HashConfig: HashConfig{Key: ByPrefix(), LoadBound: 1.25, VirtualNodes: defaultNodes}, spreads: true}
+}
 
-type hashPolicy struct{ HashConfig }
+type hashPolicy struct {
+	HashConfig
+	spreads bool // a hot key uses several endpoints
+}
 
 func (h hashPolicy) check() error {
 	var faults []error
@@ -122,6 +131,9 @@ func (h hashPolicy) check() error {
 // Picker implements Policy.
 func (h hashPolicy) Picker(endpoints []EndpointInfo) Picker {
 	p := &hashPicker{HashConfig: h.HashConfig}
+	if h.spreads {
+		p.heat = new(heat)
+	}
 	switch h.Algorithm {
 	case Rendezvous:
 		p.order = newRendezvous(endpoints)
@@ -142,6 +154,7 @@ type order interface {
 type hashPicker struct {
 	HashConfig
 	order order
+	heat  *heat // nil: a hot key is as any other
 }
 
 // Pick implements Picker.
@@ -151,26 +164,29 @@ func (p *hashPicker) Pick(req *http.Request, c Candidates) int {
 		return leastRequest{}.Pick(req, c)
 	}
 	h := hash.String(p.Seed, key)
-	if i := p.order.find(h, c, fit{perWeight: p.perWeight(c), part: part(h)}); i >= 0 {
+	if i := p.order.find(h, c, p.fit(h, c)); i >= 0 {
 		return i
 	}
 	return leastRequest{}.Pick(req, c)
 }
 
 // fit is what a key asks of an endpoint: a load within ⌈c · (in-flight + 1) · w / Σw⌉ +
-// loadFloor, and during its slow start a share that includes the key.
+// floor, and during its slow start a share that includes the key.
 type fit struct {
 	perWeight float64
+	floor     int64
 	part      float64 // of the key, in [0, 1)
 }
 
 // part places a key within the shares of slow starts.
 func part(key uint64) float64 { return float64(hash.Mix(key)>>11) / (1 << 53) }
 
-// perWeight returns the bound per weight, without the floor.
-func (p *hashPicker) perWeight(c Candidates) float64 {
+// fit returns what a key asks of an endpoint. A hot key must not make its first endpoints
+// busier than the others.
+func (p *hashPicker) fit(key uint64, c Candidates) fit {
+	f := fit{perWeight: math.Inf(1), part: part(key)}
 	if p.LoadBound <= 0 {
-		return math.Inf(1)
+		return f
 	}
 	load, weight := int64(1), c.view.total
 	for i := range c.view.in {
@@ -181,7 +197,11 @@ func (p *hashPicker) perWeight(c Candidates) float64 {
 		}
 		load += e.node.inflight.Load()
 	}
-	return p.LoadBound * float64(load) / weight
+	f.perWeight, f.floor = p.LoadBound*float64(load)/weight, loadFloor
+	if n := len(c.view.in); p.heat != nil && p.heat.isHot(key, n) && 2*load > int64(n) {
+		f.perWeight, f.floor = hotBound*float64(load)/weight, 0
+	}
+	return f
 }
 
 func (f fit) accepts(c Candidates, i int) bool {
@@ -193,5 +213,5 @@ func (f fit) takes(c Candidates, n *node, weight float64) bool {
 	if c.view.ramping && f.part >= weight/float64(n.weight.Load()) {
 		return false
 	}
-	return float64(n.inflight.Load()-loadFloor) < f.perWeight*weight && !c.avoided(n)
+	return float64(n.inflight.Load()-f.floor) < f.perWeight*weight && !c.avoided(n)
 }

@@ -1,7 +1,11 @@
 package balance_test
 
 import (
+	"cmp"
 	"fmt"
+	"io"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,6 +116,66 @@ func TestPrefixAffinity(t *testing.T) {
 		homes[first] = true
 	}
 	assert.Len(t, homes, 5)
+}
+
+// A prefix that many chats share uses as many endpoints as its part of the load needs, others
+// stay where they are, and clients that each have one chat keep theirs.
+func TestAHotPrefixSpreads(t *testing.T) {
+	t.Parallel()
+	const alike = `{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hello"}]}`
+	other := func(i int) string { return fmt.Sprintf(`{"messages":[{"role":"user","content":"question %d"}]}`, i) }
+	p := newPool(t, balance.Config{Endpoints: endpoints(16), Policy: balance.PrefixAffinity(), Transport: named(fine)})
+	homes := map[string]string{}
+	for i := range 400 { // one after the other, so that nothing overflows
+		for _, body := range []string{alike, other(i), other(i + 1)} {
+			host, err := send(t, p, streamRequest(t, body))
+			require.NoError(t, err)
+			require.Equal(t, host, cmp.Or(homes[body], host))
+			homes[body] = host
+		}
+	}
+	hot, moved := map[string]int{}, 0
+	for i := range 150 { // all at once
+		body := other(i)
+		if i%3 == 0 {
+			body = alike
+		}
+		res, err := p.RoundTrip(streamRequest(t, body))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = res.Body.Close() })
+		switch host := res.Header.Get("X-Host"); {
+		case i%3 == 0:
+			hot[host]++
+		case host != homes[body]:
+			moved++
+		}
+	}
+	assert.GreaterOrEqual(t, len(hot), 6, "%v", hot)
+	assert.LessOrEqual(t, slices.Max(slices.Collect(maps.Values(hot))), 13, "%v", hot)
+	assert.LessOrEqual(t, moved, 15)
+}
+
+func TestOneChatEachDoesNotMove(t *testing.T) {
+	t.Parallel()
+	for clients := 1; clients <= 64; clients *= 2 {
+		p := newPool(t, balance.Config{Endpoints: endpoints(5), Policy: balance.PrefixAffinity(), Transport: named(fine)})
+		homes := make([]string, clients)
+		for range 300 {
+			var open []io.Closer
+			for i := range min(clients, 4) { // so many of them at once
+				body := fmt.Sprintf(`{"messages":[{"role":"user","content":"question %d"}]}`, i)
+				res, err := p.RoundTrip(streamRequest(t, body))
+				require.NoError(t, err)
+				host := res.Header.Get("X-Host")
+				require.Equal(t, cmp.Or(homes[i], host), host)
+				homes[i] = host
+				open = append(open, res.Body)
+			}
+			for _, body := range open {
+				require.NoError(t, body.Close())
+			}
+		}
+	}
 }
 
 func FuzzByPrefix(f *testing.F) {

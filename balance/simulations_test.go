@@ -43,41 +43,60 @@ func compare(t *testing.T, title string, s scene, contenders []contender) map[st
 }
 
 // The next token comes sooner from faster streams: with the policy that detects these, the
-// slowest first tokens come many times sooner, although eight gateways don't coordinate,
-// prompts take time, requests come in bursts, and endpoints halt.
+// slowest first tokens come sooner, although eight gateways don't coordinate and endpoints
+// halt. Hedges help where an endpoint halts before the first token.
 func TestTokenRateInSimulation(t *testing.T) {
-	policies := []contender{{name: "two choices", policy: twoChoices}, {name: "least request", policy: balance.LeastRequest}, {name: "token rate", policy: balance.TokenRate}, {name: "token rate, hedge", policy: balance.TokenRate, hedge: true}}
-	gateways := []int{8}
+	policies := []contender{
+		{name: "two choices", policy: twoChoices},
+		{name: "least request", policy: balance.LeastRequest},
+		{name: "token rate", policy: balance.TokenRate},
+		{name: "token rate, hedges", policy: balance.TokenRate, hedge: true},
+	}
 	if full {
-		policies = append(policies, contender{name: "round robin", policy: balance.RoundRobin}, contender{name: "two choices, hedge", policy: twoChoices, hedge: true})
-		gateways = []int{1, 8}
+		policies = append([]contender{{name: "round robin", policy: balance.RoundRobin}}, policies...)
+	}
+	const load = .8 * capacity
+	r := compare(t, "short prompts, 8 gateways", scene{gateways: 8, rate: load * 16, stalls: true, ask: short}, policies)
+	require.Less(t, 1.5*r["token rate"].at(.99), r["least request"].at(.99)+.1)
+	r = compare(t, "harsh, 8 gateways", scene{gateways: 8, rate: load * 16, stalls: true, ask: harsh}, policies)
+	require.Less(t, r["token rate, hedges"].at(.99), .7*r["two choices"].at(.99))
+	require.Less(t, r["token rate, hedges"].extra, .06)
+	if !full {
+		return
+	}
+	compare(t, "harsh, 1 gateway", scene{gateways: 1, rate: load * 16, stalls: true, ask: harsh}, policies)
+	compare(t, "harsh, bursts, 8 gateways", scene{gateways: 8, rate: load * 16, stalls: true, bursts: true, ask: harsh}, policies)
+	compare(t, "harsh, 8 gateways, 256 engines", scene{engines: 256, gateways: 8, rate: load * 256, requests: 40_000, stalls: true, ask: harsh}, policies[1:])
+}
+
+// Turns of a conversation at the endpoint of the earlier ones leave it less to read. A prefix
+// that a third of them share is not too much for its endpoint.
+func TestPrefixAffinityInSimulation(t *testing.T) {
+	policies := []contender{{name: "round robin", policy: balance.RoundRobin}, {name: "least request", policy: balance.LeastRequest}, {name: "prefix affinity", policy: balance.PrefixAffinity}}
+	gateways := []int{4}
+	if full {
+		gateways = []int{1, 4, 8}
 	}
 	for _, m := range gateways {
-		for _, load := range []float64{.6, .8} {
-			for name, s := range map[string]scene{
-				"short prompts": {ask: short},
-				"harsh":         {ask: harsh},
-				"harsh, bursts": {ask: harsh, bursts: true},
-			} {
-				s.gateways, s.rate, s.stalls = m, load*capacity*16, true
-				compare(t, fmt.Sprintf("%s, load %.1f, %d gateways:", name, load, m), s, policies)
-			}
+		for name, c := range map[string]chats{"chats": {}, "chats, a third alike": {alike: .33}, "chats, shifting": {shifts: true}} {
+			r := compare(t, fmt.Sprintf("%s, %d gateways", name, m), scene{gateways: m, rate: 24, cache: 200_000, ask: c.ask()}, policies)
+			kept, other := r["prefix affinity"], r["least request"]
+			require.Greater(t, kept.hit, 1.4*other.hit)
+			require.Less(t, kept.at(.5), other.at(.5))
+			require.Less(t, kept.at(.99), .7*r["round robin"].at(.99))
 		}
 	}
 }
 
-func TestPrefixAffinityInSimulation(t *testing.T) {
-	policies := []contender{{name: "round robin", policy: balance.RoundRobin}, {name: "least request", policy: balance.LeastRequest}, {name: "prefix affinity", policy: balance.PrefixAffinity}}
-	for name, c := range map[string]chats{"chats": {}, "chats, a third alike": {alike: .33}, "chats, shifting": {shifts: true}} {
-		compare(t, name, scene{gateways: 4, rate: 24, cache: 200_000, ask: c.ask()}, policies)
-	}
-	require.True(t, true)
-}
-
-func TestFailingAlikeInSimulation(t *testing.T) {
-	for _, failing := range []float64{0, .3, .9} {
-		for _, load := range []float64{.6, .8} {
-			compare(t, fmt.Sprint("failing ", failing, load), scene{gateways: 1, rate: load * capacity * 16 / (1 - failing), ask: harsh, failing: failing}, []contender{{name: "least request", policy: balance.LeastRequest}, {name: "token rate", policy: balance.TokenRate}})
+// When all endpoints fail alike, the responses that succeed come as soon as without failures.
+func TestFailuresInSimulation(t *testing.T) {
+	policies := []contender{{name: "least request", policy: balance.LeastRequest}, {name: "token rate", policy: balance.TokenRate}}
+	none := compare(t, "no failures", scene{gateways: 1, rate: .6 * capacity * 16, ask: harsh}, policies)
+	for _, failing := range []float64{.3, .9} {
+		r := compare(t, fmt.Sprintf("%.0f %% fail", 100*failing), scene{gateways: 1, rate: .6 * capacity * 16 / (1 - failing), ask: harsh, failing: failing}, policies)
+		for name, r := range r {
+			require.Less(t, r.at(.99), 1.5*none[name].at(.99)+.2)
+			require.LessOrEqual(t, r.most, 2*none[name].most)
 		}
 	}
 }
