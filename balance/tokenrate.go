@@ -13,7 +13,9 @@ import (
 // where rate is the number of events per second of its streams, relative to the other
 // endpoints, and age is how long its oldest stream has waited for a first event, up to 10 s and
 // not counting streams that later ones have overtaken: a single stuck stream does not exclude
-// an endpoint. So it detects the load that other gateways send, and a slow, stalled or faster
+// an endpoint. An endpoint that was more than four times slower than the mean is remembered:
+// it gets next to nothing while others have room, and is tried again after 250 requests to the
+// pool, then after twice as many each time, up to 2,000. So it detects the load that other gateways send, and a slow, stalled or faster
 // server, without querying any of them. Without streams it is [LeastRequest]. It must be
 // Config.Policy itself: wrapped in another policy it receives no events.
 func TokenRate() Policy { return tokenRate{} }
