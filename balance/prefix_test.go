@@ -164,7 +164,7 @@ func TestOneChatEachDoesNotMove(t *testing.T) {
 			var open []io.Closer
 			for i := range min(clients, 4) { // so many of them at once
 				body := fmt.Sprintf(`{"messages":[{"role":"user","content":"question %d"}]}`, i)
-				res, err := p.RoundTrip(streamRequest(t, body))
+				res, err := p.RoundTrip(streamRequest(t, body)) //nolint:bodyclose // below, all of a round
 				require.NoError(t, err)
 				host := res.Header.Get("X-Host")
 				require.Equal(t, cmp.Or(homes[i], host), host)

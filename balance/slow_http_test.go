@@ -1,6 +1,7 @@
 package balance_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -53,17 +54,18 @@ func closed(t *testing.T, p *balance.Pool, clients, total int) (got map[string]i
 		for left.Add(-1) >= 0 {
 			start := time.Now()
 			res, err := p.RoundTrip(streamRequest(t, streamed))
-			if !assert.NoError(t, err) {
+			if err != nil {
+				t.Error(err)
 				return
 			}
-			_, err = io.ReadFull(res.Body, make([]byte, 1))
-			assert.NoError(t, err)
+			_, first := io.ReadFull(res.Body, make([]byte, 1))
 			mu.Lock()
 			ttft = append(ttft, time.Since(start))
 			mu.Unlock()
-			_, err = io.Copy(io.Discard, res.Body)
-			assert.NoError(t, err)
-			assert.NoError(t, res.Body.Close())
+			_, rest := io.Copy(io.Discard, res.Body)
+			if err := errors.Join(first, rest, res.Body.Close()); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 	got = map[string]int{}
@@ -86,13 +88,18 @@ func TestNeighbourSlowServer(t *testing.T) {
 				need.Minutes(t)
 			}
 			var fast atomic.Bool
+			usual := func() time.Duration { return 4 * time.Millisecond }
+			slow := func() time.Duration {
+				if fast.Load() {
+					return usual()
+				}
+				return 30 * usual()
+			}
 			list := servers(t, 4, func(i int) http.HandlerFunc {
-				return streaming(func() time.Duration {
-					if i == 0 && !fast.Load() {
-						return 120 * time.Millisecond
-					}
-					return 4 * time.Millisecond
-				})
+				if i == 0 {
+					return streaming(slow)
+				}
+				return streaming(usual)
 			})
 			p := httpPool(t, balance.Config{Endpoints: list, Policy: balance.TokenRate()})
 			got, ttft := closed(t, p, clients, 2000)
@@ -101,18 +108,9 @@ func TestNeighbourSlowServer(t *testing.T) {
 			assert.Greater(t, min(got["1"], got["2"], got["3"]), 400, "the others share the load")
 
 			fast.Store(true)
-			rediscovered, total := 0, 0
-			for range 20 {
-				got, _ = closed(t, p, clients, 250)
-				if total += 250; got["0"] > 40 {
-					rediscovered++
-				}
-				if rediscovered == 2 {
-					break
-				}
-			}
-			t.Logf("%d requests later: %v", total, got)
-			assert.Equal(t, 2, rediscovered)
+			later := rediscovered(t, p, clients)
+			t.Logf("it has its share %d requests later", later)
+			assert.Less(t, later, 5000)
 		})
 	}
 }
@@ -158,6 +156,18 @@ func TestASlowEndpointGetsNextToNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// rediscovered returns the number of requests until server 0 gets a fair share of 250.
+func rediscovered(t *testing.T, p *balance.Pool, clients int) (later int) {
+	t.Helper()
+	for later < 5000 {
+		got, _ := closed(t, p, clients, 250)
+		if later += 250; got["0"] > 40 {
+			break
+		}
+	}
+	return later
 }
 
 func at(sorted []time.Duration, share float64) time.Duration {

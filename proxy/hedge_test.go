@@ -217,17 +217,7 @@ func TestHedgesAreLeftWhenAServerHalts(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				const usually, halted = 900, 24
-				f := &fleet{others: 1, delay: func(n, attempt int) time.Duration {
-					switch {
-					case attempt > 1:
-						return 100 * time.Millisecond
-					case n > usually && n%3 == 0:
-						return time.Minute
-					case n%stragglers == 0:
-						return 400 * time.Millisecond
-					}
-					return 100 * time.Millisecond
-				}}
+				f := &fleet{others: 1, delay: halting(usually, stragglers)}
 				ev := newEvents()
 				p := newProxy(t, proxy.Config{Transport: f, Hedge: &proxy.Hedge{}, Retry: proxy.Retry{Repeat: proxy.Always}, OnEvent: ev.on})
 				var late atomic.Int64
@@ -248,6 +238,22 @@ func TestHedgesAreLeftWhenAServerHalts(t *testing.T) {
 				assert.LessOrEqual(t, len(f.at)-usually-halted, (usually+halted)/20)
 			})
 		})
+	}
+}
+
+// halting returns delays: one in some is late, and from a request on one in three is at a server
+// that halts.
+func halting(from, stragglers int) func(exchange, attempt int) time.Duration {
+	return func(n, attempt int) time.Duration {
+		switch {
+		case attempt > 1:
+			return 100 * time.Millisecond
+		case n > from && n%3 == 0:
+			return time.Minute
+		case n%stragglers == 0:
+			return 400 * time.Millisecond
+		}
+		return 100 * time.Millisecond
 	}
 }
 
