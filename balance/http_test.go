@@ -56,22 +56,28 @@ func TestKeysStayOverHTTP(t *testing.T) {
 					return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strconv.Itoa(i)) }
 				})})
 				each(clients, func(client int) {
-					homes := map[string]bool{}
-					for range 20 {
-						res, err := p.RoundTrip(request(t, fmt.Sprint("user ", client)))
-						if err != nil {
-							t.Error(err)
-							return
-						}
-						body, err := io.ReadAll(res.Body)
-						if err := errors.Join(err, res.Body.Close()); err != nil {
-							t.Error(err)
-						}
-						homes[string(body)] = true
-					}
+					homes, err := homes(p, request(t, fmt.Sprint("user ", client)))
+					assert.NoError(t, err)
 					assert.Len(t, homes, 1)
 				})
 			})
 		}
 	}
+}
+
+// homes returns the servers of 20 requests.
+func homes(p *balance.Pool, req *http.Request) (map[string]bool, error) {
+	out := map[string]bool{}
+	for range 20 {
+		res, err := p.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		body, err := io.ReadAll(res.Body)
+		if err := errors.Join(err, res.Body.Close()); err != nil {
+			return nil, err
+		}
+		out[string(body)] = true
+	}
+	return out, nil
 }

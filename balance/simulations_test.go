@@ -66,7 +66,7 @@ func TestTokenRateInSimulation(t *testing.T) {
 	}
 	compare(t, "harsh, 1 gateway", scene{gateways: 1, rate: load * 16, stalls: true, ask: harsh}, policies)
 	compare(t, "harsh, bursts, 8 gateways", scene{gateways: 8, rate: load * 16, stalls: true, bursts: true, ask: harsh}, policies)
-	compare(t, "harsh, 8 gateways, 256 engines", scene{engines: 256, gateways: 8, rate: load * 256, requests: 40_000, stalls: true, ask: harsh}, policies[1:])
+	compare(t, "harsh, 8 gateways, 256 engines", scene{engines: 256, gateways: 8, rate: load * 256, requests: 20_000, stalls: true, ask: harsh}, policies[1:])
 }
 
 // Turns of a conversation at the endpoint of the earlier ones leave it less to read. A prefix
