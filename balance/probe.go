@@ -9,6 +9,8 @@ const (
 	// muchSlower is the factor from which an endpoint is remembered as slow. Without that it
 	// would be as good as unknown as soon as it has no streams, and get another one.
 	muchSlower = 4
+	// noLonger is the factor below which it is forgotten.
+	noLonger = 3
 	// lately is the number of recent events that there are until 0.3 s after one: the time
 	// between events is then known.
 	lately = 0.5
@@ -32,7 +34,7 @@ func (p *pace) remember(s seen, mean float64, requests int64) (float64, bool) {
 	defer p.mu.Unlock()
 	factor := s.factor(mean)
 	switch raw := mean * s.seconds / max(s.events, faintest); {
-	case factor < muchSlower && s.isEnough():
+	case raw < noLonger && s.isEnough():
 		p.slow = slow{}
 	case factor < muchSlower || s.events < lately: // nothing new
 	case p.slow.factor == 0:

@@ -34,7 +34,7 @@ type scene struct {
 	engines  int  // default: 16
 	gateways int
 	rate     float64 // requests per second
-	requests int     // default: 3,000, or 8,000 of the full simulation
+	requests int     // default: 2,000, or 8,000 of the full simulation
 	bursts   bool
 	cache    int     // tokens that an engine caches
 	stalls   bool    // each engine is slow for 3 s per minute, on average
@@ -60,7 +60,7 @@ func (r result) String() string {
 func (s scene) play(t *testing.T) (out result) {
 	t.Helper()
 	if s.requests == 0 {
-		s.requests = 3000
+		s.requests = 2000
 		if full {
 			s.requests = 8000
 		}

@@ -84,9 +84,7 @@ func TestNeighbourSlowServer(t *testing.T) {
 	for _, clients := range []int{4, 8, 16} {
 		t.Run(strconv.Itoa(clients), func(t *testing.T) {
 			t.Parallel()
-			if clients < 16 {
-				need.Minutes(t)
-			}
+			need.Minutes(t)
 			var fast atomic.Bool
 			usual := func() time.Duration { return 4 * time.Millisecond }
 			slow := func() time.Duration {
