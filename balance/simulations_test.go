@@ -57,7 +57,7 @@ func TestTokenRateInSimulation(t *testing.T) {
 	}
 	const load = .8 * capacity
 	r := compare(t, "short prompts, 8 gateways", scene{gateways: 8, rate: load * 16, stalls: true, ask: short}, policies)
-	require.Less(t, 1.5*r["token rate"].at(.99), r["least request"].at(.99)+.1)
+	require.Less(t, 2*r["token rate"].at(.99), r["least request"].at(.99)+.1)
 	r = compare(t, "harsh, 8 gateways", scene{gateways: 8, rate: load * 16, stalls: true, ask: harsh}, policies)
 	require.Less(t, r["token rate, hedges"].at(.99), .7*r["two choices"].at(.99))
 	require.Less(t, r["token rate, hedges"].extra, .06)
@@ -74,16 +74,20 @@ func TestTokenRateInSimulation(t *testing.T) {
 func TestPrefixAffinityInSimulation(t *testing.T) {
 	policies := []contender{{name: "round robin", policy: balance.RoundRobin}, {name: "least request", policy: balance.LeastRequest}, {name: "prefix affinity", policy: balance.PrefixAffinity}}
 	gateways, requests := []int{4}, 5000
-	scenes := map[string]chats{"chats, a third alike": {alike: .33}}
+	scenes := map[string]chats{"chats": {}, "chats, a third alike": {alike: .33}}
 	if full {
 		gateways, requests = []int{1, 4, 8}, 8000
-		scenes["chats"], scenes["chats, shifting"] = chats{}, chats{shifts: true}
+		scenes["chats, shifting"] = chats{shifts: true}
 	}
 	for _, m := range gateways {
 		for name, c := range scenes {
 			r := compare(t, fmt.Sprintf("%s, %d gateways", name, m), scene{gateways: m, rate: 24, requests: requests, cache: 200_000, ask: c.ask()}, policies)
 			kept, other := r["prefix affinity"], r["least request"]
-			require.Greater(t, kept.hit, 1.4*other.hit)
+			more := 1.5
+			if c.alike > 0 { // any policy finds the common part
+				more = 1.4
+			}
+			require.Greater(t, kept.hit, more*other.hit)
 			require.Less(t, kept.at(.5), other.at(.5))
 			require.Less(t, kept.at(.99), .8*r["round robin"].at(.99))
 		}
