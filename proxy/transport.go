@@ -68,7 +68,7 @@ type TransportConfig struct {
 // Transport is an http.RoundTripper for upstreams, made by [NewTransport]. It is safe for
 // concurrent use. It keeps the defaults of http.DefaultTransport for proxies and timeouts.
 // Short requests over plain HTTP/1.1 are written and read on the calling goroutine; of an
-// httptrace they call Got1xxResponse only. All others go through an http.Transport.
+// httptrace they call GotConn and Got1xxResponse only. All others go through an http.Transport.
 //
 // Connections spread over all addresses of a name. While a name is in use it is looked up every
 // 10 s: new addresses get their part of the connections at once.

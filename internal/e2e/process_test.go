@@ -37,9 +37,15 @@ const ports = `"public": {"address": "127.0.0.1:0"}, "private": {"address": "127
 // start runs the gateway with a configuration and waits for its first lines.
 func start(t *testing.T, config string) *process {
 	t.Helper()
+	return startBinary(t, gatewayBinary, config)
+}
+
+// startBinary is start for another build of the gateway.
+func startBinary(t *testing.T, binary, config string) *process {
+	t.Helper()
 	p := &process{t: t, config: filepath.Join(t.TempDir(), "gateway.json"), stderr: &lockedBuffer{}, exited: make(chan struct{})}
 	p.write(config)
-	p.cmd = exec.Command(gatewayBinary, "-config", p.config)
+	p.cmd = exec.Command(binary, "-config", p.config)
 	p.cmd.Stderr = p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)

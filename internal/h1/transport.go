@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -46,7 +47,7 @@ type Transport struct {
 // New returns a Transport.
 func New(cfg Config) *Transport { return &Transport{cfg: cfg, hosts: map[string]*host{}} }
 
-// RoundTrip implements http.RoundTripper. Of a request's httptrace it calls only
+// RoundTrip implements http.RoundTripper. Of a request's httptrace it calls only GotConn and
 // Got1xxResponse. A request on a reused connection that ends before a byte of the response is
 // sent once more on a new connection, whatever its method.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -63,6 +64,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	h := t.host(address)
 	if c := h.unused(); c != nil {
+		gotConn(req, c.Conn, true)
 		res, err := c.exchange(req, parts)
 		// A server may close an idle connection just as it is reused: that is no failure. A new
 		// connection can't be stale.
@@ -74,7 +76,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
+	gotConn(req, nc, false)
 	return newConn(nc, h).exchange(req, parts)
+}
+
+// gotConn passes the connection to the request's trace.
+func gotConn(req *http.Request, c net.Conn, reused bool) {
+	if trace := httptrace.ContextClientTrace(req.Context()); trace != nil && trace.GotConn != nil {
+		trace.GotConn(httptrace.GotConnInfo{Conn: c, Reused: reused})
+	}
 }
 
 // takes reports whether this package can make the request, and returns its body.

@@ -38,7 +38,9 @@ type Config struct {
 	// a certain result is held until an operator decides. Default: 2 hours; -1: no limit.
 	Patience time.Duration
 	// Risk is the probability that a canary which is no worse is rolled back, over the
-	// whole rollout and however often it is checked. Default: 0.01.
+	// whole rollout and however often it is checked. It does not cover a canary that gets the
+	// first requests of all, 30 of which fail in a row: then there is nothing to compare with.
+	// Default: 0.01.
 	Risk float64
 	// Margin is the tolerated ratio of the canary's failures to the stable version's. A
 	// canary that is certainly below it may advance. Default: 1.25.
@@ -49,8 +51,18 @@ type Config struct {
 	Tolerance float64
 	// Slow is the factor above which a response is slow: its first byte took longer than
 	// Slow times the 95th percentile of the stable version's last 512 responses, also if
-	// the client disconnected before. Default: 1.2.
+	// the client disconnected before. A response on a new connection is compared with those
+	// on new connections. Default: 1.2.
 	Slow float64
+	// SlowBy is the least difference to that percentile above which a response is slow: the
+	// times of versions that respond within milliseconds differ by more than Slow for no
+	// reason. Default: 10 milliseconds; -1: none.
+	SlowBy time.Duration
+	// Warmup is the time after the canary's first response at a step, and at least for 20 of
+	// its responses, in which slow ones do not count, as its caches are cold, unless they take
+	// a second longer than the limit and four times as long. Default: a tenth of Dwell, at
+	// most a minute; -1: none.
+	Warmup time.Duration
 	// AwaitQuality requires enough calls of [Judge] at every step. Default: false; bad
 	// verdicts roll back, but a step does not wait for good ones.
 	AwaitQuality bool
@@ -105,6 +117,8 @@ func (cfg *Config) setDefaults() {
 	cfg.Margin = cmp.Or(cfg.Margin, 1.25)
 	cfg.Tolerance = cmp.Or(cfg.Tolerance, 0.02)
 	cfg.Slow = cmp.Or(cfg.Slow, 1.2)
+	cfg.SlowBy = max(cmp.Or(cfg.SlowBy, 10*time.Millisecond), 0)
+	cfg.Warmup = max(cmp.Or(cfg.Warmup, min(cfg.Dwell/10, time.Minute)), 0)
 	cfg.Interval = cmp.Or(cfg.Interval, 10*time.Second)
 	cfg.Replicas = cmp.Or(cfg.Replicas, 1)
 }
@@ -112,6 +126,6 @@ func (cfg *Config) setDefaults() {
 func (cfg *Config) trial() *trial.Trial {
 	return trial.New(trial.Config{
 		Steps: cfg.Steps, Dwell: cfg.Dwell, MinKeys: cfg.MinKeys, Risk: cfg.Risk, Margin: cfg.Margin,
-		Tolerance: cfg.Tolerance, Slow: cfg.Slow, AwaitQuality: cfg.AwaitQuality, Replicas: cfg.Replicas,
+		Tolerance: cfg.Tolerance, Slow: cfg.Slow, SlowBy: cfg.SlowBy, Warmup: cfg.Warmup, AwaitQuality: cfg.AwaitQuality, Replicas: cfg.Replicas,
 	})
 }

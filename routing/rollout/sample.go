@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
@@ -46,8 +48,9 @@ func (s *Sample) RoundTrip(req *http.Request, next http.RoundTripper) (*http.Res
 	if a == nil {
 		a, req = exchange.Start(req)
 	}
-	ctx := req.Context()
-	res, err := a.Call(req, next, measurement{s, ctx}.follow)
+	ctx, m := req.Context(), &measurement{Sample: s, ctx: req.Context()}
+	req = req.WithContext(httptrace.WithClientTrace(ctx, m.trace()))
+	res, err := a.Call(req, next, m.follow)
 	if exchange.IsRefused(err) { // with an open circuit the version serves no requests
 		s.add(ctx, trial.Finding{Check: trial.Failures, Bad: true})
 	}
@@ -83,12 +86,28 @@ func (s *Sample) record(ctx context.Context, add func(*trial.Trial) (reason stri
 type measurement struct {
 	*Sample
 
-	ctx context.Context //nolint:containedctx // for the rollout's events
+	ctx    context.Context //nolint:containedctx // for the rollout's events
+	dialed atomic.Bool
+	fresh  atomic.Bool // the latest connection was new, or was waited for
 }
 
-func (m measurement) follow(a *exchange.Attempt) {
+// trace observes the connection. Transports that call no trace count as ones with open
+// connections.
+func (m *measurement) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		ConnectStart: func(string, string) { m.dialed.Store(true) },
+		GotConn:      func(info httptrace.GotConnInfo) { m.fresh.Store(!info.Reused || m.dialed.Load()) },
+	}
+}
+
+func (m *measurement) follow(a *exchange.Attempt) {
 	a.OnContent(func(at time.Time) {
-		m.record(m.ctx, func(t *trial.Trial) string { return t.FirstByte(m.key, m.canary, at.Sub(a.Began())) })
+		m.record(m.ctx, func(t *trial.Trial) string {
+			if m.fresh.Load() {
+				return t.FreshFirstByte(m.key, m.canary, at.Sub(a.Began()))
+			}
+			return t.FirstByte(m.key, m.canary, at.Sub(a.Began()))
+		})
 	})
 	a.OnEnd(m.ended)
 }
@@ -97,12 +116,17 @@ func (m measurement) follow(a *exchange.Attempt) {
 // response only the time that the client waited is known. Every status from 400 on is a
 // failure: client errors affect both versions alike, and a canary that refuses what the
 // stable version accepts must not pass.
-func (m measurement) ended(e *exchange.End) {
+func (m *measurement) ended(e *exchange.End) {
 	f := trial.Finding{Check: trial.Failures}
 	switch {
 	case e.Outcome == exchange.Canceled:
 		if e.Content.IsZero() && !errors.Is(e.Err, exchange.ErrClosed) {
-			m.record(m.ctx, func(t *trial.Trial) string { return t.Disconnect(m.key, m.canary, e.Over.Sub(e.Start)) })
+			m.record(m.ctx, func(t *trial.Trial) string {
+				if m.fresh.Load() {
+					return t.FreshDisconnect(m.key, m.canary, e.Over.Sub(e.Start))
+				}
+				return t.Disconnect(m.key, m.canary, e.Over.Sub(e.Start))
+			})
 		}
 		return
 	case e.Status == 0 && e.Blame == exchange.Request:

@@ -103,6 +103,28 @@ func apply(text []byte, edits []edit) []byte {
 // Renamed returns a warning for each name of an earlier release that Parse found.
 func (s *Source) Renamed() []string { return s.renamed }
 
+// Unused returns a warning for each setting without effect that Parse found in a file of an
+// earlier release.
+func (s *Source) Unused() []string { return s.unused }
+
+// tolerate returns the faults without those that a file of an earlier release may have. Such a
+// file uses a name of that release.
+func (s *Source) tolerate(f *Faults) *Faults {
+	s.unused = nil
+	if len(s.renamed) == 0 {
+		return f
+	}
+	rest := new(Faults)
+	for _, fault := range f.all {
+		if fault.unused {
+			s.unused = append(s.unused, s.asWritten(fault.Path)+" "+fault.Reason)
+			continue
+		}
+		rest.all = append(rest.all, fault)
+	}
+	return rest
+}
+
 // asWritten returns the path with the names that the author used.
 func (s *Source) asWritten(path string) string {
 	for now, old := range s.old {

@@ -22,7 +22,7 @@ func (k *checker) breaker(path string, b Breaker) {
 		return
 	}
 	if b.SlowPercent != 0 && b.SlowFirstByte <= 0 {
-		k.Add(path+".slow_percent", "needs slow_first_byte: nothing is slow without it")
+		k.AddUnused(path+".slow_percent", "needs slow_first_byte: nothing is slow without it")
 	}
 	if b.Step != 0 && b.Ramp != nil && len(b.Ramp) == 0 && b.Trickle >= 0 {
 		k.Add(path+".step", "has no effect when ramp is empty")
@@ -33,13 +33,13 @@ func (k *checker) breaker(path string, b Breaker) {
 func (k *checker) reached(path string, g *Group) {
 	idle := cmp.Or(g.Proxy.Idle, defaultIdle)
 	if idle != Off && g.Proxy.Stall > idle {
-		k.Add(path+".proxy.stall", "is never reached: idle ends a response after %v", time.Duration(idle))
+		k.AddUnused(path+".proxy.stall", "is never reached: idle ends a response after %v", time.Duration(idle))
 	}
 	if idle != Off && g.Stream.Idle > idle && !g.Queue {
-		k.Add(path+".stream.idle", "is never reached: proxy.idle ends a response after %v", time.Duration(idle))
+		k.AddUnused(path+".stream.idle", "is never reached: proxy.idle ends a response after %v", time.Duration(idle))
 	}
 	if total := g.Proxy.Total; total > 0 && g.Stream.Total > total && !g.Queue {
-		k.Add(path+".stream.total", "is never reached: proxy.total ends a response after %v", time.Duration(total))
+		k.AddUnused(path+".stream.total", "is never reached: proxy.total ends a response after %v", time.Duration(total))
 	}
 }
 

@@ -15,7 +15,8 @@ type Fault struct {
 	// Reason is the error text.
 	Reason string
 
-	line int // 0: looked up by path
+	line   int  // 0: looked up by path
+	unused bool // a setting without effect
 }
 
 // Faults collects everything wrong with a configuration, so that its author sees all of it at
@@ -25,6 +26,12 @@ type Faults struct{ all []Fault }
 // Add adds a fault at a path such as groups[0].upstream.
 func (f *Faults) Add(path, format string, args ...any) {
 	f.all = append(f.all, Fault{Path: path, Reason: fmt.Sprintf(format, args...)})
+}
+
+// AddUnused adds a setting that has no effect. In a file of an earlier release, which accepted
+// it, it is not a fault.
+func (f *Faults) AddUnused(path, format string, args ...any) {
+	f.all = append(f.all, Fault{Path: path, Reason: fmt.Sprintf(format, args...), unused: true})
 }
 
 // AddError adds every error that is joined in err; faults of a routing table get their place in it.

@@ -37,6 +37,7 @@ type Source struct {
 	ends    map[string]int64  // offset of the end of its first token
 	old     map[string]string // path as it was written, by the path with today's names
 	renamed []string
+	unused  []string
 	yaml    bool // lines are those of the converted JSON, and mean nothing to the author
 }
 
@@ -82,7 +83,7 @@ func (s *Source) Parse() (*Config, error) {
 	if faults := otherCase(s.lines); len(faults) > 0 {
 		return nil, s.Explain(&Faults{faults})
 	}
-	if faults := cfg.check(); !faults.Empty() {
+	if faults := s.tolerate(cfg.check()); !faults.Empty() {
 		return nil, s.Explain(faults)
 	}
 	return cfg, nil

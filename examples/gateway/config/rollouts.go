@@ -38,6 +38,10 @@ type Rollout struct {
 	Tolerance float64 `json:"tolerance,omitempty"`
 	// Slow is the factor by which a slow response begins later than 95 % of the stable version's. Default: 1.2.
 	Slow float64 `json:"slow,omitempty"`
+	// SlowBy is how much later than those it begins at least. Default: 10ms; "off": any difference.
+	SlowBy Duration `json:"slow_by,omitempty"`
+	// Warmup is how long at a step slow responses of cold caches do not count. Default: a tenth of dwell, at most 1m; "off".
+	Warmup Duration `json:"warmup,omitempty"`
 	// AwaitQuality waits at each step for enough verdicts at GROUP/feedback. Default: false.
 	AwaitQuality bool `json:"await_quality,omitempty"`
 }
@@ -59,7 +63,8 @@ func (cfg *Rollout) Library() rollout.Config {
 	return rollout.Config{
 		Name: cfg.ID(), Model: cfg.Model, Stable: cfg.Stable, Canary: cfg.Canary, Steps: steps,
 		Dwell: time.Duration(cfg.Dwell), Interval: time.Duration(cfg.Interval), MinKeys: cfg.MinUsers, Patience: time.Duration(cfg.Patience), Risk: cfg.Risk,
-		Margin: cfg.Margin, Tolerance: cfg.Tolerance, Slow: cfg.Slow, AwaitQuality: cfg.AwaitQuality,
+		Margin: cfg.Margin, Tolerance: cfg.Tolerance, Slow: cfg.Slow, SlowBy: time.Duration(cfg.SlowBy), Warmup: time.Duration(cfg.Warmup),
+		AwaitQuality: cfg.AwaitQuality,
 	}
 }
 

@@ -103,6 +103,9 @@ func (g *Gateway) Apply(ctx context.Context, src config.Source, expected string)
 	for _, name := range src.Renamed() {
 		g.log.Warn("configuration: a name has changed; the old one is accepted for one release", "change", name)
 	}
+	for _, setting := range src.Unused() {
+		g.log.Warn("configuration: a setting has no effect; it is accepted for one release", "setting", setting)
+	}
 	setMemory(cfg.Memory, g.log)
 	sampleContention(cfg.Private.ContentionProfiles)
 	g.keeper.Commit(ctx, func() { g.replace(next, revision) })

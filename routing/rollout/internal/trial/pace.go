@@ -9,7 +9,7 @@ import (
 type pace struct {
 	last   [512]time.Duration
 	n      int
-	slow   time.Duration // the 95th percentile when it was last computed
+	p95    time.Duration // the 95th percentile when it was last computed
 	counts int           // n at that time
 }
 
@@ -21,16 +21,16 @@ func (p *pace) add(d time.Duration) {
 	p.n++
 }
 
-// limit returns the time above which a response is slow. It is computed again after every
-// 32 responses.
-func (p *pace) limit(factor float64) (limit float64, known bool) {
+// limit returns the time above which a response is slow: above the 95th percentile by factor
+// and by least. It is computed again after every 32 responses.
+func (p *pace) limit(factor float64, least time.Duration) (limit float64, known bool) {
 	if p.n < minPace {
 		return 0, false
 	}
-	if p.slow == 0 || p.n-p.counts >= 32 {
+	if p.p95 == 0 || p.n-p.counts >= 32 {
 		sorted := slices.Clone(p.last[:min(p.n, len(p.last))])
 		slices.Sort(sorted)
-		p.slow, p.counts = sorted[len(sorted)*95/100], p.n
+		p.p95, p.counts = sorted[len(sorted)*95/100], p.n
 	}
-	return float64(p.slow) * factor, true // may overflow a Duration
+	return max(float64(p.p95)*factor, float64(p.p95)+float64(least)), true // may overflow a Duration
 }

@@ -34,7 +34,8 @@ const (
 //nolint:gochecknoglobals // constants
 var (
 	checkNames = [checks]string{"failures", "latency", "quality"}
-	riskShares = [checks]float64{0.5, 0.3, 0.2}
+	// riskShares are the parts of the risk; a dead canary has the rest.
+	riskShares = [checks]float64{0.5, 0.3, 0.2 - deadRisk}
 	// ratios are the alternatives: how many times as bad the canary may be.
 	ratios = [...]float64{1.25, 1.5, 2, 3, 5, 10, 20}
 	// parts are the alternatives below a bound, as parts of it.
@@ -55,6 +56,7 @@ type Config struct {
 	MinKeys                 int
 	Risk, Margin, Tolerance float64
 	Slow                    float64
+	SlowBy, Warmup          time.Duration
 	AwaitQuality            bool
 	Replicas                int
 }
@@ -90,7 +92,7 @@ type Trial struct {
 	fit     [checks][len(parts)]float64  // the same for "less than Margin times as likely", at this step
 	seen    [checks][2]int               // users at this step: stable, canary
 	bad     [checks][2]int
-	pace    pace
+	latency latency
 	streaks streaks
 }
 
@@ -110,7 +112,8 @@ func (t *Trial) Begin(step int, reset bool) {
 	t.step = step
 	t.seen, t.bad = [checks][2]int{}, [checks][2]int{}
 	t.fit = [checks][len(parts)]float64{}
-	t.streaks = streaks{}
+	t.latency.begin()
+	t.streaks.current, t.streaks.runs = 0, nil
 	t.open()
 }
 
@@ -125,34 +128,10 @@ func (t *Trial) canaryShare() float64 { return t.cfg.Steps[t.step] }
 
 // Add records a finding about a user. It returns the reason to roll the canary back, or "".
 func (t *Trial) Add(key uint64, canary bool, f Finding) string {
-	if f.Check == Failures && t.streaks.dead(key, canary, f, t.seen[Failures][1], t.canaryShare()) {
-		return fmt.Sprintf("failures: the last %d responses of the canary failed", t.streaks.failed[1])
+	if f.Check == Failures && t.streaks.dead(key, canary, f) && t.streaks.isCertain(t.seen[Failures][1], t.canaryShare(), t.risk()) {
+		return fmt.Sprintf("failures: the last %d responses of the canary failed", t.streaks.current)
 	}
 	return t.count(key, canary, f)
-}
-
-// FirstByte records the time to the first byte of a response. Only a user's first response
-// in a window counts.
-func (t *Trial) FirstByte(key uint64, canary bool, after time.Duration) string {
-	limit, known := t.pace.limit(t.cfg.Slow)
-	if !canary {
-		t.pace.add(after)
-	}
-	if !known {
-		return ""
-	}
-	return t.count(key, canary, Finding{Check: Latency, Bad: float64(after) > limit})
-}
-
-// Disconnect records how long a client waited that disconnected before the first byte. If
-// that is longer than the limit, the response was slow: a canary that hangs would
-// otherwise leave no evidence.
-func (t *Trial) Disconnect(key uint64, canary bool, after time.Duration) string {
-	limit, known := t.pace.limit(t.cfg.Slow)
-	if !known || float64(after) <= limit {
-		return ""
-	}
-	return t.count(key, canary, Finding{Check: Latency, Bad: true})
 }
 
 // mark is this step as a user's record has it.
@@ -173,6 +152,9 @@ func (t *Trial) count(key uint64, canary bool, f Finding) string {
 	}
 	if f.Bad || f.Check == Latency { // the first response counts, slow or not
 		u.window[f.Check] = t.window
+	}
+	if f.Check == Failures && !canary {
+		t.streaks.note(&u, f)
 	}
 	t.note(&u, f)
 	if t.users.put(key, u) {
@@ -225,8 +207,11 @@ func (t *Trial) strength(c Check) float64 { return meanExp(t.worse[c][:]) }
 // limit is the strength that rolls back, in this window.
 func (t *Trial) limit(c Check) float64 {
 	k := float64(t.window)
-	return k * (k + 1) * float64(t.cfg.Replicas) / (t.cfg.Risk * riskShares[c])
+	return k * (k + 1) / (t.risk() * riskShares[c])
 }
+
+// risk is this replica's part of the risk.
+func (t *Trial) risk() float64 { return t.cfg.Risk / float64(t.cfg.Replicas) }
 
 // meanExp is the mean of the exponentials.
 func meanExp(logs []float64) float64 {
@@ -280,8 +265,15 @@ func (t *Trial) ready(c Check) bool {
 // recount counts this step's users again, after some were evicted.
 func (t *Trial) recount() {
 	t.seen, t.bad = [checks][2]int{}, [checks][2]int{}
+	t.streaks.users, t.streaks.stuck = 0, 0
 	for _, u := range t.users.users {
 		arm := armOf(u.canary)
+		if !u.canary && u.seen[Failures] > 0 {
+			t.streaks.users++
+		}
+		if !u.canary && u.isStuck() {
+			t.streaks.stuck++
+		}
 		for c := range checks {
 			if u.seen[c] == t.mark() {
 				t.seen[c][arm]++

@@ -5,13 +5,18 @@ import "github.com/ginfer/ginfer/internal/hash"
 // maxUsers bounds the users that a trial keeps.
 const maxUsers = 1 << 17
 
-// user is the record of one user: its version, the last steps (from 1) with a request and
-// with a bad event, and the last window in which it counted.
+// user is the record of one user: its version, its failures in a row (up to stuckRun), the
+// last steps (from 1) with a request and with a bad event, and the last window in which it
+// counted.
 type user struct {
 	canary    bool
+	run       uint8
 	seen, bad [checks]uint8
 	window    [checks]int
 }
+
+// isStuck reports whether all requests of the user may fail.
+func (u *user) isStuck() bool { return u.run >= stuckRun }
 
 // userSet is the users that were seen. Beyond maxUsers it keeps a half of them, a quarter,
 // and so on, chosen by hash and therefore at random.
