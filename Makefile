@@ -35,9 +35,10 @@ tools: ## install linter and formatter at the versions in .ci/tools/go.mod
 	cd .ci/tools && GOBIN=$(GOBIN) go install tool
 
 .PHONY: npm
-npm: ## install the npm packages of tests: an OpenID provider and clients
+npm: ## install the npm packages of tests: an OpenID provider, clients, tests of HTTP caches
 	npm ci --prefix internal/e2e/oidc --no-audit --no-fund --loglevel=error
 	npm ci --prefix internal/e2e/clients --no-audit --no-fund --loglevel=error
+	npm ci --prefix internal/e2e/cachetests --no-audit --no-fund --loglevel=error
 
 .PHONY: agents
 agents: ## install the agents that tests run against the gateway, from npm (800 MB)

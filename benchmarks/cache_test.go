@@ -154,6 +154,9 @@ func traces() map[string]func(i int, z *zipf) int {
 			return z.next()
 		},
 		"loop": func(i int, _ *zipf) int { return i % 3_000 },
+		// Popular keys become others: all of them at once, or one by one.
+		"replaced": func(i int, z *zipf) int { return i/2_000*1_000 + z.rnd.IntN(600) },
+		"sliding":  func(i int, z *zipf) int { return i/4 + z.rnd.IntN(800) },
 	}
 }
 

@@ -65,7 +65,7 @@ func New(cfg Config) (*Cache, error) {
 		cfg: cfg, fields: cachekey.NewFields(cfg.LLM.Fields, cfg.LLM.Ignored), keyHeaders: cachekey.NewHeaders(cfg.KeyHeaders),
 		flights: flight.Group[shared]{Lag: cfg.MaxLag, Limit: cfg.MaxEntry},
 	}
-	c.llm, c.http, c.idempotency = &llmPolicy{&c.cfg}, newHTTPPolicy(c), &idempotencyPolicy{&c.cfg}
+	c.llm, c.http, c.idempotency = &llmPolicy{cfg: &c.cfg}, newHTTPPolicy(c), &idempotencyPolicy{&c.cfg}
 	switch s := cfg.Store.(type) {
 	case *Memory:
 		c.l1 = s.get
@@ -108,8 +108,12 @@ func (c *Cache) notify(ctx context.Context, e Event) {
 }
 
 func (c *Cache) handle(g *gin.Context) {
-	if g.FullPath() == "" || g.Writer.Written() || isBackground(g) { // no route, or it is too late
+	switch {
+	case g.Writer.Written() || isBackground(g): // it is too late
 		g.Next()
+		return
+	case g.FullPath() == "":
+		c.passUnrouted(g)
 		return
 	}
 	var isFirst bool
@@ -137,7 +141,7 @@ func (c *Cache) handle(g *gin.Context) {
 // serve responds to a request that has a key: from this process, as the leader of a
 // flight, which also looks in the store, or as the follower of one.
 func (x *exchange) serve() {
-	if x.control.OnlyIfCached || x.incoming.Method == http.MethodHead {
+	if x.control.OnlyIfCached || x.ranged || x.incoming.Method == http.MethodHead {
 		x.serveStored()
 		return
 	}

@@ -109,6 +109,12 @@ type LLM struct {
 	// StaleWhileRevalidate and StaleIfError are how long a stale response may be used
 	// during a refresh, and instead of an error. Default: 0, not at all.
 	StaleWhileRevalidate, StaleIfError time.Duration
+	// ReplicaWait coalesces identical requests across replicas: a request waits for so long
+	// until another replica that shares the Store has stored the response to an identical
+	// one, and gets it as a whole then. It is sent if there is none by that time, if it
+	// failed there, or 30 s after a crash. While the store is down nothing waits. It
+	// requires a Store that implements [Claims]. Default: 0, each replica sends its own.
+	ReplicaWait time.Duration
 	// AllowNonZeroTemperature also stores responses to requests with a non-zero temperature:
 	// all callers of a scope get the same one. Default: false.
 	AllowNonZeroTemperature bool
@@ -124,7 +130,9 @@ type LLM struct {
 
 // HTTP configures the policy for GET and HEAD. A response is stored only if it allows that,
 // by the rules of RFC 9111 for a shared cache: not if it is private, sets a cookie, or its
-// request has credentials, unless it is explicitly public.
+// request has credentials, unless it is explicitly public. CDN-Cache-Control (RFC 9213)
+// replaces Cache-Control and Expires. Explicit freshness counts for errors too. A whole
+// stored response serves ranges of bytes (RFC 9110 §14); other ranges are forwarded.
 type HTTP struct {
 	// Off switches this policy off. Default: false.
 	Off bool
@@ -197,6 +205,9 @@ func (cfg Config) withDefaults() (Config, error) {
 			faults = append(faults, fmt.Errorf("cache: Config: %q is no name of a header", name))
 		}
 	}
+	if _, ok := cfg.Store.(Claims); cfg.LLM.ReplicaWait > 0 && !ok {
+		faults = append(faults, errors.New("cache: Config.LLM.ReplicaWait requires a Store that implements Claims"))
+	}
 	if cfg.ErrorHandler == nil {
 		cfg.ErrorHandler = apierror.Abort
 	}
@@ -218,6 +229,7 @@ func (l *LLM) resolve() error {
 	l.OptIn = http.CanonicalHeaderKey(l.OptIn)
 	return fault.Join(
 		duration("LLM.TTL", l.TTL, 1, MaxKeep),
+		duration("LLM.ReplicaWait", l.ReplicaWait, 0, MaxKeep),
 		duration("LLM.StaleWhileRevalidate", l.StaleWhileRevalidate, 0, MaxKeep-l.TTL),
 		duration("LLM.StaleIfError", l.StaleIfError, 0, MaxKeep-l.TTL),
 	)

@@ -58,6 +58,14 @@ func newEntry(r *request, res *response, now time.Time) *Entry {
 	return e
 }
 
+// compact returns a body without much unused capacity.
+func compact(body []byte) []byte {
+	if cap(body)-len(body) > len(body)/8 {
+		return append(make([]byte, 0, len(body)), body...)
+	}
+	return slices.Clip(body)
+}
+
 // reply returns the response as it was stored.
 func (e *Entry) reply(now time.Time) reply {
 	return reply{status: e.Status, header: e.Header, body: e.Body, age: max(now.Sub(e.ResponseTime), 0)}

@@ -45,8 +45,8 @@ func (x *exchange) fromL1() bool {
 	return true
 }
 
-// serveStored responds with an entry or not at all: the client wants nothing else, or a
-// head only, which it gets from the upstream.
+// serveStored responds with an entry or not at all: the client wants nothing else, or only
+// the head or a part, which it gets from the upstream.
 func (x *exchange) serveStored() {
 	now := time.Now()
 	e := x.load(x.ctx)
@@ -64,7 +64,15 @@ func (x *exchange) serveStored() {
 		x.refuse(refusal(http.StatusGatewayTimeout, "only_if_cached", "There is no response in the cache."))
 		return
 	}
+	if x.ranged {
+		x.bypass("bypass", "range")
+		return
+	}
+	before := x.w.Header().Clone()
 	x.bypass("method", "head")
+	if e != nil && !e.isNote() {
+		x.updateByHead(e, before)
+	}
 }
 
 // load gets the entry from the store. An error is a miss.

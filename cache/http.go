@@ -1,9 +1,7 @@
 package cache
 
 import (
-	"context"
 	"net/http"
-	"net/url"
 	"slices"
 	"time"
 
@@ -11,7 +9,6 @@ import (
 	"github.com/ginfer/ginfer/cache/internal/flight"
 	"github.com/ginfer/ginfer/cache/internal/recent"
 	"github.com/ginfer/ginfer/cache/internal/rfc9111"
-	"github.com/ginfer/ginfer/internal/llm"
 	"github.com/ginfer/ginfer/internal/upgrade"
 )
 
@@ -53,10 +50,12 @@ func (x *exchange) planHTTP(b *cachekey.Builder) (reason string, err error) {
 		return "upgrade", nil
 	case req.ContentLength != 0 || len(req.TransferEncoding) > 0:
 		return "body", nil // the key does not include it
-	case len(h["Range"]) > 0:
-		return "range", nil
-	case len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0 || len(h["If-Range"]) > 0:
+	case len(h["If-Match"]) > 0 || len(h["If-Unmodified-Since"]) > 0:
 		return "precondition", nil
+	}
+	x.ranged = isRangeRequest(req)
+	if !x.ranged && len(h["Range"]) > 0 && req.Method == http.MethodGet {
+		return "range", nil
 	}
 	x.control = rfc9111.NoControl()
 	if !x.cfg.HTTP.IgnoreRequest {
@@ -70,9 +69,19 @@ func (x *exchange) planHTTP(b *cachekey.Builder) (reason string, err error) {
 		return "no-scope", nil
 	}
 	x.findVersion(x.g, &x.request)
-	x.beginKey(b, "http", &x.request)
-	x.setKey(b.Sum())
+	x.setKey(x.httpKey(b, &x.request))
 	return "", nil
+}
+
+// httpKey returns the key of a GET: unlike a model's response, that of another host or
+// scheme is another.
+func (c *Cache) httpKey(b *cachekey.Builder, r *request) cachekey.Key {
+	c.beginKey(b, "http", r)
+	b.Add(r.incoming.Host)
+	if r.incoming.TLS != nil {
+		b.Add("https")
+	}
+	return b.Sum()
 }
 
 func (p *httpPolicy) judge(r *request, e *Entry, now time.Time) (verdict, error) {
@@ -100,6 +109,9 @@ func (*httpPolicy) render(r *request, e *Entry, now time.Time) (reply, bool) {
 	a := e.reply(now)
 	if r.notModified(e.Status, e.Header) {
 		a.status, a.header, a.body = http.StatusNotModified, rfc9111.NotModifiedHeader(e.Header), nil
+	}
+	if r.ranged {
+		return ranges(r.incoming, a)
 	}
 	return a, true
 }
@@ -131,7 +143,7 @@ func (p *httpPolicy) admit(r *request, res *response) admission {
 	a := admission{share: flight.Live}
 	a.entry, a.reason = p.assess(r, res.Head, time.Now())
 	switch {
-	case isFailure(res.Status) && !cachekey.HasCredentials(r.incoming.Header):
+	case a.reason != "" && isFailure(res.Status) && !cachekey.HasCredentials(r.incoming.Header):
 		a.share = flight.Failed
 		return a
 	case a.reason != "":
@@ -174,64 +186,6 @@ func (p *httpPolicy) freshen(r *request, stale *Entry, update http.Header, now t
 		e.FreshUntil, e.ExpiresAt = now, now
 	}
 	return e
-}
-
-// invalidate forgets what an unsafe request changed, if it succeeded (RFC 9111 §4.4): the
-// responses of its own address and of those that the response names. The copies of other
-// replicas expire.
-func (x *exchange) invalidate(status int) {
-	if x.cfg.HTTP.Off || status >= http.StatusBadRequest || isSafe(x.incoming.Method) || llm.Of(x.incoming.Method, x.incoming.URL.Path) != llm.Unknown {
-		return // inference changes nothing
-	}
-	x.forget(x.incoming.URL)
-	for _, name := range []string{"Location", "Content-Location"} {
-		v := x.w.Header().Get(name)
-		if v == "" {
-			continue
-		}
-		u, err := x.incoming.URL.Parse(v)
-		if err == nil && (u.Host == "" || u.Host == x.incoming.Host) {
-			x.forget(u)
-		}
-	}
-}
-
-func isSafe(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodConnect:
-		return true
-	}
-	return false
-}
-
-// forget makes entries of an address unusable, also those that are fetched now, and
-// deletes the entry of this scope.
-func (x *exchange) forget(u *url.URL) {
-	b := x.keys.Get()
-	defer x.keys.Put(b)
-	x.http.changes.Add(addressKey(b, x.incoming.Host, u), time.Now())
-	r := &request{incoming: &http.Request{Method: http.MethodGet, URL: u, Host: x.incoming.Host, Header: x.incoming.Header}}
-	if x.cfg.Scope != nil && !x.findScope(x.g, r, b) {
-		return
-	}
-	x.findVersion(x.g, r)
-	x.beginKey(b, "http", r)
-	base := b.Sum()
-	stored, _ := x.generations.key(&base, r)
-	ctx := context.WithoutCancel(x.ctx)
-	if err := x.cfg.Store.Delete(ctx, stored); err != nil {
-		x.failed(ctx, err)
-	}
-}
-
-func addressKey(b *cachekey.Builder, host string, u *url.URL) string {
-	b.Reset()
-	b.Add("address")
-	b.Add(host)
-	b.Add(u.EscapedPath())
-	b.Add(u.RawQuery)
-	k := b.Sum()
-	return string(k[:])
 }
 
 // changedSince reports whether the address was changed after an entry was requested.

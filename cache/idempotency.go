@@ -1,12 +1,9 @@
 package cache
 
 import (
-	"context"
-	"crypto/rand"
-	"errors"
+	"math"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
@@ -16,15 +13,8 @@ import (
 	"github.com/ginfer/ginfer/internal/upgrade"
 )
 
-const (
-	// maxKey bounds the length of an Idempotency-Key.
-	maxKey = 255
-	// claimTTL is how long a claim is valid without renewal: its replica may have crashed.
-	claimTTL = 30 * time.Second
-	// claimPoll is how often a request looks whether another replica has stored its
-	// response.
-	claimPoll = 250 * time.Millisecond
-)
+// maxKey bounds the length of an Idempotency-Key.
+const maxKey = 255
 
 // idempotencyPolicy is the policy for requests with an Idempotency-Key.
 type idempotencyPolicy struct{ cfg *Config }
@@ -57,7 +47,7 @@ func (x *exchange) planIdempotency(b *cachekey.Builder) (reason string, err erro
 	b.Reset()
 	b.Add("request")
 	b.Add(req.Method)
-	b.AddAddress(req, x.keyHeaders)
+	b.AddPath(req, x.keyHeaders)
 	b.Add(req.Header.Get("Content-Type"))
 	b.AddBytes(body)
 	mark := b.Sum()
@@ -150,111 +140,8 @@ func (p *idempotencyPolicy) conclude(r *request, res *response) (e *Entry, reaso
 	return e, ""
 }
 
-// claim is a key that this replica has, or wants. While it has the key, no other replica
-// sends the request.
-type claim struct {
-	l      *lead
-	claims Claims
-	owner  string
-	stop   context.CancelFunc // nil: it was not taken
-	idle   sync.WaitGroup
-}
-
-// claim takes the key of an idempotent request, or waits for the response of the replica
-// that has it. Done: the client has a response. While the store is down it lets the
-// request continue (open), since nothing that is recorded is known either. But one that
-// waits already keeps waiting for as long as the other replica may have the key.
-func (l *lead) claim() (taken *claim, done bool) {
-	claims, ok := l.cfg.Store.(Claims)
-	if !ok || l.policy != policy(l.idempotency) {
-		return nil, false
-	}
-	c := &claim{l: l, claims: claims, owner: rand.Text()}
-	defer func() {
-		if taken == nil { // also when a store or an error handler panics
-			c.release()
-		}
-	}()
-	ctx := l.flight.Context()
-	var others time.Time // when another replica had it
-	for {
-		mine, open := c.take()
-		switch {
-		case open && time.Since(others) >= claimTTL:
-			return c, false
-		case !open && !mine:
-			others = time.Now()
-		}
-		// The other replica may have stored its response after we looked.
-		if _, done, _ := l.lookup(); done {
-			return nil, true
-		}
-		switch {
-		case ctx.Err() != nil: // all clients have disconnected
-			l.g.Abort()
-			return nil, true
-		case mine:
-			return c, false
-		case l.cfg.Idempotency.Conflict:
-			l.refuse(errInUse())
-			return nil, true
-		}
-		select {
-		case <-time.After(claimPoll):
-		case <-ctx.Done():
-			l.g.Abort()
-			return nil, true
-		}
-	}
-}
-
-// take claims the key. Open: the store is down.
-func (c *claim) take() (mine, open bool) {
-	ctx := c.l.flight.Context()
-	mine, err := c.claims.Claim(ctx, c.l.key, c.owner, claimTTL)
-	if mine || err != nil { // after an error it may be ours
-		c.keep()
-	}
-	if err == nil || ctx.Err() != nil {
-		return mine, false
-	}
-	if !errors.Is(err, errL2Down) { // which has its own event
-		c.l.failed(c.l.ctx, err)
-	}
-	return false, true
-}
-
-// keep renews the claim until it is released.
-func (c *claim) keep() {
-	if c.stop != nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(c.l.ctx))
-	c.stop = cancel
-	c.idle.Go(func() {
-		defer func() { _ = recover() }() // not a request's goroutine: it would end the process
-		tick := time.NewTicker(claimTTL / 3)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				_, _ = c.claims.Claim(ctx, c.l.key, c.owner, claimTTL) // the next tick repeats it
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
-}
-
-// release gives the key back, if it may have been taken.
-func (c *claim) release() {
-	if c == nil || c.stop == nil {
-		return
-	}
-	c.stop()
-	c.idle.Wait()
-	ctx := context.WithoutCancel(c.l.ctx)
-	if err := c.claims.Release(ctx, c.l.key, c.owner); err != nil {
-		c.l.failed(ctx, err)
-	}
+// claims has a request wait for as long as another replica sends it: a second one could do
+// twice what may be done once.
+func (p *idempotencyPolicy) claims(*request) (claimTerms, bool) {
+	return claimTerms{wait: math.MaxInt64, outage: claimTTL, conflict: p.cfg.Idempotency.Conflict}, true
 }

@@ -121,9 +121,7 @@ func (l *lead) produce(stale *Entry) {
 	l.runChain()
 	err := l.rec.Close(false)
 	l.respond(err, len(l.g.Errors) > before)
-	if l.policy == policy(l.idempotency) {
-		l.invalidate(l.rec.Own().Status)
-	}
+	l.invalidate(l.rec.Own().Status)
 }
 
 func (l *lead) newRecorder() *flight.Recorder {
@@ -361,6 +359,9 @@ func (l *lead) conclude(err error, faults bool) {
 	event := l.event(NotStored)
 	event.Reason, event.Status = reason, l.rec.Own().Status
 	l.notify(l.ctx, event)
+	if err == nil && !faults && !l.flight.Abandoned() && !isFailure(event.Status) {
+		l.llm.unstored.Add(l.key, time.Now().Add(unsharedFor))
+	}
 }
 
 // summary is what the attempt read of the response, if its response is the recorded one.
@@ -373,14 +374,6 @@ func (l *lead) summary(body []byte) *llm.Summary {
 		return nil
 	}
 	return &e.Summary
-}
-
-// compact returns a body without much unused capacity.
-func compact(body []byte) []byte {
-	if cap(body)-len(body) > len(body)/8 {
-		return append(make([]byte, 0, len(body)), body...)
-	}
-	return slices.Clip(body)
 }
 
 // keep stores an entry.

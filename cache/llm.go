@@ -9,12 +9,16 @@ import (
 
 	"github.com/ginfer/ginfer/cache/internal/cachekey"
 	"github.com/ginfer/ginfer/cache/internal/flight"
+	"github.com/ginfer/ginfer/cache/internal/recent"
 	"github.com/ginfer/ginfer/cache/internal/rfc9111"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
 // llmPolicy is the policy for requests to models.
-type llmPolicy struct{ cfg *Config }
+type llmPolicy struct {
+	cfg      *Config
+	unstored recent.Times // by key: until when its responses are known not to be storable
+}
 
 func (*llmPolicy) String() string { return "llm" }
 
@@ -179,6 +183,15 @@ func (p *llmPolicy) conclude(r *request, res *response) (e *Entry, reason string
 		e.Mark = r.query.Partition
 	}
 	return e, ""
+}
+
+// claims has a request wait for the response of another replica, except for one that will
+// not be stored.
+func (p *llmPolicy) claims(r *request) (claimTerms, bool) {
+	if p.cfg.LLM.ReplicaWait == 0 || r.refetch || p.unstored.After(r.key, time.Now()) {
+		return claimTerms{}, false
+	}
+	return claimTerms{wait: p.cfg.LLM.ReplicaWait}, true
 }
 
 // check is [llm.Check] of a recorded response.

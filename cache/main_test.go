@@ -34,7 +34,9 @@ func newCache(tb testing.TB, cfg cache.Config) *cache.Cache {
 // app returns a Gin application with a cache before every route.
 func app(c *cache.Cache, handlers ...gin.HandlerFunc) *gin.Engine {
 	r := gin.New()
-	r.Any("/*path", append([]gin.HandlerFunc{c.Middleware()}, handlers...)...)
+	chain := append([]gin.HandlerFunc{c.Middleware()}, handlers...)
+	r.Any("/*path", chain...)
+	r.NoRoute(chain...)
 	return r
 }
 

@@ -67,6 +67,7 @@ type request struct {
 
 	control     rfc9111.Control
 	conditional bool     // 304 is a possible response
+	ranged      bool     // the client wants ranges of bytes
 	vary        []string // by which the responses vary, if they do
 	variant     string   // the mark of the note that says so
 }
@@ -188,13 +189,13 @@ func (c *Cache) findVersion(g *gin.Context, r *request) {
 	}
 }
 
-// beginKey begins a key with the parts that all have: kind, scope, version and address.
+// beginKey begins a key with the parts that all have: kind, scope, version, path and query.
 func (c *Cache) beginKey(b *cachekey.Builder, kind string, r *request) {
 	b.Reset()
 	b.Add(kind)
 	b.AddBytes(r.scope[:])
 	b.Add(r.version)
-	b.AddAddress(r.incoming, c.keyHeaders)
+	b.AddPath(r.incoming, c.keyHeaders)
 }
 
 // setKey sets the key of a request, and the one to show, which purges do not change.

@@ -32,7 +32,7 @@ type Store interface {
 
 // Claims is an optional interface of a [Store] that replicas share: it grants a key to one
 // of them. Then a request with an Idempotency-Key that is under way at one replica is not
-// sent by another.
+// sent by another, nor, with [LLM].ReplicaWait, an identical request to a model.
 type Claims interface {
 	// Claim grants the key to owner for ttl, unless another owner has it, and reports
 	// whether owner has it. A second claim renews the first. An error wraps

@@ -73,6 +73,7 @@ func TestBadConfig(t *testing.T) {
 		"no endpoints":       {strings.Replace(gatewaytest.WithUpstream(""), `{"url": "http://127.0.0.1:1"}`, ``, 1), `upstreams.a.endpoints: at least one is needed`},
 		"endpoint":           {strings.Replace(gatewaytest.WithUpstream(""), `http://`, `ftp://`, 1), `upstreams.a.endpoints[0].url: "ftp://127.0.0.1:1" is not a base URL`},
 		"weight":             {strings.Replace(gatewaytest.WithUpstream(""), `:1"`, `:1", "weight": -1`, 1), `upstreams.a.endpoints[0].weight: must not be negative`},
+		"replica wait":       {gatewaytest.WithGroup(`, "cache": {"replica_wait": "5s"}`), `groups[0].cache.replica_wait: other replicas are reached through redis`},
 		"policy":             {gatewaytest.WithUpstream(`, "policy": "random"`), `upstreams.a.policy: "random" is unknown; known: least_request, token_rate, prefix_affinity, round_robin, hash`},
 		"hash without key":   {gatewaytest.WithUpstream(`, "policy": "hash"`), `upstreams.a.hash: "policy": "hash" and "hash" go together`},
 		"hash with two keys": {gatewaytest.WithUpstream(`, "policy": "hash", "hash": {"header": "a", "body": "b"}`), `upstreams.a.hash: exactly one of header, body and subject`},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache"
@@ -96,4 +97,80 @@ func cachedCosts(t *testing.T, own bool, fields, kind, text string) []int64 {
 	wg.Wait()
 	call()
 	return costs
+}
+
+// So do those that waited for the response of another replica.
+func TestResponsesOfAnotherReplicaCostNoTokens(t *testing.T) {
+	t.Parallel()
+	const text = `{"choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}`
+	var mu sync.Mutex
+	var costs []int64
+	tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Key: ratelimit.Global, Rate: 1, Burst: 1e6, OnEvent: func(_ context.Context, e ratelimit.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind == ratelimit.Settled {
+			costs = append(costs, e.Tokens)
+		}
+	}})
+	require.NoError(t, err)
+	begun, release := make(chan struct{}, 2), make(chan struct{})
+	model := func(c *gin.Context) {
+		begun <- struct{}{}
+		<-release
+		c.Data(http.StatusOK, "application/json", []byte(text))
+	}
+	shared := &claims{owners: map[string]string{}, asked: make(chan struct{}, 100)}
+	shared.Memory, err = cache.NewMemory(cache.MemoryConfig{})
+	require.NoError(t, err)
+	call := func() {
+		responses, err := cache.New(cache.Config{Shared: true, Store: shared, LLM: cache.LLM{ReplicaWait: patience}})
+		require.NoError(t, err)
+		engine := gin.New()
+		engine.POST("/v1/chat/completions", tokens.Middleware(), responses.Middleware(), model)
+		req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"m","temperature":0,"messages":[]}`))
+		req.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		engine.ServeHTTP(w, req)
+		assert.JSONEq(t, text, w.Body.String())
+	}
+	var wg sync.WaitGroup
+	wg.Go(call)
+	<-begun
+	<-shared.asked
+	wg.Go(call)
+	<-shared.asked // and was refused
+	close(release)
+	wg.Wait()
+	assert.ElementsMatch(t, []int64{12, 0}, costs)
+	assert.Empty(t, begun)
+}
+
+// claims is a store that replicas share.
+type claims struct {
+	*cache.Memory
+	mu     sync.Mutex
+	owners map[string]string
+	asked  chan struct{}
+}
+
+func (s *claims) Claim(_ context.Context, key, owner string, _ time.Duration) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case s.asked <- struct{}{}:
+	default:
+	}
+	if s.owners[key] == "" {
+		s.owners[key] = owner
+	}
+	return s.owners[key] == owner, nil
+}
+
+func (s *claims) Release(_ context.Context, key, owner string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owners[key] == owner {
+		delete(s.owners, key)
+	}
+	return nil
 }

@@ -5,7 +5,7 @@
 //	defer pool.Put(b)
 //	b.Reset()
 //	b.Add("llm")
-//	b.AddAddress(req, headers)
+//	b.AddPath(req, headers)
 //	m, err := b.Canonical(body, fields, cachekey.All)
 //	b.AddBytes(m.JSON)
 //	k := b.Sum()

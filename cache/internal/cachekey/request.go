@@ -31,11 +31,11 @@ func NewHeaders(more []string) *Headers {
 
 func (h *Headers) has(name string) bool { return name != "" && h.first[name[0]] && h.names[name] }
 
-// AddAddress adds host, path and query, byte for byte as the upstream will see them, and
-// the headers that may change them.
-func (b *Builder) AddAddress(req *http.Request, headers *Headers) {
+// AddPath adds path and query, byte for byte as the upstream will see them, and the headers
+// that may change them. A header that only repeats the host is as the host: replicas have
+// several names.
+func (b *Builder) AddPath(req *http.Request, headers *Headers) {
 	u := req.URL
-	b.Add(req.Host)
 	b.Add(u.EscapedPath())
 	b.Add(u.RawQuery)
 	if u.ForceQuery {
@@ -44,7 +44,7 @@ func (b *Builder) AddAddress(req *http.Request, headers *Headers) {
 	var found [8]string
 	names := found[:0]
 	for name := range req.Header {
-		if headers.has(name) {
+		if headers.has(name) && !repeatsHost(name, req) {
 			names = append(names, name)
 		}
 	}
@@ -52,6 +52,15 @@ func (b *Builder) AddAddress(req *http.Request, headers *Headers) {
 	for _, name := range names {
 		b.addValues(name, req.Header[name])
 	}
+}
+
+// repeatsHost reports whether a header has nothing but the host of the request.
+func repeatsHost(name string, req *http.Request) bool {
+	switch values := req.Header[name]; name {
+	case "X-Forwarded-Host", "X-Forwarded-Server", "X-Host", "X-Original-Host":
+		return len(values) == 1 && values[0] == req.Host
+	}
+	return false
 }
 
 func (b *Builder) addValues(name string, values []string) {

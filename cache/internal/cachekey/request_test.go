@@ -77,7 +77,7 @@ func TestPool(t *testing.T) {
 	}
 }
 
-func TestAddress(t *testing.T) {
+func TestPath(t *testing.T) {
 	t.Parallel()
 	headers := cachekey.NewHeaders([]string{"x-device"})
 	base := []string{"http://example.com/a/b?c=d"}
@@ -88,7 +88,8 @@ func TestAddress(t *testing.T) {
 	}{
 		{"the same", base, true},
 		{"another header", append(base[:1:1], "Accept", "x", "User-Agent", "y"), true},
-		{"another host", []string{"http://example.org/a/b?c=d"}, false},
+		{"another host", []string{"http://example.org/a/b?c=d"}, true},
+		{"another host that a proxy repeats", []string{"http://example.org/a/b?c=d", "X-Forwarded-Host", "example.org"}, true},
 		{"another path", []string{"http://example.com/a/c?c=d"}, false},
 		{"another escape", []string{"http://example.com/a%2Fb?c=d"}, false},
 		{"another query", []string{"http://example.com/a/b?c=e"}, false},
@@ -97,13 +98,13 @@ func TestAddress(t *testing.T) {
 		{"a header of the operator", append(base[:1:1], "X-Device", "1"), false},
 		{"an API version", append(base[:1:1], "Anthropic-Version", "1"), false},
 	} {
-		got := sum(func(b *cachekey.Builder) { b.AddAddress(request(t, tt.request[0], tt.request[1:]...), headers) })
-		want := sum(func(b *cachekey.Builder) { b.AddAddress(request(t, base[0]), headers) })
+		got := sum(func(b *cachekey.Builder) { b.AddPath(request(t, tt.request[0], tt.request[1:]...), headers) })
+		want := sum(func(b *cachekey.Builder) { b.AddPath(request(t, base[0]), headers) })
 		assert.Equal(t, tt.same, got == want, tt.name)
 	}
 	empty := request(t, "http://example.com/a?")
 	none := request(t, "http://example.com/a")
-	require.NotEqual(t, sum(func(b *cachekey.Builder) { b.AddAddress(empty, headers) }), sum(func(b *cachekey.Builder) { b.AddAddress(none, headers) }), "an empty query")
+	require.NotEqual(t, sum(func(b *cachekey.Builder) { b.AddPath(empty, headers) }), sum(func(b *cachekey.Builder) { b.AddPath(none, headers) }), "an empty query")
 }
 
 // The order of headers in the map does not matter, that of their values does.
@@ -116,7 +117,7 @@ func TestHeadersAreSorted(t *testing.T) {
 	headers := cachekey.NewHeaders(names)
 	build := func(pairs ...string) cachekey.Key {
 		req := request(t, "http://example.com/", pairs...)
-		return sum(func(b *cachekey.Builder) { b.AddAddress(req, headers) })
+		return sum(func(b *cachekey.Builder) { b.AddPath(req, headers) })
 	}
 	var forward, backward []string
 	for i := range names {

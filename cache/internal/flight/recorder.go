@@ -3,9 +3,9 @@ package flight
 import (
 	"bufio"
 	"context"
+	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,13 +91,36 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 // Header implements http.ResponseWriter.
 func (rec *Recorder) Header() http.Header { return rec.header }
 
-// WriteHeader implements http.ResponseWriter.
+// WriteHeader implements http.ResponseWriter. A 1xx goes to the leader's client at once.
 func (rec *Recorder) WriteHeader(code int) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if !rec.committed && code >= http.StatusOK {
+	switch {
+	case rec.committed:
+	case code >= http.StatusOK:
 		rec.status = code
+	case rec.cfg.Client != nil:
+		rec.inform(code)
 	}
+}
+
+// inform writes a 1xx with the header as it is now. The caller holds mu.
+func (rec *Recorder) inform(code int) {
+	var w http.ResponseWriter = rec.cfg.Client
+	h := w.Header()
+	saved := maps.Clone(h)
+	clear(h)
+	maps.Copy(h, rec.header)
+	for { // gin's writer does not write it
+		u, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = u.Unwrap()
+	}
+	w.WriteHeader(code)
+	clear(h)
+	maps.Copy(h, saved)
 }
 
 // WriteHeaderNow implements gin.ResponseWriter.
@@ -224,7 +247,7 @@ func (rec *Recorder) commit() {
 		return
 	}
 	rec.committed, rec.size = true, 0
-	shared := Head{Status: rec.status, Header: rec.shared(), SetCookie: len(rec.header["Set-Cookie"]) > 0}
+	shared := Head{Status: rec.status, Header: SharedHeader(rec.header, rec.base), SetCookie: len(rec.header["Set-Cookie"]) > 0}
 	a := rec.cfg.Leader.Admit(rec.header, &shared)
 	if a.Replaced {
 		rec.replaced = true
@@ -244,33 +267,6 @@ func (rec *Recorder) commit() {
 	if rec.cut {
 		rec.res.body.end(ErrCut)
 	}
-}
-
-// shared is the header for all clients: what the handlers set, without what earlier
-// handlers had set for the leader.
-func (rec *Recorder) shared() http.Header {
-	h := make(http.Header, len(rec.header))
-	for name, values := range rec.header {
-		if len(values) > 0 && !isOwn(name) && !slices.Equal(values, rec.base[name]) {
-			h[name] = slices.Clone(values)
-		}
-	}
-	for _, v := range rec.header["Connection"] {
-		for name := range strings.SplitSeq(v, ",") {
-			delete(h, http.CanonicalHeaderKey(strings.TrimSpace(name)))
-		}
-	}
-	return h
-}
-
-// isOwn reports whether a header concerns one connection or one client.
-func isOwn(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authentication-Info", "Te",
-		"Trailer", "Transfer-Encoding", "Upgrade", "Set-Cookie", "X-Request-Id":
-		return true
-	}
-	return false
 }
 
 // startPump sends the response to the leader's client from now on.

@@ -46,8 +46,8 @@ type Response struct {
 // Assess returns the lifetime of a response, and the reason why it must not be stored: ""
 // if it may (RFC 9111 §3).
 func (r *Rules) Assess(res *Response) (l Lifetime, reason string) {
-	c := ParseControl(res.Header["Cache-Control"])
-	fresh, known := r.freshness(res, &c)
+	c, isTargeted := responseControl(res.Header)
+	fresh, known := r.freshness(res, &c, isTargeted)
 	l.ResponseTime = res.ageZero()
 	l.FreshUntil = l.ResponseTime.Add(min(fresh, r.MaxTTL))
 	l.MustRevalidate = c.MustRevalidate || c.SMaxAge != None
@@ -86,7 +86,7 @@ func (r *Rules) extension(directive, byDefault time.Duration) time.Duration {
 func (r *Rules) forbidden(res *Response, c *Control) string {
 	vary := Vary(res.Header)
 	switch {
-	case !isUnderstood(res.Status):
+	case !isFinal(res.Status), c.MustUnderstand && !isUnderstood(res.Status):
 		return "status"
 	case c.NoStore && !c.MustUnderstand:
 		return "no-store"
@@ -102,14 +102,47 @@ func (r *Rules) forbidden(res *Response, c *Control) string {
 	return ""
 }
 
+// isFinal reports whether a response of this status can be stored at all: it is final and
+// whole, and its definition does not forbid it (RFC 6585).
+func isFinal(status int) bool {
+	switch status {
+	case http.StatusPartialContent, http.StatusNotModified, http.StatusRequestedRangeNotSatisfiable,
+		http.StatusPreconditionRequired, http.StatusTooManyRequests, http.StatusRequestHeaderFieldsTooLarge, http.StatusNetworkAuthenticationRequired:
+		return false
+	}
+	return status >= http.StatusOK
+}
+
 // isUnderstood reports whether the status has a meaning for caches that this package
-// implements. Partial responses are not combined.
+// implements.
 func isUnderstood(status int) bool {
+	return isHeuristic(status) || isNegative(status) || isTemporaryRedirect(status) ||
+		status == http.StatusBadRequest || status == http.StatusUnavailableForLegalReasons
+}
+
+// isHeuristic reports whether the freshness of a status may be estimated by Last-Modified.
+func isHeuristic(status int) bool {
 	switch status {
 	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusNoContent, http.StatusMultipleChoices,
-		http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect,
-		http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusRequestURITooLong,
-		http.StatusUnavailableForLegalReasons:
+		http.StatusMovedPermanently, http.StatusPermanentRedirect, http.StatusUnavailableForLegalReasons, http.StatusNotImplemented:
+		return true
+	}
+	return false
+}
+
+// isNegative reports whether a status is fresh for Rules.NegativeTTL.
+func isNegative(status int) bool {
+	switch status {
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusRequestURITooLong:
+		return true
+	}
+	return false
+}
+
+// isTemporaryRedirect reports whether a status is a redirect that needs an explicit lifetime.
+func isTemporaryRedirect(status int) bool {
+	switch status {
+	case http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect:
 		return true
 	}
 	return false
@@ -117,7 +150,7 @@ func isUnderstood(status int) bool {
 
 // freshness returns the freshness lifetime (RFC 9111 §4.2.1). It is known if it is
 // explicit or may be estimated.
-func (r *Rules) freshness(res *Response, c *Control) (d time.Duration, known bool) {
+func (r *Rules) freshness(res *Response, c *Control, isTargeted bool) (d time.Duration, known bool) {
 	switch {
 	case c.SMaxAge != None:
 		return c.SMaxAge, true
@@ -125,12 +158,12 @@ func (r *Rules) freshness(res *Response, c *Control) (d time.Duration, known boo
 		return c.MaxAge, true
 	}
 	date := res.Received
-	if t, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+	if t, ok := ParseDate(res.Header.Get("Date")); ok {
 		date = t
 	}
-	if expires := res.Header["Expires"]; len(expires) > 0 {
-		t, err := http.ParseTime(expires[0])
-		if err != nil || len(expires) > 1 {
+	if expires := res.Header["Expires"]; len(expires) > 0 && !isTargeted {
+		t, ok := ParseDate(expires[0])
+		if !ok || len(expires) > 1 {
 			return 0, true // an invalid one is in the past
 		}
 		return max(t.Sub(date), 0), true
@@ -143,16 +176,16 @@ func (r *Rules) freshness(res *Response, c *Control) (d time.Duration, known boo
 
 // heuristic estimates the lifetime of a response without an explicit one (§4.2.2).
 func (r *Rules) heuristic(res *Response, c *Control, date time.Time) (d time.Duration, known bool) {
-	switch res.Status {
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusRequestURITooLong:
+	switch {
+	case isNegative(res.Status):
 		return r.NegativeTTL, r.NegativeTTL > 0
-	case http.StatusBadRequest:
+	case res.Status == http.StatusBadRequest:
 		return r.NegativeTTL, r.NegativeTTL > 0 && c.Public
-	case http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect:
+	case isTemporaryRedirect(res.Status), !isHeuristic(res.Status) && !c.Public:
 		return 0, false // these need an explicit one
 	}
-	t, err := http.ParseTime(res.Header.Get("Last-Modified"))
-	if err != nil || r.Heuristic <= 0 || res.Query {
+	t, ok := ParseDate(res.Header.Get("Last-Modified"))
+	if !ok || r.Heuristic <= 0 || res.Query {
 		return 0, false
 	}
 	return min(time.Duration(float64(max(date.Sub(t), 0))*r.Heuristic), maxHeuristic), true
@@ -162,7 +195,7 @@ func (r *Rules) heuristic(res *Response, c *Control, date time.Time) (d time.Dur
 func (res *Response) ageZero() time.Time {
 	now := res.Received
 	age := max(Seconds(res.Header["Age"]), 0) + now.Sub(res.RequestTime)
-	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+	if date, ok := ParseDate(res.Header.Get("Date")); ok {
 		age = max(age, now.Sub(date).Truncate(time.Second))
 	}
 	return now.Add(-max(age, 0))

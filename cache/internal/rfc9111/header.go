@@ -3,6 +3,7 @@ package rfc9111
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -46,19 +47,35 @@ func StoredHeader(h http.Header, now time.Time) http.Header {
 	return h
 }
 
-// Freshen returns the header of a stored response after a 304 with the header update
-// (RFC 9111 §4.3.4).
+// Freshen returns the header of a stored response after a 304, or a HEAD, with the header
+// update (RFC 9111 §3.2). What describes the stored bytes stays as it is.
 func Freshen(stored, update http.Header, now time.Time) http.Header {
 	h := stored.Clone()
 	h.Set("Date", now.UTC().Format(http.TimeFormat)) // unless the update has another
 	for name, values := range update {
 		switch name {
-		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Type":
+		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5":
+		case "Etag":
+			if len(h[name]) == 0 {
+				h[name] = values
+			}
 		default:
 			h[name] = values
 		}
 	}
 	return h
+}
+
+// Describes reports whether the header of a response to HEAD is of the stored response, of
+// that length (RFC 9111 §4.3.5).
+func Describes(head, stored http.Header, length int) bool {
+	for _, name := range [...]string{"Etag", "Last-Modified"} {
+		if v := head.Get(name); v != "" && v != stored.Get(name) {
+			return false
+		}
+	}
+	v := head.Get("Content-Length")
+	return v == "" || v == strconv.Itoa(length)
 }
 
 // SetConditions replaces the conditions of a request by the validators of a stored
@@ -83,12 +100,12 @@ func NotModified(req http.Header, status int, header http.Header) bool {
 	if wanted := req["If-None-Match"]; len(wanted) > 0 {
 		return matches(wanted, header.Get("ETag"))
 	}
-	since, err := http.ParseTime(req.Get("If-Modified-Since"))
-	if err != nil {
+	since, ok := ParseDate(req.Get("If-Modified-Since"))
+	if !ok {
 		return false
 	}
-	modified, err := http.ParseTime(header.Get("Last-Modified"))
-	return err == nil && !modified.After(since)
+	modified, ok := ParseDate(header.Get("Last-Modified"))
+	return ok && !modified.After(since)
 }
 
 // NotModifiedHeader returns the header of the 304 that stands for a response.

@@ -60,8 +60,9 @@ func TestStoredHeader(t *testing.T) {
 func TestFreshen(t *testing.T) {
 	t.Parallel()
 	stored := header("Content-Type", "text/plain", "ETag", `"a"`, "X-A", "1", "Date", httpTime(time.Hour))
-	update := header("Content-Type", "text/html", "Content-Length", "0", "Content-Encoding", "gzip", "X-A", "2", "Cache-Control", "max-age=60")
-	require.Equal(t, header("Content-Type", "text/plain", "ETag", `"a"`, "X-A", "2", "Cache-Control", "max-age=60", "Date", httpTime(0)), rfc9111.Freshen(stored, update, received))
+	update := header("Content-Type", "text/html", "Content-Length", "0", "Content-Encoding", "gzip", "Content-Range", "bytes 0-1/2", "Content-MD5", "x", "ETag", `"b"`, "X-A", "2", "Cache-Control", "max-age=60")
+	require.Equal(t, header("Content-Type", "text/html", "ETag", `"a"`, "X-A", "2", "Cache-Control", "max-age=60", "Date", httpTime(0)), rfc9111.Freshen(stored, update, received))
+	require.Equal(t, `"b"`, rfc9111.Freshen(header(), update, received).Get("ETag"), "there was none")
 	update.Set("Date", httpTime(time.Minute))
 	require.Equal(t, httpTime(time.Minute), rfc9111.Freshen(stored, update, received).Get("Date"))
 	require.Equal(t, "1", stored.Get("X-A"), "the original is unchanged")
@@ -125,4 +126,22 @@ func TestNotModifiedHeader(t *testing.T) {
 	given := header("Content-Type", "text/plain", "Content-Length", "3", "Content-Location", "/x", "ETag", `"a"`, "Vary", "Accept")
 	require.Equal(t, header("Content-Location", "/x", "ETag", `"a"`, "Vary", "Accept"), rfc9111.NotModifiedHeader(given))
 	require.Equal(t, "3", given.Get("Content-Length"), "the original is unchanged")
+}
+
+func TestDescribes(t *testing.T) {
+	t.Parallel()
+	stored := header("ETag", `"a"`, "Last-Modified", httpTime(time.Hour))
+	for _, tt := range []struct {
+		name string
+		head http.Header
+		want bool
+	}{
+		{"nothing differs", header("X-A", "a"), true},
+		{"same validators and length", header("ETag", `"a"`, "Last-Modified", httpTime(time.Hour), "Content-Length", "5"), true},
+		{"another tag", header("ETag", `"b"`), false},
+		{"another date", header("ETag", `"a"`, "Last-Modified", httpTime(0)), false},
+		{"another length", header("ETag", `"a"`, "Content-Length", "6"), false},
+	} {
+		assert.Equal(t, tt.want, rfc9111.Describes(tt.head, stored, 5), tt.name)
+	}
 }

@@ -51,13 +51,14 @@ type shard[V any] struct {
 	mu                           sync.Mutex
 	window, probation, protected segment[V]
 	frequency                    *Sketch
-	size                         climber  // of the window
+	size                         climber // of the window
+	shadow                       *shadow
 	_                            [64]byte // a cache line of its own
 }
 
 func newShard[V any](entries int, bytes int64) *shard[V] {
 	return &shard[V]{
-		entries: entries, bytes: bytes, frequency: NewSketch(entries), size: newClimber(entries),
+		entries: entries, bytes: bytes, frequency: NewSketch(entries), size: newClimber(entries), shadow: newShadow(entries, bytes),
 		window: newSegment[V](entries), probation: newSegment[V](entries), protected: newSegment[V](entries),
 	}
 }
@@ -70,6 +71,9 @@ func (s *shard[V]) get(key string, h uint64, now time.Time) (v V, ok bool) {
 	if it != nil && !now.Before(it.ExpiresAt) {
 		seg.remove(it)
 		it = nil
+	}
+	if s.shadow.has(h) {
+		s.size.compare(it != nil, s.shadow.get(h, now))
 	}
 	s.size.record(it != nil)
 	if it == nil {
@@ -117,34 +121,43 @@ func (s *shard[V]) set(it *Item[V], now time.Time) (evicted []*Item[V]) {
 	if it.Size > s.bytes/2 {
 		return nil
 	}
+	if s.shadow.has(it.hash) {
+		s.shadow.set(it.hash, it.Size, it.ExpiresAt)
+	}
 	seg.add(it)
 	return s.makeRoom(now)
 }
 
-// makeRoom moves the oldest items out of a window that is too large. Each competes with
-// the next victim of the main room.
+// makeRoom evicts items until the shard is within its room. From a window that exceeds its
+// quota the oldest item competes with the next victim of the main room. Otherwise the main
+// room has more than its own quota, as after the climber enlarged the window: its victim
+// goes.
 func (s *shard[V]) makeRoom(now time.Time) (evicted []*Item[V]) {
-	for s.window.over(s.size.ofEntries(s.entries), s.size.ofBytes(s.bytes)) || s.full() && s.window.items.Len() > 0 {
-		candidate := s.window.oldest()
-		s.window.remove(candidate)
-		admitted := true
-		for admitted && s.fullWith(candidate) {
-			victim := s.victim()
-			if victim == nil || s.keeps(victim, candidate, now) {
-				admitted = false
-				break
-			}
+	for {
+		switch victim := s.victim(); {
+		case s.window.over(s.size.ofEntries(s.entries), s.size.ofBytes(s.bytes)) || victim == nil && s.full():
+			evicted = s.leaveWindow(now, evicted)
+		case s.full():
 			evicted = append(evicted, s.evict(victim))
-		}
-		if admitted {
-			s.probation.add(candidate)
-		} else {
-			evicted = append(evicted, candidate)
+		default:
+			return evicted
 		}
 	}
-	for s.full() { // an item was replaced by a larger one
-		evicted = append(evicted, s.evict(s.victim()))
+}
+
+// leaveWindow moves the oldest item of the window to the main room, if it is requested more
+// often than what it would replace there.
+func (s *shard[V]) leaveWindow(now time.Time, evicted []*Item[V]) []*Item[V] {
+	candidate := s.window.oldest()
+	s.window.remove(candidate)
+	for s.fullWith(candidate) {
+		victim := s.victim()
+		if victim == nil || s.keeps(victim, candidate, now) {
+			return append(evicted, candidate)
+		}
+		evicted = append(evicted, s.evict(victim))
 	}
+	s.probation.add(candidate)
 	return evicted
 }
 

@@ -28,6 +28,9 @@ type Cache struct {
 	// refreshed, and when the refresh fails. Default: 0s.
 	StaleWhileRevalidate Duration `json:"stale_while_revalidate,omitempty"`
 	StaleIfError         Duration `json:"stale_if_error,omitempty"`
+	// ReplicaWait is how long a request waits for the response of an identical one at another replica
+	// before it is sent too. It requires redis. Default: 0s, each replica sends its own.
+	ReplicaWait Duration `json:"replica_wait,omitempty"`
 	// Idempotency is how long responses to POSTs with an Idempotency-Key are stored. Default: off.
 	Idempotency Duration `json:"idempotency,omitempty"`
 }
@@ -41,6 +44,9 @@ func (k *checker) caches(c *Config) {
 		g := &c.Groups[i]
 		if g.Has(StageCache) && g.Cache == nil {
 			k.Add(fmt.Sprintf("groups[%d].cache", i), "the stage is on and not configured: use {} for the defaults")
+		}
+		if g.Cache != nil && g.Cache.ReplicaWait > 0 && c.Redis == nil {
+			k.Add(fmt.Sprintf("groups[%d].cache.replica_wait", i), "other replicas are reached through redis, which is not configured")
 		}
 	}
 }

@@ -74,6 +74,7 @@ func (s *Stages) Cache() gin.HandlersChain {
 			LLM: cache.LLM{
 				TTL: time.Duration(c.TTL), AllowNonZeroTemperature: c.AllowNonZeroTemperature, ToolCalls: c.ToolCalls, OptIn: c.OptIn,
 				StaleWhileRevalidate: time.Duration(c.StaleWhileRevalidate), StaleIfError: time.Duration(c.StaleIfError),
+				ReplicaWait: time.Duration(max(c.ReplicaWait, 0)),
 			},
 			Idempotency: cache.Idempotency{On: c.Idempotency > 0, TTL: time.Duration(max(c.Idempotency, 0))},
 		}
