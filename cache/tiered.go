@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -47,8 +48,9 @@ type TieredConfig struct {
 // in L2 is copied to L1, for a tenth of its lifetime at most. Writes to L2 do not delay the
 // request.
 //
-// While L2 is down, only L1 is used. L2 is down from its first failure, so that no more
-// requests wait for it, and is probed every second. It is safe for concurrent use.
+// While L2 is down, only L1 is used, so that no more requests wait for it. L2 is down from its
+// first failure, or from the third slow call in a row, until it reads and writes again, which
+// is probed every second. It is safe for concurrent use.
 type Tiered struct {
 	cfg TieredConfig
 
@@ -58,6 +60,7 @@ type Tiered struct {
 	mu      sync.Mutex
 	fills   map[string]*fill  // writes under way
 	claimed map[string]string // owners of keys that L2 granted to this process
+	suspect string            // the key of the latest failed call
 }
 
 // fill is a write to L2.
@@ -106,14 +109,12 @@ func (t *Tiered) Get(ctx context.Context, key string) (*Entry, error) {
 	if t.monitor.IsDown(ctx) {
 		return nil, ErrNotFound
 	}
-	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
-	defer cancel()
-	e, err := t.cfg.L2.Get(limited, key)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, ErrNotFound
-	case err != nil:
-		t.monitor.Fail(ctx, err)
+	var e *Entry
+	err := t.call(ctx, key, func(ctx context.Context) (err error) {
+		e, err = t.cfg.L2.Get(ctx, key)
+		return err
+	})
+	if err != nil {
 		return nil, ErrNotFound
 	}
 	_ = t.cfg.L1.Set(ctx, key, l1Copy(e, time.Now())) // a Memory does not fail
@@ -168,15 +169,12 @@ func (t *Tiered) fill(ctx context.Context, key string, f *fill) {
 }
 
 func (t *Tiered) write(ctx context.Context, key string, e *Entry) {
-	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
-	defer cancel()
 	defer func() {
 		if v := recover(); v != nil { // not a request's goroutine: it would end the process
-			t.monitor.Fail(ctx, fmt.Errorf("%w: panic: %v", ErrUnavailable, v))
+			t.failed(ctx, key, time.Now(), fmt.Errorf("%w: panic: %v", ErrUnavailable, v))
 		}
 	}()
-	if err := t.cfg.L2.Set(limited, key, e); err != nil {
-		t.monitor.Fail(ctx, err)
+	if t.call(ctx, key, func(ctx context.Context) error { return t.cfg.L2.Set(ctx, key, e) }) != nil {
 		_ = t.cfg.L1.Set(ctx, key, e) // for all of its lifetime
 	}
 }
@@ -197,26 +195,67 @@ func (t *Tiered) Delete(ctx context.Context, key string) error {
 	if t.monitor.IsDown(ctx) {
 		return errL2Down
 	}
-	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
-	defer cancel()
-	err := t.cfg.L2.Delete(limited, key)
-	if err != nil {
-		t.monitor.Fail(ctx, err)
-	}
-	return err
+	return t.call(ctx, key, func(ctx context.Context) error { return t.cfg.L2.Delete(ctx, key) })
 }
 
 // Drain waits until no write to L2 is under way, or ctx ends.
 func (t *Tiered) Drain(ctx context.Context) error { return t.writes.Wait(ctx) }
 
-// probe brings L2 back if it responds.
-func (t *Tiered) probe(ctx context.Context) {
+// call calls L2 in time, and observes the result.
+func (t *Tiered) call(ctx context.Context, key string, f func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
 	defer cancel()
-	_, err := t.cfg.L2.Get(limited, probeKey)
+	began := time.Now()
+	err := f(limited)
 	if err == nil || errors.Is(err, ErrNotFound) {
-		t.monitor.Recover(func() bool { return true })
+		t.monitor.Observe(ctx, began, nil)
+		return err
 	}
+	t.failed(ctx, key, began, err)
+	return err
+}
+
+func (t *Tiered) failed(ctx context.Context, key string, began time.Time, err error) {
+	t.mu.Lock()
+	t.suspect = key
+	t.mu.Unlock()
+	t.monitor.Observe(ctx, began, err)
+}
+
+// Down returns why L2 is down, or nil while it is up. Use it for a readiness probe; it makes
+// no call.
+func (t *Tiered) Down() error { return t.monitor.Cause() }
+
+// prober is an L2 that can check itself where it keeps a key.
+type prober interface {
+	Probe(ctx context.Context, key string) error
+}
+
+// probe does everything with L2 that a request may do, where the key that failed is kept: a
+// store that is full or read-only still reads.
+func (t *Tiered) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
+	defer cancel()
+	if p, ok := t.cfg.L2.(prober); ok {
+		t.mu.Lock()
+		key := t.suspect
+		t.mu.Unlock()
+		return p.Probe(ctx, key)
+	}
+	now := time.Now()
+	e := &Entry{Status: http.StatusNoContent, RequestTime: now, ResponseTime: now, FreshUntil: now.Add(time.Second), ExpiresAt: now.Add(time.Second)}
+	if err := t.cfg.L2.Set(ctx, probeKey, e); err != nil {
+		return err
+	}
+	if _, err := t.cfg.L2.Get(ctx, probeKey); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if claims, ok := t.cfg.L2.(Claims); ok {
+		if _, err := claims.Claim(ctx, probeKey, probeKey, time.Second); err != nil {
+			return err
+		}
+	}
+	return t.cfg.L2.Delete(ctx, probeKey)
 }
 
 func (t *Tiered) notify(ctx context.Context, e Event) {
@@ -234,12 +273,11 @@ func (t *Tiered) Claim(ctx context.Context, key, owner string, ttl time.Duration
 	if t.monitor.IsDown(ctx) {
 		return false, errL2Down
 	}
-	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
-	defer cancel()
-	mine, err := claims.Claim(limited, key, owner, ttl)
-	if err != nil {
-		t.monitor.Fail(ctx, err)
-	}
+	var mine bool
+	err := t.call(ctx, key, func(ctx context.Context) (err error) {
+		mine, err = claims.Claim(ctx, key, owner, ttl)
+		return err
+	})
 	if mine {
 		t.mu.Lock()
 		t.claimed[key] = owner
@@ -266,13 +304,7 @@ func (t *Tiered) Release(ctx context.Context, key, owner string) error {
 	if t.monitor.IsDown(ctx) {
 		return nil // the claim expires
 	}
-	limited, cancel := context.WithTimeout(ctx, t.cfg.Timeout)
-	defer cancel()
-	err := claims.Release(limited, key, owner)
-	if err != nil {
-		t.monitor.Fail(ctx, err)
-	}
-	return err
+	return t.call(ctx, key, func(ctx context.Context) error { return claims.Release(ctx, key, owner) })
 }
 
 var _ Claims = (*Tiered)(nil)

@@ -153,6 +153,15 @@ func (m *Memory) set(want *Bucket, level float64) {
 	b.add(now, int64(math.Floor(level-b.level(now)))) // rounded down to whole tokens
 }
 
+// missing returns what a bucket lacks of its size, rounded up.
+func (m *Memory) missing(want *Bucket) int64 {
+	set := uint64(1) << m.index(want)
+	m.lock(set)
+	defer m.unlock(set)
+	now := time.Now()
+	return want.Burst - int64(math.Floor(m.bucket(want, now).limiter.TokensAt(now)+dust))
+}
+
 func (m *Memory) index(b *Bucket) uint64 { return maphash.String(m.seed, b.Key) % shards }
 
 // lock takes the locks of a set of shards, always in the same order.

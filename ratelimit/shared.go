@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/fault"
@@ -24,18 +22,6 @@ const (
 	FailClosed
 	// FailOpen lets every request in (open).
 	FailOpen
-)
-
-const (
-	// probeLimit bounds a probe of the store with its settlements.
-	probeLimit = 5 * time.Second
-	// maxOwed bounds the settlements that are kept for a store that is down, in buckets.
-	maxOwed = 10_000
-	// flushSize is the number of settlements per call, and flushRounds bounds the rounds in
-	// which new ones may come up: after the last round the store is up although it lacks
-	// some, or under load it would never be.
-	flushSize   = 100
-	flushRounds = 10
 )
 
 // SharedConfig configures a Shared. Store is required, and with LocalShare also Replicas.
@@ -60,7 +46,7 @@ type Shared struct {
 	scale   int64
 	local   *Memory
 	monitor outage.Monitor
-	owed    map[id]Settlement // for a store that is down; guarded by monitor's lock
+	debts   debts // of this replica to the store
 }
 
 // NewShared checks cfg and returns a Shared. The error joins every fault.
@@ -82,25 +68,37 @@ func NewShared(cfg SharedConfig) (*Shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shared{cfg: cfg, scale: int64(max(cfg.Replicas, 1)), local: local, owed: map[id]Settlement{}}
+	s := &Shared{cfg: cfg, scale: int64(max(cfg.Replicas, 1)), local: local, debts: debts{owed: map[id]debt{}}}
 	s.monitor.Probe = s.probe
 	s.monitor.OnDown = func(ctx context.Context, err error) { s.notify(ctx, Event{Kind: StoreDown, Err: err}) }
-	s.monitor.OnUp = func(ctx context.Context) { s.notify(ctx, Event{Kind: StoreUp}) }
+	s.monitor.OnUp = func(ctx context.Context) {
+		s.notify(ctx, Event{Kind: StoreUp})
+		s.book(ctx) // what came up meanwhile
+	}
 	return s, nil
 }
 
 // Take implements Store.
 func (s *Shared) Take(ctx context.Context, charges []Charge) error {
-	if !s.monitor.IsDown(ctx) {
+	for range attempts {
+		if s.monitor.IsDown(ctx) {
+			break
+		}
+		began := time.Now()
 		err := s.cfg.Store.Take(ctx, charges)
 		if err == nil {
+			s.monitor.Observe(ctx, began, nil)
 			s.note(charges)
+			s.book(ctx)
 			return nil
 		}
 		if ctx.Err() != nil {
 			return err
 		}
-		s.monitor.Fail(ctx, err)
+		for i := range charges { // a probe repeats the failed write
+			s.debts.add(debt{Settlement: Settlement{Bucket: charges[i].Bucket}})
+		}
+		s.monitor.Observe(ctx, began, err)
 	}
 	switch s.cfg.FailureMode {
 	case FailClosed:
@@ -113,9 +111,13 @@ func (s *Shared) Take(ctx context.Context, charges []Charge) error {
 	case LocalShare:
 		s.takeShare(ctx, charges)
 	}
-	s.oweBudgets(ctx, charges)
+	s.oweGrants(ctx, charges)
 	return nil
 }
+
+// Down returns why Store is down, or nil while it is up. Use it for a readiness probe; it
+// makes no call.
+func (s *Shared) Down() error { return s.monitor.Cause() }
 
 // note records this replica's share of each level, for an outage.
 func (s *Shared) note(charges []Charge) {
@@ -160,39 +162,40 @@ func (s *Shared) takeShare(ctx context.Context, charges []Charge) {
 	}
 }
 
-// oweBudgets records what budgets have paid in the outage, for the store. Rates are not
-// recorded: most of their tokens have refilled by then, and the rest is a share of a burst.
-func (s *Shared) oweBudgets(ctx context.Context, charges []Charge) {
+// oweGrants records what was granted without the store. What is reserved is recorded when it is
+// settled.
+func (s *Shared) oweGrants(ctx context.Context, charges []Charge) {
 	for i := range charges {
 		c := &charges[i]
-		if c.Granted == 0 || c.Reserve || c.Ends.IsZero() {
-			continue
-		}
-		one := Settlement{Bucket: c.Bucket, Spent: c.Granted}
-		if !s.owe(one) { // the store came up at the same moment
-			_ = s.cfg.Store.Settle(context.WithoutCancel(ctx), []Settlement{one})
+		if c.Granted > 0 && !c.Reserve && s.books(&c.Bucket) {
+			s.debts.add(debt{Settlement: Settlement{Bucket: c.Bucket}, granted: c.Granted})
 		}
 	}
+	s.book(ctx)
 }
 
-// Settle implements Store. While the store is down it keeps the settlements. Those in flight
-// when the store went down may count twice (closed).
+// books reports whether the store is to know what was granted from a bucket without it.
+// FailOpen is the choice to exceed rates.
+func (s *Shared) books(b *Bucket) bool { return s.cfg.FailureMode == LocalShare || !b.Ends.IsZero() }
+
+// Settle implements Store. What the store does not accept now it gets later. Settlements that
+// failed may count twice (closed).
 func (s *Shared) Settle(ctx context.Context, settlements []Settlement) error {
+	defer s.book(ctx)
 	rest := s.settleShare(ctx, settlements)
 	if len(rest) == 0 {
 		return nil
 	}
 	if !s.monitor.IsDown(ctx) {
+		began := time.Now()
 		err := s.cfg.Store.Settle(ctx, rest)
+		s.monitor.Observe(context.WithoutCancel(ctx), began, err)
 		if err == nil {
 			return nil
 		}
-		s.monitor.Fail(context.WithoutCancel(ctx), err)
 	}
-	for i, one := range rest {
-		if !s.owe(one) { // the store came up at the same moment
-			return s.cfg.Store.Settle(ctx, rest[i:])
-		}
+	for _, one := range rest {
+		s.debts.add(debt{Settlement: one})
 	}
 	return nil
 }
@@ -208,67 +211,11 @@ func (s *Shared) settleShare(ctx context.Context, settlements []Settlement) (res
 		if share, ok := s.share(one.Bucket); ok {
 			_ = s.local.Settle(ctx, []Settlement{{Bucket: share, Reserved: one.Reserved, Spent: one.Spent}}) // a Memory does not fail
 		}
-		if !one.Ends.IsZero() {
-			one.Reserved = 0 // the store has no reservation
-			rest = append(rest, one)
+		if one.Spent != 0 && s.books(&one.Bucket) { // the store has no reservation
+			s.debts.add(debt{Settlement: Settlement{Bucket: one.Bucket}, granted: one.Spent})
 		}
 	}
 	return rest
-}
-
-// owe keeps a settlement for a store that is down, and reports whether it is. Beyond the bound
-// the settlement is lost, and the reservation expires unspent.
-func (s *Shared) owe(one Settlement) bool {
-	return s.monitor.WhileDown(func() {
-		sum, ok := s.owed[one.id()]
-		if !ok && len(s.owed) >= maxOwed {
-			return
-		}
-		sum.Bucket = one.Bucket
-		sum.Reserved += one.Reserved
-		sum.Spent += one.Spent
-		s.owed[one.id()] = sum
-	})
-}
-
-// probe checks whether the store is up, and settles what it missed before it is used again.
-func (s *Shared) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, probeLimit)
-	defer cancel()
-	for round := 1; round <= flushRounds; round++ {
-		if s.cfg.Store.Take(ctx, nil) != nil {
-			return
-		}
-		var owed []Settlement
-		up := s.monitor.Recover(func() bool {
-			owed = slices.Collect(maps.Values(s.owed))
-			clear(s.owed)
-			return len(owed) == 0 || round == flushRounds
-		})
-		if !s.flush(ctx, owed) || up {
-			return
-		}
-	}
-}
-
-// flush settles what the store missed. On an error or a panic it keeps the rest.
-func (s *Shared) flush(ctx context.Context, owed []Settlement) bool {
-	defer func() {
-		if len(owed) > 0 {
-			s.monitor.Relapse() // also after the last round
-		}
-		for _, rest := range owed {
-			s.owe(rest)
-		}
-	}()
-	for len(owed) > 0 {
-		n := min(len(owed), flushSize)
-		if s.cfg.Store.Settle(ctx, owed[:n]) != nil {
-			return false
-		}
-		owed = owed[n:]
-	}
-	return true
 }
 
 func (s *Shared) notify(ctx context.Context, e Event) {

@@ -106,6 +106,26 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return unavailable(s.cfg.Client.Del(ctx, s.name(key)).Err())
 }
 
+// Probe does what the other methods do, on the nodes that have the key and its claim: it writes
+// by a script, reads and deletes. A cache.Tiered calls it while the store is down.
+func (s *Store) Probe(ctx context.Context, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	const owner, ttl = "probe", 1000 // milliseconds
+	pipe := s.cfg.Client.Pipeline()
+	for _, name := range []string{s.name(key), s.claim(key)} {
+		probe := []string{"{" + name + "}:probe"} // the braces select the node
+		pipe.Eval(ctx, claimLua, probe, owner, ttl)
+		pipe.Get(ctx, probe[0])
+		pipe.Eval(ctx, releaseLua, probe, owner)
+	}
+	_, err := pipe.Exec(ctx)
+	if errors.Is(err, redis.Nil) { // it expired in between
+		return nil
+	}
+	return unavailable(err)
+}
+
 func unavailable(err error) error {
 	if err == nil {
 		return nil

@@ -1,6 +1,6 @@
 // Package outage tracks whether a shared store is available. Stores that have a local
-// replacement use it: they stop calling the store at its first failure, and call it again
-// once a probe has succeeded.
+// replacement use it: they stop calling the store when it fails, and call it again once a
+// probe has succeeded.
 //
 // On failure the package decides nothing: whether requests pass without the store (open) or
 // not (closed) is the caller's decision.
@@ -8,30 +8,51 @@ package outage
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// ProbeEvery is the time between two probes of a store that is down.
-const ProbeEvery = time.Second
+const (
+	// ProbeEvery is the time between two probes of a store that is down.
+	ProbeEvery = time.Second
+	// slowCalls is the number of transient failures in a row that take a store down.
+	slowCalls = 3
+	// A store that fails again within relapse is probed later each time, up to slowestProbe:
+	// one that serves probes and little else must not go up and down every second.
+	relapse      = 5 * time.Second
+	slowestProbe = 8 * time.Second
+)
+
+// errPanic is the failure of a probe that panicked.
+var errPanic = errors.New("the store panicked")
 
 // Monitor is the availability of one store: up at first, down after Fail, and up again after
 // a probe. Its functions must be set before its first use; it is safe for concurrent use.
 type Monitor struct {
-	// Probe calls the store, and calls Recover when the store responds. It runs in a
+	// Probe repeats what failed, and returns an error while it still does. It runs in a
 	// goroutine of its own, one at a time, at most once every ProbeEvery and only when a
 	// request asks for the state, so that an unused store is left alone. A panic is a
 	// failure. Required.
-	Probe func(context.Context)
+	Probe func(context.Context) error
 	// OnDown is called with the failure that took the store down, OnUp when a probe brought
 	// it back. Both are required.
 	OnDown func(context.Context, error)
 	OnUp   func(context.Context)
 
-	mu      sync.Mutex
-	down    bool
-	probing bool
-	next    time.Time // of the next probe
+	mu       sync.Mutex
+	cause    error // of a store that is down; nil: it is up
+	probing  bool
+	next     time.Time     // of the next probe
+	every    time.Duration // between two probes
+	upSince  time.Time
+	answered bool // at least once
+	slow     int  // transient failures in a row
+	slowAt   time.Time
 }
 
 // IsDown reports whether the store is down. It begins a probe when one is due, with the
@@ -39,66 +60,90 @@ type Monitor struct {
 func (m *Monitor) IsDown(ctx context.Context) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.down && !m.probing && time.Now().After(m.next) {
+	if m.cause != nil && !m.probing && time.Now().After(m.next) {
 		m.probing = true
 		go m.probe(context.WithoutCancel(ctx))
 	}
-	return m.down
+	return m.cause != nil
 }
 
-// Fail takes the store down after a call that failed. A call with an ended ctx proves
-// nothing about the store and changes nothing.
-func (m *Monitor) Fail(ctx context.Context, err error) {
-	if ctx.Err() == nil && m.fall() {
+// Cause returns the last failure of a store that is down, and nil while it is up.
+func (m *Monitor) Cause() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cause
+}
+
+// Observe reports the result of a call that began at a time. The store goes down by one
+// failure, or by three in a row if they are transient and it has answered before: slow calls
+// and broken connections. Calls that failed together count as one. A call with an ended ctx
+// proves nothing about the store and changes nothing.
+func (m *Monitor) Observe(ctx context.Context, began time.Time, err error) {
+	if err == nil {
+		m.mu.Lock()
+		m.answered, m.slow = true, 0
+		m.mu.Unlock()
+		return
+	}
+	if ctx.Err() == nil && m.fall(began, err) {
 		m.OnDown(ctx, err)
 	}
 }
 
-// fall takes the store down, and reports whether it was up.
-func (m *Monitor) fall() bool {
+// fall records a failure, and reports whether it took the store down.
+func (m *Monitor) fall(began time.Time, err error) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.down {
+	now := time.Now()
+	if m.cause != nil || m.tolerates(began, now, err) {
 		return false
 	}
-	m.down, m.next = true, time.Now().Add(ProbeEvery)
+	if m.every == 0 || now.Sub(m.upSince) > relapse {
+		m.every = ProbeEvery
+	} else {
+		m.every = min(2*m.every, slowestProbe)
+	}
+	m.cause, m.next, m.slow = err, now.Add(m.every), 0
 	return true
 }
 
-// WhileDown calls f if the store is down, and reports whether it was. The store can't recover
-// before f returns. f must not call the Monitor.
-func (m *Monitor) WhileDown(f func()) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.down {
-		f()
+// tolerates counts a transient failure, and reports whether the store stays up. The caller
+// holds mu.
+func (m *Monitor) tolerates(began, now time.Time, err error) bool {
+	if !m.answered || !transient(err) {
+		return false
 	}
-	return m.down
+	if m.slow == 0 || !began.Before(m.slowAt) {
+		m.slow++
+		m.slowAt = now
+	}
+	return m.slow < slowCalls
 }
 
-// Recover brings the store back if ready, called within the same lock as f of WhileDown,
-// returns true. It is for Probe.
-func (m *Monitor) Recover(ready func() bool) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.down = !ready()
-	return !m.down
+// transient reports whether a failure may be that of a single call: it took too long, or its
+// connection broke.
+func transient(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
-
-// Relapse takes a store down that Recover has just brought back. It is for Probe: neither
-// OnUp nor OnDown is called then.
-func (m *Monitor) Relapse() { m.fall() }
 
 func (m *Monitor) probe(ctx context.Context) {
+	err := errPanic
 	defer func() {
-		_ = recover() // a store that panics is down
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %v", errPanic, v)
+		}
 		m.mu.Lock()
-		m.probing, m.next = false, time.Now().Add(ProbeEvery)
-		up := !m.down
+		now := time.Now()
+		m.probing, m.next, m.cause = false, now.Add(m.every), err
+		if err == nil {
+			m.upSince, m.answered = now, true
+		}
 		m.mu.Unlock()
-		if up {
+		if err == nil {
 			m.OnUp(ctx)
 		}
 	}()
-	m.Probe(ctx)
+	err = m.Probe(ctx)
 }

@@ -3,6 +3,11 @@ package outage_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,14 +32,15 @@ type store struct {
 
 func newStore() *store {
 	s := &store{}
-	s.Probe = func(context.Context) {
+	s.Probe = func(context.Context) error {
 		s.probes++
 		if s.panics {
 			panic("store")
 		}
 		if s.up {
-			s.Recover(func() bool { return true })
+			return nil
 		}
+		return errStore
 	}
 	s.OnDown = func(_ context.Context, err error) { s.events = append(s.events, "down: "+err.Error()) }
 	s.OnUp = func(context.Context) { s.events = append(s.events, "up") }
@@ -46,8 +52,8 @@ func TestAStoreIsProbedUntilItIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
 		require.False(t, s.IsDown(t.Context()))
-		s.Fail(t.Context(), errStore)
-		s.Fail(t.Context(), errStore)
+		s.Observe(t.Context(), time.Now(), errStore)
+		s.Observe(t.Context(), time.Now(), errStore)
 		for range 25 { // two and a half seconds
 			assert.True(t, s.IsDown(t.Context()))
 			time.Sleep(100 * time.Millisecond)
@@ -67,7 +73,7 @@ func TestAnUnusedStoreIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
-		s.Fail(t.Context(), errStore)
+		s.Observe(t.Context(), time.Now(), errStore)
 		time.Sleep(time.Hour)
 		assert.Zero(t, s.probes)
 	})
@@ -78,7 +84,7 @@ func TestAClientThatLeftProvesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s := newStore()
-	s.Fail(ctx, ctx.Err())
+	s.Observe(ctx, time.Now(), ctx.Err())
 	assert.False(t, s.IsDown(t.Context()))
 	assert.Empty(t, s.events)
 }
@@ -88,7 +94,7 @@ func TestAProbeThatPanicsFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
 		s.panics = true
-		s.Fail(t.Context(), errStore)
+		s.Observe(t.Context(), time.Now(), errStore)
 		time.Sleep(2 * outage.ProbeEvery)
 		require.True(t, s.IsDown(t.Context()))
 		synctest.Wait()
@@ -101,21 +107,75 @@ func TestAProbeThatPanicsFails(t *testing.T) {
 	})
 }
 
-// What is kept for a store that is down is complete: nothing is added after its recovery.
-func TestRecoveryAndWhatIsKeptExcludeEachOther(t *testing.T) {
+// slow makes a call that takes 50 ms and fails.
+func (s *store) slow(ctx context.Context, err error) {
+	began := time.Now()
+	time.Sleep(50 * time.Millisecond)
+	s.Observe(ctx, began, err)
+}
+
+func TestTransientFailures(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{
+		"a timeout":               fmt.Errorf("store: %w", context.DeadlineExceeded),
+		"a timeout of the socket": &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded},
+		"a lost connection":       io.EOF,
+		"a reset connection":      &net.OpError{Op: "read", Err: syscall.ECONNRESET},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, ctx := newStore(), t.Context()
+				s.Observe(ctx, time.Now(), nil)
+				for range 10 { // never three in a row
+					s.slow(ctx, err)
+					s.slow(ctx, err)
+					s.Observe(ctx, time.Now(), nil)
+				}
+				for range 100 { // a stall that many calls met at once
+					go s.slow(ctx, err)
+				}
+				time.Sleep(time.Second)
+				assert.False(t, s.IsDown(ctx))
+				s.slow(ctx, err)
+				require.NoError(t, s.Cause())
+				s.slow(ctx, err)
+				require.ErrorIs(t, s.Cause(), err)
+				assert.Len(t, s.events, 1)
+			})
+		})
+	}
+}
+
+func TestAStoreThatNeverAnsweredGetsNoPatience(t *testing.T) {
 	t.Parallel()
 	s := newStore()
-	kept := 0
-	keep := func() { kept++ }
-	assert.False(t, s.WhileDown(keep), "it is up")
-	s.Fail(t.Context(), errStore)
-	assert.True(t, s.WhileDown(keep))
-	assert.False(t, s.Recover(func() bool { return kept == 0 }), "there is something to send first")
-	kept = 0
-	assert.True(t, s.Recover(func() bool { return kept == 0 }))
-	assert.False(t, s.WhileDown(keep))
-	assert.Zero(t, kept)
-	s.Relapse()
-	assert.True(t, s.WhileDown(keep))
-	assert.Equal(t, []string{"down: connection refused"}, s.events)
+	s.Observe(t.Context(), time.Now(), context.DeadlineExceeded)
+	assert.True(t, s.IsDown(t.Context()))
+}
+
+// A store that serves probes and fails requests does not go up and down every second.
+func TestAStoreThatRelapsesIsProbedLess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		s.up = true
+		for range 600 { // a minute
+			if !s.IsDown(t.Context()) {
+				s.Observe(t.Context(), time.Now(), errStore)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		assert.LessOrEqual(t, len(s.events), 2*10)
+		time.Sleep(time.Minute)
+		s.IsDown(t.Context())
+		synctest.Wait()
+		time.Sleep(time.Minute) // it was up for long enough
+		s.Observe(t.Context(), time.Now(), errStore)
+		time.Sleep(outage.ProbeEvery + time.Millisecond)
+		s.IsDown(t.Context())
+		synctest.Wait()
+		assert.False(t, s.IsDown(t.Context()), "back after a second")
+	})
 }
