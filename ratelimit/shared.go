@@ -69,6 +69,7 @@ func NewShared(cfg SharedConfig) (*Shared, error) {
 		return nil, err
 	}
 	s := &Shared{cfg: cfg, scale: int64(max(cfg.Replicas, 1)), local: local, debts: debts{owed: map[id]debt{}}}
+	s.monitor.Patient = true // each replica's share of a bucket it never saw adds up to a burst
 	s.monitor.Probe = s.probe
 	s.monitor.OnDown = func(ctx context.Context, err error) { s.notify(ctx, Event{Kind: StoreDown, Err: err}) }
 	s.monitor.OnUp = func(ctx context.Context) {

@@ -43,6 +43,9 @@ type Monitor struct {
 	// it back. Both are required.
 	OnDown func(context.Context, error)
 	OnUp   func(context.Context)
+	// Patient tolerates transient failures before the first response, too. Default: false, a
+	// store that has never answered goes down at once.
+	Patient bool
 
 	mu       sync.Mutex
 	cause    error // of a store that is down; nil: it is up
@@ -110,7 +113,7 @@ func (m *Monitor) fall(began time.Time, err error) bool {
 // tolerates counts a transient failure, and reports whether the store stays up. The caller
 // holds mu.
 func (m *Monitor) tolerates(began, now time.Time, err error) bool {
-	if !m.answered || !transient(err) {
+	if !(m.answered || m.Patient) || !transient(err) {
 		return false
 	}
 	if m.slow == 0 || !began.Before(m.slowAt) {
