@@ -72,8 +72,8 @@ func (q *Queue) AdminRoutes(r gin.IRouter) {
 		return err
 	}))
 	r.GET("/queue/dead", q.host.Handler(q.listDead))
-	r.POST("/queue/dead/:number/replay", q.host.Handler(q.replayDead))
-	r.DELETE("/queue/dead/:number", q.host.Handler(q.deleteDead))
+	r.POST("/queue/dead/:number/replay", q.host.Writer(q.replayDead))
+	r.DELETE("/queue/dead/:number", q.host.Writer(q.deleteDead))
 }
 
 // deadView is a dead letter as operators see it.

@@ -16,6 +16,9 @@ const (
 	pollEvery = time.Second
 	// spareEvery is how often SpareCapacity is called when there was none.
 	spareEvery = 20 * time.Millisecond
+	// probeEvery is how often a store is probed by writes. While it is down it is probed at
+	// every poll.
+	probeEvery = 10 * time.Second
 	// faultPause is the pause of a lane that could not be read.
 	faultPause = 300 * time.Millisecond
 )
@@ -51,6 +54,10 @@ func (d *dispatcher) run(ctx, work context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	for ctx.Err() == nil {
+		if d.q.host.Down() != nil { // no result could be stored
+			d.wait(ctx, pollEvery)
+			continue
+		}
 		lane, n, wait := d.next(time.Now())
 		if n == 0 {
 			d.wait(ctx, wait)
@@ -178,18 +185,33 @@ func (d *dispatcher) pause(lane jet.Lane, wait time.Duration) {
 func (d *dispatcher) poll(ctx context.Context) {
 	t := time.NewTicker(pollEvery)
 	defer t.Stop()
-	for {
-		d.count(ctx)
+	var probed time.Time
+	for doubt := false; ; {
+		if doubt || d.q.host.Down() != nil || time.Since(probed) >= probeEvery {
+			doubt, probed = true, time.Now()
+		}
+		d.count(ctx, doubt)
+		doubt = false
 		select {
 		case <-t.C:
+		case <-d.q.host.Doubt():
+			doubt = true
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-func (d *dispatcher) count(ctx context.Context) {
-	lanes, err := d.store.Tasks.Lanes(ctx)
+// count counts the tasks of all lanes, after a probe by writes if wanted.
+func (d *dispatcher) count(ctx context.Context, probe bool) {
+	var err error
+	if probe {
+		err = d.store.Probe(ctx)
+	}
+	var lanes map[jet.Lane]uint64
+	if err == nil {
+		lanes, err = d.store.Tasks.Lanes(jet.Hasty(ctx))
+	}
 	if ctx.Err() != nil {
 		return
 	}

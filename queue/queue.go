@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -151,9 +152,19 @@ func (q *Queue) noteHealth(ctx context.Context, err error) {
 	if err != nil {
 		e.Kind, e.Err, now = StoreDown, err, down
 	}
+	q.host.SetDown(err)
 	if q.health.Swap(now) != now {
 		q.Emit(ctx, e)
 	}
+}
+
+// Down returns why the store does not accept work, or nil while it does. Use it for a readiness
+// probe; it makes no call.
+func (q *Queue) Down() error {
+	if _, err := q.host.Store(); err != nil {
+		return cmp.Or(q.host.Down(), err)
+	}
+	return q.host.Down()
 }
 
 // notified is called with the notifications of all processes.

@@ -69,15 +69,15 @@ func New(cfg Config) (*API, error) {
 // Routes adds /files and /batches to a group, such as /v1, behind the middleware that
 // identifies its callers.
 func (a *API) Routes(r gin.IRouter) {
-	r.POST("/files", a.host.Handler(a.files.post))
+	r.POST("/files", a.host.Writer(a.files.post))
 	r.GET("/files", a.host.Handler(a.files.list))
 	r.GET("/files/:id", a.host.Handler(a.files.read))
-	r.DELETE("/files/:id", a.host.Handler(a.files.delete))
+	r.DELETE("/files/:id", a.host.Writer(a.files.delete))
 	r.GET("/files/:id/content", a.host.Handler(a.files.content))
-	r.POST("/batches", a.host.Handler(a.post))
+	r.POST("/batches", a.host.Writer(a.post))
 	r.GET("/batches", a.host.Handler(a.list))
 	r.GET("/batches/:id", a.host.Handler(a.read))
-	r.POST("/batches/:id/cancel", a.host.Handler(a.cancel))
+	r.POST("/batches/:id/cancel", a.host.Writer(a.cancel))
 }
 
 // AdminRoutes adds /queue/batches to a group that only operators reach. They see the

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/fault"
@@ -70,9 +71,11 @@ const user = "ginfer"
 
 // Server is a NATS server in this process. It is safe for concurrent use.
 type Server struct {
-	cfg   Config
-	opts  natsserver.Options
-	ready chan struct{}
+	cfg    Config
+	opts   natsserver.Options
+	ready  chan struct{}
+	once   sync.Once // closes ready
+	broken atomic.Bool
 
 	mu    sync.Mutex
 	srv   *natsserver.Server
@@ -89,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, ready: make(chan struct{})}
 	s.opts = natsserver.Options{
-		ServerName: "ginfer-" + strconv.Itoa(os.Getpid()), DontListen: cfg.Listen == "", NoSigs: true, NoLog: cfg.Logf == nil,
+		ServerName: "ginfer-" + strconv.Itoa(os.Getpid()), DontListen: cfg.Listen == "", NoSigs: true,
 		JetStream: true, StoreDir: cfg.Dir, SyncAlways: cfg.SyncAlways, SyncInterval: cfg.SyncInterval, JetStreamMaxStore: cfg.MaxBytes,
 		NoSystemAccount: cfg.Cluster == nil,
 	}
@@ -168,7 +171,8 @@ func (s *Server) join(c *Cluster) {
 // readyWithin bounds the start. Recovering a lot of data takes time.
 const readyWithin = 2 * time.Minute
 
-// Run runs the server until ctx ends. It can be called once.
+// Run runs the server until ctx ends. It can be called once. A server that a full disk has
+// stopped from storing is restarted as soon as there is room.
 func (s *Server) Run(ctx context.Context) error {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("embedded: %w", err)
@@ -178,28 +182,45 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("embedded: %s: %w", s.cfg.Dir, err)
 	}
 	defer unlock()
-	srv, err := natsserver.NewServer(&s.opts)
-	if err != nil {
-		return fmt.Errorf("embedded: %w", err)
-	}
-	if s.cfg.Logf != nil {
-		srv.SetLoggerV2(logger(s.cfg.Logf), false, false, false)
-	}
-	srv.Start()
-	defer func() {
+	for {
+		srv, err := s.start()
+		if err != nil {
+			return err
+		}
+		broken := s.watch(ctx, srv)
+		if !broken {
+			s.waitForClients()
+		}
 		srv.Shutdown()
 		srv.WaitForShutdown()
-	}()
+		if !broken {
+			return nil
+		}
+	}
+}
+
+// start starts the server and lets clients connect. A restart keeps its address.
+func (s *Server) start() (*natsserver.Server, error) {
+	srv, err := natsserver.NewServer(s.opts.Clone())
+	if err != nil {
+		return nil, fmt.Errorf("embedded: %w", err)
+	}
+	srv.SetLoggerV2(&logger{logf: s.cfg.Logf, broken: &s.broken}, false, false, false)
+	s.broken.Store(false)
+	srv.Start()
 	if !srv.ReadyForConnections(readyWithin) {
-		return ErrNotReady
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, ErrNotReady
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.srv = srv
-	s.mu.Unlock()
-	close(s.ready)
-	<-ctx.Done()
-	s.waitForClients()
-	return nil
+	if address, ok := srv.Addr().(*net.TCPAddr); ok && s.cfg.Listen != "" {
+		s.opts.Port = address.Port
+	}
+	s.once.Do(func() { close(s.ready) })
+	return srv, nil
 }
 
 // waitForClients waits until the queue has disconnected.
@@ -236,9 +257,7 @@ func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: %w", ErrNotReady, context.Cause(ctx))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	opts := []nats.Option{nats.InProcessServer(s.srv), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond)}
+	opts := []nats.Option{nats.InProcessServer(s), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond)}
 	if s.cfg.Secret != "" {
 		opts = append(opts, nats.UserInfo(user, s.cfg.Secret))
 	}
@@ -246,6 +265,8 @@ func (s *Server) Connect(ctx context.Context) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded: %w", err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.conns = append(s.conns, c)
 	return c, nil
 }
@@ -260,12 +281,3 @@ func (s *Server) Address() string {
 	return s.srv.Addr().String()
 }
 
-// logger passes on errors and warnings.
-type logger func(format string, args ...any)
-
-func (l logger) Noticef(string, ...any)       {}
-func (l logger) Debugf(string, ...any)        {}
-func (l logger) Tracef(string, ...any)        {}
-func (l logger) Warnf(f string, args ...any)  { l("warning: "+f, args...) }
-func (l logger) Errorf(f string, args ...any) { l("error: "+f, args...) }
-func (l logger) Fatalf(f string, args ...any) { l("fatal: "+f, args...) }

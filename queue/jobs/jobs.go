@@ -65,10 +65,10 @@ func New(cfg Config) (*API, error) {
 // Routes adds /jobs to a group, such as /v1, behind the middleware that identifies its
 // callers.
 func (a *API) Routes(r gin.IRouter) {
-	r.POST("/jobs", a.host.Handler(a.post))
+	r.POST("/jobs", a.host.Writer(a.post))
 	r.GET("/jobs", a.host.Handler(a.list))
 	r.GET("/jobs/:id", a.host.Handler(a.read))
 	r.GET("/jobs/:id/result", a.host.Handler(a.readResult))
 	r.GET("/jobs/:id/events", a.host.Handler(a.events))
-	r.POST("/jobs/:id/cancel", a.host.Handler(a.cancel))
+	r.POST("/jobs/:id/cancel", a.host.Writer(a.cancel))
 }

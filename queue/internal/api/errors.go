@@ -50,6 +50,11 @@ func Unavailable(err error) error {
 	return &apierror.Error{Status: http.StatusServiceUnavailable, Code: "queue_unavailable", Message: "The queue can't be reached now.", RetryAfter: time.Second, Err: fault.Join(ErrUnavailable, err)}
 }
 
+// Unwritable is a 503 for a request that writes.
+func Unwritable(err error) error {
+	return &apierror.Error{Status: http.StatusServiceUnavailable, Code: "queue_unavailable", Message: "The queue can't store anything now.", RetryAfter: time.Second, Err: fault.Join(ErrUnavailable, err)}
+}
+
 // NotFound is a 404.
 func NotFound(message string, err error) error {
 	return &apierror.Error{Status: http.StatusNotFound, Code: "not_found", Message: message, Err: fault.Join(ErrNotFound, err)}

@@ -72,13 +72,15 @@ type Host struct {
 	Waiters *Waiters
 
 	store atomic.Pointer[jet.Store]
+	down  atomic.Pointer[error] // why the store does not accept writes; nil: it does
+	doubt chan struct{}
 	parts []*Part
 	all   Part // the maps of all parts
 }
 
 // New returns a Host.
 func New(cfg Config) *Host {
-	return &Host{Config: cfg, Waiters: NewWaiters(), all: Part{Open: map[string]Opener{}, Replay: map[string]Replayer{}}}
+	return &Host{Config: cfg, Waiters: NewWaiters(), doubt: make(chan struct{}, 1), all: Part{Open: map[string]Opener{}, Replay: map[string]Replayer{}}}
 }
 
 // errRegistered is returned when two parts have the same kind.
@@ -156,6 +158,46 @@ func (h *Host) Handler(f func(*gin.Context) error) gin.HandlerFunc {
 			h.ErrorHandler(c, api.Error(err))
 		}
 	}
+}
+
+// Writer is Handler for a request that writes. While the store accepts no writes it refuses at
+// once, and otherwise within a second.
+func (h *Host) Writer(f func(*gin.Context) error) gin.HandlerFunc {
+	return h.Handler(func(c *gin.Context) error {
+		if err := h.Down(); err != nil {
+			return api.Unwritable(err)
+		}
+		c.Request = c.Request.WithContext(jet.Hasty(c.Request.Context()))
+		err := f(c)
+		if errors.Is(err, jet.ErrUnavailable) {
+			select {
+			case h.doubt <- struct{}{}:
+			default:
+			}
+			return api.Unwritable(err)
+		}
+		return err
+	})
+}
+
+// Doubt receives a value after a write has failed: the store is to be probed.
+func (h *Host) Doubt() <-chan struct{} { return h.doubt }
+
+// SetDown sets why the store accepts no writes; nil: it does.
+func (h *Host) SetDown(err error) {
+	if err == nil {
+		h.down.Store(nil)
+		return
+	}
+	h.down.Store(&err)
+}
+
+// Down returns why the store accepts no writes.
+func (h *Host) Down() error {
+	if err := h.down.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // maxName is the longest owner or tenant, in bytes.

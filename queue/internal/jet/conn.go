@@ -24,9 +24,25 @@ const (
 	backoff        = 150 * time.Millisecond
 )
 
+type hastyKey struct{}
+
+// hasteLimit bounds a call with a Hasty context, so that a client gets its response within a
+// second.
+const hasteLimit = 700 * time.Millisecond
+
+// Hasty returns a context for calls that a client waits for.
+func Hasty(ctx context.Context) context.Context { return context.WithValue(ctx, hastyKey{}, true) }
+
+func hasty(ctx context.Context) bool { return ctx.Value(hastyKey{}) != nil }
+
 // retry calls a function, which must be idempotent, until it succeeds or fails for
 // good. A call shortly after the loss of a broker can time out.
 func (c *conn) retry(ctx context.Context, call func(context.Context) error) error {
+	if hasty(ctx) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, hasteLimit)
+		defer cancel()
+	}
 	var err error
 	for attempt := range attempts {
 		err = nats.ErrDisconnected // a call would time out

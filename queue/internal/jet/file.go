@@ -42,7 +42,8 @@ func (s *Files) Save(ctx context.Context, name string, r io.Reader) (size int64,
 	}
 	w := chunkWriter{files: s, name: name}
 	if size, err = w.copy(ctx, r); err != nil {
-		ctx = context.WithoutCancel(ctx)
+		ctx, cancel := cleanup(ctx)
+		defer cancel()
 		for len(w.sent) > 0 { // chunks in flight must arrive before they can be removed
 			_ = await(ctx, w.sent[0].ack)
 			w.sent = w.sent[1:]
@@ -51,6 +52,15 @@ func (s *Files) Save(ctx context.Context, name string, r io.Reader) (size int64,
 		return 0, err
 	}
 	return size, nil
+}
+
+// cleanup returns the context in which a part of a file is removed. What remains expires.
+func cleanup(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := attempts * attemptTimeout
+	if hasty(ctx) {
+		limit = hasteLimit / 7
+	}
+	return context.WithTimeout(context.WithoutCancel(ctx), limit)
 }
 
 // chunkWriter sends a few chunks at once.
@@ -114,7 +124,7 @@ func (w *chunkWriter) settle(ctx context.Context, limit int) error {
 		first := w.sent[0]
 		w.sent = w.sent[1:]
 		err := await(ctx, first.ack)
-		if errors.Is(err, ErrUnavailable) {
+		if errors.Is(err, ErrUnavailable) && !hasty(ctx) {
 			err = w.files.retry(ctx, func(ctx context.Context) error {
 				_, err := w.files.js.PublishMsg(ctx, first.msg)
 				return err

@@ -54,7 +54,11 @@ func (o *outbox) publish(ctx context.Context, m *nats.Msg) error {
 
 // await waits for the acknowledgement of a message that was published.
 func await(ctx context.Context, f jetstream.PubAckFuture) error {
-	t := time.NewTimer(2 * attemptTimeout)
+	wait := 2 * attemptTimeout
+	if hasty(ctx) {
+		wait = hasteLimit
+	}
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-f.Ok():
