@@ -21,6 +21,7 @@ import (
 	"github.com/ginfer/ginfer/internal/testkit/queuetest"
 	"github.com/ginfer/ginfer/queue"
 	"github.com/ginfer/ginfer/queue/embedded"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 )
@@ -29,7 +30,7 @@ import (
 // process can be killed.
 const childEnv = "GINFER_QUEUE_CHILD"
 
-var children = map[string]func(){"gateway": gatewayChild, "worker": workerChild, "broker": brokerChild}
+var children = map[string]func(){"gateway": gatewayChild, "worker": workerChild, "broker": brokerChild, "nats": natsChild}
 
 // child is a child process.
 type child struct {
@@ -176,6 +177,22 @@ func brokerChild() {
 	must(err)
 	nc.Close()
 	fmt.Println(s.Address())
+	select {}
+}
+
+// natsChild is a NATS server as others run it.
+func natsChild() {
+	host, port, err := net.SplitHostPort(os.Getenv("LISTEN"))
+	must(err)
+	n, err := strconv.Atoi(port)
+	must(err)
+	s, err := natsserver.NewServer(&natsserver.Options{Host: host, Port: n, JetStream: true, StoreDir: os.Getenv("DIR"), NoSigs: true})
+	must(err)
+	s.Start()
+	if !s.ReadyForConnections(time.Minute) {
+		must(embedded.ErrNotReady)
+	}
+	fmt.Println(s.Addr())
 	select {}
 }
 

@@ -103,7 +103,7 @@ func TestNeighbourFullDiskOfAnotherServer(t *testing.T) {
 	d := newDisk(t)
 	address := freeAddresses(t, 1)[0]
 	start := func() *child {
-		return spawn(t, "broker", "DIR="+filepath.Join(d.dir, "queue"), "LISTEN="+address)
+		return spawn(t, "nats", "DIR="+filepath.Join(d.dir, "queue"), "LISTEN="+address)
 	}
 	broker := start()
 	cfg := queuetest.Defaults(queuetest.StartServer(t, embedded.Config{}))

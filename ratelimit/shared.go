@@ -81,8 +81,8 @@ func NewShared(cfg SharedConfig) (*Shared, error) {
 
 // Take implements Store.
 func (s *Shared) Take(ctx context.Context, charges []Charge) error {
-	for range attempts {
-		if s.monitor.IsDown(ctx) {
+	for attempt := range attempts {
+		if s.monitor.IsDown(ctx) || attempt > 0 && !s.monitor.Answered() {
 			break
 		}
 		began := time.Now()

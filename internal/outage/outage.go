@@ -70,6 +70,13 @@ func (m *Monitor) IsDown(ctx context.Context) bool {
 	return m.cause != nil
 }
 
+// Answered reports whether the store has ever answered.
+func (m *Monitor) Answered() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.answered
+}
+
 // Cause returns the last failure of a store that is down, and nil while it is up.
 func (m *Monitor) Cause() error {
 	m.mu.Lock()

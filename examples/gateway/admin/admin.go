@@ -4,6 +4,7 @@ package admin
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/gin-gonic/gin"
@@ -68,11 +69,21 @@ func (h *Handler) newEngine(q *live.Queue) http.Handler {
 	return r
 }
 
-// readyz fails from the moment the gateway begins to drain.
+// readyz fails from the moment the gateway begins to drain, and while a store is down without
+// which requests are refused. It lists every store that is down.
 func (h *Handler) readyz(c *gin.Context) {
 	if !h.g.Ready() {
 		c.String(http.StatusServiceUnavailable, "draining\n")
 		return
 	}
-	c.String(http.StatusOK, "ok\n")
+	status, text := http.StatusOK, "ok\n"
+	for _, down := range h.g.Current().StoresDown() {
+		if text += down.String() + "\n"; down.Refuses {
+			status = http.StatusServiceUnavailable
+		}
+	}
+	if status != http.StatusOK {
+		text = strings.TrimPrefix(text, "ok\n")
+	}
+	c.String(status, "%s", text)
 }
