@@ -28,9 +28,13 @@ type Config struct {
 	// Limits apply together: a request that one of them refuses costs nothing in the
 	// others.
 	Limits []Limit
-	// Store keeps the buckets. While any store but a [Shared] is down, requests are
+	// Store keeps the buckets. Limits of the same name in one Store share their buckets, so
+	// they must have the same size; without a name also the same Key. While any store but a [Shared] is down, requests are
 	// refused (closed). Default: a [Memory] of its own.
 	Store Store
+	// Resize lets this one change the size of a limit that another one in this process has
+	// made in Store, as after a reload. Default: false; it is an error.
+	Resize bool
 	// Lease is the time for which tokens are leased from a Store other than a Memory, so
 	// that few requests wait for it. Default: 100 ms; negative: every request calls Store.
 	Lease time.Duration
@@ -66,7 +70,8 @@ type call struct {
 // New checks cfg and returns a Limiter. The error joins every fault.
 func New(cfg Config) (*Limiter, error) {
 	one := Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}
-	limits, err := compile(cfg.Limits, one, defaults{config: "Config", name: "requests", seconds: 1})
+	def := defaults{config: "Config", name: "requests", seconds: 1}
+	limits, err := compile(cfg.Limits, one, def)
 	if cfg.Shadow && cfg.Wait.Max > 0 {
 		err = fault.Join(err, errors.New("ratelimit: Config.Shadow and Config.Wait exclude each other"))
 	}
@@ -75,6 +80,9 @@ func New(cfg Config) (*Limiter, error) {
 	}
 	store, err := orMemory(cfg.Store)
 	if err != nil {
+		return nil, err
+	}
+	if err := register(store, limits, def, cfg.Resize); err != nil {
 		return nil, err
 	}
 	if _, ok := store.(*Memory); !ok && cfg.Lease >= 0 {

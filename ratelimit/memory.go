@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/sizes"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
@@ -32,6 +33,7 @@ type MemoryConfig struct {
 type Memory struct {
 	seed   maphash.Seed
 	shards [shards]shard
+	sizes  sizes.Registry
 }
 
 type shard struct {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/outage"
+	"github.com/ginfer/ginfer/internal/sizes"
 )
 
 // FailureMode is the behavior of a Shared while its store is down.
@@ -47,6 +48,7 @@ type Shared struct {
 	local   *Memory
 	monitor outage.Monitor
 	debts   debts // of this replica to the store
+	sizes   sizes.Registry
 }
 
 // NewShared checks cfg and returns a Shared. The error joins every fault.

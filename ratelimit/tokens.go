@@ -22,9 +22,14 @@ type TokensConfig struct {
 	// Limits apply together: a request that one of them refuses costs nothing in the
 	// others.
 	Limits []Limit
-	// Store keeps the buckets. A request makes one call to take. While any store but a
+	// Store keeps the buckets. Limits of the same name in one Store share their buckets, so
+	// they must have the same size; without a name also the same Key. A request makes one call
+	// to take. While any store but a
 	// [Shared] is down, requests are refused (closed). Default: a [Memory] of its own.
 	Store Store
+	// Resize lets this one change the size of a limit that another one in this process has
+	// made in Store, as after a reload. Default: false; it is an error.
+	Resize bool
 	// Cost returns the cost of input and output tokens. Default: their sum.
 	Cost func(input, output int64) int64
 	// Shadow is shadow mode (dry run): refusals are reported as WouldRefuse, and the
@@ -59,12 +64,16 @@ type Tokens struct {
 // NewTokens checks cfg and returns a Tokens. The error joins every fault.
 func NewTokens(cfg TokensConfig) (*Tokens, error) {
 	one := Limit{Key: cfg.Key, Rate: cfg.Rate, Burst: cfg.Burst}
-	limits, err := compile(cfg.Limits, one, defaults{config: "TokensConfig", name: "tokens", seconds: 10})
+	def := defaults{config: "TokensConfig", name: "tokens", seconds: 10}
+	limits, err := compile(cfg.Limits, one, def)
 	if err != nil {
 		return nil, err
 	}
 	store, err := orMemory(cfg.Store)
 	if err != nil {
+		return nil, err
+	}
+	if err := register(store, limits, def, cfg.Resize); err != nil {
 		return nil, err
 	}
 	if cfg.Cost == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/redisclient"
+	"github.com/ginfer/ginfer/internal/sizes"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/redis/go-redis/v9"
 )
@@ -48,6 +49,7 @@ type Store struct {
 	cfg          Config
 	cluster      bool
 	take, settle *redis.Script
+	sizes        sizes.Registry
 }
 
 // Options returns settings for redis.NewUniversalClient with which a frozen server costs a
@@ -80,6 +82,9 @@ func (cfg Config) withDefaults() Config {
 	cfg.Holder = cmp.Or(cfg.Holder, rand.Text())
 	return cfg
 }
+
+// Sizes is for package ratelimit, which finds limits of one name and two sizes by it.
+func (s *Store) Sizes() *sizes.Registry { return &s.sizes }
 
 // Take implements ratelimit.Store. On a cluster it is atomic only for buckets with the same
 // Key: among others a refusal is put back in a second round trip. Until then other calls see a

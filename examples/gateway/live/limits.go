@@ -15,7 +15,7 @@ import (
 // in shadow mode last.
 func (s *Stages) RequestLimits() gin.HandlersChain {
 	return s.limits("requests", func(limits []ratelimit.Limit, shadow bool) (gin.HandlerFunc, error) {
-		cfg := ratelimit.Config{Limits: limits, Store: s.b.buckets, Shadow: shadow, OnEvent: s.Hooks.Limit(s.Group.Path)}
+		cfg := ratelimit.Config{Limits: limits, Store: s.b.buckets, Resize: true, Shadow: shadow, OnEvent: s.Hooks.Limit(s.Group.Path)}
 		if !shadow {
 			cfg.Wait = wait(s.Group)
 		}
@@ -30,7 +30,7 @@ func (s *Stages) RequestLimits() gin.HandlersChain {
 // TokenLimits is part of the stage limits: it limits tokens by their rate or budget.
 func (s *Stages) TokenLimits() gin.HandlersChain {
 	return s.limits("tokens", func(limits []ratelimit.Limit, shadow bool) (gin.HandlerFunc, error) {
-		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: limits, Store: s.b.buckets, Shadow: shadow, OnEvent: s.Hooks.Limit(s.Group.Path)})
+		tokens, err := ratelimit.NewTokens(ratelimit.TokensConfig{Limits: limits, Store: s.b.buckets, Resize: true, Shadow: shadow, OnEvent: s.Hooks.Limit(s.Group.Path)})
 		if err != nil {
 			return nil, err
 		}
