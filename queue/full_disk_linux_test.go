@@ -140,6 +140,9 @@ func TestNeighbourStoreAtItsBound(t *testing.T) {
 	for _, id := range files {
 		a.Do(http.MethodDelete, "/v1/files/"+id, "")
 	}
-	a.Eventually("it is back", func() bool { s, err := a.Queue.Status(context.Background()); return err == nil && s.Connected && a.Queue.Down() == nil })
+	a.Eventually("it is back", func() bool {
+		s, err := a.Queue.Status(context.Background())
+		return err == nil && s.Connected && a.Queue.Down() == nil
+	})
 	require.Equal(t, "completed", a.Done(a.Submit(queuetest.Job(3))).Str("status"))
 }

@@ -280,4 +280,3 @@ func (s *Server) Address() string {
 	}
 	return s.srv.Addr().String()
 }
-

@@ -4,6 +4,7 @@
 -- before which no reservation expires.
 local dust = 1e-6 -- tolerated rounding error of a level
 local max_holders = 1000
+local max_skew = 1000000 -- of the clocks of a server and its replica (microseconds)
 local spare = 1000 -- additional lifetime of a bucket (ms)
 local after_end = 3600 * 1000 -- the same for a budget, as the clocks of replicas differ
 local max_ttl = 400 * 24 * 3600 * 1000
@@ -38,7 +39,10 @@ local function load_bucket(key, rate, burst, ends, keep)
   local stored = redis.call('HMGET', key, 'l', 't', 'n')
   if not stored[1] then return b end
   local at = tonumber(stored[2])
-  b.at = math.max(at, now) -- a clock that runs backwards mints no tokens
+  -- A clock that runs backwards mints no tokens. After a jump it counts from the new time, or
+  -- nothing would refill until the old one is reached.
+  if at - now > max_skew then at, b.changed = now, true end
+  b.at = math.max(at, now)
   local level = tonumber(stored[1])
   if ends > 0 then level = level + burst end
   if keep then
