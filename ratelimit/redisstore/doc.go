@@ -20,7 +20,8 @@
 // What happens on failure: every call fails within Config.Timeout, on a cluster within twice
 // that, with [ratelimit.ErrUnavailable]; ratelimit.Shared decides what then applies. A call
 // that failed may have taken tokens (closed). A server that lost its data has full buckets
-// (open, for one burst).
+// (open, for one burst). A clock of the server that is set forward fills buckets (open, for one
+// burst); set back, buckets refill from the new time.
 //
 // [ratelimit.ErrUnavailable]: https://pkg.go.dev/github.com/ginfer/ginfer/ratelimit#ErrUnavailable
 package redisstore
