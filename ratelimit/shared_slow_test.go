@@ -20,10 +20,10 @@ type stalling struct {
 	stalls int
 }
 
-func (s *stalling) stall() {
+func (s *stalling) stall(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.stalls++
+	s.stalls += n
 }
 
 func (s *stalling) Take(ctx context.Context, charges []ratelimit.Charge) error {
@@ -39,6 +39,24 @@ func (s *stalling) Take(ctx context.Context, charges []ratelimit.Charge) error {
 	return err
 }
 
+// replicasOf returns eight replicas of one limit over a store.
+func replicasOf(t *testing.T, store ratelimit.Store, cfg ratelimit.Config, seen *events) (all []http.Handler) {
+	t.Helper()
+	for range 8 {
+		cfg.Store = over(t, store, ratelimit.SharedConfig{Replicas: 8, OnEvent: seen.On})
+		all = append(all, app(limiter(t, cfg).Middleware()))
+	}
+	return all
+}
+
+// pass sends one request through each replica, and returns how many passed.
+func pass(all []http.Handler) (passed int) {
+	for _, h := range all {
+		passed += count(h, "a", 1)[200]
+	}
+	return passed
+}
+
 // A slow call of each replica now and then costs nothing beyond the limit, whatever it executed.
 func TestSlowCallsKeepTheStore(t *testing.T) {
 	t.Parallel()
@@ -47,21 +65,15 @@ func TestSlowCallsKeepTheStore(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s, seen := &stalling{shared: newShared(t)}, new(events)
-				var replicas []http.Handler
-				for range 8 {
-					replicas = append(replicas, app(limiter(t, ratelimit.Config{
-						Key: byUser, Rate: 0.0001, Burst: 81, Store: over(t, s, ratelimit.SharedConfig{Replicas: 8, OnEvent: seen.On}),
-					}).Middleware()))
-				}
+				replicas := replicasOf(t, s, ratelimit.Config{Key: byUser, Rate: 0.0001, Burst: 81}, seen)
 				passed := 0
-				for i := range 200 {
-					if i%8 == 7 && i < 80 {
-						for range slow {
-							s.stall()
-						}
+				for i := range 25 {
+					passed += pass(replicas[:7])
+					if i < 10 {
+						s.stall(slow)
 					}
-					passed += count(replicas[i%8], "a", 1)[200]
-					time.Sleep(100 * time.Millisecond)
+					passed += pass(replicas[7:])
+					time.Sleep(800 * time.Millisecond)
 				}
 				assert.LessOrEqual(t, passed, 81)
 				assert.Greater(t, passed, 50, "what a call took that failed may be lost")
@@ -79,27 +91,14 @@ func TestShareIsBooked(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				s := newShared(t)
-				var replicas []http.Handler
-				for range 8 {
-					replicas = append(replicas, app(limiter(t, ratelimit.Config{
-						Key: byUser, Rate: 10, Burst: 80, Store: over(t, s, ratelimit.SharedConfig{Replicas: 8}), Lease: -1,
-					}).Middleware()))
-				}
+				replicas := replicasOf(t, s, ratelimit.Config{Key: byUser, Rate: 10, Burst: 80, Lease: -1}, new(events))
 				passed, begin := 0, time.Now()
 				run := func(d time.Duration) {
 					for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-						for _, h := range replicas {
-							passed += count(h, "a", 1)[200]
-						}
+						passed += pass(replicas)
 					}
 				}
-				for range 8 { // half of the burst
-					for _, h := range replicas {
-						if passed < 40 {
-							passed += count(h, "a", 1)[200]
-						}
-					}
-				}
+				run(100 * time.Millisecond) // half of the burst
 				s.set(errDown)
 				run(cut)
 				s.set(nil)

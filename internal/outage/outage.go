@@ -120,7 +120,7 @@ func (m *Monitor) fall(began time.Time, err error) bool {
 // tolerates counts a transient failure, and reports whether the store stays up. The caller
 // holds mu.
 func (m *Monitor) tolerates(began, now time.Time, err error) bool {
-	if !(m.answered || m.Patient) || !transient(err) {
+	if !m.answered && !m.Patient || !transient(err) {
 		return false
 	}
 	if m.slow == 0 || !began.Before(m.slowAt) {
