@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -122,7 +123,7 @@ func watchedLimits(t *testing.T, client redis.UniversalClient) *watched {
 	require.NoError(t, err)
 	w.cause = shared.Down
 	w.use = func(ctx context.Context, i int) {
-		_ = shared.Take(ctx, []ratelimit.Charge{{Bucket: ratelimit.Bucket{Limit: "l", Key: fmt.Sprint(i % 3), Rate: 1000, Burst: 1000}, Cost: 1}})
+		_ = shared.Take(ctx, []ratelimit.Charge{{Bucket: ratelimit.Bucket{Limit: "l", Key: strconv.Itoa(i % 3), Rate: 1000, Burst: 1000}, Cost: 1}})
 	}
 	return w
 }
@@ -139,7 +140,7 @@ func watchedCache(t *testing.T, client redis.UniversalClient) *watched {
 	t.Cleanup(func() { _ = tiered.Drain(context.Background()) })
 	w.cause = tiered.Down
 	w.use = func(ctx context.Context, i int) {
-		now, key := time.Now(), fmt.Sprint(i%3)
+		now, key := time.Now(), strconv.Itoa(i%3)
 		_, _ = tiered.Get(ctx, key+"?")
 		_ = tiered.Set(ctx, key, &cache.Entry{Status: 200, Body: []byte("x"), RequestTime: now, ResponseTime: now, FreshUntil: now.Add(time.Minute), ExpiresAt: now.Add(time.Minute)})
 	}

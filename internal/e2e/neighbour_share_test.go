@@ -2,10 +2,10 @@ package e2e_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,7 +40,7 @@ func busy(tb testing.TB) {
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for !stop.Load() { //nolint:revive // that is the point
+			for !stop.Load() {
 			}
 		})
 	}
@@ -52,7 +52,7 @@ func busy(tb testing.TB) {
 func granted(tb testing.TB, addr string, d time.Duration, reserve bool) float64 {
 	tb.Helper()
 	const rate, burst, replicas = 800, 800, 8
-	b := ratelimit.Bucket{Limit: "l", Key: fmt.Sprint(reserve), Rate: rate, Burst: burst}
+	b := ratelimit.Bucket{Limit: "l", Key: strconv.FormatBool(reserve), Rate: rate, Burst: burst}
 	var got atomic.Int64
 	var wg sync.WaitGroup
 	begin := time.Now()
@@ -60,21 +60,26 @@ func granted(tb testing.TB, addr string, d time.Duration, reserve bool) float64 
 		store := sharedAt(tb, addr, replicas, nil)
 		for range 2 {
 			wg.Go(func() {
-				for time.Since(begin) < d {
-					c := []ratelimit.Charge{{Bucket: b, Cost: 5, Reserve: reserve}}
-					if store.Take(tb.Context(), c) == nil && c[0].Granted > 0 {
-						got.Add(5)
-						if reserve {
-							_ = store.Settle(tb.Context(), []ratelimit.Settlement{{Bucket: b, Reserved: 5, Spent: 5}})
-						}
-					}
-					time.Sleep(5 * time.Millisecond)
+				for ; time.Since(begin) < d; time.Sleep(5 * time.Millisecond) {
+					got.Add(spendFive(tb.Context(), store, b, reserve))
 				}
 			})
 		}
 	}
 	wg.Wait()
 	return float64(got.Load()) / (burst + rate*time.Since(begin).Seconds())
+}
+
+// spendFive takes five tokens, and settles them if they were reserved. It returns what was granted.
+func spendFive(ctx context.Context, store *ratelimit.Shared, b ratelimit.Bucket, reserve bool) int64 {
+	c := []ratelimit.Charge{{Bucket: b, Cost: 5, Reserve: reserve}}
+	if store.Take(ctx, c) != nil || c[0].Granted == 0 {
+		return 0
+	}
+	if reserve {
+		_ = store.Settle(ctx, []ratelimit.Settlement{{Bucket: b, Reserved: 5, Spent: 5}})
+	}
+	return c[0].Granted
 }
 
 // Eight replicas on a busy machine, where calls take longer than 50 ms now and then, do not
