@@ -64,7 +64,8 @@ func redisFaults() []redisFault {
 		{name: "too few replicas", begin: set("min-replicas-to-write", "1"), end: set("min-replicas-to-write", "0"), text: "NOREPLICAS"},
 		{name: "demoted to a replica", begin: func(t *testing.T, s *redistest.Server) {
 			t.Helper()
-			host, port, _ := strings.Cut(redistest.Start(t).Addr, ":")
+			master := redistest.Start(t, "--repl-diskless-sync-delay", "0")
+			host, port, _ := strings.Cut(master.Addr, ":")
 			s.MustDo("REPLICAOF", host, port)
 			awaitInfo(t, s, "master_link_status:up", "INFO", "replication")
 		}, end: command("REPLICAOF", "NO", "ONE"), text: "READONLY"},
