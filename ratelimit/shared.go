@@ -74,10 +74,7 @@ func NewShared(cfg SharedConfig) (*Shared, error) {
 	s.monitor.Patient = true // each replica's share of a bucket it never saw adds up to a burst
 	s.monitor.Probe = s.probe
 	s.monitor.OnDown = func(ctx context.Context, err error) { s.notify(ctx, Event{Kind: StoreDown, Err: err}) }
-	s.monitor.OnUp = func(ctx context.Context) {
-		s.notify(ctx, Event{Kind: StoreUp})
-		s.book(ctx) // what came up meanwhile
-	}
+	s.monitor.OnUp = func(ctx context.Context) { s.notify(ctx, Event{Kind: StoreUp}) }
 	return s, nil
 }
 

@@ -39,8 +39,8 @@ type Monitor struct {
 	// request asks for the state, so that an unused store is left alone. A panic is a
 	// failure. Required.
 	Probe func(context.Context) error
-	// OnDown is called with the failure that took the store down, OnUp when a probe brought
-	// it back. Both are required.
+	// OnDown is called with the failure that took the store down, OnUp when a probe succeeded,
+	// just before the store is up. Both are required.
 	OnDown func(context.Context, error)
 	OnUp   func(context.Context)
 	// Patient tolerates transient failures before the first response, too. Default: false, a
@@ -144,15 +144,15 @@ func (m *Monitor) probe(ctx context.Context) {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("%w: %v", errPanic, v)
 		}
+		if err == nil {
+			m.OnUp(ctx) // while it is down, so that no OnDown comes first
+		}
 		m.mu.Lock()
+		defer m.mu.Unlock()
 		now := time.Now()
 		m.probing, m.next, m.cause = false, now.Add(m.every), err
 		if err == nil {
 			m.upSince, m.answered = now, true
-		}
-		m.mu.Unlock()
-		if err == nil {
-			m.OnUp(ctx)
 		}
 	}()
 	err = m.Probe(ctx)
