@@ -130,7 +130,7 @@ func (f *IPFilter) ClientIP(r *http.Request) (netip.Addr, error) {
 	list := strings.Join(r.Header["X-Forwarded-For"], ",")
 	more := strings.TrimSpace(list) != ""
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil && unixsock.IsPeer(r) && !(f.unix && more) {
+	if err != nil && unixsock.IsPeer(r) && (!f.unix || !more) {
 		return netip.Addr{}, fmt.Errorf("%w: %w", ErrAddress, unixsock.ErrPeer)
 	}
 	if err != nil && !unixsock.IsPeer(r) {

@@ -71,7 +71,7 @@ func TestAccessLogFields(t *testing.T) {
 			"http.request.body.size": 37.0, "http.response.body.size": 5.0,
 		}, got)
 		assert.Equal(t, []string{"upstream-id"}, w.Header().Values("X-Request-ID"))
-		assert.Equal(t, []string{"id-1"}, w.Header().Values("X-Gateway-Request-ID"))
+		assert.Equal(t, []string{"id-1"}, w.Header().Values("X-Gateway-Request-Id"))
 	})
 }
 
@@ -311,10 +311,10 @@ func TestResponseHasBothRequestIDs(t *testing.T) {
 			})
 			assert.Equal(t, []string{"theirs"}, w.Result().Header.Values("X-Request-ID"))
 			assert.Equal(t, []string{"theirs"}, w.Result().Header.Values("Request-Id"))
-			assert.Equal(t, []string{"ours"}, w.Result().Header.Values("X-Gateway-Request-ID"))
+			assert.Equal(t, []string{"ours"}, w.Result().Header.Values("X-Gateway-Request-Id"))
 			assert.Equal(t, "theirs", out.one(t)["gateway.upstream.request.id"])
 			refused := ask(req.Clone(t.Context()), access.Middleware(), func(c *gin.Context) { write(c.Writer) }) // without an upstream
-			for _, name := range []string{"X-Request-ID", "Request-ID", "X-Gateway-Request-ID"} {
+			for _, name := range []string{"X-Request-ID", "Request-ID", "X-Gateway-Request-Id"} {
 				assert.Equal(t, []string{"ours"}, refused.Result().Header.Values(name))
 			}
 		})

@@ -102,7 +102,9 @@ func TestNeighbourHeaders(t *testing.T) { //nolint:gocognit // a table
 		"a model": func(address, origin string) http.Header {
 			return fetchHeader(t, http.MethodPost, address+"/v1/chat/completions", origin, chat)
 		},
-		"a resource": func(address, origin string) http.Header { return fetchHeader(t, http.MethodGet, address+"/x", origin, "") },
+		"a resource": func(address, origin string) http.Header {
+			return fetchHeader(t, http.MethodGet, address+"/x", origin, "")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

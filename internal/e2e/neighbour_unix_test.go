@@ -41,7 +41,7 @@ func onSocket(t *testing.T, socket string) *http.Client {
 // modelOnSocket is an upstream on a socket that responds with what it received.
 func modelOnSocket(t *testing.T, socket string) {
 	t.Helper()
-	ln, err := net.Listen("unix", socket) //nolint:noctx // closed below
+	ln, err := net.Listen("unix", socket)
 	require.NoError(t, err)
 	srv := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "%s host=%s xff=%s", r.URL.Path, r.Host, r.Header["X-Forwarded-For"])

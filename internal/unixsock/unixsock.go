@@ -70,7 +70,7 @@ func Proxy(next func(*http.Request) (*url.URL, error)) func(*http.Request) (*url
 	}
 	return func(r *http.Request) (*url.URL, error) {
 		if IsHost(r.URL.Host) {
-			return nil, nil //nolint:nilnil // no proxy
+			return nil, nil // no proxy
 		}
 		return next(r)
 	}

@@ -118,7 +118,7 @@ func big(s *suite) {
 	b := ratelimit.Bucket{Limit: "a", Key: s.run, Burst: most}
 	require.True(s.t, s.granted(b, 1))
 	got := s.take(reserve(b, most-3))[0]
-	require.EqualValues(s.t, most-3, got.Granted)
+	require.Equal(s.t, most-3, got.Granted)
 	require.Equal(s.t, 2.0, got.Left) //nolint:testifylint // exactly
 	s.settle(ratelimit.Settlement{Bucket: b, Reserved: most - 3, Spent: most - 7})
 	require.Equal(s.t, 6.0, s.level(b)) //nolint:testifylint // exactly

@@ -13,14 +13,11 @@ import (
 
 func app(tb testing.TB, paths ...string) *live.App {
 	tb.Helper()
-	groups := ""
+	groups := make([]string, len(paths))
 	for i, path := range paths {
-		if i > 0 {
-			groups += ","
-		}
-		groups += fmt.Sprintf(`{"path": %q, "stages": [], "upstream": "a"}`, path)
+		groups[i] = fmt.Sprintf(`{"path": %q, "stages": [], "upstream": "a"}`, path)
 	}
-	g, err := gatewaytest.Load(tb, gatewaytest.Write(tb, "my.json", `{`+gatewaytest.UpstreamA+`, "groups": [`+groups+`]}`))
+	g, err := gatewaytest.Load(tb, gatewaytest.Write(tb, "my.json", `{`+gatewaytest.UpstreamA+`, "groups": [`+strings.Join(groups, ",")+`]}`))
 	require.NoError(tb, err)
 	return g.Current()
 }

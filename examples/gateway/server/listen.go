@@ -37,11 +37,10 @@ func listen(address, mode string) (net.Listener, error) {
 
 // removeStale removes a socket on which nobody listens.
 func removeStale(socket string) error {
-	info, err := os.Stat(socket)
-	if err != nil || info.Mode()&os.ModeSocket == 0 {
-		return nil // net.Listen explains what is in its way
+	if info, err := os.Stat(socket); err != nil || info.Mode()&os.ModeSocket == 0 {
+		return nil //nolint:nilerr // net.Listen explains what is in its way
 	}
-	c, err := net.DialTimeout("unix", socket, time.Second)
+	c, err := (&net.Dialer{Timeout: time.Second}).Dial("unix", socket) //nolint:noctx // at start there is nothing to cancel it
 	if err == nil {
 		_ = c.Close()
 		return fmt.Errorf("%s: another process listens there", socket)
