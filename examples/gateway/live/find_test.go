@@ -3,6 +3,7 @@ package live_test
 import (
 	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/ginfer/ginfer/examples/gateway/gatewaytest"
