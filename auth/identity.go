@@ -87,6 +87,11 @@ type contextKey = body.IdentityKey
 // BodyKey implements body.Identity.
 func (c *caller) BodyKey() uint64 { return body.Caller(c.Issuer, c.Subject) }
 
+// Names returns what telemetry writes of the caller.
+func (c *caller) Names() (issuer, subject, tenant, method string) {
+	return c.Issuer, c.Subject, c.Tenant, c.Method
+}
+
 func callerOf(ctx context.Context) (*caller, bool) {
 	c, ok := ginctx.Value(ctx, contextKey{}).(*caller)
 	return c, ok

@@ -3,10 +3,6 @@ package observe
 import (
 	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -14,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
@@ -30,8 +25,8 @@ type AccessLogConfig struct {
 	// off.
 	Slow time.Duration
 	// Subject returns the name of a caller; "" omits it. A subject may be personal data,
-	// which [Pseudonyms] hides. Default: Identity.Subject.
-	Subject func(*auth.Identity) string
+	// which [Pseudonyms] hides. Default: Caller.Subject.
+	Subject func(Caller) string
 	// Path adds the path, without its query. It may be personal data. Default: false.
 	Path bool
 	// OwnIDs ignores the request IDs of clients. Default: false; a valid X-Request-Id (1 to
@@ -64,24 +59,10 @@ func NewAccessLog(cfg AccessLogConfig) (*AccessLog, error) {
 		cfg.Slow = 10 * time.Second
 	}
 	if cfg.Subject == nil {
-		cfg.Subject = func(id *auth.Identity) string { return id.Subject }
+		cfg.Subject = func(by Caller) string { return by.Subject }
 	}
 	cfg.IDHeader = http.CanonicalHeaderKey(cmp.Or(cfg.IDHeader, defaultIDHeader))
 	return &AccessLog{cfg: cfg}, nil
-}
-
-// Pseudonyms returns an AccessLogConfig.Subject that names callers by a keyed hash: equal
-// for the same caller, and not reversible without the key. The key must have 32 bytes or
-// more.
-func Pseudonyms(key []byte) (func(*auth.Identity) string, error) {
-	if len(key) < sha256.Size {
-		return nil, errors.New("observe: Pseudonyms: the key needs 32 bytes")
-	}
-	return func(id *auth.Identity) string {
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(id.Issuer + "\x00" + id.Subject))
-		return hex.EncodeToString(mac.Sum(nil)[:16])
-	}, nil
 }
 
 // Middleware returns the handler that writes the line. Put it first in the chain, before

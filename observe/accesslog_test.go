@@ -17,6 +17,7 @@ import (
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
@@ -32,7 +33,7 @@ func TestAccessLogFields(t *testing.T) {
 		access, out := newAccessLog(t, observe.AccessLogConfig{Path: true, Attrs: func(c *gin.Context) []slog.Attr {
 			return []slog.Attr{slog.String("mine", c.Request.Method)}
 		}})
-		var h observe.Hooks
+		var h events.Hooks
 		w := ask(post("X-Request-Id", "id-1"), access.Middleware(), observe.Route("chat"), func(c *gin.Context) {
 			ctx := c.Request.Context()
 			h.Auth(ctx, auth.Event{Identity: &auth.Identity{Subject: "sub", Tenant: "acme", Method: "jwt", Issuer: "i"}})
@@ -80,7 +81,7 @@ func TestAccessLogOutcomes(t *testing.T) {
 	finished := func(e proxy.Event) gin.HandlerFunc {
 		return func(c *gin.Context) {
 			e.Kind = proxy.Finished
-			observe.Hooks{}.Proxy(c.Request.Context(), e)
+			events.Hooks{}.Proxy(c.Request.Context(), e)
 		}
 	}
 	abort := func(err error) gin.HandlerFunc { return func(c *gin.Context) { apierror.Abort(c, err) } }
@@ -102,7 +103,7 @@ func TestAccessLogOutcomes(t *testing.T) {
 		"canceled": {finished(proxy.Event{Outcome: proxy.Canceled, Err: errors.New("gone")}), "INFO", "canceled", "", "gone", 200},
 		"499":      {func(c *gin.Context) { c.Status(499) }, "INFO", "canceled", "499", "", 499},
 		"a stream that its guard ended": {func(c *gin.Context) {
-			observe.Hooks{}.Stream(c.Request.Context(), stream.Event{Err: stream.ErrIdle})
+			events.Hooks{}.Stream(c.Request.Context(), stream.Event{Err: stream.ErrIdle})
 			finished(proxy.Event{Outcome: proxy.Failure})(c)
 		}, "ERROR", "failure", "", stream.ErrIdle.Error(), 200},
 	}
@@ -126,7 +127,7 @@ func TestAccessLogOutcomes(t *testing.T) {
 func TestAccessLogOutcomeAfterDisconnect(t *testing.T) {
 	t.Parallel()
 	finished := func(c *gin.Context, o proxy.Outcome) {
-		observe.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, Outcome: o})
+		events.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, Outcome: o})
 	}
 	for name, tt := range map[string]struct {
 		handler gin.HandlerFunc
@@ -324,17 +325,18 @@ func TestResponseHasBothRequestIDs(t *testing.T) {
 func TestSubject(t *testing.T) {
 	t.Parallel()
 	id := &auth.Identity{Subject: "alice@example.com", Issuer: "op", Tenant: "acme"}
+	by := observe.Caller{Subject: "alice@example.com", Issuer: "op", Tenant: "acme"}
 	pseudonyms, err := observe.Pseudonyms([]byte(strings.Repeat("k", 32)))
 	require.NoError(t, err)
 	_, err = observe.Pseudonyms([]byte("short"))
 	require.Error(t, err)
 	for name, tt := range map[string]struct {
-		subject func(*auth.Identity) string
+		subject func(observe.Caller) string
 		want    any
 	}{
 		"as it is":  {nil, "alice@example.com"},
-		"hidden":    {func(*auth.Identity) string { return "" }, nil},
-		"pseudonym": {pseudonyms, pseudonyms(id)},
+		"hidden":    {func(observe.Caller) string { return "" }, nil},
+		"pseudonym": {pseudonyms, pseudonyms(by)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -345,8 +347,8 @@ func TestSubject(t *testing.T) {
 			assert.Equal(t, tt.want, out.one(t)["enduser.id"])
 		})
 	}
-	assert.Len(t, pseudonyms(id), 32)
-	assert.NotEqual(t, pseudonyms(id), pseudonyms(&auth.Identity{Subject: "alice@example.com", Issuer: "another"}))
+	assert.Len(t, pseudonyms(by), 32)
+	assert.NotEqual(t, pseudonyms(by), pseudonyms(observe.Caller{Subject: "alice@example.com", Issuer: "another"}))
 }
 
 // A panic of telemetry fails no request.
@@ -366,6 +368,6 @@ func TestLateEvents(t *testing.T) {
 	access, out := newAccessLog(t, observe.AccessLogConfig{})
 	var ctx context.Context
 	ask(post(), access.Middleware(), func(c *gin.Context) { ctx = c.Request.Context() }) //nolint:fatcontext // it outlives the request
-	observe.Hooks{}.Usage(ctx, stream.Usage{Model: "late"})
+	events.Hooks{}.Usage(ctx, stream.Usage{Model: "late"})
 	assert.NotContains(t, out.one(t), "gen_ai.response.model")
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
@@ -90,7 +91,7 @@ func BenchmarkMetrics(b *testing.B) {
 		require.NoError(b, err)
 		b.Run(name, func(b *testing.B) { chain(b, func(*gin.Context) {}, metrics.Middleware()) })
 		b.Run(name+" token", func(b *testing.B) {
-			hooks := observe.Hooks{Metrics: metrics}
+			hooks := events.Hooks{Metrics: metrics}
 			ctx := context.Background()
 			b.ReportAllocs()
 			for b.Loop() {
@@ -98,7 +99,7 @@ func BenchmarkMetrics(b *testing.B) {
 			}
 		})
 		b.Run(name+" attempt", func(b *testing.B) {
-			hooks := observe.Hooks{Metrics: metrics}
+			hooks := events.Hooks{Metrics: metrics}
 			ctx := context.Background()
 			b.ReportAllocs()
 			for b.Loop() {

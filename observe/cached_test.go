@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -33,7 +34,7 @@ func TestCacheResults(t *testing.T) {
 			metrics, reader := newMetrics(t, observe.MetricsConfig{})
 			access, out := newAccessLog(t, observe.AccessLogConfig{})
 			ask(post(), access.Middleware(), func(c *gin.Context) {
-				observe.Hooks{Metrics: metrics}.Cache("c")(c.Request.Context(), tt.event)
+				events.Hooks{Metrics: metrics}.Cache("c")(c.Request.Context(), tt.event)
 			})
 			got := out.one(t)
 			assert.Equal(t, tt.result, got["gateway.cache"])
@@ -53,7 +54,7 @@ func TestCacheLastResult(t *testing.T) {
 	t.Parallel()
 	access, out := newAccessLog(t, observe.AccessLogConfig{})
 	ask(post(), access.Middleware(), func(c *gin.Context) {
-		report := observe.Hooks{}.Cache("c")
+		report := events.Hooks{}.Cache("c")
 		report(c.Request.Context(), cache.Event{Kind: cache.Bypassed, Reason: "key"})
 		report(c.Request.Context(), cache.Event{Kind: cache.Missed})
 		report(c.Request.Context(), cache.Event{Kind: cache.Evicted})
@@ -67,7 +68,7 @@ func TestCacheLastResult(t *testing.T) {
 func TestCacheChanges(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{})
-	report := observe.Hooks{Metrics: metrics}.Cache("c")
+	report := events.Hooks{Metrics: metrics}.Cache("c")
 	for _, kind := range []cache.Kind{cache.Stored, cache.Refreshed, cache.Evicted, cache.Evicted, cache.Purged, cache.Dropped, cache.Failed} {
 		report(t.Context(), cache.Event{Kind: kind})
 	}

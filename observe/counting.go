@@ -9,25 +9,46 @@ import (
 	"time"
 
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/auth"
-	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/breaker"
+	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/observe/internal/event"
 	"github.com/ginfer/ginfer/observe/internal/plain"
-	"github.com/ginfer/ginfer/proxy"
-	"github.com/ginfer/ginfer/ratelimit"
-	"github.com/ginfer/ginfer/routing"
-	"github.com/ginfer/ginfer/routing/rollout"
-	"github.com/ginfer/ginfer/stream"
 )
 
-// The functions of this file count the packages' events. All may be called on nil.
+// count counts an event.
+func (m *Metrics) count(ctx context.Context, e event.Event) {
+	switch e := e.(type) {
+	case *event.Exchange:
+		m.exchange(ctx, e)
+	case *event.Usage:
+		m.usage(ctx, e)
+	case *event.Token:
+		m.token(ctx, e.Pause)
+	case *event.Stream:
+		m.streamed(ctx, e)
+	case *event.Auth:
+		m.authenticated(ctx, e)
+	case *event.Address:
+		m.in.addresses.Add(ctx, 1)
+	case *event.Keys:
+		m.keysUpdated(ctx, e)
+	case *event.Circuit:
+		m.in.transitions.Add(ctx, 1, m.sets.of(labels{
+			{keyUpstream, m.labels.of(e.Upstream)}, {keyCircuit, m.labels.of(e.Circuit)}, {keyState, e.State}, {keyReason, e.Reason},
+		}))
+	case *event.Endpoint:
+		m.in.changes.Add(ctx, 1, m.sets.of(labels{
+			{keyUpstream, m.labels.of(e.Upstream)}, {keyEndpoint, m.labels.of(e.Endpoint)}, {keyChange, e.Change},
+		}))
+	default:
+		m.routed(ctx, e)
+		m.limited(ctx, e)
+		m.cached(ctx, e)
+	}
+}
 
 // exchange counts an attempt, or the bytes of an exchange.
-func (m *Metrics) exchange(ctx context.Context, e *proxy.Event) {
-	if m == nil {
-		return
-	}
-	if e.Kind == proxy.Finished {
+func (m *Metrics) exchange(ctx context.Context, e *event.Exchange) {
+	if e.Finished {
 		if e.Bytes > 0 {
 			m.in.bytes.Add(ctx, e.Bytes)
 		}
@@ -42,7 +63,7 @@ func (m *Metrics) exchange(ctx context.Context, e *proxy.Event) {
 	case e.Fallback:
 		kind = "fallback"
 	}
-	m.in.attempts.Add(ctx, 1, m.sets.of(labels{{keyAttemptKind, kind}, {keyOutcome, e.Outcome.String()}, {keyEndpoint, m.labels.of(e.Endpoint)}}))
+	m.in.attempts.Add(ctx, 1, m.sets.of(labels{{keyAttemptKind, kind}, {keyOutcome, e.Outcome}, {keyEndpoint, m.labels.of(e.Endpoint)}}))
 	verb := recordOf(ctx).snapshot().method
 	if verb == "" {
 		verb = "_OTHER"
@@ -87,10 +108,7 @@ func (m *Metrics) failure(code int, err error) string {
 }
 
 // usage records an attempt of a request to a model.
-func (m *Metrics) usage(ctx context.Context, u *stream.Usage) {
-	if m == nil {
-		return
-	}
+func (m *Metrics) usage(ctx context.Context, u *event.Usage) {
 	r := recordOf(ctx).snapshot()
 	e := entry{operation: r.operation, model: r.model, served: plain.Clean(u.Model, plain.Word)}
 	if e.model == "" {
@@ -99,10 +117,8 @@ func (m *Metrics) usage(ctx context.Context, u *stream.Usage) {
 	if e.operation == "" {
 		e.operation = "chat"
 	}
-	if target, ok := routing.TargetFrom(ctx); ok {
-		e.version, e.upstream = target.Version, target.Upstream
-	}
-	if u.Outcome == stream.Complete && u.Status < 400 { // the model exists
+	e.version, e.upstream = exchange.TargetOf(ctx)
+	if u.Outcome == event.Complete && u.Status < 400 { // the model exists
 		m.models.of(e.model)
 		m.models.of(e.served)
 	}
@@ -128,165 +144,63 @@ func (m *Metrics) usage(ctx context.Context, u *stream.Usage) {
 	}
 }
 
-func usageError(u *stream.Usage) string {
+func usageError(u *event.Usage) string {
 	switch {
-	case u.Outcome == stream.Complete:
+	case u.Outcome == event.Complete:
 		return ""
 	case u.Status >= 400:
 		return status(u.Status)
 	}
-	return u.Outcome.String()
+	return u.Outcome
 }
 
 // token records the time between two tokens. It is called for each of them.
 func (m *Metrics) token(ctx context.Context, pause time.Duration) {
-	if m == nil {
-		return
-	}
-	var version, upstream string
-	if target, ok := routing.TargetFrom(ctx); ok {
-		version, upstream = target.Version, target.Upstream
-	}
+	version, upstream := exchange.TargetOf(ctx)
 	m.in.genPause.Record(ctx, pause.Seconds(), m.sets.of(labels{{keyProvider, m.provider(upstream)}, {keyVersion, m.labels.of(version)}}))
 }
 
-func (m *Metrics) routed(ctx context.Context, e *routing.Event) {
-	if m == nil {
-		return
-	}
-	switch e.Kind {
-	case routing.Decided:
+// routed counts the events of the routing and of rollouts.
+func (m *Metrics) routed(ctx context.Context, e event.Event) {
+	switch e := e.(type) {
+	case *event.Decided:
 		m.in.decisions.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyModel, m.models.ifKnown(e.Model)}}))
-	case routing.FellBack:
+	case *event.FellBack:
 		m.in.fallbacks.Add(ctx, 1, m.sets.of(labels{{keyFrom, m.labels.of(e.From)}, {keyVersion, m.labels.of(e.Version)}}))
-	case routing.Skipped:
+	case *event.Skipped:
 		m.in.skipped.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyLacks, e.Lacks}}))
-	case routing.Swapped:
+	case *event.Swapped:
 		m.in.swaps.Add(ctx, 1)
-	case routing.Mirrored, routing.MirrorFull:
-		m.in.mirrored.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyOutcome, mirrorOutcome(e)}}))
+	case *event.Mirrored:
+		m.in.mirrored.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyOutcome, e.Outcome}}))
+	case *event.Rollout:
+		m.in.rollouts.Add(ctx, 1, m.sets.of(labels{{keyRollout, m.labels.of(e.Name)}, {keyState, e.State}}))
 	}
 }
 
-func mirrorOutcome(e *routing.Event) string {
-	switch {
-	case e.Kind == routing.MirrorFull:
-		return "left_out"
-	case e.Err != nil, e.Status >= 500:
-		return outcomeFailure
-	}
-	return outcomeSuccess
-}
-
-// rolledOut counts a change of a rollout.
-func (m *Metrics) rolledOut(ctx context.Context, e *rollout.Event) {
-	if m == nil {
-		return
-	}
-	state := e.State.String()
-	if e.Err != nil {
-		state = "store_down"
-	}
-	m.in.rollouts.Add(ctx, 1, m.sets.of(labels{{keyRollout, m.labels.of(e.Name)}, {keyState, state}}))
-}
-
-func (m *Metrics) limited(ctx context.Context, name string, e *ratelimit.Event) {
-	if m == nil {
-		return
-	}
-	limiter := label{keyLimiter, m.labels.of(name)}
-	switch e.Kind {
-	case ratelimit.Allowed:
-		m.in.limits.Add(ctx, 1, m.sets.of(labels{limiter, {keyDecision, "allowed"}}))
-		if e.Wait > 0 {
-			m.in.limitWait.Record(ctx, e.Wait.Seconds(), m.sets.of(labels{limiter}))
-		}
-		m.limitTokens(ctx, limiter, "reserved", e.Tokens)
-	case ratelimit.Refused:
-		m.in.limits.Add(ctx, 1, m.sets.of(labels{limiter, {keyDecision, "refused"}, {keyLimit, m.labels.of(e.Limit)}}))
-	case ratelimit.WouldRefuse:
-		m.in.limits.Add(ctx, 1, m.sets.of(labels{limiter, {keyDecision, "would_refuse"}, {keyLimit, m.labels.of(e.Limit)}}))
-	case ratelimit.Settled:
-		m.limitTokens(ctx, limiter, "spent", e.Tokens)
-	case ratelimit.StoreDown:
-		m.in.limitDown.Record(ctx, 1, m.sets.of(labels{limiter}))
-	case ratelimit.StoreUp:
-		m.in.limitDown.Record(ctx, 0, m.sets.of(labels{limiter}))
-	case ratelimit.Changed:
-		m.in.concurrency.Record(ctx, int64(e.Concurrency), m.sets.of(labels{limiter}))
-	}
-}
-
-func (m *Metrics) limitTokens(ctx context.Context, limiter label, state string, n int64) {
-	if n > 0 {
-		m.in.limitTokens.Add(ctx, n, m.sets.of(labels{limiter, {keyState, state}}))
-	}
-}
-
-func (m *Metrics) authenticated(ctx context.Context, e *auth.Event) {
-	if m == nil {
-		return
-	}
+func (m *Metrics) authenticated(ctx context.Context, e *event.Auth) {
 	l := labels{{keyAuthMethod, "anonymous"}}
 	switch {
 	case e.Err != nil:
 		l = labels{{keyAuthMethod, "refused"}, {keyErrorType, m.failure(0, apierror.From(e.Err))}}
-	case e.Identity != nil:
-		l[0].value = m.labels.of(e.Identity.Method)
+	case e.Caller != nil:
+		l[0].value = m.labels.of(e.Caller.Method)
 	}
 	m.in.identified.Add(ctx, 1, m.sets.of(l))
 	m.in.identifying.Record(ctx, e.Duration.Seconds(), m.sets.of(labels{l[0]}))
 }
 
-func (m *Metrics) address(ctx context.Context) {
-	if m != nil {
-		m.in.addresses.Add(ctx, 1)
-	}
-}
-
-func (m *Metrics) keysUpdated(ctx context.Context, source string, err error) {
-	if m == nil {
-		return
-	}
+func (m *Metrics) keysUpdated(ctx context.Context, e *event.Keys) {
 	result := outcomeSuccess
-	if err != nil {
+	if e.Err != nil {
 		result = outcomeFailure
 	}
-	m.in.keyUpdates.Add(ctx, 1, m.sets.of(labels{{keyUpstream, m.labels.of(source)}, {keyOutcome, result}}))
+	m.in.keyUpdates.Add(ctx, 1, m.sets.of(labels{{keyUpstream, m.labels.of(e.Source)}, {keyOutcome, result}}))
 }
 
-func (m *Metrics) circuit(ctx context.Context, upstream string, e *breaker.Event) {
-	if m != nil && e.Route == "" { // the names of routes are not bounded
-		m.in.transitions.Add(ctx, 1, m.sets.of(labels{
-			{keyUpstream, m.labels.of(upstream)}, {keyCircuit, m.labels.of(e.Circuit)}, {keyState, e.To.String()}, {keyReason, e.Reason},
-		}))
-	}
-}
-
-func (m *Metrics) endpoint(ctx context.Context, upstream string, e *balance.Event) {
-	if m != nil {
-		m.in.changes.Add(ctx, 1, m.sets.of(labels{
-			{keyUpstream, m.labels.of(upstream)}, {keyEndpoint, m.labels.of(e.Endpoint)}, {keyChange, e.Kind.String()},
-		}))
-	}
-}
-
-func (m *Metrics) streamed(ctx context.Context, e *stream.Event) {
-	if m == nil {
-		return
-	}
-	m.in.streamsEnded.Add(ctx, 1, m.sets.of(labels{{keyReason, guardReason(e.Err)}}))
+func (m *Metrics) streamed(ctx context.Context, e *event.Stream) {
+	m.in.streamsEnded.Add(ctx, 1, m.sets.of(labels{{keyReason, e.Reason}}))
 	if e.Heartbeats > 0 {
 		m.in.heartbeats.Add(ctx, int64(e.Heartbeats))
 	}
-}
-
-// guardReason returns the reason why a stream's guard ended it, or "none".
-func guardReason(err error) string {
-	for reason, one := range map[string]error{"idle": stream.ErrIdle, "total": stream.ErrTotal, "draining": stream.ErrDraining, "slow_client": stream.ErrSlowClient} {
-		if errors.Is(err, one) {
-			return reason
-		}
-	}
-	return "none"
 }

@@ -7,10 +7,9 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
-	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/observe/internal/event"
 	"github.com/ginfer/ginfer/observe/internal/plain"
-	"github.com/ginfer/ginfer/stream"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -39,7 +38,7 @@ type entry struct {
 	outcome             string
 	code, reason        string // of the error
 
-	identity        *auth.Identity
+	caller          *Caller
 	operation       string
 	model, served   string // as requested, and as named by the upstream
 	version         string
@@ -52,7 +51,7 @@ type entry struct {
 	shadow          string // the limit in shadow mode that would have refused
 	waited          time.Duration
 
-	usage     *stream.Usage // of the attempt that responded; nil if unknown
+	usage     *event.Usage // of the attempt that responded; nil if unknown
 	firstByte time.Duration
 	bytesIn   int64
 	bytesOut  int64
@@ -101,8 +100,8 @@ func (r *record) close(c *gin.Context, returned bool) entry {
 	e.duration = max(time.Since(e.start), 1)
 	e.status = c.Writer.Status()
 	e.bytesOut = int64(max(c.Writer.Size(), 0))
-	if e.identity == nil {
-		e.identity, _ = auth.FromContext(ctx)
+	if e.caller == nil {
+		e.caller = callerOf(ctx)
 	}
 	if last := c.Errors.Last(); last != nil {
 		e.code, e.reason = plain.Clean(apierror.From(last.Err).Code, plain.Word), plain.Redact(last.Err)

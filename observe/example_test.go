@@ -9,9 +9,7 @@ import (
 	"strings"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/observe"
-	"github.com/ginfer/ginfer/routing"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
@@ -40,36 +38,6 @@ func ExampleNewAccessLog() {
 	req.Header.Set("X-Request-ID", "42")
 	r.ServeHTTP(httptest.NewRecorder(), req)
 	// Output: level=INFO msg=request request_id=42 http.request.method=GET http.route=/models/:name network.protocol.version=1.1 http.response.status_code=200 outcome=success http.response.body.size=10
-}
-
-// Events fill the line of their request. The hooks are the OnEvent of each package.
-func ExampleHooks() {
-	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: plain}))
-	access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: logger})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	hooks := observe.Hooks{}
-	table, err := routing.ParseTable([]byte(`{"routes": [{"model": "demo", "version": "v1.2"}]}`))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	router, err := routing.New(routing.Config{
-		Table: table, Upstreams: map[string]http.RoundTripper{"v1.2": http.DefaultTransport}, Cookie: "-", OnEvent: hooks.Routing,
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	r := gin.New()
-	r.POST("/v1/chat/completions", access.Middleware(), router.Middleware(), func(c *gin.Context) { c.Status(http.StatusNoContent) })
-
-	req := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(`{"model":"demo"}`))
-	req.Header.Set("X-Request-ID", "42")
-	r.ServeHTTP(httptest.NewRecorder(), req)
-	// Output: level=INFO msg=request request_id=42 http.request.method=POST http.route=/v1/chat/completions network.protocol.version=1.1 http.response.status_code=204 outcome=success gen_ai.operation.name=chat gen_ai.request.model=demo gateway.route.version=v1.2 http.request.body.size=16 http.response.body.size=0
 }
 
 func ExampleNewMetrics() {
@@ -130,6 +98,6 @@ func ExamplePseudonyms() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(name(&auth.Identity{Issuer: "https://op.example", Subject: "alice@example.com"}))
+	fmt.Println(name(observe.Caller{Issuer: "https://op.example", Subject: "alice@example.com"}))
 	// Output: 9d77e5063886bf16415c9472ea28c81d
 }

@@ -2,11 +2,39 @@ package observe
 
 import (
 	"context"
-	"time"
 
-	"github.com/ginfer/ginfer/balance"
 	"go.opentelemetry.io/otel/metric"
 )
+
+// EndpointState is the state of an endpoint of an upstream.
+type EndpointState struct {
+	Name string
+	// Up reports whether the endpoint gets requests, and Inflight is how many are under way.
+	Up       bool
+	Inflight int64
+}
+
+// CircuitState is the state of a circuit: 0 closed, 1 half-open, 2 open.
+type CircuitState struct {
+	Name  string
+	State int
+}
+
+// CacheState is the size of a cache in memory: its entries, and their approximate memory in
+// bytes.
+type CacheState struct {
+	Entries int
+	Bytes   int64
+}
+
+// RolloutState is the state of a rollout.
+type RolloutState struct {
+	Name, State string
+	// Share is the canary's share of the requests, from 0 to 1.
+	Share float64
+	// Evidence is how far each check is to a rollback, from 0 to 1, by the check's name.
+	Evidence map[string]float64
+}
 
 // observe registers the gauges that are read at every collection.
 func (m *Metrics) observe(meter metric.Meter) (metric.Registration, error) {
@@ -40,22 +68,14 @@ func (m *Metrics) observePools(o metric.Observer, up, inflight metric.Int64Obser
 	if m.cfg.Pools == nil {
 		return
 	}
-	now := time.Now()
 	for upstream, endpoints := range m.cfg.Pools() {
 		for i := range endpoints {
 			e := &endpoints[i]
 			set := m.sets.of(labels{{keyUpstream, m.labels.of(upstream)}, {keyEndpoint, m.labels.of(e.Name)}})
-			o.ObserveInt64(up, available(e, now), set)
+			o.ObserveInt64(up, number(e.Up), set)
 			o.ObserveInt64(inflight, e.Inflight, set)
 		}
 	}
-}
-
-func available(e *balance.Status, now time.Time) int64 {
-	if e.Healthy && !e.Draining && !e.EjectedUntil.After(now) && !e.CoolingUntil.After(now) {
-		return 1
-	}
-	return 0
 }
 
 func (m *Metrics) observeCircuits(o metric.Observer, state metric.Int64Observable) {
@@ -65,7 +85,7 @@ func (m *Metrics) observeCircuits(o metric.Observer, state metric.Int64Observabl
 	for upstream, circuits := range m.cfg.Circuits() {
 		for i := range circuits {
 			c := &circuits[i]
-			o.ObserveInt64(state, int64(c.State), m.sets.of(labels{{keyUpstream, m.labels.of(upstream)}, {keyCircuit, m.labels.of(c.Circuit)}}))
+			o.ObserveInt64(state, int64(c.State), m.sets.of(labels{{keyUpstream, m.labels.of(upstream)}, {keyCircuit, m.labels.of(c.Name)}}))
 		}
 	}
 }
@@ -76,10 +96,10 @@ func (m *Metrics) observeRollouts(o metric.Observer, state metric.Int64Observabl
 	}
 	for _, r := range m.cfg.Rollouts() {
 		name := m.labels.of(r.Name)
-		o.ObserveInt64(state, 1, m.sets.of(labels{{keyRollout, name}, {keyState, r.State.String()}}))
+		o.ObserveInt64(state, 1, m.sets.of(labels{{keyRollout, name}, {keyState, r.State}}))
 		o.ObserveFloat64(share, r.Share, m.sets.of(labels{{keyRollout, name}}))
-		for _, c := range r.Checks {
-			o.ObserveFloat64(evidence, min(c.Evidence/c.Limit, 1), m.sets.of(labels{{keyRollout, name}, {keyCheck, c.Name}}))
+		for check, share := range r.Evidence {
+			o.ObserveFloat64(evidence, share, m.sets.of(labels{{keyRollout, name}, {keyCheck, check}}))
 		}
 	}
 }
@@ -90,5 +110,16 @@ func (m *Metrics) observeStreams(o metric.Observer, streams metric.Int64Observab
 	}
 	for group, n := range m.cfg.Streams() {
 		o.ObserveInt64(streams, int64(n), m.sets.of(labels{{keyGroup, m.labels.of(group)}}))
+	}
+}
+
+func (m *Metrics) observeCaches(o metric.Observer, entries, bytes metric.Int64Observable) {
+	if m.cfg.Caches == nil {
+		return
+	}
+	for name, one := range m.cfg.Caches() {
+		set := m.sets.of(labels{m.cache(name)})
+		o.ObserveInt64(entries, int64(one.Entries), set)
+		o.ObserveInt64(bytes, one.Bytes, set)
 	}
 }

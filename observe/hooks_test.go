@@ -14,6 +14,7 @@ import (
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
@@ -26,57 +27,57 @@ func TestHooksLog(t *testing.T) {
 	down := errors.New("dial tcp: refused")
 	type fields = map[string]any
 	tests := map[string]struct {
-		report func(context.Context, observe.Hooks)
+		report func(context.Context, events.Hooks)
 		level  string
 		msg    string
 		fields fields
 	}{
-		"routing table": {func(ctx context.Context, h observe.Hooks) {
+		"routing table": {func(ctx context.Context, h events.Hooks) {
 			h.Routing(ctx, routing.Event{Kind: routing.Swapped})
 		}, "INFO", "routing table swapped", nil},
-		"keys fetched": {func(ctx context.Context, h observe.Hooks) {
+		"keys fetched": {func(ctx context.Context, h events.Hooks) {
 			h.Keys("op")(ctx, auth.KeysEvent{Keys: 2})
 		}, "INFO", "keys updated", fields{"source": "op", "keys": 2.0}},
-		"keys rejected": {func(ctx context.Context, h observe.Hooks) {
+		"keys rejected": {func(ctx context.Context, h events.Hooks) {
 			h.Keys("op")(ctx, auth.KeysEvent{Keys: 2, Err: down})
 		}, "ERROR", "keys rejected; the previous keys stay in use", fields{"source": "op", "keys": 2.0, "error": "dial tcp: refused"}},
-		"key file": {func(ctx context.Context, h observe.Hooks) {
+		"key file": {func(ctx context.Context, h events.Hooks) {
 			h.Keys("file")(ctx, auth.KeysEvent{Keys: 3})
 		}, "INFO", "keys updated", fields{"source": "file", "keys": 3.0}},
-		"limits, store down": {func(ctx context.Context, h observe.Hooks) {
+		"limits, store down": {func(ctx context.Context, h events.Hooks) {
 			h.Limit("chat")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown, Err: down})
 		}, "ERROR", "limits: the store does not respond", fields{"limiter": "chat", "error": "dial tcp: refused"}},
-		"limits, store up": {func(ctx context.Context, h observe.Hooks) {
+		"limits, store up": {func(ctx context.Context, h events.Hooks) {
 			h.Limit("chat")(ctx, ratelimit.Event{Kind: ratelimit.StoreUp})
 		}, "INFO", "limits: the store responds again", fields{"limiter": "chat"}},
-		"cache, store down": {func(ctx context.Context, h observe.Hooks) {
+		"cache, store down": {func(ctx context.Context, h events.Hooks) {
 			h.Cache("llm")(ctx, cache.Event{Kind: cache.StoreDown, Err: down})
 		}, "ERROR", "cache: the store does not respond", fields{"cache": "llm", "error": "dial tcp: refused"}},
-		"cache, store up": {func(ctx context.Context, h observe.Hooks) {
+		"cache, store up": {func(ctx context.Context, h events.Hooks) {
 			h.Cache("llm")(ctx, cache.Event{Kind: cache.StoreUp})
 		}, "INFO", "cache: the store responds again", fields{"cache": "llm"}},
-		"cache, failed": {func(ctx context.Context, h observe.Hooks) {
+		"cache, failed": {func(ctx context.Context, h events.Hooks) {
 			h.Cache("llm")(ctx, cache.Event{Kind: cache.Failed, Err: down})
 		}, "WARN", "cache: failed; no request was affected", fields{"cache": "llm", "error": "dial tcp: refused"}},
-		"cache, purged": {func(ctx context.Context, h observe.Hooks) {
+		"cache, purged": {func(ctx context.Context, h events.Hooks) {
 			h.Cache("llm")(ctx, cache.Event{Kind: cache.Purged, Tag: "model:m"})
 		}, "INFO", "cache: purged", fields{"cache": "llm", "tag": "model:m"}},
-		"circuit opened": {func(ctx context.Context, h observe.Hooks) {
+		"circuit opened": {func(ctx context.Context, h events.Hooks) {
 			h.Breaker("pool")(ctx, breaker.Event{Circuit: "a:1", From: breaker.Closed, To: breaker.Open, Reason: "failures", Sleep: time.Second})
 		}, "WARN", "circuit open", fields{"upstream": "pool", "circuit": "a:1", "route": "", "from": "closed", "reason": "failures", "sleep": 1e9}},
-		"circuit closed": {func(ctx context.Context, h observe.Hooks) {
+		"circuit closed": {func(ctx context.Context, h events.Hooks) {
 			h.Breaker("pool")(ctx, breaker.Event{Circuit: "a:1", Route: "/v1/chat", From: breaker.HalfOpen, To: breaker.Closed, Reason: "recovered"})
 		}, "INFO", "circuit closed", fields{"upstream": "pool", "circuit": "a:1", "route": "/v1/chat", "from": breaker.HalfOpen.String(), "reason": "recovered", "sleep": 0.0}},
-		"endpoint added": {func(ctx context.Context, h observe.Hooks) {
+		"endpoint added": {func(ctx context.Context, h events.Hooks) {
 			h.Balance("pool")(ctx, balance.Event{Kind: balance.Added, Endpoint: "a:1"})
 		}, "INFO", "endpoint added", fields{"upstream": "pool", "endpoint": "a:1", "for": 0.0}},
-		"endpoint ejected": {func(ctx context.Context, h observe.Hooks) {
+		"endpoint ejected": {func(ctx context.Context, h events.Hooks) {
 			h.Balance("pool")(ctx, balance.Event{Kind: balance.Ejected, Endpoint: "a:1", For: time.Minute})
 		}, "WARN", "endpoint ejected", fields{"upstream": "pool", "endpoint": "a:1", "for": 60e9}},
-		"endpoint unhealthy": {func(ctx context.Context, h observe.Hooks) {
+		"endpoint unhealthy": {func(ctx context.Context, h events.Hooks) {
 			h.Balance("pool")(ctx, balance.Event{Kind: balance.Unhealthy, Endpoint: "a:1", Err: down})
 		}, "WARN", "endpoint " + balance.Unhealthy.String(), fields{"upstream": "pool", "endpoint": "a:1", "for": 0.0, "error": "dial tcp: refused"}},
-		"too few endpoints": {func(ctx context.Context, h observe.Hooks) {
+		"too few endpoints": {func(ctx context.Context, h events.Hooks) {
 			h.Balance("pool")(ctx, balance.Event{Kind: balance.PanicEntered})
 		}, "ERROR", "endpoint panic_entered", fields{"upstream": "pool", "endpoint": "", "for": 0.0}},
 	}
@@ -84,7 +85,7 @@ func TestHooksLog(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			out := new(lines)
-			tt.report(t.Context(), observe.Hooks{Logger: slog.New(slog.NewJSONHandler(out, nil))})
+			tt.report(t.Context(), events.Hooks{Logger: slog.New(slog.NewJSONHandler(out, nil))})
 			got := out.one(t)
 			delete(got, "time")
 			want := fields{"level": tt.level, "msg": tt.msg}
@@ -98,7 +99,7 @@ func TestHooksLog(t *testing.T) {
 func TestHooksLogNoRequests(t *testing.T) {
 	t.Parallel()
 	out := new(lines)
-	h := observe.Hooks{Logger: slog.New(slog.NewJSONHandler(out, nil))}
+	h := events.Hooks{Logger: slog.New(slog.NewJSONHandler(out, nil))}
 	access, log := newAccessLog(t, observe.AccessLogConfig{})
 	ask(post(), access.Middleware(), func(c *gin.Context) {
 		ctx := c.Request.Context()
@@ -124,14 +125,14 @@ func TestHooksLogNoRequests(t *testing.T) {
 func TestHooksLogger(t *testing.T) {
 	t.Parallel()
 	out := new(lines)
-	quiet := observe.Hooks{Logger: slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelError}))}
+	quiet := events.Hooks{Logger: slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: slog.LevelError}))}
 	quiet.Routing(t.Context(), routing.Event{Kind: routing.Swapped})
 	quiet.Breaker("pool")(t.Context(), breaker.Event{Circuit: "a:1", To: breaker.Open})
 	assert.Empty(t, out.String())
 	quiet.Keys("file")(t.Context(), auth.KeysEvent{Err: errors.New("syntax")})
 	assert.Equal(t, "syntax", out.one(t)["error"])
 
-	broken := observe.Hooks{Logger: slog.New(panicHandler{})}
+	broken := events.Hooks{Logger: slog.New(panicHandler{})}
 	require.NotPanics(t, func() { broken.Routing(t.Context(), routing.Event{Kind: routing.Swapped}) })
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
@@ -46,7 +47,7 @@ var hostile = []string{
 // everywhere puts a text into everything that a client, an upstream or an identity provider
 // can choose.
 func everywhere(text string) gin.HandlerFunc {
-	h := observe.Hooks{}
+	h := events.Hooks{}
 	return func(c *gin.Context) {
 		ctx := c.Request.Context()
 		h.Auth(ctx, auth.Event{Identity: &auth.Identity{Subject: text, Tenant: text, Method: text, Issuer: text}})
@@ -91,7 +92,7 @@ func TestNoForgedChanges(t *testing.T) {
 	t.Parallel()
 	for _, text := range hostile {
 		out := new(lines)
-		h := observe.Hooks{Logger: newRaw(out)}
+		h := events.Hooks{Logger: newRaw(out)}
 		h.Limit(text)(t.Context(), ratelimit.Event{Kind: ratelimit.StoreDown, Err: errors.New(text)})
 		h.Keys(text)(t.Context(), auth.KeysEvent{Err: errors.New(text)})
 		assert.Equal(t, 2, strings.Count(out.String(), "\n"), "%q", text)
@@ -129,7 +130,7 @@ func TestNoSecrets(t *testing.T) {
 			require.NoError(t, err)
 			recent, err := observe.NewRecent(observe.RecentConfig{})
 			require.NoError(t, err)
-			h := observe.Hooks{Metrics: metrics, Tracing: tracing, Logger: slog.New(slog.NewJSONHandler(out, nil))}
+			h := events.Hooks{Metrics: metrics, Tracing: tracing, Logger: slog.New(slog.NewJSONHandler(out, nil))}
 			failing := tracing.Transport(failing{errors.New(text)})
 
 			req := post("Authorization", "Bearer "+secret, "X-Api-Key", secret, "Cookie", "session="+secret, "Proxy-Authorization", "Basic "+secret)
@@ -166,7 +167,7 @@ func TestLabelsBounded(t *testing.T) {
 		MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)), Models: []string{"known"}, MaxModels: 5,
 	})
 	require.NoError(t, err)
-	h := observe.Hooks{Metrics: metrics}
+	h := events.Hooks{Metrics: metrics}
 	attempt := func(model, verb string, u stream.Usage) {
 		req := post()
 		req.Method = verb

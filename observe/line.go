@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
@@ -35,7 +34,7 @@ func (l *line) ms(key string, d time.Duration) {
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // request adds the request and its outcome.
-func (l *line) request(e *entry, subject func(*auth.Identity) string) {
+func (l *line) request(e *entry, subject func(Caller) string) {
 	l.text("request_id", e.id)
 	if e.trace.IsValid() {
 		l.text("trace_id", e.trace.String())
@@ -52,12 +51,12 @@ func (l *line) request(e *entry, subject func(*auth.Identity) string) {
 		l.text("error.message", e.reason)
 	}
 	l.flag("panic", e.panicked)
-	if id := e.identity; id != nil {
+	if by := e.caller; by != nil {
 		if subject != nil {
-			l.text("enduser.id", plain.Clean(subject(id), plain.Word))
+			l.text("enduser.id", plain.Clean(subject(*by), plain.Word))
 		}
-		l.text("tenant", plain.Clean(id.Tenant, plain.Word))
-		l.text(string(keyAuthMethod), plain.Clean(id.Method, plain.Word))
+		l.text("tenant", plain.Clean(by.Tenant, plain.Word))
+		l.text(string(keyAuthMethod), plain.Clean(by.Method, plain.Word))
 	}
 }
 

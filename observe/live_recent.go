@@ -59,8 +59,8 @@ func (rt *Recent) brief(e *entry) RecentRequest {
 	if e.outcome != outcomeSuccess {
 		out.Error, out.Reason = e.code, e.reason
 	}
-	if e.identity != nil && rt.cfg.Subject != nil {
-		out.Caller = plain.Clean(rt.cfg.Subject(e.identity), plain.Word)
+	if e.caller != nil && rt.cfg.Subject != nil {
+		out.Caller = plain.Clean(rt.cfg.Subject(*e.caller), plain.Word)
 	}
 	if e.usage != nil {
 		out.Input, out.Output = e.usage.Input, e.usage.Output

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
@@ -32,10 +33,10 @@ func newLive(tb testing.TB, cfg observe.LiveConfig) *observe.Live {
 func streamed(version string, first time.Duration, input, output int64) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		ctx := c.Request.Context()
-		observe.Hooks{}.Routing(ctx, routing.Event{Kind: routing.Decided, Model: "m", Version: version})
+		events.Hooks{}.Routing(ctx, routing.Event{Kind: routing.Decided, Model: "m", Version: version})
 		time.Sleep(first)
-		observe.Hooks{}.Usage(ctx, stream.Usage{Stream: true, Events: 1, Input: input, Output: output})
-		observe.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Attempt: 1, FirstByte: first, Duration: first})
+		events.Hooks{}.Usage(ctx, stream.Usage{Stream: true, Events: 1, Input: input, Output: output})
+		events.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Attempt: 1, FirstByte: first, Duration: first})
 	}
 }
 
@@ -280,14 +281,14 @@ func BenchmarkLive(b *testing.B) {
 // events.
 func waiting(c *gin.Context) {
 	ctx := c.Request.Context()
-	observe.Hooks{}.Routing(ctx, routing.Event{Kind: routing.Decided, Model: "m", Version: "v"})
+	events.Hooks{}.Routing(ctx, routing.Event{Kind: routing.Decided, Model: "m", Version: "v"})
 	time.Sleep(10 * time.Second)
 	for range 200 {
 		time.Sleep(100 * time.Millisecond)
-		observe.Hooks{}.Token(ctx, 100*time.Millisecond)
+		events.Hooks{}.Token(ctx, 100*time.Millisecond)
 	}
-	observe.Hooks{}.Usage(ctx, stream.Usage{Stream: true, Events: 201, Output: 400})
-	observe.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Attempt: 1, FirstByte: 10 * time.Second, Duration: 30 * time.Second})
+	events.Hooks{}.Usage(ctx, stream.Usage{Stream: true, Events: 201, Output: 400})
+	events.Hooks{}.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Attempt: 1, FirstByte: 10 * time.Second, Duration: 30 * time.Second})
 }
 
 // total returns the number of tokens of the last minute.

@@ -2,11 +2,7 @@ package observe
 
 import (
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/balance"
-	"github.com/ginfer/ginfer/breaker"
-	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/internal/fault"
-	"github.com/ginfer/ginfer/routing/rollout"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 )
@@ -25,19 +21,19 @@ type MetricsConfig struct {
 	// "other". Default: 100; negative: none.
 	MaxModels int
 	// Pools, Circuits, Streams, Caches and Rollouts are called at every collection. They
-	// return the endpoints of each upstream (balance.Pool.Status), its circuits
-	// (breaker.Group.Status), the open streams of each route group (stream.Streams.Open),
-	// the caches in memory, and the rollouts (rollout.Rollout.Status). They must not block.
+	// return the endpoints of each upstream, its circuits, the open streams of each route
+	// group (stream.Streams.Open), the caches in memory, and the rollouts. Functions of
+	// package events make them of what the other packages report. They must not block.
 	// Default: none.
-	Pools    func() map[string][]balance.Status
-	Circuits func() map[string][]breaker.Status
+	Pools    func() map[string][]EndpointState
+	Circuits func() map[string][]CircuitState
 	Streams  func() map[string]int
-	Caches   func() map[string]*cache.Memory
-	Rollouts func() []rollout.Status
+	Caches   func() map[string]CacheState
+	Rollouts func() []RolloutState
 }
 
-// Metrics is a middleware that records OpenTelemetry metrics of requests. Use it with a
-// [Hooks]: its methods count the events of the packages. It is safe for concurrent use.
+// Metrics is a middleware that records OpenTelemetry metrics of requests. Use it with
+// events.Hooks, whose methods count the events of the packages. It is safe for concurrent use.
 type Metrics struct {
 	cfg    MetricsConfig
 	in     instruments

@@ -17,6 +17,7 @@ import (
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
@@ -106,10 +107,10 @@ func TestMetricsOfEvents(t *testing.T) {
 	t.Parallel()
 	id := &auth.Identity{Subject: "alice", Tenant: "acme", Method: "jwt"}
 	tests := map[string]struct {
-		report func(context.Context, observe.Hooks)
+		report func(context.Context, events.Hooks)
 		want   map[string]float64
 	}{
-		"first attempt": {func(ctx context.Context, h observe.Hooks) {
+		"first attempt": {func(ctx context.Context, h events.Hooks) {
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "a:1", Status: 200, Duration: time.Second})
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "https://b:2/base", Status: 200})
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "mine", Status: 200})
@@ -121,7 +122,7 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.tries{gateway.endpoint=mine,gateway.outcome=success,gateway.try.kind=first}":                                   1,
 			"http.client.request.duration{http.request.method=_OTHER,http.response.status_code=200,server.address=a,server.port=1}": 1,
 		}},
-		"retry, and its error": {func(ctx context.Context, h observe.Hooks) {
+		"retry, and its error": {func(ctx context.Context, h events.Hooks) {
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 2, Outcome: proxy.Failure, Err: &apierror.Error{Status: 504, Code: "upstream_timeout"}})
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 3, Outcome: proxy.Failure, Status: 503, Err: errors.New("status 503")})
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 4, Outcome: proxy.Failure, Err: errors.New("refused")})
@@ -131,7 +132,7 @@ func TestMetricsOfEvents(t *testing.T) {
 			"http.client.request.duration{error.type=503,http.request.method=_OTHER,http.response.status_code=503}": 1,
 			"http.client.request.duration{error.type=_OTHER,http.request.method=_OTHER}":                            1,
 		}},
-		"hedge, and the bytes of an exchange": {func(ctx context.Context, h observe.Hooks) {
+		"hedge, and the bytes of an exchange": {func(ctx context.Context, h events.Hooks) {
 			h.Proxy(ctx, proxy.Event{Kind: proxy.AttemptEnded, Attempt: 2, Hedge: true, Outcome: proxy.Canceled, Err: proxy.ErrBeaten})
 			h.Proxy(ctx, proxy.Event{Kind: proxy.Finished, Bytes: 7})
 		}, map[string]float64{
@@ -139,7 +140,7 @@ func TestMetricsOfEvents(t *testing.T) {
 			"http.client.request.duration{error.type=_OTHER,http.request.method=_OTHER}": 1,
 			"gateway.sent{}": 7,
 		}},
-		"usage": {func(ctx context.Context, h observe.Hooks) {
+		"usage": {func(ctx context.Context, h events.Hooks) {
 			h.Usage(ctx, stream.Usage{Model: "m", Outcome: stream.Complete, Status: 200, Input: 3, Output: 4, Stream: true, FirstToken: time.Second, Total: time.Second, Stalls: 2})
 			h.Usage(ctx, stream.Usage{Model: "m", Outcome: stream.Failed, Status: 503, Total: time.Second})
 			h.Usage(ctx, stream.Usage{Model: "m", Outcome: stream.Canceled, Total: time.Second})
@@ -154,7 +155,7 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.stalls{gen_ai.operation.name=chat,gen_ai.provider.name=unknown,gen_ai.request.model=m,gen_ai.response.model=m}":                                       2,
 			"gen_ai.client.operation.time_per_output_chunk{gen_ai.provider.name=unknown}":                                                                                  1,
 		}},
-		"routing": {func(ctx context.Context, h observe.Hooks) {
+		"routing": {func(ctx context.Context, h events.Hooks) {
 			h.Routing(ctx, routing.Event{Kind: routing.Decided, Model: "m", Version: "v1"})
 			h.Routing(ctx, routing.Event{Kind: routing.FellBack, From: "v1", Version: "v2"})
 			h.Routing(ctx, routing.Event{Kind: routing.Skipped, Version: "v1", Lacks: "tools"})
@@ -165,7 +166,7 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.routing.skipped{gateway.lacks=tools,gateway.route.version=v1}":          1,
 			"gateway.routing.swaps{}": 1,
 		}},
-		"limits": {func(ctx context.Context, h observe.Hooks) {
+		"limits": {func(ctx context.Context, h events.Hooks) {
 			report := h.Limit("chat")
 			report(ctx, ratelimit.Event{Kind: ratelimit.Allowed, Wait: time.Second, Tokens: 10})
 			report(ctx, ratelimit.Event{Kind: ratelimit.Refused, Limit: "rpm", Key: "alice"})
@@ -183,11 +184,11 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.limit.store.down{gateway.limiter=chat}":                                                  1,
 			"gateway.limit.concurrency{gateway.limiter=chat}":                                                 21,
 		}},
-		"a store that is back": {func(ctx context.Context, h observe.Hooks) {
+		"a store that is back": {func(ctx context.Context, h events.Hooks) {
 			h.Limit("x")(ctx, ratelimit.Event{Kind: ratelimit.StoreDown})
 			h.Limit("x")(ctx, ratelimit.Event{Kind: ratelimit.StoreUp})
 		}, map[string]float64{"gateway.limit.store.down{gateway.limiter=x}": 0}},
-		"callers": {func(ctx context.Context, h observe.Hooks) {
+		"callers": {func(ctx context.Context, h events.Hooks) {
 			h.Auth(ctx, auth.Event{Identity: id})
 			h.Auth(ctx, auth.Event{})
 			h.Auth(ctx, auth.Event{Err: &apierror.Error{Status: 401, Code: "invalid_token"}})
@@ -205,14 +206,14 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.auth.key_updates{gateway.outcome=success,gateway.upstream=op}":       1,
 			"gateway.auth.key_updates{gateway.outcome=failure,gateway.upstream=file}":     1,
 		}},
-		"upstreams": {func(ctx context.Context, h observe.Hooks) {
+		"upstreams": {func(ctx context.Context, h events.Hooks) {
 			h.Breaker("pool")(t.Context(), breaker.Event{Circuit: "a:1", From: breaker.Closed, To: breaker.Open, Reason: "failures"}) //nolint:contextcheck // a circuit is no request's
 			h.Balance("pool")(ctx, balance.Event{Kind: balance.Ejected, Endpoint: "a:1"})
 		}, map[string]float64{
 			"gateway.breaker.transitions{gateway.circuit=a:1,gateway.reason=failures,gateway.state=open,gateway.upstream=pool}": 1,
 			"gateway.endpoint.changes{gateway.change=ejected,gateway.endpoint=a:1,gateway.upstream=pool}":                       1,
 		}},
-		"cache": {func(ctx context.Context, h observe.Hooks) {
+		"cache": {func(ctx context.Context, h events.Hooks) {
 			report := h.Cache("llm")
 			report(ctx, cache.Event{Kind: cache.Hit, Policy: "llm", TTL: time.Second})
 			report(ctx, cache.Event{Kind: cache.Hit, Policy: "llm", TTL: -time.Second})
@@ -226,7 +227,7 @@ func TestMetricsOfEvents(t *testing.T) {
 			"gateway.cache.changes{gateway.cache.name=llm,gateway.change=not_stored,gateway.reason=status}": 1,
 			"gateway.cache.store.down{gateway.cache.name=llm}":                                              1,
 		}},
-		"streams": {func(ctx context.Context, h observe.Hooks) {
+		"streams": {func(ctx context.Context, h events.Hooks) {
 			h.Stream(ctx, stream.Event{Heartbeats: 2})
 			h.Stream(ctx, stream.Event{Err: stream.ErrIdle})
 		}, map[string]float64{
@@ -237,9 +238,9 @@ func TestMetricsOfEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			metrics, reader := newMetrics(t, observe.MetricsConfig{})
-			tt.report(t.Context(), observe.Hooks{Metrics: metrics})
+			tt.report(t.Context(), events.Hooks{Metrics: metrics})
 			assert.Equal(t, tt.want, series(collect(t, reader)))
-			tt.report(t.Context(), observe.Hooks{}) // no fields are set: no effect
+			tt.report(t.Context(), events.Hooks{}) // no fields are set: no effect
 		})
 	}
 }
@@ -248,7 +249,7 @@ func TestMetricsOfEvents(t *testing.T) {
 func TestMetricsOfRequests(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{Models: []string{"m"}})
-	h := observe.Hooks{Metrics: metrics}
+	h := events.Hooks{Metrics: metrics}
 	ask(post(), metrics.Middleware(), func(c *gin.Context) {
 		ctx := c.Request.Context()
 		assert.InDelta(t, 1, series(collect(t, reader))["http.server.active_requests{http.request.method=POST,url.scheme=http}"], 0)
@@ -280,7 +281,7 @@ func TestMetricsStatusFunctions(t *testing.T) {
 	memory, err := cache.NewMemory(cache.MemoryConfig{})
 	require.NoError(t, err)
 	metrics, reader := newMetrics(t, observe.MetricsConfig{
-		Pools: func() map[string][]balance.Status {
+		Pools: events.Pools(func() map[string][]balance.Status {
 			return map[string][]balance.Status{"p": {
 				{Name: "good", Healthy: true, Inflight: 3},
 				{Name: "sick"},
@@ -288,15 +289,15 @@ func TestMetricsStatusFunctions(t *testing.T) {
 				{Name: "ejected", Healthy: true, EjectedUntil: later},
 				{Name: "resting", Healthy: true, CoolingUntil: later},
 			}}
-		},
-		Circuits: func() map[string][]breaker.Status {
+		}),
+		Circuits: events.Circuits(func() map[string][]breaker.Status {
 			return map[string][]breaker.Status{"p": {{Circuit: "a", State: breaker.Open}, {Circuit: "b", State: breaker.HalfOpen}}}
-		},
+		}),
 		Streams: func() map[string]int { return map[string]int{"/v1": 4} },
-		Caches:  func() map[string]*cache.Memory { return map[string]*cache.Memory{"llm": memory} },
-		Rollouts: func() []rollout.Status {
+		Caches:  events.Caches(func() map[string]*cache.Memory { return map[string]*cache.Memory{"llm": memory} }),
+		Rollouts: events.Rollouts(func() []rollout.Status {
 			return []rollout.Status{{Name: "m:v2", State: rollout.Held, Share: 0.2, Checks: []rollout.Check{{Name: "latency", Evidence: 50, Limit: 200}}}}
-		},
+		}),
 	})
 	got := series(collect(t, reader))
 	for name, want := range map[string]float64{
@@ -327,7 +328,7 @@ func TestRolloutHook(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	metrics, reader := newMetrics(t, observe.MetricsConfig{})
-	h := observe.Hooks{Metrics: metrics, Logger: slog.New(slog.NewJSONHandler(&log, nil))}
+	h := events.Hooks{Metrics: metrics, Logger: slog.New(slog.NewJSONHandler(&log, nil))}
 	h.Rollout(t.Context(), rollout.Event{Name: "m:v2", State: rollout.RolledBack, Reason: "failures: 3 of 3\nusers"})
 	h.Rollout(t.Context(), rollout.Event{Name: "m:v2", State: rollout.Running, Share: 0.2, Err: errors.New("down")})
 	got := series(collect(t, reader))
@@ -354,7 +355,7 @@ func TestMetricsStatusFunctionPanics(t *testing.T) {
 func TestMetricsHaveNoCallers(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{})
-	h := observe.Hooks{Metrics: metrics}
+	h := events.Hooks{Metrics: metrics}
 	ask(post(), metrics.Middleware(), func(c *gin.Context) {
 		h.Auth(c.Request.Context(), auth.Event{Identity: &auth.Identity{Subject: "alice", Tenant: "acme", Issuer: "op", Method: "jwt"}})
 		h.Limit("l")(c.Request.Context(), ratelimit.Event{Kind: ratelimit.Refused, Key: "alice", Limit: "rpm"})

@@ -98,8 +98,8 @@ func (rt *Recent) row(e *entry) row {
 		Version: e.version, Endpoint: e.endpoint, Status: e.status,
 		Milliseconds: milliseconds(e.duration), FirstByte: milliseconds(e.firstByte), Rest: rest.String(),
 	}
-	if e.identity != nil && rt.cfg.Subject != nil {
-		out.Caller = plain.Clean(rt.cfg.Subject(e.identity), plain.Word)
+	if e.caller != nil && rt.cfg.Subject != nil {
+		out.Caller = plain.Clean(rt.cfg.Subject(*e.caller), plain.Word)
 	}
 	return out
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/auth"
 )
 
 // RecentConfig configures a Recent. Every field has a default.
@@ -23,7 +22,7 @@ type RecentConfig struct {
 	Window  time.Duration
 	// Subject returns the name of a caller, as AccessLogConfig.Subject does. Default:
 	// callers are omitted.
-	Subject func(*auth.Identity) string
+	Subject func(Caller) string
 }
 
 // Recent is a middleware that keeps the latest, failed, slowest and active requests for a

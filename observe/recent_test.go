@@ -16,6 +16,7 @@ import (
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/stretchr/testify/assert"
@@ -84,7 +85,7 @@ func TestRecentActive(t *testing.T) {
 	t.Parallel()
 	recent := newRecent(t, observe.RecentConfig{})
 	ask(post(), recent.Middleware(), func(c *gin.Context) {
-		observe.Hooks{}.Routing(c.Request.Context(), routing.Event{Kind: routing.Decided, Model: "m", Version: "v1"})
+		events.Hooks{}.Routing(c.Request.Context(), routing.Event{Kind: routing.Decided, Model: "m", Version: "v1"})
 		active := sections(t, recent)["active"]
 		if assert.Len(t, active, 1) {
 			assert.Equal(t, "v1", active[0]["gateway.route.version"])
@@ -96,10 +97,10 @@ func TestRecentActive(t *testing.T) {
 
 func TestRecentPage(t *testing.T) {
 	t.Parallel()
-	recent := newRecent(t, observe.RecentConfig{Subject: func(id *auth.Identity) string { return id.Subject }})
+	recent := newRecent(t, observe.RecentConfig{Subject: func(id observe.Caller) string { return id.Subject }})
 	ask(post(), recent.Middleware(), func(c *gin.Context) {
-		observe.Hooks{}.Auth(c.Request.Context(), auth.Event{Identity: &auth.Identity{Subject: "<i>alice"}})
-		observe.Hooks{}.Routing(c.Request.Context(), routing.Event{Kind: routing.Decided, Model: "<script>alert(1)</script>"})
+		events.Hooks{}.Auth(c.Request.Context(), auth.Event{Identity: &auth.Identity{Subject: "<i>alice"}})
+		events.Hooks{}.Routing(c.Request.Context(), routing.Event{Kind: routing.Decided, Model: "<script>alert(1)</script>"})
 	})
 	w := show(recent, "")
 	assert.Equal(t, "text/html; charset=utf-8", w.Header().Get("Content-Type"))
@@ -133,7 +134,7 @@ func TestRecentConcurrent(t *testing.T) {
 		wg.Go(func() {
 			for range 200 {
 				ask(post(), recent.Middleware(), func(c *gin.Context) {
-					observe.Hooks{}.Routing(c.Request.Context(), routing.Event{Kind: routing.Decided, Version: "v"})
+					events.Hooks{}.Routing(c.Request.Context(), routing.Event{Kind: routing.Decided, Version: "v"})
 				})
 				show(recent, "format=json")
 			}
@@ -148,19 +149,19 @@ func TestRecentSummary(t *testing.T) {
 	t.Parallel()
 	tracing, _ := newTracing(t, observe.TracingConfig{})
 	access, _ := newAccessLog(t, observe.AccessLogConfig{})
-	recent := newRecent(t, observe.RecentConfig{Subject: func(id *auth.Identity) string { return "caller-" + id.Subject }})
+	recent := newRecent(t, observe.RecentConfig{Subject: func(id observe.Caller) string { return "caller-" + id.Subject }})
 	anonymous := newRecent(t, observe.RecentConfig{})
 	chain := gin.HandlersChain{access.Middleware(), tracing.Middleware(), recent.Middleware(), anonymous.Middleware(), func(c *gin.Context) {
-		observe.Hooks{}.Auth(c.Request.Context(), auth.Event{Identity: &auth.Identity{Subject: "alice"}})
+		events.Hooks{}.Auth(c.Request.Context(), auth.Event{Identity: &auth.Identity{Subject: "alice"}})
 	}}
 	ask(post("X-Request-Id", "one", "Traceparent", parent), append(chain, func(c *gin.Context) {
 		_ = c.Error(errors.New("late"))
 		c.Status(http.StatusOK)
 	})...)
 	ask(post("X-Request-Id", "two"), append(chain, func(c *gin.Context) {
-		observe.Hooks{}.Cache("c")(c.Request.Context(), cache.Event{Kind: cache.Missed})
-		observe.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "a:1"})
-		observe.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, Attempt: 2, Outcome: proxy.Failure})
+		events.Hooks{}.Cache("c")(c.Request.Context(), cache.Event{Kind: cache.Missed})
+		events.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.AttemptEnded, Attempt: 1, Endpoint: "a:1"})
+		events.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, Attempt: 2, Outcome: proxy.Failure})
 		apierror.Abort(c, &apierror.Error{Status: http.StatusBadGateway, Code: "upstream_error", Err: errors.New("sk-verysecretkey")})
 	})...)
 	got := recent.Newest(2)

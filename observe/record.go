@@ -102,13 +102,6 @@ func (r *record) snapshot() entry {
 	return r.entry
 }
 
-// token counts an event with text.
-func (r *record) token() {
-	if r != nil {
-		r.tokens.Add(1)
-	}
-}
-
 // Route returns a handler that names the route of the requests that pass it, such as a
 // route group. The default is Gin's template of the path, which requests of a NoRoute
 // handler lack. Put it after the package's middlewares.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/stream"
 	"github.com/stretchr/testify/assert"
@@ -112,7 +113,7 @@ func TestUsageOfSeveralAttempts(t *testing.T) {
 			access, out := newAccessLog(t, observe.AccessLogConfig{})
 			ask(post(), access.Middleware(), func(c *gin.Context) {
 				for _, u := range tt.reports {
-					observe.Hooks{}.Usage(c.Request.Context(), u)
+					events.Hooks{}.Usage(c.Request.Context(), u)
 				}
 			})
 			got := out.one(t)
@@ -143,7 +144,7 @@ func TestFirstByte(t *testing.T) {
 		"heartbeats only":    {[]gin.HandlerFunc{write(": ping\n\n")}, nil},
 		"no body":            {nil, nil},
 		"the exchange's": {[]gin.HandlerFunc{write("a"), func(c *gin.Context) {
-			observe.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, FirstByte: 400 * time.Millisecond, Duration: time.Second})
+			events.Hooks{}.Proxy(c.Request.Context(), proxy.Event{Kind: proxy.Finished, FirstByte: 400 * time.Millisecond, Duration: time.Second})
 		}}, 400.0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -188,7 +189,7 @@ func TestRoute(t *testing.T) {
 func TestEventsWithoutRequest(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{})
-	h := observe.Hooks{Metrics: metrics}
+	h := events.Hooks{Metrics: metrics}
 	ctx := context.Background()
 	h.Usage(ctx, stream.Usage{Model: "m", Outcome: stream.Complete, Status: 200})
 	h.Token(ctx, time.Millisecond)

@@ -12,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
@@ -20,7 +21,7 @@ import (
 )
 
 // newRouter returns a router of the model m, in which v1 falls back to v2.
-func newRouter(t *testing.T, h observe.Hooks, v1, v2 http.RoundTripper) *routing.Router {
+func newRouter(t *testing.T, h events.Hooks, v1, v2 http.RoundTripper) *routing.Router {
 	t.Helper()
 	table, err := routing.ParseTable([]byte(`{"routes": [
 		{"model": "m", "version": "v1", "upstream": "vllm", "fallback": ["v2"]},
@@ -49,7 +50,7 @@ func TestSpansOfVersions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			tracing, out := newTracing(t, observe.TracingConfig{})
-			h := observe.Hooks{Tracing: tracing}
+			h := events.Hooks{Tracing: tracing}
 			router := newRouter(t, h, tracing.Transport(tt.first), tracing.Transport(responding("{}")))
 			req := post("Content-Type", "application/json")
 			req.URL.Path = tt.path
@@ -101,7 +102,7 @@ func TestSpanOfHedge(t *testing.T) {
 func TestMetricsOfVersions(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{Models: []string{"m"}})
-	h := observe.Hooks{Metrics: metrics}
+	h := events.Hooks{Metrics: metrics}
 	access, out := newAccessLog(t, observe.AccessLogConfig{})
 	call := usage{h}
 	router := newRouter(t, h, call, call)
@@ -125,7 +126,7 @@ func TestMetricsOfVersions(t *testing.T) {
 }
 
 // usage is an upstream with a meter for hooks.
-type usage struct{ hooks observe.Hooks }
+type usage struct{ hooks events.Hooks }
 
 func (u usage) RoundTrip(req *http.Request) (*http.Response, error) {
 	u.hooks.Usage(req.Context(), stream.Usage{Outcome: stream.Complete, Status: http.StatusOK, Output: 4})
@@ -137,7 +138,7 @@ func (u usage) RoundTrip(req *http.Request) (*http.Response, error) {
 func TestMirrorOutcomes(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{})
-	h := observe.Hooks{Metrics: metrics}
+	h := events.Hooks{Metrics: metrics}
 	access, out := newAccessLog(t, observe.AccessLogConfig{})
 	ask(post(), access.Middleware(), func(c *gin.Context) {
 		for _, e := range []routing.Event{
@@ -177,7 +178,7 @@ func TestAttemptKinds(t *testing.T) {
 			t.Parallel()
 			metrics, reader := newMetrics(t, observe.MetricsConfig{})
 			tt.event.Kind = proxy.AttemptEnded
-			observe.Hooks{Metrics: metrics}.Proxy(t.Context(), tt.event)
+			events.Hooks{Metrics: metrics}.Proxy(t.Context(), tt.event)
 			assert.Equal(t, map[string]bool{tt.want: true}, values(collect(t, reader), "gateway.try.kind"))
 		})
 	}
@@ -187,7 +188,7 @@ func TestAttemptKinds(t *testing.T) {
 func TestLabelsBoundedConcurrently(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{MaxModels: 10})
-	h := observe.Hooks{Metrics: metrics}
+	h := events.Hooks{Metrics: metrics}
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
@@ -206,7 +207,7 @@ func TestLabelsBoundedConcurrently(t *testing.T) {
 func TestNoModels(t *testing.T) {
 	t.Parallel()
 	metrics, reader := newMetrics(t, observe.MetricsConfig{Models: []string{"mine"}, MaxModels: -1})
-	h := observe.Hooks{Metrics: metrics}
+	h := events.Hooks{Metrics: metrics}
 	for _, model := range []string{"mine", "theirs", "a\nb", strings.Repeat("x", 200)} {
 		h.Usage(t.Context(), stream.Usage{Model: model, Outcome: stream.Complete, Status: http.StatusOK})
 	}

@@ -4,14 +4,9 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/gin-gonic/gin"
-	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/observe/internal/plain"
-	"github.com/ginfer/ginfer/proxy"
-	"github.com/ginfer/ginfer/routing"
-	"github.com/ginfer/ginfer/stream"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -183,82 +178,3 @@ func (a *attributes) text(key attribute.Key, value string) {
 }
 
 func (a *attributes) number(key attribute.Key, value int64) { *a = append(*a, key.Int64(value)) }
-
-// The functions below add the packages' events to the span of their context. They may be
-// called on a nil *Tracing.
-
-// recording returns the span in ctx if it is recording, else nil.
-func (t *Tracing) recording(ctx context.Context) trace.Span {
-	if t == nil {
-		return nil
-	}
-	if span := trace.SpanFromContext(ginctx.Of(ctx)); span.IsRecording() {
-		return span
-	}
-	return nil
-}
-
-// exchange adds an event for each further attempt, at its start, and one for the first
-// token.
-func (t *Tracing) exchange(ctx context.Context, e *proxy.Event) {
-	span := t.recording(ctx)
-	if span == nil {
-		return
-	}
-	begin := time.Now().Add(-e.Duration)
-	if e.Kind == proxy.Finished {
-		if e.FirstByte > 0 {
-			span.AddEvent("first token", trace.WithTimestamp(begin.Add(e.FirstByte)))
-		}
-		return
-	}
-	name := "retry"
-	switch {
-	case e.Hedge:
-		name = "hedge"
-	case e.Attempt == 1, e.Fallback: // reported by routing
-		return
-	}
-	var list attributes
-	list.number(keyAttempt, int64(e.Attempt))
-	list.text(keyEndpoint, plain.Clean(e.Endpoint, plain.Word))
-	list.text(keyOutcome, e.Outcome.String())
-	span.AddEvent(name, trace.WithTimestamp(begin), trace.WithAttributes(list...))
-}
-
-func (t *Tracing) routed(ctx context.Context, e *routing.Event) {
-	if e.Kind != routing.FellBack {
-		return
-	}
-	if span := t.recording(ctx); span != nil {
-		var list attributes
-		list.text(keyFrom, plain.Clean(e.From, plain.Word))
-		list.text(keyVersion, plain.Clean(e.Version, plain.Word))
-		if e.Status > 0 {
-			list.number(keyStatus, int64(e.Status))
-		}
-		span.AddEvent("fallback", trace.WithAttributes(list...))
-	}
-}
-
-// usage adds the tokens of an attempt to its span.
-func (t *Tracing) usage(ctx context.Context, u *stream.Usage) {
-	span := t.recording(ctx)
-	if span == nil {
-		return
-	}
-	var list attributes
-	list.text(keyServed, plain.Clean(u.Model, plain.Word))
-	list.number(keyInput, u.Input)
-	list.number(keyOutput, u.Output)
-	if u.Estimated {
-		list = append(list, keyEstimated.Bool(true))
-	}
-	if u.Stalls > 0 {
-		list.number(keyStalls, int64(u.Stalls))
-	}
-	span.SetAttributes(list...)
-	if u.Stream && u.FirstToken > 0 {
-		span.AddEvent("first token", trace.WithTimestamp(time.Now().Add(u.FirstToken-u.Total)))
-	}
-}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/stream"
@@ -83,7 +84,7 @@ func TestSpans(t *testing.T) {
 	t.Parallel()
 	tracing, out := newTracing(t, observe.TracingConfig{})
 	access, lines := newAccessLog(t, observe.AccessLogConfig{})
-	h := observe.Hooks{Tracing: tracing}
+	h := events.Hooks{Tracing: tracing}
 	up := responding("hello")
 	call := tracing.Transport(up)
 	ask(post("Traceparent", parent, "Tracestate", "vendor=1", "Baggage", "user=alice"), access.Middleware(), tracing.Middleware(), func(c *gin.Context) {

@@ -9,7 +9,6 @@ import (
 	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/observe/internal/plain"
-	"github.com/ginfer/ginfer/routing"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
@@ -98,10 +97,10 @@ func (s *callSpan) request(req *http.Request, a *exchange.Attempt) {
 	e := recordOf(s.ctx).snapshot()
 	list.text(keyOperation, e.operation)
 	list.text(keyModel, e.model)
-	if target, ok := routing.TargetFrom(s.ctx); ok {
-		list.text(keyVersion, plain.Clean(target.Version, plain.Word))
-		list.text(keyProvider, plain.Clean(target.Upstream, plain.Word))
-		s.SetName(s.name(e.operation, target.Version, req.Method))
+	if version, upstream := exchange.TargetOf(s.ctx); version != "" {
+		list.text(keyVersion, plain.Clean(version, plain.Word))
+		list.text(keyProvider, plain.Clean(upstream, plain.Word))
+		s.SetName(s.name(e.operation, version, req.Method))
 	}
 	list.number(keyAttempt, int64(a.Number()))
 	if n := a.Number(); n > 1 {

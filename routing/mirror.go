@@ -148,7 +148,7 @@ func (t transport) mirror(req *http.Request, d *Decision) { //nolint:contextchec
 		t.router.notify(req.Context(), e)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithValue(m.all, targetKey{}, &to.target), m.cfg.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithValue(m.all, exchange.TargetKey{}, placed{&to.target}), m.cfg.Timeout)
 	out := shadowOf(ctx, req, d.Model, to.target.UpstreamModel) //nolint:contextcheck // it outlives the request
 	go func() {
 		defer m.inflight.Done()

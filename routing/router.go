@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/body"
+	"github.com/ginfer/ginfer/internal/exchange"
 	"github.com/ginfer/ginfer/internal/fault"
 	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/urlpath"
@@ -212,16 +213,20 @@ func FromContext(ctx context.Context) (Decision, bool) {
 	return *d, true
 }
 
-type targetKey struct{}
+// placed is a target under [exchange.TargetKey].
+type placed struct{ *Target }
+
+// Place implements exchange.Target.
+func (p placed) Place() (version, upstream string) { return p.Version, p.Upstream }
 
 // TargetFrom returns the target of a request to an upstream: the selected version or a
 // fallback. The context has it below the Transport only.
 func TargetFrom(ctx context.Context) (Target, bool) {
-	t, ok := ginctx.Value(ctx, targetKey{}).(*Target)
+	t, ok := ginctx.Value(ctx, exchange.TargetKey{}).(placed)
 	if !ok {
 		return Target{}, false
 	}
-	return *t, true
+	return *t.Target, true
 }
 
 // Middleware returns the handler that makes the decision. When every route is for a model,

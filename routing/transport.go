@@ -37,7 +37,7 @@ func (t transport) send(a *exchange.Attempt, req *http.Request, d *Decision, i i
 		closeBody(req)
 		return nil, unsent(a, fmt.Errorf("%w: no upstream %q", ErrNoDecision, target.Upstream))
 	}
-	out, model, err := rename(req.WithContext(context.WithValue(req.Context(), targetKey{}, target)), d.Model, target.UpstreamModel)
+	out, model, err := rename(req.WithContext(context.WithValue(req.Context(), exchange.TargetKey{}, placed{target})), d.Model, target.UpstreamModel)
 	if err != nil {
 		return nil, unsent(a, err)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/internal/testkit/faulty"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
@@ -173,7 +174,7 @@ func (o operatorKey) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 func (g *dialectGateway) onProxy(ctx context.Context, e proxy.Event) {
-	observe.Hooks{}.Proxy(ctx, e) // for the access log
+	events.Hooks{}.Proxy(ctx, e) // for the access log
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if e.Kind == proxy.Finished {

@@ -13,6 +13,7 @@ import (
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing"
@@ -29,7 +30,7 @@ func everyStage(tb testing.TB, policy balance.Policy, url string) *httptest.Serv
 	metrics, err := observe.NewMetrics(observe.MetricsConfig{MeterProvider: sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, metrics.Close()) })
-	hooks := observe.Hooks{Metrics: metrics}
+	hooks := events.Hooks{Metrics: metrics}
 	circuits := newCircuits(tb, breaker.Config{OnEvent: hooks.Breaker("a")})
 	pool := newPool(tb, balance.Config{
 		Endpoints: []balance.Endpoint{{URL: url}}, Policy: policy, Transport: circuits.Transport(transport), OnEvent: hooks.Balance("a"),

@@ -21,6 +21,7 @@ import (
 	"github.com/ginfer/ginfer/breaker"
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/observe/otelsetup"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/ratelimit"
@@ -135,7 +136,7 @@ type observed struct {
 	log       *lockedBuffer
 	telemetry *otelsetup.Telemetry
 	recent    *observe.Recent
-	hooks     observe.Hooks
+	hooks     events.Hooks
 	models    map[string]*tracedModel
 	key       string
 }
@@ -145,7 +146,7 @@ type watch struct {
 	access  *observe.AccessLog
 	tracing *observe.Tracing
 	metrics *observe.Metrics
-	hooks   observe.Hooks
+	hooks   events.Hooks
 
 	pools    map[string]*balance.Pool
 	breakers map[string]*breaker.Group
@@ -190,16 +191,16 @@ func (o *observed) watch(t *testing.T, cfg observe.TracingConfig) *watch {
 	require.NoError(t, err)
 	w.metrics, err = observe.NewMetrics(observe.MetricsConfig{
 		MeterProvider: o.telemetry.MeterProvider(),
-		Pools:         func() map[string][]balance.Status { return states(w.pools, (*balance.Pool).Status) },
-		Circuits:      func() map[string][]breaker.Status { return states(w.breakers, (*breaker.Group).Status) },
+		Pools:         events.Pools(func() map[string][]balance.Status { return states(w.pools, (*balance.Pool).Status) }),
+		Circuits:      events.Circuits(func() map[string][]breaker.Status { return states(w.breakers, (*breaker.Group).Status) }),
 		Streams:       func() map[string]int { return map[string]int{"chat": w.streams.Open()} },
-		Caches:        func() map[string]*cache.Memory { return map[string]*cache.Memory{"responses": w.memory} },
-		Rollouts:      func() []rollout.Status { return []rollout.Status{canary.Status()} },
+		Caches:        events.Caches(func() map[string]*cache.Memory { return map[string]*cache.Memory{"responses": w.memory} }),
+		Rollouts:      events.Rollouts(func() []rollout.Status { return []rollout.Status{canary.Status()} }),
 	})
 	require.NoError(t, err)
 	o.recent, err = observe.NewRecent(observe.RecentConfig{})
 	require.NoError(t, err)
-	w.hooks = observe.Hooks{Metrics: w.metrics, Tracing: w.tracing, Logger: logger}
+	w.hooks = events.Hooks{Metrics: w.metrics, Tracing: w.tracing, Logger: logger}
 	o.hooks = w.hooks
 	return w
 }

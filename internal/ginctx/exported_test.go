@@ -133,7 +133,7 @@ func readers() map[string]reader {
 
 // passing are the exported functions that take a context and read no value of this module from
 // it: they watch its end, and pass it to a store, a client or a hook. [TestOneReader] shows
-// that they read none. The functions of the last two lines have a test in their package.
+// that they read none. The functions of the last three lines have a test in their package.
 const passing = `
 auth.APIKeys.Run auth.KeySet.Keys auth.KeySet.Run auth.Secrets.Keys balance.ByContext balance.Pool.Run
 cache.Cache.Drain cache.Cache.Purge cache.Cache.Run cache.Memory.Get cache.Memory.Set cache.Memory.Delete
@@ -146,9 +146,9 @@ redisstore.Store.Release redisstore.Store.Save redisstore.Store.Set redisstore.S
 redisstore.Store.Take redisstore.Store.Watch rollout.Rollout.Pause rollout.Rollout.Promote rollout.Rollout.Restart
 rollout.Rollout.Restore rollout.Rollout.Resume rollout.Rollout.RollBack rollout.Rollout.Run routing.Router.Drain
 stream.Streams.Drain
-ratelimit.Report queue.FromContext observe.Hooks.Address observe.Hooks.Auth observe.Hooks.Balance observe.Hooks.Breaker
-observe.Hooks.Cache observe.Hooks.Keys observe.Hooks.Limit observe.Hooks.Proxy observe.Hooks.Rollout
-observe.Hooks.Routing observe.Hooks.Stream observe.Hooks.Token observe.Hooks.Usage
+ratelimit.Report queue.FromContext observe.Report events.Hooks.Address events.Hooks.Auth events.Hooks.Balance
+events.Hooks.Breaker events.Hooks.Cache events.Hooks.Keys events.Hooks.Limit events.Hooks.Proxy events.Hooks.Rollout
+events.Hooks.Routing events.Hooks.Stream events.Hooks.Token events.Hooks.Usage
 `
 
 // Every exported function with a context works with a *gin.Context, with a context derived

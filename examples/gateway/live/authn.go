@@ -8,7 +8,7 @@ import (
 
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/examples/gateway/config"
-	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 )
 
 // authn authenticates callers, with the keys that it has fetched.
@@ -72,7 +72,7 @@ func (a *authn) add(v auth.Verifier, err error, path string, faults *config.Faul
 }
 
 // keys adds a file of API keys.
-func (a *authn) keys(file string, hooks observe.Hooks, faults *config.Faults) {
+func (a *authn) keys(file string, hooks events.Hooks, faults *config.Faults) {
 	if file == "" {
 		return
 	}
@@ -84,7 +84,7 @@ func (a *authn) keys(file string, hooks observe.Hooks, faults *config.Faults) {
 }
 
 // jwt adds an issuer.
-func (a *authn) jwt(cfg *config.JWT, hooks observe.Hooks) error {
+func (a *authn) jwt(cfg *config.JWT, hooks events.Hooks) error {
 	algorithms := cfg.Algorithms
 	var keys auth.Keys
 	if cfg.Secret != "" {
@@ -117,7 +117,7 @@ func orList(list []string, def ...string) []string {
 }
 
 // keySet fetches an issuer's public keys.
-func keySet(cfg *config.JWT, hooks observe.Hooks) (*auth.KeySet, error) {
+func keySet(cfg *config.JWT, hooks events.Hooks) (*auth.KeySet, error) {
 	from := auth.KeySetConfig{URL: cfg.JWKS, File: cfg.KeyFile, OnEvent: hooks.Keys(cfg.Issuer)}
 	if from.URL == "" && from.File == "" {
 		from.Issuer = cfg.Issuer

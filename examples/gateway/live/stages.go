@@ -11,6 +11,7 @@ import (
 	"github.com/ginfer/ginfer/auth"
 	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/routing"
 	"github.com/ginfer/ginfer/routing/rollout"
 	"github.com/ginfer/ginfer/stream"
@@ -24,7 +25,7 @@ type Stages struct {
 	// Keeper keeps what a reload does not change.
 	Keeper *Keeper
 	// Hooks log and count events.
-	Hooks observe.Hooks
+	Hooks events.Hooks
 
 	b      *builder
 	out    *Group

@@ -11,6 +11,7 @@ import (
 	"github.com/ginfer/ginfer/cache"
 	"github.com/ginfer/ginfer/examples/gateway/config"
 	"github.com/ginfer/ginfer/observe"
+	"github.com/ginfer/ginfer/observe/events"
 	"github.com/ginfer/ginfer/observe/otelsetup"
 	"github.com/ginfer/ginfer/ratelimit"
 	"github.com/ginfer/ginfer/routing/rollout"
@@ -25,7 +26,7 @@ type Telemetry struct {
 	Metrics *observe.Metrics
 	Recent  *observe.Recent
 	Live    *observe.Live
-	Hooks   observe.Hooks
+	Hooks   events.Hooks
 
 	access     *observe.AccessLog
 	meter      *stream.Meter // requests usage and counts tokens
@@ -48,15 +49,15 @@ func (g *Gateway) startTelemetry() error {
 	t.Tracing, faults[0] = observe.NewTracing(observe.TracingConfig{TracerProvider: base.TracerProvider()})
 	t.Metrics, faults[1] = observe.NewMetrics(observe.MetricsConfig{
 		MeterProvider: base.MeterProvider(),
-		Pools:         func() map[string][]balance.Status { return g.Current().PoolStates() },
-		Circuits:      func() map[string][]breaker.Status { return g.Current().CircuitStates() },
+		Pools:         events.Pools(func() map[string][]balance.Status { return g.Current().PoolStates() }),
+		Circuits:      events.Circuits(func() map[string][]breaker.Status { return g.Current().CircuitStates() }),
 		Streams:       func() map[string]int { return g.Current().OpenStreams() },
-		Caches:        func() map[string]*cache.Memory { return g.Current().memories() },
-		Rollouts:      func() []rollout.Status { return g.Current().rolloutStates() },
+		Caches:        events.Caches(func() map[string]*cache.Memory { return g.Current().memories() }),
+		Rollouts:      events.Rollouts(func() []rollout.Status { return g.Current().rolloutStates() }),
 	})
 	t.Recent, faults[2] = observe.NewRecent(observe.RecentConfig{})
 	t.Live, faults[3] = observe.NewLive(observe.LiveConfig{Window: 5 * time.Minute}) // the charts' width
-	t.Hooks = observe.Hooks{Metrics: t.Metrics, Tracing: t.Tracing, Logger: g.log}
+	t.Hooks = events.Hooks{Metrics: t.Metrics, Tracing: t.Tracing, Logger: g.log}
 	meter := stream.MeterConfig{OnUsage: t.Hooks.Usage, OnToken: t.Hooks.Token, Report: ratelimit.Report}
 	t.meter, faults[4] = stream.NewMeter(meter)
 	meter.NoInject = true
