@@ -1,12 +1,12 @@
 // Package observe is the telemetry of a gateway: an access log, metrics, traces, and pages
-// of recent requests and live figures. It is the only package that knows the events of the
-// others and OpenTelemetry.
+// of recent requests and live figures. It imports none of the packages that it observes: their
+// events come through package events, and the caller by the context.
 //
 //	access, err := observe.NewAccessLog(observe.AccessLogConfig{Logger: logger})
 //	metrics, err := observe.NewMetrics(observe.MetricsConfig{MeterProvider: telemetry.MeterProvider()})
 //	tracing, err := observe.NewTracing(observe.TracingConfig{TracerProvider: telemetry.TracerProvider()})
 //	recent, err := observe.NewRecent(observe.RecentConfig{})
-//	hooks := observe.Hooks{Metrics: metrics, Tracing: tracing, Logger: logger}
+//	hooks := events.Hooks{Metrics: metrics, Tracing: tracing, Logger: logger}
 //
 //	r.Use(access.Middleware(), tracing.Middleware(), metrics.Middleware(), recent.Middleware(), apierror.Recovery(onPanic))
 //	gateway, err := proxy.New(proxy.Config{Transport: router.Transport(), OnEvent: hooks.Proxy, ...})
@@ -21,7 +21,7 @@
 // are recorded, and they carry its trace as an exemplar.
 //
 // The first of them puts a record of the request into its context. The events of the
-// packages reach it through [Hooks]: its methods are OnEvent functions. [Route] names the
+// packages reach it through events.Hooks: its methods are OnEvent functions. [Route] names the
 // route where Gin has no template for the path.
 //
 // # What is written

@@ -35,8 +35,7 @@ func (r *record) fill(ctx context.Context, ev event.Event) {
 		})
 	case *event.Auth:
 		if ev.Caller != nil {
-			by := Caller(*ev.Caller)
-			r.update(func(e *entry) { e.caller = &by })
+			r.update(func(e *entry) { e.caller = (*Caller)(ev.Caller) })
 		}
 	case *event.Stream:
 		if ev.Err != nil {

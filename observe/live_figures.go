@@ -17,7 +17,7 @@ type LiveFigures struct {
 	Refused  float64 `json:"refused"`
 	// InputTokens and OutputTokens are tokens per second. Input tokens count at the end of
 	// their request. Output tokens count as they arrive, by the events of streams
-	// ([Hooks.Token]); those that only the end of a response reports are spread over its
+	// (events.Hooks.Token); those that only the end of a response reports are spread over its
 	// duration.
 	InputTokens  float64 `json:"input_tokens"`
 	OutputTokens float64 `json:"output_tokens"`

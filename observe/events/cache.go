@@ -12,7 +12,7 @@ import (
 // Cache returns an OnEvent of cache's Config, MemoryConfig and TieredConfig for the named
 // cache.
 func (h Hooks) Cache(name string) func(context.Context, cache.Event) {
-	return func(ctx context.Context, e cache.Event) { //nolint:gocritic // its type is given
+	return func(ctx context.Context, e cache.Event) {
 		switch e.Kind { //nolint:exhaustive // the others are results and changes
 		case cache.StoreDown:
 			h.report(ctx, &event.CacheStore{Cache: name, Down: true})

@@ -20,7 +20,7 @@ func (h Hooks) Proxy(ctx context.Context, e proxy.Event) {
 }
 
 // Usage is a stream.MeterConfig.OnUsage.
-func (h Hooks) Usage(ctx context.Context, u stream.Usage) { //nolint:gocritic // its type is given
+func (h Hooks) Usage(ctx context.Context, u stream.Usage) {
 	h.report(ctx, &event.Usage{
 		Model: u.Model, Status: u.Status, Outcome: outcome(u.Outcome),
 		Input: u.Input, Output: u.Output, Cached: u.Cached, Estimated: u.Estimated,
