@@ -71,7 +71,7 @@ func TestDocumentsOfAnyMediaType(t *testing.T) {
 					require.NoError(t, <-fetched)
 					keys, err := k.Keys(t.Context(), "a", "ES256")
 					cancel()
-					<-done // how Run ends has a test of its own
+					require.NoError(t, <-done)
 					require.NoError(t, err)
 					assert.Len(t, keys, 1)
 				}

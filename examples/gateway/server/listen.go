@@ -40,7 +40,7 @@ func removeStale(socket string) error {
 	if info, err := os.Stat(socket); err != nil || info.Mode()&os.ModeSocket == 0 {
 		return nil //nolint:nilerr // net.Listen explains what is in its way
 	}
-	c, err := (&net.Dialer{Timeout: time.Second}).Dial("unix", socket) //nolint:noctx // at start there is nothing to cancel it
+	c, err := (&net.Dialer{Timeout: time.Second}).Dial("unix", socket)
 	if err == nil {
 		_ = c.Close()
 		return fmt.Errorf("%s: another process listens there", socket)
