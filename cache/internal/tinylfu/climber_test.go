@@ -24,7 +24,7 @@ func zipf(rnd *rand.Rand, n int, s float64) func() int {
 	return func() int { return sort.SearchFloat64s(sums, rnd.Float64()*sum) }
 }
 
-const once = 1 << 40 // and above: keys that are requested once, or only for a while
+const once = 1 << 30 // and above: keys that are requested once, or only for a while
 
 // traces returns sequences of keys, for a cache of about so many entries.
 func traces() map[string]func(entries int, rnd *rand.Rand) func(i int) int {
