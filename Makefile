@@ -70,7 +70,7 @@ vet: ## go vet
 	go vet ./...
 
 .PHONY: platforms
-platforms: ## compile for 32 bits, ARM, macOS and Windows
+platforms: ## vet for 32 bits (make nightly: for ARM, macOS and Windows too)
 	.ci/platforms
 
 .PHONY: tidy
