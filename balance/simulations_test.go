@@ -46,6 +46,7 @@ func compare(t *testing.T, title string, s scene, contenders []contender) map[st
 // slowest first tokens come sooner, although eight gateways don't coordinate and endpoints
 // halt. Hedges help where an endpoint halts before the first token.
 func TestTokenRateInSimulation(t *testing.T) {
+	skipRaced(t)
 	policies := []contender{
 		{name: "two choices", policy: twoChoices},
 		{name: "least request", policy: balance.LeastRequest},
@@ -72,6 +73,7 @@ func TestTokenRateInSimulation(t *testing.T) {
 // Turns of a conversation at the endpoint of the earlier ones leave it less to read. A prefix
 // that a third of them share is not too much for its endpoint.
 func TestPrefixAffinityInSimulation(t *testing.T) {
+	skipRaced(t)
 	policies := []contender{{name: "round robin", policy: balance.RoundRobin}, {name: "least request", policy: balance.LeastRequest}, {name: "prefix affinity", policy: balance.PrefixAffinity}}
 	gateways, requests := []int{4}, 5000
 	scenes := map[string]chats{"chats": {}, "chats, a third alike": {alike: .33}}
@@ -96,6 +98,7 @@ func TestPrefixAffinityInSimulation(t *testing.T) {
 
 // When all endpoints fail alike, the responses that succeed come as soon as without failures.
 func TestFailuresInSimulation(t *testing.T) {
+	skipRaced(t)
 	policies := []contender{{name: "least request", policy: balance.LeastRequest}, {name: "token rate", policy: balance.TokenRate}}
 	none := compare(t, "no failures", scene{gateways: 1, rate: .6 * capacity * 16, ask: harsh}, policies)
 	for _, failing := range []float64{.3, .9} {
@@ -104,5 +107,14 @@ func TestFailuresInSimulation(t *testing.T) {
 			require.Less(t, r.at(.99), 1.5*none[name].at(.99)+.2)
 			require.LessOrEqual(t, r.most, 2*none[name].most)
 		}
+	}
+}
+
+// skipRaced skips a simulation under the race detector, where it takes minutes. CI also runs the
+// tests without.
+func skipRaced(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("takes minutes with the race detector")
 	}
 }
