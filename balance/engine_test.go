@@ -125,7 +125,7 @@ func (e *engine) read(ctx context.Context, q *question) error {
 	}
 	defer func() { <-e.reading }()
 	missing := e.cache.missing(q)
-	q.hit = 1 - float64(missing)/float64(q.prompt)
+	q.cached.Store(int64(q.prompt - missing))
 	const chunk = 256
 	for left := missing; left > 0; left -= chunk {
 		speed, _ := e.now()

@@ -101,7 +101,7 @@ func (s scene) run(t *testing.T) result {
 	}
 	warm := questions[len(questions)/5:] // caches are warm, queues at their length
 	for _, q := range warm {
-		out.hit += q.hit / float64(len(warm))
+		out.hit += float64(q.cached.Load()) / float64(max(1, q.prompt)) / float64(len(warm))
 		if !q.failed {
 			out.ttft = append(out.ttft, q.ttft.Seconds())
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,9 +12,9 @@ import (
 // the new part.
 type question struct {
 	system, first, conversation string
-	shared                      int // tokens of the system prompt and of a common first message
-	prompt, output              int // tokens
-	hit                         float64
+	shared                      int          // tokens of the system prompt and of a common first message
+	prompt, output              int          // tokens
+	cached                      atomic.Int64 // tokens of the prompt that the last engine had
 	start                       time.Time
 	ttft                        time.Duration
 	failed                      bool

@@ -112,7 +112,7 @@ func TestDialectPassesAtOnceWhenPrefetchIsOver(t *testing.T) {
 // The stall timeout for text does not apply to tools, searches and code.
 func TestDialectPaceOfOnePhase(t *testing.T) {
 	t.Parallel()
-	const silence = 800 * time.Millisecond
+	const silence = 3 * time.Second // beyond the pace that a busy machine has
 	limits := proxy.Timeouts{Stall: 250 * time.Millisecond, Idle: 5 * time.Second}
 	word := chatWords("", "word")
 	tool := dataEvents(chatChunk(`"delta":{"tool_calls":[{"index":0,"id":"call_9","type":"function","function":{"name":"greet","arguments":""}}]},"finish_reason":null`, ""))

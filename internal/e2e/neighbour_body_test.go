@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	ginzip "github.com/gin-contrib/gzip"
@@ -25,17 +26,37 @@ type sent struct {
 	sum  [sha256.Size]byte
 }
 
+// inbox is the last body that an upstream received whole. A handler can outlive its request.
+type inbox struct {
+	sync.Mutex
+
+	last sent
+}
+
+func (i *inbox) put(s sent) {
+	i.Lock()
+	defer i.Unlock()
+	i.last = s
+}
+
+// take returns the last body and forgets it.
+func (i *inbox) take() sent {
+	i.Lock()
+	defer i.Unlock()
+	defer func() { i.last = sent{} }()
+	return i.last
+}
+
 func sentOf(b []byte) sent { return sent{len(b), sha256.Sum256(b)} }
 
 // bodies is a server with a middleware in front of the proxy, and what its upstream receives.
-func bodies(t *testing.T, cfg proxy.Config, first gin.HandlersChain, touch gin.HandlerFunc) (*httptest.Server, *sent, *int) {
+func bodies(t *testing.T, cfg proxy.Config, first gin.HandlersChain, touch gin.HandlerFunc) (*httptest.Server, *inbox) {
 	t.Helper()
-	got, calls := new(sent), new(int)
+	got := new(inbox)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
-		*calls++
 		if err == nil {
-			*got = sentOf(b)
+			got.put(sentOf(b))
 		}
 		_, _ = io.WriteString(w, `{"ok":true}`)
 	}))
@@ -52,7 +73,7 @@ func bodies(t *testing.T, cfg proxy.Config, first gin.HandlersChain, touch gin.H
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	return server, got, calls
+	return server, got
 }
 
 func zipped(b []byte) []byte {
@@ -148,23 +169,23 @@ func TestNeighbourBody(t *testing.T) { //nolint:gocognit // a table
 		for how, tt := range touches() {
 			t.Run(name+", "+how, func(t *testing.T) {
 				t.Parallel()
-				server, got, calls := bodies(t, chain.cfg, chain.first, tt.touch)
+				server, got := bodies(t, chain.cfg, chain.first, tt.touch)
 				for _, size := range []int{1, 3 << 20} {
 					for _, chunked := range []bool{false, true} {
 						if chunked && chain.blind && !tt.kept {
 							continue
 						}
 						plain := []byte(`{"model":"m","pad":"` + strings.Repeat("x", size) + `"}`)
-						*got, *calls = sent{}, 0
+						got.take()
 						status, text := post(t, server, plain, tt.zip, chunked)
 						if tt.kept {
 							require.Equal(t, http.StatusOK, status, text)
-							assert.Equal(t, sentOf(plain), *got)
+							assert.Equal(t, sentOf(plain), got.take())
 							continue
 						}
 						require.Equal(t, http.StatusInternalServerError, status, "%d %v %s", size, chunked, text)
 						assert.Contains(t, text, "body_consumed")
-						assert.Zero(t, got.size)
+						assert.Zero(t, got.take().size)
 					}
 				}
 			})

@@ -92,7 +92,7 @@ func dialFront(t *testing.T, front string) net.Conn {
 
 func startUnframed(t *testing.T) *process {
 	t.Helper()
-	return start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a"}]}`, ports, unframedUpstream(t)))
+	return start(t, fmt.Sprintf(`{%s, "upstreams": {"a": {"breaker": {"off": true}, "endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a"}]}`, ports, unframedUpstream(t)))
 }
 
 func TestNeighbourHTTP10Gateway(t *testing.T) {

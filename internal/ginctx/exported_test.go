@@ -142,7 +142,7 @@ embedded.Server.Connect embedded.Server.Run jobs.Watch.Event otelsetup.Start ote
 proxy.Proxy.Drain queue.Queue.Emit queue.Queue.Run queue.Queue.Status queue.URL
 ratelimit.Memory.Settle ratelimit.Memory.Take ratelimit.Shared.Settle ratelimit.Shared.Take
 redisstore.Store.Claim redisstore.Store.Delete redisstore.Store.Get redisstore.Store.Load redisstore.Store.Purge
-redisstore.Store.Release redisstore.Store.Save redisstore.Store.Set redisstore.Store.Settle redisstore.Store.Since
+redisstore.Store.Probe redisstore.Store.Release redisstore.Store.Save redisstore.Store.Set redisstore.Store.Settle redisstore.Store.Since
 redisstore.Store.Take redisstore.Store.Watch rollout.Rollout.Pause rollout.Rollout.Promote rollout.Rollout.Restart
 rollout.Rollout.Restore rollout.Rollout.Resume rollout.Rollout.RollBack rollout.Rollout.Run routing.Router.Drain
 stream.Streams.Drain

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -33,7 +34,7 @@ const hasteLimit = 700 * time.Millisecond
 // Hasty returns a context for calls that a client waits for.
 func Hasty(ctx context.Context) context.Context { return context.WithValue(ctx, hastyKey{}, true) }
 
-func hasty(ctx context.Context) bool { return ctx.Value(hastyKey{}) != nil }
+func hasty(ctx context.Context) bool { return ginctx.Value(ctx, hastyKey{}) != nil }
 
 // retry calls a function, which must be idempotent, until it succeeds or fails for
 // good. A call shortly after the loss of a broker can time out.

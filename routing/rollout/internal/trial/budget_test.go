@@ -116,7 +116,7 @@ func TestDeadCanaryIsFound(t *testing.T) {
 		within time.Duration // the median
 	}{
 		"little traffic":           {world{share: 0.01, every: 30 * time.Second, session: 40}, 4 * time.Hour},
-		"little traffic at a half": {world{share: 0.5, every: 30 * time.Second, session: 40}, 3 * time.Minute},
+		"little traffic at a half": {world{share: 0.5, every: 30 * time.Second, session: 40}, 8 * time.Minute},
 		"much traffic":             {world{share: 0.01, every: 100 * time.Millisecond}, 40 * time.Second},
 		"much traffic at a half":   {world{share: 0.5, every: 100 * time.Millisecond}, 3 * time.Second},
 		"the stable version fades": {world{share: 0.9, every: 100 * time.Millisecond}, 5 * time.Second},
