@@ -18,16 +18,14 @@ import (
 type early struct {
 	mu    sync.Mutex
 	over  bool
-	w     http.ResponseWriter // the server's own
+	w     http.ResponseWriter // sends a 1xx at once; nil: there is none
 	trace httptrace.ClientTrace
 }
 
 func (e *early) start(c *gin.Context) {
-	e.w = reach.Of(c.Request.Context(), c.Writer).Server()
-	if _, ok := e.w.(gin.ResponseWriter); ok { // it takes a 1xx for the final status
-		return
+	if e.w = reach.Of(c.Request.Context(), c.Writer).Informational(); e.w != nil {
+		e.trace.Got1xxResponse = e.relay
 	}
-	e.trace.Got1xxResponse = e.relay
 }
 
 func (e *early) relay(code int, header textproto.MIMEHeader) error {

@@ -8,6 +8,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/ginfer/ginfer/cache"
@@ -25,7 +26,10 @@ func TestNeighbourInformationalThroughTheCache(t *testing.T) {
 		w.Header().Set("Link", "</a.css>")
 		w.WriteHeader(http.StatusProcessing)
 		w.WriteHeader(http.StatusEarlyHints)
-		<-seen
+		select {
+		case <-seen:
+		case <-time.After(10 * time.Second): // the hint is late: the test fails
+		}
 		w.Header().Set("Link", "</b.css>")
 		w.Header().Set("Cache-Control", "max-age=60")
 		_, _ = io.WriteString(w, "ok")

@@ -86,6 +86,19 @@ func (c Conn) Server() http.ResponseWriter {
 	return w
 }
 
+// Informational returns the writer that sends a 1xx response at once when WriteHeader is called with
+// its status; nil: there is none. Gin's own writer takes the status for the final one.
+func (c Conn) Informational() http.ResponseWriter {
+	w := c.Server()
+	if _, ok := w.(interface{ SendsInformational() }); ok {
+		return w
+	}
+	if _, ok := w.(interface{ WriteHeaderNow() }); ok {
+		return nil
+	}
+	return w
+}
+
 // isServed reports whether a server waits for the response, not a test.
 func (c Conn) isServed() bool { return ginctx.Value(c.ctx, http.ServerContextKey) != nil }
 

@@ -91,6 +91,9 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 // Header implements http.ResponseWriter.
 func (rec *Recorder) Header() http.Header { return rec.header }
 
+// SendsInformational marks a writer for package reach.
+func (rec *Recorder) SendsInformational() {}
+
 // WriteHeader implements http.ResponseWriter. A 1xx goes to the leader's client at once.
 func (rec *Recorder) WriteHeader(code int) {
 	rec.mu.Lock()
