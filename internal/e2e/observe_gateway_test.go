@@ -100,7 +100,7 @@ func (m *tracedModel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for i := range 3 {
 		_, _ = fmt.Fprintf(w, "data: {\"choices\":[{\"delta\":{\"content\":\"word %d\"}}]}\n\n", i)
 		w.(http.Flusher).Flush()
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // so that a busy machine does not read them at once
 	}
 	switch mode {
 	case "cut":

@@ -149,7 +149,7 @@ func TestRolloutToItsEnd(t *testing.T) {
 	next := 1000
 	deadline := time.Now().Add(time.Minute)
 	for p.rollout().State == "running" && time.Now().Before(deadline) {
-		if p.rollout().Step == 1 && strings.Contains(config, `"idle"`) == false {
+		if !strings.Contains(config, `"idle"`) { // reloaded on the way
 			config = strings.Replace(config, `"stages"`, `"stream": {"idle": "4m"}, "stages"`, 1)
 			p.write(config)
 		}
@@ -165,7 +165,7 @@ func TestRolloutToItsEnd(t *testing.T) {
 	_, metrics := p.admin(http.MethodGet, "/metrics", "")
 	require.Contains(t, metrics, `gateway_rollout_share{gateway_rollout="chat/large:new"`)
 	require.Regexp(t, `gateway_rollout_evidence\{gateway_rollout="chat/large:new",gateway_rollout_check="failures"`, metrics)
-	require.Contains(t, p.stderr.String(), "configuration reloaded")
+	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "configuration reloaded") }, patience, 10*time.Millisecond)
 	require.Contains(t, p.stderr.String(), `"msg":"rollout done"`)
 }
 
