@@ -55,6 +55,7 @@ sdks: ## download the SDKs for Go that tests run
 lint: ## check style and the imports of each package
 	$(LINT) run ./...
 	$(LINT) fmt --diff ./...
+	cd benchmarks && $(LINT) run ./...
 
 .PHONY: counts
 counts: ## print sizes and measures of style, and check what exists once
@@ -68,6 +69,7 @@ fmt: ## format the code
 .PHONY: vet
 vet: ## go vet
 	go vet ./...
+	go -C benchmarks vet ./...
 
 .PHONY: platforms
 platforms: ## vet for 32 bits (make nightly: for ARM, macOS and Windows too)
@@ -77,6 +79,7 @@ platforms: ## vet for 32 bits (make nightly: for ARM, macOS and Windows too)
 tidy: ## check that go.mod and go.sum are up to date
 	go mod tidy -diff
 	cd .ci/tools && go mod tidy -diff
+	go -C benchmarks mod tidy -diff
 	for sdk in $(SDKS); do go -C internal/e2e/$$sdk mod tidy -diff; done
 
 .PHONY: build
@@ -122,10 +125,29 @@ schema: ## update the JSON Schema of the gateway's configuration
 .PHONY: bench
 bench: ## run all benchmarks, with those of other libraries (minutes)
 	go test -run '^$$' -bench . -benchmem -count 5 ./...
+	go -C benchmarks test -run '^$$' -bench . -benchmem -count 5 ./...
 
 .PHONY: bench-smoke
-bench-smoke: ## run each benchmark once
+bench-smoke: ## run each benchmark once, and the comparison with other proxies for a moment
 	@out=$$(go test -short -run '^$$' -bench . -benchtime 1x ./... 2>&1) || { echo "$$out"; exit 1; }
+	@out=$$(go -C benchmarks test -short -run '^$$' -bench . -benchtime 1x ./... 2>&1) || { echo "$$out"; exit 1; }
+	go -C benchmarks run ./peers -rounds 1 -load 500ms -streams 20 -events 5 -only bare,gin,gateway,nginx
+
+.PHONY: bench-peers
+bench-peers: ## compare the gateway with other proxies, into docs/benchmarks.md (15 minutes)
+	go -C benchmarks run ./peers -rounds 5 -write ../docs
+
+.PHONY: bench-streams
+bench-streams: ## 9,000 streams through the gateway, and its memory two minutes later
+	go -C benchmarks run ./peers -only gateway -streams 9000 -settle 2m
+
+.PHONY: bench-soak
+bench-soak: ## load the gateway for five minutes, with its heap and goroutines
+	go -C benchmarks run ./peers -only gateway -soak 5m
+
+.PHONY: bench-diff
+bench-diff: ## compare the benchmarks of hot packages with those of BASE (default: HEAD~1)
+	.ci/bench-diff $(BASE)
 
 .PHONY: profile
 profile: ## load the gateway with wrk and profile it, into profiles/

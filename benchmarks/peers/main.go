@@ -1,0 +1,115 @@
+// Command peers compares the gateway with other proxies: CPU per request and per event, added
+// latency, and memory. Each proxy is a process of its own on one processor; the load and the model
+// server are on another. Rounds are interleaved, so read the ratios, not the times.
+//
+//	go run ./peers -rounds 3 -seconds 5 -write ../docs
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+func main() {
+	if len(os.Args) > 1 {
+		if role, ok := roles()[os.Args[1]]; ok {
+			exit(role(os.Args[2:]))
+			return
+		}
+	}
+	exit(compare())
+}
+
+// roles are the processes that the command starts of itself.
+func roles() map[string]func([]string) error {
+	return map[string]func([]string) error{"upstream": upstream, "bare": bare, "gin": ginStack}
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "peers:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags of a comparison.
+type options struct {
+	rounds, streams int
+	events          int
+	second          time.Duration // of load in each measurement
+	only            string
+	write           string
+	before          string
+	soak            time.Duration
+	settle          time.Duration
+	profile         string
+}
+
+func parse() options {
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 3, "interleaved rounds; the report has their median")
+	flag.IntVar(&o.streams, "streams", 2000, "concurrent streams")
+	flag.IntVar(&o.events, "events", 100, "events of a stream")
+	flag.DurationVar(&o.second, "load", 5*time.Second, "load of each measurement")
+	flag.StringVar(&o.only, "only", "", "comma-separated rivals (default: all that are installed)")
+	flag.StringVar(&o.write, "write", "", "folder that receives benchmarks.md, between its markers, and benchmarks.svg")
+	flag.StringVar(&o.before, "before", "", "another gateway binary to compare with")
+	flag.DurationVar(&o.soak, "soak", 0, "instead of a comparison, load the gateway for this long and report heap and goroutines")
+	flag.DurationVar(&o.settle, "settle", 0, "instead of a comparison, run -streams through the gateway and report memory after this time")
+	flag.StringVar(&o.profile, "profile", "", "folder that receives CPU profiles of the gateway")
+	flag.Parse()
+	return o
+}
+
+func compare() error {
+	o := parse()
+	raiseLimit()
+	dir, err := os.MkdirTemp("", "peers")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	b, err := newBench(dir, o)
+	if err != nil {
+		return err
+	}
+	defer b.stop()
+	switch {
+	case o.soak > 0:
+		return b.soak()
+	case o.settle > 0:
+		return b.settle()
+	}
+	results, err := b.rounds()
+	if err != nil {
+		return err
+	}
+	text := report(results, o)
+	fmt.Println(text)
+	if o.write == "" {
+		return nil
+	}
+	if err := insert(filepath.Join(o.write, "benchmarks.md"), text); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(o.write, "benchmarks.svg"), []byte(plot(results)), 0o644)
+}
+
+// insert replaces what is between the markers of a document.
+func insert(file, text string) error {
+	const begin, end = "<!-- begin of make bench-peers -->\n", "<!-- end of make bench-peers -->"
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := strings.Cut(string(old), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s: no markers", file)
+	}
+	return os.WriteFile(file, []byte(head+begin+"\n"+text+"\n"+end+tail), 0o644)
+}
