@@ -48,6 +48,7 @@ func (m *Metrics) observe(meter metric.Meter) (metric.Registration, error) {
 	rollout := k.observed("gateway.rollout.state", "", "1 for the current state of a rollout.")
 	share := k.part("gateway.rollout.share", "The canary's share of a rollout's requests, 0 to 1.")
 	evidence := k.part("gateway.rollout.evidence", "The evidence that a canary is worse, as a share of the evidence for a rollback.")
+	dropped := k.counted("gateway.log.dropped", "{line}", "Lines that the log's destination did not take in time.")
 	if err := k.err(); err != nil {
 		return nil, err
 	}
@@ -58,10 +59,13 @@ func (m *Metrics) observe(meter metric.Meter) (metric.Registration, error) {
 			m.observeStreams(o, streams)
 			m.observeCaches(o, entries, bytes)
 			m.observeRollouts(o, rollout, share, evidence)
+			if m.cfg.LogDropped != nil {
+				o.ObserveInt64(dropped, m.cfg.LogDropped())
+			}
 		})
 		return nil
 	}
-	return meter.RegisterCallback(callback, up, inflight, state, streams, entries, bytes, rollout, share, evidence)
+	return meter.RegisterCallback(callback, up, inflight, state, streams, entries, bytes, rollout, share, evidence, dropped)
 }
 
 func (m *Metrics) observePools(o metric.Observer, up, inflight metric.Int64Observable) {

@@ -30,6 +30,9 @@ type MetricsConfig struct {
 	Streams  func() map[string]int
 	Caches   func() map[string]CacheState
 	Rollouts func() []RolloutState
+	// LogDropped returns the number of lines that a log could not write, as LogWriter.Dropped does.
+	// Default: none.
+	LogDropped func() int64
 }
 
 // Metrics is a middleware that records OpenTelemetry metrics of requests. Use it with
@@ -178,6 +181,13 @@ func (k *maker) observed(name, unit, about string) metric.Int64ObservableGauge {
 	g, err := k.meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(about))
 	k.faults = append(k.faults, err)
 	return g
+}
+
+// counted creates a counter that is read at every collection.
+func (k *maker) counted(name, unit, about string) metric.Int64ObservableCounter {
+	c, err := k.meter.Int64ObservableCounter(name, metric.WithUnit(unit), metric.WithDescription(about))
+	k.faults = append(k.faults, err)
+	return c
 }
 
 // part creates a gauge of a share from 0 to 1.

@@ -45,7 +45,7 @@ func start(dir, name, cpu, address string, args ...string) (*process, error) {
 	cmd := exec.Command("taskset", append([]string{"-c", cpu}, args...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 	cmd.Env = append(os.Environ(), "GATEWAY_TOKEN="+secret, "GIN_MODE=release")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

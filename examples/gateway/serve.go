@@ -19,8 +19,8 @@ func serveCommand(o *options, stdout, stderr io.Writer, signals <-chan os.Signal
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	logger := newLogger(stderr, o.verbose)
-	redis.SetLogger(live.RedisLog{Log: logger}) // the client has one for the whole process
+	logger := live.NewLog(stderr, o.level())
+	redis.SetLogger(live.RedisLog{Log: logger.Logger}) // the client has one for the whole process
 	g := live.New(logger, o.config, chain.Order())
 	defer g.Close()
 	if err := g.Load(ctx); err != nil {
@@ -51,12 +51,12 @@ func serveCommand(o *options, stdout, stderr io.Writer, signals <-chan os.Signal
 	return exitOK
 }
 
-func newLogger(w io.Writer, verbose bool) *slog.Logger {
-	level := slog.LevelInfo
-	if verbose {
-		level = slog.LevelDebug
+// level is the least level of the log.
+func (o *options) level() slog.Level {
+	if o.verbose {
+		return slog.LevelDebug
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.LevelInfo
 }
 
 // banner prints the addresses, the token, and commands to paste.

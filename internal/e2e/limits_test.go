@@ -168,7 +168,7 @@ func TestGatewaysShareLimits(t *testing.T) {
 
 	server.Kill()
 	require.Eventually(t, func() bool { return status(a) == http.StatusOK }, 5*time.Second, 10*time.Millisecond, "its share")
-	assert.Contains(t, a.stderr.String(), "the store does not respond")
+	require.Eventually(t, func() bool { return strings.Contains(a.stderr.String(), "the store does not respond") }, patience, 10*time.Millisecond)
 	server.Restart()
 	require.Eventually(t, func() bool { status(a); return strings.Contains(a.stderr.String(), "the store responds again") }, 10*time.Second, 100*time.Millisecond)
 	assert.LessOrEqual(t, left(a, "day"), int64(500-300), "a budget outlives a restart")

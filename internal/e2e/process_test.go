@@ -43,10 +43,33 @@ func start(t *testing.T, config string) *process {
 // startBinary is start for another build of the gateway.
 func startBinary(t *testing.T, binary, config string) *process {
 	t.Helper()
+	p := newProcess(t, binary, config)
+	p.cmd.Stderr = p.stderr
+	p.start()
+	return p
+}
+
+// startLogging is start with a destination of the log.
+func startLogging(t *testing.T, log *os.File, config string) *process {
+	t.Helper()
+	p := newProcess(t, gatewayBinary, config)
+	p.cmd.Stderr = log
+	p.start()
+	return p
+}
+
+func newProcess(t *testing.T, binary, config string) *process {
+	t.Helper()
 	p := &process{t: t, config: filepath.Join(t.TempDir(), "gateway.json"), stderr: &lockedBuffer{}, exited: make(chan struct{})}
 	p.write(config)
 	p.cmd = exec.Command(binary, "-config", p.config)
-	p.cmd.Stderr = p.stderr
+	return p
+}
+
+// start runs the gateway and waits for its first lines.
+func (p *process) start() {
+	t := p.t
+	t.Helper()
 	stdout, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
@@ -77,7 +100,6 @@ func startBinary(t *testing.T, binary, config string) *process {
 		close(p.exited)
 	}()
 	require.NotEmpty(t, p.public, "the gateway did not start: %s", p.stderr)
-	return p
 }
 
 // write replaces the configuration file atomically, by a rename.

@@ -21,10 +21,10 @@ func TestMain(m *testing.M) { gatewaytest.Main(m) }
 func TestOrder(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	file := gatewaytest.Write(t, "my.json", `{`+gatewaytest.UpstreamA+`,
+	file := gatewaytest.Write(t, "my.json", `{"log": {"sync": true}, `+gatewaytest.UpstreamA+`,
 		"limits": {"none": {"unit": "requests", "by": "everybody", "rate": "1/h", "burst": 1}},
 		"groups": [{"path": "/", "upstream": "a", "methods": ["GET"], "limits": ["none"]}]}`)
-	g := live.New(slog.New(slog.NewJSONHandler(&log, nil)), file, chain.Order())
+	g := live.New(live.NewLog(&log, slog.LevelInfo), file, chain.Order())
 	t.Cleanup(g.Close)
 	require.NoError(t, g.Load(t.Context()))
 	for i, tt := range []struct {

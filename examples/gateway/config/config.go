@@ -121,6 +121,9 @@ type Log struct {
 	// IDHeader is the response header with the gateway's ID of the request. X-Request-Id has it too,
 	// unless the upstream sends its own. Default: X-Gateway-Request-Id.
 	IDHeader string `json:"id_header,omitempty"`
+	// Sync writes each line before its request's connection is free again, instead of in batches every
+	// 100 ms. It costs a system call per request, and requests wait for a slow disk. Default: false.
+	Sync bool `json:"sync,omitempty"`
 	// Path also logs paths, which may be personal data. Default: false.
 	Path bool `json:"path,omitempty"`
 }

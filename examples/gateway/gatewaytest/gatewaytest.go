@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"math/big"
 	"net/http"
@@ -70,7 +71,7 @@ func Write(tb testing.TB, name, text string) string {
 // Load returns a gateway of a configuration file, "" for the one built in.
 func Load(tb testing.TB, path string) (*live.Gateway, error) {
 	tb.Helper()
-	g := live.New(slog.New(slog.DiscardHandler), path, chain.Order())
+	g := live.New(live.NewLog(io.Discard, slog.LevelInfo), path, chain.Order())
 	tb.Cleanup(g.Close)
 	return g, g.Load(tb.Context())
 }

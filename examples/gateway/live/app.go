@@ -84,7 +84,7 @@ func (g *Gateway) build(src config.Source, cfg *config.Config) (*App, error) {
 }
 
 func (b *builder) accessLog() error {
-	return b.g.telemetry.write(b.Config.Log, b.g.log)
+	return b.g.telemetry.write(b.Config.Log, b.g.Log())
 }
 
 func (b *builder) certificates() error {

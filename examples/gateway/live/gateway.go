@@ -21,7 +21,7 @@ import (
 // configuration describes is in the current App; a reload replaces it, and the old one
 // finishes its requests.
 type Gateway struct {
-	log       *slog.Logger
+	log       *Log
 	file      string // "" = built in
 	order     Order
 	token     string
@@ -54,8 +54,8 @@ func (s Status) Tag() string { return `"` + s.Revision + `"` }
 
 // New returns a Gateway that reads its configuration from a file, "" for the one built in, and
 // runs its stages in the given order. Call Load before serving.
-func New(log *slog.Logger, file string, order Order) *Gateway {
-	return &Gateway{log: log, file: file, order: order, token: newToken(), keeper: NewKeeper(log)}
+func New(log *Log, file string, order Order) *Gateway {
+	return &Gateway{log: log, file: file, order: order, token: newToken(), keeper: NewKeeper(log.Logger)}
 }
 
 // Load reads the configuration from its file and applies it.
@@ -106,8 +106,9 @@ func (g *Gateway) Apply(ctx context.Context, src config.Source, expected string)
 	for _, setting := range src.Unused() {
 		g.log.Warn("configuration: a setting has no effect; it is accepted for one release", "setting", setting)
 	}
-	setMemory(cfg.Memory, g.log)
+	setMemory(cfg.Memory, g.Log())
 	sampleContention(cfg.Private.ContentionProfiles)
+	g.log.batch(!cfg.Log.Sync)
 	g.keeper.Commit(ctx, func() { g.replace(next, revision) })
 	return nil
 }
@@ -139,7 +140,7 @@ func (g *Gateway) Status() Status {
 func (g *Gateway) File() string { return g.file }
 
 // Log returns the logger.
-func (g *Gateway) Log() *slog.Logger { return g.log }
+func (g *Gateway) Log() *slog.Logger { return g.log.Logger }
 
 // Telemetry returns the observability of the process; nil before the first Load.
 func (g *Gateway) Telemetry() *Telemetry { return g.telemetry }
@@ -230,4 +231,5 @@ func (g *Gateway) Close() {
 			g.log.Warn("telemetry was not sent", "error", err)
 		}
 	}
+	g.log.batch(false) // last: the lines of all that ended before are written
 }

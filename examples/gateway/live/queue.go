@@ -80,7 +80,7 @@ func (b *builder) queueStore(cfg *config.Queue) (connect queueConnect, store *em
 		return queue.URL(url), nil, err
 	}
 	store, err = embedded.New(embedded.Config{Dir: cmp.Or(cfg.Dir, "queue"), SyncAlways: cfg.SyncAlways, Logf: func(format string, args ...any) {
-		b.g.log.Warn("queue store", "message", strings.TrimSpace(fmt.Sprintf(format, args...)))
+		b.g.Log().Warn("queue store", "message", strings.TrimSpace(fmt.Sprintf(format, args...)))
 	}})
 	if err != nil {
 		return nil, nil, err
@@ -89,7 +89,7 @@ func (b *builder) queueStore(cfg *config.Queue) (connect queueConnect, store *em
 }
 
 func (b *builder) newQueue(cfg *config.Queue, connect queueConnect) (*queue.Queue, error) {
-	watch, err := observejobs.New(observejobs.Config{MeterProvider: b.g.telemetry.OTel.MeterProvider(), Logger: b.g.log})
+	watch, err := observejobs.New(observejobs.Config{MeterProvider: b.g.telemetry.OTel.MeterProvider(), Logger: b.g.Log()})
 	if err != nil {
 		return nil, err
 	}

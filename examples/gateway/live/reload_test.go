@@ -88,7 +88,7 @@ func TestPoolsOutliveReloads(t *testing.T) {
 func TestOldNamesAreLogged(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
-	g := live.New(slog.New(slog.NewJSONHandler(&log, nil)), gatewaytest.Write(t, "my.json", gatewaytest.WithGroup(`, "proxy": {"tries": 2}`)), chain.Order())
+	g := live.New(live.NewLog(&log, slog.LevelInfo), gatewaytest.Write(t, "my.json", strings.Replace(gatewaytest.WithGroup(`, "proxy": {"tries": 2}`), "{", `{"log": {"sync": true}, `, 1)), chain.Order())
 	t.Cleanup(g.Close)
 	require.NoError(t, g.Load(t.Context()))
 	assert.Equal(t, 2, g.Current().Config.Groups[0].Proxy.Attempts)

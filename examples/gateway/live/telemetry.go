@@ -43,7 +43,7 @@ func (g *Gateway) startTelemetry() error {
 	if err != nil {
 		return err
 	}
-	base.Install(g.log)
+	base.Install(g.Log())
 	t := &Telemetry{OTel: base}
 	var faults [6]error
 	t.Tracing, faults[0] = observe.NewTracing(observe.TracingConfig{TracerProvider: base.TracerProvider()})
@@ -53,11 +53,12 @@ func (g *Gateway) startTelemetry() error {
 		Circuits:      events.Circuits(func() map[string][]breaker.Status { return g.Current().CircuitStates() }),
 		Streams:       func() map[string]int { return g.Current().OpenStreams() },
 		Caches:        events.Caches(func() map[string]*cache.Memory { return g.Current().memories() }),
+		LogDropped:    g.log.Dropped,
 		Rollouts:      events.Rollouts(func() []rollout.Status { return g.Current().rolloutStates() }),
 	})
 	t.Recent, faults[2] = observe.NewRecent(observe.RecentConfig{})
 	t.Live, faults[3] = observe.NewLive(observe.LiveConfig{Window: 5 * time.Minute}) // the charts' width
-	t.Hooks = events.Hooks{Metrics: t.Metrics, Tracing: t.Tracing, Logger: g.log}
+	t.Hooks = events.Hooks{Metrics: t.Metrics, Tracing: t.Tracing, Logger: g.Log()}
 	meter := stream.MeterConfig{OnUsage: t.Hooks.Usage, OnToken: t.Hooks.Token, Report: ratelimit.Report}
 	t.meter, faults[4] = stream.NewMeter(meter)
 	meter.NoInject = true
