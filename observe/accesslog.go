@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/observe/internal/plain"
 )
 
@@ -98,7 +99,7 @@ func (l *AccessLog) end(c *gin.Context, r *record, returned bool) {
 	r.mu.Unlock()
 	done := r.close(c, returned)
 	sample, wanted := l.wanted(&done)
-	ctx := context.WithoutCancel(c.Request.Context())
+	ctx := ginctx.Detach(c.Request.Context())
 	if level := level(&done); wanted && l.cfg.Logger.Enabled(ctx, level) {
 		safely(func() { l.write(ctx, c, &done, level, sample) })
 	}

@@ -74,17 +74,33 @@ type label struct {
 
 // labelSets caches the options made of labels, which cost more to make than to use.
 type labelSets struct {
-	kept bounded[labels, metric.MeasurementOption]
+	kept bounded[labels, options]
+}
+
+// options are one set as the options of each kind of instrument. The slices are shared, because a
+// call with options of its own allocates one.
+type options struct {
+	observe metric.MeasurementOption
+	add     []metric.AddOption
+	record  []metric.RecordOption
 }
 
 // maxSets bounds the cached sets. Further ones are made for each use.
 const maxSets = 4096
 
 func (s *labelSets) of(l labels) metric.MeasurementOption {
-	return s.kept.get(l, maxSets, option)
+	return s.kept.get(l, maxSets, newOptions).observe
 }
 
-func option(l labels) metric.MeasurementOption {
+// add returns the set for a counter.
+func (s *labelSets) add(l labels) []metric.AddOption { return s.kept.get(l, maxSets, newOptions).add }
+
+// record returns the set for a histogram or gauge.
+func (s *labelSets) record(l labels) []metric.RecordOption {
+	return s.kept.get(l, maxSets, newOptions).record
+}
+
+func newOptions(l labels) options {
 	kvs := make([]attribute.KeyValue, 0, len(l))
 	for _, one := range l {
 		switch {
@@ -96,7 +112,8 @@ func option(l labels) metric.MeasurementOption {
 			kvs = append(kvs, one.key.String(one.value))
 		}
 	}
-	return metric.WithAttributeSet(attribute.NewSet(kvs...))
+	o := metric.WithAttributeSet(attribute.NewSet(kvs...))
+	return options{o, []metric.AddOption{o}, []metric.RecordOption{o}}
 }
 
 // status returns a status as a label; "" if it is invalid.

@@ -32,13 +32,13 @@ func (m *Metrics) count(ctx context.Context, e event.Event) {
 	case *event.Keys:
 		m.keysUpdated(ctx, e)
 	case *event.Circuit:
-		m.in.transitions.Add(ctx, 1, m.sets.of(labels{
+		m.in.transitions.Add(ctx, 1, m.sets.add(labels{
 			{keyUpstream, m.labels.of(e.Upstream)}, {keyCircuit, m.labels.of(e.Circuit)}, {keyState, e.State}, {keyReason, e.Reason},
-		}))
+		})...)
 	case *event.Endpoint:
-		m.in.changes.Add(ctx, 1, m.sets.of(labels{
+		m.in.changes.Add(ctx, 1, m.sets.add(labels{
 			{keyUpstream, m.labels.of(e.Upstream)}, {keyEndpoint, m.labels.of(e.Endpoint)}, {keyChange, e.Change},
-		}))
+		})...)
 	default:
 		m.routed(ctx, e)
 		m.limited(ctx, e)
@@ -63,19 +63,19 @@ func (m *Metrics) exchange(ctx context.Context, e *event.Exchange) {
 	case e.Fallback:
 		kind = "fallback"
 	}
-	m.in.attempts.Add(ctx, 1, m.sets.of(labels{{keyAttemptKind, kind}, {keyOutcome, e.Outcome}, {keyEndpoint, m.labels.of(e.Endpoint)}}))
+	m.in.attempts.Add(ctx, 1, m.sets.add(labels{{keyAttemptKind, kind}, {keyOutcome, e.Outcome}, {keyEndpoint, m.labels.of(e.Endpoint)}})...)
 	verb := recordOf(ctx).snapshot().method
 	if verb == "" {
 		verb = "_OTHER"
 	}
 	host, port := address(m.labels.of(e.Endpoint))
-	m.in.clientDuration.Record(ctx, e.Duration.Seconds(), m.sets.of(labels{
+	m.in.clientDuration.Record(ctx, e.Duration.Seconds(), m.sets.record(labels{
 		{keyMethod, verb},
 		{keyAddress, host},
 		{keyPort, port},
 		{keyStatus, status(e.Status)},
 		{keyErrorType, m.failure(e.Status, e.Err)},
-	}))
+	})...)
 }
 
 // address splits the name of an endpoint, which is a URL or any name that an operator
@@ -125,9 +125,9 @@ func (m *Metrics) usage(ctx context.Context, u *event.Usage) {
 	set := m.generation(&e)
 	timed := set
 	timed[len(timed)-1] = label{keyErrorType, usageError(u)}
-	m.in.genDuration.Record(ctx, u.Total.Seconds(), m.sets.of(timed))
+	m.in.genDuration.Record(ctx, u.Total.Seconds(), m.sets.record(timed)...)
 	if u.Stream && u.FirstToken > 0 {
-		m.in.genFirst.Record(ctx, u.FirstToken.Seconds(), m.sets.of(set))
+		m.in.genFirst.Record(ctx, u.FirstToken.Seconds(), m.sets.record(set)...)
 	}
 	for _, one := range [...]struct {
 		kind string
@@ -136,11 +136,11 @@ func (m *Metrics) usage(ctx context.Context, u *event.Usage) {
 		if one.n > 0 {
 			typed := set
 			typed[len(typed)-1] = label{keyTokenType, one.kind}
-			m.in.genTokens.Record(ctx, float64(one.n), m.sets.of(typed))
+			m.in.genTokens.Record(ctx, float64(one.n), m.sets.record(typed)...)
 		}
 	}
 	if u.Stalls > 0 {
-		m.in.stalls.Add(ctx, int64(u.Stalls), m.sets.of(set))
+		m.in.stalls.Add(ctx, int64(u.Stalls), m.sets.add(set)...)
 	}
 }
 
@@ -157,24 +157,24 @@ func usageError(u *event.Usage) string {
 // token records the time between two tokens. It is called for each of them.
 func (m *Metrics) token(ctx context.Context, pause time.Duration) {
 	version, upstream := exchange.TargetOf(ctx)
-	m.in.genPause.Record(ctx, pause.Seconds(), m.sets.of(labels{{keyProvider, m.provider(upstream)}, {keyVersion, m.labels.of(version)}}))
+	m.in.genPause.Record(ctx, pause.Seconds(), m.sets.record(labels{{keyProvider, m.provider(upstream)}, {keyVersion, m.labels.of(version)}})...)
 }
 
 // routed counts the events of the routing and of rollouts.
 func (m *Metrics) routed(ctx context.Context, e event.Event) {
 	switch e := e.(type) {
 	case *event.Decided:
-		m.in.decisions.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyModel, m.models.ifKnown(e.Model)}}))
+		m.in.decisions.Add(ctx, 1, m.sets.add(labels{{keyVersion, m.labels.of(e.Version)}, {keyModel, m.models.ifKnown(e.Model)}})...)
 	case *event.FellBack:
-		m.in.fallbacks.Add(ctx, 1, m.sets.of(labels{{keyFrom, m.labels.of(e.From)}, {keyVersion, m.labels.of(e.Version)}}))
+		m.in.fallbacks.Add(ctx, 1, m.sets.add(labels{{keyFrom, m.labels.of(e.From)}, {keyVersion, m.labels.of(e.Version)}})...)
 	case *event.Skipped:
-		m.in.skipped.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyLacks, e.Lacks}}))
+		m.in.skipped.Add(ctx, 1, m.sets.add(labels{{keyVersion, m.labels.of(e.Version)}, {keyLacks, e.Lacks}})...)
 	case *event.Swapped:
 		m.in.swaps.Add(ctx, 1)
 	case *event.Mirrored:
-		m.in.mirrored.Add(ctx, 1, m.sets.of(labels{{keyVersion, m.labels.of(e.Version)}, {keyOutcome, e.Outcome}}))
+		m.in.mirrored.Add(ctx, 1, m.sets.add(labels{{keyVersion, m.labels.of(e.Version)}, {keyOutcome, e.Outcome}})...)
 	case *event.Rollout:
-		m.in.rollouts.Add(ctx, 1, m.sets.of(labels{{keyRollout, m.labels.of(e.Name)}, {keyState, e.State}}))
+		m.in.rollouts.Add(ctx, 1, m.sets.add(labels{{keyRollout, m.labels.of(e.Name)}, {keyState, e.State}})...)
 	}
 }
 
@@ -186,8 +186,8 @@ func (m *Metrics) authenticated(ctx context.Context, e *event.Auth) {
 	case e.Caller != nil:
 		l[0].value = m.labels.of(e.Caller.Method)
 	}
-	m.in.identified.Add(ctx, 1, m.sets.of(l))
-	m.in.identifying.Record(ctx, e.Duration.Seconds(), m.sets.of(labels{l[0]}))
+	m.in.identified.Add(ctx, 1, m.sets.add(l)...)
+	m.in.identifying.Record(ctx, e.Duration.Seconds(), m.sets.record(labels{l[0]})...)
 }
 
 func (m *Metrics) keysUpdated(ctx context.Context, e *event.Keys) {
@@ -195,11 +195,11 @@ func (m *Metrics) keysUpdated(ctx context.Context, e *event.Keys) {
 	if e.Err != nil {
 		result = outcomeFailure
 	}
-	m.in.keyUpdates.Add(ctx, 1, m.sets.of(labels{{keyUpstream, m.labels.of(e.Source)}, {keyOutcome, result}}))
+	m.in.keyUpdates.Add(ctx, 1, m.sets.add(labels{{keyUpstream, m.labels.of(e.Source)}, {keyOutcome, result}})...)
 }
 
 func (m *Metrics) streamed(ctx context.Context, e *event.Stream) {
-	m.in.streamsEnded.Add(ctx, 1, m.sets.of(labels{{keyReason, e.Reason}}))
+	m.in.streamsEnded.Add(ctx, 1, m.sets.add(labels{{keyReason, e.Reason}})...)
 	if e.Heartbeats > 0 {
 		m.in.heartbeats.Add(ctx, int64(e.Heartbeats))
 	}

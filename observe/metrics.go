@@ -88,11 +88,11 @@ func (m *Metrics) Middleware() gin.HandlerFunc {
 			return
 		}
 		e := &r.entry // method and scheme do not change
-		active := m.sets.of(labels{{keyMethod, e.method}, {keyScheme, e.scheme()}})
-		m.in.active.Add(c.Request.Context(), 1, active)
+		active := m.sets.add(labels{{keyMethod, e.method}, {keyScheme, e.scheme()}})
+		m.in.active.Add(c.Request.Context(), 1, active...)
 		returned := false
 		defer func() {
-			m.in.active.Add(c.Request.Context(), -1, active)
+			m.in.active.Add(c.Request.Context(), -1, active...)
 			done := r.close(c, returned)
 			safely(func() { m.request(c, &done) })
 		}()
@@ -106,17 +106,17 @@ func (m *Metrics) request(c *gin.Context, e *entry) {
 	ctx := c.Request.Context()
 	code := m.labels.of(e.code)
 	route := m.labels.of(e.route)
-	m.in.serverDuration.Record(ctx, e.duration.Seconds(), m.sets.of(labels{
+	m.in.serverDuration.Record(ctx, e.duration.Seconds(), m.sets.record(labels{
 		{keyMethod, e.method},
 		{keyRoute, route},
 		{keyScheme, e.scheme()},
 		{keyProtocol, e.protocolVersion()},
 		{keyStatus, status(e.status)},
 		{keyErrorType, code},
-	}))
-	m.in.requests.Add(ctx, 1, m.sets.of(labels{{keyRoute, route}, {keyVersion, m.labels.of(e.version)}, {keyOutcome, e.outcome}}))
+	})...)
+	m.in.requests.Add(ctx, 1, m.sets.add(labels{{keyRoute, route}, {keyVersion, m.labels.of(e.version)}, {keyOutcome, e.outcome}})...)
 	if e.relayed != "" && e.firstByte > 0 {
-		m.in.firstByte.Record(ctx, e.firstByte.Seconds(), m.sets.of(labels{{keyRoute, route}, {keyVersion, m.labels.of(e.version)}}))
+		m.in.firstByte.Record(ctx, e.firstByte.Seconds(), m.sets.record(labels{{keyRoute, route}, {keyVersion, m.labels.of(e.version)}})...)
 	}
 	if e.operation == "" || e.model == "" {
 		return
@@ -124,12 +124,12 @@ func (m *Metrics) request(c *gin.Context, e *entry) {
 	set := m.generation(e)
 	failed := set
 	failed[len(failed)-1] = label{keyErrorType, code}
-	m.in.genServerDuration.Record(ctx, e.duration.Seconds(), m.sets.of(failed))
+	m.in.genServerDuration.Record(ctx, e.duration.Seconds(), m.sets.record(failed)...)
 	if first := e.firstToken(); first > 0 {
-		m.in.genServerFirst.Record(ctx, first.Seconds(), m.sets.of(set))
+		m.in.genServerFirst.Record(ctx, first.Seconds(), m.sets.record(set)...)
 	}
 	if e.usage != nil && e.usage.PerToken > 0 {
-		m.in.genServerToken.Record(ctx, e.usage.PerToken.Seconds(), m.sets.of(set))
+		m.in.genServerToken.Record(ctx, e.usage.PerToken.Seconds(), m.sets.record(set)...)
 	}
 }
 

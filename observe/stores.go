@@ -11,9 +11,9 @@ func (m *Metrics) limited(ctx context.Context, e event.Event) {
 	switch e := e.(type) {
 	case *event.Allowed:
 		limiter := m.limiter(e.Limiter)
-		m.in.limits.Add(ctx, 1, m.sets.of(labels{limiter, {keyDecision, "allowed"}}))
+		m.in.limits.Add(ctx, 1, m.sets.add(labels{limiter, {keyDecision, "allowed"}})...)
 		if e.Wait > 0 {
-			m.in.limitWait.Record(ctx, e.Wait.Seconds(), m.sets.of(labels{limiter}))
+			m.in.limitWait.Record(ctx, e.Wait.Seconds(), m.sets.record(labels{limiter})...)
 		}
 		m.limitTokens(ctx, limiter, "reserved", e.Tokens)
 	case *event.Refused:
@@ -21,13 +21,13 @@ func (m *Metrics) limited(ctx context.Context, e event.Event) {
 		if e.Shadow {
 			decision = "would_refuse"
 		}
-		m.in.limits.Add(ctx, 1, m.sets.of(labels{m.limiter(e.Limiter), {keyDecision, decision}, {keyLimit, m.labels.of(e.Limit)}}))
+		m.in.limits.Add(ctx, 1, m.sets.add(labels{m.limiter(e.Limiter), {keyDecision, decision}, {keyLimit, m.labels.of(e.Limit)}})...)
 	case *event.Settled:
 		m.limitTokens(ctx, m.limiter(e.Limiter), "spent", e.Tokens)
 	case *event.LimitStore:
-		m.in.limitDown.Record(ctx, number(e.Down), m.sets.of(labels{m.limiter(e.Limiter)}))
+		m.in.limitDown.Record(ctx, number(e.Down), m.sets.record(labels{m.limiter(e.Limiter)})...)
 	case *event.Concurrency:
-		m.in.concurrency.Record(ctx, int64(e.Max), m.sets.of(labels{m.limiter(e.Limiter)}))
+		m.in.concurrency.Record(ctx, int64(e.Max), m.sets.record(labels{m.limiter(e.Limiter)})...)
 	}
 }
 
@@ -35,7 +35,7 @@ func (m *Metrics) limiter(name string) label { return label{keyLimiter, m.labels
 
 func (m *Metrics) limitTokens(ctx context.Context, limiter label, state string, n int64) {
 	if n > 0 {
-		m.in.limitTokens.Add(ctx, n, m.sets.of(labels{limiter, {keyState, state}}))
+		m.in.limitTokens.Add(ctx, n, m.sets.add(labels{limiter, {keyState, state}})...)
 	}
 }
 
@@ -43,11 +43,11 @@ func (m *Metrics) limitTokens(ctx context.Context, limiter label, state string, 
 func (m *Metrics) cached(ctx context.Context, e event.Event) {
 	switch e := e.(type) {
 	case *event.CacheResult:
-		m.in.cached.Add(ctx, 1, m.sets.of(labels{m.cache(e.Cache), {keyPolicy, e.Policy}, {keyCache, e.Result}, {keyReason, m.labels.of(e.Reason)}}))
+		m.in.cached.Add(ctx, 1, m.sets.add(labels{m.cache(e.Cache), {keyPolicy, e.Policy}, {keyCache, e.Result}, {keyReason, m.labels.of(e.Reason)}})...)
 	case *event.CacheChange:
-		m.in.cacheChanges.Add(ctx, 1, m.sets.of(labels{m.cache(e.Cache), {keyChange, e.Change}, {keyReason, m.labels.of(e.Reason)}}))
+		m.in.cacheChanges.Add(ctx, 1, m.sets.add(labels{m.cache(e.Cache), {keyChange, e.Change}, {keyReason, m.labels.of(e.Reason)}})...)
 	case *event.CacheStore:
-		m.in.cacheDown.Record(ctx, number(e.Down), m.sets.of(labels{m.cache(e.Cache)}))
+		m.in.cacheDown.Record(ctx, number(e.Down), m.sets.record(labels{m.cache(e.Cache)})...)
 	}
 }
 

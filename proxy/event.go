@@ -1,11 +1,11 @@
 package proxy
 
 import (
-	"context"
 	"net/http"
 	"time"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/ginctx"
 )
 
 // Kind is the kind of an Event.
@@ -133,6 +133,6 @@ func (x *call) outcomeOf(v exchange.Verdict, status int) (Outcome, error) {
 
 func (x *call) notify(e Event) {
 	if x.p.cfg.OnEvent != nil {
-		x.p.cfg.OnEvent(context.WithoutCancel(x.c.Request.Context()), e)
+		x.p.cfg.OnEvent(ginctx.Detach(x.c.Request.Context()), e)
 	}
 }

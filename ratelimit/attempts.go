@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/ginfer/ginfer/internal/exchange"
+	"github.com/ginfer/ginfer/internal/ginctx"
 	"github.com/ginfer/ginfer/internal/llm"
 )
 
@@ -12,7 +13,7 @@ import (
 func (r *reservation) watch(req *http.Request) *http.Request {
 	r.exchange, req = exchange.Of(req)
 	r.before = r.exchange.Attempts()
-	ctx := context.WithoutCancel(req.Context())
+	ctx := ginctx.Detach(req.Context())
 	r.exchange.OnEvent(func(a *exchange.Attempt, _ int64) { r.flowed(ctx, a) })
 	r.exchange.OnEnd(func(_ *exchange.Attempt, e *exchange.End) { r.ended(ctx, e) })
 	return req

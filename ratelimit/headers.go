@@ -22,6 +22,8 @@ type headers struct {
 type state struct {
 	limit            []string // for RateLimit
 	remaining, reset []string // for x-ratelimit-*
+
+	values [3]string // in the slices
 }
 
 // newHeaders renders the constant values. The quota is the size of the bucket, and the window
@@ -107,21 +109,33 @@ func (c *Charge) full(left int64) time.Duration {
 }
 
 func (l *limit) render(left int64, wait time.Duration) *state {
-	n := strconv.FormatInt(left, 10)
-	item := `"` + l.Name + `";r=` + n
-	if wait == Never {
-		return &state{limit: []string{item}, remaining: []string{n}}
+	// All values are parts of one string, and all slices of one array: most requests render them.
+	text := append(append(make([]byte, 0, 96), '"'), l.Name...)
+	text = append(text, `";r=`...)
+	number := len(text)
+	text = strconv.AppendInt(text, left, 10)
+	end := len(text)
+	item := end
+	if wait != Never {
+		text = strconv.AppendInt(append(text, ";t="...), roundUp(wait), 10)
+		item = len(text)
+		text = append(text, wait.Round(time.Millisecond).String()...)
 	}
-	item += ";t=" + roundUp(wait)
-	return &state{limit: []string{item}, remaining: []string{n}, reset: []string{wait.Round(time.Millisecond).String()}}
+	all := string(text)
+	s := &state{values: [3]string{all[:item], all[number:end], all[item:]}}
+	s.limit, s.remaining = s.values[0:1:1], s.values[1:2:2]
+	if wait != Never {
+		s.reset = s.values[2:3:3]
+	}
+	return s
 }
 
 // roundUp returns d in whole seconds, rounded up so that clients do not retry early.
-func roundUp(d time.Duration) string {
+func roundUp(d time.Duration) int64 {
 	if d <= 0 {
-		return "0"
+		return 0
 	}
-	return strconv.FormatInt(int64((d-1)/time.Second)+1, 10)
+	return int64((d-1)/time.Second) + 1
 }
 
 func headerNames(unit string) [3]string {

@@ -95,7 +95,7 @@ func (r *reservation) send(ctx context.Context, reserved, spent int64) {
 		c := &r.charges[i]
 		out[i] = Settlement{Bucket: c.Bucket, Reserved: reserved, Spent: spent, local: c.local}
 	}
-	_ = r.tokens.store.Settle(context.WithoutCancel(ctx), out) // at worst the reservation expires
+	_ = r.tokens.store.Settle(ginctx.Detach(ctx), out) // at worst the reservation expires
 }
 
 // progress debits output beyond the reservation, in steps.

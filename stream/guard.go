@@ -310,7 +310,7 @@ func (g *guard) finish(ctx context.Context, panicked bool) {
 	}
 	defer g.streams.leave(g) // after the event, so that a drain misses none
 	if g.streams.cfg.OnEvent != nil {
-		g.streams.cfg.OnEvent(context.WithoutCancel(ctx), Event{Duration: time.Since(g.start), Bytes: g.bytes, Heartbeats: g.beats, Err: g.err})
+		g.streams.cfg.OnEvent(ginctx.Detach(ctx), Event{Duration: time.Since(g.start), Bytes: g.bytes, Heartbeats: g.beats, Err: g.err})
 	}
 }
 

@@ -157,7 +157,7 @@ func (a *Attempt) saw(p []byte, now time.Time, f *filtering) {
 	n := a.scanner.Events()
 	more := n > a.events && !a.ended
 	a.events = max(n, a.events)
-	list := a.hooks.event
+	list := a.hooks.event.all
 	a.mu.Unlock()
 	if begun {
 		a.began(now)

@@ -202,8 +202,8 @@ func (a *Attempt) finish(update func()) {
 	a.ended = true
 	a.end = a.ending(a, v)
 	a.recycle()
-	list, unwatch := a.hooks.end, a.unwatch
-	a.hooks = hooks{}
+	list, unwatch := a.hooks.end.all, a.unwatch
+	a.hooks.content.all, a.hooks.event.all, a.hooks.end.all = nil, nil, nil // no hook is added any more
 	a.mu.Unlock()
 	a.dog.stop()
 	if unwatch != nil {

@@ -52,13 +52,12 @@ type Exchange struct {
 	mu       sync.Mutex
 	count    int
 	final    bool
-	used     []string
-	room     [2]string // for used, without another allocation
-	onEvent  []func(*Attempt, int64)
-	onEnd    []func(*Attempt, *End)
+	used     list[string]
+	onEvent  list[func(*Attempt, int64)]
+	onEnd    list[func(*Attempt, *End)]
 	served   Served
 	isServed bool
-	observed map[any]bool
+	observed list[observed]
 	passed   []any // the middlewares of Enter
 	roomFor  [4]any
 }
@@ -137,17 +136,14 @@ func (x *Exchange) Final() bool {
 func (x *Exchange) Used(endpoint string) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return slices.Contains(x.used, endpoint)
+	return slices.Contains(x.used.all, endpoint)
 }
 
 func (x *Exchange) use(endpoint string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.used == nil {
-		x.used = x.room[:0]
-	}
-	if !slices.Contains(x.used, endpoint) {
-		x.used = append(x.used, endpoint)
+	if !slices.Contains(x.used.all, endpoint) {
+		x.used.add(endpoint)
 	}
 }
 
@@ -156,14 +152,14 @@ func (x *Exchange) use(endpoint string) {
 func (x *Exchange) OnEvent(f func(a *Attempt, n int64)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.onEvent = append(x.onEvent, f)
+	x.onEvent.add(f)
 }
 
 // OnEnd registers f for the end of every attempt, after the attempt's own hooks.
 func (x *Exchange) OnEnd(f func(a *Attempt, e *End)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.onEnd = append(x.onEnd, f)
+	x.onEnd.add(f)
 }
 
 // Serve records a response for which no attempt was made. The last call counts.

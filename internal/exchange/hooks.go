@@ -7,9 +7,22 @@ import (
 
 // hooks are the callbacks that layers have registered on an attempt.
 type hooks struct {
-	content []func(at time.Time)
-	event   []func(n int64, at time.Time)
-	end     []func(*End)
+	content list[func(at time.Time)]
+	event   list[func(n int64, at time.Time)]
+	end     list[func(*End)]
+}
+
+// list is a slice with room for its first elements, which need no allocation.
+type list[T any] struct {
+	all  []T
+	room [3]T
+}
+
+func (l *list[T]) add(v T) {
+	if l.all == nil {
+		l.all = l.room[:0]
+	}
+	l.all = append(l.all, v)
 }
 
 // each calls do for every element, even if one panics. The panic then propagates.
@@ -32,7 +45,7 @@ func (r *record) OnContent(f func(at time.Time)) {
 	r.mu.Lock()
 	at := r.content
 	if at.IsZero() && !r.ended {
-		r.hooks.content = append(r.hooks.content, f)
+		r.hooks.content.add(f)
 	}
 	r.mu.Unlock()
 	if !at.IsZero() {
@@ -46,7 +59,7 @@ func (r *record) OnEvent(f func(n int64, at time.Time)) {
 	r.mu.Lock()
 	n, at := r.events, r.content
 	if !r.ended {
-		r.hooks.event = append(r.hooks.event, f)
+		r.hooks.event.add(f)
 	}
 	r.mu.Unlock()
 	if n > 0 {
@@ -59,7 +72,7 @@ func (r *record) OnEnd(f func(*End)) {
 	r.mu.Lock()
 	ended := r.ended
 	if !ended {
-		r.hooks.end = append(r.hooks.end, f)
+		r.hooks.end.add(f)
 	}
 	r.mu.Unlock()
 	if ended {
@@ -76,8 +89,8 @@ func (a *Attempt) began(at time.Time) {
 	}
 	a.content = at
 	a.dog.hasContent()
-	list := a.hooks.content
-	a.hooks.content = nil
+	list := a.hooks.content.all
+	a.hooks.content.all = nil
 	a.mu.Unlock()
 	each(list, func(f func(time.Time)) { f(at) })
 }
@@ -85,7 +98,7 @@ func (a *Attempt) began(at time.Time) {
 // event calls the exchange's hooks.
 func (x *Exchange) event(a *Attempt, n int64) {
 	x.mu.Lock()
-	list := x.onEvent
+	list := x.onEvent.all
 	x.mu.Unlock()
 	each(list, func(f func(*Attempt, int64)) { f(a, n) })
 }
@@ -93,7 +106,7 @@ func (x *Exchange) event(a *Attempt, n int64) {
 // ended calls the exchange's hooks.
 func (x *Exchange) ended(a *Attempt) {
 	x.mu.Lock()
-	list := x.onEnd
+	list := x.onEnd.all
 	x.mu.Unlock()
 	each(list, func(f func(*Attempt, *End)) { f(a, &a.end) })
 }

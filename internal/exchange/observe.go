@@ -18,17 +18,22 @@ const (
 func (x *Exchange) Observe(key any, ok bool) Observation {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.observed == nil {
-		x.observed = make(map[any]bool)
+	for i := range x.observed.all {
+		switch o := &x.observed.all[i]; {
+		case o.key != key:
+		case ok && !o.ok:
+			o.ok = true
+			return Corrected
+		default:
+			return Repeated
+		}
 	}
-	before, seen := x.observed[key]
-	switch {
-	case !seen:
-		x.observed[key] = ok
-		return Counted
-	case ok && !before:
-		x.observed[key] = true
-		return Corrected
-	}
-	return Repeated
+	x.observed.add(observed{key, ok})
+	return Counted
+}
+
+// observed is what an observer has counted.
+type observed struct {
+	key any
+	ok  bool
 }

@@ -138,7 +138,7 @@ const passing = `
 auth.APIKeys.Run auth.KeySet.Keys auth.KeySet.Run auth.Secrets.Keys balance.ByContext balance.Pool.Run
 cache.Cache.Drain cache.Cache.Purge cache.Cache.Run cache.Memory.Get cache.Memory.Set cache.Memory.Delete
 cache.Tiered.Get cache.Tiered.Set cache.Tiered.Delete cache.Tiered.Drain cache.Tiered.Claim cache.Tiered.Release
-embedded.Server.Connect embedded.Server.Run jobs.Watch.Event otelsetup.Start otelsetup.Telemetry.Shutdown
+embedded.Server.Connect embedded.Server.Run observe.LogWriter.Run jobs.Watch.Event otelsetup.Start otelsetup.Telemetry.Shutdown
 proxy.Proxy.Drain queue.Queue.Emit queue.Queue.Run queue.Queue.Status queue.URL
 ratelimit.Memory.Settle ratelimit.Memory.Take ratelimit.Shared.Settle ratelimit.Shared.Take
 redisstore.Store.Claim redisstore.Store.Delete redisstore.Store.Get redisstore.Store.Load redisstore.Store.Purge

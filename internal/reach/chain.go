@@ -3,6 +3,7 @@ package reach
 import (
 	"net/http"
 	"reflect"
+	"sync"
 )
 
 // maxDepth bounds the number of writers that wrap each other.
@@ -44,6 +45,9 @@ func inner(w http.ResponseWriter) http.ResponseWriter {
 	if outer, ok := w.(unwrapper); ok {
 		return outer.Unwrap()
 	}
+	if !wraps(reflect.TypeOf(w)) {
+		return nil
+	}
 	found, _ := field[http.ResponseWriter](reflect.ValueOf(w))
 	return found
 }
@@ -61,6 +65,42 @@ func isTransparent(w http.ResponseWriter) bool {
 		end = outer.Unwrap()
 	}
 	return end == last(w)
+}
+
+//nolint:gochecknoglobals // a constant
+var writerType = reflect.TypeFor[http.ResponseWriter]()
+
+// wrapping has, by the type of a writer, whether it can wrap another one.
+//
+//nolint:gochecknoglobals // types do not change
+var wrapping sync.Map
+
+// wraps reports whether a writer of type t has a field that can hold a writer. Those of servers have
+// none, and to look at their fields costs more than all else here.
+func wraps(t reflect.Type) bool {
+	if known, ok := wrapping.Load(t); ok {
+		return known.(bool) //nolint:forcetypeassert // it has no others
+	}
+	can := canHold(t, maxDepth)
+	wrapping.Store(t, can)
+	return can
+}
+
+// canHold reports whether a value of type t can hold a writer in a field, at any depth.
+func canHold(t reflect.Type, depth int) bool {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return t.Kind() == reflect.Interface
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Type.Implements(writerType) || f.Anonymous && depth > 0 && canHold(f.Type, depth-1) {
+			return true
+		}
+	}
+	return false
 }
 
 // field returns the T in an exported field of a struct, such as an embedded one.
@@ -85,12 +125,12 @@ func field[T any](v reflect.Value) (found T, ok bool) {
 	return found, ok
 }
 
-//nolint:gochecknoglobals // a constant
-var writerType = reflect.TypeFor[http.ResponseWriter]()
-
 // kept returns the writer in the context that is behind w, which may hold it in fields that are
 // not exported. There is none behind a recorder: the context may be that of another response.
 func (c Conn) kept(w http.ResponseWriter) http.ResponseWriter {
+	if !wraps(reflect.TypeOf(w)) {
+		return nil
+	}
 	for k := keptIn(c.ctx); k != nil; k = k.outer {
 		if k.w != w && holds(reflect.ValueOf(w), reflect.ValueOf(k.w), maxDepth) {
 			return k.w
