@@ -127,7 +127,8 @@ func level(e *entry) slog.Level {
 }
 
 func (l *AccessLog) write(ctx context.Context, c *gin.Context, e *entry, level slog.Level, sample int) {
-	attrs := make(line, 0, 40)
+	attrs := linesPool.Get().(*line) //nolint:forcetypeassert // it has no others
+	defer attrs.release()
 	attrs.request(e, l.cfg.Subject)
 	attrs.exchange(e)
 	attrs.times(e)
@@ -135,9 +136,9 @@ func (l *AccessLog) write(ctx context.Context, c *gin.Context, e *entry, level s
 		attrs.number("gateway.sample", int64(sample))
 	}
 	if l.cfg.Attrs != nil {
-		attrs = append(attrs, l.cfg.Attrs(c)...)
+		*attrs = append(*attrs, l.cfg.Attrs(c)...)
 	}
-	l.cfg.Logger.LogAttrs(ctx, level, "request", attrs...)
+	l.cfg.Logger.LogAttrs(ctx, level, "request", *attrs...)
 }
 
 // safely calls f. A panic of telemetry must not fail a request.

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/ginfer/ginfer/observe/internal/plain"
@@ -9,6 +10,18 @@ import (
 
 // line is the attributes of a log line. Unknown ones are omitted.
 type line []slog.Attr
+
+// linesPool is a pool: LogAttrs copies the attributes.
+//
+//nolint:gochecknoglobals // a pool
+var linesPool = sync.Pool{New: func() any { l := make(line, 0, 40); return &l }}
+
+// release empties the line, so that it keeps no text alive.
+func (l *line) release() {
+	clear(*l)
+	*l = (*l)[:0]
+	linesPool.Put(l)
+}
 
 func (l *line) text(key, value string) {
 	if value != "" {
