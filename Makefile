@@ -135,7 +135,7 @@ bench-smoke: ## run each benchmark once, and the comparison with other proxies f
 
 .PHONY: bench-peers
 bench-peers: ## compare the gateway with other proxies, into docs/benchmarks.md (15 minutes)
-	go -C benchmarks run ./peers -rounds 5 -write ../docs
+	go -C benchmarks run ./peers -write ../docs
 
 .PHONY: bench-streams
 bench-streams: ## 9,000 streams through the gateway, and its memory two minutes later

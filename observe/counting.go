@@ -6,7 +6,6 @@ import (
 	"net"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/ginfer/ginfer/apierror"
 	"github.com/ginfer/ginfer/internal/exchange"
@@ -16,13 +15,14 @@ import (
 
 // count counts an event.
 func (m *Metrics) count(ctx context.Context, e event.Event) {
+	if e, ok := e.(*event.Usage); ok {
+		m.usage(ctx, e)
+		return
+	}
+	ctx = sampled(ctx)
 	switch e := e.(type) {
 	case *event.Exchange:
 		m.exchange(ctx, e)
-	case *event.Usage:
-		m.usage(ctx, e)
-	case *event.Token:
-		m.token(ctx, e.Pause)
 	case *event.Stream:
 		m.streamed(ctx, e)
 	case *event.Auth:
@@ -118,6 +118,7 @@ func (m *Metrics) usage(ctx context.Context, u *event.Usage) {
 		e.operation = "chat"
 	}
 	e.version, e.upstream = exchange.TargetOf(ctx)
+	ctx = sampled(ctx)
 	if u.Outcome == event.Complete && u.Status < 400 { // the model exists
 		m.models.of(e.model)
 		m.models.of(e.served)
@@ -152,12 +153,6 @@ func usageError(u *event.Usage) string {
 		return status(u.Status)
 	}
 	return u.Outcome
-}
-
-// token records the time between two tokens. It is called for each of them.
-func (m *Metrics) token(ctx context.Context, pause time.Duration) {
-	version, upstream := exchange.TargetOf(ctx)
-	m.in.genPause.Record(ctx, pause.Seconds(), m.sets.record(labels{{keyProvider, m.provider(upstream)}, {keyVersion, m.labels.of(version)}})...)
 }
 
 // routed counts the events of the routing and of rollouts.

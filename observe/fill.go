@@ -15,8 +15,6 @@ func (r *record) fill(ctx context.Context, ev event.Event) {
 		return
 	}
 	switch ev := ev.(type) {
-	case *event.Token:
-		r.tokens.Add(1)
 	case *event.Exchange:
 		r.update(func(e *entry) { e.proxied(ev) })
 	case *event.Usage:

@@ -89,10 +89,11 @@ func (m *Metrics) Middleware() gin.HandlerFunc {
 		}
 		e := &r.entry // method and scheme do not change
 		active := m.sets.add(labels{{keyMethod, e.method}, {keyScheme, e.scheme()}})
-		m.in.active.Add(c.Request.Context(), 1, active...)
+		ctx := sampled(c.Request.Context())
+		m.in.active.Add(ctx, 1, active...)
 		returned := false
 		defer func() {
-			m.in.active.Add(c.Request.Context(), -1, active...)
+			m.in.active.Add(ctx, -1, active...)
 			done := r.close(c, returned)
 			safely(func() { m.request(c, &done) })
 		}()
@@ -103,7 +104,7 @@ func (m *Metrics) Middleware() gin.HandlerFunc {
 
 // request records a request that has ended.
 func (m *Metrics) request(c *gin.Context, e *entry) {
-	ctx := c.Request.Context()
+	ctx := sampled(c.Request.Context())
 	code := m.labels.of(e.code)
 	route := m.labels.of(e.route)
 	m.in.serverDuration.Record(ctx, e.duration.Seconds(), m.sets.record(labels{

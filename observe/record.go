@@ -22,6 +22,7 @@ type record struct {
 	writer writer // of the access log
 
 	tokens atomic.Int64 // events of the response with text, except the first
+	pauses atomic.Pointer[pauses]
 
 	mu     sync.Mutex
 	entry  entry // guarded by mu

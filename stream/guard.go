@@ -170,7 +170,7 @@ func (g *guard) SetWriteDeadline(t time.Time) error {
 	case g.cut:
 		return g.conn.SetWriteDeadline(past)
 	}
-	g.limit = t
+	g.limit, g.due = t, time.Time{}
 	g.cut = !t.IsZero() && !t.After(time.Now())
 	return g.conn.SetWriteDeadline(t)
 }
@@ -187,8 +187,7 @@ func (g *guard) ready() error {
 		return g.err
 	}
 	if !g.cut {
-		g.due = g.nextDeadline()
-		g.deadline(g.due)
+		g.renew()
 	}
 	return nil
 }
@@ -199,6 +198,17 @@ func (g *guard) rest() {
 	if g.h2 && !g.cut {
 		g.deadline(g.limit)
 	}
+}
+
+// renew sets the deadline of the next write, unless at least three quarters of the timeout are left
+// of the one that is set: to set one costs more than the rest of the guard.
+func (g *guard) renew() {
+	next := g.nextDeadline()
+	if !g.h2 && !g.due.After(next) && next.Sub(g.due) <= g.streams.cfg.WriteTimeout/4 && !g.due.IsZero() {
+		return
+	}
+	g.due = next
+	g.deadline(next)
 }
 
 func (g *guard) nextDeadline() time.Time {

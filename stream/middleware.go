@@ -31,7 +31,8 @@ type Config struct {
 	// Heartbeat is the silence after which a comment is sent. Clients of Gemini's API, which
 	// support no comments, get none. Default: 15 s.
 	Heartbeat time.Duration
-	// WriteTimeout bounds one write to the client, for responses of any type. Default: 10 s.
+	// WriteTimeout bounds one write to the client, for responses of any type. Those that follow each
+	// other closely share a deadline, so that one of them has three quarters of it at least. Default: 10 s.
 	WriteTimeout time.Duration
 	// Idle is the time without a write of the handler after which a stream is ended. Default:
 	// 5 min.

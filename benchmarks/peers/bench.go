@@ -137,7 +137,11 @@ func loads() map[string]int {
 	return map[string]int{"1 KB": 800, "16 KB": 16 << 10, "256 KB": 256 << 10}
 }
 
-const pacedRate = 3000
+const (
+	pacedRate = 3000
+	// eachStreams is the number of rounds of which one has streams, which take longer.
+	eachStreams = 5
+)
 
 // rounds measures everything, the rivals in turn.
 func (b *bench) rounds() (map[string]*figures, error) {
@@ -154,6 +158,9 @@ func (b *bench) rounds() (map[string]*figures, error) {
 		}
 		if err := b.latencies(results); err != nil {
 			return nil, err
+		}
+		if round%eachStreams != 0 {
+			continue
 		}
 		if err := b.each(func(r rival, c *contestant) error { return b.events(results[r.name], c) }); err != nil {
 			return nil, err
@@ -176,12 +183,12 @@ func (b *bench) each(f func(rival, *contestant) error) error {
 
 func (b *bench) json(f *figures, c *contestant, size string) error {
 	req := request("demo", 0, loads()[size])
-	if got := full(c.setup.address, req, connections, b.o.second/5); got.err != nil { // warm connections and pools
+	if got := full(c.setup.address, req, connections, b.o.load/4); got.err != nil { // warm connections and pools
 		return got.err
 	}
 	c.resetPeak()
 	before := c.cpu()
-	got := full(c.setup.address, req, connections, b.o.second)
+	got := full(c.setup.address, req, connections, b.o.load)
 	used := c.cpu() - before
 	if got.err != nil {
 		return got.err
@@ -195,7 +202,7 @@ func (b *bench) json(f *figures, c *contestant, size string) error {
 func (b *bench) latencies(results map[string]*figures) error {
 	req := request("demo", 0, 800)
 	measure := func(name, address string) error {
-		got := paced(address, req, connections, pacedRate, b.o.second)
+		got := paced(address, req, connections, pacedRate, b.o.load)
 		if got.err != nil {
 			return fmt.Errorf("%s: %w", name, got.err)
 		}

@@ -40,7 +40,7 @@ func exit(err error) {
 type options struct {
 	rounds, streams int
 	events          int
-	second          time.Duration // of load in each measurement
+	load            time.Duration // of each measurement
 	only            string
 	write           string
 	before          string
@@ -51,10 +51,10 @@ type options struct {
 
 func parse() options {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 3, "interleaved rounds; the report has their median")
+	flag.IntVar(&o.rounds, "rounds", 20, "interleaved rounds; the report has their median. Streams take part in each fifth")
 	flag.IntVar(&o.streams, "streams", 2000, "concurrent streams")
 	flag.IntVar(&o.events, "events", 100, "events of a stream")
-	flag.DurationVar(&o.second, "load", 5*time.Second, "load of each measurement")
+	flag.DurationVar(&o.load, "load", time.Second, "load of each measurement: short, so that a busy moment of the machine hits all")
 	flag.StringVar(&o.only, "only", "", "comma-separated rivals (default: all that are installed)")
 	flag.StringVar(&o.write, "write", "", "folder that receives benchmarks.md, between its markers, and benchmarks.svg")
 	flag.StringVar(&o.before, "before", "", "another gateway binary to compare with")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ginfer/ginfer/observe"
 	"github.com/ginfer/ginfer/observe/internal/event"
 	"github.com/ginfer/ginfer/proxy"
 	"github.com/ginfer/ginfer/stream"
@@ -41,7 +42,7 @@ func outcome(o stream.Outcome) string {
 
 // Token is a stream.MeterConfig.OnToken.
 func (h Hooks) Token(ctx context.Context, pause time.Duration) {
-	h.report(ctx, &event.Token{Pause: pause})
+	observe.ReportToken(ctx, h.Metrics, pause)
 }
 
 // Stream is a stream.Config.OnEvent.

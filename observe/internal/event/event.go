@@ -45,12 +45,6 @@ type Usage struct {
 	Stalls                      int
 }
 
-// Token is an event of a stream with text, after a Pause.
-type Token struct {
-	event
-	Pause time.Duration
-}
-
 // Stream is the end of a guarded stream. Err and the word Reason say why the guard ended it.
 type Stream struct {
 	event
