@@ -133,8 +133,8 @@ type Log struct {
 type Memory struct {
 	// LimitPercent of the container's memory is the soft limit. Default: 90; -1: none.
 	LimitPercent int `json:"limit_percent,omitempty"`
-	// GOGC is how much the heap may grow between collections, in percent. Default: 100; -1: off, which
-	// needs a limit.
+	// GOGC is how much the heap may grow between collections, in percent. Default: 100, or up to
+	// 16 MiB if that is more; -1: off, which needs a limit.
 	GOGC int `json:"gogc,omitempty"`
 	// BodyBudget is how many bytes of request bodies may be in memory at a time. Requests beyond
 	// it get 503. Default: a quarter of the memory limit, at least 268435456.

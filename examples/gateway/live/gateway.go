@@ -27,6 +27,7 @@ type Gateway struct {
 	token     string
 	demo      demo
 	telemetry *Telemetry
+	heap      *heap
 	ready     atomic.Bool
 
 	current atomic.Pointer[App]
@@ -95,6 +96,9 @@ func (g *Gateway) Apply(ctx context.Context, src config.Source, expected string)
 	if err := g.startTelemetry(); err != nil { //nolint:contextcheck // it lives as long as the process
 		return err
 	}
+	if g.heap == nil {
+		g.heap = startHeap() //nolint:contextcheck // as above
+	}
 	defer g.keeper.Discard()       // unless it was committed
 	next, err := g.build(src, cfg) //nolint:contextcheck // requests bring their own
 	if err != nil {
@@ -106,7 +110,7 @@ func (g *Gateway) Apply(ctx context.Context, src config.Source, expected string)
 	for _, setting := range src.Unused() {
 		g.log.Warn("configuration: a setting has no effect; it is accepted for one release", "setting", setting)
 	}
-	setMemory(cfg.Memory, g.Log())
+	setMemory(cfg.Memory, g.heap, g.Log())
 	sampleContention(cfg.Private.ContentionProfiles)
 	g.log.batch(!cfg.Log.Sync)
 	g.keeper.Commit(ctx, func() { g.replace(next, revision) })
@@ -230,6 +234,9 @@ func (g *Gateway) Close() {
 		if err := g.telemetry.close(); err != nil {
 			g.log.Warn("telemetry was not sent", "error", err)
 		}
+	}
+	if g.heap != nil {
+		g.heap.stop()
 	}
 	g.log.batch(false) // last: the lines of all that ended before are written
 }

@@ -15,10 +15,10 @@ import (
 // setMemory sets the soft memory limit of the garbage collector to a percentage of the
 // container's limit, so that it works harder before the kernel kills the process.
 // GOMEMLIMIT and GOGC take precedence where they are set.
-func setMemory(cfg config.Memory, logger *slog.Logger) {
-	percent, gogc := cmp.Or(cfg.LimitPercent, 90), cmp.Or(cfg.GOGC, 100)
+func setMemory(cfg config.Memory, h *heap, logger *slog.Logger) {
+	percent := cmp.Or(cfg.LimitPercent, 90)
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(max(gogc, -1))
+		h.set(cfg.GOGC)
 	}
 	if os.Getenv("GOMEMLIMIT") != "" || percent < 0 {
 		return
