@@ -248,7 +248,7 @@ func (b *bench) silent(r rival, f *figures) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(5 * time.Second)
+	time.Sleep(12 * time.Second) // proxies may return memory meanwhile
 	f.idle = append(f.idle, float64(c.resident()-before)/1024/float64(b.o.streams))
 	return nil
 }

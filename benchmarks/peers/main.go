@@ -39,14 +39,13 @@ func exit(err error) {
 // options are the flags of a comparison.
 type options struct {
 	rounds, streams int
-	events          int
+	events, prompt  int
 	load            time.Duration // of each measurement
 	only            string
 	write           string
 	before          string
 	soak            time.Duration
 	settle          time.Duration
-	profile         string
 }
 
 func parse() options {
@@ -59,8 +58,8 @@ func parse() options {
 	flag.StringVar(&o.write, "write", "", "folder that receives benchmarks.md, between its markers, and benchmarks.svg")
 	flag.StringVar(&o.before, "before", "", "another gateway binary to compare with")
 	flag.DurationVar(&o.soak, "soak", 0, "instead of a comparison, load the gateway for this long and report heap and goroutines")
+	flag.IntVar(&o.prompt, "prompt", 800, "bytes of the prompts of -soak")
 	flag.DurationVar(&o.settle, "settle", 0, "instead of a comparison, run -streams through the gateway and report memory after this time")
-	flag.StringVar(&o.profile, "profile", "", "folder that receives CPU profiles of the gateway")
 	flag.Parse()
 	return o
 }

@@ -44,7 +44,8 @@ type conn struct {
 	left      int64 // bytes that may still be read
 	out       []byte
 	used      bool
-	broken    bool // not all of a request was written
+	broken    bool     // not all of a request was written
+	sending   *sending // a long body; nil: there is none
 	idleSince time.Time
 	idleLimit time.Duration // 0: none
 }
@@ -68,8 +69,6 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.left -= int64(n)
 	return n, err
 }
-
-func (c *conn) close() { _ = c.Close() }
 
 // isUsable reports whether an idle connection can be used: it is open and silent, and within its
 // bounds of time.
@@ -111,7 +110,7 @@ func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error
 	if res.Header["Keep-Alive"] != nil {
 		c.learn(res.Header)
 	}
-	b := &response{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close && !c.broken && !last}
+	b := &response{ReadCloser: res.Body, conn: c, ctx: req.Context(), stop: stop, keep: !res.Close && !last}
 	if res.Body == http.NoBody || res.ContentLength == 0 || req.Method == http.MethodHead {
 		b.end(true)
 		return res, nil
@@ -121,9 +120,16 @@ func (c *conn) exchange(req *http.Request, body [][]byte) (*http.Response, error
 }
 
 func (c *conn) roundTrip(req *http.Request, body [][]byte) (*http.Response, error) {
-	wrote := c.write(req, body)
-	if errors.Is(wrote, errRequest) {
-		return nil, wrote
+	length, err := c.prepare(req, body)
+	if err != nil {
+		return nil, err
+	}
+	c.sending = nil
+	var wrote error
+	if length <= alone {
+		wrote = c.send(body, length)
+	} else {
+		c.sendBeside(body, length)
 	}
 	c.left = c.host.cfg.MaxHeader
 	// Also after a failed write: the server may have responded before it closed.

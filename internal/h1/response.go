@@ -45,7 +45,7 @@ func (r *response) Close() error {
 func (r *response) end(whole bool) {
 	r.once.Do(func() {
 		inTime := r.stop() // else its deadline is in the past, or about to be
-		if whole && r.keep && inTime && r.conn.in.Buffered() == 0 {
+		if whole && r.keep && inTime && r.conn.sent() && r.conn.in.Buffered() == 0 {
 			r.conn.host.put(r.conn)
 			return
 		}

@@ -14,11 +14,6 @@ import (
 	"github.com/ginfer/ginfer/internal/body"
 )
 
-// maxBody is the longest body that is written before the response is read. It fits a
-// connection's buffers: an upstream that responds without reading the body can't block the
-// write.
-const maxBody = 32 << 10
-
 // Config configures a Transport. All fields but Proxy are required.
 type Config struct {
 	// Dial opens a connection. One of package connect is not used beyond its Lifetime.
@@ -36,7 +31,7 @@ type Config struct {
 	MaxHeader int64
 }
 
-// Transport is an http.RoundTripper for short plain-text HTTP/1.1 requests. It is safe for
+// Transport is an http.RoundTripper for plain-text HTTP/1.1 requests with a body in memory. It is safe for
 // concurrent use.
 type Transport struct {
 	cfg   Config
@@ -107,7 +102,7 @@ func (t *Transport) takes(req *http.Request) (parts [][]byte, ok bool) {
 		}
 	}
 	parts, size, ok := body.Segments(req)
-	return parts, ok && size <= maxBody && req.ContentLength == size
+	return parts, ok && req.ContentLength == size
 }
 
 func (t *Transport) host(address string) *host {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // errRequest is returned for a request that can't be written unambiguously.
@@ -15,27 +16,77 @@ var errRequest = errors.New("h1: invalid request")
 // longer ones are written from where they are.
 const copyLimit = 8 << 10
 
-// write sends the request. Nothing of an invalid one is sent.
-func (c *conn) write(req *http.Request, body [][]byte) error {
-	length := 0
+// alone is the length up to which a body is sent before the response is read. It fits a connection's
+// buffers: a server that responds without reading the body can't block the write.
+const alone = 32 << 10
+
+// prepare renders the request's head. Nothing of an invalid request is sent.
+func (c *conn) prepare(req *http.Request, body [][]byte) (length int, err error) {
 	for _, part := range body {
 		length += len(part)
 	}
 	head, err := appendHead(c.out[:0], req, length)
-	if err != nil {
-		return err
+	if err == nil {
+		c.out = head
 	}
-	c.out = head
+	return length, err
+}
+
+// send sends the head and the body.
+func (c *conn) send(body [][]byte, length int) error {
 	if length <= copyLimit {
 		for _, part := range body {
 			c.out = append(c.out, part...)
 		}
-		_, err = c.Write(c.out)
+		_, err := c.Write(c.out)
 		return err
 	}
-	parts := append(net.Buffers{head}, body...)
-	_, err = parts.WriteTo(c.Conn)
+	parts := append(net.Buffers{c.out}, body...)
+	_, err := parts.WriteTo(c.Conn)
 	return err
+}
+
+// sending is a long body on its way to the server, which may respond before it has read all.
+type sending struct {
+	done chan struct{}
+	err  error
+}
+
+// sendBeside is send on a goroutine of its own.
+func (c *conn) sendBeside(body [][]byte, length int) {
+	s := &sending{done: make(chan struct{})}
+	c.sending = s
+	go func() {
+		defer close(s.done)
+		s.err = c.send(body, length)
+	}()
+}
+
+// lastPart bounds how long the end of a whole response waits for the end of its request.
+const lastPart = 20 * time.Millisecond
+
+// sent reports whether all of the request was sent. A server can have read it, and have responded, before the
+// goroutine that sends it runs again.
+func (c *conn) sent() bool {
+	if c.sending == nil {
+		return !c.broken
+	}
+	select {
+	case <-c.sending.done:
+	default:
+		_ = c.SetWriteDeadline(time.Now().Add(lastPart))
+		<-c.sending.done
+		_ = c.SetWriteDeadline(time.Time{})
+	}
+	return c.sending.err == nil
+}
+
+// close closes the connection. No part of a request's body is used after it.
+func (c *conn) close() {
+	_ = c.Close()
+	if c.sending != nil {
+		<-c.sending.done
+	}
 }
 
 func appendHead(b []byte, req *http.Request, length int) ([]byte, error) {
