@@ -108,6 +108,8 @@ type record struct {
 	held   int64
 	ended  bool
 	free   bool // nothing is counted: nothing marks the request's end
+	leases bool // the request ends after everything that reads its body, but what has it open
+	lent   []*Held
 }
 
 type recordKey struct{}
@@ -132,6 +134,7 @@ func Track(req *http.Request, b *Bodies) (out *http.Request, end func()) {
 		r.tracked = before.tracked
 		return out, end
 	}
+	r.leases = true
 	if _, held := req.Body.(holder); !held {
 		r.tracked = &tracked{ReadCloser: req.Body}
 		out.Body = r.tracked
@@ -255,13 +258,26 @@ func (r *record) give(n int64) {
 // end returns everything to the budget. It may be called twice.
 func (r *record) end() {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.ended {
+	lent, ended := r.lent, r.ended
+	r.lent, r.ended = nil, true
+	if !ended && r.held > 0 {
+		r.bodies.give(r.caller, r.held)
+	}
+	r.mu.Unlock()
+	for _, h := range lent {
+		h.lease.release()
+	}
+}
+
+// lend releases the lease of h at the end of the request.
+func (r *record) lend(h *Held) {
+	if h.lease == nil {
 		return
 	}
-	r.ended = true
-	if r.held > 0 {
-		r.bodies.give(r.caller, r.held)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended { // else it is never released: something may have it open
+		r.lent = append(r.lent, h)
 	}
 }
 

@@ -30,6 +30,8 @@ type budget interface {
 type buffer struct {
 	b      []byte
 	kept   *[]byte // b is from a pool
+	leases bool    // the result may be leased
+	lease  *lease  // b is leased
 	class  int
 	budget budget
 }
@@ -38,15 +40,15 @@ type buffer struct {
 // steps, to at most four times what has been read: the announced length only chooses the
 // steps. Reading continues beyond that length: only at the body's end does net/http watch for
 // a client disconnect, and a middleware that decodes bodies may leave the length as it was.
-// After an error it returns what was read.
-func readUpTo(r io.Reader, length, limit int64, m budget) (b []byte, ended bool, err error) {
-	f := &buffer{budget: m}
+// After an error it returns what was read. With leases, the result may be leased memory.
+func readUpTo(r io.Reader, length, limit int64, m budget, leases bool) (b []byte, l *lease, ended bool, err error) {
+	f := &buffer{budget: m, leases: leases}
 	first := f.pooled
 	if length >= 0 && length < min(firstClass, limit) { // the usual case
 		first = func(int) bool { return f.exact(length + 1) }
 	}
 	if !first(0) {
-		return nil, false, ErrBudget
+		return nil, nil, false, ErrBudget
 	}
 	for !ended && int64(len(f.b)) < limit {
 		if len(f.b) == cap(f.b) && !f.grow(length, limit) {
@@ -63,7 +65,7 @@ func readUpTo(r io.Reader, length, limit int64, m budget) (b []byte, ended bool,
 			break
 		}
 	}
-	return f.done(), ended, err
+	return f.done(), f.lease, ended, err
 }
 
 // grow makes room: exactly the announced length once a quarter of it has been read.
@@ -82,8 +84,21 @@ func (f *buffer) grow(length, limit int64) bool {
 }
 
 func (f *buffer) exact(size int64) bool {
+	var l *lease
+	if f.leases {
+		l = newLease(size)
+	}
+	if l != nil {
+		size = int64(len(*l.kept))
+	}
 	if !f.budget.take(size) {
+		l.release()
 		return false
+	}
+	if l != nil {
+		f.move((*l.kept)[:0], nil)
+		f.lease = l
+		return true
 	}
 	f.move(make([]byte, 0, size), nil)
 	return true
@@ -107,11 +122,12 @@ func (f *buffer) pooled(class int) bool {
 func (f *buffer) move(to []byte, kept *[]byte) {
 	to = append(to, f.b...)
 	f.free()
-	f.b, f.kept = to, kept
+	f.b, f.kept, f.lease = to, kept, nil
 }
 
 func (f *buffer) free() {
 	f.budget.give(int64(cap(f.b)))
+	f.lease.release()
 	if f.kept != nil {
 		for class := range classes {
 			if classSize(class) == int64(len(*f.kept)) {
@@ -121,7 +137,7 @@ func (f *buffer) free() {
 	}
 }
 
-// done returns what was read, in memory of its own.
+// done returns what was read, in memory of its own or leased.
 func (f *buffer) done() []byte {
 	if f.kept == nil {
 		return f.b

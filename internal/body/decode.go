@@ -32,7 +32,7 @@ func decode(b []byte, encoding string, limit int64, whole bool, m budget) ([]byt
 		return nil, err
 	}
 	defer end()
-	text, _, err := readUpTo(r, -1, limit+1, m)
+	text, _, _, err := readUpTo(r, -1, limit+1, m, false)
 	switch {
 	case !whole:
 		return text[:min(int64(len(text)), limit)], nil

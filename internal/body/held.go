@@ -17,6 +17,7 @@ type Held struct {
 	Whole bool
 
 	raw      []byte // as it was sent
+	lease    *lease // of raw; nil: the garbage collector frees it
 	encoding string // of raw; "": identity
 	flows    bool   // bidirectional: nothing is read
 	head     head   // selects how the body is parsed
@@ -76,6 +77,9 @@ func (h *Held) Flows() bool { return h.flows }
 
 // Bytes returns the decoded body, or its decoded beginning; nil if it can't be decoded.
 func (h *Held) Bytes() []byte {
+	if h.lease.gone() {
+		return nil
+	}
 	if h.encoding == "" {
 		return h.raw
 	}

@@ -77,10 +77,11 @@ func hold(c *gin.Context, own int64, owned bool) (*Held, error) {
 func (h *Held) fill(c *gin.Context, src *source, limit int64) error {
 	r := c.Request
 	g := newGuarded(r, c.Writer)
-	b, ended, err := readUpTo(g, r.ContentLength, limit+1, h.rec)
+	b, leased, ended, err := readUpTo(g, r.ContentLength, limit+1, h.rec, h.rec.leases)
 	consumed := src.consumed(int64(len(b)), ended, err)
 	if consumed || err != nil {
 		h.rec.give(int64(cap(b)))
+		leased.release()
 	}
 	if consumed {
 		b, err = src.replace()
@@ -101,6 +102,10 @@ func (h *Held) fill(c *gin.Context, src *source, limit int64) error {
 		return nil
 	}
 	h.Whole = true
+	if !consumed {
+		h.lease = leased
+		h.rec.lend(h)
+	}
 	h.own.read(h.plain())
 	r.Body = &h.own
 	return nil

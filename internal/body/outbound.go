@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ginfer/ginfer/internal/llm"
 )
@@ -60,16 +61,21 @@ func (c *content) bytes() []byte {
 	return c.joined
 }
 
-// reader sends a content once.
+// reader sends a content once. One of an outbound request keeps the content's memory until it is
+// closed. Closed, it can be read as long as the memory is there: a balancer sends a request that
+// an endpoint did not take to another one.
 type reader struct {
 	*content
 	first [1][]byte
 	rest  [][]byte
+	keeps atomic.Bool
 }
 
+// newReader returns a reader that keeps the content's memory.
 func newReader(c *content) *reader {
 	r := new(reader)
 	r.read(c)
+	r.keeps.Store(c.held.lease.acquire())
 	return r
 }
 
@@ -88,6 +94,10 @@ func (r *reader) Held() *Held { return r.held }
 
 // Read implements io.Reader.
 func (r *reader) Read(p []byte) (n int, err error) {
+	if !r.held.lease.acquire() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	defer r.held.lease.release()
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -106,6 +116,10 @@ func (r *reader) Read(p []byte) (n int, err error) {
 
 // WriteTo implements io.WriterTo.
 func (r *reader) WriteTo(w io.Writer) (n int64, err error) {
+	if !r.held.lease.acquire() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	defer r.held.lease.release()
 	for ; len(r.rest) > 0 && err == nil; r.rest = r.rest[1:] {
 		var wrote int
 		wrote, err = w.Write(r.rest[0])
@@ -115,7 +129,22 @@ func (r *reader) WriteTo(w io.Writer) (n int64, err error) {
 }
 
 // Close implements io.Closer.
-func (*reader) Close() error { return nil }
+func (r *reader) Close() error {
+	if r.keeps.CompareAndSwap(true, false) {
+		r.held.lease.release()
+	}
+	return nil
+}
+
+// Borrow keeps the memory of an outbound body, which [Segments] has returned, until the function that
+// it returns is called. It reports false if that is too late.
+func Borrow(req *http.Request) (release func(), ok bool) {
+	c := of(req)
+	if c == nil || c.held.lease == nil {
+		return func() {}, true
+	}
+	return c.held.lease.release, c.held.lease.acquire()
+}
 
 // Set makes b the body of an outbound request, with Content-Length and GetBody. An empty b means
 // no body.

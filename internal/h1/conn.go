@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	bodies "github.com/ginfer/ginfer/internal/body"
 	"github.com/ginfer/ginfer/internal/connect"
 )
 
@@ -129,7 +130,11 @@ func (c *conn) roundTrip(req *http.Request, body [][]byte) (*http.Response, erro
 	if length <= alone {
 		wrote = c.send(body, length)
 	} else {
-		c.sendBeside(body, length)
+		release, ok := bodies.Borrow(req)
+		if !ok {
+			return nil, http.ErrBodyReadAfterClose
+		}
+		c.sendBeside(body, length, release)
 	}
 	c.left = c.host.cfg.MaxHeader
 	// Also after a failed write: the server may have responded before it closed.

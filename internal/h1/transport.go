@@ -50,6 +50,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return t.cfg.Rest.RoundTrip(req)
 	}
+	if req.Body != nil {
+		defer func() { _ = req.Body.Close() }()
+	}
+	release, ok := body.Borrow(req)
+	if !ok {
+		return nil, http.ErrBodyReadAfterClose
+	}
+	defer release()
 	if err := req.Context().Err(); err != nil {
 		return nil, context.Cause(req.Context())
 	}

@@ -52,12 +52,13 @@ type sending struct {
 	err  error
 }
 
-// sendBeside is send on a goroutine of its own.
-func (c *conn) sendBeside(body [][]byte, length int) {
+// sendBeside is send on a goroutine of its own, which then calls release.
+func (c *conn) sendBeside(body [][]byte, length int, release func()) {
 	s := &sending{done: make(chan struct{})}
 	c.sending = s
 	go func() {
 		defer close(s.done)
+		defer release()
 		s.err = c.send(body, length)
 	}()
 }
