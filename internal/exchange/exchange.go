@@ -75,21 +75,6 @@ func With(ctx context.Context, x *Exchange) context.Context {
 	return context.WithValue(ctx, exchangeKey{}, x)
 }
 
-// carried is a context with one value.
-type carried struct {
-	context.Context //nolint:containedctx // it is a context itself
-
-	key, value any
-}
-
-// Value implements context.Context.
-func (c *carried) Value(key any) any {
-	if key == c.key {
-		return c.value
-	}
-	return c.Context.Value(key)
-}
-
 // From returns the exchange in ctx, or nil.
 func From(ctx context.Context) *Exchange {
 	if a := Current(ctx); a != nil {
@@ -106,7 +91,7 @@ func Of(r *http.Request) (*Exchange, *http.Request) {
 		return x, r
 	}
 	x := new(Exchange)
-	x.carried = carried{r.Context(), exchangeKey{}, x}
+	x.carried.set(r.Context(), exchangeKey{}, x)
 	return x, r.WithContext(&x.carried) //nolint:contextcheck // r's context with a value
 }
 

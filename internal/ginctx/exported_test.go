@@ -146,7 +146,7 @@ redisstore.Store.Probe redisstore.Store.Release redisstore.Store.Save redisstore
 redisstore.Store.Take redisstore.Store.Watch rollout.Rollout.Pause rollout.Rollout.Promote rollout.Rollout.Restart
 rollout.Rollout.Restore rollout.Rollout.Resume rollout.Rollout.RollBack rollout.Rollout.Run routing.Router.Drain
 stream.Streams.Drain
-ratelimit.Report queue.FromContext observe.Report events.Hooks.Address events.Hooks.Auth events.Hooks.Balance
+ratelimit.Report queue.FromContext observe.Report observe.ReportToken events.Hooks.Address events.Hooks.Auth events.Hooks.Balance
 events.Hooks.Breaker events.Hooks.Cache events.Hooks.Keys events.Hooks.Limit events.Hooks.Proxy events.Hooks.Rollout
 events.Hooks.Routing events.Hooks.Stream events.Hooks.Token events.Hooks.Usage
 `
