@@ -133,6 +133,10 @@ bench-smoke: ## run each benchmark once, and the comparison with other proxies f
 	@out=$$(go -C benchmarks test -short -run '^$$' -bench . -benchtime 1x ./... 2>&1) || { echo "$$out"; exit 1; }
 	go -C benchmarks run ./peers -rounds 1 -load 500ms -streams 20 -events 5 -only bare,gin,gateway,nginx
 
+.PHONY: allocs
+allocs: ## check that the packages that every request passes allocate no more than before
+	.ci/allocs
+
 .PHONY: bench-peers
 bench-peers: ## compare the gateway with other proxies, into docs/benchmarks.md (15 minutes)
 	go -C benchmarks run ./peers -write ../docs

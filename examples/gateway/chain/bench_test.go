@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,14 +30,17 @@ func model(tb testing.TB) string {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = listener.Close() })
+	var conns sync.WaitGroup
+	done := make(chan struct{})
+	tb.Cleanup(func() { close(done); _ = listener.Close(); conns.Wait() })
 	go func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go respond(conn)
+			conns.Go(func() { respond(conn) })
+			conns.Go(func() { <-done; _ = conn.Close() })
 		}
 	}()
 	return "http://" + listener.Addr().String()
