@@ -94,8 +94,8 @@ func (m *Metrics) Middleware() gin.HandlerFunc {
 		returned := false
 		defer func() {
 			m.in.active.Add(ctx, -1, active...)
-			done := r.close(c, returned)
-			safely(func() { m.request(c, &done) })
+			done := r.close(c, returned)           //nolint:contextcheck // it reads the Gin context
+			safely(func() { m.request(c, &done) }) //nolint:contextcheck // as above
 		}()
 		c.Next()
 		returned = true

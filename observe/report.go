@@ -33,7 +33,7 @@ func ReportToken(ctx context.Context, m *Metrics, pause time.Duration) {
 		return
 	}
 	p := r.pausesOf(ctx, m)
-	m.in.genPause.Record(p.sampled, pause.Seconds(), p.options...)
+	m.in.genPause.Record(p.sampled, pause.Seconds(), p.options...) //nolint:contextcheck // ctx, or an empty one
 }
 
 // pauses is what the pauses of one attempt's stream share.

@@ -72,7 +72,7 @@ func ginStack(args []string) error {
 	if err != nil {
 		return err
 	}
-	proxy.Transport = guarded{proxy.Transport, gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{Name: args[1]})}
+	proxy.Transport = guarded{proxy.Transport, gobreaker.NewCircuitBreaker[*http.Response](gobreaker.Settings{Name: args[1]})} //nolint:bodyclose // its transport returns the response
 	auth, err := ginjwt.New(&ginjwt.GinJWTMiddleware{
 		Realm: "x", Key: []byte(secret), Timeout: time.Hour,
 		Authenticator: func(*gin.Context) (any, error) { return nil, ginjwt.ErrFailedAuthentication },

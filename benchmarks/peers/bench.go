@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -88,7 +89,7 @@ func build(binary string) error {
 
 // pinSelf puts the load on the model server's processor.
 func pinSelf() {
-	_ = exec.Command("taskset", "-apc", loadCPU, fmt.Sprint(os.Getpid())).Run()
+	_ = exec.Command("taskset", "-apc", loadCPU, strconv.Itoa(os.Getpid())).Run()
 	runtime.GOMAXPROCS(1)
 }
 

@@ -23,35 +23,45 @@ func TestLogIsWholeAfterSIGTERM(t *testing.T) {
 			t.Parallel()
 			upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) }))
 			p := start(t, fmt.Sprintf(`{%s, "log": %s, "upstreams": {"a": {"endpoints": [{"url": %q}]}}, "groups": [{"path": "/v1", "upstream": "a"}]}`, ports, log, upstream.URL))
-			var done atomic.Int64
-			var clients sync.WaitGroup
-			for range 8 {
-				clients.Go(func() {
-					client := newClient(t, 1)
-					for {
-						req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.public+"/v1/models", http.NoBody)
-						if !assert.NoError(t, err) {
-							return
-						}
-						req.Header.Set("Authorization", "Bearer "+p.token)
-						res, err := client.Do(req)
-						if err != nil {
-							return
-						}
-						_ = res.Body.Close()
-						if done.Add(1) == 500 {
-							p.signal(syscall.SIGTERM)
-						}
-					}
-				})
-			}
-			clients.Wait()
+			done := p.untilTheEnd(500)
 			require.Equal(t, 0, p.wait())
 			lines := strings.Count(p.stderr.String(), `"msg":"request"`)
-			assert.GreaterOrEqual(t, int64(lines), done.Load())
-			assert.LessOrEqual(t, int64(lines), done.Load()+8, "but those cut by the end of the port")
+			assert.GreaterOrEqual(t, int64(lines), done)
+			assert.LessOrEqual(t, int64(lines), done+8, "but those cut by the end of the port")
 		})
 	}
+}
+
+// untilTheEnd sends requests over eight connections, and SIGTERM after some of them. It returns how
+// many had a response.
+func (p *process) untilTheEnd(some int64) int64 {
+	p.t.Helper()
+	var done atomic.Int64
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for client := newClient(p.t, 1); p.responds(client); {
+				if done.Add(1) == some {
+					p.signal(syscall.SIGTERM)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	return done.Load()
+}
+
+func (p *process) responds(client *http.Client) bool {
+	req, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, p.public+"/v1/models", http.NoBody)
+	if err != nil {
+		return false
+	}
+	req.Header.Set("Authorization", "Bearer "+p.token)
+	res, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	return res.Body.Close() == nil
 }
 
 // A log that is never read costs lines, which are counted, and no request.

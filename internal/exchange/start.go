@@ -70,7 +70,7 @@ func (x *Exchange) begin(outer context.Context, req *http.Request, last *Attempt
 		a.unwatch = context.AfterFunc(outer, func() { a.finish(func() {}) })
 		a.mu.Unlock()
 	}
-	a.values.set(a.ctx, attemptKey{}, a)
+	a.values.set(a.ctx, attemptKey{}, a) //nolint:contextcheck // it is the attempt's
 	return a, req.WithContext(&a.values) //nolint:contextcheck // it ends with outer
 }
 

@@ -94,8 +94,7 @@ func canHold(t reflect.Type, depth int) bool {
 	if t.Kind() != reflect.Struct {
 		return t.Kind() == reflect.Interface
 	}
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if f.Type.Implements(writerType) || f.Anonymous && depth > 0 && canHold(f.Type, depth-1) {
 			return true
 		}

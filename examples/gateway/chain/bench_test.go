@@ -46,7 +46,7 @@ func model(tb testing.TB) string {
 	return "http://" + listener.Addr().String()
 }
 
-func respond(conn net.Conn) {
+func respond(conn net.Conn) { //nolint:gocognit // a server in one function
 	defer func() { _ = conn.Close() }()
 	whole := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(completion), completion)
 	head := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")

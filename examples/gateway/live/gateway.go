@@ -55,8 +55,8 @@ func (s Status) Tag() string { return `"` + s.Revision + `"` }
 
 // New returns a Gateway that reads its configuration from a file, "" for the one built in, and
 // runs its stages in the given order. Call Load before serving.
-func New(log *Log, file string, order Order) *Gateway {
-	return &Gateway{log: log, file: file, order: order, token: newToken(), keeper: NewKeeper(log.Logger)}
+func New(l *Log, file string, order Order) *Gateway {
+	return &Gateway{log: l, file: file, order: order, token: newToken(), keeper: NewKeeper(l.Logger)}
 }
 
 // Load reads the configuration from its file and applies it.
@@ -112,7 +112,7 @@ func (g *Gateway) Apply(ctx context.Context, src config.Source, expected string)
 	}
 	setMemory(cfg.Memory, g.heap, g.Log())
 	sampleContention(cfg.Private.ContentionProfiles)
-	g.log.batch(!cfg.Log.Sync)
+	g.log.batch(!cfg.Log.Sync) //nolint:contextcheck // as above
 	g.keeper.Commit(ctx, func() { g.replace(next, revision) })
 	return nil
 }

@@ -83,7 +83,7 @@ func (h *heap) pace() {
 	live := liveHeap()
 	percent := 100
 	if live < heapFloor {
-		percent = min(400, int(100*heapFloor/max(live, 1)))
+		percent = int(min(400, 100*heapFloor/max(live, 1)))
 	}
 	debug.SetGCPercent(percent)
 }
@@ -114,8 +114,11 @@ func liveHeap() uint64 {
 // the system's either.
 func readHeap() (allocated, unused uint64) {
 	sample := []metrics.Sample{
-		{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
-		{Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/allocs:bytes"},
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
 	}
 	metrics.Read(sample)
 	value := func(i int) uint64 { return sample[i].Value.Uint64() }

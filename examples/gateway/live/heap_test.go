@@ -23,8 +23,7 @@ func TestMemoryReturns(t *testing.T) { //nolint:paralleltest // it measures the 
 	}
 	held := heapBytes()
 	require.Greater(t, held, uint64(200<<20))
-	runtime.KeepAlive(burst)
-	burst = nil
+	runtime.KeepAlive(burst) // until here
 	require.Eventually(t, func() bool { return heapBytes() < held/4 }, 30*time.Second, 100*time.Millisecond)
 }
 
