@@ -56,5 +56,5 @@
 //
 // Telemetry never fails a request: a panic in a logger or a status function is dropped, and
 // an unreachable collector costs nothing (package otelsetup). A logger that blocks does
-// delay requests: give it a writer that does not block.
+// delay requests: give it a writer that does not block, such as a [LogWriter].
 package observe

@@ -68,6 +68,9 @@ func (m *merge) sorted() *sent {
 	return &m.sent
 }
 
+// longest bounds the use of a connection, so that a proxy that hangs ends the comparison.
+const longest = 10 * time.Minute
+
 // overConnections runs a function for each of n connections.
 func overConnections(address string, n int, use func(i int, conn net.Conn) ([]time.Duration, int64, error)) *sent {
 	var m merge
@@ -80,6 +83,7 @@ func overConnections(address string, n int, use func(i int, conn net.Conn) ([]ti
 				return
 			}
 			defer func() { _ = conn.Close() }()
+			_ = conn.SetDeadline(time.Now().Add(longest))
 			m.add(use(i, conn))
 		})
 	}

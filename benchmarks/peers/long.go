@@ -40,7 +40,7 @@ func (h health) String() string {
 }
 
 func get(url string) (string, error) {
-	res, err := http.Get(url) //nolint:noctx // loopback
+	res, err := http.Get(url)
 	if err != nil {
 		return "", err
 	}

@@ -35,7 +35,6 @@ func rivals(before string) []rival {
 		{"bare", "bare `httputil.ReverseProxy`, tuned", "", self("bare")},
 		{"gin", "gin-jwt, ulule/limiter, gobreaker, ReverseProxy", "", self("gin")},
 		{"gateway", "**ginfer's gateway**", "", func(s *setup) ([]string, error) { return gateway(s, s.gateway) }},
-		{"caddy", "Caddy, key only", "caddy", caddy},
 	}
 	if before != "" {
 		all = append(all, rival{"before", "ginfer's gateway before", "", func(s *setup) ([]string, error) { return gateway(s, before) }})
@@ -77,7 +76,7 @@ func gateway(s *setup, program string) ([]string, error) {
 func haproxy(s *setup) ([]string, error) {
 	file, err := s.file("haproxy.cfg", fmt.Sprintf(`global
   nbthread 1
-  maxconn 20000
+  maxconn 9900
 defaults
   mode http
   timeout client 5m
@@ -124,24 +123,6 @@ http {
   }
 }`, s.dir, s.address, s.endpoints[0], s.endpoints[1], secret))
 	return []string{"nginx", "-c", file}, err
-}
-
-func caddy(s *setup) ([]string, error) {
-	file, err := s.file("Caddyfile", fmt.Sprintf(`{
-  admin off
-  auto_https off
-}
-http://%s {
-  @denied not header X-Api-Key %s
-  respond @denied 401
-  reverse_proxy %s %s {
-    flush_interval -1
-    transport http {
-      keepalive_idle_conns_per_host 10000
-    }
-  }
-}`, s.address, secret, s.endpoints[0], s.endpoints[1]))
-	return []string{"caddy", "run", "--config", file, "--adapter", "caddyfile"}, err
 }
 
 func traefik(s *setup) ([]string, error) {
