@@ -66,7 +66,7 @@ func newBench(dir string, o options) (*bench, error) {
 			return nil, err
 		}
 	}
-	time.Sleep(2 * time.Second) // until all have started
+	time.Sleep(2 * o.load) // until all have started
 	for _, c := range b.running {
 		c.begun, _ = c.memory()
 	}
@@ -241,7 +241,7 @@ func (b *bench) silent(r rival, f *figures) error {
 	if err := b.start(r, old.setup); err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * b.o.load)
 	c := b.running[r.name]
 	before := c.resident()
 	stop, err := idle(c.setup.address, b.o.streams)
@@ -249,7 +249,7 @@ func (b *bench) silent(r rival, f *figures) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(12 * time.Second) // proxies may return memory meanwhile
+	time.Sleep(12 * b.o.load) // proxies may return memory meanwhile
 	f.idle = append(f.idle, float64(c.resident()-before)/1024/float64(b.o.streams))
 	return nil
 }
