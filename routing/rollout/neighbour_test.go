@@ -254,8 +254,8 @@ func TestNeighbourWorseVersionIsFound(t *testing.T) {
 	}{
 		"fails":                    {pair{delay: constant(time.Millisecond), bad: 0.05, times: 20}, "failures: "},
 		"fails six times as often": {pair{delay: constant(time.Millisecond), bad: 0.1, times: 6}, "failures: "},
-		"5 to 50 ms":               {pair{delay: slower(5*time.Millisecond, 50*time.Millisecond)}, "latency: "},
-		"20 to 100 ms":             {pair{delay: slower(20*time.Millisecond, 100*time.Millisecond)}, "latency: "},
+		"5 to 300 ms":              {pair{delay: slower(5*time.Millisecond, 300*time.Millisecond)}, "latency: "},
+		"20 to 500 ms":             {pair{delay: slower(20*time.Millisecond, 500*time.Millisecond)}, "latency: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
