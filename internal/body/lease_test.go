@@ -118,15 +118,3 @@ func TestBorrowedBytes(t *testing.T) {
 	assert.True(t, bytes.Equal(sent, bytes.Join(parts, nil)))
 	release()
 }
-
-// Memory is used again, so that long bodies cost the garbage collector nothing.
-func TestLongBodiesShareMemory(t *testing.T) { //nolint:paralleltest // it counts allocations
-	sent := long(1)
-	bytesOf := testing.Benchmark(func(b *testing.B) { //nolint:thelper // it is no helper
-		b.ReportAllocs()
-		for b.Loop() {
-			track(t, sent, func(_ *body.Held, out *http.Request) { _ = out.Body.Close() })
-		}
-	}).AllocedBytesPerOp()
-	assert.Less(t, bytesOf, int64(len(sent))/2)
-}
