@@ -9,8 +9,8 @@ const (
 	heatWindow = 1024
 	// heatLeast is the number of requests from which a share is known.
 	heatLeast = 128
-	// hot is the number of endpoints' mean loads from which a single key is hot. From as many
-	// clients as half of the endpoints none is whose clients send one request at a time.
+	// hot is the number of endpoints' mean loads from which a single key is hot. No key is hot
+	// while its clients are at most half as many as the endpoints and send one request at a time.
 	hot = 2
 	// hotBound is the load bound of a hot key, without a floor: below the mean, so that what is
 	// left for other keys of its endpoints evens out.

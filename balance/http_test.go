@@ -27,7 +27,7 @@ func servers(t *testing.T, n int, handler func(server int) http.HandlerFunc) []b
 	return list
 }
 
-// httpPool is a pool whose connections end with the test.
+// httpPool is a pool over real connections, which end with the test.
 func httpPool(t *testing.T, cfg balance.Config) *balance.Pool {
 	t.Helper()
 	p, err := balance.New(cfg)

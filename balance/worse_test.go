@@ -51,10 +51,17 @@ func TestFailuresOfAllAlike(t *testing.T) {
 		for _, failing := range []float64{0, .3, .9} {
 			t.Run(name+strconv.FormatFloat(failing, 'f', 1, 64), func(t *testing.T) {
 				t.Parallel()
-				got, most := load(t, policy, 8, func(int) float64 { return failing })
-				assert.LessOrEqual(t, most, int64(8), "50 in flight at eight endpoints")
-				for name, n := range got {
-					assert.InDelta(t, 750, n, 150+150*failing, name) // by chance, one at .9 had 927
+				const loads = 3 // one alone may exceed the bound by chance
+				sum := map[string]int{}
+				for range loads {
+					got, most := load(t, policy, 8, func(int) float64 { return failing })
+					assert.LessOrEqual(t, most, int64(8), "50 in flight at eight endpoints")
+					for name, n := range got {
+						sum[name] += n
+					}
+				}
+				for name, n := range sum {
+					assert.InDelta(t, 750, n/loads, 150, name)
 				}
 			})
 		}

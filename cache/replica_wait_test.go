@@ -20,8 +20,9 @@ func waiting(d time.Duration) cache.Config {
 	return cache.Config{Beta: -1, LLM: cache.LLM{ReplicaWait: d, TTL: time.Hour}}
 }
 
-// answers has the upstream of both replicas answer a chat, as a stream if that is wanted.
-func (w *twin) answers(finish string) {
+// completes makes the upstream of both replicas respond to chats with this finish reason, as a
+// stream if the request wants one.
+func (w *twin) completes(finish string) {
 	w.respond = func(c *gin.Context, _ int64) {
 		if c.GetHeader("X-Stream") == "" {
 			c.Data(http.StatusOK, jsonType, []byte(strings.Replace(chatJSON, `"stop"`, `"`+finish+`"`, 1)))
@@ -76,7 +77,7 @@ func TestOneQuestionAtTwoReplicas(t *testing.T) {
 				respond(c, n)
 			}
 		}},
-		{name: "so is one that is not stored", wait: time.Minute, change: func(w *twin) { w.answers("content_filter") }, calls: 2, most: 5500 * time.Millisecond},
+		{name: "so is one that is not stored", wait: time.Minute, change: func(w *twin) { w.completes("content_filter") }, calls: 2, most: 5500 * time.Millisecond},
 		{name: "a panic", wait: time.Minute, calls: 2, most: 5500 * time.Millisecond, change: func(w *twin) {
 			respond := w.respond
 			w.respond = func(c *gin.Context, n int64) {
@@ -93,7 +94,7 @@ func TestOneQuestionAtTwoReplicas(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				w := newTwin(t, waiting(tt.wait))
-				w.answers("stop")
+				w.completes("stop")
 				if tt.change != nil {
 					tt.change(w)
 				}
@@ -130,7 +131,7 @@ func TestManyQuestionsAtTwoReplicas(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newTwin(t, waiting(time.Minute))
-		w.answers("stop")
+		w.completes("stop")
 		var wg sync.WaitGroup
 		for i := range 200 {
 			replica := []http.Handler{w.here, w.there}[i%2]
@@ -152,7 +153,7 @@ func TestQuestionOfADisconnectedClient(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newTwin(t, waiting(time.Hour))
-		w.answers("stop")
+		w.completes("stop")
 		w.takes = time.Minute
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -173,7 +174,7 @@ func TestWaitingClientDisconnects(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newTwin(t, waiting(time.Hour))
-		w.answers("stop")
+		w.completes("stop")
 		w.takes = time.Minute
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -195,7 +196,7 @@ func TestQuestionAfterACrash(t *testing.T) {
 			w := newTwin(t, waiting(wait))
 			w.respond = func(c *gin.Context, _ int64) { c.Status(http.StatusInternalServerError) }
 			ask(t.Context(), w.here, chatPlain) // so that there is a key
-			w.answers("stop")
+			w.completes("stop")
 			w.store.crashed(30 * time.Second)
 			there := ask(t.Context(), w.there, chatPlain)
 			assert.Equal(t, http.StatusOK, there.code)
@@ -205,12 +206,12 @@ func TestQuestionAfterACrash(t *testing.T) {
 	}
 }
 
-// A question whose response was not storable does not make other replicas wait again.
+// A request with a response that was not storable does not make other replicas wait again.
 func TestUnstorableResponsesAreNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newTwin(t, waiting(time.Minute))
-		w.answers("content_filter")
+		w.completes("content_filter")
 		ask(t.Context(), w.here, chatPlain)
 		ask(t.Context(), w.there, chatPlain)
 		var wg sync.WaitGroup

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An application that has only the access log links none of the packages whose events package
-// events adapts.
+// An application that has only the access log links none of the packages with events that
+// package events adapts.
 func TestImportsNoFeature(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/ginfer/ginfer/"

@@ -36,7 +36,7 @@ type MetricsConfig struct {
 }
 
 // Metrics is a middleware that records OpenTelemetry metrics of requests. Use it with
-// events.Hooks, whose methods count the events of the packages. It is safe for concurrent use.
+// events.Hooks, which count the events of the packages. It is safe for concurrent use.
 type Metrics struct {
 	cfg    MetricsConfig
 	in     instruments

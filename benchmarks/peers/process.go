@@ -144,7 +144,7 @@ func (p *process) check() error {
 	return nil
 }
 
-// freeAddress is a loopback address that nobody listens on.
+// freeAddress is a loopback address with a port that is not in use.
 func freeAddress() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // attemptDelay is the time after which the next address of a name is tried beside the one that does
-// not answer (RFC 8305 §5); it is net.Dialer's.
+// not respond (RFC 8305 §5); it is net.Dialer's.
 const attemptDelay = 300 * time.Millisecond
 
 // maxNames bounds the names that are remembered.
@@ -27,7 +27,7 @@ type Dialer struct {
 }
 
 // DialContext opens a connection. A name's addresses are tried one after the other, or beside each
-// other if one does not answer; the one with the fewest connections is the first.
+// other if one does not respond; the one with the fewest connections is the first.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" || isAddress(host) || network == "unix" {

@@ -176,7 +176,7 @@ func TestNeighbourNewPodHasTrafficWithin30Seconds(t *testing.T) {
 	}, 30*time.Second, 50*time.Millisecond)
 }
 
-// An address that refuses or does not answer delays a connection, but fails none; another family
+// An address that refuses or does not respond delays a connection, but fails none; another family
 // is tried as well.
 func TestDeadAddresses(t *testing.T) {
 	t.Parallel()
@@ -200,7 +200,7 @@ func TestDeadAddresses(t *testing.T) {
 	}
 }
 
-// An unknown name, and one whose addresses all refuse, are errors of the dial.
+// An unknown name, and one with addresses that all refuse, are errors of the dial.
 func TestDialErrors(t *testing.T) {
 	t.Parallel()
 	p := startPods(t)

@@ -36,7 +36,7 @@ type Conn struct {
 	closed   atomic.Bool
 }
 
-// Dial returns a dial function whose connections have the Lifetime.
+// Dial returns a dial function that gives its connections the Lifetime.
 func (l Lifetime) Dial(dial func(ctx context.Context, network, address string) (net.Conn, error)) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		nc, err := dial(ctx, network, address)

@@ -13,8 +13,8 @@ const (
 	lookupEvery = 10 * time.Second
 	// lookupTimeout bounds such a look-up.
 	lookupTimeout = 5 * time.Second
-	// restFor is the time for which an address that did not answer is not tried first again.
-	restFor = 10 * time.Second
+	// failedFor is the time for which an address that did not respond is not tried first again.
+	failedFor = 10 * time.Second
 	// recently is the time for which an address without connections still counts as tried. It
 	// bounds the turnover where there are more addresses than connections.
 	recently = 5 * time.Minute
@@ -92,8 +92,8 @@ func (n *name) closed(p *place) {
 
 // before reports whether p should get the next connection rather than q.
 func (p *place) before(q *place, now time.Time) bool {
-	switch failed := now.Sub(p.failed) < restFor; {
-	case failed != (now.Sub(q.failed) < restFor):
+	switch failed := now.Sub(p.failed) < failedFor; {
+	case failed != (now.Sub(q.failed) < failedFor):
 		return !failed
 	case p.live != q.live:
 		return p.live < q.live

@@ -156,7 +156,7 @@ func TestNeighbourBody(t *testing.T) { //nolint:gocognit // a table
 	chains := map[string]struct {
 		cfg   proxy.Config
 		first gin.HandlersChain
-		// blind: an empty body of unknown length can't be told from a consumed one
+		// blind means that an empty body of unknown length looks like a consumed one
 		blind bool
 	}{
 		"held":                {proxy.Config{}, nil, true},

@@ -104,7 +104,7 @@ func knownCacheTests() []string {
 		"stale-close-must-revalidate", "stale-close-proxy-revalidate", "stale-close-no-cache", "stale-close-s-maxage=2",
 		// A response that sets a cookie is not shared (HTTP.StripCookies shares it without).
 		"headers-store-Set-Cookie", "304-etag-update-response-Set-Cookie",
-		// The transport refuses a transfer coding that nobody knows.
+		// The transport refuses an unknown transfer coding.
 		"headers-store-Transfer-Encoding",
 	}
 }

@@ -103,7 +103,7 @@ func TestNeighbourBusyReplicas(t *testing.T) {
 	}
 }
 
-// fakeTime starts a Redis whose clock a file moves.
+// fakeTime starts a Redis with a clock that set moves.
 func fakeTime(t *testing.T) (server *redistest.Server, set func(offset string)) {
 	t.Helper()
 	path, err := exec.LookPath("faketime")

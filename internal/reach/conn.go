@@ -23,7 +23,7 @@ type Conn struct {
 	ctx context.Context //nolint:containedctx // the request's
 }
 
-// Of returns the connection of the request with the context ctx, whose response is written to w.
+// Of returns the connection of the request with the context ctx and the response writer w.
 func Of(ctx context.Context, w http.ResponseWriter) Conn { return Conn{w, ctx} }
 
 type keptKey struct{}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// targeted is the field whose directives are for shared caches near the origin, such as a
-// gateway's, and replace those of Cache-Control and Expires (RFC 9213 §3.1).
+// targeted is the field with directives for shared caches near the origin, such as a
+// gateway's. They replace those of Cache-Control and Expires (RFC 9213 §3.1).
 const targeted = "Cdn-Cache-Control"
 
 // responseControl returns the directives of a response, and whether they are targeted: then

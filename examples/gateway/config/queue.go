@@ -23,8 +23,8 @@ type Queue struct {
 	Window Duration `json:"window,omitempty"`
 	// Keep is how long results, files and dead letters are stored. Default: 720h.
 	Keep Duration `json:"keep,omitempty"`
-	// Optional keeps /readyz at 200 while the queue's store is down, for gateways whose other
-	// traffic must go on. Default: false.
+	// Optional keeps /readyz at 200 while the queue's store is down, for gateways that
+	// must go on with their other traffic. Default: false.
 	Optional bool `json:"optional,omitempty"`
 	// Webhooks lets jobs name a URL to call. Default: they can't.
 	Webhooks *Webhooks `json:"webhooks,omitempty"`

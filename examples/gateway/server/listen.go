@@ -35,7 +35,7 @@ func listen(address, mode string) (net.Listener, error) {
 	return ln, nil
 }
 
-// removeStale removes a socket on which nobody listens.
+// removeStale removes a socket that no process listens on.
 func removeStale(socket string) error {
 	if info, err := os.Stat(socket); err != nil || info.Mode()&os.ModeSocket == 0 {
 		return nil //nolint:nilerr // net.Listen explains what is in its way
