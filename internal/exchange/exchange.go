@@ -58,8 +58,7 @@ type Exchange struct {
 	served   Served
 	isServed bool
 	observed list[observed]
-	passed   []any // the middlewares of Enter
-	roomFor  [4]any
+	passed   list[any] // the middlewares of Enter
 }
 
 // Served describes a response for which no attempt was made, such as a cache hit.

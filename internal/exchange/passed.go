@@ -12,13 +12,10 @@ func Enter(r *http.Request, middleware any) (*http.Request, bool) {
 	x, r := Of(r)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if slices.Contains(x.passed, middleware) {
+	if slices.Contains(x.passed.all, middleware) {
 		return r, false
 	}
-	if x.passed == nil {
-		x.passed = x.roomFor[:0]
-	}
-	x.passed = append(x.passed, middleware)
+	x.passed.add(middleware)
 	return r, true
 }
 
@@ -30,5 +27,5 @@ func Leave(r *http.Request, middleware any) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.passed = slices.DeleteFunc(x.passed, func(m any) bool { return m == middleware })
+	x.passed.all = slices.DeleteFunc(x.passed.all, func(m any) bool { return m == middleware })
 }
