@@ -153,6 +153,10 @@ bench-streams: ## 9,000 streams through the gateway, and its memory two minutes 
 bench-soak: ## load the gateway for five minutes, with its heap and goroutines
 	go -C benchmarks run ./peers -only gateway -soak 5m
 
+.PHONY: bench-where
+bench-where: ## profile the gateway under load: where its time goes, into docs/benchmarks.md
+	go -C benchmarks run ./peers -only gateway -where 12s -write ../docs
+
 .PHONY: bench-diff
 bench-diff: ## compare the benchmarks of hot packages with those of BASE (default: HEAD~1)
 	.ci/bench-diff $(BASE)

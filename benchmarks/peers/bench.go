@@ -28,7 +28,6 @@ type contestant struct {
 	*process
 
 	setup setup
-	begun int64 // its memory before the load
 }
 
 func newBench(dir string, o options) (*bench, error) {
@@ -67,9 +66,6 @@ func newBench(dir string, o options) (*bench, error) {
 		}
 	}
 	time.Sleep(2 * o.load) // until all have started
-	for _, c := range b.running {
-		c.begun, _ = c.memory()
-	}
 	return b, nil
 }
 
@@ -129,8 +125,8 @@ type figures struct {
 	idle  []float64            // KiB per silent stream
 }
 
-func newFigures(title string, start float64) *figures {
-	return &figures{title, start, map[string][]float64{}, map[string][]float64{}, map[string][]float64{}, nil}
+func newFigures(title string) *figures {
+	return &figures{title, 0, map[string][]float64{}, map[string][]float64{}, map[string][]float64{}, nil}
 }
 
 // loads of JSON by the size of the prompt.
@@ -146,9 +142,9 @@ const (
 
 // rounds measures everything, the rivals in turn.
 func (b *bench) rounds() (map[string]*figures, error) {
-	results := map[string]*figures{"direct": newFigures("none (the model server alone)", 0)}
+	results := map[string]*figures{"direct": newFigures("none (the model server alone)")}
 	for _, r := range b.rivals {
-		results[r.name] = newFigures(r.title, mib(b.running[r.name].begun))
+		results[r.name] = newFigures(r.title)
 	}
 	for round := range b.o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, b.o.rounds)
@@ -167,7 +163,12 @@ func (b *bench) rounds() (map[string]*figures, error) {
 			return nil, err
 		}
 	}
-	return results, b.each(func(r rival, _ *contestant) error { return b.silent(r, results[r.name]) })
+	return results, b.each(func(r rival, _ *contestant) error {
+		if err := b.peaks(r, results[r.name]); err != nil {
+			return err
+		}
+		return b.silent(r, results[r.name])
+	})
 }
 
 func (b *bench) each(f func(rival, *contestant) error) error {
@@ -187,16 +188,13 @@ func (b *bench) json(f *figures, c *contestant, size string) error {
 	if got := full(c.setup.address, req, connections, b.o.load/4); got.err != nil { // warm connections and pools
 		return got.err
 	}
-	c.resetPeak()
 	before := c.cpu()
 	got := full(c.setup.address, req, connections, b.o.load)
 	used := c.cpu() - before
 	if got.err != nil {
 		return got.err
 	}
-	_, peak := c.memory()
 	f.cpu[size] = append(f.cpu[size], micro(used)/float64(got.requests))
-	f.peak[size] = append(f.peak[size], mib(peak))
 	return nil
 }
 
@@ -233,16 +231,42 @@ func (b *bench) events(f *figures, c *contestant) error {
 	return nil
 }
 
-// silent measures the memory of streams that wait for their next event, in a process that has
-// just started.
-func (b *bench) silent(r rival, f *figures) error {
+// restart starts a rival anew.
+func (b *bench) restart(r rival) (*contestant, error) {
 	old := b.running[r.name]
 	old.stop()
 	if err := b.start(r, old.setup); err != nil {
-		return err
+		return nil, err
 	}
 	time.Sleep(2 * b.o.load)
-	c := b.running[r.name]
+	return b.running[r.name], nil
+}
+
+// peaks measures memory under load, in a process that has just started.
+func (b *bench) peaks(r rival, f *figures) error {
+	c, err := b.restart(r)
+	if err != nil {
+		return err
+	}
+	f.start = mib(c.resident())
+	for _, size := range []string{"1 KB", "256 KB"} {
+		c.resetPeak()
+		if got := full(c.setup.address, request("demo", 0, loads()[size]), connections, 3*b.o.load); got.err != nil {
+			return got.err
+		}
+		_, peak := c.memory()
+		f.peak[size] = append(f.peak[size], mib(peak))
+	}
+	return nil
+}
+
+// silent measures the memory of streams that wait for their next event, in a process that has
+// just started.
+func (b *bench) silent(r rival, f *figures) error {
+	c, err := b.restart(r)
+	if err != nil {
+		return err
+	}
 	before := c.resident()
 	stop, err := idle(c.setup.address, b.o.streams)
 	defer stop()

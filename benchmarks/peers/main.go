@@ -46,6 +46,7 @@ type options struct {
 	before          string
 	soak            time.Duration
 	settle          time.Duration
+	where           time.Duration
 }
 
 func parse() options {
@@ -60,6 +61,7 @@ func parse() options {
 	flag.DurationVar(&o.soak, "soak", 0, "instead of a comparison, load the gateway for this long and report heap and goroutines")
 	flag.IntVar(&o.prompt, "prompt", 800, "bytes of the prompts of -soak")
 	flag.DurationVar(&o.settle, "settle", 0, "instead of a comparison, run -streams through the gateway and report memory after this time")
+	flag.DurationVar(&o.where, "where", 0, "instead of a comparison, profile the gateway under loads of this long and report where its time goes")
 	flag.Parse()
 	return o
 }
@@ -82,6 +84,12 @@ func compare() error {
 		return b.soak()
 	case o.settle > 0:
 		return b.settle()
+	case o.where > 0:
+		costs, err := b.where()
+		if err != nil {
+			return err
+		}
+		return writeWhere(costs, o.write)
 	}
 	results, err := b.rounds()
 	if err != nil {
@@ -92,15 +100,15 @@ func compare() error {
 	if o.write == "" {
 		return nil
 	}
-	if err := insert(filepath.Join(o.write, "benchmarks.md"), text); err != nil {
+	if err := insert(filepath.Join(o.write, "benchmarks.md"), "make bench-peers", text); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(o.write, "benchmarks.svg"), []byte(plot(results)), 0o644)
 }
 
-// insert replaces what is between the markers of a document.
-func insert(file, text string) error {
-	const begin, end = "<!-- begin of make bench-peers -->\n", "<!-- end of make bench-peers -->"
+// insert replaces what is between the markers of a command in a document.
+func insert(file, command, text string) error {
+	begin, end := "<!-- begin of "+command+" -->\n", "<!-- end of "+command+" -->"
 	old, err := os.ReadFile(file)
 	if err != nil {
 		return err

@@ -50,11 +50,11 @@ func report(results map[string]*figures, o options) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s, %s, one processor for each proxy, load and model server on another. Medians of %d interleaved rounds of %v.\n\n",
 		time.Now().UTC().Format(time.DateOnly), machine(), runtime.Version(), o.rounds, o.load)
-	fmt.Fprintf(&b, "POST of a chat completion, %d connections: CPU per request, the ratio to the bare proxy, and the peak of resident memory.\n\n", connections)
+	fmt.Fprintf(&b, "POST of a chat completion, %d connections: CPU per request, the ratio to the bare proxy, and the peak of resident memory in a process that has just started.\n\n", connections)
 	b.WriteString("| | 1 KB µs | × bare | MiB | 16 KB µs | × bare | 256 KB µs | × bare | MiB | MiB at start |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	bare := results["bare"]
 	if bare == nil {
-		bare = newFigures("", 0)
+		bare = newFigures("")
 	}
 	for _, name := range order(results) {
 		f := results[name]
