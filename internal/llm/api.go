@@ -20,6 +20,7 @@ const (
 	LlamaCPP
 	TGI
 	Own // described by a [Dialect]
+	Converse
 	Cohere
 	Transcription
 	Speech
@@ -34,7 +35,7 @@ const (
 // String returns the name in logs.
 func (a API) String() string {
 	return [apis]string{
-		"unknown", "chat", "completions", "responses", "messages", "gemini", "ollama", "llama.cpp", "tgi", "own", "cohere",
+		"unknown", "chat", "completions", "responses", "messages", "gemini", "ollama", "llama.cpp", "tgi", "own", "converse", "cohere",
 		"transcription", "speech", "embeddings", "images", "realtime", "free",
 	}[a]
 }
@@ -59,6 +60,8 @@ var endings = [...]struct {
 	{"/api/generate", Ollama},
 	{"/api/embeddings", Embeddings},
 	{"/api/embed", Embeddings},
+	{"/converse", Converse},
+	{"/converse-stream", Converse},
 	{"/v2/chat", Cohere},
 	{"/v2/embed", Embeddings},
 	{"/generate_stream", TGI},

@@ -1,7 +1,7 @@
 package llm
 
 // chat is OpenAI's chat completions, as implemented by many servers: vLLM, llama.cpp,
-// Ollama, DeepSeek, Mistral, Azure.
+// Ollama, DeepSeek, Mistral, Azure, Groq.
 //
 //nolint:gochecknoglobals // a constant
 var chat = dialect{
@@ -9,7 +9,7 @@ var chat = dialect{
 	fields: join(
 		fields{{"choices", choices}, {"choices[]", choice}, {"choices[].index", choiceIndex}, {"choices[].finish_reason", finish}},
 		at("choices[].delta", reply), at("choices[].message", reply),
-		at("usage", counts),
+		at("usage", counts), at("x_groq.usage", counts),
 	),
 }
 

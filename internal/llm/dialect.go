@@ -63,7 +63,9 @@ var counts = fields{
 	{"output_tokens_details.reasoning_tokens", reasoningCount},
 	{"cache_read_input_tokens", cacheReadCount},
 	{"cache_creation_input_tokens", cacheWriteCount},
-	{"prompt_cache_hit_tokens", cachedCount}, // DeepSeek
+	{"prompt_cache_hit_tokens", cachedCount},                      // DeepSeek
+	{"cached_tokens", cachedCount},                                // Moonshot
+	{"prompt_tokens_details.cache_write_tokens", cacheWriteCount}, // OpenRouter
 }
 
 // at returns fields below a place.
@@ -138,6 +140,7 @@ var vocabularies = [apis]*vocabulary{
 	LlamaCPP:      ready(&llamaCPP),
 	TGI:           ready(&tgi),
 	Own:           ready(),
+	Converse:      ready(&converse),
 	Cohere:        ready(&cohere),
 	Transcription: ready(&transcription),
 	Speech:        ready(&speech),

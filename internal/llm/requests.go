@@ -19,6 +19,7 @@ var requestFields = fields{
 	{"options.num_predict", maxOutput},
 	{"parameters.max_new_tokens", maxOutput},
 	{"generationConfig.maxOutputTokens", maxOutput},
+	{"inferenceConfig.maxTokens", maxOutput},
 	{"generationConfig.candidateCount", times},
 	{"n", times},
 	{"best_of", times},

@@ -106,12 +106,23 @@ func (m *meter) input() int64 {
 	return n
 }
 
+// beside returns the tokens of reasoning that a chat's output does not include, as of xAI: what the
+// total has beyond input and output.
+func (m *meter) beside(api API) int64 {
+	reported := m.tokens(reasoningCount)
+	if api == Chat && reported > 0 && m.tokens(totalCount) == m.tokens(promptCount)+m.tokens(outputCount)+reported {
+		return reported
+	}
+	return 0
+}
+
 // output returns -1 if unknown: not reported, reported before the last text, or reported as
 // 0 though there was text.
 func (m *meter) output(input int64, api API) int64 {
 	n := m.tokens(outputCount)
 	if n >= 0 {
 		n += max(m.tokens(thoughtCount), 0) // Gemini's output does not include them
+		n += m.beside(api)
 	}
 	if n < 0 && input > 0 && m.tokens(totalCount) >= input {
 		n = m.tokens(totalCount) - input // of embeddings: 0

@@ -1,0 +1,23 @@
+package llm
+
+// converse is Bedrock's model/NAME/converse. The events of converse-stream are binary frames, which
+// pass unread.
+//
+//nolint:gochecknoglobals // a constant
+var converse = dialect{
+	api: Converse, typed: noTypes,
+	fields: fields{
+		{"output.message.content[].text", inText},
+		{"output.message.content[].reasoningContent.reasoningText.text", inReasoning},
+		{"output.message.content[].toolUse.name", inCall},
+		{"output.message.content[].toolUse.input", inCall},
+		{"output.message.content[].*", anyContent},
+		{"stopReason", finishAll},
+		{"usage", usageRoot},
+		{"usage.inputTokens", inputCount},
+		{"usage.outputTokens", outputCount},
+		{"usage.totalTokens", totalCount},
+		{"usage.cacheReadInputTokens", cacheReadCount},
+		{"usage.cacheWriteInputTokens", cacheWriteCount},
+	},
+}
