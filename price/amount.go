@@ -59,5 +59,5 @@ func (s *sum) over(d uint64, up bool) Amount {
 	if rest > 0 && (up || missing < rest || missing == rest && n%2 == 1) {
 		n = max(n, n+1) // not beyond 64 bits
 	}
-	return Amount(min(n, math.MaxInt64)) //nolint:gosec // bounded
+	return Amount(min(n, math.MaxInt64))
 }

@@ -114,7 +114,7 @@ func (p *parser) table(in *tableJSON) *Table {
 	for i := range in.Models {
 		place := fmt.Sprintf("models[%d]", i)
 		r := p.row(place, &in.Models[i])
-		r.per = uint64(max(per, 1)) //nolint:gosec // positive
+		r.per = uint64(max(per, 1))
 		k := key{r.model, r.upstream, r.from}
 		if first, ok := seen[k]; ok {
 			p.fault(place, "prices the same models as models[%d] from the same time", first)
@@ -213,9 +213,8 @@ func (p *parser) number(place string, in *json.Number, missing uint64) uint64 {
 		p.fault(place, "has more than 12 digits after the decimal point: %s", *in)
 		return 0
 	}
-	exact, _ := new(big.Rat).SetString(string(*in))
-	exact.Mul(exact, big.NewRat(scale, 1))
-	if !exact.IsInt() {
+	exact, ok := new(big.Rat).SetString(string(*in))
+	if !ok || !exact.Mul(exact, big.NewRat(scale, 1)).IsInt() {
 		p.fault(place, "has more than 12 digits after the decimal point: %s", *in)
 		return 0
 	}
