@@ -185,11 +185,11 @@ func (b *bench) each(f func(rival, *contestant) error) error {
 
 func (b *bench) json(f *figures, c *contestant, size string) error {
 	req := request("demo", 0, loads()[size])
-	if got := full(c.setup.address, req, connections, b.o.load/4); got.err != nil { // warm connections and pools
+	if got := full(c.setup.address, req, b.o.load/4); got.err != nil { // warm connections and pools
 		return got.err
 	}
 	before := c.cpu()
-	got := full(c.setup.address, req, connections, b.o.load)
+	got := full(c.setup.address, req, b.o.load)
 	used := c.cpu() - before
 	if got.err != nil {
 		return got.err
@@ -251,7 +251,7 @@ func (b *bench) peaks(r rival, f *figures) error {
 	f.start = mib(c.resident())
 	for _, size := range []string{"1 KB", "256 KB"} {
 		c.resetPeak()
-		if got := full(c.setup.address, request("demo", 0, loads()[size]), connections, 3*b.o.load); got.err != nil {
+		if got := full(c.setup.address, request("demo", 0, loads()[size]), 3*b.o.load); got.err != nil {
 			return got.err
 		}
 		_, peak := c.memory()

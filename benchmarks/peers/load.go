@@ -91,8 +91,8 @@ func overConnections(address string, n int, use func(i int, conn net.Conn) ([]ti
 	return m.sorted()
 }
 
-// full sends as many requests as connections can take, for a time.
-func full(address string, req []byte, connections int, d time.Duration) *sent {
+// full sends as many requests as the connections can take, for a time.
+func full(address string, req []byte, d time.Duration) *sent {
 	var over atomic.Bool
 	time.AfterFunc(d, func() { over.Store(true) })
 	return overConnections(address, connections, func(_ int, conn net.Conn) (delays []time.Duration, n int64, err error) {

@@ -81,7 +81,7 @@ func (b *bench) soak() error {
 	c := b.running["gateway"]
 	done := make(chan *sent, 1)
 	begun := time.Now()
-	go func() { done <- full(c.setup.address, request("demo", 0, b.o.prompt), connections, b.o.soak) }()
+	go func() { done <- full(c.setup.address, request("demo", 0, b.o.prompt), b.o.soak) }()
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
 	for {

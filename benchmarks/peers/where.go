@@ -75,7 +75,7 @@ type cost struct {
 // where measures where the gateway's time goes, for requests and for events.
 func (b *bench) where() ([]cost, error) {
 	c := b.running["gateway"]
-	json, err := b.profiled(func() *sent { return full(c.setup.address, request("demo", 0, 800), connections, b.o.where) })
+	json, err := b.profiled(func() *sent { return full(c.setup.address, request("demo", 0, 800), b.o.where) })
 	if err != nil {
 		return nil, err
 	}
