@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httputil"
 	"slices"
 	"strings"
 	"sync"
@@ -193,6 +194,7 @@ func streams(address string, n, events int) *sent {
 		if _, err := readResponse(r); err != nil {
 			return nil, 0, err
 		}
+		r = bufio.NewReaderSize(httputil.NewChunkedReader(r), 2<<10) // a chunk may end within an event
 		delays = make([]time.Duration, 0, events)
 		for done := false; !done; {
 			line, err := r.ReadSlice('\n')

@@ -5,15 +5,16 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
 
-// health is the state of the gateway: memory, heap and goroutines.
+// health is the state of the gateway: memory and goroutines.
 type health struct {
-	resident   int64
-	heap       string
-	goroutines int64
+	resident, anonymous int64
+	heap, stacks        int64
+	goroutines          int64
 }
 
 func (b *bench) health() (health, error) {
@@ -22,21 +23,24 @@ func (b *bench) health() (health, error) {
 	if err != nil {
 		return health{}, err
 	}
-	h := health{resident: c.resident()}
+	h := health{resident: c.resident(), anonymous: c.anonymous()}
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		switch {
-		case strings.HasPrefix(name, "go_memory_used_bytes"):
-			h.heap += " " + value
-		case strings.HasPrefix(name, "go_goroutine_count"):
-			h.goroutines = number([]byte(value))
+		v, _ := strconv.ParseFloat(value, 64)
+		switch name {
+		case "go_memstats_heap_inuse_bytes":
+			h.heap = int64(v)
+		case "go_memstats_stack_inuse_bytes":
+			h.stacks = int64(v)
+		case "go_goroutines":
+			h.goroutines = int64(v)
 		}
 	}
 	return h, nil
 }
 
 func (h health) String() string {
-	return fmt.Sprintf("%.1f MiB resident, %d goroutines, used bytes%s", mib(h.resident), h.goroutines, h.heap)
+	return fmt.Sprintf("%.1f MiB resident, without the program's file %.1f, heap %.1f, stacks %.1f, %d goroutines", mib(h.resident), mib(h.anonymous), mib(h.heap), mib(h.stacks), h.goroutines)
 }
 
 func get(url string) (string, error) {

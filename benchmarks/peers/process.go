@@ -106,7 +106,13 @@ func (p *process) cpu() time.Duration {
 }
 
 // memory returns resident and peak memory of the group in bytes.
-func (p *process) memory() (resident, peak int64) {
+func (p *process) memory() (resident, peak int64) { return p.status("VmRSS:"), p.status("VmHWM:") }
+
+// anonymous is the resident memory that is no part of a file.
+func (p *process) anonymous() int64 { return p.status("RssAnon:") }
+
+// status adds up a line of /proc/PID/status of the group.
+func (p *process) status(name string) (sum int64) {
 	for _, pid := range p.pids() {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		for line := range strings.Lines(string(text)) {
@@ -114,16 +120,13 @@ func (p *process) memory() (resident, peak int64) {
 			if len(fields) < 2 {
 				continue
 			}
-			n, _ := strconv.ParseInt(fields[1], 10, 64)
-			switch fields[0] {
-			case "VmRSS:":
-				resident += n << 10
-			case "VmHWM:":
-				peak += n << 10
+			if fields[0] == name {
+				n, _ := strconv.ParseInt(fields[1], 10, 64)
+				sum += n << 10
 			}
 		}
 	}
-	return resident, peak
+	return sum
 }
 
 // resetPeak makes the resident memory of now the peak.

@@ -18,8 +18,14 @@ const (
 	// system, and quietBytes is how little.
 	quietTime  = 5 * time.Second
 	quietBytes = 8 << 20
-	// keptUnused is the unused memory, in bytes, that is not worth a collection.
-	keptUnused = 12 << 20
+	// worthwhile is how much, in bytes, a collection must return for the next one to follow soon: pools
+	// are emptied by the second. Else the pauses double, up to longestPause, within which idle
+	// connections to endpoints have gone, or up to longestOfLarge for a heap of largeHeap bytes, as one
+	// with many silent streams.
+	worthwhile     = 1 << 20
+	longestPause   = 6 // in quietTime
+	longestOfLarge = 24
+	largeHeap      = 64 << 20
 )
 
 // heap paces the garbage collector of the process.
@@ -58,7 +64,7 @@ func (h *heap) run(ctx context.Context, collected <-chan struct{}) {
 	defer close(h.done)
 	quiet := time.NewTicker(quietTime)
 	defer quiet.Stop()
-	var allocated uint64
+	var r release
 	for {
 		select {
 		case <-ctx.Done():
@@ -66,13 +72,39 @@ func (h *heap) run(ctx context.Context, collected <-chan struct{}) {
 		case <-collected:
 			h.pace()
 		case <-quiet.C:
-			before := allocated
-			var unused uint64
-			if allocated, unused = readHeap(); allocated-before < quietBytes && unused > keptUnused {
-				debug.FreeOSMemory()
-			}
+			r.tick()
 		}
 	}
+}
+
+// release returns unused memory to the system while the gateway is quiet.
+type release struct {
+	allocated    uint64 // at the last tick
+	pause, ticks int    // between collections, and since the last one
+}
+
+// tick is called after each quietTime.
+func (r *release) tick() {
+	before := r.allocated
+	allocated, held := readHeap()
+	if r.allocated = allocated; allocated-before >= quietBytes {
+		r.pause, r.ticks = 0, 0
+		return
+	}
+	if r.ticks++; r.ticks < r.pause {
+		return
+	}
+	debug.FreeOSMemory()
+	_, after := readHeap()
+	switch {
+	case held-min(after, held) >= worthwhile:
+		r.pause = 1
+	case after < largeHeap:
+		r.pause = min(2*max(r.pause, 1), longestPause)
+	default:
+		r.pause = min(2*max(r.pause, 1), longestOfLarge)
+	}
+	r.ticks = 0
 }
 
 // pace sets how much the heap may grow, by what is live.
@@ -110,17 +142,16 @@ func liveHeap() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// readHeap returns the bytes allocated since the start, and those that are not in use but are not
-// the system's either.
-func readHeap() (allocated, unused uint64) {
+// readHeap returns the bytes allocated since the start, and those of the heap that the system has not
+// got back.
+func readHeap() (allocated, held uint64) {
 	sample := []metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"},
-		{Name: "/gc/heap/live:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},
 	}
 	metrics.Read(sample)
 	value := func(i int) uint64 { return sample[i].Value.Uint64() }
-	return value(0), value(2) - min(value(1), value(2)) + value(3) + value(4)
+	return value(0), value(1) + value(2) + value(3)
 }
