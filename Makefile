@@ -30,10 +30,6 @@ nightly: ## run the outage tests with their long cases, and all tests with 32 bi
 neighbours: ## run the tests beside other software that take minutes
 	GINFER_NEIGHBOURS=1 go test -count=1 -timeout 60m -run Neighbour ./...
 
-.PHONY: operations
-operations: ## run the tests of running the gateway that take long: reload, clusters, the chart
-	GINFER_OPERATIONS=1 go test -count=1 -timeout 40m -run Operations ./...
-
 .PHONY: tools
 tools: ## install linter and formatter at the versions in .ci/tools/go.mod
 	cd .ci/tools && GOBIN=$(GOBIN) go install tool

@@ -26,12 +26,3 @@ func Minutes(tb testing.TB) {
 		tb.Skip("takes minutes: run by make neighbours")
 	}
 }
-
-// Operations skips a test of running the gateway that takes long, unless GINFER_OPERATIONS is
-// 1 as in `make operations`.
-func Operations(tb testing.TB) {
-	tb.Helper()
-	if os.Getenv("GINFER_OPERATIONS") != "1" {
-		tb.Skip("takes long: run by make operations")
-	}
-}
