@@ -172,13 +172,13 @@ var excludedCells = []struct {
 }{
 	{
 		"one document has no marker, and ends with its error",
-		[]string{"openai chat JSON", "anthropic messages JSON", "embeddings", "images"},
+		[]string{"openai chat JSON", "anthropic messages JSON", "converse", "embeddings", "images"},
 		[]string{endNoMarker, endLate + kindServer, endLate + kindRequest, endLate + kindUnknown},
 	},
 	{"its last event finishes it", []string{"gemini", "ollama chat", "ollama generate", "llama.cpp", "tgi", "cohere", "speech events", "image events"}, []string{endNoMarker}},
 	{
 		"it sends nothing before content: this is the empty response",
-		[]string{"openai chat JSON", "openai completions", "anthropic messages JSON", "gemini", "ollama chat", "ollama generate", "llama.cpp", "tgi", "transcription", "speech events", "embeddings", "images", "image events"},
+		[]string{"openai chat JSON", "openai completions", "anthropic messages JSON", "gemini", "ollama chat", "ollama generate", "llama.cpp", "tgi", "converse", "transcription", "speech events", "embeddings", "images", "image events"},
 		[]string{endCleanBefore},
 	},
 	{
@@ -195,6 +195,7 @@ var excludedCells = []struct {
 		[]string{endFirst + kindServer, endFirst + kindRequest, endFirst + kindQuota, endLate + kindServer, endLate + kindRequest},
 	},
 	{"its server has no accounts", []string{"llama.cpp", "tgi"}, []string{endFirst + kindQuota, endStatus + kindQuota}},
+	{"its errors have a status of their own", []string{"converse"}, []string{endFirst + kindServer, endFirst + kindRequest, endFirst + kindQuota, endFirst + kindUnknown}},
 	{
 		"its only error within a 200 is that the generation failed",
 		[]string{"cohere"},

@@ -109,6 +109,26 @@ func embeddings() dialect {
 	}
 }
 
+// converse is Bedrock's, as one document.
+func converse() dialect {
+	message := `{"output":{"message":{"role":"assistant","content":[{"text":"Hello there! ` + strings.Repeat("It is good to see you. ", 30) + `"}]}},"stopReason":"end_turn"`
+	content, finish := halves(message + `,"usage":{"inputTokens":12,"outputTokens":180,"totalTokens":192,"cacheReadInputTokens":0,"cacheWriteInputTokens":0},"metrics":{"latencyMs":551}}`)
+	bare, rest := halves(message + `}`)
+	ask := dialectRequest{path: "/model/amazon.nova-lite-v1:0/converse", body: `{"messages":[{"role":"user","content":[{"text":"Say hello."}]}],"inferenceConfig":{"maxTokens":512}}`}
+	return dialect{
+		name: "converse", form: formDocument, media: "application/json",
+		errorStatuses: dialectStatuses{
+			kindServer:  {"500 Internal Server Error", `{"message":"The system encountered an unexpected error during processing. Try your request again."}`},
+			kindRequest: {"400 Bad Request", `{"message":"The provided model identifier is invalid."}`},
+			kindQuota:   {"429 Too Many Requests", `{"message":"Too many tokens per day, please wait before trying again."}`},
+		},
+		shapes: []dialectShape{
+			{name: "usage", dialectRequest: ask, content: content, finish: finish, usage: []int64{192}},
+			{name: "no usage", dialectRequest: ask, content: bare, finish: rest},
+		},
+	}
+}
+
 const (
 	imageBody  = `{"model":"gpt-image-1","prompt":"A small otter that says hello","size":"1024x1024"`
 	imageUsage = `"usage":{"total_tokens":4172,"input_tokens":12,"output_tokens":4160,"input_tokens_details":{"text_tokens":12,"image_tokens":0}}`

@@ -70,7 +70,7 @@ func (s *dialectShape) bound() int64 {
 func dialects() []dialect {
 	return []dialect{
 		openAIChat(), openAIChatJSON(), openAICompletions(), openAIResponses(), anthropicMessages(), anthropicMessagesJSON(), geminiStream(), ollamaChat(),
-		ollamaGenerate(), llamaCPP(), textGenerationInference(), cohereChat(), transcription(), speech(), speechEvents(), embeddings(), images(), imageEvents(),
+		ollamaGenerate(), llamaCPP(), textGenerationInference(), cohereChat(), converse(), transcription(), speech(), speechEvents(), embeddings(), images(), imageEvents(),
 	}
 }
 

@@ -61,7 +61,6 @@ var endings = [...]struct {
 	{"/api/embeddings", Embeddings},
 	{"/api/embed", Embeddings},
 	{"/converse", Converse},
-	{"/converse-stream", Converse},
 	{"/v2/chat", Cohere},
 	{"/v2/embed", Embeddings},
 	{"/generate_stream", TGI},

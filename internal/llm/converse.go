@@ -1,7 +1,7 @@
 package llm
 
-// converse is Bedrock's model/NAME/converse. The events of converse-stream are binary frames, which
-// pass unread.
+// converse is Bedrock's model/NAME/converse. Its converse-stream sends binary frames,
+// and stays unknown.
 //
 //nolint:gochecknoglobals // a constant
 var converse = dialect{

@@ -88,7 +88,7 @@ func (a all) String() string {
 }
 
 func dialectCases() []dialectCase {
-	return slices.Concat(chatCases(), completionCases(), responsesCases(), messagesCases(), geminiCases(), ollamaCases(), otherCases(), mediaCases(), unknownCases())
+	return slices.Concat(chatCases(), completionCases(), responsesCases(), messagesCases(), converseCases(), geminiCases(), ollamaCases(), otherCases(), mediaCases(), unknownCases())
 }
 
 // The results are the same wherever the reads are split.

@@ -43,6 +43,22 @@ func messagesCases() []dialectCase {
 	}
 }
 
+func converseCases() []dialectCase {
+	one := func(name, want, content, more string) dialectCase {
+		return body(llm.Converse, name, want, `{"output":{"message":{"role":"assistant","content":[`+content+`]}}`+more+`}`)
+	}
+	const usage = `,"usage":{"inputTokens":30,"outputTokens":5,"totalTokens":35}`
+	return []dialectCase{
+		one("whole", "begun 1 events stop terminal finished 30/5", `{"text":"Hello"}`, `,"stopReason":"end_turn"`+usage),
+		one("a tool", "begun 1 events calls tools work terminal finished 30/5", `{"toolUse":{"toolUseId":"t","name":"f","input":{"a":1}}}`, `,"stopReason":"tool_use"`+usage),
+		one("thinking", "begun 1 events stop terminal finished 30/5", `{"reasoningContent":{"reasoningText":{"text":"so"}}},{"text":"Hello"}`, `,"stopReason":"max_tokens"`+usage),
+		one("filtered", "begun 1 events filtered terminal finished 30/5", `{"text":"Sorry"}`, `,"stopReason":"content_filtered"`+usage),
+		one("a guardrail", "begun 1 events filtered terminal finished 30/5", `{"text":"Sorry"}`, `,"stopReason":"guardrail_intervened"`+usage),
+		one("nothing to say", "begun 0 events stop terminal finished", ``, `,"stopReason":"end_turn"`),
+		body(llm.Converse, "an error", "begun 0 events terminal finished", `{"message":"Too many requests, please wait before trying again."}`),
+	}
+}
+
 func geminiCases() []dialectCase {
 	const (
 		hello = `{"candidates":[{"content":{"parts":[{"text":"Hello"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":4}}`

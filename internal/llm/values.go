@@ -213,7 +213,8 @@ func (s *interpreter) stopped(r role, v []byte) {
 		s.finish |= FinishStop
 	case "tool_calls", "function_call", "tool_use", "tool_call":
 		s.finish |= FinishCalls | HadCalls
-	case "content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety":
+	case "content_filter", "refusal", "safety", "recitation", "blocklist", "prohibited_content", "spii", "image_safety",
+		"content_filtered", "guardrail_intervened": // the last two of Bedrock
 		s.finish |= FinishFiltered
 	case "error": // of Cohere and of relays, in a chunk with an error
 		s.finish |= FinishOther
